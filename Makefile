@@ -1,0 +1,57 @@
+# imapi: make help tells what there is.
+
+GO      ?= go
+TAGS    := sqlite_fts5
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -X main.version=$(VERSION)
+TOOL    := $(GO) tool -modfile=tools/go.mod
+ADDR    ?= 127.0.0.1:8080
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test bench fuzz lint verify generate contract browser
+
+help: ## Tell what there is
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build bin/imapi
+	$(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o bin/imapi ./cmd/imapi
+
+run: build ## Build and run the server, with its data in ./data
+	bin/imapi serve --listen $(ADDR)
+
+test: ## Run all tests with the race detector
+	$(GO) test -race -tags $(TAGS) -timeout 15m ./...
+
+bench: ## Run the benchmarks; both sides of a ratio in one run
+	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchtime 2s -timeout 30m ./...
+
+# A number of runs, not a duration: before Go 1.27 the end of a duration is now
+# and then reported as a failure of the target (golang/go#75804).
+FUZZTIME ?= 50000x
+fuzz: ## Fuzz each target for FUZZTIME
+	@set -e; for pkg in $$($(GO) list -tags $(TAGS) ./...); do \
+	  for target in $$($(GO) test -tags $(TAGS) -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$target"; \
+	    $(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; done
+
+lint: ## Check formatting, vet and staticcheck
+	@unformatted="$$($(TOOL) gofumpt -l $$(git ls-files -co --exclude-standard '*.go' | grep -v '\.gen\.go$$'))"; \
+	if [ -n "$$unformatted" ]; then echo "not formatted by gofumpt:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet -tags $(TAGS) ./...
+	$(TOOL) staticcheck -tags $(TAGS) ./...
+
+generate: ## Generate code from api/openapi.yaml
+	$(TOOL) oapi-codegen -config api/config.yaml api/openapi.yaml
+	$(TOOL) oapi-codegen -config client/config.yaml api/openapi.yaml
+
+verify: generate ## Check that generated code and go.mod are current
+	$(GO) mod tidy -diff
+	git diff --exit-code -- api/api.gen.go client/client.gen.go
+	@test -z "$$(git ls-files -o --exclude-standard -- api client)" || { git ls-files -o --exclude-standard -- api client; exit 1; }
+
+contract: ## Lint the document, and compile a TypeScript client made from it (Node.js)
+	cd test/web && npm ci --no-audit --no-fund && npm run contract
+
+browser: build ## A real Chromium's EventSource against a server that is killed (Node.js, Chromium)
+	cd test/web && npm ci --no-audit --no-fund && npm run browser

@@ -1,0 +1,14 @@
+package auth
+
+import "strings"
+
+// Bearer returns the token of an Authorization header. It is missing if the
+// header is empty or of another scheme. The error is of type [Error].
+func Bearer(authorization string) (string, error) {
+	scheme, token, _ := strings.Cut(authorization, " ")
+	token = strings.TrimSpace(token)
+	if !strings.EqualFold(scheme, "bearer") || token == "" {
+		return "", ErrTokenMissing
+	}
+	return token, nil
+}

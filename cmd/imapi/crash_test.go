@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	_ "github.com/mattn/go-sqlite3"
+
+	"github.com/imapi/imapi/client"
+)
+
+// TestKilledUnderLoad kills the server at random points while senders write.
+// Every send that was answered is there once, its event is in the log once and
+// was told once to a subscriber that resumed, and the database is sound.
+func TestKilledUnderLoad(t *testing.T) {
+	const (
+		kills   = 20
+		senders = 4
+	)
+	s := newServer(t)
+	s.start()
+	alice := s.client("alice", "phone")
+	group := s.group(alice, "bob")
+
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+
+	// A subscriber follows through all of it.
+	told := make(chan client.Event, 1<<16)
+	started := make(chan struct{})
+	follow, stopFollowing := context.WithCancel(ctx)
+	defer stopFollowing()
+	bob := s.client("bob", "tablet")
+	var following sync.WaitGroup
+	following.Go(func() {
+		defer close(told)
+		once := sync.OnceFunc(func() { close(started) })
+		for e, err := range bob.Events(follow, client.EventsOptions{MinBackoff: time.Millisecond, MaxBackoff: 20 * time.Millisecond}) {
+			if err != nil {
+				if follow.Err() == nil {
+					t.Errorf("the subscriber: %v", err)
+				}
+				return
+			}
+			if e.Type == client.EventTypeReady {
+				once()
+				continue
+			}
+			told <- e
+		}
+	})
+	<-started
+
+	// Senders write until they are told to stop, each message under a
+	// client_id of its own until it is answered.
+	var (
+		mu       sync.Mutex
+		answered = make(map[string]client.Message)
+		sending  sync.WaitGroup
+	)
+	enough := make(chan struct{})
+	for n := range senders {
+		c := s.client("alice", fmt.Sprintf("sender-%d", n))
+		sending.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-enough:
+					return
+				default:
+				}
+				id := fmt.Sprintf("s%d-%d", n, i)
+				m, err := sayUntilAnswered(ctx, c, group, id, "text of "+id)
+				if err != nil {
+					t.Errorf("%s: %v", id, err)
+					return
+				}
+				mu.Lock()
+				answered[id] = *m
+				mu.Unlock()
+			}
+		})
+	}
+
+	for range kills {
+		// A random point under load: after some answers, and a little more.
+		mu.Lock()
+		until := len(answered) + 1 + rand.IntN(40)
+		mu.Unlock()
+		waitFor(t, func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(answered) >= until || t.Failed()
+		})
+		s.kill()
+		s.start()
+	}
+	close(enough)
+	sending.Wait()
+
+	byClientID := make(map[string]client.Message)
+	for i, m := range history(t, bob, group) {
+		if m.Seq != int64(i+1) {
+			t.Fatalf("message %d has seq %d", i+1, m.Seq)
+		}
+		if _, twice := byClientID[*m.ClientID]; twice {
+			t.Errorf("%s is there twice", *m.ClientID)
+		}
+		byClientID[*m.ClientID] = m
+	}
+	for id, m := range answered {
+		if kept, ok := byClientID[id]; !ok || kept.ID != m.ID || kept.Seq != m.Seq || string(kept.Body) != string(m.Body) {
+			t.Errorf("%s was answered as %+v and is kept as %+v", id, m, kept)
+		}
+	}
+	t.Logf("%d kills, %d answered, %d kept", kills, len(answered), len(byClientID))
+
+	logged := messageIDs(eventLog(t, bob))
+	for id, m := range byClientID {
+		if logged[m.ID] != 1 {
+			t.Errorf("the event of %s is in the log %d times", id, logged[m.ID])
+		}
+	}
+
+	// The subscriber has it all by now, or soon.
+	toldOf := make(map[string]int)
+	last := int64(0)
+	for len(toldOf) < len(byClientID) {
+		select {
+		case e := <-told:
+			if e.Type != client.EventTypeMessageCreated {
+				continue
+			}
+			toldOf[*e.MessageID]++
+			if *e.Seq != last+1 {
+				t.Errorf("told seq %d after %d", *e.Seq, last)
+			}
+			last = *e.Seq
+		case <-time.After(patience):
+			t.Fatalf("the subscriber was told of %d messages of %d", len(toldOf), len(byClientID))
+		}
+	}
+	stopFollowing()
+	following.Wait()
+	for e := range told {
+		t.Errorf("told of %s once too often", e.ID)
+	}
+
+	if err := s.stop(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	integrity(t, s.data)
+}
+
+// messageIDs counts the message.created events of each message.
+func messageIDs(events []client.Event) map[string]int {
+	n := make(map[string]int)
+	for _, e := range events {
+		if e.Type == client.EventTypeMessageCreated {
+			n[*e.MessageID]++
+		}
+	}
+	return n
+}
+
+func integrity(t *testing.T, data string) {
+	t.Helper()
+	db, err := sql.Open("sqlite3", "file:"+filepath.Join(data, "imapi.db")+"?mode=ro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	for pragma, want := range map[string]string{"integrity_check": "ok", "foreign_key_check": ""} {
+		var got string
+		if err := db.QueryRow("PRAGMA " + pragma).Scan(&got); err != nil && err != sql.ErrNoRows {
+			t.Errorf("%s: %v", pragma, err)
+		} else if got != want {
+			t.Errorf("%s: %s", pragma, got)
+		}
+	}
+}
+
+// waitFor waits for something that happens in another process.
+func waitFor(t testing.TB, happened func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	poll := time.NewTicker(2 * time.Millisecond)
+	defer poll.Stop()
+	for !happened() {
+		select {
+		case <-poll.C:
+		case <-deadline:
+			t.Fatalf("did not happen within %v", patience)
+		}
+	}
+}

@@ -1,0 +1,214 @@
+package main_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const ourModule = "github.com/imapi/imapi/"
+
+// anything stands for every package of the module.
+const anything = "*"
+
+// house is which of our packages each of them may import. A package that is
+// not here has no place yet: give it one.
+//
+// Requests go one way: handlers → im → storage → events. So nobody below
+// handlers knows of HTTP requests, and nobody but cmd knows who stores.
+var house = map[string][]string{
+	"im":                  {},
+	"auth":                {"im"},
+	"events":              {"im"},
+	"retention":           {"im"},
+	"blobs":               {"im"},
+	"storage":             {"im", "storage/sqlite", "storage/postgres"},
+	"storage/sqlite":      {"im"},
+	"storage/postgres":    {"im"},
+	"storage/storagetest": {"im"},
+	"api":                 {},
+	"handlers":            {"api", "auth", "events", "im"},
+	"metrics":             {},
+	"web":                 {},
+	"client":              {},
+	"cmd/imapi":           {anything},
+}
+
+// soleImporters are imports from outside that only one place may have.
+var soleImporters = []struct {
+	what  string
+	is    func(path string) bool
+	below string
+}{
+	{"SQL", func(p string) bool { return p == "database/sql" || strings.HasPrefix(p, "database/sql/") }, "storage/sqlite"},
+	{"the SQLite driver", func(p string) bool { return strings.Contains(p, "sqlite3") }, "storage/sqlite"},
+}
+
+// forbiddenOutside are imports from outside that a place may not have.
+var forbiddenOutside = []struct {
+	below string
+	what  string
+	is    func(path string) bool
+}{
+	{"im", "anything but the standard library", func(p string) bool { return strings.Contains(strings.Split(p, "/")[0], ".") }},
+	{"im", "HTTP", func(p string) bool { return p == "net/http" || strings.HasPrefix(p, "net/http/") }},
+	{"storage", "HTTP", func(p string) bool { return p == "net/http" || strings.HasPrefix(p, "net/http/") }},
+}
+
+// houseFaults says what is wrong with an import of a package; nothing if nothing is.
+func houseFaults(pkg, path string) (list []string) {
+	if ours, found := strings.CutPrefix(path+"/", ourModule); found {
+		ours = strings.TrimSuffix(ours, "/")
+		may := house[pkg]
+		if !slices.Contains(may, ours) && !slices.Contains(may, anything) {
+			list = append(list, "of ours it may import only ["+strings.Join(may, " ")+"]")
+		}
+	}
+	for _, rule := range soleImporters {
+		if rule.is(path) && !inside(pkg, rule.below) {
+			list = append(list, "only "+rule.below+" knows "+rule.what)
+		}
+	}
+	for _, rule := range forbiddenOutside {
+		if inside(pkg, rule.below) && rule.is(path) {
+			list = append(list, "may not import "+rule.what)
+		}
+	}
+	return list
+}
+
+func inside(pkg, dir string) bool { return strings.HasPrefix(pkg+"/", dir+"/") }
+
+func TestHouse(t *testing.T) {
+	root := houseRoot(t)
+	found := map[string]bool{}
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if path != root && notOfTheModule(path, d.Name()) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		dir, err := filepath.Rel(root, filepath.Dir(path))
+		if err != nil {
+			return err
+		}
+		pkg := filepath.ToSlash(dir)
+		if _, known := house[pkg]; !known && !found[pkg] {
+			t.Errorf("%s has no place in the house: say here what it may import", pkg)
+		}
+		found[pkg] = true
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range file.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			for _, fault := range houseFaults(pkg, imported) {
+				t.Errorf("%s/%s imports %s: %s", pkg, filepath.Base(path), imported, fault)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pkg := range []string{"im", "storage/sqlite", "handlers", "cmd/imapi"} {
+		if !found[pkg] {
+			t.Errorf("no Go files found in %s: the test looks in the wrong place", pkg)
+		}
+	}
+}
+
+// The rules that the table has to say, whatever else it says.
+func TestHouseRules(t *testing.T) {
+	for _, test := range []struct {
+		pkg, path string
+		ok        bool
+	}{
+		{"im", "time", true},
+		{"im", "encoding/json", true},
+		{"im", "net/http", false},
+		{"im", "golang.org/x/sync/errgroup", false},
+		{"im", "github.com/google/uuid", false},
+		{"im", ourModule + "storage", false},
+		{"im", ourModule + "api", false},
+		{"storage", ourModule + "im", true},
+		{"storage", ourModule + "storage/sqlite", true},
+		{"storage", ourModule + "events", false},
+		{"storage/sqlite", ourModule + "events", false},
+		{"storage/sqlite", ourModule + "handlers", false},
+		{"storage/sqlite", ourModule + "api", false},
+		{"storage/sqlite", ourModule + "auth", false},
+		{"storage/sqlite", "net/http", false},
+		{"storage/sqlite", "database/sql/driver", true},
+		{"storage/sqlite", "github.com/mattn/go-sqlite3", true},
+		{"storage", "database/sql", false},
+		{"handlers", "database/sql", false},
+		{"cmd/imapi", "github.com/mattn/go-sqlite3", false},
+		{"handlers", "net/http", true},
+		{"handlers", ourModule + "im", true},
+		{"handlers", ourModule + "api", true},
+		{"handlers", ourModule + "storage", false},
+		{"handlers", ourModule + "storage/sqlite", false},
+		{"events", ourModule + "im", true},
+		{"events", ourModule + "storage", false},
+		{"auth", ourModule + "handlers", false},
+		{"retention", ourModule + "storage", false},
+		{"blobs", ourModule + "storage", false},
+		{"api", ourModule + "im", false},
+		{"metrics", ourModule + "im", false},
+		{"web", ourModule + "api", false},
+		{"client", ourModule + "api", false},
+		{"cmd/imapi", ourModule + "storage", true},
+		{"nowhere", ourModule + "im", false},
+	} {
+		if got := houseFaults(test.pkg, test.path); (len(got) == 0) != test.ok {
+			t.Errorf("%s imports %s: faults %q, want it allowed: %t", test.pkg, test.path, got, test.ok)
+		}
+	}
+}
+
+// notOfTheModule reports whether a directory is no part of the module, as the go
+// command sees it.
+func notOfTheModule(path, name string) bool {
+	if strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") || name == "testdata" || name == "vendor" || name == "node_modules" {
+		return true
+	}
+	_, err := os.Stat(filepath.Join(path, "go.mod"))
+	return err == nil
+}
+
+// houseRoot is the nearest directory upwards that has a go.mod.
+func houseRoot(t *testing.T) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			t.Fatal("no go.mod above the working directory")
+		}
+		dir = parent
+	}
+}

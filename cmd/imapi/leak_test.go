@@ -1,0 +1,453 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	endian "encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf16"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/imapi/imapi/api"
+)
+
+// wipeTime is how soon after an erasure no file may hold what was erased.
+const wipeTime = 5 * time.Second
+
+// marker is a random text and the forms in which it could be kept.
+type marker struct {
+	text  string
+	forms map[string][]byte
+}
+
+func newMarker() marker {
+	text := fmt.Sprintf("mark%016xer", rand.Uint64())
+	m := marker{text: text, forms: map[string][]byte{"UTF-8": []byte(text)}}
+	for name, order := range map[string]endian.AppendByteOrder{"UTF-16LE": endian.LittleEndian, "UTF-16BE": endian.BigEndian} {
+		var b []byte
+		for _, unit := range utf16.Encode([]rune(text)) {
+			b = order.AppendUint16(b, unit)
+		}
+		m.forms[name] = b
+	}
+	for shift := range 3 {
+		// What is in base64 at any alignment, less the digits at both ends
+		// that depend on what is around it.
+		digits := base64.StdEncoding.EncodeToString([]byte(strings.Repeat(" ", shift) + text))
+		m.forms[fmt.Sprintf("base64+%d", shift)] = []byte(strings.ToLower(digits[4 : len(digits)-4]))
+	}
+	return m
+}
+
+// in returns the form in which a text holds the marker, "" if it does not.
+func (m marker) in(b []byte) string {
+	b = bytes.ToLower(b) // full-text indexes fold case
+	for name, form := range m.forms {
+		if bytes.Contains(b, bytes.ToLower(form)) {
+			return name
+		}
+	}
+	return ""
+}
+
+// crawler asks a server everything that its document says can be asked.
+type crawler struct {
+	t      *testing.T
+	server *server
+	tokens map[string]string
+	// ids are what path parameters are filled with.
+	ids map[string][]string
+}
+
+// leaks returns where any of the markers is to be found: in what anybody can
+// ask for, in the server's output, and in its files.
+func (c *crawler) leaks(markers ...marker) []string {
+	c.t.Helper()
+	var found []string
+	look := func(where string, b []byte) {
+		for _, m := range markers {
+			if form := m.in(b); form != "" {
+				found = append(found, where+" as "+form)
+			}
+		}
+	}
+	spec, err := openapi3.NewLoader().LoadFromData(api.Document)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for path, item := range spec.Paths.Map() {
+		if item.Get == nil {
+			continue
+		}
+		answered := false
+		for _, target := range c.fill(path) {
+			for user := range c.tokens {
+				status, body := c.get(user, target, item.Get.OperationID == "getEvents")
+				answered = answered || status < 400
+				look("GET "+target+" as "+user, body)
+			}
+		}
+		if !answered {
+			c.t.Errorf("GET %s was answered by nothing but refusals: give the crawler an id for it", path)
+		}
+	}
+	for user := range c.tokens {
+		look("the stream of "+user, c.stream(user))
+	}
+	look("the server's log", []byte(c.server.log.String()))
+	look("the server's output", []byte(c.server.out.String()))
+	found = append(found, c.inFiles(markers...)...)
+	sort.Strings(found)
+	return found
+}
+
+// fill returns a path with every combination of ids for its parameters.
+func (c *crawler) fill(path string) []string {
+	c.t.Helper()
+	targets := []string{path}
+	for {
+		begin := strings.Index(targets[0], "{")
+		if begin < 0 {
+			return targets
+		}
+		end := strings.Index(targets[0], "}")
+		name := targets[0][begin+1 : end]
+		if len(c.ids[name]) == 0 {
+			c.t.Errorf("%s: the crawler has no ids for %s", path, name)
+			return nil
+		}
+		var next []string
+		for _, target := range targets {
+			for _, id := range c.ids[name] {
+				next = append(next, strings.Replace(target, "{"+name+"}", url.PathEscape(id), 1))
+			}
+		}
+		targets = next
+	}
+}
+
+// get reads a resource to the last of its pages.
+func (c *crawler) get(user, target string, page bool) (int, []byte) {
+	c.t.Helper()
+	var (
+		all    []byte
+		status int
+	)
+	query := url.Values{}
+	for {
+		req, err := http.NewRequest(http.MethodGet, "http://"+c.server.addr+target+"?"+query.Encode(), nil)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if token := c.tokens[user]; token != "" {
+			req.Header.Set("Authorization", "Bearer "+token)
+		}
+		if page {
+			req.Header.Set("Accept", "application/json")
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		all, status = append(all, body...), res.StatusCode
+		if status >= 500 {
+			c.t.Errorf("GET %s as %s: %d %s", target, user, status, body)
+		}
+		var more struct {
+			Next string `json:"next_page_token"`
+		}
+		if json.Unmarshal(body, &more) != nil || more.Next == "" {
+			return status, all
+		}
+		query.Set("page_token", more.Next)
+	}
+}
+
+// stream reads all that the log has for a user as a stream, from its start to
+// its end.
+func (c *crawler) stream(user string) []byte {
+	c.t.Helper()
+	if c.tokens[user] == "" {
+		return nil
+	}
+	_, pages := c.get(user, "/v1/events", true)
+	var log struct {
+		Items []struct {
+			ID string `json:"id"`
+		} `json:"items"`
+	}
+	if err := json.NewDecoder(bytes.NewReader(pages)).Decode(&log); err != nil {
+		c.t.Fatal(err)
+	}
+	if len(log.Items) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.server.addr+"/v1/events", nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+c.tokens[user])
+	req.Header.Set("Last-Event-ID", log.Items[0].ID)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	var all []byte
+	lines := bufio.NewScanner(res.Body)
+	lines.Buffer(nil, 1<<20)
+	last := false
+	for len(log.Items) > 1 && lines.Scan() {
+		all = append(append(all, lines.Bytes()...), '\n')
+		last = last || lines.Text() == "id: "+log.Items[len(log.Items)-1].ID
+		if last && lines.Text() == "" {
+			break
+		}
+	}
+	return all
+}
+
+// inFiles returns the files below the data directory that hold a marker.
+func (c *crawler) inFiles(markers ...marker) []string {
+	c.t.Helper()
+	var found []string
+	err := filepath.WalkDir(c.server.data, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, m := range markers {
+			if form := m.in(b); form != "" {
+				found = append(found, filepath.Base(path)+" as "+form)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return found
+}
+
+// wiped waits until no file holds the markers, and fails after wipeTime.
+func (c *crawler) wiped(markers ...marker) {
+	c.t.Helper()
+	began := time.Now()
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		found := c.inFiles(markers...)
+		if len(found) == 0 {
+			c.t.Logf("gone from every file after %v", time.Since(began).Round(time.Millisecond))
+			return
+		}
+		if time.Since(began) > wipeTime {
+			c.t.Fatalf("after %v still in %v", wipeTime, found)
+		}
+		<-poll.C
+	}
+}
+
+// scene is a conversation of each kind and what is in it.
+type scene struct {
+	*crawler
+	direct, group string
+}
+
+func newScene(t *testing.T) *scene {
+	s := startServer(t)
+	c := &crawler{t: t, server: s, tokens: map[string]string{"nobody": ""}, ids: map[string][]string{
+		"user": {"alice", "bob"},
+	}}
+	for _, user := range []string{"alice", "bob", "carol", "stranger"} {
+		c.tokens[user] = s.token(user)
+	}
+	c.tokens["root"] = s.token("root", "--admin")
+	sc := &scene{crawler: c}
+	sc.group = sc.post("alice", "/v1/conversations", `{"kind":"group","name":"g","members":["bob","carol"]}`)["id"].(string)
+	sc.direct = sc.post("alice", "/v1/conversations/@bob/messages", `{"type":"text","body":{"text":"stays"}}`)["conversation_id"].(string)
+	sc.ids["conversation"] = []string{sc.group, sc.direct, "@alice", "@bob"}
+	return sc
+}
+
+// post makes a request that must succeed.
+func (sc *scene) post(user, path, body string) map[string]any {
+	sc.t.Helper()
+	req, err := http.NewRequest(http.MethodPost, "http://"+sc.server.addr+path, strings.NewReader(body))
+	if err != nil {
+		sc.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+sc.tokens[user])
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		sc.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	b, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode >= 300 {
+		sc.t.Fatalf("POST %s as %s: %s %s %v", path, user, res.Status, b, err)
+	}
+	var v map[string]any
+	if err := json.Unmarshal(b, &v); err != nil {
+		sc.t.Fatal(err)
+	}
+	return v
+}
+
+// send sends a message that has the marker in all that is to be erased.
+func (sc *scene) send(conversation string, m marker, more string) string {
+	sc.t.Helper()
+	body := fmt.Sprintf(`{"type":"custom","body":{"name":"n %[1]s","data":{"%[1]s":["%[1]s"]}},"ext":{"%[1]s":"%[1]s"},`+
+		`"mentions":["%[1]s"],"push":{"title":"%[1]s"},"receipt":true%[2]s}`, m.text, more)
+	id := sc.post("alice", "/v1/conversations/"+conversation+"/messages", body)["id"].(string)
+	sc.ids["message"] = append(sc.ids["message"], id)
+	if conversation == sc.direct {
+		return id // it stays the newest, for the previews
+	}
+	// A quote of it must not keep it.
+	quote := sc.post("bob", "/v1/conversations/"+conversation+"/messages", `{"type":"text","body":{"text":"quoting"},"reply_to":"`+id+`"}`)
+	sc.ids["message"] = append(sc.ids["message"], quote["id"].(string))
+	return id
+}
+
+// waitState waits until a message is read in a state.
+func (sc *scene) waitState(id, state string) {
+	sc.t.Helper()
+	waitFor(sc.t, func() bool {
+		_, b := sc.get("alice", "/v1/messages/"+id, false)
+		return bytes.Contains(b, []byte(`"state":"`+state+`"`))
+	})
+}
+
+// ways are the ways in which a message is taken back.
+var ways = map[string]func(sc *scene, m marker){
+	"revoked": func(sc *scene, m marker) {
+		id := sc.send(sc.direct, m, "")
+		sc.post("alice", "/v1/messages/"+id+"/revoke", `{"postscript":"sorry"}`)
+	},
+	"revoked without a body in a group by its owner": func(sc *scene, m marker) {
+		id := sc.send(sc.group, m, "")
+		sc.post("alice", "/v1/messages/"+id+"/revoke", "")
+	},
+	"revoked with others": func(sc *scene, m marker) {
+		ids, err := json.Marshal([]string{sc.send(sc.group, m, ""), sc.send(sc.direct, m, "")})
+		if err != nil {
+			sc.t.Fatal(err)
+		}
+		sc.post("root", "/v1/messages/revoke", `{"ids":`+string(ids)+`}`)
+	},
+	"burned by hand": func(sc *scene, m marker) {
+		id := sc.send(sc.direct, m, `,"burn":{"after_seconds":60}`)
+		sc.post("bob", "/v1/messages/"+id+"/burn", "")
+	},
+	"burned by reading": func(sc *scene, m marker) {
+		id := sc.send(sc.direct, m, `,"burn":{"after_seconds":0}`)
+		sc.post("bob", "/v1/conversations/"+sc.direct+"/receipts", `{"kind":"read","up_to":"`+id+`"}`)
+	},
+	"burned by the clock": func(sc *scene, m marker) {
+		id := sc.send(sc.direct, m, `,"burn":{"after_seconds":1}`)
+		sc.post("bob", "/v1/conversations/"+sc.direct+"/receipts", `{"kind":"read","message_ids":["`+id+`"]}`)
+		sc.waitState(id, "burned")
+	},
+	"burned unread": func(sc *scene, m marker) {
+		sc.waitState(sc.send(sc.direct, m, `,"burn":{"after_seconds":9,"unread_ttl_seconds":1}`), "burned")
+	},
+	"expired": func(sc *scene, m marker) {
+		sc.waitState(sc.send(sc.group, m, `,"expire_after_seconds":1`), "expired")
+	},
+}
+
+// TestNothingLeaks takes a message back in each way and then looks for it
+// wherever anybody could: every GET of the document as every member, as a
+// stranger, as an admin and as nobody, the whole log as pages and as a stream,
+// the server's output and its files.
+func TestNothingLeaks(t *testing.T) {
+	for way, takeBack := range ways {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			sc := newScene(t)
+			m := newMarker()
+			takeBack(sc, m)
+			sc.wiped(m)
+			if found := sc.leaks(m); len(found) > 0 {
+				t.Errorf("found in:\n%s", strings.Join(found, "\n"))
+			}
+		})
+	}
+}
+
+// TestNothingLeaksAfterACrash kills the server right after the answer: the
+// next one has wiped its files before it is ready.
+func TestNothingLeaksAfterACrash(t *testing.T) {
+	for _, way := range []string{"revoked", "burned by hand", "burned by reading"} {
+		t.Run(way, func(t *testing.T) {
+			sc := newScene(t)
+			m := newMarker()
+			ways[way](sc, m)
+			sc.server.kill()
+			sc.server.start()
+			if found := sc.inFiles(m); len(found) > 0 {
+				t.Errorf("ready with it in %v", found)
+			}
+			if found := sc.leaks(m); len(found) > 0 {
+				t.Errorf("found in:\n%s", strings.Join(found, "\n"))
+			}
+		})
+	}
+}
+
+// TestTheCrawlerFinds holds that the crawler would see a leak: it finds a
+// message that was not taken back in every place where it has to be.
+func TestTheCrawlerFinds(t *testing.T) {
+	sc := newScene(t)
+	m := newMarker()
+	id := sc.send(sc.direct, m, "")
+	found := strings.Join(sc.leaks(m), "\n")
+	for _, where := range []string{
+		"GET /v1/messages/" + id + " as bob", "GET /v1/conversations/" + sc.direct + "/messages as alice",
+		"GET /v1/conversations as bob", "GET /v1/conversations/@bob as alice",
+		"GET /v1/events as bob", "the stream of alice", "imapi.db",
+	} {
+		if !strings.Contains(found, where) {
+			t.Errorf("a message that is there was not found in %s; found in:\n%s", where, found)
+		}
+	}
+	for _, where := range []string{"stranger", "nobody", "carol", "root", "output", "log as"} {
+		if strings.Contains(found, where) {
+			t.Errorf("a message of alice's and bob's was found in %s:\n%s", where, found)
+		}
+	}
+	for name, form := range m.forms {
+		if got := m.in(append([]byte("before"), append(form, "after"...)...)); got == "" {
+			t.Errorf("the marker as %s is not seen", name)
+		}
+	}
+}

@@ -1,0 +1,87 @@
+// Command imapi is the server and what goes with it: see imapi help.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// version is set by the build; see the Makefile.
+var version = "dev"
+
+// command is a subcommand: it parses its arguments, does its work until ctx
+// ends, and writes to out what a caller reads and to diag what a person reads.
+type command struct {
+	name    string
+	summary string
+	run     func(ctx context.Context, args []string, out, diag io.Writer) error
+}
+
+var commands = []command{
+	{"serve", "run the server", serve},
+	{"token", "print a token for a user", token},
+	{"version", "print the version", printVersion},
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(dispatch(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// dispatch runs the subcommand that the arguments name and returns the exit
+// status: 0 done, 1 failed, 2 misused.
+func dispatch(ctx context.Context, args []string, out, diag io.Writer) int {
+	if len(args) == 0 {
+		usage(diag)
+		return 2
+	}
+	switch args[0] {
+	case "help", "--help", "-h":
+		usage(out)
+		return 0
+	}
+	for _, c := range commands {
+		if c.name != args[0] {
+			continue
+		}
+		err := c.run(ctx, args[1:], out, diag)
+		var misuse *usageError
+		switch {
+		case err == nil, errors.Is(err, flag.ErrHelp):
+			return 0
+		case errors.As(err, &misuse):
+			_, _ = fmt.Fprintf(diag, "imapi %s: %v (imapi %s --help)\n", c.name, err, c.name)
+			return 2
+		default:
+			_, _ = fmt.Fprintf(diag, "imapi %s: %v\n", c.name, err)
+			return 1
+		}
+	}
+	_, _ = fmt.Fprintf(diag, "imapi: there is no command %q (imapi help)\n", args[0])
+	return 2
+}
+
+func usage(w io.Writer) {
+	_, _ = fmt.Fprintln(w, "imapi is a self-hosted instant-messaging backend.\n\nusage: imapi COMMAND [FLAGS]")
+	_, _ = fmt.Fprintln(w)
+	for _, c := range commands {
+		_, _ = fmt.Fprintf(w, "  %-10s %s\n", c.name, c.summary)
+	}
+	_, _ = fmt.Fprintln(w, "\nimapi COMMAND --help tells its flags. Every flag --some-name can also be given\nas IMAPI_SOME_NAME in the environment; the flag wins.")
+}
+
+func printVersion(_ context.Context, args []string, out, diag io.Writer) error {
+	f := newFlags("version", "Print the version.", diag)
+	if err := f.parse(args); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(out, "imapi", version)
+	return err
+}

@@ -1,0 +1,488 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/client"
+	"github.com/imapi/imapi/events"
+	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/metrics"
+)
+
+// What README.md and docs/ show is held here to be what happens: the walk is
+// walked, the Go program built and run, the tables compared.
+
+var update = flag.Bool("update", false, "write what the walk prints into README.md")
+
+const (
+	root          = "../../"
+	readmeAddress = "127.0.0.1:8080"
+)
+
+func readDoc(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(root + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// walkStep finds the steps of the walk: a comment that says whose terminal
+// does what, and the block that follows it.
+var walkStep = regexp.MustCompile("(?s)<!-- walk: (\\w+) (runs|prints|stops|waits) -->(?:\n```\\w+\n(.*?)```)?")
+
+// TestReadmeWalk types what README.md says into shells of their own, and finds
+// them to print what it shows, but for ids, times and cursors.
+func TestReadmeWalk(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Fatal("the walk needs curl")
+	}
+	s := startServer(t)
+	dir := t.TempDir()
+	for name, target := range map[string]string{"bin/imapi": s.bin, "data": s.data} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(target, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	here := strings.NewReplacer(readmeAddress, s.addr, "/tmp/", dir+"/")
+
+	readme := readDoc(t, "README.md")
+	terminals := make(map[string]*terminal)
+	known := make(map[string]string)
+	var updated strings.Builder
+	end := 0
+	for _, at := range walkStep.FindAllStringSubmatchIndex(readme, -1) {
+		name, does := readme[at[2]:at[3]], readme[at[4]:at[5]]
+		block := ""
+		if at[6] >= 0 {
+			block = readme[at[6]:at[7]]
+		}
+		term := terminals[name]
+		if term == nil {
+			term = openTerminal(t, dir)
+			terminals[name] = term
+		}
+		switch does {
+		case "runs":
+			term.run(here.Replace(block))
+		case "stops":
+			term.interrupt()
+		case "waits":
+			// People take their time, in which receipts come to be stored.
+			time.Sleep(2 * time.Second)
+		case "prints":
+			if *update {
+				updated.WriteString(readme[end:at[6]] + term.settled())
+				end = at[7]
+				continue
+			}
+			if err := term.expect(block, known); err != nil {
+				t.Fatalf("%s's terminal: %v", name, err)
+			}
+		}
+	}
+	if len(terminals) != 2 {
+		t.Errorf("README.md walks in %d terminals, want 2", len(terminals))
+	}
+	if *update {
+		if err := os.WriteFile(root+"README.md", []byte(updated.String()+readme[end:]), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// terminal is a shell and what it has printed.
+type terminal struct {
+	t     *testing.T
+	shell *exec.Cmd
+	keys  io.Writer
+	out   *syncBuffer
+	read  int // how much of out was dealt with
+}
+
+func openTerminal(t *testing.T, dir string) *terminal {
+	t.Helper()
+	term := &terminal{t: t, shell: exec.Command("bash", "-s"), out: &syncBuffer{}}
+	term.shell.Dir = dir
+	term.shell.Stdout, term.shell.Stderr = term.out, term.out
+	// A group of its own gets Ctrl-C, as that of a terminal does.
+	term.shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	keys, err := term.shell.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	term.keys = keys
+	if err := term.shell.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = syscall.Kill(-term.shell.Process.Pid, syscall.SIGKILL)
+		_ = term.shell.Wait()
+	})
+	// A shell that nobody sits at would end by Ctrl-C with what it runs.
+	term.run("trap : INT\n")
+	return term
+}
+
+func (term *terminal) run(commands string) {
+	term.t.Helper()
+	if _, err := io.WriteString(term.keys, commands); err != nil {
+		term.t.Fatal(err)
+	}
+}
+
+// interrupt presses Ctrl-C and waits until the shell takes commands again.
+func (term *terminal) interrupt() {
+	term.t.Helper()
+	if err := syscall.Kill(-term.shell.Process.Pid, syscall.SIGINT); err != nil {
+		term.t.Fatal(err)
+	}
+	const prompt = "interrupted\n"
+	term.run("echo interrupted\n")
+	waitFor(term.t, func() bool { return strings.HasSuffix(term.unread(), prompt) })
+	term.read = len(term.out.String())
+}
+
+// heartbeat is what a stream has between events when it is quiet for long.
+var heartbeat = regexp.MustCompile(`(?m)^id: \S+\n\n`)
+
+func (term *terminal) unread() string {
+	return heartbeat.ReplaceAllString(term.out.String()[term.read:], "")
+}
+
+// expect waits until the terminal has printed this and nothing else. known are
+// the values for those in README.md that differ from run to run.
+func (term *terminal) expect(want string, known map[string]string) error {
+	pattern, values := shape(want)
+	var match []string
+	deadline := time.Now().Add(patience)
+	for match == nil {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("printed\n%s\nREADME.md has\n%s", term.unread(), want)
+		}
+		time.Sleep(2 * time.Millisecond)
+		match = pattern.FindStringSubmatch(term.unread())
+	}
+	term.read = len(term.out.String())
+	for i, value := range values {
+		if got, ok := known[value]; ok && got != match[i+1] {
+			return fmt.Errorf("README.md has %s where there were %s and %s", value, got, match[i+1])
+		}
+		known[value] = match[i+1]
+		// Nor may two ids or cursors in README.md be one; times may well be.
+		if !strings.HasPrefix(value, "retry") && !strings.HasPrefix(value, "2") {
+			for other, got := range known {
+				if other != value && got == match[i+1] {
+					return fmt.Errorf("README.md has both %s and %s for %s", other, value, got)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// settled returns what the terminal prints until it falls silent.
+func (term *terminal) settled() string {
+	text := ""
+	for {
+		time.Sleep(500 * time.Millisecond)
+		now := term.unread()
+		if now != "" && now == text {
+			term.read = len(term.out.String())
+			return strings.TrimRight(now, "\n") + "\n"
+		}
+		text = now
+	}
+}
+
+// varying are what differs from run to run: cursors, ids, page tokens, times,
+// and how long to wait before connecting again.
+var varying = []string{
+	`A[Q-Za-f][A-Za-z0-9_-]{18}`,
+	`"[0-7][0-9a-v]{12}"`,
+	`"eyJ[A-Za-z0-9_-]+"`,
+	`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`,
+	`retry: \d+`,
+}
+
+var anyVarying = regexp.MustCompile(strings.Join(varying, "|"))
+
+// shape returns a pattern for output like this, and the values in it for which
+// the pattern has a group.
+func shape(text string) (pattern *regexp.Regexp, values []string) {
+	text = strings.TrimRight(text, "\n")
+	var b strings.Builder
+	end := 0
+	for _, at := range anyVarying.FindAllStringIndex(text, -1) {
+		value := text[at[0]:at[1]]
+		i := slices.IndexFunc(varying, func(p string) bool { return regexp.MustCompile("^(?:" + p + ")$").MatchString(value) })
+		b.WriteString(regexp.QuoteMeta(text[end:at[0]]) + "(" + varying[i] + ")")
+		values = append(values, value)
+		end = at[1]
+	}
+	b.WriteString(regexp.QuoteMeta(text[end:]))
+	return regexp.MustCompile(`\A` + b.String() + `\n*\z`), values
+}
+
+func TestReadmeGreeting(t *testing.T) {
+	_, rest, _ := strings.Cut(readDoc(t, "README.md"), "<!-- greeting -->\n```text\n")
+	want, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("README.md has no greeting")
+	}
+	s := startServer(t)
+	there := strings.NewReplacer(s.addr, readmeAddress, s.bin, "bin/imapi", s.data, "./data")
+	waitFor(t, func() bool { return strings.Count(s.out.String(), "\n") == 3 })
+	// make builds the commit in as the version, a test does not.
+	want = regexp.MustCompile(`^imapi \w+ `).ReplaceAllString(want, "imapi "+version+" ")
+	if got := there.Replace(s.out.String()); got != want {
+		t.Errorf("the server greets with\n%s\nREADME.md has\n%s", got, want)
+	}
+}
+
+// TestReadmeGo builds the program in README.md, and talks to it.
+func TestReadmeGo(t *testing.T) {
+	_, rest, _ := strings.Cut(readDoc(t, "README.md"), "```go\n")
+	source, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("README.md has no Go program")
+	}
+	s := startServer(t)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "bot.go")
+	source = strings.ReplaceAll(source, readmeAddress, s.addr)
+	if err := os.WriteFile(path, []byte(source), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"vet", path}, {"build", "-o", filepath.Join(dir, "bot"), path}} {
+		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+			t.Fatalf("go %s: %v\n%s", args[0], err, out)
+		}
+	}
+
+	bot := exec.Command(filepath.Join(dir, "bot"))
+	bot.Env = append(os.Environ(), "TOKEN="+s.token("bot"))
+	log := &syncBuffer{}
+	bot.Stderr = log
+	if err := bot.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = bot.Process.Kill(); _ = bot.Wait() })
+	waitFor(t, func() bool { return strings.Contains(log.String(), "ready") })
+
+	alice := s.client("alice", "")
+	if _, err := say(context.Background(), alice, "@bot", "", "hello"); err != nil {
+		t.Fatal(err)
+	}
+	var texts []string
+	answered := func(n int) {
+		t.Helper()
+		waitFor(t, func() bool {
+			texts = nil
+			for _, m := range history(t, alice, "@bot") {
+				text := string(m.Body)
+				if m.Erased != nil {
+					text = string(m.State)
+				}
+				texts = append(texts, text)
+			}
+			return len(texts) >= n
+		})
+	}
+	answered(2)
+	// What is taken back must not throw it.
+	hello := history(t, alice, "@bot")[0].ID
+	if _, err := alice.RevokeMessageWithResponse(context.Background(), hello, nil, client.RevokeMessageJSONRequestBody{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := say(context.Background(), alice, "@bot", "", "again"); err != nil {
+		t.Fatal(err)
+	}
+	answered(4)
+	want := []string{"revoked", `{"text":"You said: hello"}`, `{"text":"again"}`, `{"text":"You said: again"}`}
+	if !slices.Equal(texts, want) {
+		t.Errorf("the conversation is %v, want %v", texts, want)
+	}
+}
+
+// TestReadmeDemo holds that the demo listens to every type of event: an
+// EventSource passes over those that nobody asked for.
+func TestReadmeDemo(t *testing.T) {
+	list := regexp.MustCompile(`(?s)const types = \[(.*?)\];`).FindStringSubmatch(readDoc(t, "web/demo.html"))
+	if list == nil {
+		t.Fatal("the demo has no list of types")
+	}
+	var got []string
+	for _, m := range regexp.MustCompile(`'([^']*)'`).FindAllStringSubmatch(list[1], -1) {
+		got = append(got, m[1])
+	}
+	want := []string{string(events.Ready), string(events.Reset)}
+	for _, typ := range im.EventTypes {
+		want = append(want, string(typ))
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("the demo listens to %v, there are %v", got, want)
+	}
+}
+
+// table returns the rows of the table that follows a comment, by their first
+// cell, without the head.
+func table(t *testing.T, doc, comment string) map[string][]string {
+	t.Helper()
+	_, rest, ok := strings.Cut(doc, "<!-- "+comment+" -->\n")
+	if !ok {
+		t.Fatalf("there is no table %q", comment)
+	}
+	rows := make(map[string][]string)
+	for i, line := range strings.Split(rest, "\n") {
+		if !strings.HasPrefix(line, "|") {
+			break
+		}
+		cells := strings.Split(strings.Trim(line, "|"), " | ")
+		for i := range cells {
+			cells[i] = strings.Trim(cells[i], " `")
+		}
+		if i > 1 {
+			rows[cells[0]] = cells[1:]
+		}
+	}
+	return rows
+}
+
+// TestReadmeDependencies holds that README.md gives a reason for each direct
+// dependency, and for no other.
+func TestReadmeDependencies(t *testing.T) {
+	readme := readDoc(t, "README.md")
+	for file, direct := range map[string]*regexp.Regexp{
+		"go.mod":       regexp.MustCompile(`(?m)^\t(\S+) v\S+$`),
+		"tools/go.mod": regexp.MustCompile(`(?m)^\t([a-z]\S+\.\S+)$`),
+	} {
+		link := regexp.MustCompile(`^\[(.*)\]`)
+		var named, want []string
+		for cell := range table(t, readme, "dependencies: "+file) {
+			named = append(named, link.FindStringSubmatch(cell)[1])
+		}
+		for _, m := range direct.FindAllStringSubmatch(readDoc(t, file), -1) {
+			module := regexp.MustCompile(`/v\d+$`).ReplaceAllString(m[1], "")
+			module, _, _ = strings.Cut(module, "/cmd/")
+			module = regexp.MustCompile(`/v\d+$`).ReplaceAllString(module, "")
+			want = append(want, strings.TrimPrefix(module, "github.com/"))
+		}
+		slices.Sort(named)
+		slices.Sort(want)
+		if len(want) == 0 || !slices.Equal(named, want) {
+			t.Errorf("README.md explains %v, %s has %v", named, file, want)
+		}
+	}
+}
+
+// TestReadmeFlags holds the tables of flags against what the commands say.
+func TestReadmeFlags(t *testing.T) {
+	operations := readDoc(t, "docs/operations.md")
+	help := regexp.MustCompile(`(?m)^  --(\S+) .*\n        (.*)\n        (IMAPI_\w+)$`)
+	for _, command := range []string{"serve", "token"} {
+		var out, diag bytes.Buffer
+		dispatch(t.Context(), []string{command, "--help"}, &out, &diag)
+		rows := table(t, operations, "flags: "+command)
+		for _, m := range help.FindAllStringSubmatch(diag.String(), -1) {
+			name, text, variable := "--"+m[1], m[2], m[3]
+			row := rows[name]
+			if len(row) != 3 {
+				t.Errorf("docs/operations.md lacks %s %s", command, name)
+				continue
+			}
+			delete(rows, name)
+			if row[0] != variable {
+				t.Errorf("%s %s is %s, docs/operations.md has %q", command, name, variable, row[0])
+			}
+			byDefault := ""
+			if m := regexp.MustCompile(`\((\S+)\)$`).FindStringSubmatch(text); m != nil {
+				byDefault = m[1]
+			}
+			if row[1] != byDefault {
+				t.Errorf("%s %s is %q by default, docs/operations.md has %q", command, name, byDefault, row[1])
+			}
+		}
+		for name := range rows {
+			t.Errorf("docs/operations.md has %s %s, which there is not", command, name)
+		}
+	}
+}
+
+// TestReadmeMetrics holds the table of metrics against what is served.
+func TestReadmeMetrics(t *testing.T) {
+	m := metrics.New(version)
+	m.Request("none", 200, 0)
+	m.Erased("revoked")
+	m.ErasedLate(0)
+	response := httptest.NewRecorder()
+	m.Handler().ServeHTTP(response, httptest.NewRequest("GET", "/metrics", nil))
+	rows := table(t, readDoc(t, "docs/operations.md"), "metrics")
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (imapi_\w+) (\w+)$`).FindAllStringSubmatch(response.Body.String(), -1) {
+		if row := rows[m[1]]; len(row) != 2 || row[0] != m[2] {
+			t.Errorf("docs/operations.md has %s as %v, want a %s", m[1], row, m[2])
+		}
+		delete(rows, m[1])
+	}
+	for name := range rows {
+		t.Errorf("docs/operations.md has %s, which there is not", name)
+	}
+}
+
+// TestReadmeLinks holds that the documents refer to what there is.
+func TestReadmeLinks(t *testing.T) {
+	docs, err := filepath.Glob(root + "docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md"} {
+		docs = append(docs, root+name)
+	}
+	link := regexp.MustCompile(`\]\(([^):#]+)(?:#([^)]*))?\)`)
+	for _, doc := range docs {
+		for _, m := range link.FindAllStringSubmatch(readDoc(t, strings.TrimPrefix(doc, root)), -1) {
+			target := filepath.Join(filepath.Dir(doc), m[1])
+			b, err := os.ReadFile(target)
+			if err != nil {
+				if _, err = os.Stat(target); err != nil {
+					t.Errorf("%s: %v", doc, err)
+				}
+				continue
+			}
+			if m[2] != "" && !slices.Contains(anchors(string(b)), m[2]) {
+				t.Errorf("%s: there is no #%s in %s", doc, m[2], m[1])
+			}
+		}
+	}
+}
+
+// anchors returns the names of a document's headings.
+func anchors(doc string) []string {
+	var names []string
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(doc, -1) {
+		name := regexp.MustCompile(`[^\w -]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		names = append(names, strings.ReplaceAll(name, " ", "-"))
+	}
+	return names
+}

@@ -1,0 +1,392 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/client"
+	"github.com/imapi/imapi/im"
+)
+
+func readSecret(t testing.TB, data string) []byte {
+	t.Helper()
+	secret, err := loadSecret(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return secret
+}
+
+func mintFor(t testing.TB, secret []byte, user string) string {
+	t.Helper()
+	token, err := auth.Mint(secret, auth.Grant{User: im.UserID(user), TTL: time.Hour}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func TestFirstStartMakesWhatItNeeds(t *testing.T) {
+	s := newServer(t)
+	token := s.token("alice") // before the first start: the secret is made by whoever comes first
+	s.start()
+	for path, mode := range map[string]os.FileMode{
+		s.data:                              0o700,
+		filepath.Join(s.data, secretFile):   0o600,
+		filepath.Join(s.data, "imapi.db"):   0o600,
+		filepath.Join(s.data, "imapi.lock"): 0o600,
+	} {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Error(err)
+		} else if info.Mode().Perm() != mode {
+			t.Errorf("%s is %v, want %v", path, info.Mode().Perm(), mode)
+		}
+	}
+	if _, err := s.clientWith(token, "").ListConversationsWithResponse(context.Background(), &client.ListConversationsParams{}); err != nil {
+		t.Error(err)
+	}
+	waitFor(t, func() bool { return strings.Contains(s.out.String(), "the demo") })
+	for _, want := range []string{"listens on http://" + s.addr, "token --user alice --data " + s.data, "the demo: http://" + s.addr + "/"} {
+		if !strings.Contains(s.out.String(), want) {
+			t.Errorf("the greeting lacks %q:\n%s", want, s.out)
+		}
+	}
+}
+
+func TestDataDirectoryHasOneOwner(t *testing.T) {
+	s := startServer(t)
+	second := exec.Command(s.bin, "serve", "--listen", "127.0.0.1:0", "--data", s.data)
+	out, err := second.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), s.data) {
+		t.Errorf("a second server on the same data: %v, %s", err, out)
+	}
+	if s.token("alice") == "" {
+		t.Error("no token while the server runs")
+	}
+}
+
+func TestSIGTERMDrainsWithStreamsOpen(t *testing.T) {
+	s := startServer(t)
+	ctx := context.Background()
+	token := s.token("bob")
+	var streams []io.ReadCloser
+	for range 10 {
+		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.addr+"/v1/events", nil)
+		req.Header.Set("Authorization", "Bearer "+token)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		streams = append(streams, res.Body)
+	}
+	began := time.Now()
+	if err := s.stop(); err != nil {
+		t.Errorf("the server ended with %v; log:\n%s", err, s.log)
+	}
+	if took := time.Since(began); took > drainTime {
+		t.Errorf("draining took %v", took)
+	}
+	for _, body := range streams {
+		b, err := io.ReadAll(body)
+		if err != nil {
+			t.Errorf("a stream was torn, not ended: %v", err)
+		}
+		if !bytes.Contains(b, []byte("event: ready")) {
+			t.Errorf("the stream was %q", b)
+		}
+	}
+	s.start()
+}
+
+// TestLogHoldsNoContentAndNoSecrets runs what clients do at the most talkative
+// level and looks for what was in it.
+func TestLogHoldsNoContentAndNoSecrets(t *testing.T) {
+	for _, format := range []string{"text", "json"} {
+		t.Run(format, func(t *testing.T) {
+			s := startServer(t, "--log-format", format)
+			token := s.token("marker-user-alice")
+			c := s.clientWith(token, "marker-device")
+			ctx := context.Background()
+			if _, err := say(ctx, c, "@bob", "marker-client", "marker-content"); err != nil {
+				t.Fatal(err)
+			}
+			ticket, err := c.CreateTicketWithResponse(ctx, &client.CreateTicketParams{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, path := range []string{
+				"/v1/events?cursor=marker-cursor&ticket=" + ticket.JSON201.Ticket,
+				"/v1/events?ticket=marker-ticket", "/v1/marker-path?marker=query", "/v1/conversations/@marker-peer",
+			} {
+				res, err := http.Get("http://" + s.addr + path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = res.Body.Close()
+			}
+			bad, _ := http.NewRequest(http.MethodPost, "http://"+s.addr+"/v1/conversations/@bob/messages", strings.NewReader(`{"type":"text","body":{"marker-member":"marker-value"}}`))
+			bad.Header.Set("Authorization", "Bearer "+token)
+			bad.Header.Set("Content-Type", "application/json")
+			if res, err := http.DefaultClient.Do(bad); err == nil {
+				_ = res.Body.Close()
+			}
+			if err := s.stop(); err != nil {
+				t.Fatal(err)
+			}
+			log := s.log.String() + s.out.String()
+			if !strings.Contains(log, "sendMessage") {
+				t.Fatalf("nothing was logged:\n%s", log)
+			}
+			for _, secret := range []string{"marker", token, ticket.JSON201.Ticket, strings.Split(token, ".")[2]} {
+				if strings.Contains(log, secret) {
+					t.Errorf("the log holds %q:\n%s", secret, log)
+				}
+			}
+		})
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	s := startServer(t)
+	c := s.client("alice", "")
+	live := follow(t.Context(), t, s.client("bob", ""))
+	if _, err := say(context.Background(), c, "@bob", "", "x"); err != nil {
+		t.Fatal(err)
+	}
+	<-live
+	<-live
+	want := []*regexp.Regexp{
+		regexp.MustCompile(`(?m)^imapi_requests_total{operation="sendMessage",status="201"} 1$`),
+		regexp.MustCompile(`(?m)^imapi_commit_batch_size_count [1-9]`),
+		regexp.MustCompile(`(?m)^imapi_commit_seconds_count [1-9]`),
+		regexp.MustCompile(`(?m)^imapi_streams 1$`),
+		regexp.MustCompile(`(?m)^imapi_events_told_total 2$`),
+		regexp.MustCompile(`(?m)^imapi_event_lag_seconds_count 2$`),
+		regexp.MustCompile(`(?m)^imapi_build_info{version="dev"} 1$`),
+	}
+	// A stream counts what it wrote after it wrote it.
+	waitFor(t, func() bool {
+		res, err := http.Get("http://" + s.addr + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = res.Body.Close() }()
+		b, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return !slices.ContainsFunc(want, func(line *regexp.Regexp) bool { return !line.Match(b) })
+	})
+	side := startServer(t, "--metrics-listen", "127.0.0.1:0")
+	if res, err := http.Get("http://" + side.addr + "/metrics"); err != nil || res.StatusCode != http.StatusNotFound {
+		t.Errorf("metrics are served on the main address too: %v %v", res, err)
+	}
+}
+
+// TestHTTP2 holds that streams work over HTTP/2, with and without TLS.
+func TestHTTP2(t *testing.T) {
+	dir := t.TempDir()
+	roots := writeCertificate(t, dir)
+	for name, c := range map[string]struct {
+		args   []string
+		scheme string
+	}{
+		"h2c": {nil, "http"},
+		"TLS": {[]string{"--tls-cert", filepath.Join(dir, "cert.pem"), "--tls-key", filepath.Join(dir, "key.pem")}, "https"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, c.args...)
+			protocols := new(http.Protocols)
+			protocols.SetHTTP2(true)
+			protocols.SetUnencryptedHTTP2(true)
+			transport := &http.Transport{Protocols: protocols, TLSClientConfig: &tls.Config{RootCAs: roots}}
+			t.Cleanup(transport.CloseIdleConnections)
+			browser := &http.Client{Transport: transport}
+			if c.scheme == "http" {
+				s.start()
+			} else {
+				s.process = exec.Command(s.bin, append([]string{"serve", "--listen", s.addr, "--data", s.data}, s.args...)...)
+				s.process.Stdout, s.process.Stderr = s.out, s.log
+				if err := s.process.Start(); err != nil {
+					t.Fatal(err)
+				}
+				waitFor(t, func() bool {
+					res, err := browser.Get("https://" + s.addr + "/readyz")
+					if err == nil {
+						_ = res.Body.Close()
+					}
+					return err == nil
+				})
+			}
+			// More streams than the six connections of a browser's HTTP/1.
+			for i := range 20 {
+				req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, c.scheme+"://"+s.addr+"/v1/events", nil)
+				req.Header.Set("Authorization", "Bearer "+mintFor(t, readSecret(t, s.data), "bob"))
+				res, err := browser.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = res.Body.Close() })
+				if res.ProtoMajor != 2 || res.StatusCode != http.StatusOK {
+					t.Fatalf("stream %d: %s %s", i, res.Proto, res.Status)
+				}
+				b := make([]byte, 6)
+				if _, err := io.ReadFull(res.Body, b); err != nil || string(b) != "retry:" {
+					t.Fatalf("stream %d began with %q, %v", i, b, err)
+				}
+			}
+		})
+	}
+}
+
+func writeCertificate(t *testing.T, dir string) *x509.CertPool {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "imapi"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{
+		"cert.pem": {Type: "CERTIFICATE", Bytes: der}, "key.pem": {Type: "PRIVATE KEY", Bytes: private},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(cert)
+	return roots
+}
+
+func TestPublicKeyAlgorithm(t *testing.T) {
+	dir := t.TempDir()
+	writeCertificate(t, dir)
+	s := startServer(t, "--auth-algorithm", "ES256", "--auth-public-key", filepath.Join(dir, "cert.pem"))
+	// A token of the secret's algorithm is not taken then, whoever made it.
+	req, _ := http.NewRequest(http.MethodGet, "http://"+s.addr+"/v1/conversations", nil)
+	req.Header.Set("Authorization", "Bearer "+s.token("alice"))
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusUnauthorized {
+		t.Errorf("an HS256 token: %s", res.Status)
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	dir := t.TempDir()
+	run := func(args ...string) (status int, out, diag string) {
+		var o, d bytes.Buffer
+		status = dispatch(t.Context(), args, &o, &d)
+		return status, o.String(), d.String()
+	}
+	t.Run("refuses", func(t *testing.T) {
+		for _, c := range []struct{ name, says string }{
+			{"", "usage"},
+			{"nothing", "no command"},
+			{"serve --nothing", "-nothing"},
+			{"serve extra", "extra"},
+			{"serve --tls-cert x", "--tls-key"},
+			{"serve --synchronous off", "--synchronous"},
+			{"serve --log-format xml", "--log-format"},
+			{"serve --log-level loud", "log-level"},
+			{"serve --max-message-bytes 2999", "--max-message-bytes"},
+			{"serve --event-retention 0", "--event-retention"},
+			{"serve --auth-algorithm RS256", "--auth-public-key"},
+			{"serve --auth-public-key x", "HS256"},
+			{"token", "--user"},
+			{"token --user é", "--user"},
+			{"token --user a --ttl 0", "--ttl"},
+			{"token --user a --device é", "--device"},
+		} {
+			status, out, diag := run(strings.Fields(c.name)...)
+			if status != 2 || out != "" || !strings.Contains(diag, c.says) {
+				t.Errorf("%q: %d %q %q", c.name, status, out, diag)
+			}
+		}
+	})
+	t.Run("helps", func(t *testing.T) {
+		for _, c := range commands {
+			status, _, diag := run(c.name, "--help")
+			if status != 0 || !strings.Contains(diag, "usage: imapi "+c.name) {
+				t.Errorf("%s: %d %q", c.name, status, diag)
+			}
+		}
+		if _, _, diag := run("serve", "--help"); !strings.Contains(diag, "IMAPI_LISTEN") {
+			t.Errorf("the environment is not told of:\n%s", diag)
+		}
+		if status, out, _ := run("help"); status != 0 || !strings.Contains(out, "serve") {
+			t.Errorf("help: %d %q", status, out)
+		}
+	})
+	t.Run("version", func(t *testing.T) {
+		if status, out, _ := run("version"); status != 0 || !strings.HasPrefix(out, "imapi ") {
+			t.Errorf("%d %q", status, out)
+		}
+	})
+	t.Run("token is alone on stdout", func(t *testing.T) {
+		t.Setenv("IMAPI_DATA", filepath.Join(dir, "env"))
+		status, out, diag := run("token", "--user", "alice")
+		if status != 0 || diag != "" || !regexp.MustCompile(`^[\w-]+\.[\w-]+\.[\w-]+\n$`).MatchString(out) {
+			t.Errorf("%d %q %q", status, out, diag)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "env", secretFile)); err != nil {
+			t.Errorf("IMAPI_DATA was not looked at: %v", err)
+		}
+	})
+	t.Run("a flag wins over the environment", func(t *testing.T) {
+		t.Setenv("IMAPI_DATA", filepath.Join(dir, "loses"))
+		if status, _, diag := run("token", "--user", "alice", "--data", filepath.Join(dir, "wins")); status != 0 {
+			t.Error(diag)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "loses")); err == nil {
+			t.Error("the environment won")
+		}
+	})
+	t.Run("a bad variable is named without its value", func(t *testing.T) {
+		t.Setenv("IMAPI_TTL", "hunter2")
+		status, _, diag := run("token", "--user", "alice", "--data", dir)
+		if status != 2 || !strings.Contains(diag, "IMAPI_TTL") || strings.Contains(diag, "hunter2") {
+			t.Errorf("%d %q", status, diag)
+		}
+	})
+}

@@ -1,0 +1,294 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/client"
+)
+
+// The end-to-end tests here drive the real binary over real HTTP, with the
+// client that users get.
+
+// patience bounds what must happen soon, on a machine that may be busy.
+const patience = time.Minute
+
+// binary builds imapi once, as the test itself was built.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "imapi-e2e-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "imapi")
+	build := exec.Command("go", "build", raceFlag, "-tags", "sqlite_fts5", "-o", path, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w: %s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if path, err := binary(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(status)
+}
+
+// server is a data directory and the process that serves it.
+type server struct {
+	t    testing.TB
+	bin  string
+	data string
+	addr string
+	args []string
+	log  *syncBuffer
+	out  *syncBuffer
+
+	process *exec.Cmd
+}
+
+// newServer prepares a server on a free port; start runs it.
+func newServer(t testing.TB, args ...string) *server {
+	t.Helper()
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_ = l.Close()
+	s := &server{
+		t: t, bin: bin, data: filepath.Join(t.TempDir(), "data"), addr: addr, args: args,
+		log: &syncBuffer{}, out: &syncBuffer{},
+	}
+	t.Cleanup(func() {
+		s.kill()
+		if log := s.log.String(); strings.Contains(log, "DATA RACE") || strings.Contains(log, "panic") {
+			t.Errorf("the server's log:\n%s", log)
+		}
+	})
+	return s
+}
+
+func startServer(t testing.TB, args ...string) *server {
+	t.Helper()
+	s := newServer(t, args...)
+	s.start()
+	return s
+}
+
+// start runs the process and waits until it is ready.
+func (s *server) start() {
+	s.t.Helper()
+	args := append([]string{"serve", "--listen", s.addr, "--data", s.data, "--log-level", "debug"}, s.args...)
+	s.process = exec.Command(s.bin, args...)
+	s.process.Stdout, s.process.Stderr = s.out, s.log
+	if err := s.process.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.waitReady()
+}
+
+func (s *server) waitReady() {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		if res, err := http.Get("http://" + s.addr + "/readyz"); err == nil {
+			_ = res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			s.t.Fatalf("not ready after %v; log:\n%s", patience, s.log)
+		}
+	}
+}
+
+// kill ends the process as a crash would, and waits for its end.
+func (s *server) kill() {
+	if s.process == nil {
+		return
+	}
+	_ = s.process.Process.Kill()
+	_ = s.process.Wait()
+	s.process = nil
+}
+
+// stop asks the process to end and returns how it did.
+func (s *server) stop() error {
+	s.t.Helper()
+	if err := s.process.Process.Signal(syscall.SIGTERM); err != nil {
+		s.t.Fatal(err)
+	}
+	err := s.process.Wait()
+	s.process = nil
+	return err
+}
+
+// token runs imapi token.
+func (s *server) token(user string, args ...string) string {
+	s.t.Helper()
+	cmd := exec.Command(s.bin, append([]string{"token", "--user", user, "--data", s.data}, args...)...)
+	var diag bytes.Buffer
+	cmd.Stderr = &diag
+	out, err := cmd.Output()
+	if err != nil {
+		s.t.Fatalf("token: %v: %s", err, diag.String())
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// client returns a client of a user on a device.
+func (s *server) client(user, device string) *client.Client {
+	s.t.Helper()
+	return s.clientWith(s.token(user), device)
+}
+
+func (s *server) clientWith(token, device string) *client.Client {
+	s.t.Helper()
+	transport := &http.Transport{MaxIdleConnsPerHost: 4}
+	s.t.Cleanup(transport.CloseIdleConnections)
+	c, err := client.New("http://"+s.addr, client.Options{
+		Token: client.StaticToken(token), Device: device, SendTimeout: patience,
+		HTTPClient: &http.Client{Transport: transport},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return c
+}
+
+// group makes a group and returns its id.
+func (s *server) group(owner *client.Client, members ...string) string {
+	s.t.Helper()
+	res, err := owner.CreateConversationWithResponse(context.Background(), &client.CreateConversationParams{},
+		client.CreateConversation{Kind: client.CreateConversationKindGroup, Name: "group", Members: members})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return res.JSON201.ID
+}
+
+// say sends a text once.
+func say(ctx context.Context, c *client.Client, conversation, clientID, text string) (client.Message, error) {
+	d := client.SendText{Body: client.TextBody{Text: text}}
+	if clientID != "" {
+		d.ClientID = &clientID
+	}
+	return c.Send(ctx, conversation, d)
+}
+
+// sayUntilAnswered sends a text under one client_id until the server answers.
+func sayUntilAnswered(ctx context.Context, c *client.Client, conversation, clientID, text string) (*client.Message, error) {
+	for ctx.Err() == nil {
+		res, err := c.SendMessageWithResponse(ctx, conversation, &client.SendMessageParams{}, textDraft(clientID, text))
+		var refusal *client.Problem
+		switch {
+		case errors.As(err, &refusal) && refusal.Status < 500:
+			return nil, err
+		case err != nil:
+			continue // killed; it will be back
+		case res.JSON201 != nil:
+			return res.JSON201, nil
+		case res.JSON200 != nil:
+			return res.JSON200, nil
+		}
+	}
+	return nil, ctx.Err()
+}
+
+func textDraft(clientID, text string) client.SendMessage {
+	var m client.SendMessage
+	err := m.FromSendText(client.SendText{ClientID: &clientID, Type: client.SendTextTypeText, Body: client.TextBody{Text: text}})
+	if err != nil {
+		panic(err) // a struct of strings
+	}
+	return m
+}
+
+// history returns all messages of a conversation, oldest first.
+func history(t testing.TB, c *client.Client, conversation string) []client.Message {
+	t.Helper()
+	var (
+		all   []client.Message
+		after int64
+		limit int32 = 200
+	)
+	for {
+		res, err := c.ListMessagesWithResponse(context.Background(), conversation, &client.ListMessagesParams{AfterSeq: &after, Limit: &limit})
+		if err != nil {
+			t.Fatal(err)
+		}
+		items := res.JSON200.Items
+		if len(items) == 0 {
+			return all
+		}
+		all = append(all, items...)
+		after = items[len(items)-1].Seq
+	}
+}
+
+// eventLog returns all events that a user can be told, from pages.
+func eventLog(t testing.TB, c *client.Client) []client.Event {
+	t.Helper()
+	var (
+		all   []client.Event
+		limit int32 = 1000
+		page  *string
+	)
+	for {
+		res, err := c.GetEventsWithResponse(context.Background(), &client.GetEventsParams{PageToken: page, Limit: &limit}, acceptJSON)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, res.JSON200.Items...)
+		if page = res.JSON200.NextPageToken; page == nil {
+			return all
+		}
+	}
+}
+
+func acceptJSON(_ context.Context, req *http.Request) error {
+	req.Header.Set("Accept", "application/json")
+	return nil
+}
+
+// syncBuffer is a buffer for a process's output.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}

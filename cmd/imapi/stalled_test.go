@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// deafConn is a connection that can stop reading what the other end sends.
+type deafConn struct {
+	net.Conn
+	mu      sync.Mutex
+	hearing chan struct{} // closed while it reads
+}
+
+func (c *deafConn) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	hearing := c.hearing
+	c.mu.Unlock()
+	<-hearing
+	return c.Conn.Read(p)
+}
+
+// stop has it read no more, and returns what has it read again.
+func (c *deafConn) stop() (goOn func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	hearing := make(chan struct{})
+	c.hearing = hearing
+	return sync.OnceFunc(func() { close(hearing) })
+}
+
+// TestClientThatStopsReading holds that an HTTP/2 connection whose client is
+// there and takes nothing does not keep its streams: ending one does not
+// unblock the connection that all of them share, so that must end itself.
+func TestClientThatStopsReading(t *testing.T) {
+	t.Parallel()
+	const streams = 8
+	s := startServer(t, "--max-message-bytes", "262144")
+	alice, bob := s.device("alice", "phone"), s.device("bob", "")
+
+	var conn *deafConn
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{
+		Protocols: protocols,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			_ = c.(*net.TCPConn).SetReadBuffer(4096)
+			if conn != nil {
+				t.Error("the streams take more than one connection")
+			}
+			conn = &deafConn{Conn: c, hearing: make(chan struct{})}
+			close(conn.hearing)
+			return conn, nil
+		},
+	}
+	defer transport.CloseIdleConnections()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan struct{}, streams)
+	for i := range streams {
+		res, err := (&http.Client{Transport: transport}).Do(bob.request(ctx, http.MethodGet, "/v1/events", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.ProtoMajor != 2 {
+			t.Fatalf("stream %d is %s", i, res.Proto)
+		}
+		go func() {
+			_, _ = io.Copy(io.Discard, res.Body)
+			_ = res.Body.Close()
+			ended <- struct{}{}
+		}()
+	}
+	goOn := conn.stop()
+	defer goOn()
+	if n := s.metric("imapi_streams"); n != streams {
+		t.Fatalf("%v streams", n)
+	}
+
+	// More than all buffers on the way hold, for each stream.
+	text := strings.Repeat("x", 200<<10)
+	began := time.Now()
+	for i := range 24 {
+		alice.send("@bob", fmt.Sprint(i, text), "")
+	}
+	// It takes a few times 10 s, as often as the kernel still takes some bytes.
+	waitFor(t, func() bool { return s.metric("imapi_streams") == 0 })
+	t.Logf("the streams were ended %v after it began to send", time.Since(began).Round(time.Millisecond))
+
+	// The client finds out as soon as it listens again.
+	goOn()
+	late := time.After(patience)
+	for range streams {
+		select {
+		case <-ended:
+		case <-late:
+			t.Fatal("the connection is still open")
+		}
+	}
+}

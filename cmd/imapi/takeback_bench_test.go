@@ -1,0 +1,353 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// BenchmarkTakeBack takes messages back over 64 connections that are kept
+// alive, each waiting for its answer: "revoke" by who sent them, "burn" by who
+// got them. The messages are direct ones and are sent over the same connections
+// in turns with it: "of-send" is the time relative to the sending's, "cpu-of-send"
+// the processor time, with what wiping the write-ahead log takes after it.
+func BenchmarkTakeBack(b *testing.B) {
+	const each = 16 // messages of a user in a turn
+	for _, way := range []string{"revoke", "burn"} {
+		b.Run(way, func(b *testing.B) {
+			n := startNode(b)
+			defer n.stop()
+			p := newPairs(b, n, benchUsers(sendConns))
+			defer p.close()
+			var sending, erasing, sendCPU, eraseCPU time.Duration
+			count := 0
+			b.ResetTimer()
+			for ; count < b.N; count += each * sendConns {
+				cpu := cpuTime(b)
+				ids, took := p.send(each, `,"burn":{"after_seconds":60}`)
+				sending, sendCPU = sending+took, sendCPU+cpuTime(b)-cpu
+				cpu = cpuTime(b)
+				took = p.each(func(i int, c *benchConn) error {
+					by := i
+					if way == "burn" {
+						by = i ^ 1
+					}
+					for _, id := range ids[by] {
+						if err := p.post(i, c, "/v1/messages/"+id+"/"+way, "", http.StatusOK, nil); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+				erasing += took
+				b.StopTimer()
+				n.waitWiped()
+				eraseCPU += cpuTime(b) - cpu
+				b.StartTimer()
+			}
+			b.StopTimer()
+			b.ReportMetric(float64(count)/erasing.Seconds(), "erased/s")
+			b.ReportMetric(float64(count)/sending.Seconds(), "sends/s")
+			b.ReportMetric(float64(eraseCPU.Microseconds())/float64(count), "cpu-µs/erased")
+			b.ReportMetric(erasing.Seconds()/sending.Seconds(), "of-send")
+			b.ReportMetric(eraseCPU.Seconds()/sendCPU.Seconds(), "cpu-of-send")
+		})
+	}
+}
+
+// pairs are users who each have a connection and send to their neighbour.
+type pairs struct {
+	b      testing.TB
+	conns  []*benchConn
+	tokens []string
+	users  []im.UserID
+	rounds int
+}
+
+func newPairs(b testing.TB, n *benchNode, users []im.UserID) *pairs {
+	b.Helper()
+	p := &pairs{b: b, users: users}
+	for _, user := range users {
+		p.conns = append(p.conns, dial(b, n.addr))
+		p.tokens = append(p.tokens, mintFor(b, n.secret, string(user)))
+	}
+	return p
+}
+
+func (p *pairs) close() {
+	for _, c := range p.conns {
+		_ = c.Close()
+	}
+}
+
+// each runs fn for all users at the same time and returns how long it took.
+func (p *pairs) each(fn func(i int, c *benchConn) error) time.Duration {
+	p.b.Helper()
+	began := time.Now()
+	var running sync.WaitGroup
+	for i, c := range p.conns {
+		running.Go(func() {
+			if err := fn(i, c); err != nil {
+				p.b.Error(err)
+			}
+		})
+	}
+	running.Wait()
+	if took := time.Since(began); !p.b.Failed() {
+		return took
+	}
+	p.b.FailNow()
+	return 0
+}
+
+// send has every user send count messages, and returns their ids by sender and
+// how long it took.
+func (p *pairs) send(count int, more string) (ids [][]string, took time.Duration) {
+	p.b.Helper()
+	p.rounds++
+	ids = make([][]string, len(p.conns))
+	took = p.each(func(i int, c *benchConn) error {
+		path := "/v1/conversations/@" + string(p.users[i^1]) + "/messages"
+		for k := range count {
+			body := fmt.Sprintf(`{"client_id":"%d-%d","type":"text","body":{"text":"%s"}%s}`, p.rounds, k, benchText, more)
+			var answer []byte
+			if err := p.post(i, c, path, body, http.StatusCreated, &answer); err != nil {
+				return err
+			}
+			_, after, _ := bytes.Cut(answer, []byte(`"id":"`))
+			id, _, found := bytes.Cut(after, []byte(`"`))
+			if !found {
+				return fmt.Errorf("no id in %s", answer)
+			}
+			ids[i] = append(ids[i], string(id))
+		}
+		return nil
+	})
+	return ids, took
+}
+
+// post makes a request of a user and reads its answer, into out if not nil.
+func (p *pairs) post(i int, c *benchConn, path, body string, status int, out *[]byte) error {
+	header := []string{"Content-Length", fmt.Sprint(len(body))}
+	if body != "" {
+		header = append(header, "Content-Type", "application/json")
+	}
+	req := append(request(http.MethodPost, path, p.tokens[i], header...), "\r\n"...)
+	if out == nil {
+		_, err := c.expect(status, append(req, body...))
+		return err
+	}
+	res, err := c.roundTrip(append(req, body...))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	if *out, err = io.ReadAll(res.Body); err == nil && res.StatusCode != status {
+		err = fmt.Errorf("status %d: %s", res.StatusCode, *out)
+	}
+	return err
+}
+
+// waitWiped waits until nothing is left in the write-ahead log.
+func (n *benchNode) waitWiped() {
+	n.b.Helper()
+	waitFor(n.b, func() bool {
+		info, err := os.Stat(filepath.Join(n.config.data, "imapi.db-wal"))
+		return err == nil && info.Size() == 0
+	})
+}
+
+// BenchmarkReadUpTo reads 1,000 unread messages with one receipt: of a direct
+// conversation, of one whose messages all burn, and of a group whose messages
+// all ask for receipts.
+func BenchmarkReadUpTo(b *testing.B) {
+	const count = 1000
+	for _, kind := range []string{"direct", "burning", "group"} {
+		edit := func(_ int, m *im.Message) {
+			m.Receipt = kind == "group"
+			if kind == "burning" {
+				m.Burn = &im.Burn{After: time.Hour, UnreadTTL: time.Hour}
+			}
+		}
+		b.Run(kind, func(b *testing.B) {
+			n := startNode(b)
+			defer n.stop()
+			token := mintFor(b, n.secret, "bob")
+			c := dial(b, n.addr)
+			defer func() { _ = c.Close() }()
+			var took []time.Duration
+			var commits float64
+			for i := 0; b.Loop(); i++ {
+				b.StopTimer()
+				alice := im.UserID(fmt.Sprint("alice", i))
+				var conversation im.ID
+				if kind == "group" {
+					conversation = n.group([]im.UserID{alice, "bob"})
+				} else {
+					conversation = n.direct(alice, "bob")
+				}
+				var last im.ID
+				n.fill(alice, conversation, count, edit, func(_ int, m *im.Message) { last = m.ID })
+				body := fmt.Sprintf(`{"kind":"read","up_to":"%s"}`, last)
+				req := append(request(http.MethodPost, "/v1/conversations/"+conversation.String()+"/receipts", token,
+					"Content-Type", "application/json", "Content-Length", fmt.Sprint(len(body))), "\r\n"...)
+				_, before := n.commits(b)
+				b.StartTimer()
+				began := time.Now()
+				if _, err := c.expect(http.StatusOK, append(req, body...)); err != nil {
+					b.Fatal(err)
+				}
+				took = append(took, time.Since(began))
+				b.StopTimer()
+				_, after := n.commits(b)
+				commits += after - before
+				b.StartTimer()
+			}
+			b.ReportMetric(millis(percentile(took, 50)), "p50-ms")
+			b.ReportMetric(millis(percentile(took, 99)), "p99-ms")
+			b.ReportMetric(commits/float64(len(took)), "commits/read")
+		})
+	}
+}
+
+// percentile returns the value that so many percent are not above; it sorts.
+func percentile(list []time.Duration, percent int) time.Duration {
+	if len(list) == 0 {
+		return 0
+	}
+	slices.Sort(list)
+	return list[min(len(list)*percent/100, len(list)-1)]
+}
+
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// BenchmarkDue has 10,000 messages come due at the same moment while 64 users
+// send: as fast as they are answered ("full"), or each every 160 ms, 400 a
+// second in all ("paced"). "late" is from when a message was due to after the
+// commit that erased it; "send" is how long answers took meanwhile,
+// "send-before" in the two seconds before, of the same senders; "of-before"
+// is the ratio of both.
+func BenchmarkDue(b *testing.B) {
+	b.Run("full", func(b *testing.B) { benchDue(b, 0) })
+	b.Run("paced", func(b *testing.B) { benchDue(b, 160*time.Millisecond) })
+}
+
+func benchDue(b *testing.B, pace time.Duration) {
+	const (
+		count  = 10_000
+		before = 2 * time.Second
+	)
+	n := startNode(b)
+	defer n.stop()
+	p := newPairs(b, n, benchUsers(sendConns))
+	defer p.close()
+	p.send(1, "") // makes the conversations
+	conversation := n.group([]im.UserID{"alice", "bob"})
+
+	var (
+		mu   sync.Mutex
+		late []time.Duration
+	)
+	n.store.OnCommit(func(c im.Commit) {
+		now := time.Now()
+		mu.Lock()
+		defer mu.Unlock()
+		for _, e := range c.Events {
+			if e.Type == im.MessageExpired {
+				late = append(late, now.Sub(e.Message.ExpiresAt))
+			}
+		}
+	})
+	erased := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(late)
+	}
+
+	var sent dueSpans
+	rounds := 0
+	for b.Loop() {
+		rounds++
+		b.StopTimer()
+		due := time.Now().Add(3*time.Second + before).UTC().Truncate(time.Millisecond)
+		n.fill("alice", conversation, count, func(_ int, m *im.Message) { m.ExpiresAt = due })
+		if time.Until(due) < before {
+			b.Fatal("the filling took too long")
+		}
+		<-time.After(time.Until(due.Add(-before)))
+		b.StartTimer()
+		sent.collect(p, pace, due, func() { waitFor(b, func() bool { return erased() == rounds*count }) })
+	}
+	b.ReportMetric(millis(percentile(late, 50)), "late-p50-ms")
+	b.ReportMetric(millis(percentile(late, 99)), "late-p99-ms")
+	b.ReportMetric(millis(percentile(sent.before, 50)), "send-before-p50-ms")
+	b.ReportMetric(millis(percentile(sent.while, 50)), "send-p50-ms")
+	b.ReportMetric(millis(percentile(sent.before, 99)), "send-before-p99-ms")
+	b.ReportMetric(millis(percentile(sent.while, 99)), "send-p99-ms")
+	b.ReportMetric(millis(percentile(sent.while, 99))/millis(percentile(sent.before, 99)), "p99-of-before")
+	b.ReportMetric(float64(len(sent.before))/before.Seconds()/float64(rounds), "sends-before/s")
+}
+
+// dueSpans are how long sends took that were answered before a moment, and that
+// were under way between it and an end.
+type dueSpans struct{ before, while []time.Duration }
+
+// collect has users send until work returns.
+func (d *dueSpans) collect(p *pairs, pace time.Duration, due time.Time, work func()) {
+	done := make(chan struct{})
+	var sent [][]span
+	var sending sync.WaitGroup
+	sending.Go(func() { sent = p.sendUntil(done, pace) })
+	work()
+	end := time.Now()
+	close(done)
+	sending.Wait()
+	for _, s := range slices.Concat(sent...) {
+		switch {
+		case s.end.Before(due):
+			d.before = append(d.before, s.end.Sub(s.begin))
+		case s.begin.Before(end):
+			d.while = append(d.while, s.end.Sub(s.begin))
+		}
+	}
+}
+
+// span is when a request was made and when it was answered.
+type span struct{ begin, end time.Time }
+
+// sendUntil has every user send until done, no more than a message each pace,
+// and returns when each sent what.
+func (p *pairs) sendUntil(done <-chan struct{}, pace time.Duration) [][]span {
+	p.b.Helper()
+	sent := make([][]span, len(p.conns))
+	p.each(func(i int, c *benchConn) error {
+		path := "/v1/conversations/@" + string(p.users[i^1]) + "/messages"
+		body := fmt.Sprintf(`{"type":"text","body":{"text":"%s"}}`, benchText)
+		next := time.NewTimer(pace * time.Duration(i) / time.Duration(len(p.conns)))
+		defer next.Stop()
+		for {
+			select {
+			case <-done:
+				return nil
+			case <-next.C:
+			}
+			s := span{begin: time.Now()}
+			if err := p.post(i, c, path, body, http.StatusCreated, nil); err != nil {
+				return err
+			}
+			s.end = time.Now()
+			sent[i] = append(sent[i], s)
+			next.Reset(time.Until(s.begin.Add(pace)))
+		}
+	})
+	return sent
+}

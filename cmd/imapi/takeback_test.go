@@ -1,0 +1,600 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// device is a device of a user. It speaks plain HTTP, to see what goes over
+// the wire and not what a client makes of it.
+type device struct {
+	t           testing.TB
+	server      *server
+	token, name string
+}
+
+func (s *server) device(user, name string) device {
+	s.t.Helper()
+	return device{t: s.t, server: s, token: mintFor(s.t, readSecret(s.t, s.data), user), name: name}
+}
+
+// request makes a request of the device.
+func (d device) request(ctx context.Context, method, path, body string) *http.Request {
+	d.t.Helper()
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+d.server.addr+path, strings.NewReader(body))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+d.token)
+	if d.name != "" {
+		req.Header.Set("X-Device-Id", d.name)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return req
+}
+
+// ask returns the answer to a request.
+func (d device) ask(method, path, body string) (int, []byte) {
+	d.t.Helper()
+	res, err := http.DefaultClient.Do(d.request(d.t.Context(), method, path, body))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	answer, err := io.ReadAll(res.Body)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return res.StatusCode, answer
+}
+
+// must reads into out the answer to a request, which must succeed.
+func (d device) must(method, path, body string, out any) {
+	d.t.Helper()
+	status, answer := d.ask(method, path, body)
+	if status >= 300 {
+		d.t.Fatalf("%s %s: %d %s", method, path, status, answer)
+	}
+	if out == nil {
+		return
+	}
+	if err := json.Unmarshal(answer, out); err != nil {
+		d.t.Fatalf("%s %s: %v in %s", method, path, err, answer)
+	}
+}
+
+// note is a message, as far as these tests care.
+type note struct {
+	ID             string
+	ConversationID string `json:"conversation_id"`
+	Seq            int64
+	State          string
+	Body, Ext      json.RawMessage
+	Mentions       []string
+	Erased         *struct {
+		At         time.Time
+		By         string
+		Postscript string
+		Extension  json.RawMessage
+	}
+}
+
+// gone reports whether nothing of what a message said is left.
+func (n *note) gone() bool {
+	return n != nil && n.State != "active" && n.Erased != nil && isNull(n.Body) && isNull(n.Ext) && n.Mentions == nil
+}
+
+func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
+
+// send sends a text; more are further members of the request.
+func (d device) send(conversation, text, more string) note {
+	d.t.Helper()
+	body, err := json.Marshal(map[string]string{"text": text})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	var n note
+	d.must(http.MethodPost, "/v1/conversations/"+conversation+"/messages", `{"type":"text","body":`+string(body)+more+`}`, &n)
+	return n
+}
+
+func (d device) group(members ...string) string {
+	d.t.Helper()
+	body, err := json.Marshal(map[string]any{"kind": "group", "name": "group", "members": members})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	var c struct{ ID string }
+	d.must(http.MethodPost, "/v1/conversations", string(body), &c)
+	return c.ID
+}
+
+// cursor returns where the log ends.
+func (d device) cursor() string {
+	d.t.Helper()
+	var cursor string
+	for next := ""; ; {
+		var page struct {
+			Cursor string
+			Next   string `json:"next_page_token"`
+		}
+		d.events(next, &page)
+		if cursor = page.Cursor; page.Next == "" {
+			return cursor
+		}
+		next = page.Next
+	}
+}
+
+// events reads a page of the log, the first one without a token.
+func (d device) events(token string, out any) {
+	d.t.Helper()
+	path := "/v1/events?limit=200"
+	if token != "" {
+		path += "&page_token=" + token
+	}
+	req := d.request(d.t.Context(), http.MethodGet, path, "")
+	req.Header.Set("Accept", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if err := json.NewDecoder(res.Body).Decode(out); err != nil || res.StatusCode != http.StatusOK {
+		d.t.Fatal(res.Status, err)
+	}
+}
+
+// log returns all that the log has for a user.
+func (d device) log() []heard {
+	d.t.Helper()
+	var all []heard
+	for next := ""; ; {
+		var page struct {
+			Items []heard
+			Next  string `json:"next_page_token"`
+		}
+		d.events(next, &page)
+		all = append(all, page.Items...)
+		if page.Next == "" {
+			return all
+		}
+		next = page.Next
+	}
+}
+
+// history returns all messages of a conversation, oldest first.
+func (d device) history(conversation string) []note {
+	d.t.Helper()
+	var all []note
+	for {
+		var page struct{ Items []note }
+		after := int64(0)
+		if len(all) > 0 {
+			after = all[len(all)-1].Seq
+		}
+		d.must(http.MethodGet, fmt.Sprintf("/v1/conversations/%s/messages?limit=200&after_seq=%d", conversation, after), "", &page)
+		if len(page.Items) == 0 {
+			return all
+		}
+		all = append(all, page.Items...)
+	}
+}
+
+// heard is an event as it came.
+type heard struct {
+	raw         string
+	ID          string
+	Type        string
+	At          time.Time
+	MessageID   string `json:"message_id"`
+	Seq         int64
+	Actor, User string
+	MessageIDs  []string        `json:"message_ids"`
+	UpTo        string          `json:"up_to"`
+	PushContent string          `json:"push_content"`
+	PushPayload json.RawMessage `json:"push_payload"`
+	Message     *note
+}
+
+// isFor reports whether a receipt names a message, or is up to it.
+func (h heard) isFor(id string) bool { return h.UpTo == id || slices.Contains(h.MessageIDs, id) }
+
+// ear is an open stream.
+type ear struct {
+	t      testing.TB
+	events chan heard
+}
+
+// listen opens a stream, which goes on after the cursor if there is one.
+func (d device) listen(cursor string) *ear {
+	d.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	req := d.request(ctx, http.MethodGet, "/v1/events", "")
+	if cursor != "" {
+		req.Header.Set("Last-Event-ID", cursor)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		cancel()
+		d.t.Fatal(err)
+	}
+	e := &ear{t: d.t, events: make(chan heard, 1<<14)}
+	var hearing sync.WaitGroup
+	hearing.Go(func() {
+		defer close(e.events)
+		defer func() { _ = res.Body.Close() }()
+		lines := bufio.NewScanner(res.Body)
+		lines.Buffer(nil, 4<<20)
+		for lines.Scan() {
+			data, isData := strings.CutPrefix(lines.Text(), "data: ")
+			if !isData {
+				continue
+			}
+			h := heard{raw: data}
+			if err := json.Unmarshal([]byte(data), &h); err != nil {
+				d.t.Errorf("told %s: %v", data, err)
+				return
+			}
+			e.events <- h
+		}
+	})
+	d.t.Cleanup(func() { cancel(); hearing.Wait() })
+	if res.StatusCode != http.StatusOK {
+		d.t.Fatalf("the stream was answered %s", res.Status)
+	}
+	if first := e.until(func(heard) bool { return true }); first[0].Type != "ready" {
+		d.t.Fatalf("the stream began with %s", first[0].raw)
+	}
+	return e
+}
+
+// until returns what is told up to the event that is waited for.
+func (e *ear) until(last func(heard) bool) []heard {
+	e.t.Helper()
+	var told []heard
+	deadline := time.After(patience)
+	for {
+		select {
+		case h, open := <-e.events:
+			if !open {
+				e.t.Fatalf("the stream ended after %d events", len(told))
+			}
+			if told = append(told, h); last(h) {
+				return told
+			}
+		case <-deadline:
+			e.t.Fatalf("not told within %v; told %d events", patience, len(told))
+		}
+	}
+}
+
+// untilMessage returns what is told up to a message.
+func (e *ear) untilMessage(id string) []heard {
+	e.t.Helper()
+	return e.until(func(h heard) bool { return h.Type == "message.created" && h.MessageID == id })
+}
+
+// about returns those of the events that are of a type.
+func about(list []heard, types ...string) []heard {
+	return slices.DeleteFunc(slices.Clone(list), func(h heard) bool { return !slices.Contains(types, h.Type) })
+}
+
+// metric returns the value of a metric without labels, or the sum of those
+// with.
+func (s *server) metric(name string) float64 {
+	s.t.Helper()
+	res, err := http.Get("http://" + s.addr + "/metrics")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	sum := 0.0
+	lines := bufio.NewScanner(res.Body)
+	for lines.Scan() {
+		key, value, _ := strings.Cut(lines.Text(), " ")
+		if key, _, _ = strings.Cut(key, "{"); key == name {
+			v, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			sum += v
+		}
+	}
+	return sum
+}
+
+// TestRevokeIsToldOnce revokes a message on the phone that sent it: everybody
+// else's streams are told once, the sender's tablet too, the phone is not.
+func TestRevokeIsToldOnce(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"direct", "group"} {
+		t.Run(kind, func(t *testing.T) {
+			s := startServer(t)
+			phone, tablet, bob := s.device("alice", "phone"), s.device("alice", "tablet"), s.device("bob", "phone")
+			carol := s.device("carol", "")
+			conversation := bob.send("@alice", "hello", "").ConversationID
+			if kind == "group" {
+				conversation = phone.group("bob")
+			}
+			m := newMarker()
+			onPhone, onTablet, toBob, toCarol := phone.listen(""), tablet.listen(""), bob.listen(""), carol.listen("")
+
+			sent := phone.send(conversation, m.text, `,"mentions":["bob"]`)
+			var tombstone, again note
+			const words = `{"postscript":"sorry","extension":{"why":"typo"},"push_content":"taken back","push_payload":{"badge":1}}`
+			phone.must(http.MethodPost, "/v1/messages/"+sent.ID+"/revoke", words, &tombstone)
+			phone.must(http.MethodPost, "/v1/messages/"+sent.ID+"/revoke", `{"postscript":"other words"}`, &again)
+			if !tombstone.gone() || tombstone.State != "revoked" || tombstone.Erased.By != "alice" ||
+				!again.gone() || again.Erased.Postscript != "sorry" {
+				t.Errorf("answered %+v, again %+v", tombstone, again)
+			}
+			last := s.device("bob", "tablet").send(conversation, "last", "")
+
+			for who, e := range map[string]*ear{"alice's tablet": onTablet, "bob": toBob} {
+				told := e.untilMessage(last.ID)
+				revoked := about(told, "message.revoked")
+				if len(revoked) != 1 {
+					t.Fatalf("%s was told of %d revokes", who, len(revoked))
+				}
+				h := revoked[0]
+				if h.MessageID != sent.ID || h.Seq != sent.Seq || h.Actor != "alice" || !h.Message.gone() ||
+					h.Message.Erased.Postscript != "sorry" || string(h.Message.Erased.Extension) != `{"why":"typo"}` ||
+					h.PushContent != "taken back" || string(h.PushPayload) != `{"badge":1}` {
+					t.Errorf("%s was told %s", who, h.raw)
+				}
+				if form := m.in([]byte(h.raw)); form != "" {
+					t.Errorf("%s was told the content, as %s: %s", who, form, h.raw)
+				}
+				if created := about(told, "message.created"); len(created) != 2 || created[0].MessageID != sent.ID {
+					t.Errorf("%s was told of %d messages", who, len(created))
+				}
+			}
+			told := onPhone.untilMessage(last.ID)
+			if acts := about(told, "message.created", "message.revoked"); len(acts) != 1 {
+				t.Errorf("the phone was told what it did: %+v", acts)
+			}
+			carol.send("@bob", "fence", "")
+			toBob.until(func(h heard) bool { return h.Message != nil && strings.Contains(string(h.Message.Body), "fence") })
+			phone.send("@carol", "fence", "")
+			if told := toCarol.until(func(h heard) bool { return h.Type == "message.created" }); len(about(told, "message.revoked")) > 0 {
+				t.Errorf("a stranger was told %+v", told)
+			}
+		})
+	}
+}
+
+// TestDeliveredByBeingWritten holds that being written to the recipient's
+// stream is a receipt, that a busy stream's are told and stored together, and
+// that a group's messages that ask for none have none.
+func TestDeliveredByBeingWritten(t *testing.T) {
+	t.Parallel()
+	const count = 200
+	s := startServer(t)
+	alice := s.device("alice", "phone")
+	bob, carol := s.device("bob", "phone"), s.device("carol", "phone")
+	direct := alice.send("@bob", "hello", "").ConversationID
+	group := alice.group("bob", "carol")
+	before := bob.cursor()
+	missed := alice.send(direct, "missed", "")
+	erased := alice.send(direct, "erased", "")
+	alice.must(http.MethodPost, "/v1/messages/"+erased.ID+"/revoke", "", nil)
+
+	type receipts struct {
+		Read, Delivered []struct{ User string }
+		Unread          []string
+		ReadCount       int `json:"read_count"`
+		UnreadCount     int `json:"unread_count"`
+	}
+	toAlice := alice.listen("")
+	delivered := func(last func(heard) bool) []heard {
+		return about(toAlice.until(func(h heard) bool { return h.Type == "receipt.delivered" && last(h) }), "receipt.delivered")
+	}
+
+	// What is told on resuming is delivered, a tombstone is not.
+	bob.listen(before)
+	carol.listen("")
+	if told := delivered(func(heard) bool { return true }); !told[0].isFor(missed.ID) || told[0].isFor(erased.ID) || told[0].User != "bob" {
+		t.Errorf("told of what was missed: %s", told[0].raw)
+	}
+
+	began := time.Now()
+	one := alice.send(direct, "one", "")
+	delivered(func(h heard) bool { return h.isFor(one.ID) })
+	t.Logf("told of a delivery %v after the sending", time.Since(began).Round(time.Millisecond))
+	var got receipts
+	alice.must(http.MethodGet, "/v1/messages/"+one.ID+"/receipts", "", &got)
+	if len(got.Delivered) != 1 || got.Delivered[0].User != "bob" || len(got.Read) != 0 || !slices.Equal(got.Unread, []string{"bob"}) {
+		t.Errorf("receipts are %+v", got)
+	}
+	if status, answer := bob.ask(http.MethodGet, "/v1/messages/"+one.ID+"/receipts", ""); status != http.StatusForbidden {
+		t.Errorf("the recipient was answered %d %s", status, answer)
+	}
+
+	// sendAll sends many, and returns the ids and a check of how often
+	// receipts for them may have been stored, counted in writes.
+	sendAll := func(conversation, more string) (ids []string, stored func() (writes, allowed int)) {
+		writes, began := s.metric("imapi_commit_batch_size_sum"), time.Now()
+		for i := range count {
+			ids = append(ids, alice.send(conversation, fmt.Sprint("message ", i), more).ID)
+		}
+		return ids, func() (int, int) {
+			return int(s.metric("imapi_commit_batch_size_sum")-writes) - count, int(time.Since(began)/(500*time.Millisecond)) + 2
+		}
+	}
+
+	ids, stored := sendAll(direct, "")
+	told := delivered(func(h heard) bool { return h.isFor(ids[count-1]) })
+	writes, allowed := stored()
+	t.Logf("direct: %d events, %d writes", len(told), writes)
+	if len(told) > allowed || writes > allowed {
+		t.Errorf("%d direct messages to an open stream took %d events and %d writes, want at most %d", count, len(told), writes, allowed)
+	}
+
+	ids, stored = sendAll(group, `,"receipt":true`)
+	has := map[string][]string{}
+	told = delivered(func(h heard) bool {
+		has[h.User] = append(has[h.User], h.MessageIDs...)
+		return len(has["bob"]) >= count && len(has["carol"]) >= count
+	})
+	writes, allowed = stored()
+	t.Logf("group: %d events, %d writes", len(told), writes)
+	if len(told) > 2*allowed || writes > allowed {
+		t.Errorf("%d group messages to two open streams took %d events and %d writes, want at most %d and %d",
+			count, len(told), writes, 2*allowed, allowed)
+	}
+	for user, got := range has {
+		if !slices.Equal(got, ids) {
+			t.Errorf("%s has %d messages of %d, or not in order", user, len(got), count)
+		}
+	}
+	got = receipts{}
+	alice.must(http.MethodGet, "/v1/messages/"+ids[0]+"/receipts", "", &got)
+	if len(got.Delivered) != 2 || got.ReadCount != 0 || got.UnreadCount != 2 {
+		t.Errorf("receipts in the group are %+v", got)
+	}
+
+	_, stored = sendAll(group, "")
+	writes, _ = stored()
+	asked := alice.send(group, "asked", `,"receipt":true`)
+	has = map[string][]string{}
+	delivered(func(h heard) bool { has[h.User] = append(has[h.User], h.MessageIDs...); return len(has) == 2 })
+	for user, got := range has {
+		if !slices.Equal(got, []string{asked.ID}) {
+			t.Errorf("%s gave receipts for %v, want for %s alone", user, got, asked.ID)
+		}
+	}
+	if writes != 0 {
+		t.Errorf("group messages without receipt took %d writes besides their own", writes)
+	}
+}
+
+// TestReadUpTo reads many messages with one receipt: it is told once, to the
+// sender and to the reader's other device.
+func TestReadUpTo(t *testing.T) {
+	t.Parallel()
+	const count, burning = 300, 10
+	s := startServer(t)
+	alice := s.device("alice", "phone")
+	phone, tablet := s.device("bob", "phone"), s.device("bob", "tablet")
+	var last note
+	var burn []string
+	for i := range count {
+		more := ""
+		if i%(count/burning) == 0 {
+			more = `,"burn":{"after_seconds":600}`
+		}
+		last = alice.send("@bob", fmt.Sprint("message ", i), more)
+		if more != "" {
+			burn = append(burn, last.ID)
+		}
+	}
+	toAlice, onPhone, onTablet := alice.listen(""), phone.listen(""), tablet.listen("")
+
+	type answer struct {
+		Unread     int
+		UnreadMore bool `json:"unread_more"`
+		Burning    []struct {
+			MessageID string    `json:"message_id"`
+			BurnAt    time.Time `json:"burn_at"`
+		}
+	}
+	read := func() (a answer) {
+		phone.must(http.MethodPost, "/v1/conversations/@alice/receipts", `{"kind":"read","up_to":"`+last.ID+`"}`, &a)
+		return a
+	}
+	commits := s.metric("imapi_commit_batch_size_count")
+	first := read()
+	if n := s.metric("imapi_commit_batch_size_count") - commits; n != 1 {
+		t.Errorf("a receipt took %v commits", n)
+	}
+	second := read()
+	var ids []string
+	for _, b := range first.Burning {
+		ids = append(ids, b.MessageID)
+		if left := time.Until(b.BurnAt); left < 500*time.Second || left > 600*time.Second {
+			t.Errorf("%s burns in %v", b.MessageID, left)
+		}
+	}
+	if first.Unread != 0 || first.UnreadMore || !slices.Equal(ids, burn) {
+		t.Errorf("answered %+v", first)
+	}
+	if !slices.Equal(second.Burning, first.Burning) {
+		t.Errorf("answered %+v again, %+v at first", second.Burning, first.Burning)
+	}
+
+	fence := alice.send("@bob", "fence", "")
+	for who, e := range map[string]*ear{"the reader's other device": onTablet, "the acting device": onPhone} {
+		told := e.untilMessage(fence.ID)
+		want, wantStarted := 1, burning
+		if e == onPhone {
+			want, wantStarted = 0, 0
+		}
+		if reads, started := about(told, "receipt.read"), about(told, "message.burn_started"); len(reads) != want || len(started) != wantStarted {
+			t.Errorf("%s was told of %d reads and %d fires, want %d and %d", who, len(reads), len(started), want, wantStarted)
+		}
+	}
+	// The sender is not told of the fence on this device, but that it was
+	// delivered, later than all else.
+	told := toAlice.until(func(h heard) bool { return h.Type == "receipt.delivered" && h.isFor(fence.ID) })
+	reads, started := about(told, "receipt.read"), about(told, "message.burn_started")
+	if len(reads) != 1 || reads[0].UpTo != last.ID || reads[0].User != "bob" || len(started) != burning {
+		t.Errorf("the sender was told of %d reads, %+v, and %d fires", len(reads), reads, len(started))
+	}
+}
+
+// TestElevenRevokedThenTwelfth sends eleven messages to somebody who is
+// offline, revokes them all and sends another: the resumed stream shows what
+// happened, and of the eleven no content.
+func TestElevenRevokedThenTwelfth(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	alice, bob := s.device("alice", "phone"), s.device("bob", "phone")
+	alice.send("@bob", "hello", "")
+	cursor := bob.cursor()
+	m := newMarker()
+	type step struct{ typ, id string }
+	var want []step
+	var ids []string
+	for range 11 {
+		sent := alice.send("@bob", m.text, "")
+		ids = append(ids, sent.ID)
+		want = append(want, step{"message.created", sent.ID})
+	}
+	for _, id := range ids {
+		alice.must(http.MethodPost, "/v1/messages/"+id+"/revoke", "", nil)
+		want = append(want, step{"message.revoked", id})
+	}
+	twelfth := alice.send("@bob", "here it is", "")
+	want = append(want, step{"message.created", twelfth.ID})
+
+	told := bob.listen(cursor).untilMessage(twelfth.ID)
+	var got []step
+	for _, h := range told {
+		got = append(got, step{h.Type, h.MessageID})
+		if form := m.in([]byte(h.raw)); form != "" {
+			t.Errorf("told the content as %s: %s", form, h.raw)
+		}
+		if h.MessageID != twelfth.ID && (!h.Message.gone() || h.Message.State != "revoked") {
+			t.Errorf("told %s", h.raw)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("told %v, want %v", got, want)
+	}
+	if text := string(told[len(told)-1].Message.Body); text != `{"text":"here it is"}` {
+		t.Errorf("the twelfth is %s", text)
+	}
+}

@@ -1,0 +1,294 @@
+package events
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// audienceModel holds the audience against the plain truth: who is a member
+// since when, what they see, and who has streams.
+type audienceModel struct {
+	t       *testing.T
+	a       *audience
+	members map[im.ID]map[im.UserID]bool
+	stays   map[im.ID]map[im.UserID][]im.Interval
+	history map[im.ID]im.History
+	lastSeq int64
+	streams map[im.UserID][]*Subscription
+	now     time.Time
+}
+
+func (m *audienceModel) sees(e im.Event, u im.UserID) bool {
+	c := e.Conversation
+	return e.MessageID == 0 || m.history[c] == im.HistoryAll ||
+		slices.ContainsFunc(m.stays[c][u], func(i im.Interval) bool {
+			return i.FromSeq <= e.Seq && (i.Open() || e.Seq <= i.ToSeq)
+		})
+}
+
+func (m *audienceModel) online(u im.UserID) {
+	s := &Subscription{actor: im.Actor{User: u}}
+	m.a.add(s)
+	m.streams[u] = append(m.streams[u], s)
+}
+
+func (m *audienceModel) offline(u im.UserID) {
+	if n := len(m.streams[u]); n > 0 {
+		i := rand.N(n)
+		m.a.remove(m.streams[u][i])
+		m.streams[u] = slices.Delete(m.streams[u], i, i+1)
+	}
+}
+
+// tell has an event happen; between is what happens while the members are
+// being looked up.
+func (m *audienceModel) tell(e im.Event, between func()) {
+	m.t.Helper()
+	c := e.Conversation
+	if m.members[c] == nil {
+		m.members[c] = make(map[im.UserID]bool)
+		m.stays[c] = make(map[im.UserID][]im.Interval)
+		m.history[c] = im.HistoryJoined
+	}
+	switch e.Type {
+	case im.MemberAdded:
+		m.members[c][e.User] = true
+		m.stays[c][e.User] = append(m.stays[c][e.User], im.Interval{FromSeq: m.lastSeq + 1})
+	case im.ConversationUpdated:
+		m.history[c] = 3 - m.history[c] // the other one
+	}
+	before := make(map[*Subscription]bool) // who is to be told
+	for u, streams := range m.streams {
+		if e.To == u || e.To == "" && m.members[c][u] && m.sees(e, u) {
+			for _, s := range streams {
+				before[s] = true
+			}
+		}
+	}
+	found := im.Audience{Conversation: im.Conversation{History: m.history[c]}}
+	var last uint64
+	if e.To == "" {
+		var unchecked []im.UserID
+		unchecked, last = m.a.unchecked(&e)
+		for _, u := range unchecked {
+			if m.members[c][u] {
+				found.Members = append(found.Members, im.Membership{User: u, Intervals: slices.Clone(m.stays[c][u])})
+			}
+		}
+	}
+	between()
+	told := make(map[*Subscription]bool)
+	for _, s := range m.a.told(nil, &e, found, last, m.now) {
+		if told[s] {
+			m.t.Errorf("%v told twice of %v", s.actor.User, e)
+		}
+		told[s] = true
+	}
+	for s := range before {
+		if slices.Contains(m.streams[s.actor.User], s) && !told[s] {
+			m.t.Errorf("%v not told of %v", s.actor.User, e)
+		}
+	}
+	for s := range told {
+		// Who has come meanwhile may be there: the stream has joined after
+		// the event, and does not take it.
+		if u := s.actor.User; !before[s] && !m.cameMeanwhile(s, e) {
+			m.t.Errorf("%v told of %v", u, e)
+		}
+	}
+	if e.Type == im.MemberRemoved {
+		delete(m.members[c], e.User)
+		stays := m.stays[c][e.User]
+		stays[len(stays)-1].ToEvent, stays[len(stays)-1].ToSeq = 1, m.lastSeq
+	}
+}
+
+func (m *audienceModel) cameMeanwhile(s *Subscription, e im.Event) bool {
+	u := s.actor.User
+	return slices.Contains(m.streams[u], s) && (e.To == u || m.members[e.Conversation][u] && m.sees(e, u))
+}
+
+// check holds the audience's books against each other and its bounds.
+func (m *audienceModel) check() {
+	m.t.Helper()
+	a := m.a
+	online := 0
+	for u, streams := range m.streams {
+		if len(streams) > 0 {
+			online++
+		}
+		if got := a.users[u]; (got != nil) != (len(streams) > 0) {
+			m.t.Fatalf("%v has %d streams, audience has %v", u, len(streams), got)
+		}
+	}
+	if len(a.users) != online {
+		m.t.Fatalf("%d users, want %d", len(a.users), online)
+	}
+	if len(a.arrivals) != len(a.numbers) || len(a.arrivals) > 64+2*online {
+		m.t.Fatalf("%d arrivals of %d users", len(a.arrivals), online)
+	}
+	if len(a.conversations) > a.limit || len(a.conversations) != a.recent.Len() {
+		m.t.Fatalf("%d conversations, %d recent", len(a.conversations), a.recent.Len())
+	}
+	held := 0
+	for _, c := range a.conversations {
+		held += len(c.members)
+		for u := range c.members {
+			if a.users[u.id] != u {
+				m.t.Fatalf("conversation %d holds %v, who is gone", c.id, u.id)
+			}
+		}
+	}
+	for _, u := range a.users {
+		held -= len(u.conversations)
+		for _, c := range u.conversations {
+			if _, ok := c.members[u]; !ok || a.conversations[c.id] != c {
+				m.t.Fatalf("%v holds conversation %d, which does not hold them", u.id, c.id)
+			}
+		}
+	}
+	if held != 0 {
+		m.t.Fatalf("the books differ by %d", held)
+	}
+}
+
+func TestAudienceAgainstModel(t *testing.T) {
+	for seed := range 40 {
+		m := &audienceModel{
+			t: t, a: newAudience([]int{1, 2, 100}[seed%3]),
+			members: make(map[im.ID]map[im.UserID]bool),
+			stays:   make(map[im.ID]map[im.UserID][]im.Interval),
+			history: make(map[im.ID]im.History),
+			streams: make(map[im.UserID][]*Subscription),
+			now:     time.Unix(1, 0),
+		}
+		users := 3 + 40*(seed%2)
+		user := func() im.UserID { return im.UserID(fmt.Sprint("u", rand.N(users))) }
+		churn := func() {
+			for range rand.N(3) {
+				if rand.N(2) == 0 {
+					m.online(user())
+				} else {
+					m.offline(user())
+				}
+			}
+		}
+		for range 2000 {
+			c := im.ID(1 + rand.N(4))
+			e := im.Event{Type: im.MessageCreated, Conversation: c}
+			switch rand.N(16) {
+			case 0, 1, 2:
+				m.online(user())
+			case 3, 4, 5:
+				m.offline(user())
+			case 6:
+				e.Type, e.User = im.MemberAdded, user()
+				if rand.N(3) == 0 {
+					e.To = e.User
+				}
+				if !m.members[c][e.User] {
+					m.tell(e, churn)
+				}
+			case 7:
+				e.Type, e.User = im.MemberRemoved, user()
+				if rand.N(3) == 0 {
+					e.To = e.User
+				}
+				if m.members[c][e.User] {
+					m.tell(e, churn)
+				}
+			case 8:
+				e.To = user()
+				m.tell(e, churn)
+			case 9:
+				m.now = m.now.Add(conversationIdle / 3)
+			case 10:
+				e.Type = im.ConversationUpdated
+				if rand.N(3) == 0 {
+					e.To = user()
+				}
+				m.tell(e, churn)
+			case 11, 12, 13: // an older message is revoked
+				e.Type, e.MessageID, e.Seq = im.MessageRevoked, 1, rand.Int64N(m.lastSeq+1)
+				m.tell(e, churn)
+			default:
+				m.lastSeq++
+				e.MessageID, e.Seq = 1, m.lastSeq
+				m.tell(e, churn)
+			}
+			m.check()
+			if rand.N(300) == 0 {
+				m.a.forget()
+			}
+		}
+		for u := range m.streams {
+			for len(m.streams[u]) > 0 {
+				m.offline(u)
+			}
+		}
+		if len(m.a.conversations)+len(m.a.arrivals)+len(m.a.users)+m.a.recent.Len() > 0 {
+			t.Errorf("something is kept though nobody is online")
+		}
+	}
+}
+
+// Users who come online are looked up once in each conversation that has news,
+// in one go with the others who came.
+func TestArrivalsAreLookedUpTogether(t *testing.T) {
+	a := newAudience(10)
+	come := func(u im.UserID) { a.add(&Subscription{actor: im.Actor{User: u}}) }
+	event := func() []im.UserID {
+		e := &im.Event{Conversation: 1}
+		users, last := a.unchecked(e)
+		a.told(nil, e, im.Audience{}, last, time.Now())
+		return users
+	}
+	come("a")
+	come("b")
+	for _, want := range [][]im.UserID{{"a", "b"}, nil, {"c", "d"}, nil} {
+		if got := event(); !slices.Equal(got, want) {
+			t.Errorf("looked up %v, want %v", got, want)
+		}
+		if want == nil {
+			come("c")
+			come("d")
+			come("c") // a second stream is no arrival
+		}
+	}
+}
+
+func TestArrivalsOfThoseWhoLeftAreDropped(t *testing.T) {
+	a := newAudience(10)
+	a.add(&Subscription{actor: im.Actor{User: "stays"}})
+	for range 50 {
+		s := &Subscription{actor: im.Actor{User: "comes and goes"}}
+		a.add(s)
+		a.remove(s)
+	}
+	a.add(&Subscription{actor: im.Actor{User: "comes and goes"}})
+	a.compact()
+	if want := []im.UserID{"stays", "comes and goes"}; !slices.Equal(a.arrivals, want) {
+		t.Errorf("arrivals are %v, want %v", a.arrivals, want)
+	}
+}
+
+func TestIdleConversationsAreDropped(t *testing.T) {
+	a := newAudience(1000)
+	a.add(&Subscription{actor: im.Actor{User: "a"}})
+	now := time.Unix(1, 0)
+	for c := range im.ID(100) {
+		a.told(nil, &im.Event{Conversation: c}, im.Audience{Members: []im.Membership{{User: "a"}}[:c%2]}, 1, now)
+	}
+	now = now.Add(conversationIdle + 1)
+	for range 50 {
+		a.told(nil, &im.Event{Conversation: 1000}, im.Audience{}, 1, now)
+	}
+	if n := len(a.conversations); n != 1 {
+		t.Errorf("%d conversations are kept, want the one in use", n)
+	}
+}

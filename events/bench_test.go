@@ -1,0 +1,274 @@
+package events
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// told counts what streams were told, and says when it is so many.
+type told struct {
+	unobserved
+	n    atomic.Int64
+	goal atomic.Int64
+	met  chan struct{}
+}
+
+func newTold() *told { return &told{met: make(chan struct{}, 1)} }
+
+func (o *told) EventTold(time.Duration) {
+	if o.n.Add(1) == o.goal.Load() {
+		o.met <- struct{}{}
+	}
+}
+
+// sockets returns the writing ends of n loopback connections, of which the
+// other ends are read as fast as they can be.
+func sockets(b *testing.B, n int) []net.Conn {
+	b.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	conns := make([]net.Conn, n)
+	for i := range conns {
+		reading, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			b.Fatal(err)
+		}
+		writing, err := l.Accept()
+		if err != nil {
+			b.Fatal(err)
+		}
+		conns[i] = writing
+		b.Cleanup(func() { reading.Close(); writing.Close() })
+		go func() {
+			buf := make([]byte, 4<<10)
+			for {
+				if _, err := reading.Read(buf); err != nil {
+					return
+				}
+			}
+		}()
+	}
+	return conns
+}
+
+// connSink writes to a connection as a response does, with a deadline each.
+type connSink struct{ conn net.Conn }
+
+func (s connSink) Write(p []byte) error {
+	if err := s.conn.SetWriteDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return err
+	}
+	_, err := s.conn.Write(p)
+	return err
+}
+
+func (s connSink) Flush() error { return nil }
+
+// BenchmarkFanOut tells one event after the other to 1,000 streams over
+// loopback sockets, and each must have been written to all before the next: no
+// two are put together. "bare" does no more than write the same bytes to the
+// same sockets in a loop, which is what there is to be gained.
+func BenchmarkFanOut(b *testing.B) {
+	const streams = 1000
+	report := func(b *testing.B) {
+		b.ReportMetric(float64(b.N)*streams/b.Elapsed().Seconds(), "frames/s")
+	}
+	b.Run("bare", func(b *testing.B) {
+		conns := sockets(b, streams)
+		f, err := newFrame(benchEvent(1), testLog, testEncode)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			for _, c := range conns {
+				if _, err := c.Write(f.now().bytes); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		report(b)
+	})
+	b.Run("hub", func(b *testing.B) {
+		o := newTold()
+		h, m, wait := benchHub(b, streams, o, func() []Sink {
+			var sinks []Sink
+			for _, c := range sockets(b, streams) {
+				sinks = append(sinks, connSink{c})
+			}
+			return sinks
+		}())
+		defer wait()
+		defer h.Close()
+		for b.Loop() {
+			o.goal.Store(o.n.Load() + streams)
+			m.commit(benchEvent(0))
+			<-o.met
+		}
+		report(b)
+	})
+}
+
+// BenchmarkFanOutBusy has events come as fast as streams are told them, so that
+// what waits together is written together.
+func BenchmarkFanOutBusy(b *testing.B) {
+	const streams, ahead = 1000, 64
+	o := newTold()
+	var sinks []Sink
+	for _, c := range sockets(b, streams) {
+		sinks = append(sinks, connSink{c})
+	}
+	h, m, wait := benchHub(b, streams, o, sinks)
+	defer wait()
+	defer h.Close()
+	for b.Loop() {
+		o.goal.Store(o.n.Load() + streams*ahead)
+		for range ahead {
+			m.commit(benchEvent(0))
+		}
+		<-o.met
+	}
+	b.ReportMetric(float64(b.N)*streams*ahead/b.Elapsed().Seconds(), "frames/s")
+}
+
+func benchEvent(position im.Position) im.Event {
+	e := withText(1, 10, "two hundred bytes or so of what people say to each other, which is about what a message takes")
+	e.Position, e.At = position, time.Now()
+	return e
+}
+
+// benchHub returns a hub with a stream for each sink, of as many members of one
+// conversation, and what waits for their end.
+func benchHub(b *testing.B, n int, o Observer, sinks []Sink) (*Hub, *model, func()) {
+	b.Helper()
+	m := newModel()
+	h := newTestHub(b, m, Options{Observer: o})
+	var users []im.UserID
+	for i := range n {
+		users = append(users, im.UserID(fmt.Sprint("user", i)))
+	}
+	m.create(1, users...)
+	for h.position() < 1 {
+		runtime.Gosched()
+	}
+	var serving sync.WaitGroup
+	for i, sink := range sinks {
+		sub, err := h.Subscribe(Subscriber{Actor: im.Actor{User: users[i]}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		serving.Go(func() {
+			if err := sub.Serve(context.Background(), sink); err != nil {
+				b.Error(err)
+			}
+		})
+	}
+	return h, m, serving.Wait
+}
+
+type discard struct{ opened *sync.WaitGroup }
+
+func (d discard) Write(p []byte) error { _, err := io.Discard.Write(p); return err }
+
+func (d discard) Flush() error {
+	d.opened.Done()
+	return nil
+}
+
+// BenchmarkIdleStreams measures what 10,000 idle streams of as many users hold,
+// the stacks that serve them included, without what HTTP adds.
+func BenchmarkIdleStreams(b *testing.B) {
+	const streams = 10_000
+	memory := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc + m.StackInuse
+	}
+	for b.Loop() {
+		m := newModel()
+		h := newTestHub(b, m, Options{})
+		before := memory()
+		var opened, serving sync.WaitGroup
+		opened.Add(streams)
+		for i := range streams {
+			sub, err := h.Subscribe(Subscriber{Actor: im.Actor{User: im.UserID(fmt.Sprint("user", i))}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			serving.Go(func() {
+				_ = sub.Serve(context.Background(), discard{&opened})
+			})
+		}
+		opened.Wait()
+		b.ReportMetric(float64(memory()-before)/streams, "bytes/stream")
+		opened.Add(streams) // the last flush
+		h.Close()
+		serving.Wait()
+	}
+}
+
+// BenchmarkErase is the dispatcher's own work for an erasure while 20,000 are
+// online, for most of whom nothing waits.
+func BenchmarkErase(b *testing.B) {
+	h := newTestHub(b, newModel(), Options{})
+	for i := range 20_000 {
+		s, err := h.Subscribe(Subscriber{Actor: im.Actor{User: im.UserID(fmt.Sprint("user", i))}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if i%1000 != 0 {
+			continue
+		}
+		e := withText(1, im.ID(i+1), "waits")
+		e.Position = 1
+		f, err := newFrame(e, testLog, testEncode)
+		if err != nil {
+			b.Fatal(err)
+		}
+		h.waiting.add(f)
+		s.offer(f)
+	}
+	b.ReportAllocs()
+	id := im.ID(0)
+	for b.Loop() {
+		id++
+		h.erase(&im.Message{ID: id})
+	}
+}
+
+// BenchmarkDispatch is the dispatcher's own work for an event that concerns two
+// of 10,000 who are online, in a conversation that it knows.
+func BenchmarkDispatch(b *testing.B) {
+	m := newModel()
+	h := newTestHub(b, m, Options{})
+	for i := range 10_000 {
+		if _, err := h.Subscribe(Subscriber{Actor: im.Actor{User: im.UserID(fmt.Sprint("user", i))}}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	m.create(1, "user1", "user2")
+	for h.position() < 1 {
+		runtime.Gosched()
+	}
+	h.Close() // so that it can be called here
+	b.ReportAllocs()
+	position := im.Position(1)
+	for b.Loop() {
+		position++
+		e := benchEvent(position)
+		h.tell(&e)
+	}
+}

@@ -1,0 +1,349 @@
+package events
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+func withText(c, id im.ID, text string) im.Event {
+	e := sent(c)
+	e.MessageID = id
+	e.Message = &im.Message{ID: id, Conversation: c, Content: &im.Content{Body: []byte(text)}}
+	return e
+}
+
+func erasureOf(c, id im.ID) im.Event {
+	return im.Event{Type: "message.revoked", Conversation: c, MessageID: id, Message: &im.Message{ID: id, Conversation: c}}
+}
+
+// What waits in memory when a message is erased is told as its tombstone, also
+// to who has left since and is not told of the erasure.
+func TestErasureReachesWaitingFrames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		h := newTestHub(t, m, Options{})
+		m.create(1, "a", "b")
+		synctest.Wait()
+		a, b := newClient(t, h, "a", ""), newClient(t, h, "b", "")
+		for _, c := range []*client{a, b} {
+			c.connect(newPipe())
+			synctest.Wait()
+			c.pipe.block(true)
+		}
+		m.commit(withText(1, 10, "already being written"))
+		synctest.Wait()
+		m.commit(withText(1, 11, "secret"), withText(1, 12, "kept"))
+		synctest.Wait()
+		m.commit(removed(1, "b"))
+		m.commit(erasureOf(1, 11))
+		synctest.Wait()
+		a.pipe.block(false)
+		b.pipe.block(false)
+		synctest.Wait()
+		a.read()
+		b.read()
+		if want := []string{"already being written", "erased", "kept", "", "erased"}; !slices.Equal(a.texts, want) {
+			t.Errorf("a was told %q, want %q", a.texts, want)
+		}
+		if want := []string{"already being written", "erased", "kept", ""}; !slices.Equal(b.texts, want) {
+			t.Errorf("b was told %q, want %q", b.texts, want)
+		}
+	})
+}
+
+// The same for what was read from the log and waits for the client, read before
+// the erasure or while it happened.
+func TestErasureReachesReplayedFrames(t *testing.T) {
+	for _, during := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newModel()
+			h := newTestHub(t, m, Options{})
+			m.create(1, "a")
+			// Two, so that the second waits behind the first in a write of
+			// its own.
+			m.commit(withText(1, 10, strings.Repeat("x", chunkSize)))
+			m.commit(withText(1, 11, "secret"))
+			synctest.Wait()
+			c := newClient(t, h, "a", "")
+			c.cursor, c.from = &Cursor{testLog, 1}, 1
+			if during {
+				// It is dispatched after the log was read and before the
+				// frames are there to be found.
+				m.onEvents = func() { h.erase(erasureOf(1, 11).Message) }
+			}
+			p := newPipe()
+			if !during {
+				p.blockAt = 1 // after ready
+			}
+			c.connect(p)
+			if !during {
+				synctest.Wait()
+				// It is not in the log, so that nothing but the waiting frame
+				// can change.
+				h.Publish(im.Commit{Events: []im.Event{erasureOf(1, 11)}, Head: 3})
+				synctest.Wait()
+				p.block(false)
+			}
+			synctest.Wait()
+			c.read()
+			if len(c.texts) != 2 || c.texts[1] != "erased" {
+				t.Errorf("during = %t: told %.20q", during, c.texts)
+			}
+		})
+	}
+}
+
+// A commit and the erasure of what it committed may reach the hub together.
+func TestErasureInTheInbox(t *testing.T) {
+	events := []im.Event{
+		withText(1, 10, "gone"), withText(1, 11, "kept"), erasureOf(1, 10), withText(1, 12, "kept"),
+	}
+	eraseEarlier(events)
+	var got []bool
+	for _, e := range events {
+		got = append(got, e.Message.Content == nil)
+	}
+	if want := []bool{true, false, true, false}; !slices.Equal(got, want) {
+		t.Errorf("erased: %v, want %v", got, want)
+	}
+}
+
+func TestErasuresRemembered(t *testing.T) {
+	var r erasures
+	add := func(n int) {
+		for range n {
+			r.add(&im.Message{ID: im.ID(r.count() + 1)})
+		}
+	}
+	for _, tt := range []struct {
+		add  int
+		want bool
+	}{{0, true}, {1, true}, {len(r.recent) - 1, true}, {len(r.recent), true}, {len(r.recent) + 1, false}} {
+		before := r.count()
+		add(tt.add)
+		got, ok := r.since(before)
+		if ok != tt.want {
+			t.Errorf("after %d: known = %t", tt.add, ok)
+		}
+		var want []im.ID
+		for i := range tt.add {
+			want = append(want, im.ID(before)+im.ID(i)+1)
+		}
+		var ids []im.ID
+		for _, m := range got {
+			ids = append(ids, m.ID)
+		}
+		if ok && fmt.Sprint(ids) != fmt.Sprint(want) {
+			t.Errorf("after %d: %v, want %v", tt.add, ids, want)
+		}
+	}
+}
+
+// expectNothingWaits checks, when all streams have ended, that none of their
+// frames is still looked for.
+func expectNothingWaits(t testing.TB, h *Hub) {
+	t.Helper()
+	h.waiting.mu.Lock()
+	defer h.waiting.mu.Unlock()
+	if n := len(h.waiting.newest); n != 0 {
+		t.Errorf("frames of %d messages are left", n)
+	}
+}
+
+// blockedBefore brings a client to where the first of two messages blocks on
+// its way, and the second, which is a secret, is to be written after that.
+func blockedBefore(t *testing.T, m *model, h *Hub) *client {
+	t.Helper()
+	m.create(1, "a")
+	synctest.Wait()
+	c := newClient(t, h, "a", "")
+	c.connect(newPipe())
+	synctest.Wait()
+	c.pipe.block(true)
+	m.commit(withText(1, 10, strings.Repeat("x", chunkSize)), withText(1, 11, "secret"))
+	synctest.Wait()
+	return c
+}
+
+// expectErased checks that the client was not told the secret, and all else.
+func (c *client) expectErased(m *model) {
+	c.t.Helper()
+	c.disconnect()
+	c.expect(m)
+	if len(c.texts) < 2 || c.texts[1] != "erased" {
+		c.t.Errorf("told %.20q", c.texts)
+	}
+	expectNothingWaits(c.t, c.hub)
+}
+
+// An erasure that does not fit into the inbox erases what waits all the same,
+// also if there are more of them than are kept.
+func TestErasureInAnOverflow(t *testing.T) {
+	for _, more := range []int{0, 5} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newModel()
+			h := newTestHub(t, m, Options{InboxSize: 4})
+			c := blockedBefore(t, m, h)
+			events := []im.Event{erasureOf(1, 11), sent(1), sent(1), sent(1), sent(1), sent(1)}
+			for i := range more {
+				events = append(events, erasureOf(1, im.ID(100+i)))
+			}
+			m.commit(events...)
+			synctest.Wait()
+			c.pipe.block(false)
+			synctest.Wait()
+			c.expectErased(m)
+		})
+	}
+}
+
+// The erasures of a commit of unknown outcome are not known: what waits is read
+// again, be it on its way live or from the log.
+func TestErasureInAGap(t *testing.T) {
+	gap := func(m *model, h *Hub) {
+		lost := m.append(sent(1), erasureOf(1, 11), sent(1))
+		h.Publish(im.Commit{Head: lost.Head, Gap: true})
+	}
+	t.Run("live", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			m := newModel()
+			h := newTestHub(t, m, Options{})
+			c := blockedBefore(t, m, h)
+			m.commit(sent(1))
+			gap(m, h)
+			synctest.Wait()
+			c.pipe.block(false)
+			synctest.Wait()
+			m.commit(sent(1))
+			synctest.Wait()
+			c.expectErased(m)
+		})
+	})
+	replay := func(name string, do func(m *model, h *Hub, c *client)) {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newModel()
+				h := newTestHub(t, m, Options{})
+				m.create(1, "a")
+				m.commit(withText(1, 10, strings.Repeat("x", chunkSize)), withText(1, 11, "secret"))
+				synctest.Wait()
+				c := newClient(t, h, "a", "")
+				c.cursor, c.from = &Cursor{testLog, 1}, 1
+				do(m, h, c)
+				synctest.Wait()
+				m.commit(sent(1))
+				synctest.Wait()
+				c.expectErased(m)
+			})
+		})
+	}
+	replay("replayed", func(m *model, h *Hub, c *client) {
+		p := newPipe()
+		p.blockAt = 1 // after ready
+		c.connect(p)
+		synctest.Wait()
+		gap(m, h)
+		synctest.Wait()
+		p.block(false)
+	})
+	replay("being read", func(m *model, h *Hub, c *client) {
+		m.onEvents = func() {
+			m.onEvents = nil
+			// As the dispatcher does, before the frames are there.
+			lost := m.append(sent(1), erasureOf(1, 11), sent(1))
+			h.eraseUnknown()
+			h.fallBack(lost.Head)
+		}
+		c.connect(newPipe())
+	})
+}
+
+// A message that has erased itself while it waited is told as its tombstone,
+// even if its timer is late, and what waits learns that it burns earlier.
+func TestDueWhileWaiting(t *testing.T) {
+	message := func(change func(*im.Message)) im.Event {
+		e := withText(1, 11, "secret")
+		e.Tracked = true
+		e.Message.Sender, e.Message.State, e.Message.CreatedAt = "b", im.Active, time.Now()
+		change(e.Message)
+		return e
+	}
+	for name, tt := range map[string]struct {
+		change func(*im.Message)
+		wait   time.Duration
+		read   bool
+		want   string
+	}{
+		"never":          {func(*im.Message) {}, 2 * time.Hour, false, "secret"},
+		"just before":    {func(m *im.Message) { m.ExpiresAt = m.CreatedAt.Add(time.Hour) }, time.Hour - 1, false, "secret"},
+		"expired":        {func(m *im.Message) { m.ExpiresAt = m.CreatedAt.Add(time.Hour) }, time.Hour, false, "erased"},
+		"unread":         {func(m *im.Message) { m.Burn = &im.Burn{UnreadTTL: time.Hour} }, time.Hour, false, "erased"},
+		"read elsewhere": {func(m *im.Message) { m.Burn = &im.Burn{UnreadTTL: time.Hour} }, time.Minute, true, "erased"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newModel()
+				var delivered []im.Delivery
+				h := newTestHub(t, m, Options{Deliver: func(_ context.Context, d []im.Delivery) error {
+					delivered = append(delivered, d...)
+					return nil
+				}})
+				m.create(1, "a")
+				synctest.Wait()
+				c := newClient(t, h, "a", "")
+				c.connect(newPipe())
+				synctest.Wait()
+				c.pipe.block(true)
+				m.commit(withText(1, 10, strings.Repeat("x", chunkSize)), message(tt.change))
+				if tt.read {
+					m.commit(im.Event{
+						Type: im.MessageBurnStarted, Conversation: 1, MessageID: 11, BurnAt: time.Now().Add(time.Minute),
+					})
+				}
+				<-time.After(tt.wait)
+				c.pipe.block(false)
+				synctest.Wait()
+				c.disconnect()
+				c.expect(m)
+				if len(c.texts) < 2 || c.texts[1] != tt.want {
+					t.Errorf("told %.20q, want %q", c.texts, tt.want)
+				}
+				h.Close()
+				if got := len(delivered) > 0; got != (tt.want == "secret") {
+					t.Errorf("delivered: %v", delivered)
+				}
+			})
+		})
+	}
+}
+
+// The frames of a message are found until the last who holds them lets go.
+func TestWaiting(t *testing.T) {
+	w := waiting{newest: make(map[im.ID]*Frame)}
+	frames := []*Frame{{about: 1}, {about: 2}, {about: 1}, {}, {about: 1}}
+	w.add(frames...)
+	frames[2].holds.Add(1)
+	for _, tt := range []struct {
+		release int
+		want    []int
+	}{{3, []int{4, 2, 0}}, {2, []int{4, 2, 0}}, {2, []int{4, 0}}, {4, []int{0}}, {1, []int{0}}, {0, nil}} {
+		w.release(frames[tt.release])
+		var want []*Frame
+		for _, i := range tt.want {
+			want = append(want, frames[i])
+		}
+		if got := w.about(1); !slices.Equal(got, want) {
+			t.Errorf("after %d was released: %d frames, want those at %v", tt.release, len(got), tt.want)
+		}
+	}
+	if len(w.newest) != 0 {
+		t.Errorf("%d are left", len(w.newest))
+	}
+}

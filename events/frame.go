@@ -1,0 +1,167 @@
+package events
+
+import (
+	"bytes"
+	"cmp"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// The events of the stream itself. They are in no log.
+const (
+	// Ready opens every stream.
+	Ready im.EventType = "ready"
+	// Reset says that events were missed which the log no longer has: the
+	// client must read the state anew.
+	Reset im.EventType = "reset"
+)
+
+// Encode makes the JSON of an event. The cursor is the event's id in the
+// envelope, "" for one that has none. Events of type [Ready] and [Reset] have
+// nothing but Position, Type and At.
+type Encode func(e im.Event, cursor string) ([]byte, error)
+
+// Frame is an event as it goes over the wire. It is made once and shared by all
+// streams that are told it.
+type Frame struct {
+	// event has no Message: what is told of it is in wire alone, so that there
+	// is one place to replace it.
+	event im.Event
+	// about is the message that wire was made with, 0 for none, and sender who
+	// sent it.
+	about  im.ID
+	sender im.UserID
+	wire   atomic.Pointer[wire]
+	// lapse is when the message erases itself, nil if it does not.
+	lapse atomic.Pointer[lapse]
+
+	// holds is how many there are to whom the frame is still to be written, or
+	// who are about to hand it to such; see [waiting], which the others are of.
+	holds          atomic.Int32
+	newer, earlier *Frame
+}
+
+// wire is what is written of a frame.
+type wire struct {
+	bytes []byte
+	// tracked is set if who is written this has got a message whose sender is
+	// to be told so.
+	tracked bool
+	// content is set if this tells what a message says.
+	content bool
+}
+
+// lapse is what becomes of a message without anybody doing anything.
+type lapse struct {
+	at        time.Time
+	tombstone im.Message
+}
+
+// newFrame encodes an event of the log.
+func newFrame(e im.Event, log uint32, encode Encode) (*Frame, error) {
+	m := e.Message
+	f := &Frame{event: e}
+	f.event.Message = nil
+	if m != nil {
+		f.about, f.sender = m.ID, cmp.Or(m.Sender, e.Actor)
+		if at, _, ok := m.Due(); ok {
+			f.lapse.Store(&lapse{at: at, tombstone: m.AsOf(at)})
+		}
+	}
+	if err := f.encode(m, log, encode); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// encode makes what is written from now on, by every stream that has not
+// written the frame yet.
+func (f *Frame) encode(m *im.Message, log uint32, encode Encode) error {
+	e := f.event
+	e.Message = m
+	cursor := Cursor{Log: log, Position: e.Position}.String()
+	data, err := encode(e, cursor)
+	if err != nil {
+		return err
+	}
+	content := m != nil && m.Content != nil
+	f.wire.Store(&wire{
+		bytes:   appendFrame(nil, cursor, e.Type, data),
+		tracked: e.Type == im.MessageCreated && e.Tracked && content,
+		content: content,
+	})
+	return nil
+}
+
+// blank makes the frame one that moves the cursor and tells nothing.
+func (f *Frame) blank(log uint32) {
+	f.wire.Store(&wire{bytes: appendHeartbeat(nil, Cursor{Log: log, Position: f.event.Position})})
+}
+
+// now returns the frame as it was made last. It is shared: the caller must not
+// change it. What is written is what [Hub.wireAt] returns.
+func (f *Frame) now() *wire { return f.wire.Load() }
+
+// delivery says that a user was written the frame.
+func (f *Frame) delivery(user im.UserID) im.Delivery {
+	return im.Delivery{
+		User: user, Conversation: f.event.Conversation, UpTo: f.event.MessageID,
+		Range: im.SeqRange{From: f.event.Seq, To: f.event.Seq},
+	}
+}
+
+// appendFrame appends an event in the format of the WHATWG's event stream. An
+// empty id leaves the client's cursor where it is. The id and the type must
+// have no line breaks, as those of this package have not.
+func appendFrame(dst []byte, id string, typ im.EventType, data []byte) []byte {
+	if dst == nil {
+		dst = make([]byte, 0, len("id: \nevent: \ndata: \n\n")+len(id)+len(typ)+len(data))
+	}
+	if id != "" {
+		dst = appendField(dst, "id: ", id)
+	}
+	dst = appendField(dst, "event: ", string(typ))
+	// JSON has no raw line breaks, but a stray one must not end the frame: the
+	// format has CR, LF and CRLF end a line, and joins data lines with LF.
+	for {
+		i := bytes.IndexAny(data, "\r\n")
+		if i < 0 {
+			break
+		}
+		dst = append(dst, "data: "...)
+		dst = append(dst, data[:i]...)
+		dst = append(dst, '\n')
+		if data[i] == '\r' && i+1 < len(data) && data[i+1] == '\n' {
+			i++
+		}
+		data = data[i+1:]
+	}
+	dst = append(dst, "data: "...)
+	dst = append(dst, data...)
+	return append(dst, "\n\n"...)
+}
+
+// appendHeartbeat appends a block that moves the client's cursor and tells no
+// event.
+func appendHeartbeat(dst []byte, c Cursor) []byte {
+	dst = append(dst, "id: "...)
+	dst = c.appendTo(dst)
+	return append(dst, "\n\n"...)
+}
+
+// appendRetry appends a block that says how long a client is to wait before it
+// connects again.
+func appendRetry(dst []byte, d time.Duration) []byte {
+	dst = append(dst, "retry: "...)
+	dst = strconv.AppendInt(dst, d.Milliseconds(), 10)
+	return append(dst, "\n\n"...)
+}
+
+func appendField(dst []byte, name, value string) []byte {
+	dst = append(dst, name...)
+	dst = append(dst, value...)
+	return append(dst, '\n')
+}

@@ -1,0 +1,272 @@
+package events
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+const testLog = 7
+
+// model is a store as the hub sees one: it commits events, keeps who was a
+// member when, and publishes after the commit.
+type model struct {
+	mu      sync.Mutex
+	events  []im.Event // position i+1 at i
+	stays   map[im.ID]map[im.UserID][]im.Interval
+	seqs    map[im.ID]int64
+	joined  map[im.ID]bool // conversations with history from the joining on
+	erased  map[im.ID]*im.Message
+	cut     im.Position
+	publish func(im.Commit)
+
+	stride    im.Position // how far a read of the log looks, 0 for all the way
+	onMembers func() error
+	onEvents  func()
+
+	membersReads, eventsReads, boundsReads, asked int
+}
+
+func newModel() *model {
+	return &model{
+		stays:   make(map[im.ID]map[im.UserID][]im.Interval),
+		seqs:    make(map[im.ID]int64),
+		joined:  make(map[im.ID]bool),
+		erased:  make(map[im.ID]*im.Message),
+		publish: func(im.Commit) {},
+	}
+}
+
+// commit appends events, changes members as they say, and publishes them.
+func (m *model) commit(events ...im.Event) im.Position {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.append(events...)
+	m.publish(c)
+	return c.Head
+}
+
+func (m *model) append(events ...im.Event) im.Commit {
+	events = slices.Clone(events)
+	for i := range events {
+		e := &events[i]
+		e.Position = im.Position(len(m.events) + 1)
+		e.At = time.Now()
+		if e.Type == im.MessageCreated && e.To == "" {
+			m.seqs[e.Conversation]++
+			e.Seq = m.seqs[e.Conversation]
+			e.MessageID = cmp.Or(e.MessageID, im.ID(e.Position))
+		}
+		if erased(e) {
+			m.erased[e.Message.ID] = e.Message
+		}
+		m.events = append(m.events, *e)
+		switch e.Type {
+		case im.MemberAdded:
+			if !m.memberAt(e.Conversation, e.User, e.Position) {
+				m.open(e.Conversation, e.User, e.Position)
+			}
+		case im.MemberRemoved:
+			stays := m.stays[e.Conversation][e.User]
+			if n := len(stays); n > 0 && stays[n-1].Open() {
+				stays[n-1].ToEvent, stays[n-1].ToSeq = e.Position, m.seqs[e.Conversation]
+			}
+		}
+	}
+	return im.Commit{Events: events, Head: im.Position(len(m.events))}
+}
+
+func (m *model) open(c im.ID, u im.UserID, from im.Position) {
+	if m.stays[c] == nil {
+		m.stays[c] = make(map[im.UserID][]im.Interval)
+	}
+	m.stays[c][u] = append(m.stays[c][u], im.Interval{FromEvent: from, FromSeq: m.seqs[c] + 1})
+}
+
+// create makes a conversation with members by one event, as use cases do.
+func (m *model) create(c im.ID, users ...im.UserID) im.Position {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	commit := m.append(im.Event{Type: im.ConversationCreated, Conversation: c})
+	for _, u := range users {
+		m.open(c, u, commit.Head)
+	}
+	m.publish(commit)
+	return commit.Head
+}
+
+func (m *model) memberAt(c im.ID, u im.UserID, at im.Position) bool {
+	for _, i := range m.stays[c][u] {
+		if i.FromEvent <= at && (i.Open() || at <= i.ToEvent) {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *model) isFor(e im.Event, a im.Actor) bool {
+	switch {
+	case a.ActedHere(e.Actor, e.ActorDevice):
+		return false
+	case e.To != "":
+		return e.To == a.User
+	default:
+		return m.memberAt(e.Conversation, a.User, e.Position) &&
+			(e.MessageID == 0 || m.sees(e.Conversation, a.User, e.Seq))
+	}
+}
+
+// sees reports whether the message is of a stay of the user's, where that
+// matters.
+func (m *model) sees(c im.ID, u im.UserID, seq int64) bool {
+	return !m.joined[c] || slices.ContainsFunc(m.stays[c][u], func(i im.Interval) bool {
+		return i.FromSeq <= seq && (i.Open() || seq <= i.ToSeq)
+	})
+}
+
+// erasureOfSome returns an event about one of the messages of a conversation so
+// far, or about one before the first.
+func (m *model) erasureOfSome(c im.ID) im.Event {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	seq := rand.Int64N(m.seqs[c] + 1)
+	return im.Event{Type: im.MessageRevoked, Conversation: c, MessageID: 1, Seq: seq}
+}
+
+// wanted returns the positions that the actor must be told after from.
+func (m *model) wanted(a im.Actor, from im.Position) []im.Position {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var ps []im.Position
+	for _, e := range m.events[from:] {
+		if m.isFor(e, a) {
+			ps = append(ps, e.Position)
+		}
+	}
+	return ps
+}
+
+func (m *model) head() im.Position {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return im.Position(len(m.events))
+}
+
+func (m *model) trim(upTo im.Position) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cut = upTo
+}
+
+func (m *model) Events(_ context.Context, a im.Actor, after, upTo im.Position, limit int) (im.EventWindow, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.eventsReads++
+	w := im.EventWindow{Through: after}
+	for after = max(after, m.cut); w.Through < upTo && len(w.Events) < limit; {
+		if m.stride > 0 && w.Through >= after+m.stride {
+			break
+		}
+		w.Through++
+		if e := m.events[w.Through-1]; w.Through > m.cut && m.isFor(e, a) {
+			if e.Message != nil && m.erased[e.Message.ID] != nil {
+				e.Message = m.erased[e.Message.ID]
+			}
+			w.Events = append(w.Events, e)
+		}
+	}
+	if m.onEvents != nil {
+		m.onEvents()
+	}
+	return w, nil
+}
+
+func (m *model) LogBounds(context.Context) (im.LogBounds, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.boundsReads++
+	return im.LogBounds{Cut: m.cut, Head: im.Position(len(m.events))}, nil
+}
+
+func (m *model) MembersAt(_ context.Context, c im.ID, at im.Position, users []im.UserID) (im.Audience, error) {
+	m.mu.Lock()
+	m.membersReads++
+	m.asked += len(users)
+	on := m.onMembers
+	m.mu.Unlock()
+	if on != nil {
+		if err := on(); err != nil {
+			return im.Audience{}, err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found := im.Audience{Conversation: im.Conversation{ID: c, History: im.HistoryAll}}
+	if m.joined[c] {
+		found.Conversation.History = im.HistoryJoined
+	}
+	for _, u := range users {
+		if m.memberAt(c, u, at) {
+			found.Members = append(found.Members, im.Membership{User: u, Intervals: slices.Clone(m.stays[c][u])})
+		}
+	}
+	return found, nil
+}
+
+func (m *model) reads() (members, log int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.membersReads, m.eventsReads + m.boundsReads
+}
+
+type testEnvelope struct {
+	ID   string       `json:"id"`
+	Type im.EventType `json:"type"`
+	Text string       `json:"text,omitempty"`
+}
+
+func testEncode(e im.Event, cursor string) ([]byte, error) {
+	v := testEnvelope{ID: cursor, Type: e.Type}
+	if e.Message != nil {
+		v.Text = "erased"
+		if e.Message.Content != nil {
+			v.Text = string(e.Message.Content.Body)
+		}
+	}
+	return json.Marshal(v)
+}
+
+// newTestHub makes a hub that follows the model until the test ends.
+func newTestHub(t testing.TB, m *model, opts Options) *Hub {
+	t.Helper()
+	opts.Log, opts.LogID = m, testLog
+	if opts.Encode == nil {
+		opts.Encode = testEncode
+	}
+	h, err := NewHub(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.mu.Lock()
+	m.publish = h.Publish
+	m.mu.Unlock()
+	t.Cleanup(h.Close)
+	return h
+}
+
+func sent(c im.ID) im.Event { return im.Event{Type: im.MessageCreated, Conversation: c} }
+
+func added(c im.ID, u im.UserID) im.Event {
+	return im.Event{Type: im.MemberAdded, Conversation: c, User: u}
+}
+
+func removed(c im.ID, u im.UserID) im.Event {
+	return im.Event{Type: im.MemberRemoved, Conversation: c, User: u}
+}

@@ -1,0 +1,120 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// Log is what the hub reads when memory does not do.
+type Log interface {
+	// Events returns up to limit events with after < position <= upTo that the
+	// actor is to be told, and how far it looked, which is past after.
+	Events(ctx context.Context, actor im.Actor, after, upTo im.Position, limit int) (im.EventWindow, error)
+	// LogBounds returns the ends of the log.
+	LogBounds(ctx context.Context) (im.LogBounds, error)
+	// MembersAt returns which of the users were members when the event at this
+	// position happened, with their stays: those whom it made members and those
+	// whose stay it ended among them. Users may be named more than once.
+	MembersAt(ctx context.Context, conversation im.ID, at im.Position, users []im.UserID) (im.Audience, error)
+}
+
+// Observer is told what the hub does, for metrics. Its methods are called from
+// many goroutines and must not block.
+type Observer interface {
+	// StreamsOpen tells how many streams there are now.
+	StreamsOpen(n int)
+	// EventTold tells that a stream was told an event as it happened, and how
+	// long after it did.
+	EventTold(lag time.Duration)
+	// EventsReplayed tells that a stream was told events from the log.
+	EventsReplayed(n int)
+	// StreamsLagged tells that streams fell back to reading the log.
+	StreamsLagged(n int)
+}
+
+// Options says how a hub works. Log and Encode are needed; zero values of the
+// others mean what their comments say.
+type Options struct {
+	Log Log
+	// LogID names the log in cursors.
+	LogID  uint32
+	Encode Encode
+	// Logger is where failures go; nowhere.
+	Logger *slog.Logger
+	// Observer is told what happens; nobody.
+	Observer Observer
+	// Deliver is handed what messages were written to the streams of their
+	// recipients, together, at most every 500 ms and one call at a time; nobody
+	// is. What fails is handed over again with what comes next. It must be done
+	// when its context is.
+	Deliver func(ctx context.Context, deliveries []im.Delivery) error
+
+	// MaxStreamsPerUser is how many streams a user may have; 32.
+	MaxStreamsPerUser int
+	// MaxStreams is how many streams there may be in all; no limit.
+	MaxStreams int
+	// MaxConversations is how many conversations the online members are
+	// remembered of; 65,536.
+	MaxConversations int
+	// QueueSize is how many events may wait for one stream in memory; 256.
+	QueueSize int
+	// InboxSize is how many events may wait for the hub; 8,192.
+	InboxSize int
+	// Readers is how many streams may read the log at the same time, so that
+	// many which come back at once leave the store to others as well; 8.
+	Readers int
+	// Heartbeat is the longest silence on a stream; 15 s.
+	Heartbeat time.Duration
+	// Retry is the least that a client waits before it connects again; 2 s.
+	// Clients are told up to half as much more, each another time.
+	Retry time.Duration
+}
+
+func (o Options) withDefaults() Options {
+	setDefault(&o.MaxStreamsPerUser, 32)
+	setDefault(&o.MaxConversations, 1<<16)
+	setDefault(&o.QueueSize, 256)
+	setDefault(&o.InboxSize, 8192)
+	setDefault(&o.Readers, 8)
+	setDefault(&o.Heartbeat, 15*time.Second)
+	setDefault(&o.Retry, 2*time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Observer == nil {
+		o.Observer = unobserved{}
+	}
+	return o
+}
+
+func setDefault[T int | time.Duration](v *T, def T) {
+	if *v == 0 {
+		*v = def
+	}
+}
+
+type unobserved struct{}
+
+func (unobserved) StreamsOpen(int)         {}
+func (unobserved) EventTold(time.Duration) {}
+func (unobserved) EventsReplayed(int)      {}
+func (unobserved) StreamsLagged(int)       {}
+
+// Why a stream is not opened, or has ended.
+var (
+	// ErrTooManyStreams refuses a stream to a user who has as many as may be.
+	ErrTooManyStreams = im.Refuse(im.TooMany, "too_many_streams", "this user has as many event streams open as are allowed")
+	// ErrOverloaded refuses a stream because there are as many as the server
+	// is to carry. The client should come again, see [Hub.RetryLater].
+	ErrOverloaded = errors.New("too many event streams in all")
+	// ErrClosed refuses a stream because the hub was closed.
+	ErrClosed = errors.New("event hub closed")
+	// ErrTokenCut refuses or ends a stream whose token was cut off.
+	ErrTokenCut = errors.New("token cut off")
+	// ErrTokenExpired ends a stream whose token has expired.
+	ErrTokenExpired = errors.New("token expired")
+)

@@ -1,0 +1,48 @@
+package events
+
+import (
+	"math"
+
+	"github.com/imapi/imapi/im"
+)
+
+// sight is which messages of a conversation a member sees: nearly always those
+// from one seq on, so that this takes no memory of its own. The zero value sees
+// all.
+type sight struct {
+	from    int64
+	earlier []im.SeqRange // of former stays
+}
+
+// sightOf returns what somebody sees who was a member when an event happened.
+// What is known of them may be newer than the event; by then they may have
+// left, or come back, of which later events will tell. That does not matter
+// here: the stay during which it happened holds the messages up to then, and a
+// later one holds only later messages.
+func sightOf(c *im.Conversation, m *im.Membership) sight {
+	if c.History == im.HistoryAll {
+		return sight{}
+	}
+	s := sight{from: math.MaxInt64}
+	for _, i := range m.Intervals {
+		if i.Open() {
+			s.from = i.FromSeq
+		} else if i.FromSeq <= i.ToSeq {
+			s.earlier = append(s.earlier, im.SeqRange{From: i.FromSeq, To: i.ToSeq})
+		}
+	}
+	return s
+}
+
+// sees reports whether the message with this seq can be seen.
+func (s sight) sees(seq int64) bool {
+	if seq >= s.from {
+		return true
+	}
+	for _, r := range s.earlier {
+		if r.From <= seq && seq <= r.To {
+			return true
+		}
+	}
+	return false
+}

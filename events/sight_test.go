@@ -1,0 +1,145 @@
+package events
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/imapi/imapi/im"
+)
+
+func revoked(c im.ID, seq int64) im.Event {
+	return im.Event{Type: im.MessageRevoked, Conversation: c, MessageID: im.ID(seq), Seq: seq}
+}
+
+func TestSight(t *testing.T) {
+	first := im.Interval{FromEvent: 1, ToEvent: 5, FromSeq: 3, ToSeq: 6}
+	silent := im.Interval{FromEvent: 6, ToEvent: 7, FromSeq: 8, ToSeq: 7} // nothing was sent
+	open := im.Interval{FromEvent: 9, FromSeq: 10}
+	for _, tt := range []struct {
+		history im.History
+		stays   []im.Interval
+		want    []int64 // of seqs 1 to 12
+	}{
+		{im.HistoryJoined, []im.Interval{open}, []int64{10, 11, 12}},
+		{im.HistoryJoined, []im.Interval{first, silent, open}, []int64{3, 4, 5, 6, 10, 11, 12}},
+		{im.HistoryJoined, []im.Interval{first}, []int64{3, 4, 5, 6}}, // left since
+		{im.HistoryAll, []im.Interval{open}, []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}},
+	} {
+		s := sightOf(&im.Conversation{History: tt.history}, &im.Membership{Intervals: tt.stays})
+		var got []int64
+		for seq := int64(1); seq <= 12; seq++ {
+			if s.sees(seq) {
+				got = append(got, seq)
+			}
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("history %v, stays %v: sees %v, want %v", tt.history, tt.stays, got, tt.want)
+		}
+	}
+}
+
+// Who joins later is told of what happens to older messages only where they
+// may read them; everything that is not about a message they are told anyway.
+func TestOlderMessagesAreNotForWhoJoinsLater(t *testing.T) {
+	for _, joined := range []bool{true, false} {
+		t.Run(fmt.Sprintf("joined=%t", joined), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newModel()
+				m.joined[1] = joined
+				h := newTestHub(t, m, Options{})
+				m.create(1, "old")
+				m.commit(sent(1), sent(1), sent(1))
+				synctest.Wait()
+				old, late := newClient(t, h, "old", ""), newClient(t, h, "late", "")
+				old.connect(newPipe())
+				late.connect(newPipe())
+				synctest.Wait()
+				at := m.commit(added(1, "late"), revoked(1, 2), sent(1), revoked(1, 4), removed(1, "late")) - 5
+				m.commit(sent(1), added(1, "late"), revoked(1, 3), revoked(1, 4), revoked(1, 5), sent(1))
+				synctest.Wait()
+				old.read()
+				late.read()
+				old.expect(m)
+				late.expect(m)
+				want := []im.Position{1, 3, 4, 5, 7, 9, 11}
+				if !joined {
+					want = []im.Position{1, 2, 3, 4, 5, 7, 8, 9, 10, 11}
+				}
+				for i := range want {
+					want[i] += at
+				}
+				if !slices.Equal(late.got, want) {
+					t.Errorf("told %v, want %v", late.got, want)
+				}
+			})
+		})
+	}
+}
+
+// Changing what members may read changes what they are told from then on.
+func TestHistorySettingChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		m.joined[1] = true
+		h := newTestHub(t, m, Options{})
+		m.create(1, "old")
+		m.commit(sent(1), added(1, "late"))
+		synctest.Wait()
+		c := newClient(t, h, "late", "")
+		c.connect(newPipe())
+		synctest.Wait()
+		var told []int
+		for _, joined := range []bool{true, false, true} {
+			m.mu.Lock()
+			m.joined[1] = joined
+			m.mu.Unlock()
+			m.commit(im.Event{Type: im.ConversationUpdated, Conversation: 1})
+			m.commit(revoked(1, 1))
+			synctest.Wait()
+			c.read()
+			told = append(told, len(c.got))
+		}
+		if want := []int{1, 3, 4}; !slices.Equal(told, want) {
+			t.Errorf("told %v events in all, want %v", told, want)
+		}
+	})
+}
+
+// Once it is known what members see, no event costs a read, and one that says
+// who comes costs one.
+func TestNoReadsOnceSightIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		m.joined[1] = true
+		h := newTestHub(t, m, Options{})
+		m.create(1, "a")
+		synctest.Wait()
+		a, b := newClient(t, h, "a", ""), newClient(t, h, "b", "")
+		a.connect(newPipe())
+		b.connect(newPipe())
+		m.commit(sent(1))
+		synctest.Wait()
+		members, log := m.reads()
+		for range 100 {
+			m.commit(sent(1), revoked(1, 1))
+			synctest.Wait()
+		}
+		m.commit(added(1, "nobody online"))
+		m.commit(added(1, "b"))
+		for range 100 {
+			m.commit(sent(1), revoked(1, 1))
+			synctest.Wait()
+		}
+		synctest.Wait()
+		moreMembers, moreLog := m.reads()
+		if moreLog != log || moreMembers != members+1 {
+			t.Errorf("%d reads of the log and %d of members, want 0 and 1", moreLog-log, moreMembers-members)
+		}
+		for _, c := range []*client{a, b} {
+			c.read()
+			c.expect(m)
+		}
+	})
+}

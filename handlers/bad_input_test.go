@@ -1,0 +1,306 @@
+package handlers_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/events"
+	"github.com/imapi/imapi/handlers"
+	"github.com/imapi/imapi/im"
+)
+
+const toBob = "/v1/conversations/@bob/messages"
+
+func manyMentions() string {
+	names := make([]string, 40)
+	for i := range names {
+		names[i] = fmt.Sprintf("%q", fmt.Sprintf("%0128d", i))
+	}
+	return strings.Join(names, ",")
+}
+
+// TestNamesMayRepeatInOtherObjects holds that only one object's own names must
+// differ.
+func TestNamesMayRepeatInOtherObjects(t *testing.T) {
+	w := newWorld(t)
+	w.must(http.StatusCreated, "alice", http.MethodPost, toBob,
+		`{"type":"custom","body":{"name":"x","data":{"a":{"a":{"a":["a","a",{"a":1},{"a":1}]}},"b":"\"a\":1,\"a\":","c":{}}},"ext":{"name":"x"}}`)
+}
+
+func TestMethodNotAllowedSaysWhatIs(t *testing.T) {
+	w := newWorld(t)
+	for path, want := range map[string]string{"/v1/blocks/a%2Fb": "PUT, DELETE", "/v1/conversations": "GET, POST", "/healthz": "GET"} {
+		a := w.do("alice", http.MethodPatch, path, "")
+		if a.status != http.StatusMethodNotAllowed || a.header.Get("Allow") != want {
+			t.Errorf("%s: %d, Allow %q, want %q", path, a.status, a.header.Get("Allow"), want)
+		}
+	}
+}
+
+// TestBadInput holds that what does not fit the document is refused with a
+// code and the field, and changes nothing.
+func TestBadInput(t *testing.T) {
+	w := newWorld(t)
+	deep := strings.Repeat("[", 100) + strings.Repeat("]", 100)
+	for name, c := range map[string]struct {
+		method, path, body string
+		status             int
+		code, field        string
+	}{
+		"unknown member":        {"POST", toBob, `{"type":"text","body":{"text":"x"},"brun":{}}`, 400, "invalid_request", "brun"},
+		"unknown member inside": {"POST", toBob, `{"type":"text","body":{"text":"x","txt":"y"}}`, 400, "invalid_request", "body/txt"},
+		"other case":            {"POST", toBob, `{"Type":"text","type":"text","body":{"text":"x"}}`, 400, "invalid_request", "Type"},
+		"unknown type":          {"POST", toBob, `{"type":"txt","body":{"text":"x"}}`, 400, "invalid_request", "type"},
+		"no type":               {"POST", toBob, `{"body":{"text":"x"}}`, 400, "invalid_request", "type"},
+		"type of another type":  {"POST", toBob, `{"type":7,"body":{"text":"x"}}`, 400, "invalid_request", "type"},
+		"no body":               {"POST", toBob, `{"type":"text"}`, 400, "invalid_request", "body"},
+		"null body":             {"POST", toBob, `{"type":"text","body":null}`, 400, "invalid_request", "body"},
+		"body of another type":  {"POST", toBob, `{"type":"location","body":{"text":"x"}}`, 400, "invalid_request", "body/text"},
+		"empty text":            {"POST", toBob, `{"type":"text","body":{"text":""}}`, 400, "invalid_request", "body/text"},
+		"text is a number":      {"POST", toBob, `{"type":"text","body":{"text":1}}`, 400, "invalid_request", "body/text"},
+		"null ext":              {"POST", toBob, `{"type":"text","body":{"text":"x"},"ext":null}`, 400, "invalid_request", "ext"},
+		"ext is a list":         {"POST", toBob, `{"type":"text","body":{"text":"x"},"ext":[]}`, 400, "invalid_request", "ext"},
+		"mention twice":         {"POST", toBob, `{"type":"text","body":{"text":"x"},"mentions":["a","a"]}`, 400, "invalid_request", "mentions"},
+		"mention not ASCII":     {"POST", toBob, `{"type":"text","body":{"text":"x"},"mentions":["é"]}`, 400, "invalid_request", "mentions/0"},
+		"empty client_id":       {"POST", toBob, `{"type":"text","body":{"text":"x"},"client_id":""}`, 400, "invalid_request", "client_id"},
+		"client_id too long":    {"POST", toBob, `{"type":"text","body":{"text":"x"},"client_id":"` + strings.Repeat("x", 129) + `"}`, 400, "invalid_request", "client_id"},
+		"latitude":              {"POST", toBob, `{"type":"location","body":{"latitude":90.5,"longitude":0}}`, 400, "invalid_request", "body/latitude"},
+		"null document":         {"POST", toBob, `null`, 400, "invalid_request", "body"},
+		"list document":         {"POST", toBob, `[]`, 400, "invalid_request", "body"},
+		"empty document":        {"POST", toBob, ` `, 400, "malformed_json", ""},
+		"not JSON":              {"POST", toBob, `{"type":`, 400, "malformed_json", ""},
+		"two documents":         {"POST", toBob, `{"type":"text","body":{"text":"x"}}{}`, 400, "malformed_json", ""},
+		"name twice":            {"POST", toBob, `{"type":"text","body":{"text":"x"},"body":{"text":"y"}}`, 400, "malformed_json", ""},
+		"name twice, escaped":   {"POST", toBob, `{"type":"text","body":{"text":"x","te\u0078t":"y"}}`, 400, "malformed_json", ""},
+		"name twice in a list":  {"POST", toBob, `{"type":"custom","body":{"name":"x","data":[{"a":1,"b":{"a":2},"a":3}]}}`, 400, "malformed_json", ""},
+		"hidden setting":        {"PATCH", "/v1/conversations/@bob", `{"settings":{"history":"ALL","evil":1},"settings":{}}`, 400, "malformed_json", ""},
+		"mentions too large":    {"POST", toBob, `{"type":"text","body":{"text":"x"},"mentions":[` + manyMentions() + `]}`, 413, "message_too_large", "mentions"},
+		"bad escape in query":   {"GET", toBob + "?sender=%zz", "", 400, "invalid_request", "query"},
+		"semicolon in query":    {"GET", toBob + "?sender=x;limit=1", "", 400, "invalid_request", "query"},
+		"seq out of range":      {"GET", toBob + "?after_seq=9223372036854775807", "", 400, "invalid_request", "after_seq"},
+		"media type list":       {"POST", toBob, "", 400, "unsupported_media_type", "Content-Type"},
+		"not UTF-8":             {"POST", toBob, "{\"type\":\"text\",\"body\":{\"text\":\"\xff\"}}", 400, "malformed_json", ""},
+		"too deep":              {"POST", toBob, `{"type":"custom","body":{"name":"x","data":` + deep + `}}`, 400, "malformed_json", ""},
+		"number out of range":   {"POST", toBob, `{"type":"text","body":{"text":"x"},"ext":{"a":[1e999]}}`, 400, "invalid_request", "ext"},
+		"message too large":     {"POST", toBob, `{"type":"text","body":{"text":"` + strings.Repeat("x", 4096) + `"}}`, 413, "message_too_large", "body"},
+		"to oneself":            {"POST", "/v1/conversations/@alice/messages", `{"type":"text","body":{"text":"x"}}`, 422, "direct_with_self", "conversation"},
+		"reply to nothing":      {"POST", toBob, `{"type":"text","body":{"text":"x"},"reply_to":"x"}`, 422, "reply_to_not_found", "reply_to"},
+		"unknown parameter":     {"GET", toBob + "?limt=1", "", 400, "invalid_request", "limt"},
+		"parameter twice":       {"GET", toBob + "?limit=1&limit=2", "", 400, "invalid_request", "limit"},
+		"limit too high":        {"GET", toBob + "?limit=201", "", 400, "invalid_request", "limit"},
+		"limit zero":            {"GET", toBob + "?limit=0", "", 400, "invalid_request", "limit"},
+		"limit not a number":    {"GET", toBob + "?limit=x", "", 400, "invalid_request", "limit"},
+		"negative seq":          {"GET", toBob + "?after_seq=-1", "", 400, "invalid_request", "after_seq"},
+		"no time":               {"GET", toBob + "?from=yesterday", "", 400, "invalid_request", "from"},
+		"filter type":           {"GET", toBob + "?type=txt", "", 400, "invalid_request", "type"},
+		"page token":            {"GET", toBob + "?page_token=x", "", 400, "invalid_page_token", "page_token"},
+		"cursor":                {"GET", "/v1/events?cursor=x", "", 400, "invalid_cursor", "cursor"},
+		"events limit":          {"GET", "/v1/events?limit=1001", "", 400, "invalid_request", "limit"},
+		"group without name":    {"POST", "/v1/conversations", `{"kind":"group"}`, 400, "invalid_request", "name"},
+		"direct group":          {"POST", "/v1/conversations", `{"kind":"direct","name":"x"}`, 400, "invalid_request", "kind"},
+		"empty patch":           {"PATCH", "/v1/conversations/@bob", `{}`, 400, "invalid_request", "body"},
+		"block oneself":         {"PUT", "/v1/blocks/alice", "", 422, "block_self", "user"},
+		"user id too long":      {"PUT", "/v1/blocks/" + strings.Repeat("x", 129), "", 400, "invalid_request", "user"},
+		"user id not ASCII":     {"PUT", "/v1/blocks/%C3%A9", "", 400, "invalid_request", "user"},
+		"no such path":          {"GET", "/v1/nothing", "", 404, "not_found", ""},
+		"no such path outside":  {"GET", "/nothing", "", 404, "not_found", ""},
+		"no such method":        {"PUT", "/v1/events", "", 405, "method_not_allowed", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var header []string
+			if name == "media type list" {
+				header = []string{"Content-Type", "text/plain, application/json"}
+			}
+			a := w.do("alice", c.method, c.path, c.body, header...)
+			p := a.json(t)
+			field, _ := p["field"].(string)
+			if a.status != c.status || p["code"] != c.code || field != c.field {
+				t.Errorf("got %d %v %q, want %d %s %q: %s", a.status, p["code"], field, c.status, c.code, c.field, a.body)
+			}
+			if got := a.header.Get("Content-Type"); got != "application/problem+json" {
+				t.Errorf("content type %q", got)
+			}
+			if p["detail"] == "" || p["status"] != float64(c.status) || p["title"] == "" || p["type"] == "" {
+				t.Errorf("incomplete problem: %s", a.body)
+			}
+		})
+	}
+	a := w.do("alice", http.MethodGet, "/v1/events", "", "Accept", "application/json")
+	if items := a.json(t)["items"].([]any); len(items) != 0 {
+		t.Errorf("bad input left events behind: %v", items)
+	}
+}
+
+func TestContentTypeMustBeJSON(t *testing.T) {
+	w := newWorld(t)
+	a := w.do("alice", http.MethodPost, toBob, `{"type":"text","body":{"text":"x"}}`, "Content-Type", "text/plain")
+	if a.status != http.StatusBadRequest || a.code(t) != "unsupported_media_type" {
+		t.Errorf("got %d %s", a.status, a.body)
+	}
+	a = w.do("alice", http.MethodPost, toBob, `{"type":"text","body":{"text":"x"}}`, "Content-Type", "application/json; charset=utf-8")
+	if a.status != http.StatusCreated {
+		t.Errorf("got %d %s", a.status, a.body)
+	}
+}
+
+// endless is a body that fails the test if all of it is read.
+type endless struct{ read int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	e.read += len(p)
+	for i := range p {
+		p[i] = 'x'
+	}
+	return len(p), nil
+}
+
+func TestLargeBodiesAreNotRead(t *testing.T) {
+	w := newWorld(t)
+	t.Run("announced", func(t *testing.T) {
+		body := &endless{}
+		req, _ := http.NewRequest(http.MethodPost, w.url+toBob, io.LimitReader(body, 2_000_000))
+		req.ContentLength = 2_000_000
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Authorization", "Bearer "+tokenOf(t, "alice"))
+		req.Header.Set("Expect", "100-continue")
+		transport := &http.Transport{ExpectContinueTimeout: time.Minute}
+		defer transport.CloseIdleConnections()
+		res, err := (&http.Client{Transport: transport}).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = res.Body.Close() }()
+		if res.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Errorf("status %d", res.StatusCode)
+		}
+		if body.read != 0 {
+			t.Errorf("%d bytes of the body were asked for", body.read)
+		}
+	})
+	t.Run("chunked", func(t *testing.T) {
+		a := w.do("alice", http.MethodPost, toBob, "", "Content-Type", "application/json")
+		if a.status != http.StatusBadRequest {
+			t.Fatalf("an empty body: %d", a.status)
+		}
+		req, _ := http.NewRequest(http.MethodPost, w.url+toBob, io.NopCloser(bytes.NewReader(make([]byte, 2_000_000))))
+		req.ContentLength = -1
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Authorization", "Bearer "+tokenOf(t, "alice"))
+		if a := w.send(req); a.status != http.StatusRequestEntityTooLarge || a.code(t) != "body_too_large" {
+			t.Errorf("got %d %s", a.status, a.body)
+		}
+	})
+}
+
+func TestWhoIsNotKnownIsRefusedBeforeAnythingElse(t *testing.T) {
+	w := newWorld(t)
+	expired := mint(t, auth.Grant{User: "alice", TTL: time.Minute}, time.Hour)
+	for name, c := range map[string]struct{ header, code string }{
+		"nothing":  {"", "token_missing"},
+		"basic":    {"Basic YTpi", "token_missing"},
+		"garbage":  {"Bearer x", "token_malformed"},
+		"expired":  {"Bearer " + expired, "token_expired"},
+		"unsigned": {"Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSIsImV4cCI6OTk5OTk5OTk5OX0.", "token_"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, path := range []string{"/v1/conversations", "/v1/nothing", "/v1/events", "/v1/messages/x?y=z"} {
+				a := w.do("", http.MethodGet, path, "", "Authorization", c.header)
+				if a.status != http.StatusUnauthorized || !strings.HasPrefix(a.code(t), c.code) {
+					t.Errorf("%s: %d %s", path, a.status, a.body)
+				}
+				if a.header.Get("WWW-Authenticate") == "" {
+					t.Errorf("%s: no WWW-Authenticate", path)
+				}
+			}
+		})
+	}
+}
+
+// TestOthersIDsAreLikeUnknownOnes holds that nothing tells an id that exists
+// from one that does not.
+func TestOthersIDsAreLikeUnknownOnes(t *testing.T) {
+	w := newWorld(t)
+	m := w.say("alice", "@bob", "secret")
+	group := w.group("alice", "bob")
+	unknown := im.ID(1).String()
+	for _, c := range []struct{ method, path, body, id string }{
+		{"GET", "/v1/messages/%s", "", m["id"].(string)},
+		{"GET", "/v1/conversations/%s", "", group},
+		{"GET", "/v1/conversations/%s/messages", "", group},
+		{"POST", "/v1/conversations/%s/messages", `{"type":"text","body":{"text":"x"}}`, group},
+		{"GET", "/v1/conversations/%s/members", "", group},
+		{"POST", "/v1/conversations/%s/members", `{"members":["eve"]}`, group},
+		{"PATCH", "/v1/conversations/%s", `{"name":"x"}`, group},
+		{"PATCH", "/v1/conversations/%s/members/bob", `{"role":"admin"}`, group},
+		{"DELETE", "/v1/conversations/%s/members/bob", "", group},
+		{"POST", "/v1/conversations/%s/leave", "", group},
+		{"GET", "/v1/conversations/%s", "", m["conversation_id"].(string)},
+	} {
+		path := func(id string) string { return strings.Replace(c.path, "%s", id, 1) }
+		theirs := w.do("eve", c.method, path(c.id), c.body)
+		none := w.do("eve", c.method, path(unknown), c.body)
+		strange := w.do("eve", c.method, path("~"), c.body)
+		if theirs.status != http.StatusNotFound || !bytes.Equal(theirs.body, none.body) || !bytes.Equal(theirs.body, strange.body) {
+			t.Errorf("%s %s: %s; unknown: %s; strange: %s", c.method, c.path, theirs.body, none.body, strange.body)
+		}
+	}
+}
+
+func TestUserIDsArePercentEncodedInPaths(t *testing.T) {
+	w := newWorld(t)
+	for user, path := range map[string]string{
+		"50%":    "50%25",
+		"a%2Fb":  "a%252Fb",
+		"a/b":    "a%2Fb",
+		"a b+c":  "a%20b+c",
+		"@at":    "@at",
+		"..":     "%2E%2E",
+		"a?b#c":  "a%3Fb%23c",
+		"~!*'()": "~!*'()",
+	} {
+		w.must(http.StatusNoContent, "alice", http.MethodPut, "/v1/blocks/"+path, "")
+		found := false
+		for _, b := range w.must(http.StatusOK, "alice", http.MethodGet, "/v1/blocks", "")["items"].([]any) {
+			found = found || b.(map[string]any)["user"] == user
+		}
+		if !found {
+			t.Errorf("blocking %s did not block %q", path, user)
+		}
+		m := w.say("alice", "@"+path, "x")
+		got := w.must(http.StatusOK, "alice", http.MethodGet, "/v1/conversations/"+m["conversation_id"].(string), "")
+		if got["peer"] != user {
+			t.Errorf("@%s is %v, want %q", path, got["peer"], user)
+		}
+	}
+}
+
+func TestFaultsTellNothingOfTheInside(t *testing.T) {
+	observed := make(chan int, 1)
+	w := newWorld(t, func(o *handlers.Options, _ *events.Options, _ *im.Policy) {
+		o.Observe = func(_ string, status int, _ time.Duration) { observed <- status }
+		o.Demo = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("secret detail") })
+	})
+	a := w.do("", http.MethodGet, "/", "")
+	if a.status != http.StatusInternalServerError || a.code(t) != "internal" || strings.Contains(string(a.body), "secret") {
+		t.Errorf("panic: got %d %s", a.status, a.body)
+	}
+	if status := <-observed; status != http.StatusInternalServerError {
+		t.Errorf("panic: counted as %d", status)
+	}
+	if err := w.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a = w.do("alice", http.MethodGet, "/v1/conversations", "")
+	if a.status < 500 || strings.Contains(string(a.body), "sql") {
+		t.Errorf("storage gone: got %d %s", a.status, a.body)
+	}
+	if a.header.Get("Content-Type") != "application/problem+json" {
+		t.Errorf("storage gone: %s", a.header.Get("Content-Type"))
+	}
+}

@@ -1,0 +1,225 @@
+package handlers_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+	"github.com/go-chi/chi/v5"
+
+	"github.com/imapi/imapi/api"
+	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/im"
+)
+
+// contract is the document, with a way of its own to match a request to an
+// operation: the server's is what is being tested.
+var contract = sync.OnceValues(func() (*openapi3.T, routers.Router) {
+	loader := openapi3.NewLoader()
+	spec, err := loader.LoadFromData(api.Document)
+	if err != nil {
+		panic(err)
+	}
+	if err := spec.Validate(loader.Context); err != nil {
+		panic(err)
+	}
+	router, err := gorillamux.NewRouter(spec)
+	if err != nil {
+		panic(err)
+	}
+	return spec, router
+})
+
+// conforms holds every answer that any test here gets against the document:
+// its status, its headers and its shape, with every member known.
+func (w *world) conforms(req *http.Request, res *http.Response, body []byte) {
+	w.t.Helper()
+	_, router := contract()
+	route, params, err := router.FindRoute(req)
+	if err != nil || res.StatusCode == http.StatusMethodNotAllowed || res.StatusCode == http.StatusInternalServerError {
+		return // the document has no such operation
+	}
+	if !strings.HasSuffix(res.Header.Get("Content-Type"), "json") && len(body) > 0 {
+		return // text of another kind, which has no shape to hold it against
+	}
+	err = openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: req, Route: route, PathParams: params},
+		Status:                 res.StatusCode,
+		Header:                 res.Header,
+		Body:                   io.NopCloser(bytes.NewReader(body)),
+		Options:                &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true},
+	})
+	if err != nil {
+		w.t.Errorf("%s %s answered %d, which is not in the document: %v", req.Method, route.Path, res.StatusCode, err)
+	}
+}
+
+// TestEveryOperationIsServedAndEveryRouteDocumented walks both ways.
+func TestEveryOperationIsServedAndEveryRouteDocumented(t *testing.T) {
+	w := newWorld(t)
+	spec, _ := contract()
+	var documented, served []string
+	for path, item := range spec.Paths.Map() {
+		for method := range item.Operations() {
+			documented = append(documented, method+" "+path)
+		}
+	}
+	err := chi.Walk(w.routes, func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+		served = append(served, method+" "+route)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sort.Strings(documented)
+	sort.Strings(served)
+	if !slices.Equal(documented, served) {
+		t.Errorf("documented:\n%s\nserved:\n%s", strings.Join(documented, "\n"), strings.Join(served, "\n"))
+	}
+}
+
+// TestEveryOperationAnswersAsDocumented calls each once with success, so that
+// conforms sees its answer.
+func TestEveryOperationAnswersAsDocumented(t *testing.T) {
+	w := newWorld(t)
+	admin := "Bearer " + mint(t, auth.Grant{User: "root", Admin: true}, 0)
+	bob := "Bearer " + tokenOf(t, "bob")
+	group := w.group("alice", "bob")
+	other := w.group("alice", "bob")
+	m := w.say("alice", group, "hi")
+	direct := w.say("alice", "@bob", "hi")
+	g := "/v1/conversations/" + group
+	burning := w.must(http.StatusCreated, "alice", http.MethodPost, toBob, `{"type":"text","body":{"text":"x"},"burn":{"after_seconds":5},"expire_after_seconds":60}`)["id"].(string)
+	tracked := w.must(http.StatusCreated, "alice", http.MethodPost, "/v1/conversations/"+other+"/messages", `{"type":"text","body":{"text":"x"},"receipt":true}`)["id"].(string)
+	calls := []struct {
+		operation            string
+		status               int
+		method, path, body   string
+		header, headerIsThis string
+	}{
+		{"listConversations", 200, "GET", "/v1/conversations", "", "", ""},
+		{"createConversation", 201, "POST", "/v1/conversations", `{"kind":"group","name":"g","members":["bob"],"settings":{"history":"all"}}`, "", ""},
+		{"getConversation", 200, "GET", "/v1/conversations/@bob", "", "", ""},
+		{"getConversation", 200, "GET", "/v1/conversations/" + direct["conversation_id"].(string), "", "", ""},
+		{"updateConversation", 200, "PATCH", g, `{"name":"h","settings":{"history":"all"}}`, "", ""},
+		{"sendMessage", 201, "POST", g + "/messages", `{"client_id":"c","type":"text","body":{"text":"x"},"ext":{"a":[1]},"mentions":["bob"],"reply_to":"` + m["id"].(string) + `","receipt":true,"push":{"title":"x"}}`, "X-Device-Id", "phone"},
+		{"sendMessage", 200, "POST", g + "/messages", `{"client_id":"c","type":"text","body":{"text":"x"},"ext":{"a":[1]},"mentions":["bob"],"reply_to":"` + m["id"].(string) + `","receipt":true,"push":{"title":"x"}}`, "", ""},
+		{"sendMessage", 201, "POST", g + "/messages", `{"type":"location","body":{"latitude":31.2,"longitude":121.4,"address":"上海"}}`, "", ""},
+		{"sendMessage", 201, "POST", g + "/messages", `{"type":"custom","body":{"name":"order","data":[null,1,"x"]}}`, "", ""},
+		{"listMessages", 200, "GET", g + "/messages?type=text&sender=alice&limit=1", "", "", ""},
+		{"getMessage", 200, "GET", "/v1/messages/" + m["id"].(string), "", "", ""},
+		{"listMembers", 200, "GET", g + "/members?limit=1", "", "", ""},
+		{"addMembers", 200, "POST", g + "/members", `{"members":["carol","bob"],"role":"admin"}`, "", ""},
+		{"setRole", 200, "PATCH", g + "/members/bob", `{"role":"admin"}`, "", ""},
+		{"removeMember", 204, "DELETE", g + "/members/carol", "", "", ""},
+		{"setRole", 200, "PATCH", g + "/members/bob", `{"role":"owner"}`, "", ""},
+		{"leaveConversation", 204, "POST", g + "/leave", "", "", ""},
+		{"putBlock", 204, "PUT", "/v1/blocks/eve", "", "", ""},
+		{"listBlocks", 200, "GET", "/v1/blocks", "", "", ""},
+		{"deleteBlock", 204, "DELETE", "/v1/blocks/eve", "", "", ""},
+		{"getEvents", 200, "GET", "/v1/events?limit=1000", "", "Accept", "application/json"},
+		{"putReceipts", 200, "POST", "/v1/conversations/@alice/receipts", `{"kind":"read","message_ids":["` + burning + `"]}`, "Authorization", bob},
+		{"putReceipts", 200, "POST", "/v1/conversations/" + other + "/receipts", `{"kind":"delivered","up_to":"` + tracked + `"}`, "Authorization", bob},
+		{"getReceipts", 200, "GET", "/v1/messages/" + tracked + "/receipts", "", "", ""},
+		{"getMessage", 200, "GET", "/v1/messages/" + burning, "", "", ""},
+		{"burnMessage", 200, "POST", "/v1/messages/" + burning + "/burn", "", "Authorization", bob},
+		{"revokeMessage", 200, "POST", "/v1/messages/" + direct["id"].(string) + "/revoke", `{"postscript":"p","extension":{"a":1},"push_content":"c","push_payload":{"b":2}}`, "", ""},
+		{"revokeMessage", 200, "POST", "/v1/messages/" + direct["id"].(string) + "/revoke", "", "", ""},
+		{"sendMessage", 201, "POST", toBob, `{"type":"text","body":{"text":"to be revoked"}}`, "", ""},
+		{"revokeMessages", 200, "POST", "/v1/messages/revoke", `{"ids":["` + tracked + `","x","` + burning + `"]}`, "", ""},
+		{"listErased", 200, "GET", "/v1/messages/erased?since=2026-01-02T03:04:05Z", "", "", ""},
+		{"listErasures", 200, "GET", "/v1/admin/erasures?limit=1", "", "Authorization", admin},
+		{"updateConversation", 200, "PATCH", "/v1/conversations/@bob", `{"settings":{"expire_after_seconds":60}}`, "", ""},
+		{"updateConversation", 200, "PATCH", "/v1/conversations/@bob", `{"settings":{"expire_after_seconds":null}}`, "", ""},
+		{"createConversation", 201, "POST", "/v1/conversations", `{"kind":"group","name":"g","settings":{"revoke_window_seconds":0,"expire_after_seconds":60}}`, "", ""},
+		{"getEvents", 200, "GET", "/v1/events?limit=1000", "", "Accept", "application/json"},
+		{"createTicket", 201, "POST", "/v1/events/tickets", "", "", ""},
+		{"cutTokens", 200, "POST", "/v1/admin/users/eve/tokens/cut", "", "Authorization", admin},
+		{"getHealth", 200, "GET", "/healthz", "", "", ""},
+		{"getReady", 200, "GET", "/readyz", "", "", ""},
+		{"getMetrics", 404, "GET", "/metrics", "", "", ""},
+		{"getDocument", 200, "GET", "/openapi.yaml", "", "", ""},
+	}
+	called := make(map[string]bool)
+	for _, c := range calls {
+		called[c.operation] = true
+		header := []string{c.header, c.headerIsThis}
+		if c.header == "" {
+			header = nil
+		}
+		if a := w.do("alice", c.method, c.path, c.body, header...); a.status != c.status {
+			t.Errorf("%s: %s %s answered %d, want %d: %s", c.operation, c.method, c.path, a.status, c.status, a.body)
+		}
+	}
+	spec, _ := contract()
+	for path, item := range spec.Paths.Map() {
+		for method, o := range item.Operations() {
+			if !called[o.OperationID] {
+				t.Errorf("%s %s (%s) is not called here", method, path, o.OperationID)
+			}
+		}
+	}
+}
+
+// TestExamplesFitTheirSchemas holds the document's own examples against it.
+func TestExamplesFitTheirSchemas(t *testing.T) {
+	spec, _ := contract()
+	if err := spec.Validate(context.Background(), openapi3.EnableExamplesValidation()); err != nil {
+		t.Error(err)
+	}
+}
+
+// stateNamed finds a state by its name; 0 is none.
+func stateNamed(name string) im.State {
+	for s := im.Active; s <= im.Expired; s++ {
+		if s.String() == name {
+			return s
+		}
+	}
+	return 0
+}
+
+// TestEnumerationsAreThoseOfTheDomain holds that what the domain knows is what
+// the document lists.
+func TestEnumerationsAreThoseOfTheDomain(t *testing.T) {
+	spec, _ := contract()
+	for name, parse := range map[string]func(string) bool{
+		"MessageType": func(s string) bool { _, ok := im.ParseMessageType(s); return ok },
+		"Kind":        func(s string) bool { _, ok := im.ParseKind(s); return ok },
+		"Role":        func(s string) bool { _, ok := im.ParseRole(s); return ok },
+		"History":     func(s string) bool { _, ok := im.ParseHistory(s); return ok },
+		"ReceiptKind": func(s string) bool { _, ok := im.ParseReceiptKind(s); return ok },
+		"MessageState": func(s string) bool {
+			return slices.Contains([]im.State{im.Active, im.Revoked, im.Burned, im.Expired}, stateNamed(s))
+		},
+		"EventType": func(s string) bool {
+			return s == "ready" || s == "reset" || slices.Contains(im.EventTypes, im.EventType(s))
+		},
+	} {
+		values := spec.Components.Schemas[name].Value.Enum
+		if len(values) == 0 {
+			t.Errorf("%s lists nothing", name)
+		}
+		for _, v := range values {
+			if !parse(v.(string)) {
+				t.Errorf("%s: the domain does not know %q", name, v)
+			}
+		}
+	}
+	events := spec.Components.Schemas["EventType"].Value.Enum
+	for _, e := range im.EventTypes {
+		if !slices.Contains(events, any(string(e))) {
+			t.Errorf("EventType does not list %q", e)
+		}
+	}
+}

@@ -1,0 +1,205 @@
+package handlers
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/imapi/imapi/api"
+	"github.com/imapi/imapi/im"
+)
+
+// message returns a message as the contract writes it.
+func message(m im.Message) api.Message {
+	out := api.Message{
+		ID:             m.ID.String(),
+		ConversationID: m.Conversation.String(),
+		Seq:            m.Seq,
+		Sender:         api.UserID(m.Sender),
+		SenderDevice:   optional(m.SenderDevice),
+		ClientID:       optional(m.ClientID),
+		Type:           api.MessageType(m.Type.String()),
+		Receipt:        m.Receipt,
+		State:          api.MessageState(m.State.String()),
+		CreatedAt:      api.Time(m.CreatedAt),
+	}
+	if m.ReplyTo != 0 {
+		out.ReplyTo = optional(m.ReplyTo.String())
+	}
+	out.ExpiresAt = timeOrNil(m.ExpiresAt)
+	if b := m.Burn; b != nil {
+		out.Burn = &api.Burn{AfterSeconds: seconds(b.After), UnreadTTLSeconds: seconds(b.UnreadTTL), BurnAt: timeOrNil(b.At)}
+	}
+	if e := m.Erased; e != nil {
+		out.Erased = &api.Erased{
+			At: api.Time(e.At), By: optional(string(e.By)), Postscript: optional(e.Postscript), Extension: e.Extension,
+		}
+	}
+	if c := m.Content; c != nil {
+		out.Body, out.Ext = c.Body, c.Ext
+		mentions := userIDs(c.Mentions)
+		out.Mentions = &mentions
+	}
+	return out
+}
+
+func messages(list []im.Message) []api.Message {
+	out := make([]api.Message, len(list))
+	for i, m := range list {
+		out[i] = message(m)
+	}
+	return out
+}
+
+// conversation returns a conversation as one of its members sees it.
+func conversation(v im.ConversationView) api.Conversation {
+	out := api.Conversation{
+		ID:          v.ID.String(),
+		Kind:        api.Kind(v.Kind.String()),
+		Name:        v.Name,
+		MemberCount: v.MemberCount,
+		Role:        api.Role(v.Me.Role.String()),
+		Settings:    settings(v.Conversation),
+		CreatedAt:   api.Time(v.CreatedAt),
+		UpdatedAt:   api.Time(v.UpdatedAt),
+	}
+	if peer := v.Peer(v.Me.User); peer != "" {
+		out.Peer = optional(string(peer))
+	}
+	if v.LastMessage != nil {
+		last := message(*v.LastMessage)
+		out.LastMessage = &last
+	}
+	return out
+}
+
+func settings(c im.Conversation) api.Settings {
+	out := api.Settings{History: api.History(c.History.String())}
+	if c.RevokeWindow != nil {
+		window := seconds(*c.RevokeWindow)
+		out.RevokeWindowSeconds = &window
+	}
+	if c.ExpireAfter > 0 {
+		after := seconds(c.ExpireAfter)
+		out.ExpireAfterSeconds = &after
+	}
+	return out
+}
+
+func member(m im.Membership) api.Member {
+	return api.Member{User: api.UserID(m.User), Role: api.Role(m.Role.String()), JoinedAt: api.Time(m.JoinedAt)}
+}
+
+func members(list []im.Membership) []api.Member {
+	out := make([]api.Member, len(list))
+	for i, m := range list {
+		out[i] = member(m)
+	}
+	return out
+}
+
+// event returns an event as the contract writes it, under its cursor.
+func event(e im.Event, cursor string) api.Event {
+	out := api.Event{
+		ID:          cursor,
+		Type:        api.EventType(e.Type),
+		At:          api.Time(e.At),
+		Actor:       optional(string(e.Actor)),
+		ActorDevice: optional(e.ActorDevice),
+		User:        optional(string(e.User)),
+	}
+	if e.Conversation != 0 {
+		out.ConversationID = optional(e.Conversation.String())
+	}
+	if e.Role != 0 {
+		role := api.Role(e.Role.String())
+		out.Role = &role
+	}
+	if e.MessageID != 0 {
+		out.MessageID = optional(e.MessageID.String())
+		seq := e.Seq
+		out.Seq = &seq
+	}
+	if e.Type == im.MessageCreated {
+		out.Sender = optional(string(e.Actor))
+	}
+	if m := e.Message; m != nil {
+		full := message(*m)
+		out.Message, out.Mentions = &full, full.Mentions
+		out.Sender = optional(string(m.Sender))
+	}
+	if len(e.Mentioned) > 0 {
+		mentioned := userIDs(e.Mentioned)
+		out.Mentions = &mentioned
+	}
+	if len(e.MessageIDs) > 0 {
+		ids := make([]string, len(e.MessageIDs))
+		for i, id := range e.MessageIDs {
+			ids[i] = id.String()
+		}
+		out.MessageIds = &ids
+	}
+	if e.UpTo != 0 {
+		out.UpTo = optional(e.UpTo.String())
+	}
+	out.BurnAt = timeOrNil(e.BurnAt)
+	out.PushContent = optional(e.Push.Content)
+	if e.Push.Payload != nil {
+		out.PushPayload = &e.Push.Payload
+	}
+	return out
+}
+
+// EncodeEvent writes an event as JSON, for the stream.
+func EncodeEvent(e im.Event, cursor string) ([]byte, error) {
+	var b bytes.Buffer
+	if err := plain(&b).Encode(event(e, cursor)); err != nil {
+		return nil, fmt.Errorf("encode event %s: %w", e.Type, err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// plain encodes JSON with <, > and & as they are: escaped, each takes six
+// bytes.
+func plain(w io.Writer) *json.Encoder {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e
+}
+
+// optional returns nil for "".
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// timeOrNil returns nil for the zero time.
+func timeOrNil(t time.Time) *api.Time {
+	if t.IsZero() {
+		return nil
+	}
+	out := api.Time(t)
+	return &out
+}
+
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }
+
+func userIDs(users []im.UserID) []api.UserID {
+	out := make([]api.UserID, len(users))
+	for i, u := range users {
+		out[i] = api.UserID(u)
+	}
+	return out
+}
+
+func domainUsers(users []api.UserID) []im.UserID {
+	out := make([]im.UserID, len(users))
+	for i, u := range users {
+		out[i] = im.UserID(u)
+	}
+	return out
+}

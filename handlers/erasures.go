@@ -1,0 +1,65 @@
+package handlers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/imapi/imapi/api"
+	"github.com/imapi/imapi/im"
+)
+
+// ListErased implements GET /v1/messages/erased.
+func (s *Server) ListErased(ctx context.Context, r api.ListErasedRequestObject) (api.ListErasedResponseObject, error) {
+	list, q, err := erasureQuery("erased", r.Params.Since, r.Params.PageToken, r.Params.Limit)
+	if err != nil {
+		return nil, err
+	}
+	page, err := s.service.Erased(ctx, actor(ctx), q)
+	if err != nil {
+		return nil, err
+	}
+	out := api.ListErased200JSONResponse{Items: make([]api.Message, len(page.Items)), NextPageToken: erasureToken(list, page)}
+	for i, e := range page.Items {
+		out.Items[i] = message(e.Message)
+	}
+	return out, nil
+}
+
+// ListErasures implements GET /v1/admin/erasures.
+func (s *Server) ListErasures(ctx context.Context, r api.ListErasuresRequestObject) (api.ListErasuresResponseObject, error) {
+	list, q, err := erasureQuery("erasures", r.Params.Since, r.Params.PageToken, r.Params.Limit)
+	if err != nil {
+		return nil, err
+	}
+	page, err := s.service.Erasures(ctx, actor(ctx), q)
+	if err != nil {
+		return nil, err
+	}
+	out := api.ListErasures200JSONResponse{Items: make([]api.Erasure, len(page.Items)), NextPageToken: erasureToken(list, page)}
+	for i, e := range page.Items {
+		out.Items[i] = api.Erasure{
+			MessageID: e.ID.String(), ConversationID: e.Conversation.String(), Seq: e.Seq, Sender: api.UserID(e.Sender),
+			How: api.ErasureHow(e.State.String()), At: api.Time(e.Erased.At), By: optional(string(e.Erased.By)),
+			WipedAt: api.Time(e.Wiped), LateMs: e.Wiped.Sub(e.Erased.At).Milliseconds(),
+		}
+	}
+	return out, nil
+}
+
+func erasureQuery(operation string, since *time.Time, token *string, limit *int32) (uint32, im.ErasureQuery, error) {
+	q := im.ErasureQuery{Since: value(since, time.Time{}), Limit: int(value(limit, 50))}
+	list := listOf(operation, fmt.Sprint(q.Since))
+	t, err := readPageToken(list, token)
+	if err == nil && t != nil {
+		q.Past = &im.ErasureKey{Wiped: time.UnixMilli(t.At).UTC(), ID: im.ID(t.Seq)}
+	}
+	return list, q, err
+}
+
+func erasureToken(list uint32, page im.ErasurePage) *string {
+	if page.Next == nil {
+		return nil
+	}
+	return optional(pageToken{List: list, At: page.Next.Wiped.UnixMilli(), Seq: int64(page.Next.ID)}.String())
+}

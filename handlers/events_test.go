@@ -1,0 +1,446 @@
+package handlers_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/events"
+	"github.com/imapi/imapi/handlers"
+	"github.com/imapi/imapi/im"
+)
+
+func TestStreamTellsWhatHappensAndResumes(t *testing.T) {
+	w := newWorld(t)
+	s := w.listen("bob", nil)
+	if ct := s.res.Header.Get("Content-Type"); ct != "text/event-stream" {
+		t.Errorf("content type %q", ct)
+	}
+	first, ok := s.next()
+	if !ok || first.retry == "" {
+		t.Errorf("the first block is %+v, want retry", first)
+	}
+	ready, _ := s.expect("ready")
+	if ready.id == "" {
+		t.Error("ready has no id")
+	}
+	sent := w.say("alice", "@bob", "one")
+	s.expect("conversation.created")
+	one, v := s.expect("message.created")
+	if v["message_id"] != sent["id"] || v["actor"] != "alice" || v["sender"] != "alice" || v["seq"] != 1.0 ||
+		v["conversation_id"] != sent["conversation_id"] || v["message"].(map[string]any)["body"].(map[string]any)["text"] != "one" {
+		t.Errorf("told %v", v)
+	}
+	s.close()
+
+	w.say("alice", "@bob", "two")
+	for name, resumed := range map[string]*reader{
+		"Last-Event-ID": w.listen("bob", nil, "Last-Event-ID", one.id),
+		"cursor":        w.listen("bob", url.Values{"cursor": {one.id}}),
+		"both":          w.listen("bob", url.Values{"cursor": {ready.id}}, "Last-Event-ID", one.id),
+	} {
+		if f, _ := resumed.expect("ready"); f.id != one.id {
+			t.Errorf("%s: ready at %s, want where the client was", name, f.id)
+		}
+		if _, v := resumed.expect("message.created"); v["seq"] != 2.0 {
+			t.Errorf("%s: resumed with %v", name, v)
+		}
+	}
+	again := w.listen("bob", url.Values{"cursor": {ready.id}})
+	again.expect("ready")
+	again.expect("conversation.created")
+	if f, _ := again.expect("message.created"); f.id != one.id {
+		t.Errorf("replayed under %s, was told under %s", f.id, one.id)
+	}
+}
+
+func TestStreamLeavesOutTheActingDevice(t *testing.T) {
+	w := newWorld(t)
+	phone := w.listen("alice", nil, "X-Device-Id", "phone")
+	tablet := w.listen("alice", nil, "X-Device-Id", "tablet")
+	none := w.listen("alice", nil)
+	for _, s := range []*reader{phone, tablet, none} {
+		s.expect("ready")
+	}
+	body := `{"type":"text","body":{"text":"mine"}}`
+	m := w.must(http.StatusCreated, "alice", http.MethodPost, toBob, body, "X-Device-Id", "phone")
+	w.say("bob", "@alice", "theirs")
+	for name, s := range map[string]*reader{"tablet": tablet, "no device": none} {
+		s.expect("conversation.created")
+		if _, v := s.expect("message.created"); v["message_id"] != m["id"] || v["actor_device"] != "phone" {
+			t.Errorf("%s: told %v", name, v)
+		}
+		s.expect("message.created")
+	}
+	if _, v := phone.expect("message.created"); v["sender"] != "bob" {
+		t.Errorf("the acting device was told of its own act: %v", v)
+	}
+	for device, want := range map[string]int{"phone": 1, "tablet": 3, "": 3} {
+		header := []string{"Accept", "application/json"}
+		if device != "" {
+			header = append(header, "X-Device-Id", device)
+		}
+		page := w.must(http.StatusOK, "alice", http.MethodGet, "/v1/events", "", header...)
+		if got := len(page["items"].([]any)); got != want {
+			t.Errorf("the page of %q has %d events, want %d", device, got, want)
+		}
+	}
+}
+
+func TestDeviceOfTheTokenIsBinding(t *testing.T) {
+	w := newWorld(t)
+	bound := "Bearer " + mint(t, auth.Grant{User: "alice", Device: "phone"}, 0)
+	m := w.must(http.StatusCreated, "", http.MethodPost, toBob, `{"type":"text","body":{"text":"x"}}`, "Authorization", bound)
+	if m["sender_device"] != "phone" {
+		t.Errorf("sent on %v", m["sender_device"])
+	}
+	w.must(http.StatusOK, "", http.MethodGet, "/v1/conversations", "", "Authorization", bound, "X-Device-Id", "phone")
+	a := w.do("", http.MethodGet, "/v1/conversations", "", "Authorization", bound, "X-Device-Id", "other")
+	if a.status != http.StatusBadRequest || a.code(t) != "device_mismatch" {
+		t.Errorf("got %d %s", a.status, a.body)
+	}
+}
+
+func TestPagesAreTheSameLog(t *testing.T) {
+	w := newWorld(t)
+	s := w.listen("bob", nil)
+	s.expect("ready")
+	g := w.group("alice", "bob", "carol")
+	for i := range 25 {
+		w.say("alice", g, fmt.Sprint(i))
+		w.say("alice", "@eve", "not bob's")
+	}
+	w.must(http.StatusNoContent, "alice", http.MethodDelete, "/v1/conversations/"+g+"/members/bob", "")
+	w.say("alice", g, "after bob")
+
+	var live []string
+	for last := ""; last != "member.removed"; {
+		f, _ := s.event()
+		live, last = append(live, f.id), f.event
+	}
+	page := func(query url.Values) map[string]any {
+		return w.must(http.StatusOK, "bob", http.MethodGet, "/v1/events?"+query.Encode(), "", "Accept", "application/json")
+	}
+	for _, limit := range []string{"1", "7", "1000"} {
+		var got []string
+		query := url.Values{"limit": {limit}}
+		for {
+			p := page(query)
+			items := p["items"].([]any)
+			for _, e := range items {
+				got = append(got, e.(map[string]any)["id"].(string))
+			}
+			token, more := p["next_page_token"].(string)
+			if !more {
+				break
+			}
+			query.Set("page_token", token)
+		}
+		if !slices.Equal(got, live) {
+			t.Errorf("limit %s: the pages have %d events, the stream had %d", limit, len(got), len(live))
+		}
+	}
+	end := page(url.Values{"limit": {"1000"}})
+	rest := page(url.Values{"cursor": {end["cursor"].(string)}})
+	if len(rest["items"].([]any)) != 0 || rest["next_page_token"] != nil {
+		t.Errorf("after the end: %v", rest)
+	}
+}
+
+func TestReplayAfterLeavingHasNoContent(t *testing.T) {
+	w := newWorld(t)
+	g := w.group("alice", "bob")
+	w.say("alice", g, "while bob was in")
+	w.must(http.StatusNoContent, "bob", http.MethodPost, "/v1/conversations/"+g+"/leave", "")
+	p := w.must(http.StatusOK, "bob", http.MethodGet, "/v1/events", "", "Accept", "application/json")
+	text, _ := json.Marshal(p)
+	if !strings.Contains(string(text), "message.created") || strings.Contains(string(text), "while bob was in") {
+		t.Errorf("got %s", text)
+	}
+}
+
+func TestCursorTheLogCannotResumeGivesReset(t *testing.T) {
+	w := newWorld(t)
+	w.say("alice", "@bob", "x")
+	other := events.Cursor{Log: w.store.Instance().Log + 1, Position: 1}.String()
+	ahead := events.Cursor{Log: w.store.Instance().Log, Position: 1000}.String()
+	for name, cursor := range map[string]string{"another log": other, "ahead of the log": ahead} {
+		s := w.listen("bob", url.Values{"cursor": {cursor}})
+		s.expect("ready")
+		reset, _ := s.expect("reset")
+		w.say("alice", "@bob", "y")
+		s.expect("message.created")
+		p := w.must(http.StatusOK, "bob", http.MethodGet, "/v1/events?cursor="+cursor, "", "Accept", "application/json")
+		items := p["items"].([]any)
+		if len(items) != 1 || items[0].(map[string]any)["type"] != "reset" {
+			t.Errorf("%s: the page has %v", name, items)
+		}
+		w.listen("bob", nil, "Last-Event-ID", reset.id).expect("ready")
+	}
+}
+
+func TestTicketOpensTheStreamAndNothingElse(t *testing.T) {
+	w := newWorld(t)
+	answer := w.must(http.StatusCreated, "bob", http.MethodPost, "/v1/events/tickets", "", "X-Device-Id", "browser")
+	ticket := answer["ticket"].(string)
+	s := w.listen("", url.Values{"ticket": {ticket}})
+	s.expect("ready")
+	w.must(http.StatusCreated, "bob", http.MethodPost, "/v1/conversations/@alice/messages", `{"type":"text","body":{"text":"own"}}`, "X-Device-Id", "browser")
+	w.say("alice", "@bob", "x")
+	if _, v := s.expect("message.created"); v["sender"] != "alice" {
+		t.Errorf("the ticket lost its device: told %v", v)
+	}
+	for _, c := range []struct{ method, path, header string }{
+		{"GET", "/v1/conversations?ticket=" + url.QueryEscape(ticket), ""},
+		{"POST", "/v1/events/tickets?ticket=" + url.QueryEscape(ticket), ""},
+		{"GET", "/v1/conversations", "Bearer " + ticket},
+		{"GET", "/v1/events", "Bearer " + ticket},
+	} {
+		if a := w.do("", c.method, c.path, "", "Authorization", c.header); a.status != http.StatusUnauthorized {
+			t.Errorf("%s %s took a ticket: %d %s", c.method, c.path, a.status, a.body)
+		}
+	}
+	if a := w.do("", http.MethodGet, "/v1/events?ticket=x", ""); a.status != http.StatusUnauthorized || a.code(t) != "ticket_invalid" {
+		t.Errorf("a bad ticket: %d %s", a.status, a.body)
+	}
+	if a := w.do("", http.MethodGet, "/v1/events?ticket="+url.QueryEscape(tokenOf(t, "bob")), ""); a.status != http.StatusUnauthorized {
+		t.Errorf("a token as a ticket: %d", a.status)
+	}
+}
+
+func TestCutOffHoldsAtOnceAndEndsStreams(t *testing.T) {
+	w := newWorld(t)
+	old := "Bearer " + mint(t, auth.Grant{User: "bob"}, time.Minute)
+	ticket := w.must(http.StatusCreated, "", http.MethodPost, "/v1/events/tickets", "", "Authorization", old)["ticket"].(string)
+	byToken := w.listen("", nil, "Authorization", old)
+	byTicket := w.listen("", url.Values{"ticket": {ticket}})
+	other := w.listen("alice", nil)
+	for _, s := range []*reader{byToken, byTicket, other} {
+		s.expect("ready")
+	}
+	if a := w.do("bob", http.MethodPost, "/v1/admin/users/bob/tokens/cut", ""); a.status != http.StatusForbidden || a.code(t) != "admin_required" {
+		t.Fatalf("without the scope: %d %s", a.status, a.body)
+	}
+	admin := "Bearer " + mint(t, auth.Grant{User: "root", Admin: true}, 0)
+	w.must(http.StatusOK, "", http.MethodPost, "/v1/admin/users/bob/tokens/cut", "", "Authorization", admin)
+	if a := w.do("", http.MethodGet, "/v1/conversations", "", "Authorization", old); a.status != http.StatusUnauthorized || a.code(t) != "token_cut_off" {
+		t.Errorf("an old token: %d %s", a.status, a.body)
+	}
+	if a := w.do("", http.MethodGet, "/v1/events?ticket="+url.QueryEscape(ticket), ""); a.status != http.StatusUnauthorized {
+		t.Errorf("an old ticket: %d %s", a.status, a.body)
+	}
+	for name, s := range map[string]*reader{"token": byToken, "ticket": byTicket} {
+		if f, ok := s.next(); ok {
+			t.Errorf("the stream of an old %s goes on: %+v", name, f)
+		}
+	}
+	w.say("carol", "@alice", "x")
+	other.expect("conversation.created")
+	fresh, err := auth.Mint(secret, auth.Grant{User: "bob", TTL: time.Hour}, time.Now().Add(2*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.must(http.StatusOK, "", http.MethodGet, "/v1/conversations", "", "Authorization", "Bearer "+fresh)
+}
+
+func TestStreamEndsWithItsToken(t *testing.T) {
+	w := newWorld(t)
+	short := mint(t, auth.Grant{User: "bob", TTL: 2 * time.Second}, 0)
+	s := w.listen("", nil, "Authorization", "Bearer "+short)
+	s.expect("ready")
+	if f, ok := s.next(); ok {
+		t.Errorf("got %+v", f)
+	}
+	if err := s.in.Err(); err != nil {
+		t.Errorf("the stream was torn, not ended: %v", err)
+	}
+	if a := w.do("", http.MethodGet, "/v1/events", "", "Authorization", "Bearer "+short); a.code(t) != "token_expired" {
+		t.Errorf("got %s", a.body)
+	}
+}
+
+func TestStreamsAreLimited(t *testing.T) {
+	t.Run("a user", func(t *testing.T) {
+		w := newWorld(t)
+		for range 32 {
+			w.listen("bob", nil).expect("ready")
+		}
+		a := w.do("bob", http.MethodGet, "/v1/events", "")
+		if a.status != http.StatusTooManyRequests || a.code(t) != "too_many_streams" || a.header.Get("Retry-After") == "" {
+			t.Errorf("the 33rd: %d %s", a.status, a.body)
+		}
+		w.listen("alice", nil).expect("ready")
+		ticket := w.must(http.StatusCreated, "bob", http.MethodPost, "/v1/events/tickets", "")["ticket"].(string)
+		if f, ok := w.listen("", url.Values{"ticket": {ticket}}).next(); !ok || f.retry == "" {
+			t.Errorf("the 33rd with a ticket, an EventSource: %+v", f)
+		}
+	})
+	t.Run("all", func(t *testing.T) {
+		w := newWorld(t, func(_ *handlers.Options, e *events.Options, _ *im.Policy) { e.MaxStreams = 1 })
+		w.listen("bob", nil).expect("ready")
+		s := w.listen("alice", nil)
+		if f, ok := s.next(); !ok || f.retry == "" || f.event != "" {
+			t.Errorf("an overloaded server answered %+v", f)
+		}
+		if f, ok := s.next(); ok {
+			t.Errorf("and went on with %+v", f)
+		}
+	})
+}
+
+func TestClosingTheHubEndsStreamsCleanly(t *testing.T) {
+	w := newWorld(t)
+	s := w.listen("bob", nil)
+	s.expect("ready")
+	w.hub.Close()
+	if f, ok := s.next(); ok {
+		t.Errorf("got %+v", f)
+	}
+	if err := s.in.Err(); err != nil {
+		t.Errorf("the stream was torn, not ended: %v", err)
+	}
+	w.server.Drain()
+	if a := w.do("", http.MethodGet, "/readyz", ""); a.status != http.StatusServiceUnavailable || a.code(t) != "shutting_down" {
+		t.Errorf("ready: %d %s", a.status, a.body)
+	}
+	// Any other status than 200 would end an EventSource for good.
+	again := w.listen("bob", nil)
+	if f, ok := again.next(); !ok || f.retry == "" || f.event != "" {
+		t.Errorf("a new stream: %+v", f)
+	}
+	if f, ok := again.next(); ok {
+		t.Errorf("and went on with %+v", f)
+	}
+}
+
+func TestOnlyAllowedOriginsMayCall(t *testing.T) {
+	w := newWorld(t, func(o *handlers.Options, _ *events.Options, _ *im.Policy) {
+		o.Origins = []string{"https://app.example"}
+	})
+	for origin, allowed := range map[string]bool{"https://app.example": true, "https://evil.example": false} {
+		a := w.do("", http.MethodOptions, toBob, "", "Origin", origin, "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization")
+		if got := a.header.Get("Access-Control-Allow-Origin") == origin; got != allowed {
+			t.Errorf("preflight from %s: %v", origin, a.header)
+		}
+		a = w.do("alice", http.MethodGet, "/v1/conversations", "", "Origin", origin)
+		if got := a.header.Get("Access-Control-Allow-Origin") == origin; got != allowed {
+			t.Errorf("request from %s: %v", origin, a.header)
+		}
+	}
+}
+
+// TestIdleStreamOutlivesItsWriteDeadline holds that a deadline ends a write
+// that blocks, and not the silence after one: HTTP/2 would reset the stream.
+func TestIdleStreamOutlivesItsWriteDeadline(t *testing.T) {
+	const deadline = 100 * time.Millisecond
+	for name, protocol := range map[string]func(*http.Protocols){
+		"HTTP/1": func(p *http.Protocols) { p.SetHTTP1(true) },
+		"HTTP/2": func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, func(o *handlers.Options, _ *events.Options, _ *im.Policy) { o.WriteTimeout = deadline })
+			protocols := new(http.Protocols)
+			protocol(protocols)
+			srv := httptest.NewUnstartedServer(w.routes)
+			srv.Config.Protocols = protocols
+			srv.Config.ReadTimeout, srv.Config.WriteTimeout = deadline, deadline
+			srv.Start()
+			t.Cleanup(srv.Close)
+			transport := &http.Transport{Protocols: protocols}
+			t.Cleanup(transport.CloseIdleConnections)
+
+			req, _ := http.NewRequest(http.MethodGet, srv.URL+"/v1/events", nil)
+			req.Header.Set("Authorization", "Bearer "+tokenOf(t, "bob"))
+			s := w.followWith(&http.Client{Transport: transport}, req)
+			s.expect("ready")
+			<-time.After(3 * deadline) // the sockets' deadlines know no other clock
+			w.say("alice", "@bob", "x")
+			s.expect("conversation.created")
+			s.expect("message.created")
+			w.hub.Close()
+			if f, ok := s.next(); ok || s.in.Err() != nil {
+				t.Errorf("the stream ended with %+v, %v", f, s.in.Err())
+			}
+		})
+	}
+}
+
+// TestPagesOfOnesOwnDoingAreBounded holds that a page costs by what it looks
+// through, not a read for each event that is left out of it.
+func TestPagesOfOnesOwnDoingAreBounded(t *testing.T) {
+	w := newWorld(t)
+	const n = 2*64*32 + 1 // more than a page looks through
+	g := w.group("alice", "bob")
+	var sending sync.WaitGroup
+	for worker := range 16 {
+		sending.Go(func() {
+			for i := worker; i < n; i += 16 {
+				a := w.do("alice", http.MethodPost, "/v1/conversations/"+g+"/messages", `{"type":"text","body":{"text":"x"}}`, "X-Device-Id", "phone")
+				if a.status != http.StatusCreated {
+					t.Errorf("%d %s", a.status, a.body)
+				}
+			}
+		})
+	}
+	sending.Wait()
+	w.say("bob", g, "the only one for the phone")
+	found, pages := 0, 0
+	query := url.Values{"limit": {"1"}}
+	for more := true; more; {
+		p := w.must(http.StatusOK, "alice", http.MethodGet, "/v1/events?"+query.Encode(), "", "Accept", "application/json", "X-Device-Id", "phone")
+		var token string
+		token, more = p["next_page_token"].(string)
+		query.Set("page_token", token)
+		for _, e := range p["items"].([]any) {
+			if e.(map[string]any)["type"] == "message.created" {
+				found++
+			}
+		}
+		pages++
+	}
+	if found != 1 || pages < 2 || pages > 10 {
+		t.Errorf("found %d messages on %d pages", found, pages)
+	}
+}
+
+// TestPagesAreBoundedInBytes holds that large messages make more pages, not
+// larger ones.
+func TestPagesAreBoundedInBytes(t *testing.T) {
+	w := newWorld(t)
+	large := strings.Repeat("<", 4000)
+	const n = 600
+	for range n {
+		w.say("alice", "@bob", large)
+	}
+	seen := 0
+	query := url.Values{"limit": {"1000"}}
+	for more := true; more; {
+		a := w.do("bob", http.MethodGet, "/v1/events?"+query.Encode(), "", "Accept", "application/json")
+		if a.status != http.StatusOK || len(a.body) > 2<<20 {
+			t.Fatalf("%d, %d bytes", a.status, len(a.body))
+		}
+		p := a.json(t)
+		var token string
+		token, more = p["next_page_token"].(string)
+		query.Set("page_token", token)
+		for _, e := range p["items"].([]any) {
+			if e.(map[string]any)["type"] == "message.created" {
+				seen++
+				if got := e.(map[string]any)["seq"]; got != float64(seen) {
+					t.Fatalf("seq %v after %d", got, seen-1)
+				}
+			}
+		}
+	}
+	if seen != n {
+		t.Errorf("%d of %d", seen, n)
+	}
+}

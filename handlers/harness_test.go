@@ -1,0 +1,302 @@
+package handlers_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/events"
+	"github.com/imapi/imapi/handlers"
+	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/storage"
+)
+
+var (
+	secret    = bytes.Repeat([]byte("s"), auth.MinSecret)
+	ticketTTL = time.Hour
+)
+
+// world is a whole server on a real store, reached over real HTTP.
+type world struct {
+	t      testing.TB
+	url    string
+	store  im.Store
+	server *handlers.Server
+	hub    *events.Hub
+	routes chi.Router
+}
+
+type option func(*handlers.Options, *events.Options, *im.Policy)
+
+func newWorld(t testing.TB, with ...option) *world {
+	t.Helper()
+	ctx := context.Background()
+	store, err := storage.Open(ctx, "", storage.Options{DataDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, store: store}
+	policy := im.DefaultPolicy()
+	ho := handlers.Options{LogID: store.Instance().Log}
+	eo := events.Options{LogID: store.Instance().Log, Encode: handlers.EncodeEvent}
+	for _, o := range with {
+		o(&ho, &eo, &policy)
+	}
+	service := im.NewService(store, policy, nil)
+	verifier, err := auth.New(ctx, auth.Config{Secret: secret, TicketKey: store.Instance().TicketKey, TicketTTL: ticketTTL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eo.Log = service
+	if w.hub, err = events.NewHub(ctx, eo); err != nil {
+		t.Fatal(err)
+	}
+	store.OnCommit(func(c im.Commit) {
+		for _, cut := range c.Cuts {
+			verifier.Cut(cut)
+		}
+		w.hub.Publish(c)
+	})
+	ho.Service, ho.Verifier, ho.Hub = service, verifier, w.hub
+	var routes http.Handler
+	if w.server, routes, err = handlers.New(ho); err != nil {
+		t.Fatal(err)
+	}
+	w.routes = routes.(chi.Router)
+	srv := httptest.NewServer(routes)
+	w.url = srv.URL
+	t.Cleanup(func() {
+		w.hub.Close()
+		srv.Close()
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// in is the same server for a test within the one that made it.
+func (w *world) in(t testing.TB) *world {
+	inner := *w
+	inner.t = t
+	return &inner
+}
+
+// mint makes a token that was issued some time ago.
+func mint(t testing.TB, g auth.Grant, ago time.Duration) string {
+	t.Helper()
+	if g.TTL == 0 {
+		g.TTL = time.Hour + ago
+	}
+	token, err := auth.Mint(secret, g, time.Now().Add(-ago))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func tokenOf(t testing.TB, user string) string {
+	return mint(t, auth.Grant{User: im.UserID(user)}, time.Minute)
+}
+
+// answer is a response that was read.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (a answer) json(t testing.TB) map[string]any {
+	t.Helper()
+	var v map[string]any
+	if err := json.Unmarshal(a.body, &v); err != nil {
+		t.Fatalf("status %d, body %q: %v", a.status, a.body, err)
+	}
+	return v
+}
+
+func (a answer) code(t testing.TB) string {
+	code, _ := a.json(t)["code"].(string)
+	return code
+}
+
+// do sends a request as a user; "" sends no token.
+func (w *world) do(user, method, path, body string, header ...string) answer {
+	w.t.Helper()
+	req, err := http.NewRequest(method, w.url+path, strings.NewReader(body))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if user != "" {
+		req.Header.Set("Authorization", "Bearer "+tokenOf(w.t, user))
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	return w.send(req)
+}
+
+func (w *world) send(req *http.Request) answer {
+	w.t.Helper()
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.conforms(req, res, b)
+	return answer{res.StatusCode, res.Header, b}
+}
+
+// must is do that expects a status and returns the JSON.
+func (w *world) must(status int, user, method, path, body string, header ...string) map[string]any {
+	w.t.Helper()
+	a := w.do(user, method, path, body, header...)
+	if a.status != status {
+		w.t.Fatalf("%s %s as %s: status %d, want %d: %s", method, path, user, a.status, status, a.body)
+	}
+	if len(a.body) == 0 {
+		return nil
+	}
+	return a.json(w.t)
+}
+
+func (w *world) say(user, conversation, text string) map[string]any {
+	w.t.Helper()
+	body, _ := json.Marshal(map[string]any{"type": "text", "body": map[string]string{"text": text}})
+	return w.must(http.StatusCreated, user, http.MethodPost, "/v1/conversations/"+conversation+"/messages", string(body))
+}
+
+func (w *world) group(owner string, members ...string) string {
+	w.t.Helper()
+	body, _ := json.Marshal(map[string]any{"kind": "group", "name": "g", "members": members})
+	return w.must(http.StatusCreated, owner, http.MethodPost, "/v1/conversations", string(body))["id"].(string)
+}
+
+// frame is one block of a stream.
+type frame struct {
+	id, event, data, retry string
+}
+
+// reader reads a stream.
+type reader struct {
+	t   testing.TB
+	res *http.Response
+	in  *bufio.Scanner
+}
+
+// listen opens a stream.
+func (w *world) listen(user string, query url.Values, header ...string) *reader {
+	w.t.Helper()
+	req, err := http.NewRequest(http.MethodGet, w.url+"/v1/events?"+query.Encode(), nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if user != "" {
+		req.Header.Set("Authorization", "Bearer "+tokenOf(w.t, user))
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	return w.follow(req)
+}
+
+func (w *world) follow(req *http.Request) *reader {
+	w.t.Helper()
+	return w.followWith(http.DefaultClient, req)
+}
+
+func (w *world) followWith(c *http.Client, req *http.Request) *reader {
+	w.t.Helper()
+	res, err := c.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r := &reader{t: w.t, res: res, in: bufio.NewScanner(res.Body)}
+	r.in.Buffer(nil, 1<<20)
+	w.t.Cleanup(r.close)
+	if res.StatusCode != http.StatusOK {
+		b, _ := io.ReadAll(res.Body)
+		w.t.Fatalf("stream: status %d: %s", res.StatusCode, b)
+	}
+	return r
+}
+
+func (r *reader) close() { _ = r.res.Body.Close() }
+
+// next returns the next block; false at the end of the stream.
+func (r *reader) next() (frame, bool) {
+	var f frame
+	some := false
+	for r.in.Scan() {
+		line := r.in.Text()
+		if line == "" {
+			if some {
+				return f, true
+			}
+			continue
+		}
+		some = true
+		field, value, _ := strings.Cut(line, ": ")
+		switch field {
+		case "id":
+			f.id = value
+		case "event":
+			f.event = value
+		case "data":
+			f.data += value
+		case "retry":
+			f.retry = value
+		}
+	}
+	return f, false
+}
+
+// event returns the next block that is one.
+func (r *reader) event() (frame, map[string]any) {
+	r.t.Helper()
+	for {
+		f, ok := r.next()
+		if !ok {
+			r.t.Fatal("the stream ended")
+		}
+		if f.event == "" {
+			continue
+		}
+		var v map[string]any
+		if err := json.Unmarshal([]byte(f.data), &v); err != nil {
+			r.t.Fatalf("data %q: %v", f.data, err)
+		}
+		if v["id"] != f.id || v["type"] != f.event {
+			r.t.Errorf("the frame says id %q, event %q; its data %v", f.id, f.event, v)
+		}
+		return f, v
+	}
+}
+
+// expect reads one event and checks its type.
+func (r *reader) expect(kind string) (frame, map[string]any) {
+	r.t.Helper()
+	f, v := r.event()
+	if f.event != kind {
+		r.t.Fatalf("got %s %v, want %s", f.event, v, kind)
+	}
+	return f, v
+}

@@ -1,0 +1,97 @@
+package handlers
+
+import (
+	"context"
+
+	"github.com/imapi/imapi/api"
+	"github.com/imapi/imapi/im"
+)
+
+// ListMembers implements GET /v1/conversations/{conversation}/members.
+func (s *Server) ListMembers(ctx context.Context, r api.ListMembersRequestObject) (api.ListMembersResponseObject, error) {
+	ref, err := conversationRef(r.Conversation)
+	if err != nil {
+		return nil, err
+	}
+	list := listOf("members", r.Conversation)
+	page, limit, err := userPage(list, r.Params.PageToken, r.Params.Limit)
+	if err != nil {
+		return nil, err
+	}
+	found, err := s.service.Members(ctx, actor(ctx), ref, page)
+	if err != nil {
+		return nil, err
+	}
+	found, more := cut(found, limit)
+	out := api.ListMembers200JSONResponse{Items: members(found)}
+	if more {
+		out.NextPageToken = optional(pageToken{List: list, Key: string(found[limit-1].User)}.String())
+	}
+	return out, nil
+}
+
+// AddMembers implements POST /v1/conversations/{conversation}/members.
+func (s *Server) AddMembers(ctx context.Context, r api.AddMembersRequestObject) (api.AddMembersResponseObject, error) {
+	ref, err := conversationRef(r.Conversation)
+	if err != nil {
+		return nil, err
+	}
+	role := im.Member
+	if r.Body.Role != nil {
+		role, _ = im.ParseRole(string(*r.Body.Role))
+	}
+	added, err := s.service.AddMembers(ctx, actor(ctx), ref, domainUsers(r.Body.Members), role)
+	if err != nil {
+		return nil, err
+	}
+	return api.AddMembers200JSONResponse{Items: members(added)}, nil
+}
+
+// SetRole implements PATCH /v1/conversations/{conversation}/members/{user}.
+func (s *Server) SetRole(ctx context.Context, r api.SetRoleRequestObject) (api.SetRoleResponseObject, error) {
+	ref, err := conversationRef(r.Conversation)
+	if err != nil {
+		return nil, err
+	}
+	role, _ := im.ParseRole(string(r.Body.Role))
+	m, err := s.service.SetRole(ctx, actor(ctx), ref, im.UserID(r.User), role)
+	if err != nil {
+		return nil, err
+	}
+	return api.SetRole200JSONResponse(member(m)), nil
+}
+
+// RemoveMember implements DELETE /v1/conversations/{conversation}/members/{user}.
+func (s *Server) RemoveMember(ctx context.Context, r api.RemoveMemberRequestObject) (api.RemoveMemberResponseObject, error) {
+	ref, err := conversationRef(r.Conversation)
+	if err == nil {
+		err = s.service.RemoveMember(ctx, actor(ctx), ref, im.UserID(r.User))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return api.RemoveMember204Response{}, nil
+}
+
+// LeaveConversation implements POST /v1/conversations/{conversation}/leave.
+func (s *Server) LeaveConversation(ctx context.Context, r api.LeaveConversationRequestObject) (api.LeaveConversationResponseObject, error) {
+	ref, err := conversationRef(r.Conversation)
+	if err == nil {
+		err = s.service.Leave(ctx, actor(ctx), ref)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return api.LeaveConversation204Response{}, nil
+}
+
+// userPage reads the parameters of a list of users. It asks for one item more than
+// the limit, which tells whether another page follows.
+func userPage(list uint32, token *string, limit *int32) (im.Page, int, error) {
+	n := int(value(limit, 100))
+	t, err := readPageToken(list, token)
+	if err != nil || t == nil {
+		return im.Page{Limit: n + 1}, n, err
+	}
+	return im.Page{After: t.Key, Limit: n + 1}, n, nil
+}

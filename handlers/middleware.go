@@ -1,0 +1,181 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/rs/cors"
+
+	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/im"
+)
+
+// asSent has the router match, and the handlers decode, the path as it
+// was sent. net/http keeps that only where it differs from its own encoding,
+// and then a user id with a "%" or "/" in it would be decoded twice or not at
+// all. What is answered is what its type says, also to a browser.
+func asSent(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.URL.RawPath = r.URL.EscapedPath()
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// recovered turns a panic into an answer and a line in the log.
+func (s *Server) recovered(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			v := recover()
+			if v == nil {
+				return
+			}
+			if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+				panic(v) // net/http's own way to drop a connection
+			}
+			s.log.LogAttrs(r.Context(), slog.LevelError, "panic",
+				slog.String("type", fmt.Sprintf("%T", v)), slog.String("stack", string(debug.Stack())))
+			write(w, problem(http.StatusInternalServerError, "internal", "a fault of the server; it has been logged"))
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// observed counts a request and logs it by its route: never by its path and
+// query, in which there are ids and tickets.
+func (s *Server) observed(doc *document) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			began := time.Now()
+			ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+			defer func() {
+				status := ww.Status()
+				if status == 0 {
+					status = http.StatusOK
+				}
+				took := time.Since(began)
+				operation := doc.operation(r.Method, chi.RouteContext(r.Context()).RoutePattern())
+				s.observe(operation, status, took)
+				level := slog.LevelDebug
+				if status >= http.StatusInternalServerError {
+					level = slog.LevelWarn
+				}
+				s.log.LogAttrs(r.Context(), level, "request", slog.String("operation", operation),
+					slog.Int("status", status), slog.Int("bytes", ww.BytesWritten()), slog.Duration("took", took))
+			}()
+			next.ServeHTTP(ww, r)
+		})
+	}
+}
+
+// crossOrigin lets browsers call from the origins that are allowed.
+func crossOrigin(origins []string) func(http.Handler) http.Handler {
+	if len(origins) == 0 {
+		return func(next http.Handler) http.Handler { return next }
+	}
+	return cors.New(cors.Options{
+		AllowedOrigins: origins,
+		AllowedMethods: []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
+		AllowedHeaders: []string{"Authorization", "Content-Type", "X-Device-Id", "Last-Event-ID"},
+		ExposedHeaders: []string{"Retry-After"},
+		MaxAge:         int(time.Hour.Seconds()),
+	}).Handler
+}
+
+const (
+	apiPrefix   = "/v1/"
+	eventsPath  = "/v1/events"
+	ticketParam = "ticket"
+)
+
+// authenticated finds out who asks, on every path of the API, before anything
+// else is said about the request.
+func (s *Server) authenticated(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, apiPrefix) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		p, err := s.identify(r)
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
+	})
+}
+
+// identify verifies the token, or the ticket where one is taken, and names the
+// device.
+func (s *Server) identify(r *http.Request) (auth.Principal, error) {
+	p, err := s.verify(r)
+	if err != nil {
+		return p, err
+	}
+	// The header may be there twice; the document refuses that later on.
+	switch device := r.Header.Get("X-Device-Id"); {
+	case device == "" || device == p.Device:
+	case !im.ValidDevice(device):
+		return p, im.RefuseField(im.Invalid, "invalid_request", "X-Device-Id", "must be 1 to %d printable ASCII characters", im.MaxDeviceID)
+	case p.Device != "":
+		return p, im.RefuseField(im.Invalid, "device_mismatch", "X-Device-Id", "is not the device of the token")
+	default:
+		p.Device = device
+	}
+	return p, nil
+}
+
+func (s *Server) verify(r *http.Request) (auth.Principal, error) {
+	if r.Method == http.MethodGet && r.URL.Path == eventsPath && r.Header.Get("Authorization") == "" {
+		if ticket := r.URL.Query().Get(ticketParam); ticket != "" {
+			return s.verifier.VerifyTicket(ticket)
+		}
+	}
+	token, err := auth.Bearer(r.Header.Get("Authorization"))
+	if err != nil {
+		return auth.Principal{}, err
+	}
+	return s.verifier.Verify(token)
+}
+
+// maxBody bounds a request body: room for 2,000 user ids of the greatest
+// length, and for a message many times over.
+const maxBody = 1 << 20
+
+// limited refuses bodies that are too large, those that say so unread.
+func limited(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength > maxBody {
+			// What the client still sends is not read, so the connection
+			// cannot serve another request.
+			w.Header().Set("Connection", "close")
+			write(w, bodyTooLarge())
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// hasMediaType reports whether a header names the media type, in any of its
+// values and with any parameters.
+func hasMediaType(values []string, mediaType string) bool {
+	return slices.ContainsFunc(values, func(v string) bool {
+		for part := range strings.SplitSeq(v, ",") {
+			name, _, _ := strings.Cut(part, ";")
+			if strings.EqualFold(strings.TrimSpace(name), mediaType) {
+				return true
+			}
+		}
+		return false
+	})
+}

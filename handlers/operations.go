@@ -1,0 +1,59 @@
+package handlers
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/imapi/imapi/api"
+	"github.com/imapi/imapi/im"
+)
+
+// GetHealth implements GET /healthz.
+func (s *Server) GetHealth(context.Context, api.GetHealthRequestObject) (api.GetHealthResponseObject, error) {
+	return api.GetHealth200JSONResponse{Status: api.Ok}, nil
+}
+
+// GetReady implements GET /readyz.
+func (s *Server) GetReady(ctx context.Context, _ api.GetReadyRequestObject) (api.GetReadyResponseObject, error) {
+	if s.draining.Load() {
+		return nil, im.Refuse(im.Unavailable, "shutting_down", "the server is about to stop")
+	}
+	if err := s.verifier.Ready(); err != nil {
+		return nil, err
+	}
+	if err := s.service.Ready(ctx); err != nil {
+		return nil, err
+	}
+	return api.GetReady200JSONResponse{Status: api.Ok}, nil
+}
+
+// GetMetrics implements GET /metrics.
+func (s *Server) GetMetrics(context.Context, api.GetMetricsRequestObject) (api.GetMetricsResponseObject, error) {
+	if s.metrics == nil {
+		return nil, im.Refuse(im.NotFound, "not_found", "there is nothing at this path")
+	}
+	return metricsResponse{s.metrics}, nil
+}
+
+// metricsResponse leaves the answer to the metrics library.
+type metricsResponse struct{ handler http.Handler }
+
+// VisitGetMetricsResponse writes the answer.
+func (m metricsResponse) VisitGetMetricsResponse(w http.ResponseWriter) error {
+	m.handler.ServeHTTP(w, &http.Request{Method: http.MethodGet, Header: http.Header{}})
+	return nil
+}
+
+// GetDocument implements GET /openapi.yaml.
+func (s *Server) GetDocument(context.Context, api.GetDocumentRequestObject) (api.GetDocumentResponseObject, error) {
+	return documentResponse{}, nil
+}
+
+type documentResponse struct{}
+
+// VisitGetDocumentResponse writes the document.
+func (documentResponse) VisitGetDocumentResponse(w http.ResponseWriter) error {
+	w.Header().Set("Content-Type", "application/yaml")
+	_, err := w.Write(api.Document)
+	return err
+}

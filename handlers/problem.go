@@ -1,0 +1,104 @@
+package handlers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+
+	"github.com/imapi/imapi/api"
+	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/events"
+	"github.com/imapi/imapi/im"
+)
+
+// statuses are the HTTP statuses of the domain's refusals.
+var statuses = map[im.ErrorKind]int{
+	im.Invalid:     http.StatusBadRequest,
+	im.NotFound:    http.StatusNotFound,
+	im.Forbidden:   http.StatusForbidden,
+	im.Conflict:    http.StatusConflict,
+	im.Rule:        http.StatusUnprocessableEntity,
+	im.TooLarge:    http.StatusRequestEntityTooLarge,
+	im.TooMany:     http.StatusTooManyRequests,
+	im.Unavailable: http.StatusServiceUnavailable,
+	im.Full:        http.StatusInsufficientStorage,
+}
+
+// retryAfter is what 429 and 503 ask clients to wait, in seconds: long enough
+// for a commit queue to drain, short enough that nobody notices.
+const retryAfter = "1"
+
+// problemFor finds the answer to an error. What is not a refusal is a fault of
+// the server: it is logged by its type and text and answered without either.
+func (s *Server) problemFor(ctx context.Context, err error) api.Problem {
+	var (
+		refusal *im.Error
+		denied  *auth.Error
+	)
+	switch {
+	case errors.As(err, &refusal):
+		p := problem(statuses[refusal.Kind], refusal.Code, refusal.Message)
+		if refusal.Field != "" {
+			p.Field = &refusal.Field
+		}
+		if refusal.Cause != nil {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "request refused by storage",
+				slog.String("code", refusal.Code), slog.String("cause", refusal.Cause.Error()))
+		}
+		return p
+	case errors.As(err, &denied):
+		status := http.StatusUnauthorized
+		if denied.Code == auth.CodeKeysUnavailable {
+			status = http.StatusServiceUnavailable
+		}
+		return problem(status, denied.Code, denied.Message)
+	case errors.Is(err, events.ErrTokenCut):
+		return problem(http.StatusUnauthorized, auth.ErrTokenCutOff.Code, auth.ErrTokenCutOff.Message)
+	case errors.Is(err, events.ErrTokenExpired):
+		return problem(http.StatusUnauthorized, auth.ErrTokenExpired.Code, auth.ErrTokenExpired.Message)
+	case errors.Is(err, events.ErrClosed):
+		return problem(http.StatusServiceUnavailable, "shutting_down", "the server is about to stop")
+	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded):
+		// The client went away, or a read was over its limit of time.
+		return problem(http.StatusServiceUnavailable, "storage_unavailable", "the request took too long")
+	default:
+		s.log.LogAttrs(ctx, slog.LevelError, "request failed", slog.String("error", err.Error()))
+		return problem(http.StatusInternalServerError, "internal", "a fault of the server; it has been logged")
+	}
+}
+
+func problem(status int, code, detail string) api.Problem {
+	return api.Problem{
+		Type: "about:blank", Title: http.StatusText(status), Status: status,
+		Code: api.ProblemCode(code), Detail: detail,
+	}
+}
+
+func invalidField(field, detail string) api.Problem {
+	p := problem(http.StatusBadRequest, "invalid_request", detail)
+	p.Field = &field
+	return p
+}
+
+// fail answers an error.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	write(w, s.problemFor(r.Context(), err))
+}
+
+// write answers a problem. Every refusal of the server, from whatever layer,
+// goes through here.
+func write(w http.ResponseWriter, p api.Problem) {
+	h := w.Header()
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Cache-Control", "no-store")
+	switch p.Status {
+	case http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", `Bearer realm="imapi"`)
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		h.Set("Retry-After", retryAfter)
+	}
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p) // the client is gone if this fails
+}

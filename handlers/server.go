@@ -1,0 +1,131 @@
+// Package handlers is the HTTP side of imapi: it implements the interface that
+// is generated from the contract, holds requests against the document, turns
+// domain values into those of the contract and every refusal into
+// problem+json. It decides nothing: the rules are in package im.
+package handlers
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/imapi/imapi/api"
+	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/events"
+	"github.com/imapi/imapi/im"
+)
+
+// Options are what a [Server] is made of. Those without a default are needed.
+type Options struct {
+	Service  *im.Service
+	Verifier *auth.Verifier
+	Hub      *events.Hub
+	// LogID names the event log in cursors.
+	LogID uint32
+	// Metrics answers GET /metrics; nil serves none here.
+	Metrics http.Handler
+	// Demo answers GET /; nil serves none.
+	Demo http.Handler
+	// Observe is told of every request once it was answered; nil tells nobody.
+	Observe func(operation string, status int, took time.Duration)
+	// Origins are the web origins that browsers may call from: exact ones, or
+	// "*" for any. None by default.
+	Origins []string
+	// WriteTimeout ends a stream whose client takes longer for a write; 10 s
+	// by default.
+	WriteTimeout time.Duration
+	Logger       *slog.Logger
+}
+
+// Server answers requests.
+type Server struct {
+	service  *im.Service
+	verifier *auth.Verifier
+	hub      *events.Hub
+	logID    uint32
+	metrics  http.Handler
+	log      *slog.Logger
+	observe  func(operation string, status int, took time.Duration)
+
+	writeTimeout time.Duration
+	draining     atomic.Bool
+}
+
+var _ api.StrictServerInterface = (*Server)(nil)
+
+// New returns a server and its routes.
+func New(o Options) (*Server, http.Handler, error) {
+	s := &Server{
+		service: o.Service, verifier: o.Verifier, hub: o.Hub, logID: o.LogID,
+		metrics: o.Metrics, log: o.Logger, observe: o.Observe, writeTimeout: o.WriteTimeout,
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.observe == nil {
+		s.observe = func(string, int, time.Duration) {}
+	}
+	if s.writeTimeout == 0 {
+		s.writeTimeout = 10 * time.Second
+	}
+	doc, err := loadDocument()
+	if err != nil {
+		return nil, nil, fmt.Errorf("openapi document: %w", err)
+	}
+
+	mux := chi.NewRouter()
+	var r chi.Router = mux
+	r.Use(asSent, s.observed(doc), s.recovered, crossOrigin(o.Origins), s.authenticated, limited)
+	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
+		write(w, problem(http.StatusNotFound, "not_found", "there is nothing at this path"))
+	})
+	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", strings.Join(allowed(mux, r.URL.RawPath), ", "))
+		write(w, problem(http.StatusMethodNotAllowed, "method_not_allowed", "the path does not take this method"))
+	})
+	if o.Demo != nil {
+		r.Method(http.MethodGet, "/", o.Demo)
+	}
+	strict := api.NewStrictHandlerWithOptions(s, []api.StrictMiddlewareFunc{negotiated}, api.StrictHTTPServerOptions{
+		RequestErrorHandlerFunc:  s.badRequest,
+		ResponseErrorHandlerFunc: s.fail,
+	})
+	api.HandlerWithOptions(strict, api.ChiServerOptions{
+		BaseRouter:       r,
+		Middlewares:      []api.MiddlewareFunc{doc.validated},
+		ErrorHandlerFunc: s.badRequest,
+	})
+	return s, r, nil
+}
+
+// allowed returns the methods that a path takes.
+func allowed(routes chi.Routes, path string) []string {
+	var methods []string
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		if routes.Match(chi.NewRouteContext(), method, path) {
+			methods = append(methods, method)
+		}
+	}
+	return methods
+}
+
+// Drain makes the server say that it is not ready, so that no more clients are
+// sent to it while it stops.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// principalKey is where the middleware puts who asks.
+type principalKey struct{}
+
+// principal returns who asks; authenticated has seen to it that there is one.
+func principal(ctx context.Context) auth.Principal {
+	p, _ := ctx.Value(principalKey{}).(auth.Principal)
+	return p
+}
+
+func actor(ctx context.Context) im.Actor { return principal(ctx).Actor }

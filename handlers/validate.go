@@ -1,0 +1,266 @@
+package handlers
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/go-chi/chi/v5"
+
+	"github.com/imapi/imapi/api"
+)
+
+// document is the contract in the form that requests are held against.
+type document struct {
+	routes map[routeKey]*routers.Route
+}
+
+// routeKey is a method and a path template, as the document and the router
+// both write it.
+type routeKey struct{ method, pattern string }
+
+func loadDocument() (*document, error) {
+	loader := openapi3.NewLoader()
+	spec, err := loader.LoadFromData(api.Document)
+	if err != nil {
+		return nil, err
+	}
+	if err := spec.Validate(loader.Context); err != nil {
+		return nil, err
+	}
+	d := &document{routes: make(map[routeKey]*routers.Route)}
+	for pattern, item := range spec.Paths.Map() {
+		for method, operation := range item.Operations() {
+			// Who asks is known by then. To ask again, the validator would
+			// read the body of every request and keep it as long as the
+			// request lasts, which a stream does for hours.
+			operation.Security = openapi3.NewSecurityRequirements()
+			d.routes[routeKey{method, pattern}] = &routers.Route{
+				Spec: spec, Path: pattern, PathItem: item, Method: method, Operation: operation,
+			}
+		}
+	}
+	return d, nil
+}
+
+// operation names a route for logs and metrics.
+func (d *document) operation(method, pattern string) string {
+	if r := d.routes[routeKey{method, pattern}]; r != nil {
+		return r.Operation.OperationID
+	}
+	return "none"
+}
+
+// validated holds a request against its operation in the document. It comes
+// after the router, whose match it uses, so that there is one way to match.
+func (d *document) validated(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rctx := chi.RouteContext(r.Context())
+		route := d.routes[routeKey{r.Method, rctx.RoutePattern()}]
+		query, err := url.ParseQuery(r.URL.RawQuery)
+		if err != nil {
+			// What cannot be read would otherwise be left out, filters with it.
+			write(w, invalidField("query", "cannot be read"))
+			return
+		}
+		if p, ok := unknownParameter(route, query); !ok {
+			write(w, p)
+			return
+		}
+		if p, ok := readBody(w, r, route); !ok {
+			write(w, p)
+			return
+		}
+		params := make(map[string]string, len(rctx.URLParams.Keys))
+		for i, key := range rctx.URLParams.Keys {
+			// The router refused what cannot be decoded.
+			params[key], _ = url.PathUnescape(rctx.URLParams.Values[i])
+		}
+		err = openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
+			Request: r, PathParams: params, QueryParams: query, Route: route,
+			Options: &openapi3filter.Options{
+				SkipSettingDefaults: true,
+			},
+		})
+		if err != nil {
+			write(w, describe(err))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// unknownParameter refuses query parameters that the operation does not have:
+// a misspelt filter must fail, not be ignored.
+func unknownParameter(route *routers.Route, query url.Values) (api.Problem, bool) {
+	for name, values := range query {
+		known := func(p *openapi3.ParameterRef) bool {
+			return p.Value.In == openapi3.ParameterInQuery && p.Value.Name == name
+		}
+		if !slices.ContainsFunc(route.Operation.Parameters, known) && !slices.ContainsFunc(route.PathItem.Parameters, known) {
+			return invalidField(clip(name), "is not a parameter of this operation"), false
+		}
+		if len(values) > 1 {
+			return invalidField(name, "is there more than once"), false
+		}
+	}
+	return api.Problem{}, true
+}
+
+// readBody reads a JSON body and refuses what is none, or is more than one.
+// encoding/json would mend bad UTF-8 and stop at the end of the first value,
+// so both are looked for here.
+func readBody(w http.ResponseWriter, r *http.Request, route *routers.Route) (api.Problem, bool) {
+	if route.Operation.RequestBody == nil {
+		return api.Problem{}, true
+	}
+	optional := !route.Operation.RequestBody.Value.Required
+	if optional && r.ContentLength == 0 {
+		return api.Problem{}, true
+	}
+	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != "application/json" {
+		p := problem(http.StatusBadRequest, "unsupported_media_type", "the body must be application/json")
+		field := "Content-Type"
+		p.Field = &field
+		return p, false
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			w.Header().Set("Connection", "close")
+			return bodyTooLarge(), false
+		}
+		return problem(http.StatusBadRequest, "malformed_json", "the body could not be read to its end"), false
+	}
+	var fault string
+	switch {
+	case len(body) == 0:
+		fault = "the body is empty"
+	case !utf8.Valid(body):
+		fault = "the body is not UTF-8"
+	case depth(body) > maxDepth:
+		fault = "the body is nested too deep"
+	case !json.Valid(body):
+		fault = "the body is not one JSON value"
+	case hasDuplicates(body):
+		fault = "the body has an object with two members of one name"
+	}
+	if fault != "" {
+		return problem(http.StatusBadRequest, "malformed_json", fault), false
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return api.Problem{}, true
+}
+
+func bodyTooLarge() api.Problem {
+	return problem(http.StatusRequestEntityTooLarge, "body_too_large", "the request body is over 1 MiB")
+}
+
+// describe tells a client what of their request does not fit, naming the field
+// without repeating what they sent there.
+func describe(err error) api.Problem {
+	var request *openapi3filter.RequestError
+	if !errors.As(err, &request) {
+		return problem(http.StatusBadRequest, "invalid_request", "does not fit the API document")
+	}
+	field, detail := "body", "does not fit the API document"
+	if p := request.Parameter; p != nil {
+		field = p.Name
+	}
+	var schema *openapi3.SchemaError
+	var parse *openapi3filter.ParseError
+	switch {
+	case errors.As(request.Err, &schema):
+		path, reason := innermost(schema)
+		if request.Parameter == nil && path != "" {
+			field = path
+		}
+		detail = reason
+	case errors.As(request.Err, &parse):
+		detail = "is not of the type that is asked for"
+	case errors.Is(request.Err, openapi3filter.ErrInvalidRequired):
+		detail = "is missing"
+	case errors.Is(request.Err, openapi3filter.ErrInvalidEmptyValue):
+		detail = "must not be empty"
+	}
+	return invalidField(field, detail)
+}
+
+// unknownMember finds the name in the validator's words, the only place where
+// it has it.
+var unknownMember = regexp.MustCompile(`^property "(.+)" is unsupported$`)
+
+// innermost follows a schema error through oneOf to the member at fault.
+func innermost(e *openapi3.SchemaError) (path, reason string) {
+	parts := e.JSONPointer()
+	for e.Origin != nil {
+		var inner *openapi3.SchemaError
+		if !errors.As(e.Origin, &inner) {
+			break
+		}
+		e = inner
+		parts = append(parts, e.JSONPointer()...)
+	}
+	if m := unknownMember.FindStringSubmatch(e.Reason); m != nil {
+		return clip(strings.Join(append(parts, m[1]), "/")), "is not a member that is known here"
+	}
+	path = clip(strings.Join(parts, "/"))
+	switch e.SchemaField {
+	case "required":
+		return path, "is missing"
+	case "enum":
+		return path, "is not one of the values that are allowed"
+	case "pattern":
+		return path, "has characters that are not allowed"
+	case "discriminator", "oneOf":
+		return strings.TrimPrefix(path+"/type", "/"), "is not one of the values that are allowed"
+	case "type", "nullable":
+		return path, "is not of the type that is asked for"
+	default:
+		return path, strings.TrimSpace(e.Reason)
+	}
+}
+
+// clip keeps names that a client made up from filling an answer.
+func clip(s string) string {
+	const most = 128
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "")
+}
+
+// badRequest answers what the generated code refuses before or after
+// validation: a parameter that cannot be read.
+func (s *Server) badRequest(w http.ResponseWriter, r *http.Request, err error) {
+	var (
+		format   *api.InvalidParamFormatError
+		required *api.RequiredParamError
+		header   *api.RequiredHeaderError
+		many     *api.TooManyValuesForParamError
+	)
+	switch {
+	case errors.As(err, &format):
+		write(w, invalidField(format.ParamName, "is not of the type that is asked for"))
+	case errors.As(err, &required):
+		write(w, invalidField(required.ParamName, "is missing"))
+	case errors.As(err, &header):
+		write(w, invalidField(header.ParamName, "is missing"))
+	case errors.As(err, &many):
+		write(w, invalidField(many.ParamName, "is there more than once"))
+	default:
+		write(w, problem(http.StatusBadRequest, "invalid_request", "does not fit the API document"))
+	}
+}

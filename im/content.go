@@ -1,0 +1,278 @@
+package im
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"time"
+)
+
+// Draft is a message as its sender asks for it, before it has a place.
+type Draft struct {
+	ClientID string
+	Type     MessageType
+	// Body and Ext are JSON objects as they were sent; Ext may be empty.
+	Body     json.RawMessage
+	Ext      json.RawMessage
+	Mentions []UserID
+	ReplyTo  string
+	Receipt  bool
+	Push     json.RawMessage
+	// Burn is nil for a message that is not to burn. Its At is ignored.
+	Burn *Burn
+	// ExpireAfter is when the message expires, from sending; 0 leaves that to
+	// the conversation.
+	ExpireAfter time.Duration
+}
+
+// MaxClientID is the longest client_id, in bytes.
+const MaxClientID = 128
+
+// MaxMentions is how many users one message may mention.
+const MaxMentions = 200
+
+// sent is the form in which a draft is stored: all that makes it the message
+// that it is, and nothing that imapi adds. Keys are in byte order.
+type sent struct {
+	Body     json.RawMessage `json:"body"`
+	Burn     *sentBurn       `json:"burn,omitempty"`
+	Expire   int64           `json:"expire_after_seconds,omitempty"`
+	Ext      json.RawMessage `json:"ext,omitempty"`
+	Mentions []UserID        `json:"mentions,omitempty"`
+	Push     json.RawMessage `json:"push,omitempty"`
+	Receipt  bool            `json:"receipt,omitempty"`
+	ReplyTo  string          `json:"reply_to,omitempty"`
+	Type     string          `json:"type"`
+}
+
+type sentBurn struct {
+	After     int64 `json:"after_seconds"`
+	UnreadTTL int64 `json:"unread_ttl_seconds"`
+}
+
+// The limits of timers. A burn may wait 7 days, as the systems do that imapi
+// stands in for; more than a year is not a timer.
+const (
+	MaxBurnAfter     = 7 * 24 * time.Hour
+	DefaultUnreadTTL = 7 * 24 * time.Hour
+	MaxUnreadTTL     = 30 * 24 * time.Hour
+	MaxExpireAfter   = 365 * 24 * time.Hour
+)
+
+// checkTimers checks burn and expiry of a draft.
+func (d Draft) checkTimers() error {
+	if b := d.Burn; b != nil {
+		if b.After < 0 || b.After > MaxBurnAfter {
+			return RefuseField(Invalid, "invalid_request", "burn/after_seconds", "must be 0 to %d", int(MaxBurnAfter.Seconds()))
+		}
+		if b.UnreadTTL < time.Second || b.UnreadTTL > MaxUnreadTTL {
+			return RefuseField(Invalid, "invalid_request", "burn/unread_ttl_seconds", "must be 1 to %d", int(MaxUnreadTTL.Seconds()))
+		}
+	}
+	if d.ExpireAfter < 0 || d.ExpireAfter > MaxExpireAfter {
+		return RefuseField(Invalid, "invalid_request", "expire_after_seconds", "must be 1 to %d", int(MaxExpireAfter.Seconds()))
+	}
+	return nil
+}
+
+// Content checks a draft by itself, whoever sends it wherever, and returns
+// what of it is to be stored. maxBytes bounds body and ext together, as
+// canonical JSON, and on their own push and the mentions.
+func (d Draft) Content(maxBytes int) (*Content, error) {
+	if d.ClientID != "" && !printable(d.ClientID, MaxClientID) {
+		return nil, RefuseField(Invalid, "invalid_request", "client_id", "must be 1 to %d printable ASCII characters", MaxClientID)
+	}
+	if len(d.Mentions) > MaxMentions {
+		return nil, RefuseField(Invalid, "invalid_request", "mentions", "at most %d users", MaxMentions)
+	}
+	seen, size := make(map[UserID]bool, len(d.Mentions)), 0
+	for i, u := range d.Mentions {
+		field := fmt.Sprintf("mentions/%d", i)
+		if !u.Valid() {
+			return nil, RefuseField(Invalid, "invalid_request", field, "is not a user id")
+		}
+		if seen[u] {
+			return nil, RefuseField(Invalid, "invalid_request", field, "is there twice")
+		}
+		seen[u] = true
+		size += len(u)
+	}
+	if size > maxBytes {
+		return nil, RefuseField(TooLarge, "message_too_large", "mentions", "are %d bytes together; at most %d are taken", size, maxBytes)
+	}
+	if err := d.checkTimers(); err != nil {
+		return nil, err
+	}
+	body, err := canonicalObject("body", d.Body)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkBody(d.Type, body); err != nil {
+		return nil, err
+	}
+	ext := json.RawMessage("{}")
+	if len(d.Ext) > 0 {
+		if ext, err = canonicalObject("ext", d.Ext); err != nil {
+			return nil, err
+		}
+	}
+	if n := len(body) + len(ext); n > maxBytes {
+		return nil, RefuseField(TooLarge, "message_too_large", "body",
+			"body and ext together are %d bytes as canonical JSON; at most %d are taken", n, maxBytes)
+	}
+	var push json.RawMessage
+	if len(d.Push) > 0 {
+		if push, err = canonicalObject("push", d.Push); err != nil {
+			return nil, err
+		}
+		if len(push) > maxBytes {
+			return nil, RefuseField(TooLarge, "message_too_large", "push", "is %d bytes as canonical JSON; at most %d are taken", len(push), maxBytes)
+		}
+	}
+	asSent := sent{
+		Body: body, Expire: int64(d.ExpireAfter / time.Second), Ext: ext, Mentions: d.Mentions, Push: push,
+		Receipt: d.Receipt, ReplyTo: d.ReplyTo, Type: d.Type.String(),
+	}
+	if b := d.Burn; b != nil {
+		asSent.Burn = &sentBurn{int64(b.After / time.Second), int64(b.UnreadTTL / time.Second)}
+	}
+	c := &Content{Body: body, Ext: ext, Mentions: d.Mentions}
+	c.Sent, err = marshal(asSent)
+	return c, err
+}
+
+// ParseContent reads the stored form of a message's content.
+func ParseContent(b []byte) (*Content, error) {
+	var s sent
+	if err := json.Unmarshal(b, &s); err != nil {
+		return nil, fmt.Errorf("stored content: %w", err)
+	}
+	if len(s.Ext) == 0 {
+		s.Ext = json.RawMessage("{}")
+	}
+	return &Content{Sent: b, Body: s.Body, Ext: s.Ext, Mentions: s.Mentions}, nil
+}
+
+// checkBody holds a body against the shape that its type asks for. The HTTP
+// contract says the same; imports and tests come by here alone.
+func checkBody(t MessageType, body json.RawMessage) error {
+	switch t {
+	case Text:
+		var b struct {
+			Text *string `json:"text"`
+		}
+		if err := strict(body, &b, "text"); err != nil {
+			return err
+		}
+		if b.Text == nil || *b.Text == "" {
+			return RefuseField(Invalid, "invalid_request", "body/text", "must not be empty")
+		}
+	case Location:
+		var b struct {
+			Latitude  *float64 `json:"latitude"`
+			Longitude *float64 `json:"longitude"`
+			Address   *string  `json:"address"`
+		}
+		if err := strict(body, &b, "latitude", "longitude", "address"); err != nil {
+			return err
+		}
+		if b.Latitude == nil || math.Abs(*b.Latitude) > 90 {
+			return RefuseField(Invalid, "invalid_request", "body/latitude", "must be degrees from -90 to 90")
+		}
+		if b.Longitude == nil || math.Abs(*b.Longitude) > 180 {
+			return RefuseField(Invalid, "invalid_request", "body/longitude", "must be degrees from -180 to 180")
+		}
+	case Custom:
+		var b struct {
+			Name *string         `json:"name"`
+			Data json.RawMessage `json:"data"`
+		}
+		if err := strict(body, &b, "name", "data"); err != nil {
+			return err
+		}
+		if b.Name == nil || *b.Name == "" {
+			return RefuseField(Invalid, "invalid_request", "body/name", "must not be empty")
+		}
+	default:
+		return RefuseField(Invalid, "invalid_request", "type", "is not a type of message")
+	}
+	return nil
+}
+
+// strict decodes a body into its shape and refuses members of any other name.
+// Names are held against the list because a decoder takes "Text" for "text".
+func strict(body json.RawMessage, into any, names ...string) error {
+	var members map[string]json.RawMessage
+	err := json.Unmarshal(body, &members)
+	for name := range members {
+		if !slices.Contains(names, name) {
+			err = fmt.Errorf("unknown member")
+		}
+	}
+	if err == nil {
+		err = json.Unmarshal(body, into)
+	}
+	if err != nil {
+		return RefuseField(Invalid, "invalid_request", "body", "does not fit the type of message")
+	}
+	return nil
+}
+
+// canonicalObject returns the one text of a JSON object: members sorted by
+// name, no white space, numbers as they were written, so that a retry that
+// was encoded anew is seen to be the same.
+func canonicalObject(field string, raw json.RawMessage) (json.RawMessage, error) {
+	if !bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n"), []byte("{")) {
+		return nil, RefuseField(Invalid, "invalid_request", field, "must be a JSON object")
+	}
+	return canonicalValue(field, raw)
+}
+
+// canonicalValue is canonicalObject for any value but null.
+func canonicalValue(field string, raw json.RawMessage) (json.RawMessage, error) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var v any
+	err := d.Decode(&v)
+	if _, end := d.Token(); err != nil || v == nil || end != io.EOF {
+		return nil, RefuseField(Invalid, "invalid_request", field, "must be a JSON value")
+	}
+	if !representable(v) {
+		return nil, RefuseField(Invalid, "invalid_request", field, "has a number beyond the range of a double")
+	}
+	return marshal(v)
+}
+
+// representable reports whether every number in a JSON value is one that
+// readers can hold (RFC 7493 §2.2): one message that they cannot parse would
+// cost them the whole page that it is on.
+func representable(v any) bool {
+	switch v := v.(type) {
+	case json.Number:
+		_, err := v.Float64()
+		return err == nil
+	case []any:
+		return !slices.ContainsFunc(v, func(e any) bool { return !representable(e) })
+	case map[string]any:
+		for _, e := range v {
+			if !representable(e) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// marshal is json.Marshal that leaves <, > and & as they are.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}

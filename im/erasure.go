@@ -1,0 +1,138 @@
+package im
+
+import (
+	"context"
+	"time"
+)
+
+// erased are the events that tell of each erasure.
+var erased = map[State]EventType{Revoked: MessageRevoked, Burned: MessageBurned, Expired: MessageExpired}
+
+// errErased is the answer to who comes too late to do something with a message
+// that has been taken back in another way.
+func errErased(s State) error {
+	return Refuse(Conflict, "already_"+s.String(), "the message is %s already", s)
+}
+
+// erase is the one way in which a message is taken back: it becomes a
+// tombstone, its content is destroyed, and everyone who could see it is told.
+// The message must be active. told is the event as far as its cause knows it.
+func (s *Service) erase(tx Tx, m Message, e Erasure, told Event) (Message, error) {
+	now := s.time()
+	done, err := tx.Erase(m.ID, e, now)
+	if err != nil {
+		return Message{}, err
+	}
+	if !done {
+		return Message{}, errErased(e.State) // another node was first
+	}
+	tombstone := m.Tombstone(e)
+	told.Type, told.At, told.Conversation = erased[e.State], now, m.Conversation
+	told.MessageID, told.Seq, told.Message = m.ID, m.Seq, &tombstone
+	if m.Content != nil {
+		told.Mentioned = m.Content.Mentions
+	}
+	_, err = tx.Append(told)
+	return tombstone, err
+}
+
+// dueBatch bounds how long one transaction of EraseDue holds up senders.
+const dueBatch = 200
+
+// EraseDue erases what is due, in batches that let senders in between, and
+// returns how many messages it erased and when the next one is due, zero if
+// none is.
+func (s *Service) EraseDue(ctx context.Context) (n int, next time.Time, err error) {
+	for {
+		batch, err := write(ctx, s, func(tx Tx) (int, error) {
+			now := s.time()
+			due, err := tx.Due(now, dueBatch)
+			if err != nil {
+				return 0, err
+			}
+			for _, m := range due {
+				at, state, _ := m.Due()
+				if _, err := s.erase(tx, m, Erasure{State: state, At: at}, Event{Late: now.Sub(at)}); err != nil {
+					return 0, err
+				}
+			}
+			return len(due), nil
+		})
+		n += batch
+		if err != nil {
+			return n, time.Time{}, err
+		}
+		if batch < dueBatch {
+			break
+		}
+	}
+	next, err = view(ctx, s, func(r Reader) (time.Time, error) {
+		at, _, err := r.NextDue()
+		return at, err
+	})
+	return n, next, err
+}
+
+// ErasureKey is the place of an erasure among all: by when, then by id.
+type ErasureKey struct {
+	Wiped time.Time
+	ID    ID
+}
+
+// ErasureQuery asks a [Reader] for erasures.
+type ErasureQuery struct {
+	// User asks for what is theirs to know; "" for all.
+	User UserID
+	// Since leaves out what was erased before.
+	Since time.Time
+	// Past continues after this one.
+	Past  *ErasureKey
+	Limit int
+}
+
+// ErasedMessage is a tombstone and when its content was overwritten.
+type ErasedMessage struct {
+	Message
+	Wiped time.Time
+}
+
+// ErasurePage is a stretch of what was erased.
+type ErasurePage struct {
+	Items []ErasedMessage
+	Next  *ErasureKey
+}
+
+// Erased returns the tombstones of what the actor could read, in the order in
+// which it was erased: for a client that has missed events.
+func (s *Service) Erased(ctx context.Context, actor Actor, q ErasureQuery) (ErasurePage, error) {
+	q.User = actor.User
+	return view(ctx, s, func(r Reader) (ErasurePage, error) {
+		page, err := r.Erasures(q)
+		if err != nil {
+			return page, err
+		}
+		seen := page.Items[:0]
+		known := make(map[ID]standing)
+		for _, e := range page.Items {
+			st, err := standingIn(r, actor, e.Conversation, known)
+			if err != nil {
+				return page, err
+			}
+			if st.membership.Sees(st.conversation, e.Seq) {
+				seen = append(seen, e)
+			}
+		}
+		page.Items = seen
+		return page, nil
+	})
+}
+
+// Erasures returns what was erased, how, when, by whom and how late. It is for
+// admins.
+func (s *Service) Erasures(ctx context.Context, actor Actor, q ErasureQuery) (ErasurePage, error) {
+	if !actor.Admin {
+		return ErasurePage{}, errNotAdmin()
+	}
+	q.User = ""
+	return view(ctx, s, func(r Reader) (ErasurePage, error) { return r.Erasures(q) })
+}

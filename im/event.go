@@ -1,0 +1,138 @@
+package im
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Position is a place in the event log. Positions rise in the order in which
+// events become readable; the cursor of a client is one.
+type Position int64
+
+// EventType names what happened, in the past tense.
+type EventType string
+
+// The events of the log. Their names are the contract with clients.
+const (
+	MessageCreated      EventType = "message.created"
+	MessageRevoked      EventType = "message.revoked"
+	MessageBurnStarted  EventType = "message.burn_started"
+	MessageBurned       EventType = "message.burned"
+	MessageExpired      EventType = "message.expired"
+	ReceiptDelivered    EventType = "receipt.delivered"
+	ReceiptRead         EventType = "receipt.read"
+	ConversationCreated EventType = "conversation.created"
+	ConversationUpdated EventType = "conversation.updated"
+	MemberAdded         EventType = "member.added"
+	MemberRemoved       EventType = "member.removed"
+	MemberUpdated       EventType = "member.updated"
+)
+
+// EventTypes are all of them, for those who must know every one.
+var EventTypes = []EventType{
+	MessageCreated, MessageRevoked, MessageBurnStarted, MessageBurned, MessageExpired,
+	ReceiptDelivered, ReceiptRead,
+	ConversationCreated, ConversationUpdated,
+	MemberAdded, MemberRemoved, MemberUpdated,
+}
+
+// Erases reports whether the event says that a message was erased.
+func (t EventType) Erases() bool {
+	return t == MessageRevoked || t == MessageBurned || t == MessageExpired
+}
+
+// Event is a fact that clients are told: one row of the log whatever the
+// number of its readers. It is for those who were members of its conversation
+// at its position, or addressed to one user. It carries ids, never a copy of
+// content that could outlive it.
+type Event struct {
+	Position Position
+	Type     EventType
+	At       time.Time
+	// Conversation is whose members are told.
+	Conversation ID
+	// To is the one user who is told; "" tells the members.
+	To UserID
+	// MessageID and Seq are of the message that it is about, if any.
+	MessageID ID
+	Seq       int64
+	// Actor caused it, on ActorDevice if that named itself.
+	Actor       UserID
+	ActorDevice string
+	// User and Role are of the member that it is about, if any.
+	User UserID
+	Role Role
+	// MessageIDs or UpTo say which messages a receipt is for.
+	MessageIDs []ID
+	UpTo       ID
+	// BurnAt is when the message that it is about burns.
+	BurnAt time.Time
+
+	// What follows is never stored with the event.
+
+	// Push is what who revoked a message gives to push: for those who are told
+	// as it happens, and kept nowhere.
+	Push Push
+	// Mentioned are the users whom an erased message mentioned, for those who
+	// are told as it happens, so that they can count.
+	Mentioned []UserID
+	// Tracked is set when being told of the message counts as a receipt.
+	Tracked bool
+	// Late is how long after it was due a timer erased the message.
+	Late time.Duration
+	// Message is what the reader may see of the message: on the way out of a
+	// commit as it was committed, on replay as it is now.
+	Message *Message
+}
+
+// Push is for the application's push service: text, and any JSON value.
+type Push struct {
+	Content string
+	Payload json.RawMessage
+}
+
+// EventWindow is a stretch of the log as one user sees it.
+type EventWindow struct {
+	// Events are in the order of the log.
+	Events []Event
+	// Through is the position up to which the log has been looked through:
+	// where the next window begins after.
+	Through Position
+	// Cut is the log's, as of the same moment: if it is past where the window
+	// begins, events may be missing from it.
+	Cut Position
+}
+
+// LogBounds are the ends of the event log.
+type LogBounds struct {
+	// Cut is the newest position that is gone; a reader who has not passed it
+	// has missed something.
+	Cut Position
+	// Head is the newest position, readable now.
+	Head Position
+}
+
+// TokenCut says that a user's tokens issued at or before a time are no longer
+// good.
+type TokenCut struct {
+	User UserID
+	At   time.Time
+}
+
+// Commit is what a transaction made known, told by the store after COMMIT, in
+// the order of commits.
+type Commit struct {
+	// Events are those appended, in the order of their positions, each with
+	// its Message.
+	Events []Event
+	// Cuts are the token cut-offs made.
+	Cuts []TokenCut
+	// Due is the earliest time at which a message of the commit erases itself,
+	// zero if none does.
+	Due time.Time
+	// Head is the newest position of the log after the commit.
+	Head Position
+	// Gap says that events up to Head may be missing from Events, after a
+	// commit of unknown outcome: whoever follows must read the log.
+	Gap bool
+}

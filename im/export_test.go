@@ -1,0 +1,4 @@
+package im
+
+// AllowRemoval is allowRemoval, for its table.
+var AllowRemoval = allowRemoval

@@ -1,0 +1,144 @@
+package im
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// HistoryKey is the place of a message in its conversation's history: by seq,
+// or, where a time range was asked for, by time and then seq.
+type HistoryKey struct {
+	CreatedAt time.Time
+	Seq       int64
+}
+
+// HistoryQuery asks a [Reader] for a stretch of history.
+type HistoryQuery struct {
+	Conversation ID
+	// Ranges are what may be read, rising and apart from each other.
+	Ranges []SeqRange
+	// Ascending asks for the oldest first; else the newest come first.
+	Ascending bool
+	// Past continues after this message in the order asked for.
+	Past *HistoryKey
+	// Type, Sender, From (included) and To (excluded) filter; their zero
+	// values do not. With From or To the order is by CreatedAt, then Seq.
+	Type   MessageType
+	Sender UserID
+	From   time.Time
+	To     time.Time
+	Limit  int
+}
+
+// ByTime reports whether the order is by time.
+func (q HistoryQuery) ByTime() bool { return !q.From.IsZero() || !q.To.IsZero() }
+
+// HistoryPage is a stretch of history. The store looks at a bounded number of
+// messages for one, so that a filter that matches little costs no more than
+// one that matches all: a page may be short, even empty, and yet have a Next.
+type HistoryPage struct {
+	Messages []Message
+	// Next is the Past of the page that follows, nil at the end.
+	Next *HistoryKey
+}
+
+// HistoryFilter is what a client asks of a conversation's history.
+type HistoryFilter struct {
+	// BeforeSeq and AfterSeq bound the seq, both excluded; 0 does not.
+	BeforeSeq, AfterSeq int64
+	// Ascending asks for the oldest first; else the newest come first.
+	Ascending bool
+	Type      MessageType
+	Sender    UserID
+	From, To  time.Time
+	Past      *HistoryKey
+	Limit     int
+}
+
+// Messages returns a page of a conversation's history as the actor may read
+// it. A direct conversation that nobody has written to is empty.
+func (s *Service) Messages(ctx context.Context, actor Actor, ref ConversationRef, f HistoryFilter) (HistoryPage, error) {
+	return view(ctx, s, func(r Reader) (HistoryPage, error) {
+		c, m, err := enter(r, actor, ref)
+		if e, ok := AsError(err); ok && e.Kind == NotFound && ref.Peer != "" {
+			return HistoryPage{}, nil
+		}
+		if err != nil {
+			return HistoryPage{}, err
+		}
+		q := HistoryQuery{
+			Conversation: c.ID, Ranges: m.Visible(c), Ascending: f.Ascending, Past: f.Past,
+			Type: f.Type, Sender: f.Sender, From: f.From, To: f.To, Limit: f.Limit,
+		}
+		q.Ranges = clip(q.Ranges, f.AfterSeq, f.BeforeSeq)
+		if len(q.Ranges) == 0 {
+			return HistoryPage{}, nil
+		}
+		return s.history(r, q)
+	})
+}
+
+// history is Reader.Messages with what is due as the tombstones that it is. A
+// page of large messages ends early.
+func (s *Service) history(r Reader, q HistoryQuery) (HistoryPage, error) {
+	page, err := r.Messages(q)
+	now, size := s.time(), 0
+	for i, m := range page.Messages {
+		page.Messages[i] = m.AsOf(now)
+		if size += m.size(); size >= enoughContent && i+1 < len(page.Messages) {
+			page.Messages = page.Messages[:i+1]
+			page.Next = &HistoryKey{CreatedAt: m.CreatedAt, Seq: m.Seq}
+			break
+		}
+	}
+	return page, err
+}
+
+// clip cuts ranges to what lies between two seqs, both excluded; before 0 is
+// no bound.
+func clip(ranges []SeqRange, after, before int64) []SeqRange {
+	ranges = slices.Clone(ranges)
+	out := ranges[:0]
+	for _, r := range ranges {
+		r.From = max(r.From, after+1)
+		if before > 0 {
+			r.To = min(r.To, before-1)
+		}
+		if r.From <= r.To {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// Message returns one message that the actor may read.
+func (s *Service) Message(ctx context.Context, actor Actor, id ID) (Message, error) {
+	return view(ctx, s, func(r Reader) (Message, error) {
+		_, m, err := s.readable(r, actor, id)
+		return m, err
+	})
+}
+
+// readable loads a message, as of now, and its conversation if the actor may
+// read it.
+func (s *Service) readable(r Reader, actor Actor, id ID) (Conversation, Message, error) {
+	m, found, err := maybe(r.Message(id))
+	if err != nil {
+		return Conversation{}, Message{}, err
+	}
+	if !found {
+		return Conversation{}, Message{}, errUnknownMessage()
+	}
+	c, me, err := enter(r, actor, ConversationRef{ID: m.Conversation})
+	if e, ok := AsError(err); ok && e.Kind == NotFound {
+		err = errUnknownMessage()
+	}
+	if err != nil {
+		return Conversation{}, Message{}, err
+	}
+	if !me.Sees(c, m.Seq) {
+		return Conversation{}, Message{}, errUnknownMessage()
+	}
+	return c, m.AsOf(s.time()), nil
+}

@@ -1,0 +1,171 @@
+package im_test
+
+import (
+	"reflect"
+	"testing"
+
+	"github.com/imapi/imapi/im"
+)
+
+// One after the other: what a repetition of a client_id comes to.
+func TestSendingAgain(t *testing.T) {
+	w := newWorld(t)
+	group := w.group(im.HistoryAll, "owner", "bob", "carol")
+	other := w.group(im.HistoryAll, "owner", "bob")
+	quoted := w.say("owner", byID(group), "a message to answer")
+	draft := im.Draft{
+		ClientID: "c1", Type: im.Custom,
+		Body: []byte(`{"name":"order","data":{"a":1,"b":[2.50,"é"]}}`), Ext: []byte(`{"x":1,"y":{}}`),
+		Mentions: []im.UserID{"carol"}, ReplyTo: quoted.ID.String(), Receipt: true, Push: []byte(`{"t":1,"u":2}`),
+	}
+	sent, err := w.Send(w.ctx, on("bob", "phone"), byID(group), draft)
+	w.must(err)
+	first := sent.Message
+	w.say("owner", byID(group), "something in between")
+	before := len(w.committed())
+
+	encodedAnew := draft
+	encodedAnew.Body = []byte("{ \"data\": {\"b\":[2.50,\"\\u00e9\"], \"a\":1},\n\"name\":\"ord\\u0065r\" }")
+	encodedAnew.Ext = []byte(`{"y":{},"x":1}`)
+	encodedAnew.Push = []byte(` {"u":2,"t":1}`)
+	change := func(fn func(*im.Draft)) im.Draft {
+		d := draft
+		fn(&d)
+		return d
+	}
+	for _, test := range []struct {
+		name  string
+		actor im.Actor
+		ref   im.ConversationRef
+		draft im.Draft
+		want  string // "again", or the refusal
+	}{
+		{"the same", on("bob", "phone"), byID(group), draft, "again"},
+		{"the same, on another device", on("bob", "laptop"), byID(group), draft, "again"},
+		{"encoded anew", as("bob"), byID(group), encodedAnew, "again"},
+		{"another text", as("bob"), byID(group), change(func(d *im.Draft) { d.Body = []byte(`{"name":"order"}`) }), "409 client_id_reused"},
+		{"another type", as("bob"), byID(group), change(func(d *im.Draft) { d.Type, d.Body = im.Text, []byte(`{"text":"hi"}`) }), "409 client_id_reused"},
+		{"another number literal", as("bob"), byID(group), change(func(d *im.Draft) { d.Ext = []byte(`{"x":1.0,"y":{}}`) }), "409 client_id_reused"},
+		{"no mentions", as("bob"), byID(group), change(func(d *im.Draft) { d.Mentions = nil }), "409 client_id_reused"},
+		{"no reply_to", as("bob"), byID(group), change(func(d *im.Draft) { d.ReplyTo = "" }), "409 client_id_reused"},
+		{"no receipt", as("bob"), byID(group), change(func(d *im.Draft) { d.Receipt = false }), "409 client_id_reused"},
+		{"other push", as("bob"), byID(group), change(func(d *im.Draft) { d.Push = []byte(`{}`) }), "409 client_id_reused"},
+		{"another conversation", as("bob"), byID(other), draft, "409 client_id_reused"},
+		{"a direct conversation to be", as("bob"), direct("carol"), draft, "409 client_id_reused"},
+		{"not there", as("bob"), byID(group + 1), draft, "404 conversation_not_found"},
+	} {
+		sent, err := w.Send(w.ctx, test.actor, test.ref, test.draft)
+		got := answer(err)
+		if err == nil {
+			got = "sent"
+			if sent.Again {
+				got = "again"
+				if !reflect.DeepEqual(sent.Message, first) {
+					t.Errorf("%s: %+v, want %+v", test.name, sent.Message, first)
+				}
+			}
+		}
+		if got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
+	}
+	w.equal("events of all that", len(w.committed())-before, 0)
+	_, err = w.Conversation(w.ctx, as("bob"), direct("carol"))
+	w.equal("a direct conversation came of it", answer(err), "404 conversation_not_found")
+
+	// Another sender has client_ids of their own.
+	sent, err = w.Send(w.ctx, as("carol"), byID(group), draft)
+	w.must(err)
+	if sent.Again || sent.Message.ID == first.ID {
+		t.Errorf("carol's first message is %+v", sent)
+	}
+	// Without one, every message is another.
+	without := change(func(d *im.Draft) { d.ClientID = "" })
+	a, err := w.Send(w.ctx, as("bob"), byID(group), without)
+	w.must(err)
+	b, err := w.Send(w.ctx, as("bob"), byID(group), without)
+	w.must(err)
+	if a.Again || b.Again || a.Message.ID == b.Message.ID {
+		t.Errorf("sent twice without a client_id: %+v, %+v", a, b)
+	}
+}
+
+// A repetition is answered as long as the sender may know of the message.
+func TestSendingAgainAfterwards(t *testing.T) {
+	w := newWorld(t)
+	draft := text("hi")
+	draft.ClientID = "direct"
+	first, err := w.Send(w.ctx, as("bob"), direct("alice"), draft)
+	w.must(err)
+	other := text("other words")
+	other.ClientID = "direct"
+	again := func(ref im.ConversationRef, d im.Draft) string {
+		sent, err := w.Send(w.ctx, as("bob"), ref, d)
+		if err == nil && (!sent.Again || sent.Message.Content == nil) {
+			return "sent"
+		}
+		return answer(err)
+	}
+	w.equal("by id", again(byID(first.Message.Conversation), draft), "ok")
+	w.must(w.PutBlock(w.ctx, as("alice"), "bob"))
+	w.equal("after the block", again(direct("alice"), draft), "ok")
+	w.equal("other words after the block", again(direct("alice"), other), "403 blocked")
+
+	group := w.group(im.HistoryJoined, "owner", "bob")
+	draft.ClientID = "group"
+	_, err = w.Send(w.ctx, as("bob"), byID(group), draft)
+	w.must(err)
+	w.equal("while a member", again(byID(group), draft), "ok")
+	w.must(w.Leave(w.ctx, as("bob"), byID(group)))
+	w.equal("after leaving", again(byID(group), draft), "404 conversation_not_found")
+	w.add(group, "owner", im.Member, "bob")
+	w.equal("back again", again(byID(group), draft), "ok")
+}
+
+func TestReplies(t *testing.T) {
+	w := newWorld(t)
+	group := w.group(im.HistoryJoined, "owner", "bob")
+	other := w.group(im.HistoryJoined, "owner", "bob")
+	early := w.say("owner", byID(group), "before carol")
+	elsewhere := w.say("owner", byID(other), "elsewhere")
+	w.add(group, "owner", im.Member, "carol")
+	seen := w.say("owner", byID(group), "after carol")
+	dm := w.say("owner", direct("bob"), "between us")
+	before := len(w.committed())
+	for _, test := range []struct {
+		name    string
+		as      im.UserID
+		ref     im.ConversationRef
+		replyTo string
+		want    string
+	}{
+		{"one of this conversation", "bob", byID(group), early.ID.String(), "ok"},
+		{"one's own", "owner", byID(group), early.ID.String(), "ok"},
+		{"one since the joining", "carol", byID(group), seen.ID.String(), "ok"},
+		{"in a direct conversation", "bob", direct("owner"), dm.ID.String(), "ok"},
+		{"one from before the joining", "carol", byID(group), early.ID.String(), "422 reply_to_not_found"},
+		{"one of another conversation", "bob", byID(group), elsewhere.ID.String(), "422 reply_to_not_found"},
+		{"one of a group, in private", "bob", direct("owner"), early.ID.String(), "422 reply_to_not_found"},
+		{"one of a conversation of others", "carol", byID(group), elsewhere.ID.String(), "422 reply_to_not_found"},
+		{"one that is not there", "bob", byID(group), (early.ID + 1).String(), "422 reply_to_not_found"},
+		{"the conversation", "bob", byID(group), group.String(), "422 reply_to_not_found"},
+		{"no id", "bob", byID(group), "no id", "422 reply_to_not_found"},
+		{"one of the group, before the first direct message", "bob", direct("carol"), early.ID.String(), "422 reply_to_not_found"},
+	} {
+		d := text("an answer")
+		d.ReplyTo = test.replyTo
+		sent, err := w.Send(w.ctx, as(test.as), test.ref, d)
+		if got := answer(err); got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
+		if err != nil {
+			continue
+		}
+		m, err := w.Message(w.ctx, as(test.as), sent.Message.ID)
+		w.must(err)
+		w.equal(test.name, m.ReplyTo.String(), test.replyTo)
+	}
+	w.equal("events of what was sent", len(w.committed())-before, 4)
+	_, err := w.Conversation(w.ctx, as("bob"), direct("carol"))
+	w.equal("bob and carol", answer(err), "404 conversation_not_found")
+}

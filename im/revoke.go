@@ -1,0 +1,175 @@
+package im
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+	"unicode/utf8"
+)
+
+// RevokeNote is what who revokes a message leaves in its place.
+type RevokeNote struct {
+	Postscript string
+	// Extension is any JSON value but null.
+	Extension json.RawMessage
+	Push      Push
+}
+
+// The limits of a note: the text as long as NIM's, the JSON as long as a
+// message may be by default.
+const (
+	MaxPostscript    = 1024 // characters
+	MaxNoteJSON      = 4096 // bytes
+	MaxRevokedAtOnce = 100
+)
+
+// checked returns the note as it is to be kept, its JSON in canonical form.
+func (n RevokeNote) checked() (RevokeNote, error) {
+	if utf8.RuneCountInString(n.Postscript) > MaxPostscript {
+		return n, RefuseField(Invalid, "invalid_request", "postscript", "at most %d characters", MaxPostscript)
+	}
+	if utf8.RuneCountInString(n.Push.Content) > MaxPostscript {
+		return n, RefuseField(Invalid, "invalid_request", "push_content", "at most %d characters", MaxPostscript)
+	}
+	for field, raw := range map[string]*json.RawMessage{"extension": &n.Extension, "push_payload": &n.Push.Payload} {
+		if len(*raw) == 0 {
+			continue
+		}
+		canonical, err := canonicalValue(field, *raw)
+		if err != nil {
+			return n, err
+		}
+		if len(canonical) > MaxNoteJSON {
+			return n, RefuseField(TooLarge, "message_too_large", field, "at most %d bytes as canonical JSON", MaxNoteJSON)
+		}
+		*raw = canonical
+	}
+	return n, nil
+}
+
+// revokeWindow returns how long a message of the conversation may be revoked
+// by its sender: as the conversation says, else its kind, else the server; 0
+// is no limit.
+func (p Policy) revokeWindow(c Conversation) time.Duration {
+	if c.RevokeWindow != nil {
+		return *c.RevokeWindow
+	}
+	if w, ok := p.RevokeWindowByKind[c.Kind]; ok {
+		return w
+	}
+	return p.RevokeWindow
+}
+
+// within reports whether a window, 0 being none, is still open after a time.
+func within(window, age time.Duration) bool { return window == 0 || age <= window }
+
+// mayRevoke refuses a revoke. The message is as of now, and me is the standing
+// of an actor who is a member; that of an admin may be empty. A message that
+// is revoked already is no refusal.
+func (p Policy) mayRevoke(actor Actor, c Conversation, me Membership, m Message, now time.Time) error {
+	own := m.Sender == actor.User
+	others := actor.Admin || c.Kind == Group && me.Active() && me.Role >= least[PermissionRevokeOthers]
+	age := now.Sub(m.CreatedAt)
+	switch {
+	case !own && !others:
+		return Refuse(Forbidden, "permission_denied", "you need the permission %s here", PermissionRevokeOthers)
+	case m.State == Revoked:
+		return nil
+	case m.State != Active:
+		return errErased(m.State)
+	case own && within(p.revokeWindow(c), age), others && within(p.RevokeOthersWindow, age):
+		return nil
+	default:
+		return Refuse(Forbidden, "revoke_window_expired", "the time in which the message could be revoked is over")
+	}
+}
+
+// Revoke withdraws a message for everyone and returns its tombstone. Repeating
+// it returns the same and tells nobody.
+func (s *Service) Revoke(ctx context.Context, actor Actor, id ID, note RevokeNote) (Message, error) {
+	note, err := note.checked()
+	if err != nil {
+		return Message{}, err
+	}
+	return write(ctx, s, func(tx Tx) (Message, error) { return s.revoke(tx, actor, id, note) })
+}
+
+// RevokeResult is what became of one of several revokes.
+type RevokeResult struct {
+	ID  string
+	Err error
+}
+
+// RevokeMany is Revoke for several messages at once, each on its own: ids of
+// any form get a result.
+func (s *Service) RevokeMany(ctx context.Context, actor Actor, ids []string, note RevokeNote) ([]RevokeResult, error) {
+	note, err := note.checked()
+	if err != nil {
+		return nil, err
+	}
+	return write(ctx, s, func(tx Tx) ([]RevokeResult, error) {
+		results := make([]RevokeResult, len(ids))
+		for i, text := range ids {
+			results[i].ID = text
+			id, ok := ParseID(text)
+			if !ok {
+				results[i].Err = errUnknownMessage()
+				continue
+			}
+			_, err := s.revoke(tx, actor, id, note)
+			if _, refused := AsError(err); err != nil && !refused {
+				return nil, err
+			}
+			results[i].Err = err
+		}
+		return results, nil
+	})
+}
+
+func (s *Service) revoke(tx Tx, actor Actor, id ID, note RevokeNote) (Message, error) {
+	c, me, m, err := s.findToErase(tx, actor, id)
+	if err != nil {
+		return Message{}, err
+	}
+	now := s.time()
+	if err := s.policy.mayRevoke(actor, c, me, m, now); err != nil {
+		return Message{}, err
+	}
+	if m.State == Revoked {
+		return m, nil
+	}
+	if m.Sender == actor.User && !actor.Admin {
+		// A block does not stop a revoke, but what would be said by it.
+		blocked, err := blockedByPeer(tx, actor, c)
+		if err != nil {
+			return Message{}, err
+		}
+		if blocked {
+			note = RevokeNote{}
+		}
+	}
+	e := Erasure{State: Revoked, At: now, By: actor.User, Postscript: note.Postscript, Extension: note.Extension}
+	return s.erase(tx, m, e, Event{Actor: actor.User, ActorDevice: actor.Device, Push: note.Push})
+}
+
+// findToErase loads a message that the actor may read, or, for an admin, any
+// one, with the actor's standing.
+func (s *Service) findToErase(r Reader, actor Actor, id ID) (Conversation, Membership, Message, error) {
+	c, m, err := s.readable(r, actor, id)
+	if e, ok := AsError(err); ok && e.Kind == NotFound && actor.Admin {
+		if m, err = r.Message(id); err == nil {
+			m = m.AsOf(s.time())
+			c, err = r.Conversation(m.Conversation)
+		}
+		if _, found, err := maybe(m, err); err != nil || !found {
+			if err == nil {
+				err = errUnknownMessage()
+			}
+			return c, Membership{}, m, err
+		}
+	} else if err != nil {
+		return c, Membership{}, m, err
+	}
+	me, _, err := maybe(r.Membership(c.ID, actor.User))
+	return c, me, m, err
+}

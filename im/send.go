@@ -1,0 +1,167 @@
+package im
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"time"
+)
+
+// Sent is the answer to a send.
+type Sent struct {
+	Message Message
+	// Again is set when the message was there already, under its client_id.
+	Again bool
+}
+
+// Send puts a message into a conversation and tells its members. Sending to
+// "@user" makes the direct conversation if there is none. With a client_id it
+// is idempotent: a repetition gives the first message back.
+func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d Draft) (Sent, error) {
+	content, err := d.Content(s.policy.MaxMessageBytes)
+	if err != nil {
+		return Sent{}, err
+	}
+	return write(ctx, s, func(tx Tx) (Sent, error) {
+		c, err := s.destination(tx, actor, ref)
+		if err != nil {
+			return Sent{}, err
+		}
+		first, again, err := firstSent(tx, actor, d)
+		if err != nil {
+			return Sent{}, err
+		}
+		if first = first.AsOf(s.time()); again && first.sameAs(c, content) {
+			return Sent{Message: first, Again: true}, nil
+		}
+		if blocked, err := blockedByPeer(tx, actor, c); err != nil {
+			return Sent{}, err
+		} else if blocked {
+			return Sent{}, errBlocked()
+		}
+		if again {
+			return Sent{}, RefuseField(Conflict, "client_id_reused", "client_id", "was used for another message of yours")
+		}
+		if err := s.checkPlace(c, d); err != nil {
+			return Sent{}, err
+		}
+		replyTo, err := s.quoted(tx, actor, c, d.ReplyTo)
+		if err != nil {
+			return Sent{}, err
+		}
+
+		now := s.time()
+		if c.ID == 0 {
+			if c, err = s.createDirect(tx, actor, c, now); err != nil {
+				return Sent{}, err
+			}
+		}
+		m := Message{
+			ID: s.ids.Next(now), Conversation: c.ID, Sender: actor.User, SenderDevice: actor.Device,
+			ClientID: d.ClientID, Type: d.Type, State: Active, ReplyTo: replyTo, Receipt: d.Receipt,
+			CreatedAt: now, Burn: d.Burn, Content: content,
+		}
+		if after := cmp.Or(d.ExpireAfter, c.ExpireAfter); after > 0 {
+			m.ExpiresAt = now.Add(after)
+		}
+		if m.Seq, err = tx.InsertMessage(m); err != nil {
+			return Sent{}, err
+		}
+		_, err = tx.Append(Event{
+			Type: MessageCreated, At: now, Conversation: c.ID, MessageID: m.ID, Seq: m.Seq,
+			Actor: actor.User, ActorDevice: actor.Device, Tracked: m.tracked(c), Message: &m,
+		})
+		return Sent{Message: m}, err
+	})
+}
+
+// destination finds where a message goes. A direct conversation that does not
+// exist yet comes back without an ID.
+func (s *Service) destination(tx Tx, actor Actor, ref ConversationRef) (Conversation, error) {
+	c, _, err := enter(tx, actor, ref)
+	if e, ok := AsError(err); ok && e.Kind == NotFound && ref.Peer != "" {
+		return Conversation{Kind: Direct, Peers: PeersOf(actor.User, ref.Peer)}, nil
+	}
+	return c, err
+}
+
+// firstSent looks for what the actor sent before under the draft's client_id.
+func firstSent(tx Tx, actor Actor, d Draft) (Message, bool, error) {
+	if d.ClientID == "" {
+		return Message{}, false, nil
+	}
+	return maybe(tx.MessageByClientID(actor.User, d.ClientID))
+}
+
+// checkPlace refuses a draft for what the place cannot do.
+func (s *Service) checkPlace(c Conversation, d Draft) error {
+	switch {
+	case d.Burn != nil && c.Kind != Direct:
+		return RefuseField(Rule, "burn_unsupported", "burn", "only direct messages burn")
+	case d.Receipt && c.Kind != Direct && c.MemberCount > s.policy.MaxReceiptMembers:
+		return RefuseField(Rule, "too_many_for_receipts", "receipt", "receipts are for groups of at most %d members", s.policy.MaxReceiptMembers)
+	default:
+		return nil
+	}
+}
+
+// sameAs reports whether sending this content to c again would repeat m. Of
+// erased content nothing is left to compare, so then any repetition does.
+func (m Message) sameAs(c Conversation, content *Content) bool {
+	return m.Conversation == c.ID && (m.Content == nil || bytes.Equal(m.Content.Sent, content.Sent))
+}
+
+// quoted checks that what a message answers is there to be read in the same
+// conversation.
+func (s *Service) quoted(tx Tx, actor Actor, c Conversation, replyTo string) (ID, error) {
+	if replyTo == "" {
+		return 0, nil
+	}
+	refusal := RefuseField(Rule, "reply_to_not_found", "reply_to", "is not a message of this conversation that you can read")
+	id, ok := ParseID(replyTo)
+	if !ok || c.ID == 0 {
+		return 0, refusal
+	}
+	_, q, err := s.readable(tx, actor, id)
+	if e, ok := AsError(err); ok && e.Kind == NotFound {
+		return 0, refusal
+	}
+	if err != nil {
+		return 0, err
+	}
+	if q.Conversation != c.ID {
+		return 0, refusal
+	}
+	return id, nil
+}
+
+// createDirect makes the direct conversation that a first message needs.
+func (s *Service) createDirect(tx Tx, actor Actor, c Conversation, now time.Time) (Conversation, error) {
+	c.ID = s.ids.Next(now)
+	c.History = HistoryAll
+	c.CreatedAt, c.UpdatedAt = now, now
+	return c, s.create(tx, actor, c, []Membership{
+		{Conversation: c.ID, User: c.Peers[0], Role: Member, JoinedAt: now},
+		{Conversation: c.ID, User: c.Peers[1], Role: Member, JoinedAt: now},
+	})
+}
+
+// create stores a conversation with its first members and tells them.
+func (s *Service) create(tx Tx, actor Actor, c Conversation, members []Membership) error {
+	if err := tx.CreateConversation(c); err != nil {
+		return err
+	}
+	at, err := tx.Append(Event{
+		Type: ConversationCreated, At: c.CreatedAt, Conversation: c.ID,
+		Actor: actor.User, ActorDevice: actor.Device,
+	})
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		if err := tx.AddMember(m, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}

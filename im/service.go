@@ -1,0 +1,98 @@
+package im
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Policy is what the operator decides.
+type Policy struct {
+	// MaxMessageBytes bounds body and ext of a message together, as canonical
+	// JSON.
+	MaxMessageBytes int
+	// MaxMembers bounds the members of a group.
+	MaxMembers int
+	// LogRetention is how long events stay in the log.
+	LogRetention time.Duration
+	// RevokeWindow is how long one may revoke what one sent, RevokeOthers how
+	// long those with the right may revoke what others sent; 0 sets no limit.
+	RevokeWindow       time.Duration
+	RevokeOthersWindow time.Duration
+	// RevokeWindowByKind is RevokeWindow for one kind of conversation.
+	RevokeWindowByKind map[Kind]time.Duration
+	// BurnAny lets a recipient burn a direct message that was not sent for
+	// burning.
+	BurnAny bool
+	// MaxReceiptMembers bounds the members of a group in which messages may be
+	// sent with receipt.
+	MaxReceiptMembers int
+}
+
+// DefaultPolicy returns the policy of a server that was told nothing: 4 KiB
+// and 2,000 members, which is what the systems that imapi stands in for allow,
+// a log of 7 days, 2 minutes to revoke, and receipts in groups of up to 200.
+func DefaultPolicy() Policy {
+	return Policy{
+		MaxMessageBytes: 4096, MaxMembers: 2000, LogRetention: 7 * 24 * time.Hour,
+		RevokeWindow: 2 * time.Minute, MaxReceiptMembers: 200,
+	}
+}
+
+// MinMessageBytes is the least that MaxMessageBytes may be set to: clients
+// rely on 3 KB.
+const MinMessageBytes = 3000
+
+// Service is the use cases: each loads, asks the rules, changes and tells, in
+// one transaction.
+type Service struct {
+	store  Store
+	policy Policy
+	now    func() time.Time
+	ids    IDs
+	large  chan struct{} // see admit
+}
+
+// NewService returns the use cases on a store. now is the clock, nil for the
+// machine's.
+func NewService(store Store, policy Policy, now func() time.Time) *Service {
+	if now == nil {
+		now = time.Now
+	}
+	return &Service{store: store, policy: policy, now: now, large: make(chan struct{}, atOnce)}
+}
+
+// Ready reports an error while nothing can be stored.
+func (s *Service) Ready(ctx context.Context) error { return s.store.Ready(ctx) }
+
+// time returns now as it is stored: in UTC, to the millisecond.
+func (s *Service) time() time.Time { return s.now().UTC().Truncate(time.Millisecond) }
+
+// view is Store.View for a use case with one result.
+func view[T any](ctx context.Context, s *Service, fn func(Reader) (T, error)) (T, error) {
+	var out T
+	err := s.store.View(ctx, func(r Reader) (err error) {
+		out, err = fn(r)
+		return err
+	})
+	return out, err
+}
+
+// write is Store.Write for a use case with one result.
+func write[T any](ctx context.Context, s *Service, fn func(Tx) (T, error)) (T, error) {
+	var out T
+	err := s.store.Write(ctx, func(tx Tx) (err error) {
+		out, err = fn(tx)
+		return err
+	})
+	return out, err
+}
+
+// maybe turns "not there" into false.
+func maybe[T any](v T, err error) (T, bool, error) {
+	if errors.Is(err, ErrNotFound) {
+		var zero T
+		return zero, false, nil
+	}
+	return v, err == nil, err
+}

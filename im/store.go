@@ -1,0 +1,183 @@
+package im
+
+import (
+	"context"
+	"time"
+)
+
+// Store keeps the state. There is one writer at a time, and readers see what
+// was committed.
+type Store interface {
+	// View runs fn on a consistent snapshot. Reads that take over 500 ms are
+	// ended with an error, for a long one keeps the write-ahead log from being
+	// wiped. fn must not write to a client.
+	View(ctx context.Context, fn func(Reader) error) error
+
+	// Write runs fn in a transaction, which other callers' functions may
+	// share, and returns once it is durable or undone. fn may be run more than
+	// once: it must set, not add to, what it tells its caller, use nothing but
+	// its Tx, and refuse before it changes anything. An error of fn is
+	// returned as it is. The context is looked at before fn is run, never
+	// during it.
+	Write(ctx context.Context, fn func(Tx) error) error
+
+	// OnCommit registers what is told of every commit, after it, in order,
+	// on the writer's own time: fn must not block. Register before the first
+	// Write.
+	OnCommit(fn func(Commit))
+
+	// Instance tells what this store's data was given when it was made.
+	Instance() Instance
+
+	// Ready reports an error while the store cannot take writes.
+	Ready(ctx context.Context) error
+
+	// Close ends it, after the writes that are under way.
+	Close() error
+}
+
+// Instance is what makes one set of data different from another.
+type Instance struct {
+	// Log names the event log: cursors of another one are not good here.
+	Log uint32
+	// TicketKey signs stream tickets: 32 random bytes.
+	TicketKey []byte
+}
+
+// Page asks for one page of a list.
+type Page struct {
+	// After is the key of the last item of the page before; "" begins.
+	After string
+	Limit int
+}
+
+// Reader reads the state. What is not there is [ErrNotFound]; users that
+// nothing is known of are as good as any.
+type Reader interface {
+	// Conversation returns one by its id.
+	Conversation(id ID) (Conversation, error)
+	// DirectConversation returns the one of two users.
+	DirectConversation(peers [2]UserID) (Conversation, error)
+	// Conversations returns those that the user is a member of now, by last
+	// activity, newest first, then by id, highest first; only those that come
+	// after (UpdatedAt, ID) of before, unless that is nil.
+	Conversations(user UserID, before *Conversation, limit int) ([]Conversation, error)
+
+	// Membership returns the user's standing, also of a former member.
+	Membership(conversation ID, user UserID) (Membership, error)
+	// Members returns who is a member now, in a stable order, without their
+	// intervals, those that come after the user page.After.
+	Members(conversation ID, page Page) ([]Membership, error)
+	// MembersAt returns which of the users were members when the event at
+	// this position happened, with their intervals. Users may be named more
+	// than once.
+	MembersAt(conversation ID, at Position, users []UserID) ([]Membership, error)
+	// MembersAtSeq returns up to limit users who were members when the message
+	// with this seq was sent, by user.
+	MembersAtSeq(conversation ID, seq int64, limit int) ([]UserID, error)
+
+	// Message returns one with its content.
+	Message(id ID) (Message, error)
+	// MessageByClientID returns the message that the sender sent under this
+	// client_id.
+	MessageByClientID(sender UserID, clientID string) (Message, error)
+	// Messages returns a stretch of a conversation's history.
+	Messages(q HistoryQuery) (HistoryPage, error)
+
+	// Unstarted returns up to limit messages of the conversation in the range,
+	// by seq, which are active, were sent for burning, not by this user, and
+	// have not begun to burn.
+	Unstarted(conversation ID, r SeqRange, notBy UserID, limit int) ([]Message, error)
+	// Burning returns those that have, without their content.
+	Burning(conversation ID, r SeqRange, notBy UserID, limit int) ([]Message, error)
+	// Tracked returns up to limit messages of the conversation in the range, by
+	// seq, without their content, which are active, were sent with receipt, and
+	// not by this user.
+	Tracked(conversation ID, r SeqRange, notBy UserID, limit int) ([]Message, error)
+	// Unread counts the messages of the conversation in the ranges that are
+	// active, not by the user and not read by them, up to limit.
+	Unread(conversation ID, user UserID, ranges []SeqRange, limit int) (int, error)
+	// ReceiptsOf returns who has given a receipt of this kind for the message
+	// with this seq, by user.
+	ReceiptsOf(kind ReceiptKind, conversation ID, seq int64) ([]Receipt, error)
+
+	// Due returns up to limit messages that erase themselves at now or before,
+	// the longest due first, with their content.
+	Due(now time.Time, limit int) ([]Message, error)
+	// NextDue returns when the next message erases itself; false if none does.
+	NextDue() (time.Time, bool, error)
+	// Erasures returns a stretch of what was erased, in the order in which it
+	// was. For a user it is of the conversations in which they are a member
+	// now; "" asks for all. It looks at a bounded number of erasures: a page
+	// may be short, even empty, and yet have a Next.
+	Erasures(q ErasureQuery) (ErasurePage, error)
+
+	// Blocked reports whether by has blocked user.
+	Blocked(by, user UserID) (bool, error)
+	// Blocks returns whom a user has blocked, by user id, those after
+	// page.After.
+	Blocks(by UserID, page Page) ([]Block, error)
+
+	// LogBounds returns the ends of the event log.
+	LogBounds() (LogBounds, error)
+	// Events returns up to limit events with after < position <= upTo that
+	// happened while the user was a member or were addressed to them, without
+	// their messages. It may look through less of the log than asked; the
+	// window's Through says how much, and is always past after unless
+	// after >= upTo.
+	Events(user UserID, after, upTo Position, limit int) (EventWindow, error)
+
+	// TokenCuts returns every cut-off that was made.
+	TokenCuts() ([]TokenCut, error)
+}
+
+// Tx is a transaction: it reads its own writes. Rules are asked before the
+// first method that writes.
+type Tx interface {
+	Reader
+
+	// CreateConversation stores a new conversation without members.
+	CreateConversation(c Conversation) error
+	// UpdateConversation stores name, history, RevokeWindow, ExpireAfter and
+	// UpdatedAt.
+	UpdateConversation(c Conversation) error
+	// AddMember makes m.User a member with m.Role since m.JoinedAt: it opens an
+	// interval from the event on, with the next message as its first, and
+	// counts the member. The user must not be one.
+	AddMember(m Membership, from Position) error
+	// RemoveMember closes the open interval with the event and the newest
+	// message, and uncounts the member.
+	RemoveMember(conversation ID, user UserID, to Position) error
+	// SetRole changes a member's role.
+	SetRole(conversation ID, user UserID, role Role) error
+
+	// InsertMessage stores a message under the next seq of its conversation,
+	// which it returns, and makes CreatedAt the conversation's UpdatedAt.
+	InsertMessage(m Message) (seq int64, err error)
+
+	// Erase destroys an active message: its content is overwritten, its state
+	// and erasure are set, and wiped is when: no earlier than the one before it,
+	// whatever the clock says, so that erasures are found in their order. It
+	// reports false, and changes nothing, if the message is not active any more.
+	Erase(id ID, e Erasure, wiped time.Time) (bool, error)
+	// StartBurn sets when an active message burns.
+	StartBurn(id ID, at time.Time) error
+	// PutReceipt records that the user has given a receipt for the messages in
+	// the range, and returns those parts of it for which they had not.
+	PutReceipt(kind ReceiptKind, conversation ID, user UserID, r SeqRange, at time.Time) (fresh []SeqRange, err error)
+
+	// PutBlock makes by block user; it is no error if by has already.
+	PutBlock(by, user UserID, at time.Time) error
+	// DeleteBlock ends it; it is no error if there is none.
+	DeleteBlock(by, user UserID) error
+
+	// Append adds an event to the log and returns its position. The event's
+	// Message goes to those who are told of the commit and is not stored.
+	Append(e Event) (Position, error)
+	// TrimLog removes up to limit events older than before from the log's
+	// start and returns how many it removed.
+	TrimLog(before time.Time, limit int) (int, error)
+
+	// CutTokens makes the user's tokens issued at or before the time bad.
+	CutTokens(cut TokenCut) error
+}

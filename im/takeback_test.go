@@ -1,0 +1,420 @@
+package im_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// windows are the policy of the tables here: 2 minutes for one's own message,
+// 10 for those of others.
+func windows() im.Policy {
+	p := im.DefaultPolicy()
+	p.RevokeOthersWindow = 10 * time.Minute
+	return p
+}
+
+// become are the ways in which a message of the sender's becomes what a table
+// asks for. The message is a second old then.
+var become = map[string]func(w *world, m im.Message){
+	"active": func(*world, im.Message) {},
+	"revoked": func(w *world, m im.Message) {
+		_, err := w.Revoke(w.ctx, as("sender"), m.ID, im.RevokeNote{Postscript: "first"})
+		w.must(err)
+	},
+	"burned": func(w *world, m im.Message) {
+		_, err := w.Burn(w.ctx, as("recipient"), m.ID)
+		w.must(err)
+	},
+	"expired":            func(w *world, m im.Message) { w.mustEraseDue() },
+	"due to expire":      func(*world, im.Message) {},
+	"due to burn unread": func(*world, im.Message) {},
+}
+
+func (w *world) mustEraseDue() {
+	w.Helper()
+	_, _, err := w.EraseDue(w.ctx)
+	w.must(err)
+}
+
+// draftFor is the draft of a message that can become it.
+func draftFor(state string, kind im.Kind) im.Draft {
+	d := text("secret")
+	switch state {
+	case "expired", "due to expire":
+		d.ExpireAfter = time.Second
+	case "burned":
+		d.Burn = &im.Burn{After: time.Hour, UnreadTTL: im.DefaultUnreadTTL}
+	case "due to burn unread":
+		d.Burn = &im.Burn{After: time.Hour, UnreadTTL: time.Second}
+	default:
+		if kind == im.Direct {
+			d.Burn = &im.Burn{After: time.Hour, UnreadTTL: im.DefaultUnreadTTL}
+		}
+	}
+	return d
+}
+
+// ages are how old a message is when somebody wants it back.
+var ages = []struct {
+	name string
+	age  time.Duration
+}{
+	{"in both windows", 2 * time.Minute},                     // the last moment of one's own
+	{"in that for others", 10 * time.Minute},                 // the last moment of the other
+	{"in none", 10*time.Minute + time.Millisecond},           // just over
+	{"just out of one's own", 2*time.Minute + 1*time.Second}, // over one, not the other
+}
+
+// TestWhoMayRevoke is every actor × every state × in and out of the windows.
+func TestWhoMayRevoke(t *testing.T) {
+	const (
+		unknown = "404 message_not_found"
+		denied  = "403 permission_denied"
+		late    = "403 revoke_window_expired"
+	)
+	type row struct {
+		actor im.Actor
+		// what an active message gives at each of the ages, and one that was
+		// revoked or erased in another way at any.
+		active  [4]string
+		revoked string
+		other   string // "" is 409 already_…
+	}
+	never := func(what string) row {
+		return row{active: [4]string{what, what, what, what}, revoked: what, other: what}
+	}
+	as := func(user im.UserID, r row) row { r.actor = im.Actor{User: user}; return r }
+	own := row{active: [4]string{"ok", late, late, late}, revoked: "ok"}
+	others := row{active: [4]string{"ok", "ok", late, "ok"}, revoked: "ok"}
+	admin := others
+	admin.actor = im.Actor{User: "root", Admin: true}
+
+	places := []struct {
+		name   string
+		kind   im.Kind
+		states []string
+		open   func(w *world) im.ConversationRef
+		rows   []row
+	}{
+		{"group", im.Group, []string{"active", "revoked", "expired", "due to expire"}, func(w *world) im.ConversationRef {
+			id := w.group(im.HistoryAll, "owner", "sender", "member", "former")
+			w.add(id, "owner", im.Admin, "admin")
+			return byID(id)
+		}, []row{
+			as("sender", own), as("owner", others), as("admin", others), admin,
+			as("member", never(denied)), as("former", never(unknown)), as("stranger", never(unknown)),
+		}},
+		{"direct", im.Direct, []string{"active", "revoked", "burned", "expired", "due to expire", "due to burn unread"}, func(w *world) im.ConversationRef {
+			return direct("recipient")
+		}, []row{
+			as("sender", own), admin, as("recipient", never(denied)), as("stranger", never(unknown)),
+		}},
+		{"direct with a block", im.Direct, []string{"active"}, func(w *world) im.ConversationRef {
+			return direct("recipient")
+		}, []row{as("sender", own)}},
+	}
+	for _, place := range places {
+		for _, state := range place.states {
+			for i, age := range ages {
+				t.Run(fmt.Sprintf("%s/%s/%s", place.name, state, age.name), func(t *testing.T) {
+					for _, r := range place.rows {
+						w := newWorldWith(t, windows())
+						ref := place.open(w)
+						sent, err := w.Send(w.ctx, im.Actor{User: "sender"}, ref, draftFor(state, place.kind))
+						w.must(err)
+						if place.name == "group" {
+							w.remove(sent.Message.Conversation, "owner", "former")
+						}
+						if place.name == "direct with a block" {
+							w.must(w.PutBlock(w.ctx, im.Actor{User: "recipient"}, "sender"))
+						}
+						w.pass(time.Second)
+						become[state](w, sent.Message)
+						w.pass(age.age - time.Second)
+						before := len(w.committed())
+
+						want := r.active[i]
+						told := 0
+						switch {
+						case state == "revoked":
+							want = r.revoked
+						case state != "active":
+							if want = r.other; want == "" {
+								want = map[string]string{
+									"burned": "409 already_burned", "due to burn unread": "409 already_burned",
+									"expired": "409 already_expired", "due to expire": "409 already_expired",
+								}[state]
+							}
+						case want == "ok":
+							told = 1
+						}
+						m, err := w.Revoke(w.ctx, r.actor, sent.Message.ID, im.RevokeNote{Postscript: "second"})
+						if got := answer(err); got != want {
+							t.Errorf("by %s: %s, want %s", r.actor.User, got, want)
+						}
+						if err == nil && (m.State != im.Revoked || m.Content != nil || m.Erased == nil) {
+							t.Errorf("by %s: got %+v, want a tombstone", r.actor.User, m)
+						}
+						if err == nil && state == "revoked" && m.Erased.Postscript != "first" {
+							t.Errorf("by %s: the second revoke changed the tombstone: %+v", r.actor.User, m.Erased)
+						}
+						if got := len(w.committed()) - before; got != told {
+							t.Errorf("by %s: %d events, want %d", r.actor.User, got, told)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestRevokeWindowResolves holds that the conversation's window wins over the
+// kind's, and that over the server's; 0 is no limit.
+func TestRevokeWindowResolves(t *testing.T) {
+	minute, hour, none := time.Minute, time.Hour, time.Duration(0)
+	for _, test := range []struct {
+		server       time.Duration
+		kind         *time.Duration
+		conversation *time.Duration
+		age          time.Duration
+		want         string
+	}{
+		{minute, nil, nil, time.Minute, "ok"},
+		{minute, nil, nil, time.Minute + time.Millisecond, "403 revoke_window_expired"},
+		{minute, &hour, nil, time.Hour, "ok"},
+		{hour, &minute, nil, time.Hour, "403 revoke_window_expired"},
+		{minute, &minute, &hour, time.Hour, "ok"},
+		{hour, &hour, &minute, time.Hour, "403 revoke_window_expired"},
+		{none, nil, nil, 1000 * time.Hour, "ok"},
+		{minute, &none, nil, 1000 * time.Hour, "ok"},
+		{minute, nil, &none, 1000 * time.Hour, "ok"},
+		{none, nil, &minute, time.Hour, "403 revoke_window_expired"},
+	} {
+		p := im.DefaultPolicy()
+		p.RevokeWindow = test.server
+		if test.kind != nil {
+			p.RevokeWindowByKind = map[im.Kind]time.Duration{im.Group: *test.kind}
+		}
+		w := newWorldWith(t, p)
+		id := w.group(im.HistoryAll, "owner", "sender")
+		_, err := w.UpdateConversation(w.ctx, as("owner"), byID(id), im.ConversationPatch{RevokeWindow: &test.conversation})
+		w.must(err)
+		m := w.say("sender", byID(id), "hi")
+		w.pass(test.age)
+		_, err = w.Revoke(w.ctx, as("sender"), m.ID, im.RevokeNote{})
+		if got := answer(err); got != test.want {
+			t.Errorf("%+v: %s", test, got)
+		}
+	}
+}
+
+// TestWhoMayBurn is every actor × every state × both policies.
+func TestWhoMayBurn(t *testing.T) {
+	const unknown, notMine = "404 message_not_found", "403 not_recipient"
+	for _, policy := range []string{"flagged", "any"} {
+		for state, want := range map[string]struct{ sender, recipient, stranger, root string }{
+			"active":             {notMine, "ok", unknown, unknown},
+			"revoked":            {notMine, "409 already_revoked", unknown, unknown},
+			"burned":             {notMine, "ok", unknown, unknown},
+			"expired":            {notMine, "409 already_expired", unknown, unknown},
+			"due to expire":      {notMine, "409 already_expired", unknown, unknown},
+			"due to burn unread": {notMine, "ok", unknown, unknown},
+		} {
+			for actor, want := range map[im.Actor]string{
+				as("sender"): want.sender, as("recipient"): want.recipient, as("stranger"): want.stranger,
+				{User: "root", Admin: true}: want.root,
+			} {
+				p := windows()
+				p.BurnAny = policy == "any"
+				w := newWorldWith(t, p)
+				sent, err := w.Send(w.ctx, as("sender"), direct("recipient"), draftFor(state, im.Direct))
+				w.must(err)
+				w.pass(time.Second)
+				become[state](w, sent.Message)
+				_, err = w.Burn(w.ctx, actor, sent.Message.ID)
+				if got := answer(err); got != want {
+					t.Errorf("%s, %s by %s: %s, want %s", policy, state, actor.User, got, want)
+				}
+			}
+		}
+	}
+	for policy, want := range map[bool]string{false: "409 not_burnable", true: "ok"} {
+		p := windows()
+		p.BurnAny = policy
+		w := newWorldWith(t, p)
+		m := w.say("sender", direct("recipient"), "not for burning")
+		_, err := w.Burn(w.ctx, as("recipient"), m.ID)
+		if got := answer(err); got != want {
+			t.Errorf("any %v: not sent for burning: %s, want %s", policy, got, want)
+		}
+		g := w.say("owner", byID(w.group(im.HistoryAll, "owner", "member")), "in a group")
+		_, err = w.Burn(w.ctx, as("member"), g.ID)
+		if got := answer(err); got != "422 burn_unsupported" {
+			t.Errorf("any %v: in a group: %s", policy, got)
+		}
+		d := text("hi")
+		d.Burn = &im.Burn{UnreadTTL: time.Hour}
+		_, err = w.Send(w.ctx, as("owner"), byID(g.Conversation), d)
+		if got := answer(err); got != "422 burn_unsupported" {
+			t.Errorf("sent to a group for burning: %s", got)
+		}
+	}
+}
+
+// TestReadingStartsTheClock holds what a read receipt does to messages that
+// burn.
+func TestReadingStartsTheClock(t *testing.T) {
+	burn := func(after time.Duration) im.Draft {
+		d := text("secret")
+		d.Burn = &im.Burn{After: after, UnreadTTL: time.Hour}
+		return d
+	}
+	for name, receipt := range map[string]func(ms []im.Message) im.ReceiptDraft{
+		"up to": func(ms []im.Message) im.ReceiptDraft {
+			return im.ReceiptDraft{Kind: im.Read, UpTo: ms[len(ms)-1].ID.String()}
+		},
+		"by ids": func(ms []im.Message) im.ReceiptDraft {
+			d := im.ReceiptDraft{Kind: im.Read}
+			for _, m := range ms {
+				d.MessageIDs = append(d.MessageIDs, m.ID.String())
+			}
+			return d
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			var ms []im.Message
+			for _, d := range []im.Draft{burn(0), text("plain"), burn(10 * time.Second), burn(0)} {
+				sent, err := w.Send(w.ctx, as("alice"), direct("bob"), d)
+				w.must(err)
+				ms = append(ms, sent.Message)
+			}
+			w.must1(w.Send(w.ctx, as("bob"), direct("alice"), burn(0))) // one's own does not burn by one's reading
+			w.pass(time.Second)
+			delivered := receipt(ms)
+			delivered.Kind = im.Delivered
+			w.must1(w.PutReceipt(w.ctx, as("bob"), direct("alice"), delivered))
+			before := len(w.since(0))
+			got, err := w.PutReceipt(w.ctx, on("bob", "phone"), direct("alice"), receipt(ms))
+			w.must(err)
+			if len(got.Burning) != 1 || got.Burning[0].ID != ms[2].ID || !got.Burning[0].Burn.At.Equal(w.clock().Add(10*time.Second)) {
+				t.Errorf("burning: %+v", got.Burning)
+			}
+			w.equal("unread", got.Unread, 0)
+			w.equal("told", w.typesSince(before), "[receipt.read message.burned message.burn_started message.burned]")
+
+			again, err := w.PutReceipt(w.ctx, as("bob"), direct("alice"), receipt(ms))
+			w.must(err)
+			if len(again.Burning) != 1 || !again.Burning[0].Burn.At.Equal(got.Burning[0].Burn.At) {
+				t.Errorf("again: %+v", again.Burning)
+			}
+			w.equal("told again", w.typesSince(before), "[receipt.read message.burned message.burn_started message.burned]")
+
+			w.pass(10*time.Second - time.Millisecond)
+			w.equal("before", w.states(ms), "[burned active active burned]")
+			w.pass(time.Millisecond)
+			w.equal("due, before the job", w.states(ms), "[burned active burned burned]")
+			w.mustEraseDue()
+			w.equal("after the job", w.states(ms), "[burned active burned burned]")
+		})
+	}
+}
+
+func (w *world) must1(_ any, err error) {
+	w.Helper()
+	w.must(err)
+}
+
+func (w *world) states(ms []im.Message) string {
+	w.Helper()
+	var out []im.State
+	for _, m := range ms {
+		got, err := w.Message(w.ctx, as("bob"), m.ID)
+		w.must(err)
+		if (got.State == im.Active) != (got.Content != nil) || (got.State == im.Active) != (got.Erased == nil) {
+			w.Errorf("neither a message nor a tombstone: %+v", got)
+		}
+		out = append(out, got.State)
+	}
+	return fmt.Sprint(out)
+}
+
+func (w *world) typesSince(n int) string {
+	w.Helper()
+	var out []im.EventType
+	for _, e := range w.committed()[n:] {
+		out = append(out, e.Type)
+	}
+	return fmt.Sprint(out)
+}
+
+// TestEarlierOfBurnAndExpiryCounts holds which timer a message with both obeys.
+func TestEarlierOfBurnAndExpiryCounts(t *testing.T) {
+	sent := epoch
+	burn := func(after, ttl time.Duration, at time.Duration) *im.Burn {
+		b := &im.Burn{After: after, UnreadTTL: ttl}
+		if at > 0 {
+			b.At = sent.Add(at)
+		}
+		return b
+	}
+	for _, test := range []struct {
+		expires time.Duration
+		burn    *im.Burn
+		at      time.Duration
+		state   im.State
+	}{
+		{0, nil, 0, 0},
+		{5 * time.Second, nil, 5 * time.Second, im.Expired},
+		{0, burn(1, time.Minute, 0), time.Minute, im.Burned},
+		{0, burn(1, time.Minute, 2*time.Minute), 2 * time.Minute, im.Burned}, // read: the unread time is over
+		{5 * time.Second, burn(1, time.Minute, 0), 5 * time.Second, im.Expired},
+		{2 * time.Minute, burn(1, time.Minute, 0), time.Minute, im.Burned},
+		{5 * time.Second, burn(1, time.Minute, 3*time.Second), 3 * time.Second, im.Burned},
+	} {
+		m := im.Message{State: im.Active, CreatedAt: sent, Burn: test.burn, Content: &im.Content{}}
+		if test.expires > 0 {
+			m.ExpiresAt = sent.Add(test.expires)
+		}
+		at, state, ok := m.Due()
+		if ok != (test.state != 0) || state != test.state || ok && at.Sub(sent) != test.at {
+			t.Errorf("%+v: %v %v %v", test, at, state, ok)
+		}
+		if !ok {
+			continue
+		}
+		if m.AsOf(at.Add(-time.Millisecond)).State != im.Active || m.AsOf(at).State != test.state || m.AsOf(at).Content != nil {
+			t.Errorf("%+v: as of around then: %v, %v", test, m.AsOf(at.Add(-time.Millisecond)).State, m.AsOf(at))
+		}
+	}
+}
+
+// TestConversationSetsExpiry holds the default of a conversation, and that a
+// message may say otherwise.
+func TestConversationSetsExpiry(t *testing.T) {
+	w := newWorld(t)
+	w.say("alice", direct("bob"), "before")
+	minute, none := time.Minute, time.Duration(0)
+	_, err := w.UpdateConversation(w.ctx, as("bob"), direct("alice"), im.ConversationPatch{ExpireAfter: &minute})
+	w.must(err)
+	byDefault := w.say("alice", direct("bob"), "by default")
+	w.equal("by default", byDefault.ExpiresAt, epoch.Add(time.Minute))
+	d := text("own")
+	d.ExpireAfter = time.Hour
+	own, err := w.Send(w.ctx, as("alice"), direct("bob"), d)
+	w.must(err)
+	w.equal("its own", own.Message.ExpiresAt, epoch.Add(time.Hour))
+	_, err = w.UpdateConversation(w.ctx, as("alice"), direct("bob"), im.ConversationPatch{ExpireAfter: &none})
+	w.must(err)
+	if after := w.say("alice", direct("bob"), "after"); !after.ExpiresAt.IsZero() {
+		t.Errorf("after the end of it: %v", after.ExpiresAt)
+	}
+	w.pass(time.Minute) // switching it off stops nothing that is due
+	w.equal("states", w.states([]im.Message{byDefault, own.Message}), "[expired active]")
+	name := "x"
+	_, err = w.UpdateConversation(w.ctx, as("bob"), direct("alice"), im.ConversationPatch{Name: &name, ExpireAfter: &minute})
+	w.equal("a name for a direct conversation", answer(err), "422 direct_conversation")
+}

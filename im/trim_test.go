@@ -1,0 +1,88 @@
+package im_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+func TestTrimLog(t *testing.T) {
+	policy := im.DefaultPolicy()
+	policy.LogRetention = time.Hour
+	w := newWorldWith(t, policy)
+	for i := range 6 { // 0 to 50 minutes old, later
+		w.say("alice", direct("bob"), fmt.Sprint(i))
+		w.pass(10 * time.Minute)
+	}
+	events := w.committed() // one of the conversation, six of messages
+	at := func(n int) im.Position { return events[n].Position }
+	for _, test := range []struct {
+		pass    time.Duration
+		removed int
+		cut     im.Position
+	}{
+		{0, 0, 0},                    // the first two are an hour old, no older
+		{time.Millisecond, 2, at(1)}, // now they are older
+		{0, 0, at(1)},                // once
+		{10*time.Minute - time.Millisecond, 0, at(1)}, // to the millisecond
+		{time.Millisecond, 1, at(2)},
+		{20 * time.Minute, 2, at(4)},
+		{24 * time.Hour, 2, at(6)},
+		{24 * time.Hour, 0, at(6)},
+	} {
+		w.pass(test.pass)
+		removed, err := w.TrimLog(w.ctx)
+		w.must(err)
+		bounds, err := w.LogBounds(w.ctx)
+		w.must(err)
+		if removed != test.removed || bounds.Cut != test.cut || bounds.Head != at(6) {
+			t.Errorf("%s after: removed %d, bounds %+v, want %d, cut %d, head %d",
+				w.clock().Sub(epoch), removed, bounds, test.removed, test.cut, at(6))
+		}
+		w.equal("what is left", len(w.replay(as("bob"), bounds.Cut, 3)), int(at(6)-test.cut))
+	}
+	w.equal("the messages are still there", w.said("bob", direct("alice")), []string{"0", "1", "2", "3", "4", "5"})
+
+	w.say("alice", direct("bob"), "after")
+	bounds, err := w.LogBounds(w.ctx)
+	w.must(err)
+	w.equal("positions go on", bounds, im.LogBounds{Cut: at(6), Head: at(6) + 1})
+}
+
+// More than a batch is cut in one call.
+func TestTrimLogInBatches(t *testing.T) {
+	const events = 2500
+	w := newWorld(t)
+	id := w.group(im.HistoryAll, "alice")
+	w.must(w.store.Write(w.ctx, func(tx im.Tx) error {
+		for range events {
+			if _, err := tx.Append(im.Event{Type: im.ConversationUpdated, At: epoch, Conversation: id, Actor: "alice"}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	w.pass(im.DefaultPolicy().LogRetention + time.Second)
+	w.say("alice", byID(id), "young")
+	writes := &countedWrites{Store: w.store}
+	trimmer := im.NewService(writes, im.DefaultPolicy(), w.clock)
+	removed, err := trimmer.TrimLog(w.ctx)
+	w.must(err)
+	w.equal("removed", removed, events+1)
+	w.equal("transactions", writes.n, 3)
+	w.equal("what is left", w.told(as("alice")), []string{"message 1 young"})
+}
+
+// countedWrites is a store that counts its transactions.
+type countedWrites struct {
+	im.Store
+	n int
+}
+
+func (s *countedWrites) Write(ctx context.Context, fn func(im.Tx) error) error {
+	s.n++
+	return s.Store.Write(ctx, fn)
+}

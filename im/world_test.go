@@ -1,0 +1,187 @@
+package im_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/storage"
+)
+
+// epoch is when every world begins.
+var epoch = time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)
+
+// world is the use cases on a store of their own, and what tests say often.
+type world struct {
+	testing.TB
+	*im.Service
+	ctx   context.Context
+	store im.Store
+
+	mu     sync.Mutex
+	now    time.Time
+	events []im.Event // all that were committed, as they were told
+	cuts   []im.TokenCut
+}
+
+func newWorld(t testing.TB) *world { return newWorldWith(t, im.DefaultPolicy()) }
+
+func newWorldWith(t testing.TB, policy im.Policy) *world {
+	t.Helper()
+	store, err := storage.Open(t.Context(), "", storage.Options{
+		DataDir: t.TempDir(), Synchronous: "normal",
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w := &world{TB: t, ctx: t.Context(), store: store, now: epoch}
+	w.Service = im.NewService(store, policy, w.clock)
+	store.OnCommit(func(c im.Commit) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.events = append(w.events, c.Events...)
+		w.cuts = append(w.cuts, c.Cuts...)
+	})
+	return w
+}
+
+func (w *world) clock() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now
+}
+
+// pass lets time pass.
+func (w *world) pass(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now = w.now.Add(d)
+}
+
+// committed returns all events that were told of commits until now.
+func (w *world) committed() []im.Event {
+	// Commits are told in order: a write that was told is after all of them.
+	w.must(w.PutBlock(w.ctx, as("barrier"), "nobody"))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.events[:len(w.events):len(w.events)]
+}
+
+func (w *world) must(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) equal(what string, got, want any) {
+	w.Helper()
+	if g, s := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); g != s {
+		w.Errorf("%s:\n got %s\nwant %s", what, g, s)
+	}
+}
+
+// as is a user without a device.
+func as(user im.UserID) im.Actor { return im.Actor{User: user} }
+
+// on is a user on a device.
+func on(user im.UserID, device string) im.Actor { return im.Actor{User: user, Device: device} }
+
+func byID(id im.ID) im.ConversationRef         { return im.ConversationRef{ID: id} }
+func direct(peer im.UserID) im.ConversationRef { return im.ConversationRef{Peer: peer} }
+
+// text is a message that says something.
+func text(format string, args ...any) im.Draft {
+	return im.Draft{Type: im.Text, Body: fmt.Appendf(nil, `{"text":%q}`, fmt.Sprintf(format, args...))}
+}
+
+// statuses are how clients know the kinds of refusal.
+var statuses = map[im.ErrorKind]int{
+	im.Invalid: 400, im.Forbidden: 403, im.NotFound: 404, im.Conflict: 409,
+	im.TooLarge: 413, im.Rule: 422, im.TooMany: 429, im.Unavailable: 503, im.Full: 507,
+}
+
+// answer is an error as a table writes it: "ok", or status and code.
+func answer(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	e, ok := im.AsError(err)
+	if !ok {
+		return "not a refusal: " + err.Error()
+	}
+	return fmt.Sprintf("%d %s", statuses[e.Kind], e.Code)
+}
+
+// group makes a group of an owner and members.
+func (w *world) group(history im.History, owner im.UserID, members ...im.UserID) im.ID {
+	w.Helper()
+	v, err := w.CreateGroup(w.ctx, as(owner), im.GroupDraft{Name: "a group", History: history, Members: members})
+	w.must(err)
+	return v.ID
+}
+
+// say sends a text that nothing is special about.
+func (w *world) say(user im.UserID, ref im.ConversationRef, words string) im.Message {
+	w.Helper()
+	sent, err := w.Send(w.ctx, as(user), ref, text("%s", words))
+	w.must(err)
+	if sent.Again {
+		w.Fatalf("%q was there already", words)
+	}
+	return sent.Message
+}
+
+// add makes users members with a role.
+func (w *world) add(id im.ID, by im.UserID, role im.Role, users ...im.UserID) {
+	w.Helper()
+	_, err := w.AddMembers(w.ctx, as(by), byID(id), users, role)
+	w.must(err)
+}
+
+func (w *world) remove(id im.ID, by, user im.UserID) {
+	w.Helper()
+	w.must(w.RemoveMember(w.ctx, as(by), byID(id), user))
+}
+
+// said is what a user may read of a conversation, oldest first.
+func (w *world) said(user im.UserID, ref im.ConversationRef) []string {
+	w.Helper()
+	page, err := w.Messages(w.ctx, as(user), ref, im.HistoryFilter{Ascending: true, Limit: 1000})
+	w.must(err)
+	if page.Next != nil {
+		w.Fatalf("there is a page after 1000 messages")
+	}
+	var out []string
+	for _, m := range page.Messages {
+		out = append(out, words(m))
+	}
+	return out
+}
+
+// words are what a text says.
+func words(m im.Message) string {
+	body := string(m.Content.Body)
+	return body[len(`{"text":"`) : len(body)-len(`"}`)]
+}
+
+// roleOf is what a user is in a conversation, as they are told.
+func (w *world) roleOf(id im.ID, user im.UserID) string {
+	w.Helper()
+	v, err := w.Conversation(w.ctx, as(user), byID(id))
+	if err != nil {
+		return answer(err)
+	}
+	return v.Me.Role.String()
+}

@@ -1,0 +1,136 @@
+// Package metrics counts what the server does, for Prometheus.
+package metrics
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metrics are the counters of one server. Its methods are what the other
+// packages report to; it knows none of them.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	requests       *prometheus.CounterVec
+	requestSeconds *prometheus.HistogramVec
+
+	commitSize    prometheus.Histogram
+	commitSeconds prometheus.Histogram
+	commitsFailed prometheus.Counter
+
+	streams  prometheus.Gauge
+	told     prometheus.Counter
+	replayed prometheus.Counter
+	lagged   prometheus.Counter
+	lag      prometheus.Histogram
+
+	erased   *prometheus.CounterVec
+	lateness prometheus.Histogram
+}
+
+// New returns counters at zero, and with them those of the Go runtime and the
+// process.
+func New(version string) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "imapi_requests_total", Help: "Requests answered, by operation of the API document and status.",
+		}, []string{"operation", "status"}),
+		requestSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "imapi_request_seconds", Help: "Time to answer a request; streams count when they end.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
+		}, []string{"operation"}),
+		commitSize: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "imapi_commit_batch_size", Help: "Writes that shared a commit.",
+			Buckets: prometheus.ExponentialBuckets(1, 2, 9),
+		}),
+		commitSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "imapi_commit_seconds", Help: "Time of a commit with its writes.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
+		}),
+		commitsFailed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "imapi_commits_failed_total", Help: "Commits that were not made.",
+		}),
+		streams: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "imapi_streams", Help: "Event streams that are open.",
+		}),
+		told: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "imapi_events_told_total", Help: "Events written to streams as they happened.",
+		}),
+		replayed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "imapi_events_replayed_total", Help: "Events written to streams from the log.",
+		}),
+		lagged: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "imapi_streams_lagged_total", Help: "Times that a stream fell back to reading the log.",
+		}),
+		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "imapi_event_lag_seconds", Help: "Time from an event to its being written to a stream, as it happened.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
+		}),
+		erased: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "imapi_erased_total", Help: "Messages that were taken back, by how.",
+		}, []string{"how"}),
+		lateness: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "imapi_erasure_lateness_seconds", Help: "How long after it was due a message was erased; readers see a tombstone from when it is due.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 20),
+		}),
+	}
+	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "imapi_build_info", Help: "Always 1; the label tells the version.",
+		ConstLabels: prometheus.Labels{"version": version},
+	}, func() float64 { return 1 })
+	m.registry.MustRegister(
+		m.requests, m.requestSeconds, m.commitSize, m.commitSeconds, m.commitsFailed,
+		m.streams, m.told, m.replayed, m.lagged, m.lag, m.erased, m.lateness, build,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	return m
+}
+
+// Handler answers with all of them in the text format.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// Request counts an answered request.
+func (m *Metrics) Request(operation string, status int, took time.Duration) {
+	m.requests.WithLabelValues(operation, strconv.Itoa(status)).Inc()
+	m.requestSeconds.WithLabelValues(operation).Observe(took.Seconds())
+}
+
+// Commit counts a commit of size writes.
+func (m *Metrics) Commit(size int, took time.Duration, failed bool) {
+	if failed {
+		m.commitsFailed.Inc()
+		return
+	}
+	m.commitSize.Observe(float64(size))
+	m.commitSeconds.Observe(took.Seconds())
+}
+
+// StreamsOpen tells how many streams there are now.
+func (m *Metrics) StreamsOpen(n int) { m.streams.Set(float64(n)) }
+
+// EventTold tells that a stream was told an event as it happened, and how long
+// after it did.
+func (m *Metrics) EventTold(lag time.Duration) {
+	m.told.Inc()
+	m.lag.Observe(lag.Seconds())
+}
+
+// EventsReplayed tells that a stream was told events from the log.
+func (m *Metrics) EventsReplayed(n int) { m.replayed.Add(float64(n)) }
+
+// StreamsLagged tells that streams fell back to reading the log.
+func (m *Metrics) StreamsLagged(n int) { m.lagged.Add(float64(n)) }
+
+// Erased counts a message that was taken back, and how.
+func (m *Metrics) Erased(how string) { m.erased.WithLabelValues(how).Inc() }
+
+// ErasedLate tells how long after it was due a timer erased a message.
+func (m *Metrics) ErasedLate(late time.Duration) { m.lateness.Observe(late.Seconds()) }

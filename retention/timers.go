@@ -1,0 +1,147 @@
+package retention
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+const (
+	// maxSleep bounds how late a timer gets if the machine's clock is set
+	// forward, or the machine was asleep: a sleep is measured by another clock,
+	// which does not see that.
+	maxSleep = time.Hour
+	// minPause is the least between two runs, so that messages which come due
+	// one right after the other are erased together.
+	minPause = 10 * time.Millisecond
+	// firstBackoff is how long it is waited after a failure, twice as long
+	// after each more, and no longer than maxBackoff.
+	firstBackoff = time.Second
+	maxBackoff   = 30 * time.Second
+)
+
+// Eraser erases the messages that are due, and says when the next one is, zero
+// if none is; it is [im.Service].
+type Eraser interface {
+	EraseDue(ctx context.Context) (n int, next time.Time, err error)
+}
+
+var _ Eraser = (*im.Service)(nil)
+
+// Timers has messages erased when their time has come: those that burn and
+// those that expire. It does not look into the store to find out when that is:
+// whoever erases says when the next one is due, and Due tells what is added.
+type Timers struct {
+	eraser Eraser
+	log    *slog.Logger
+	now    func() time.Time
+
+	// wake holds a token when next may have become earlier.
+	wake chan struct{}
+
+	mu sync.Mutex
+	// next is the earliest due time known, zero for none.
+	next time.Time
+}
+
+// NewTimers returns timers that do nothing until Run.
+func NewTimers(log *slog.Logger, e Eraser) *Timers {
+	return &Timers{eraser: e, log: log, now: time.Now, wake: make(chan struct{}, 1)}
+}
+
+// Due tells of a message that erases itself then; zero tells of none. Call it
+// after the message was committed. It does not block, and may be called before
+// Run.
+func (t *Timers) Due(at time.Time) {
+	if t.know(at) {
+		select {
+		case t.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// know makes a due time the next one if it is earlier, and reports whether it
+// is.
+func (t *Timers) know(at time.Time) bool {
+	if at.IsZero() {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.next.IsZero() && !at.Before(t.next) {
+		return false
+	}
+	t.next = at.Round(0) // by the clock on the wall, which may be set
+	return true
+}
+
+// Run erases what has come due while nobody looked, and then what comes due,
+// until ctx ends. What fails is logged and tried again, after a second at
+// first and every 30 s in the end. Call it once.
+func (t *Timers) Run(ctx context.Context) {
+	var backoff time.Duration
+	for {
+		// What is known by now is committed, so the run sees it. What becomes
+		// known during the run it may have missed.
+		t.mu.Lock()
+		t.next = time.Time{}
+		t.mu.Unlock()
+		n, next, err := t.eraser.EraseDue(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if n > 0 {
+			t.log.LogAttrs(ctx, slog.LevelDebug, "messages erased that were due", slog.Int("messages", n))
+		}
+		pause := minPause
+		if err != nil {
+			backoff = min(max(2*backoff, firstBackoff), maxBackoff)
+			pause = backoff
+			t.log.LogAttrs(ctx, slog.LevelError, "messages that are due not erased",
+				slog.String("error", err.Error()), slog.Duration("again_in", backoff))
+		} else {
+			backoff = 0
+			t.know(next)
+		}
+		if !sleep(ctx, pause) || err == nil && !t.wait(ctx) {
+			return
+		}
+	}
+}
+
+// wait returns true when something is due, false when ctx ends.
+func (t *Timers) wait(ctx context.Context) bool {
+	for {
+		t.mu.Lock()
+		next := t.next
+		t.mu.Unlock()
+		var fire <-chan time.Time
+		if !next.IsZero() {
+			left := next.Sub(t.now())
+			if left <= 0 {
+				return true
+			}
+			fire = time.After(min(left, maxSleep))
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-t.wake:
+		case <-fire:
+		}
+	}
+}
+
+// sleep returns true after d, false when ctx ends.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}

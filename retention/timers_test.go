@@ -1,0 +1,351 @@
+package retention_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/imapi/imapi/retention"
+)
+
+// due is a store of nothing but due times.
+type due struct {
+	mu    sync.Mutex
+	start time.Time
+	now   func() time.Time
+	times []time.Time
+	// late is the longest that anything waited once it was due.
+	late   time.Duration
+	calls  []time.Duration // when, since the start
+	fails  int             // how many of the next calls fail
+	during func()          // is called after the next call looked and before it returns
+}
+
+func newDue() *due { return &due{start: time.Now(), now: time.Now} }
+
+func (d *due) add(at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.times = append(d.times, at)
+}
+
+func (d *due) EraseDue(ctx context.Context) (n int, next time.Time, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.calls = append(d.calls, time.Since(d.start))
+	if err := ctx.Err(); err != nil {
+		return 0, time.Time{}, err
+	}
+	if d.fails > 0 {
+		d.fails--
+		return 0, time.Time{}, errors.New("disk full")
+	}
+	now := d.now()
+	left := d.times[:0]
+	for _, at := range d.times {
+		if at.After(now) {
+			left = append(left, at)
+			continue
+		}
+		n++
+		d.late = max(d.late, now.Sub(at))
+	}
+	d.times = left
+	if len(left) > 0 {
+		next = slices.MinFunc(left, time.Time.Compare)
+	}
+	if during := d.during; during != nil {
+		d.during = nil
+		d.mu.Unlock()
+		during()
+		d.mu.Lock()
+	}
+	return n, next, nil
+}
+
+// expect checks when it was looked, rounded to a second.
+func (d *due) expect(t *testing.T, want ...time.Duration) {
+	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var got []time.Duration
+	for _, at := range d.calls {
+		got = append(got, at.Round(time.Second))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("looked at %v, want %v", got, want)
+	}
+}
+
+// run runs timers until the test ends, and returns them with their store.
+func run(t *testing.T, prepare ...func(*due, *retention.Timers)) (*due, *retention.Timers) {
+	d := newDue()
+	timers := retention.NewTimers(slog.New(slog.DiscardHandler), d)
+	for _, p := range prepare {
+		p(d, timers)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { timers.Run(ctx); close(done) }()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case <-done:
+		case <-time.After(time.Second):
+			t.Error("does not end with its context")
+		}
+	})
+	synctest.Wait()
+	return d, timers
+}
+
+// later puts something into the store and then tells, as a commit does.
+func later(d *due, timers *retention.Timers, after time.Duration) {
+	at := time.Now().Add(after)
+	d.add(at)
+	timers.Due(at)
+}
+
+func TestTimers(t *testing.T) {
+	type step func(*due, *retention.Timers)
+	for name, tt := range map[string]struct {
+		before step // there when the server starts
+		then   step
+		want   []time.Duration
+	}{
+		"nothing is due": {want: []time.Duration{0}},
+		"what came due while the server was down": {
+			before: func(d *due, _ *retention.Timers) { d.add(d.start.Add(-time.Hour)) },
+			want:   []time.Duration{0},
+		},
+		"what was there": {
+			before: func(d *due, _ *retention.Timers) {
+				d.add(d.start.Add(20 * time.Second))
+				d.add(d.start.Add(10 * time.Second))
+			},
+			want: []time.Duration{0, 10 * time.Second, 20 * time.Second},
+		},
+		"told before it runs": {
+			before: func(d *due, timers *retention.Timers) { later(d, timers, 10*time.Second) },
+			want:   []time.Duration{0, 10 * time.Second},
+		},
+		"earlier wakes": {
+			before: func(d *due, _ *retention.Timers) { d.add(d.start.Add(30 * time.Second)) },
+			then:   func(d *due, timers *retention.Timers) { later(d, timers, 10*time.Second) },
+			want:   []time.Duration{0, 10 * time.Second, 30 * time.Second},
+		},
+		"later does not": {
+			before: func(d *due, _ *retention.Timers) { d.add(d.start.Add(10 * time.Second)) },
+			then:   func(d *due, timers *retention.Timers) { later(d, timers, 30*time.Second) },
+			want:   []time.Duration{0, 10 * time.Second, 30 * time.Second},
+		},
+		// They come due one right after the other, and are erased in two goes.
+		"many wakes": {
+			then: func(d *due, timers *retention.Timers) {
+				for i := range 1000 {
+					later(d, timers, 30*time.Second-time.Duration(i)*time.Nanosecond)
+				}
+			},
+			want: []time.Duration{0, 30 * time.Second, 30 * time.Second},
+		},
+		"in the past": {
+			then: func(d *due, timers *retention.Timers) { later(d, timers, -time.Hour) },
+			want: []time.Duration{0, 0},
+		},
+		"none": {
+			then: func(_ *due, timers *retention.Timers) { timers.Due(time.Time{}) },
+			want: []time.Duration{0},
+		},
+		// An erased message is due no more: its time was told in vain.
+		"in vain": {
+			then: func(_ *due, timers *retention.Timers) { timers.Due(time.Now().Add(5 * time.Second)) },
+			want: []time.Duration{0, 5 * time.Second},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var prepare []func(*due, *retention.Timers)
+				if tt.before != nil {
+					prepare = append(prepare, tt.before)
+				}
+				d, timers := run(t, prepare...)
+				if tt.then != nil {
+					tt.then(d, timers)
+				}
+				<-time.After(5 * time.Hour)
+				d.expect(t, tt.want...)
+				if len(d.times) > 0 {
+					t.Errorf("%d are left", len(d.times))
+				}
+			})
+		})
+	}
+}
+
+// What is committed after a run looked and before it returned is not lost,
+// whether there was something else to wait for or not.
+func TestTimersLoseNothingToARun(t *testing.T) {
+	for _, other := range []time.Duration{0, 10 * time.Second, time.Minute} {
+		t.Run(fmt.Sprint(other), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				want := []time.Duration{0, 30 * time.Second}
+				d, _ := run(t, func(d *due, timers *retention.Timers) {
+					if other > 0 {
+						d.add(d.start.Add(other))
+						want = append(want, other)
+					}
+					d.during = func() { later(d, timers, 30*time.Second) }
+				})
+				<-time.After(time.Hour)
+				slices.Sort(want)
+				d.expect(t, want...)
+			})
+		})
+	}
+}
+
+func TestTimersBackOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const s = time.Second
+		d, timers := run(t, func(d *due, _ *retention.Timers) { d.fails = 8 })
+		// It is of no use to hurry while nothing works.
+		later(d, timers, s/10)
+		<-time.After(121 * s)
+		want := []time.Duration{0, 1 * s, 3 * s, 7 * s, 15 * s, 31 * s, 61 * s, 91 * s, 121 * s}
+		synctest.Wait()
+		d.expect(t, want...)
+		if len(d.times) > 0 {
+			t.Error("what was due is left")
+		}
+		// Once it works, a failure is the first one again.
+		d.mu.Lock()
+		d.fails = 1
+		d.mu.Unlock()
+		later(d, timers, 9*s)
+		<-time.After(time.Hour)
+		d.expect(t, append(want, 130*s, 131*s)...)
+	})
+}
+
+func TestTimersLogFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		d := newDue()
+		d.fails = 1
+		timers := retention.NewTimers(slog.New(slog.NewTextHandler(&out, nil)), d)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		timers.Run(ctx)
+		if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "disk full") {
+			t.Errorf("logged %q, want the failure and nothing else", got)
+		}
+	})
+}
+
+// The end is no failure, wherever it comes.
+func TestTimersEndQuietly(t *testing.T) {
+	for name, prepare := range map[string]func(*due, context.CancelFunc){
+		"while erasing":    func(d *due, cancel context.CancelFunc) { d.during = cancel },
+		"while waiting":    func(d *due, _ context.CancelFunc) { d.add(d.start.Add(time.Hour)) },
+		"while idle":       func(*due, context.CancelFunc) {},
+		"before the start": func(_ *due, cancel context.CancelFunc) { cancel() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var out bytes.Buffer
+				d := newDue()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				prepare(d, cancel)
+				retention.NewTimers(slog.New(slog.NewTextHandler(&out, nil)), d).Run(ctx)
+				d.expect(t, 0)
+				if out.Len() > 0 {
+					t.Errorf("logged %q", out.String())
+				}
+			})
+		})
+	}
+}
+
+// A clock that is set while the timers sleep makes them late by an hour at
+// most, and does not make them look for nothing.
+func TestTimersFollowTheWallClock(t *testing.T) {
+	for name, tt := range map[string]struct {
+		jump time.Duration // after a minute
+		want []time.Duration
+	}{
+		"is right":        {0, []time.Duration{0, 10 * time.Hour}},
+		"is set forward":  {24 * time.Hour, []time.Duration{0, time.Hour}},
+		"is set backward": {-2 * time.Hour, []time.Duration{0, 12 * time.Hour}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				clock := func() time.Time {
+					now := time.Now()
+					if now.Sub(start) >= time.Minute {
+						now = now.Round(0).Add(tt.jump)
+					}
+					return now
+				}
+				d, _ := run(t, func(d *due, timers *retention.Timers) {
+					d.now = clock
+					timers.SetClock(clock)
+					d.add(d.start.Round(0).Add(10 * time.Hour))
+				})
+				<-time.After(20 * time.Hour)
+				d.expect(t, tt.want...)
+			})
+		})
+	}
+}
+
+// A store whose clock is behind says again and again that something is due
+// which it does not erase yet: that must not become a busy loop.
+func TestTimersDoNotSpin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, _ := run(t, func(d *due, _ *retention.Timers) {
+			d.now = func() time.Time { return time.Now().Add(-time.Second) }
+			d.add(d.start)
+		})
+		<-time.After(2 * time.Second)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if n := len(d.calls); n < 2 || n > 102 || len(d.times) > 0 {
+			t.Errorf("looked %d times, %d left", n, len(d.times))
+		}
+	})
+}
+
+// Many writers add at random: everything is erased once it is due, and soon.
+func TestTimersUnderLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, timers := run(t)
+		var writers sync.WaitGroup
+		for range 8 {
+			writers.Go(func() {
+				for range 200 {
+					later(d, timers, time.Duration(rand.Int64N(int64(10*time.Second))))
+					<-time.After(time.Duration(rand.Int64N(int64(100 * time.Millisecond))))
+				}
+			})
+		}
+		writers.Wait()
+		<-time.After(10 * time.Second)
+		synctest.Wait()
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if len(d.times) > 0 || d.late > 20*time.Millisecond {
+			t.Errorf("%d are left, the latest was %v late", len(d.times), d.late)
+		}
+	})
+}

@@ -1,0 +1,62 @@
+package sqlite
+
+import (
+	"database/sql"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// Blocked reports whether by has blocked user.
+func (r *reader) Blocked(by, user im.UserID) (bool, error) {
+	key, err := r.userKey(by)
+	if err != nil || key == 0 {
+		return false, err
+	}
+	var one int
+	return r.session.row("SELECT 1 FROM blocks WHERE by_id = ? AND name = ?", []any{key, string(user)}, &one)
+}
+
+// Blocks returns whom a user has blocked, by user id.
+func (r *reader) Blocks(by im.UserID, page im.Page) ([]im.Block, error) {
+	key, err := r.userKey(by)
+	if err != nil || key == 0 {
+		return nil, err
+	}
+	var list []im.Block
+	err = r.session.query("SELECT name, at FROM blocks WHERE by_id = ? AND name > ? ORDER BY name LIMIT ?",
+		[]any{key, page.After, page.Limit},
+		func(rows *sql.Rows) (bool, error) {
+			var b im.Block
+			var at int64
+			err := rows.Scan(&b.User, &at)
+			b.At = fromMillis(at)
+			list = append(list, b)
+			return true, err
+		})
+	return list, err
+}
+
+// PutBlock makes by block user. A block that stands keeps its time.
+func (t *tx) PutBlock(by, user im.UserID, at time.Time) error {
+	key, err := t.intern(by)
+	if err != nil {
+		return err
+	}
+	_, err = t.session.exec("INSERT INTO blocks (by_id, name, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+		key, string(user), at.UnixMilli())
+	return err
+}
+
+// DeleteBlock ends a block.
+func (t *tx) DeleteBlock(by, user im.UserID) error {
+	key, err := t.userKey(by)
+	if err != nil || key == 0 {
+		return err
+	}
+	_, err = t.session.exec("DELETE FROM blocks WHERE by_id = ? AND name = ?", key, string(user))
+	return err
+}
+
+// fromMillis is the time of a column.
+func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }

@@ -1,0 +1,95 @@
+package sqlite
+
+import (
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+const (
+	selectContentID = "SELECT content_id FROM messages WHERE id = ? AND state = 1"
+	// wipeContent writes as many zeros over what a message says. The size
+	// stays, so SQLite overwrites the cell and its overflow pages in place,
+	// where the only copy is; see migrations/0001_initial.sql.
+	wipeContent = "UPDATE contents SET data = zeroblob(length(data)) WHERE id = ?"
+	// eraseRow never goes back in time, though the clock may: who has asked for
+	// what was erased up to a time need not ask for it again.
+	eraseRow = `UPDATE messages SET state = ?1, erased_at = ?2, erased_by = ?3,
+		wiped_at = max(?4, coalesce((SELECT wiped_at FROM messages INDEXED BY messages_wiped
+			WHERE wiped_at IS NOT NULL ORDER BY wiped_at DESC LIMIT 1), ?4)),
+		erased_postscript = ?5, erased_extension = ?6, content_id = NULL, due_at = NULL
+		WHERE id = ?7 AND state = 1`
+
+	selectDue = "SELECT " + messageColumns + withContent + " FROM messages m INDEXED BY messages_due" + messageParts +
+		"WHERE m.due_at <= ? ORDER BY m.due_at, m.id LIMIT ?"
+	selectNextDue = "SELECT due_at FROM messages INDEXED BY messages_due WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1"
+)
+
+// Erase destroys an active message. Before the transaction is answered the
+// content is overwritten in the log; the scrubber then wipes the log. It counts
+// as wiped at the given time, or when the one before it was if that is later.
+func (t *tx) Erase(id im.ID, e im.Erasure, wiped time.Time) (bool, error) {
+	var content sql.NullInt64
+	active, err := t.session.row(selectContentID, []any{int64(id)}, &content)
+	if err != nil || !active {
+		return false, err
+	}
+	by, err := t.internOptional(e.By)
+	if err != nil {
+		return false, err
+	}
+	if content.Valid {
+		if err := t.must(t.wipe, content.Int64); err != nil {
+			return false, err
+		}
+		t.erased = true
+	}
+	err = t.must(eraseRow, int64(e.State), e.At.UnixMilli(), by, wiped.UnixMilli(),
+		sql.NullString{String: e.Postscript, Valid: e.Postscript != ""},
+		sql.NullString{String: string(e.Extension), Valid: len(e.Extension) > 0}, int64(id))
+	return err == nil, err
+}
+
+// StartBurn sets when an active message burns.
+func (t *tx) StartBurn(id im.ID, at time.Time) error {
+	m, err := t.Message(id)
+	if err != nil {
+		return err
+	}
+	if m.State != im.Active || m.Burn == nil {
+		return im.ErrNotFound
+	}
+	m.Burn.At = at
+	due, _, _ := m.Due()
+	err = t.must("UPDATE messages SET burn_at = ?, due_at = ? WHERE id = ? AND state = 1",
+		at.UnixMilli(), due.UnixMilli(), int64(id))
+	if err == nil {
+		t.noteDue(due)
+	}
+	return err
+}
+
+// Due returns messages that erase themselves at now or before, the longest due
+// first. One of which the content cannot be read comes with an empty one: it is
+// to be erased all the same, and must not be in the way of the others.
+func (r *reader) Due(now time.Time, limit int) (list []im.Message, err error) {
+	err = r.session.query(selectDue, []any{now.UnixMilli(), limit}, func(rows *sql.Rows) (bool, error) {
+		m, err := scanMessage(rows)
+		if errors.Is(err, errContent) {
+			r.session.logger.Error("a message is due of which the content cannot be read", "message", m.ID)
+			m.Content, err = &im.Content{}, nil
+		}
+		list = append(list, m)
+		return true, err
+	})
+	return list, err
+}
+
+// NextDue returns when the next message erases itself.
+func (r *reader) NextDue() (time.Time, bool, error) {
+	var due sql.NullInt64
+	found, err := r.session.row(selectNextDue, nil, &due)
+	return optionalTime(due), found, err
+}

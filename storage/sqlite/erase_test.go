@@ -1,0 +1,161 @@
+package sqlite
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// TestDueUnreadable: content that cannot be read does not keep a message, nor
+// those due after it, from being erased, and is not told to the log.
+func TestDueUnreadable(t *testing.T) {
+	var log bytes.Buffer
+	s := openNew(t, Options{Synchronous: "normal", Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	makePlace(t, s)
+	err := s.Write(t.Context(), func(w im.Tx) error {
+		for i := range 3 {
+			m := im.Message{
+				ID: firstID + im.ID(i), Conversation: place, Sender: "alice", Type: im.Text, State: im.Active,
+				CreatedAt: fromMillis(1), ExpiresAt: fromMillis(int64(10 + i)), Content: marked("a marker", 40),
+			}
+			if i == 1 {
+				m.Content = &im.Content{Sent: []byte(`{"mentions":47110815}`)}
+			}
+			if _, err := w.InsertMessage(m); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.Write(t.Context(), func(w im.Tx) error {
+		due, err := w.Due(fromMillis(100), 10)
+		if err != nil {
+			return err
+		}
+		if len(due) != 3 {
+			t.Errorf("%d are due", len(due))
+		}
+		for i, m := range due {
+			if m.ID != firstID+im.ID(i) || m.Content == nil || (m.Content.Body == nil) != (i == 1) {
+				t.Errorf("%d is %v: %v", i, m.ID, m.Content)
+			}
+			at, state, _ := m.Due()
+			if done, err := w.Erase(m.ID, im.Erasure{State: state, At: at}, fromMillis(100)); err != nil || !done {
+				return fmt.Errorf("%v: %w", m.ID, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := log.String(); strings.Count(text, "cannot be read") != 1 || strings.Contains(text, "4711") ||
+		!strings.Contains(text, (firstID+1).String()) {
+		t.Errorf("logged %q", text)
+	}
+}
+
+// TestErasuresAfterClockSetBack: who knows what was erased up to a time is told
+// of all that is erased later, whatever the clock says.
+func TestErasuresAfterClockSetBack(t *testing.T) {
+	s := openNew(t, Options{Synchronous: "normal"})
+	makePlace(t, s)
+	clock := []int64{5000, 9000, 100, 4000, 9001}
+	want := []int64{5000, 9000, 9000, 9000, 9001}
+	for i, now := range clock {
+		id := firstID + im.ID(i)
+		err := s.Write(t.Context(), func(w im.Tx) error {
+			_, err := w.InsertMessage(im.Message{ID: id, Conversation: place, Sender: "alice", Type: im.Text, State: im.Active})
+			if err != nil {
+				return err
+			}
+			_, err = w.Erase(id, im.Erasure{State: im.Revoked, At: fromMillis(now)}, fromMillis(now))
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := s.View(t.Context(), func(r im.Reader) error {
+		page, err := r.Erasures(im.ErasureQuery{User: "alice", Since: fromMillis(9000), Limit: 10})
+		var got []int64
+		for _, m := range page.Items {
+			got = append(got, m.Wiped.UnixMilli())
+		}
+		if !slices.Equal(got, want[1:]) {
+			t.Errorf("%v, want %v", got, want[1:])
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestUnreadIsFewStatements: also for who has read every second message, of
+// which the others were erased, before or after.
+func TestUnreadIsFewStatements(t *testing.T) {
+	const n = 10_000
+	var statements atomic.Int64
+	s := openNew(t, Options{Synchronous: "normal", fault: func(s *session, _ string) error {
+		if s.role == reading {
+			statements.Add(1)
+		}
+		return nil
+	}})
+	makePlace(t, s)
+	err := s.Write(t.Context(), func(w im.Tx) error {
+		tx := w.(*tx)
+		for i := range n {
+			id := firstID + im.ID(i)
+			_, err := w.InsertMessage(im.Message{ID: id, Conversation: place, Sender: "alice", Type: im.Text, State: im.Active})
+			if err != nil {
+				return err
+			}
+			if i%2 == 1 && i < n-2 {
+				if _, err := w.Erase(id, im.Erasure{State: im.Revoked}, fromMillis(1)); err != nil {
+					return err
+				}
+			}
+		}
+		bob, err := tx.intern("bob")
+		if err != nil {
+			return err
+		}
+		for seq := int64(3); seq <= n; seq += 2 {
+			if _, err := tx.session.exec(putReceipt, int64(place), int64(im.Read), bob, seq, seq, seq); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.View(t.Context(), func(r im.Reader) error {
+		before, began := statements.Load(), time.Now()
+		got, err := r.Unread(place, "bob", []im.SeqRange{{From: 1, To: n}}, 1001)
+		took := time.Since(began)
+		if got != 2 { // the first and the last
+			t.Errorf("%d are unread", got)
+		}
+		if made := statements.Load() - before; made > 5 {
+			t.Errorf("%d statements", made)
+		}
+		t.Logf("counted in %v", took)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,85 @@
+package sqlite
+
+import (
+	"database/sql"
+	"math"
+
+	"github.com/imapi/imapi/im"
+)
+
+// erasureScan is the most erasures that one page looks at.
+const erasureScan = 2000
+
+// erasedRows are the erasures in their order. SQLite seeks to the time of a
+// key and filters by its id, so besides its own a page looks at no more than
+// what was erased within the same millisecond.
+const erasedRows = ` FROM messages m INDEXED BY messages_wiped `
+
+const (
+	// measureErasures finds where a page's scan ends, within the index.
+	measureErasures = "SELECT m.wiped_at, m.id" + erasedRows +
+		"WHERE m.wiped_at IS NOT NULL AND (m.wiped_at, m.id) > (?1, ?2) ORDER BY m.wiped_at, m.id LIMIT ?3"
+	selectErasures = "SELECT " + messageColumns + withoutContent + ", m.wiped_at" + erasedRows + messageUsers +
+		`WHERE m.wiped_at IS NOT NULL AND (m.wiped_at, m.id) > (?1, ?2)
+		ORDER BY m.wiped_at, m.id LIMIT ?3`
+	// selectErasuresOf looks no further than (?4, ?5), and picks those of the
+	// conversations of the user ?6 before it fetches anything.
+	selectErasuresOf = "SELECT " + messageColumns + withoutContent + ", m.wiped_at" + erasedRows + messageUsers +
+		`WHERE m.wiped_at IS NOT NULL AND (m.wiped_at, m.id) > (?1, ?2) AND (m.wiped_at, m.id) <= (?4, ?5)
+		AND EXISTS (SELECT 1 FROM members WHERE conversation_id = m.conversation_id AND user_id = ?6)
+		ORDER BY m.wiped_at, m.id LIMIT ?3`
+)
+
+// Erasures returns a stretch of what was erased, in the order in which it was.
+func (r *reader) Erasures(q im.ErasureQuery) (im.ErasurePage, error) {
+	var page im.ErasurePage
+	if q.Limit <= 0 {
+		return page, nil
+	}
+	wiped, id := int64(math.MinInt64), int64(math.MinInt64)
+	if !q.Since.IsZero() {
+		wiped = ceilMillis(q.Since).UnixMilli()
+	}
+	if past := q.Past; past != nil && past.Wiped.UnixMilli() >= wiped {
+		wiped, id = past.Wiped.UnixMilli(), int64(past.ID)
+	}
+	if q.User == "" {
+		return page, r.takeErasures(&page, q.Limit, selectErasures, wiped, id, q.Limit+1)
+	}
+	user, err := r.userKey(q.User)
+	if err != nil || user == 0 {
+		return page, err
+	}
+	var end im.ErasureKey
+	var endMillis int64
+	scanned := 0
+	err = r.session.query(measureErasures, []any{wiped, id, erasureScan}, func(rows *sql.Rows) (bool, error) {
+		scanned++
+		return true, rows.Scan(&endMillis, &end.ID)
+	})
+	if err != nil || scanned == 0 {
+		return page, err
+	}
+	err = r.takeErasures(&page, q.Limit, selectErasuresOf, wiped, id, q.Limit+1, endMillis, int64(end.ID), user)
+	if err == nil && page.Next == nil && scanned == erasureScan {
+		end.Wiped = fromMillis(endMillis)
+		page.Next = &end
+	}
+	return page, err
+}
+
+// takeErasures adds what a query finds, which is asked for one more than the
+// limit, to see whether there is a page to follow.
+func (r *reader) takeErasures(page *im.ErasurePage, limit int, query string, args ...any) error {
+	return r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
+		if len(page.Items) == limit {
+			last := page.Items[limit-1]
+			page.Next = &im.ErasureKey{Wiped: last.Wiped, ID: last.ID}
+			return false, nil
+		}
+		var wiped int64
+		m, err := scanMessage(rows, &wiped)
+		page.Items = append(page.Items, im.ErasedMessage{Message: m, Wiped: fromMillis(wiped)})
+		return true, err
+	})
+}

@@ -1,0 +1,63 @@
+package sqlite
+
+import (
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/mattn/go-sqlite3"
+
+	"github.com/imapi/imapi/im"
+)
+
+// The refusals of a store. The cause goes to the log, not to the client.
+
+func unavailable(cause error) *im.Error {
+	return &im.Error{
+		Kind: im.Unavailable, Code: "storage_unavailable",
+		Message: "the storage cannot do this now", Cause: cause,
+	}
+}
+
+func full(cause error) *im.Error {
+	return &im.Error{
+		Kind: im.Full, Code: "storage_full",
+		Message: "the storage has no room left", Cause: cause,
+	}
+}
+
+var (
+	errClosed     = errors.New("the storage is closed")
+	errOverloaded = im.Refuse(im.Unavailable, "overloaded", "too many writes are waiting")
+	errSlowRead   = unavailable(errors.New("a read took too long"))
+)
+
+// refusal turns an error of the driver into what callers are answered. What
+// may pass is [im.Unavailable], no room is [im.Full]; the rest, a violated
+// constraint above all, is a fault of this program and stays what it is.
+func refusal(err error) error {
+	if _, ok := im.AsError(err); ok {
+		return err
+	}
+	var e sqlite3.Error
+	if !errors.As(err, &e) {
+		if errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) {
+			return unavailable(err)
+		}
+		return fmt.Errorf("sqlite: %w", err)
+	}
+	if e.SystemErrno == syscall.ENOSPC || e.SystemErrno == syscall.EDQUOT {
+		return full(err)
+	}
+	switch e.Code {
+	case sqlite3.ErrFull:
+		return full(err)
+	case sqlite3.ErrError, sqlite3.ErrInternal, sqlite3.ErrConstraint, sqlite3.ErrMismatch,
+		sqlite3.ErrMisuse, sqlite3.ErrRange, sqlite3.ErrTooBig, sqlite3.ErrAuth:
+		return fmt.Errorf("sqlite: %w", err)
+	default:
+		return unavailable(err)
+	}
+}

@@ -1,0 +1,215 @@
+package sqlite
+
+import (
+	"database/sql"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+const eventColumns = `e.pos, e.type, e.at, e.conversation_id, t.name, e.message_id, e.seq,
+	a.name, e.actor_device, u.name, e.role, e.data`
+
+const eventUsers = ` LEFT JOIN users t ON t.id = e.to_user LEFT JOIN users a ON a.id = e.actor
+	LEFT JOIN users u ON u.id = e.user_id `
+
+// memberEvents finds what happened while ?1 was a member: of those stays that
+// reach into the stretch (?2, ?3] of the log, in those conversations that have
+// news since ?2, the events of the conversation's own index.
+const memberEvents = ` FROM intervals i INDEXED BY intervals_of_user
+	CROSS JOIN conversations c ON c.id = i.conversation_id AND c.last_event > ?2
+	CROSS JOIN events e INDEXED BY events_of_conversation ON e.conversation_id = c.id
+		AND e.pos >= max(i.from_event, ?2 + 1) AND e.pos <= min(i.to_event, ?3) `
+
+const memberStays = ` WHERE i.user_id = ?1 AND i.to_event > ?2 AND i.from_event <= ?3 AND e.to_user IS NULL `
+
+// addressedEvents finds what was addressed to ?1.
+const (
+	addressedEvents = ` FROM events e INDEXED BY events_of_user `
+	addressed       = ` WHERE e.to_user = ?1 AND e.pos > ?2 AND e.pos <= ?3 `
+)
+
+const (
+	selectEvents = "SELECT " + eventColumns + memberEvents + eventUsers + memberStays +
+		"UNION ALL SELECT " + eventColumns + addressedEvents + eventUsers + addressed +
+		"ORDER BY 1 LIMIT ?4"
+	// countEvents counts no further than ?4.
+	countEvents = "SELECT count(*) FROM (SELECT 1" + memberEvents + memberStays +
+		"UNION ALL SELECT 1" + addressedEvents + addressed + "LIMIT ?4)"
+
+	selectHead = "SELECT max(pos) FROM events"
+	selectCut  = "SELECT value FROM meta WHERE key = 'log_cut'"
+	// selectOldest begins at the log's start, which is where old events are.
+	selectOldest = "SELECT pos, at FROM events WHERE pos > ? ORDER BY pos LIMIT ?"
+)
+
+// LogBounds returns the ends of the event log.
+func (r *reader) LogBounds() (im.LogBounds, error) {
+	var b im.LogBounds
+	if _, err := r.session.row(selectCut, nil, &b.Cut); err != nil {
+		return b, err
+	}
+	var head sql.NullInt64
+	_, err := r.session.row(selectHead, nil, &head)
+	b.Head = max(b.Cut, im.Position(head.Int64)) // a log may be cut to its end
+	return b, err
+}
+
+const (
+	// windowGrowth is how much further the next look reaches when one found
+	// little.
+	windowGrowth = 4
+	// mostSorted is how many events, for each one asked for, may be sorted at
+	// once.
+	mostSorted = 4
+)
+
+// Events returns what of the log a user is told.
+//
+// The events of many conversations have to be sorted, and a stretch of the log
+// bounds how many there can be. It begins short, which is enough for who is in
+// the midst of things, and grows while little is found, so that who is told
+// one event in a thousand gets a full page at the cost of a few looks.
+func (r *reader) Events(user im.UserID, after, upTo im.Position, limit int) (im.EventWindow, error) {
+	w := im.EventWindow{Through: after}
+	if after >= upTo || limit <= 0 {
+		return w, nil
+	}
+	key, err := r.userKey(user)
+	if err != nil {
+		return w, err
+	}
+	if key == 0 {
+		w.Through = upTo
+		return w, nil
+	}
+	span := im.Position(limit)
+	for w.Through < upTo && len(w.Events) < limit {
+		end := upTo
+		if span < upTo-w.Through {
+			end = w.Through + span
+		}
+		if end-w.Through > im.Position(mostSorted*limit) {
+			many, err := r.manyEvents(key, w.Through, end, mostSorted*limit)
+			if err != nil {
+				return w, err
+			}
+			if many {
+				span /= windowGrowth
+				continue
+			}
+		}
+		before := len(w.Events)
+		if err := r.addEvents(&w, key, end, limit); err != nil {
+			return w, err
+		}
+		if (len(w.Events)-before)*windowGrowth <= limit {
+			span *= windowGrowth
+		}
+	}
+	return w, nil
+}
+
+// manyEvents reports whether a stretch has more events than is worth sorting.
+func (r *reader) manyEvents(user int64, after, upTo im.Position, limit int) (bool, error) {
+	var n int
+	_, err := r.session.row(countEvents, []any{user, int64(after), int64(upTo), limit}, &n)
+	return n >= limit, err
+}
+
+// addEvents adds the events up to a position, unless the page gets full before.
+func (r *reader) addEvents(w *im.EventWindow, user int64, upTo im.Position, limit int) error {
+	after := w.Through
+	err := r.session.query(selectEvents, []any{user, int64(after), int64(upTo), limit - len(w.Events)},
+		func(rows *sql.Rows) (bool, error) {
+			e, err := scanEvent(rows)
+			w.Events = append(w.Events, e)
+			return true, err
+		})
+	if err != nil {
+		return err
+	}
+	w.Through = upTo
+	if len(w.Events) == limit {
+		w.Through = w.Events[limit-1].Position
+	}
+	return nil
+}
+
+func scanEvent(rows *sql.Rows) (im.Event, error) {
+	var e im.Event
+	var at int64
+	var conversation, message, seq sql.NullInt64
+	var to, actor, user, data sql.NullString
+	err := rows.Scan(&e.Position, &e.Type, &at, &conversation, &to, &message, &seq,
+		&actor, &e.ActorDevice, &user, &e.Role, &data)
+	e.At = fromMillis(at)
+	e.Conversation, e.MessageID, e.Seq = im.ID(conversation.Int64), im.ID(message.Int64), seq.Int64
+	e.To, e.Actor, e.User = im.UserID(to.String), im.UserID(actor.String), im.UserID(user.String)
+	if err == nil && data.Valid {
+		err = parseEventData(data.String, &e)
+	}
+	return e, err
+}
+
+// Append adds an event to the log.
+func (t *tx) Append(e im.Event) (im.Position, error) {
+	users := make([]any, 0, 3)
+	for _, name := range []im.UserID{e.To, e.Actor, e.User} {
+		key, err := t.internOptional(name)
+		if err != nil {
+			return 0, err
+		}
+		users = append(users, key)
+	}
+	data, err := eventData(e)
+	if err != nil {
+		return 0, err
+	}
+	optional := func(n int64) any { return sql.NullInt64{Int64: n, Valid: n != 0} }
+	res, err := t.session.exec(`INSERT INTO events
+		(type, at, conversation_id, to_user, message_id, seq, actor, actor_device, user_id, role, data)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		string(e.Type), e.At.UnixMilli(), optional(int64(e.Conversation)), users[0],
+		optional(int64(e.MessageID)), optional(e.Seq), users[1], e.ActorDevice, users[2], int64(e.Role), data)
+	if err != nil {
+		return 0, err
+	}
+	pos, err := res.LastInsertId()
+	if err != nil {
+		return 0, err
+	}
+	e.Position = im.Position(pos)
+	if e.To == "" && e.Conversation != 0 {
+		err := t.must("UPDATE conversations SET last_event = ? WHERE id = ?", pos, int64(e.Conversation))
+		if err != nil {
+			return 0, err
+		}
+	}
+	t.events = append(t.events, e)
+	return e.Position, nil
+}
+
+// TrimLog removes up to limit events older than before from the log's start.
+func (t *tx) TrimLog(before time.Time, limit int) (int, error) {
+	var cut int64
+	if _, err := t.session.row(selectCut, nil, &cut); err != nil {
+		return 0, err
+	}
+	n := 0
+	err := t.session.query(selectOldest, []any{cut, limit}, func(rows *sql.Rows) (bool, error) {
+		var pos, at int64
+		if err := rows.Scan(&pos, &at); err != nil || at >= ceilMillis(before).UnixMilli() {
+			return false, err
+		}
+		cut, n = pos, n+1
+		return true, nil
+	})
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	if _, err := t.session.exec("DELETE FROM events WHERE pos <= ?", cut); err != nil {
+		return 0, err
+	}
+	return n, t.must("UPDATE meta SET value = ? WHERE key = 'log_cut'", cut)
+}

@@ -1,0 +1,313 @@
+package sqlite
+
+import (
+	"database/sql"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// historyScan is the most messages that one page looks at.
+const historyScan = 2000
+
+// rangeCost is what beginning with one more range counts for, in messages.
+const rangeCost = 10
+
+// history is one page in the making.
+//
+// A page walks along one index: by time where a time range was asked for, else
+// by sender, by type, or by seq, whichever leaves the least to look at. What
+// the index does not decide is filtered while walking; then the stretch to be
+// walked is measured first, so that it has no more than historyScan rows.
+type history struct {
+	r      *reader
+	q      im.HistoryQuery
+	sender int64
+
+	index  string
+	equal  string // the condition that the index decides
+	args   []any  // of equal
+	filter string // the conditions that it does not
+	extra  []any  // of filter
+
+	budget int // rows that may still be looked at
+	page   im.HistoryPage
+}
+
+// Messages returns a stretch of a conversation's history.
+func (r *reader) Messages(q im.HistoryQuery) (im.HistoryPage, error) {
+	h := &history{r: r, q: q, budget: historyScan}
+	if q.Limit <= 0 || len(q.Ranges) == 0 {
+		return h.page, nil
+	}
+	if q.Sender != "" {
+		var err error
+		if h.sender, err = r.userKey(q.Sender); err != nil || h.sender == 0 {
+			return h.page, err
+		}
+	}
+	h.choose()
+	if q.ByTime() {
+		return h.page, h.byTime()
+	}
+	return h.page, h.bySeq()
+}
+
+// choose picks the index and says what is left to filter.
+func (h *history) choose() {
+	h.equal, h.args = "m.conversation_id = ?", []any{int64(h.q.Conversation)}
+	bySender, byType := h.sender != 0, h.q.Type != 0
+	switch {
+	case h.q.ByTime():
+		h.index = "messages_by_time"
+	case bySender:
+		h.index, bySender = "messages_by_sender", false
+		h.equal += " AND m.sender_id = ?"
+		h.args = append(h.args, h.sender)
+	case byType && h.q.Type != im.Text:
+		h.index, byType = "messages_by_type", false
+		h.equal += " AND m.type = ? AND m.type <> 1"
+		h.args = append(h.args, int64(h.q.Type))
+	default:
+		h.index = "messages_by_seq"
+	}
+	if bySender {
+		h.filter += " AND +m.sender_id = ?"
+		h.extra = append(h.extra, h.sender)
+	}
+	if byType {
+		h.filter += " AND +m.type = ?"
+		h.extra = append(h.extra, int64(h.q.Type))
+	}
+}
+
+// order returns the direction of the walk, for SQL.
+func (h *history) order() string {
+	if h.q.Ascending {
+		return "ASC"
+	}
+	return "DESC"
+}
+
+// bySeq walks the ranges one after the other.
+func (h *history) bySeq() error {
+	ranges := slices.Clone(h.q.Ranges)
+	if !h.q.Ascending {
+		slices.Reverse(ranges)
+	}
+	for i, rng := range ranges {
+		if past := h.q.Past; past != nil {
+			if h.q.Ascending {
+				rng.From = max(rng.From, past.Seq+1)
+			} else {
+				rng.To = min(rng.To, past.Seq-1)
+			}
+		}
+		if rng.From > rng.To {
+			continue
+		}
+		full, err := h.walkSeqs(rng)
+		if err != nil || full {
+			return err
+		}
+		if h.budget <= 0 && i < len(ranges)-1 {
+			end := rng.From
+			if h.q.Ascending {
+				end = rng.To
+			}
+			h.page.Next = &im.HistoryKey{Seq: end}
+			return nil
+		}
+	}
+	return nil
+}
+
+// walkSeqs adds the messages of one range and reports whether the page has
+// come to its end.
+func (h *history) walkSeqs(rng im.SeqRange) (full bool, err error) {
+	h.budget -= rangeCost
+	stop := int64(0) // where the walk ends before the range does
+	if h.filter != "" {
+		seqs, err := h.measureSeqs(rng)
+		if err != nil {
+			return true, err
+		}
+		if seqs.rows == 0 {
+			return false, nil
+		}
+		h.budget -= seqs.rows
+		if h.budget <= 0 {
+			stop = seqs.last
+			if h.q.Ascending {
+				rng.To = stop
+			} else {
+				rng.From = stop
+			}
+		}
+	}
+	query := fmt.Sprintf(`SELECT %s FROM messages m INDEXED BY %s %s
+		WHERE %s AND m.seq BETWEEN ? AND ?%s ORDER BY m.seq %s`,
+		messageColumns+withContent, h.index, messageParts, h.equal, h.filter, h.order())
+	args := slices.Concat(h.args, []any{rng.From, rng.To}, h.extra)
+	if full, err = h.take(query, args); err != nil || full {
+		return true, err
+	}
+	if stop != 0 {
+		h.page.Next = &im.HistoryKey{Seq: stop}
+		return true, nil
+	}
+	return false, nil
+}
+
+// stretch is a part of a range: the length of it and the last seq.
+type stretch struct {
+	rows int
+	last int64
+}
+
+// measureSeqs looks how far the budget reaches into a range, in the index
+// alone.
+func (h *history) measureSeqs(rng im.SeqRange) (s stretch, err error) {
+	end := "max"
+	if !h.q.Ascending {
+		end = "min"
+	}
+	query := fmt.Sprintf(`SELECT count(*), coalesce(%s(seq), 0) FROM (
+		SELECT m.seq FROM messages m INDEXED BY %s WHERE %s AND m.seq BETWEEN ? AND ?
+		ORDER BY m.seq %s LIMIT ?)`, end, h.index, h.equal, h.order())
+	args := slices.Concat(h.args, []any{rng.From, rng.To, max(h.budget, 1)})
+	_, err = h.r.session.row(query, args, &s.rows, &s.last)
+	return s, err
+}
+
+// take adds what a query finds, up to one more than the limit, which says that
+// there is a page to follow.
+func (h *history) take(query string, args []any) (full bool, err error) {
+	err = h.r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
+		if len(h.page.Messages) == h.q.Limit {
+			last := h.page.Messages[h.q.Limit-1]
+			h.page.Next = &im.HistoryKey{CreatedAt: last.CreatedAt, Seq: last.Seq}
+			full = true
+			return false, nil
+		}
+		m, err := scanMessage(rows)
+		if err == nil && h.readable(m.Seq) {
+			h.page.Messages = append(h.page.Messages, m)
+		}
+		return true, err
+	})
+	return full, err
+}
+
+// readable reports whether a message is in one of the ranges.
+func (h *history) readable(seq int64) bool {
+	_, found := slices.BinarySearchFunc(h.q.Ranges, seq, func(r im.SeqRange, seq int64) int {
+		switch {
+		case r.To < seq:
+			return -1
+		case r.From > seq:
+			return 1
+		}
+		return 0
+	})
+	return found
+}
+
+// timeRange is a stretch of the order by time, both ends included. There is
+// one condition for each end, for an index seeks to no more than one; others
+// would be asked of every row.
+type timeRange struct{ from, to im.HistoryKey }
+
+const inTimeRange = " AND (m.created_at, m.seq) >= (?, ?) AND (m.created_at, m.seq) <= (?, ?)"
+
+func (r timeRange) args() []any {
+	return []any{r.from.CreatedAt.UnixMilli(), r.from.Seq, r.to.CreatedAt.UnixMilli(), r.to.Seq}
+}
+
+// byTime walks the time range. The ranges of seq are a filter here; what is
+// outside of all of them is not even fetched.
+func (h *history) byTime() error {
+	walk := h.timeRange()
+	if !h.readsAll() {
+		h.filter += " AND +m.seq BETWEEN ? AND ?"
+		h.extra = append(h.extra, h.q.Ranges[0].From, h.q.Ranges[len(h.q.Ranges)-1].To)
+	}
+	where := h.equal + inTimeRange
+	order := fmt.Sprintf("m.created_at %[1]s, m.seq %[1]s", h.order())
+	var stop *im.HistoryKey // where the walk ends before the range does
+	if h.filter != "" {
+		measure := fmt.Sprintf("SELECT m.created_at, m.seq FROM messages m INDEXED BY %s WHERE %s ORDER BY %s LIMIT ?",
+			h.index, where, order)
+		var rows int
+		var last im.HistoryKey
+		err := h.r.session.query(measure, slices.Concat(h.args, walk.args(), []any{h.budget}),
+			func(row *sql.Rows) (bool, error) {
+				var at int64
+				err := row.Scan(&at, &last.Seq)
+				last.CreatedAt, rows = fromMillis(at), rows+1
+				return true, err
+			})
+		if err != nil || rows == 0 {
+			return err
+		}
+		if h.q.Ascending {
+			walk.to = last
+		} else {
+			walk.from = last
+		}
+		if rows == h.budget {
+			stop = &last
+		}
+	}
+	query := fmt.Sprintf("SELECT %s FROM messages m INDEXED BY %s %s WHERE %s%s ORDER BY %s",
+		messageColumns+withContent, h.index, messageParts, where, h.filter, order)
+	full, err := h.take(query, slices.Concat(h.args, walk.args(), h.extra))
+	if err == nil && !full {
+		h.page.Next = stop
+	}
+	return err
+}
+
+// readsAll reports whether the ranges are the whole of the history.
+func (h *history) readsAll() bool {
+	if len(h.q.Ranges) != 1 || h.q.Ranges[0].From > 1 {
+		return false
+	}
+	c, err := h.r.Conversation(h.q.Conversation)
+	return err == nil && c.LastSeq <= h.q.Ranges[0].To
+}
+
+// timeRange returns what was asked for, less the pages before.
+func (h *history) timeRange() timeRange {
+	r := timeRange{
+		from: im.HistoryKey{CreatedAt: fromMillis(math.MinInt64)},
+		to:   im.HistoryKey{CreatedAt: fromMillis(math.MaxInt64)},
+	}
+	if !h.q.From.IsZero() {
+		r.from = im.HistoryKey{CreatedAt: ceilMillis(h.q.From)}
+	}
+	if !h.q.To.IsZero() {
+		r.to = im.HistoryKey{CreatedAt: ceilMillis(h.q.To)} // seqs begin at 1
+	}
+	switch past := h.q.Past; {
+	case past == nil:
+	case h.q.Ascending && !past.CreatedAt.Before(r.from.CreatedAt):
+		r.from = im.HistoryKey{CreatedAt: past.CreatedAt, Seq: past.Seq + 1}
+	case !h.q.Ascending && past.CreatedAt.Before(r.to.CreatedAt):
+		r.to = im.HistoryKey{CreatedAt: past.CreatedAt, Seq: past.Seq - 1}
+	}
+	return r
+}
+
+// ceilMillis rounds a bound up: what was made in a millisecond is not before a
+// moment within it.
+func ceilMillis(t time.Time) time.Time {
+	ms := fromMillis(t.UnixMilli())
+	if t.After(ms) {
+		ms = ms.Add(time.Millisecond)
+	}
+	return ms
+}

@@ -1,0 +1,127 @@
+package sqlite
+
+import (
+	"database/sql"
+	"math"
+	"slices"
+
+	"github.com/imapi/imapi/im"
+)
+
+// stillOpen is the to_event of a stay that lasts.
+const stillOpen = math.MaxInt64
+
+const (
+	// Of a user's stays the newest hundred count: who comes and goes for ever
+	// must not make every look at them longer.
+	selectMembership = stayColumns + `FROM intervals i CROSS JOIN users u ON u.id = i.user_id
+		LEFT JOIN members m ON m.conversation_id = i.conversation_id AND m.user_id = i.user_id
+		WHERE i.conversation_id = ? AND i.user_id = ? ORDER BY i.from_event DESC LIMIT 100`
+	selectMembers = `SELECT u.name, m.role, m.joined_at FROM members m CROSS JOIN users u ON u.id = m.user_id
+		WHERE m.conversation_id = ? AND m.user_id > ? ORDER BY m.user_id LIMIT ?`
+	endInterval = `UPDATE intervals INDEXED BY intervals_of_user SET to_event = ?, to_seq = ?
+		WHERE conversation_id = ? AND user_id = ? AND to_event = 9223372036854775807`
+)
+
+// Membership returns the user's standing, also of a former member.
+func (r *reader) Membership(conversation im.ID, user im.UserID) (im.Membership, error) {
+	key, err := r.userKey(user)
+	if err != nil {
+		return im.Membership{}, err
+	}
+	if key == 0 {
+		return im.Membership{}, im.ErrNotFound
+	}
+	var list []im.Membership
+	err = r.session.query(selectMembership, []any{int64(conversation), key}, func(rows *sql.Rows) (more bool, err error) {
+		list, err = scanStay(rows, conversation, list)
+		return true, err
+	})
+	if err != nil {
+		return im.Membership{}, err
+	}
+	if len(list) == 0 {
+		return im.Membership{}, im.ErrNotFound
+	}
+	slices.Reverse(list[0].Intervals)
+	return list[0], nil
+}
+
+// Members returns a page of who is a member now, in the order in which the
+// store came to know the users.
+func (r *reader) Members(conversation im.ID, page im.Page) ([]im.Membership, error) {
+	var after int64
+	if page.After != "" {
+		var err error
+		if after, err = r.userKey(im.UserID(page.After)); err != nil || after == 0 {
+			return nil, err
+		}
+	}
+	var list []im.Membership
+	err := r.session.query(selectMembers, []any{int64(conversation), after, page.Limit},
+		func(rows *sql.Rows) (bool, error) {
+			m := im.Membership{Conversation: conversation}
+			var joined int64
+			err := rows.Scan(&m.User, &m.Role, &joined)
+			m.JoinedAt = fromMillis(joined)
+			list = append(list, m)
+			return true, err
+		})
+	return list, err
+}
+
+// AddMember makes a user a member from the event and the next message on.
+func (t *tx) AddMember(m im.Membership, from im.Position) error {
+	user, err := t.intern(m.User)
+	if err != nil {
+		return err
+	}
+	var lastSeq int64
+	found, err := t.session.writeRow(
+		"UPDATE conversations SET member_count = member_count + 1 WHERE id = ? RETURNING last_seq",
+		[]any{int64(m.Conversation)}, &lastSeq)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return im.ErrNotFound
+	}
+	_, err = t.session.exec("INSERT INTO members (conversation_id, user_id, role, joined_at) VALUES (?, ?, ?, ?)",
+		int64(m.Conversation), user, int64(m.Role), m.JoinedAt.UnixMilli())
+	if err != nil {
+		return err
+	}
+	_, err = t.session.exec("INSERT INTO intervals (conversation_id, user_id, from_event, from_seq) VALUES (?, ?, ?, ?)",
+		int64(m.Conversation), user, int64(from), lastSeq+1)
+	return err
+}
+
+// RemoveMember ends a membership with the event and the newest message.
+func (t *tx) RemoveMember(conversation im.ID, user im.UserID, to im.Position) error {
+	key, err := t.userKey(user)
+	if err != nil {
+		return err
+	}
+	err = t.must("DELETE FROM members WHERE conversation_id = ? AND user_id = ?", int64(conversation), key)
+	if err != nil {
+		return err
+	}
+	var lastSeq int64
+	_, err = t.session.writeRow(
+		"UPDATE conversations SET member_count = member_count - 1 WHERE id = ? RETURNING last_seq",
+		[]any{int64(conversation)}, &lastSeq)
+	if err != nil {
+		return err
+	}
+	return t.must(endInterval, int64(to), lastSeq, int64(conversation), key)
+}
+
+// SetRole changes a member's role.
+func (t *tx) SetRole(conversation im.ID, user im.UserID, role im.Role) error {
+	key, err := t.userKey(user)
+	if err != nil {
+		return err
+	}
+	return t.must("UPDATE members SET role = ? WHERE conversation_id = ? AND user_id = ?",
+		int64(role), int64(conversation), key)
+}

@@ -1,0 +1,105 @@
+package sqlite
+
+import (
+	"cmp"
+	"database/sql"
+	"encoding/json"
+	"slices"
+
+	"github.com/imapi/imapi/im"
+)
+
+// stayColumns are a user and one of their stays; the stays of a user come one
+// after the other, oldest first.
+const stayColumns = "SELECT u.name, m.role, m.joined_at, i.from_event, i.to_event, i.from_seq, i.to_seq "
+
+const (
+	selectMemberCount = "SELECT member_count FROM conversations WHERE id = ?"
+	// Those who were members of ?2 at ?3, out of a list of users ...
+	selectMembersAtByUser = stayColumns + `FROM json_each(?1) j CROSS JOIN users u ON u.name = j.value
+		CROSS JOIN intervals i ON i.conversation_id = ?2 AND i.user_id = u.id
+		LEFT JOIN members m ON m.conversation_id = ?2 AND m.user_id = u.id
+		WHERE EXISTS (SELECT 1 FROM intervals w
+			WHERE w.conversation_id = ?2 AND w.user_id = u.id AND w.from_event <= ?3 AND +w.to_event >= ?3)`
+	// ... or all of them: who is one now, and who left since.
+	selectMembersAt = stayColumns + `FROM intervals w INDEXED BY intervals_of_conversation
+		CROSS JOIN users u ON u.id = w.user_id
+		CROSS JOIN intervals i ON i.conversation_id = ?1 AND i.user_id = w.user_id
+		LEFT JOIN members m ON m.conversation_id = ?1 AND m.user_id = w.user_id
+		WHERE w.conversation_id = ?1 AND w.to_event >= ?2 AND w.from_event <= ?2`
+	selectMembersAtSeq = `SELECT u.name FROM intervals i INDEXED BY intervals_by_seq
+		CROSS JOIN users u ON u.id = i.user_id
+		WHERE i.conversation_id = ?1 AND coalesce(i.to_seq, 9223372036854775807) >= ?2 AND i.from_seq <= ?2
+		ORDER BY u.name LIMIT ?3`
+)
+
+// scanStay reads a stay and adds it to the last of the list, if that is of the
+// same user, else as the first of another one.
+func scanStay(rows *sql.Rows, conversation im.ID, list []im.Membership) ([]im.Membership, error) {
+	m := im.Membership{Conversation: conversation}
+	var i im.Interval
+	var role, joined, toSeq sql.NullInt64
+	err := rows.Scan(&m.User, &role, &joined, &i.FromEvent, &i.ToEvent, &i.FromSeq, &toSeq)
+	if role.Valid {
+		m.Role, m.JoinedAt = im.Role(role.Int64), fromMillis(joined.Int64)
+	}
+	if i.ToEvent == stillOpen {
+		i.ToEvent = 0
+	}
+	i.ToSeq = toSeq.Int64
+	if n := len(list); n == 0 || list[n-1].User != m.User {
+		list = append(list, m)
+	}
+	last := &list[len(list)-1]
+	last.Intervals = append(last.Intervals, i)
+	return list, err
+}
+
+// MembersAt returns which of the users were members when the event at this
+// position happened, each once. It looks each of them up, or goes through the
+// members, whichever are fewer.
+func (r *reader) MembersAt(conversation im.ID, at im.Position, users []im.UserID) ([]im.Membership, error) {
+	if len(users) == 0 {
+		return nil, nil
+	}
+	var count int
+	if _, err := r.session.row(selectMemberCount, []any{int64(conversation)}, &count); err != nil {
+		return nil, err
+	}
+	var members []im.Membership
+	collect := func(rows *sql.Rows) (more bool, err error) {
+		members, err = scanStay(rows, conversation, members)
+		return true, err
+	}
+	if len(users) <= count {
+		users = slices.Compact(slices.Sorted(slices.Values(users)))
+		names, err := json.Marshal(users)
+		if err != nil {
+			return nil, err
+		}
+		err = r.session.query(selectMembersAtByUser, []any{string(names), int64(conversation), int64(at)}, collect)
+		return members, err
+	}
+	if err := r.session.query(selectMembersAt, []any{int64(conversation), int64(at)}, collect); err != nil {
+		return nil, err
+	}
+	asked := make(map[im.UserID]bool, len(users))
+	for _, u := range users {
+		asked[u] = true
+	}
+	members = slices.DeleteFunc(members, func(m im.Membership) bool { return !asked[m.User] })
+	slices.SortFunc(members, func(a, b im.Membership) int { return cmp.Compare(a.User, b.User) })
+	return members, nil
+}
+
+// MembersAtSeq returns who were members when a message was sent, by user.
+func (r *reader) MembersAtSeq(conversation im.ID, seq int64, limit int) ([]im.UserID, error) {
+	var users []im.UserID
+	err := r.session.query(selectMembersAtSeq, []any{int64(conversation), seq, limit}, func(rows *sql.Rows) (bool, error) {
+		var user im.UserID
+		err := rows.Scan(&user)
+		users = append(users, user)
+		return true, err
+	})
+	return users, err
+}

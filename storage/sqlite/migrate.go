@@ -1,0 +1,154 @@
+package sqlite
+
+import (
+	"crypto/rand"
+	"database/sql"
+	"embed"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/imapi/imapi/im"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// applicationID marks the file as imapi's: "imap" in ASCII.
+const applicationID = 0x696d6170
+
+// migration is one step of the schema. Steps go forward only; what was
+// released is never edited.
+type migration struct {
+	version int
+	name    string
+	script  string
+}
+
+// loadMigrations returns the steps in their order: files named by version and
+// purpose, as 0001_initial.sql, numbered from 1 without a gap.
+func loadMigrations(files fs.FS) ([]migration, error) {
+	names, err := fs.Glob(files, "migrations/*.sql")
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	list := make([]migration, 0, len(names))
+	for _, name := range names {
+		base := strings.TrimPrefix(name, "migrations/")
+		number, _, _ := strings.Cut(base, "_")
+		version, err := strconv.Atoi(number)
+		if err != nil || version != len(list)+1 {
+			return nil, fmt.Errorf("migration %s is not number %d", base, len(list)+1)
+		}
+		script, err := fs.ReadFile(files, name)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, migration{version: version, name: base, script: string(script)})
+	}
+	return list, nil
+}
+
+// migrate brings the schema up to the newest version that this binary knows,
+// each step in a transaction of its own.
+func migrate(s *session, files fs.FS) error {
+	steps, err := loadMigrations(files)
+	if err != nil {
+		return err
+	}
+	var version, application, tables int
+	for query, dest := range map[string]*int{
+		"PRAGMA user_version":                &version,
+		"PRAGMA application_id":              &application,
+		"SELECT count(*) FROM sqlite_schema": &tables,
+	} {
+		if _, err := s.row(query, nil, dest); err != nil {
+			return err
+		}
+	}
+	switch {
+	case tables > 0 && application != applicationID:
+		return errors.New("this is a database, but not one of imapi")
+	case version > len(steps):
+		return fmt.Errorf("the schema is version %d, made by a newer imapi; this one knows up to %d: "+
+			"run the newer version, or restore a backup from before", version, len(steps))
+	}
+	for _, step := range steps[version:] {
+		if err := step.apply(s); err != nil {
+			return fmt.Errorf("migration %s: %w", step.name, err)
+		}
+	}
+	return s.verify()
+}
+
+func (m migration) apply(s *session) error {
+	err := s.control("BEGIN IMMEDIATE")
+	if err != nil {
+		return err
+	}
+	script := fmt.Sprintf("%s;\nPRAGMA application_id = %d;\nPRAGMA user_version = %d;",
+		m.script, applicationID, m.version)
+	_, err = s.conn.ExecContext(s.ctx, script)
+	if err == nil && m.version == 1 {
+		err = createInstance(s)
+	}
+	if err == nil {
+		err = s.query("PRAGMA foreign_key_check", nil, func(*sql.Rows) (bool, error) {
+			return false, errors.New("it leaves references to rows that are not there")
+		})
+	}
+	if err == nil {
+		err = s.control("COMMIT")
+	}
+	if err != nil && s.inTransaction() {
+		err = errors.Join(err, s.control("ROLLBACK"))
+	}
+	return err
+}
+
+// verify refuses a file in which erased content could stay.
+func (s *session) verify() error {
+	var mode string
+	if _, err := s.row("PRAGMA journal_mode", nil, &mode); err != nil {
+		return err
+	}
+	var vacuum, secure int
+	if _, err := s.row("PRAGMA auto_vacuum", nil, &vacuum); err != nil {
+		return err
+	}
+	if _, err := s.row("PRAGMA secure_delete", nil, &secure); err != nil {
+		return err
+	}
+	if mode != "wal" || vacuum != 2 || secure != 1 {
+		return fmt.Errorf("unexpected settings: journal_mode %s, auto_vacuum %d, secure_delete %d", mode, vacuum, secure)
+	}
+	return nil
+}
+
+// createInstance gives new data what makes them different from others.
+func createInstance(s *session) error {
+	random := make([]byte, 36)
+	_, _ = rand.Read(random) // never fails, says crypto/rand
+	_, err := s.exec("INSERT INTO meta (key, value) VALUES ('log_id', ?), ('ticket_key', ?), ('log_cut', 0)",
+		int64(binary.LittleEndian.Uint32(random)), random[4:])
+	return err
+}
+
+func loadInstance(s *session) (im.Instance, error) {
+	var i im.Instance
+	for key, dest := range map[string]any{"log_id": &i.Log, "ticket_key": &i.TicketKey} {
+		found, err := s.row("SELECT value FROM meta WHERE key = ?", []any{key}, dest)
+		if err != nil {
+			return i, err
+		}
+		if !found {
+			return i, fmt.Errorf("%s is missing", key)
+		}
+	}
+	return i, nil
+}

@@ -1,0 +1,377 @@
+package sqlite
+
+import (
+	"bufio"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+func TestOpenMakesPrivateFiles(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a b?#%c", "data")
+	s := openAt(t, filepath.Join(dir, "imapi.db"), Options{})
+	if err := s.Write(t.Context(), block(1)); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Fatalf("%v, %v", info.Mode(), err)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) != 4 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	for _, f := range files {
+		if info, err := f.Info(); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", f.Name(), info.Mode(), err)
+		}
+	}
+}
+
+func TestOpenLocksTheDirectory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "imapi.db")
+	s := openAt(t, path, Options{})
+	_, err := Open(t.Context(), filepath.Join(filepath.Dir(path), "another.db"), Options{})
+	if err == nil || !strings.Contains(err.Error(), filepath.Dir(path)) {
+		t.Fatalf("the second one got %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	openAt(t, path, Options{})
+}
+
+func TestOpenAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "imapi.db")
+	s := openAt(t, path, Options{})
+	first := s.Instance()
+	if err := s.Write(t.Context(), block(1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s = openAt(t, path, Options{Synchronous: "NORMAL", Readers: 1})
+	if got := s.Instance(); got.Log != first.Log || string(got.TicketKey) != string(first.TicketKey) {
+		t.Error("another instance")
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Error("left readable for others")
+	}
+	err := s.View(t.Context(), func(r im.Reader) error {
+		blocked, err := r.Blocked("alice", "1")
+		if !blocked {
+			t.Error("lost")
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	other := openNew(t, Options{}).Instance()
+	if other.Log == first.Log || string(other.TicketKey) == string(first.TicketKey) {
+		t.Error("two stores are the same instance")
+	}
+}
+
+// spoil runs a statement on a database that no store has open.
+func spoil(t *testing.T, path, script string) {
+	t.Helper()
+	if err := createFile(path); err != nil {
+		t.Fatal(err)
+	}
+	s, err := openSession(path, Options{Synchronous: "FULL"}, setup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.conn.ExecContext(t.Context(), script); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	for name, test := range map[string]struct{ script, want string }{
+		"a newer schema":      {"PRAGMA user_version = 999", "newer"},
+		"another application": {"PRAGMA application_id = 1", "not one of imapi"},
+		"no log id":           {"DELETE FROM meta WHERE key = 'log_id'", "log_id is missing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "imapi.db")
+			if err := openAt(t, path, Options{}).Close(); err != nil {
+				t.Fatal(err)
+			}
+			spoil(t, path, test.script)
+			for range 2 { // the lock is not kept
+				_, err := Open(t.Context(), path, Options{})
+				if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), path) {
+					t.Errorf("got %v", err)
+				}
+			}
+		})
+	}
+	path := filepath.Join(t.TempDir(), "imapi.db")
+	spoil(t, path, "CREATE TABLE of_somebody_else (x)")
+	if _, err := Open(t.Context(), path, Options{}); err == nil || !strings.Contains(err.Error(), "not one of imapi") {
+		t.Errorf("a foreign database: %v", err)
+	}
+	if err := os.WriteFile(path, []byte(strings.Repeat("not a database ", 999)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), path, Options{}); err == nil {
+		t.Error("a file of anything was opened")
+	}
+	if _, err := Open(t.Context(), path, Options{Synchronous: "off"}); err == nil {
+		t.Error("synchronous = off was taken")
+	}
+}
+
+// TestMigrations: steps go forward, each whole or not at all.
+func TestMigrations(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "imapi.db")
+	if err := openAt(t, path, Options{}).Close(); err != nil {
+		t.Fatal(err)
+	}
+	known, err := loadMigrations(migrations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := fstest.MapFS{}
+	for _, m := range known {
+		files["migrations/"+m.name] = &fstest.MapFile{Data: []byte(m.script)}
+	}
+	next := func(ahead int, name string) string { return fmt.Sprintf("%04d_%s.sql", len(known)+ahead, name) }
+	version := func(ahead, tables int) string {
+		return fmt.Sprintf("version %d, %d extra tables", len(known)+ahead, tables)
+	}
+	s, err := openSession(path, Options{Synchronous: "FULL"}, setup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.close() }()
+	state := func() string {
+		var version, tables int
+		for query, dest := range map[string]*int{
+			"PRAGMA user_version": &version,
+			"SELECT count(*) FROM sqlite_schema WHERE name LIKE 'extra%'": &tables,
+		} {
+			s.reset()
+			if _, err := s.row(query, nil, dest); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return fmt.Sprintf("version %d, %d extra tables", version, tables)
+	}
+	for _, step := range []struct {
+		name, script string
+		fails        bool
+		want         string
+	}{
+		{"", "", false, version(0, 0)},
+		{next(1, "broken"), "CREATE TABLE extra1 (x); SELECT nonsense;", true, version(0, 0)},
+		{next(1, "orphan"), "CREATE TABLE extra1 (x); PRAGMA defer_foreign_keys = ON; INSERT INTO members VALUES (1, 1, 1, 1);", true, version(0, 0)},
+		{next(1, "good"), "CREATE TABLE extra1 (x);", false, version(1, 1)},
+		{next(2, "good"), "CREATE TABLE extra2 (x);", false, version(2, 2)},
+		{next(4, "gap"), "CREATE TABLE extra3 (x);", true, version(2, 2)},
+	} {
+		if step.name != "" {
+			files["migrations/"+step.name] = &fstest.MapFile{Data: []byte(step.script)}
+		}
+		s.reset()
+		if err := migrate(s, files); (err != nil) != step.fails {
+			t.Errorf("%s: %v", step.name, err)
+		}
+		if step.fails {
+			delete(files, "migrations/"+step.name)
+		}
+		if got := state(); got != step.want {
+			t.Errorf("%s: %s, want %s", step.name, got, step.want)
+		}
+	}
+}
+
+// TestPragmas: every connection has them, those opened after a failure too.
+func TestPragmas(t *testing.T) {
+	s := openNew(t, Options{Readers: 1})
+	want := map[string]string{
+		"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "secure_delete": "1",
+		"temp_store": "2", "cache_spill": "0", "auto_vacuum": "2", "busy_timeout": "5000",
+	}
+	check := func(session *session) error {
+		for name, value := range want {
+			var got string
+			if _, err := session.row("PRAGMA "+name, nil, &got); err != nil {
+				return err
+			}
+			if got != value {
+				t.Errorf("%s is %s, not %s", name, got, value)
+			}
+		}
+		return nil
+	}
+	for range 2 {
+		if err := s.Write(t.Context(), func(w im.Tx) error { return check(w.(*tx).session) }); err != nil {
+			t.Fatal(err)
+		}
+		err := s.View(t.Context(), func(r im.Reader) error {
+			session := r.(*reader).session
+			if _, err := session.conn.ExecContext(t.Context(), "DELETE FROM users"); err == nil {
+				t.Error("a reader writes")
+			}
+			return check(session)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		one := <-s.readers
+		if err := one.close(); err != nil {
+			t.Fatal(err)
+		}
+		s.readers <- nil
+	}
+}
+
+// TestViewEnds: a read that takes too long, or whose caller has gone, is ended
+// together with its transaction, and the connection is good for the next.
+func TestViewEnds(t *testing.T) {
+	s := openNew(t, Options{Readers: 1, readLimit: 20 * time.Millisecond})
+	const forever = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+	endless := func(r im.Reader) error {
+		var n int
+		_, err := r.(*reader).session.row(forever, nil, &n)
+		return err
+	}
+	err := s.View(t.Context(), endless)
+	if e, ok := im.AsError(err); !ok || e.Kind != im.Unavailable || !errors.Is(err, errSlowRead) {
+		t.Errorf("a long read: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	err = s.View(ctx, func(r im.Reader) error {
+		cancel()
+		return endless(r)
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("a read for nobody: %v", err)
+	}
+	// One that reads nothing for too long: its snapshot is let go meanwhile.
+	err = s.View(t.Context(), func(r im.Reader) error {
+		session := r.(*reader).session
+		if _, err := r.LogBounds(); err != nil {
+			return err
+		}
+		<-session.ctx.Done()
+		for session.inTransaction() { // the rollback comes from elsewhere
+			if session.conn.PingContext(t.Context()) != nil {
+				break
+			}
+		}
+		_, err := r.LogBounds()
+		return err
+	})
+	if !errors.Is(err, errSlowRead) {
+		t.Errorf("a read of nothing: %v", err)
+	}
+	func() {
+		defer func() { _ = recover() }()
+		_ = s.View(t.Context(), func(im.Reader) error { panic("for a test") })
+	}()
+	err = s.View(t.Context(), func(r im.Reader) error { _, err := r.LogBounds(); return err })
+	if err != nil {
+		t.Errorf("the next one: %v", err)
+	}
+}
+
+// TestLogIsEmptyAfterOpen: what a crash has left in the write-ahead log is
+// moved into the database and wiped before anyone is served; and what was
+// acknowledged before the crash is there.
+func TestLogIsEmptyAfterOpen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "imapi.db")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestCrashHelper$")
+	cmd.Env = append(os.Environ(), "IMAPI_TEST_CRASH="+path)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	acknowledged := 0
+	for lines := bufio.NewScanner(out); acknowledged < 50 && lines.Scan(); {
+		if strings.HasPrefix(lines.Text(), "done") {
+			acknowledged++
+		}
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed, it says
+	if info, err := os.Stat(path + "-wal"); err != nil || info.Size() == 0 {
+		t.Fatalf("the crash left no log: %v", err)
+	}
+	s := openAt(t, path, Options{})
+	if info, err := os.Stat(path + "-wal"); err == nil && info.Size() != 0 {
+		t.Errorf("the log has %d bytes", info.Size())
+	}
+	err = s.View(t.Context(), func(r im.Reader) error {
+		for i := range acknowledged {
+			blocked, err := r.Blocked("alice", im.UserID(fmt.Sprint(i)))
+			if err != nil || !blocked {
+				return fmt.Errorf("%d is lost: %w", i, err)
+			}
+		}
+		return nil
+	})
+	if err != nil || acknowledged < 50 {
+		t.Error(err, acknowledged)
+	}
+}
+
+// TestCrashHelper is the process that crashes, not a test of its own.
+func TestCrashHelper(t *testing.T) {
+	path := os.Getenv("IMAPI_TEST_CRASH")
+	if path == "" {
+		return
+	}
+	s := openAt(t, path, Options{})
+	for i := 0; ; i++ {
+		if err := s.Write(t.Context(), block(i)); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Println("done", i)
+	}
+}
+
+// TestContentIsAppended: content stands in a rowid table of its own, whose
+// rowids are not used again.
+func TestContentIsAppended(t *testing.T) {
+	s := openNew(t, Options{})
+	err := s.View(t.Context(), func(r im.Reader) error {
+		var strict, withoutRowid, columns int
+		const list = `SELECT l.strict, l.wr, l.ncol FROM pragma_table_list AS l WHERE l.name = 'contents'`
+		if _, err := r.(*reader).session.row(list, nil, &strict, &withoutRowid, &columns); err != nil {
+			return err
+		}
+		if strict != 1 || withoutRowid != 0 || columns != 2 {
+			t.Errorf("strict %d, without rowid %d, %d columns", strict, withoutRowid, columns)
+		}
+		return r.(*reader).session.query("SELECT name FROM sqlite_sequence", nil, func(*sql.Rows) (bool, error) { return true, nil })
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,209 @@
+package sqlite
+
+import (
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/storage/storagetest"
+)
+
+// recorder keeps the text of every statement that a suite runs.
+type recorder struct {
+	mu   sync.Mutex
+	seen map[string]bool
+}
+
+func (r *recorder) hook(s *session, query string) error {
+	if s.role == checkpointing {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen[query] = true
+	return nil
+}
+
+// mayScan are the parts of plans that look through something whole and may:
+// small or bounded things, and what was asked for whole.
+var mayScan = []string{
+	"SCAN j VIRTUAL TABLE", // the list of users that was given
+	"SCAN users USING COVERING INDEX users_cut",
+	"SCAN users USING INDEX users_cut", // the users with a cut-off, and no others
+	"SCAN (subquery-", "SCAN CONSTANT ROW",
+	"SCAN reader", // a step for each user with receipts, of which each is a seek
+}
+
+// maySort are the statements whose rows come from many places at once: the
+// user's own conversations, a bounded stretch of the log, and members by name.
+var maySort = []string{selectConversations, selectEvents, selectMembersAtSeq}
+
+// TestPlans runs the suite and holds the plan of every statement that it ran:
+// each one seeks what it needs in an index, and history comes out sorted.
+func TestPlans(t *testing.T) {
+	r := &recorder{seen: map[string]bool{}}
+	t.Run("suite", func(t *testing.T) {
+		storagetest.Run(t, func(t *testing.T) im.Store {
+			return openNew(t, Options{Synchronous: "normal", fault: r.hook})
+		})
+	})
+	s, err := openSession(openNew(t, Options{}).path, Options{Synchronous: "normal"}, reading)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.close() }()
+	if len(r.seen) < 60 {
+		t.Errorf("only %d statements were seen", len(r.seen))
+	}
+	byTime := "SEARCH m USING INDEX messages_by_time (conversation_id=? AND (created_at,seq)>(?,?) AND (created_at,seq)<(?,?))"
+	for query := range r.seen {
+		if strings.Contains(strings.ToUpper(query), "OFFSET") {
+			t.Errorf("pages are found by key, not by OFFSET: %s", query)
+		}
+		plan := explain(t, s, query)
+		if strings.Contains(query, "created_at, m.seq)") &&
+			plan[0] != byTime && plan[0] != strings.Replace(byTime, "INDEX", "COVERING INDEX", 1) {
+			t.Errorf("%s\nseeks but one end: %s", query, plan[0])
+		}
+		for _, step := range plan {
+			bad := strings.HasPrefix(step, "SCAN") && !hasAnyPrefix(step, mayScan) ||
+				strings.Contains(step, "TEMP B-TREE") && !slices.Contains(maySort, query)
+			if bad {
+				t.Errorf("%s\nin the plan of %s\n%s", step, query, strings.Join(plan, "\n"))
+			}
+		}
+	}
+}
+
+// TestHotPlans holds the plans of what is asked most often, word for word.
+func TestHotPlans(t *testing.T) {
+	plans := map[string][]string{
+		selectEvents: {
+			"SEARCH i USING COVERING INDEX intervals_of_user (user_id=? AND to_event>?)",
+			"SEARCH c USING INTEGER PRIMARY KEY (rowid=?)",
+			"SEARCH e USING INDEX events_of_conversation (conversation_id=? AND rowid>? AND rowid<?)",
+			"SEARCH e USING INDEX events_of_user (to_user=? AND rowid>? AND rowid<?)",
+		},
+		countEvents: {
+			"SEARCH i USING COVERING INDEX intervals_of_user (user_id=? AND to_event>?)",
+			"SEARCH e USING INDEX events_of_conversation (conversation_id=? AND rowid>? AND rowid<?)",
+		},
+		selectMembersAt: {
+			"SEARCH w USING COVERING INDEX intervals_of_conversation (conversation_id=? AND to_event>?)",
+			"SEARCH i USING PRIMARY KEY (conversation_id=? AND user_id=?)",
+			"SEARCH m USING PRIMARY KEY (conversation_id=? AND user_id=?) LEFT-JOIN",
+		},
+		selectMembersAtByUser: {
+			"SEARCH u USING COVERING INDEX sqlite_autoindex_users_1 (name=?)",
+			"SEARCH i USING PRIMARY KEY (conversation_id=? AND user_id=?)",
+			"SEARCH w EXISTS USING PRIMARY KEY (conversation_id=? AND user_id=? AND from_event<?)",
+		},
+		selectMembersAtSeq: {
+			"SEARCH i USING COVERING INDEX intervals_by_seq (conversation_id=? AND <expr>>?)",
+		},
+		endInterval:             {"SEARCH intervals USING INDEX intervals_of_user (user_id=? AND to_event=? AND conversation_id=?)"},
+		selectMembership:        {"SEARCH i USING PRIMARY KEY (conversation_id=? AND user_id=?)"},
+		selectMembers:           {"SEARCH m USING PRIMARY KEY (conversation_id=? AND user_id>?)"},
+		selectConversations:     {"SEARCH m USING COVERING INDEX members_of_user (user_id=?)"},
+		selectDirect:            {"SEARCH c USING INDEX conversations_direct (peer_low=? AND peer_high=?)"},
+		selectMessage:           {"SEARCH m USING INTEGER PRIMARY KEY (rowid=?)"},
+		selectMessageByClientID: {"SEARCH m USING INDEX messages_by_client_id (sender_id=? AND client_id=?)"},
+		selectHead:              {"SEARCH events"},
+		selectOldest:            {"SEARCH events USING INTEGER PRIMARY KEY (rowid>?)"},
+
+		selectContentID: {"SEARCH messages USING INTEGER PRIMARY KEY (rowid=?)"},
+		wipeContent:     {"SEARCH contents USING INTEGER PRIMARY KEY (rowid=?)"},
+		eraseRow: {
+			"SEARCH messages USING INTEGER PRIMARY KEY (rowid=?)",
+			"SEARCH messages USING COVERING INDEX messages_wiped (wiped_at>?)",
+		},
+		selectDue:       {"SEARCH m USING INDEX messages_due (due_at<?)"},
+		selectNextDue:   {"SEARCH messages USING COVERING INDEX messages_due (due_at>?)"},
+		measureErasures: {"SEARCH m USING COVERING INDEX messages_wiped (wiped_at>?)"},
+		selectErasures:  {"SEARCH m USING INDEX messages_wiped (wiped_at>?)"},
+		selectErasuresOf: {
+			"SEARCH m USING INDEX messages_wiped (wiped_at>? AND wiped_at<?)",
+			"SEARCH members EXISTS USING PRIMARY KEY (conversation_id=? AND user_id=?)",
+		},
+		selectUnstarted: {"SEARCH m USING INDEX messages_unstarted (conversation_id=? AND seq>? AND seq<?)"},
+		selectBurning:   {"SEARCH m USING INDEX messages_burning (conversation_id=? AND seq>? AND seq<?)"},
+		selectTracked:   {"SEARCH m USING INDEX messages_tracked (conversation_id=? AND seq>? AND seq<?)"},
+		countUnread:     {"SEARCH messages USING COVERING INDEX messages_active (conversation_id=? AND seq>? AND seq<?)"},
+		countBetween: {
+			"SEARCH r USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq>? AND from_seq<?)",
+			"SEARCH m USING COVERING INDEX messages_active (conversation_id=? AND seq>? AND seq<?)",
+			"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq>? AND from_seq<?)",
+		},
+		selectFirstRead: {
+			"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq>? AND from_seq<?)",
+		},
+		selectReceipts: {
+			"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq>? AND from_seq<?)",
+		},
+		selectReceiptAfter: {
+			"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq>?)",
+		},
+		selectOldReceipts: {
+			"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq<?)",
+		},
+		countReceipts: {
+			"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq>?)",
+		},
+		selectReceiptsOf: {
+			"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id>?)",
+			"SEARCH r USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq=?)",
+		},
+		selectOthers: {"SEARCH messages USING INDEX messages_by_seq (conversation_id=? AND seq>? AND seq<?)"},
+	}
+	s, err := openSession(openNew(t, Options{}).path, Options{Synchronous: "normal"}, reading)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.close() }()
+	for query, steps := range plans {
+		plan := explain(t, s, query)
+		for _, step := range steps {
+			if !slices.Contains(plan, step) {
+				t.Errorf("%s\nis not in the plan of %s\n%s", step, query, strings.Join(plan, "\n"))
+			}
+		}
+	}
+}
+
+// explain returns the steps of a statement's plan.
+func explain(t *testing.T, s *session, query string) (plan []string) {
+	t.Helper()
+	s.reset()
+	args := make([]any, strings.Count(query, "?"))
+	if strings.Contains(query, "?1") { // numbered ones, used again
+		n := 1
+		for strings.Contains(query, fmt.Sprint("?", n+1)) {
+			n++
+		}
+		args = args[:n]
+	}
+	err := s.query("EXPLAIN QUERY PLAN "+query, args, func(rows *sql.Rows) (bool, error) {
+		var id, parent, unused int
+		var step string
+		err := rows.Scan(&id, &parent, &unused, &step)
+		plan = append(plan, step)
+		return true, err
+	})
+	if err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return plan
+}
+
+func hasAnyPrefix(s string, prefixes []string) bool {
+	for _, p := range prefixes {
+		if strings.HasPrefix(s, p) {
+			return true
+		}
+	}
+	return false
+}

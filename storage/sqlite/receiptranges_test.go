@@ -1,0 +1,118 @@
+package sqlite
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/imapi/imapi/im"
+)
+
+// storedReceipts returns a user's ranges as they are stored.
+func storedReceipts(t *testing.T, s *Store, user im.UserID) (list []receiptRange) {
+	t.Helper()
+	err := s.Write(t.Context(), func(w im.Tx) error {
+		key, err := w.(*tx).userKey(user)
+		if err != nil {
+			return err
+		}
+		o := receiptsOf{tx: w.(*tx), conversation: int64(place), kind: int64(im.Read), user: key}
+		list, err = o.ranges(selectReceiptAfter[:len(selectReceiptAfter)-len(" LIMIT 1")], int64(-1))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// TestReceiptsAreRanges: however they are given, receipts are few rows.
+func TestReceiptsAreRanges(t *testing.T) {
+	const n = 1000
+	s := openNew(t, Options{Synchronous: "normal"})
+	makePlace(t, s)
+	err := s.Write(t.Context(), func(w im.Tx) error {
+		for i := range n {
+			m := im.Message{ID: firstID + im.ID(i), Conversation: place, Sender: "alice", Type: im.Text, State: im.Active}
+			if i%2 == 1 {
+				m.Sender = "answers"
+			}
+			if _, err := w.InsertMessage(m); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(user im.UserID, from, to int64, at int) {
+		t.Helper()
+		err := s.Write(t.Context(), func(w im.Tx) error {
+			_, err := w.PutReceipt(im.Read, place, user, im.SeqRange{From: from, To: to}, fromMillis(int64(at)))
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("at once", 1, n, 5)
+	if got := storedReceipts(t, s, "at once"); !slices.Equal(got, []receiptRange{{1, n, 5}}) {
+		t.Errorf("at once: %v", got)
+	}
+	for seq := int64(1); seq <= n; seq++ {
+		put("one by one", seq, seq, int(seq))
+		put("at the same time", seq, seq, 7)
+		put("backwards", n+1-seq, n+1-seq, int(seq))
+		if seq%2 == 1 {
+			put("answers", seq, seq, int(seq))
+		}
+		if seq%3 != 0 {
+			put("some", seq, seq, int(seq))
+		}
+	}
+	for user, want := range map[im.UserID]int{
+		"one by one": keptTimes + 1, "at the same time": 1, "backwards": keptTimes + 1, "answers": keptTimes + 1,
+		"some": n/3 + keptTimes/2 + 1, // a gap after every second
+	} {
+		if got := storedReceipts(t, s, user); len(got) > want {
+			t.Errorf("%s: %d rows, %v ...", user, len(got), got[:9])
+		}
+	}
+	put("some", 1, n, n+1)
+	if got := storedReceipts(t, s, "some"); len(got) > keptTimes+1 {
+		t.Errorf("some, then all: %d rows", len(got))
+	}
+	for _, seq := range []int64{1, 2, n - keptTimes + 1, n} {
+		var at int64
+		for _, r := range storedReceipts(t, s, "one by one") {
+			if r.from <= seq && seq <= r.to {
+				at = r.at
+			}
+		}
+		if want := max(seq, n-keptTimes); at != want {
+			t.Errorf("%d was read at %d, not %d", seq, at, want)
+		}
+	}
+}
+
+func TestSettle(t *testing.T) {
+	for _, c := range []struct {
+		list  []receiptRange
+		newer int
+		want  string
+	}{
+		{nil, 0, "[]"},
+		{[]receiptRange{{1, 1, 5}, {2, 4, 5}}, 0, "[{1 4 5}]"},
+		{[]receiptRange{{1, 1, 5}, {2, 4, 6}}, 0, "[{1 1 5} {2 4 6}]"},
+		{[]receiptRange{{1, 1, 5}, {3, 4, 5}}, 0, "[{1 1 5} {3 4 5}]"},
+		{[]receiptRange{{1, 1, 7}, {2, 4, 6}}, keptTimes - 1, "[{1 1 7} {2 4 6}]"},
+		{[]receiptRange{{1, 1, 7}, {2, 4, 6}}, keptTimes, "[{1 4 7}]"},
+		{[]receiptRange{{1, 1, 7}, {3, 4, 6}}, keptTimes, "[{1 1 7} {3 4 6}]"},
+		{[]receiptRange{{1, 1, 1}, {2, 2, 2}, {3, 3, 3}, {4, 4, 4}}, keptTimes - 2, "[{1 2 2} {3 3 3} {4 4 4}]"},
+	} {
+		if got := fmt.Sprint(settle(c.list, c.newer)); got != c.want {
+			t.Errorf("%v with %d newer: %s, want %s", c.list, c.newer, got, c.want)
+		}
+	}
+}

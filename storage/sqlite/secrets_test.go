@@ -1,0 +1,183 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// place is the conversation of these tests, and firstID the message that is
+// first in it.
+const (
+	place   im.ID = 7
+	firstID im.ID = 1000
+)
+
+// secret is a message with a marker.
+type secret struct {
+	id      im.ID
+	marker  string
+	content *im.Content
+	// erased is set once its erasing was answered.
+	erased atomic.Bool
+}
+
+// secrets are messages of mixed sizes: tiny ones, those of a page and less, and
+// those of many pages.
+func secrets(random *rand.Rand, n int) []*secret {
+	list := make([]*secret, n)
+	for i := range list {
+		size := 30 + random.IntN(900)
+		switch p := random.IntN(200); {
+		case p < 10:
+			size = 1 + random.IntN(30)
+		case p < 60:
+			size = 1000 + random.IntN(3100)
+		case p < 66:
+			size = 4096 + random.IntN(30_000)
+		case p == 66:
+			size = 256 << 10
+		}
+		m := newMarker(random)
+		list[i] = &secret{id: firstID + im.ID(i), marker: m, content: marked(m, size)}
+	}
+	return list
+}
+
+// whole reports whether the text holds all of the marker; that of the tiniest
+// does not.
+func (s *secret) whole() bool { return bytes.Contains(s.content.Sent, []byte(s.marker)) }
+
+// makePlace makes the conversation.
+func makePlace(tb testing.TB, s *Store) {
+	tb.Helper()
+	err := s.Write(context.Background(), func(tx im.Tx) error {
+		if err := tx.CreateConversation(im.Conversation{ID: place, Kind: im.Group, History: im.HistoryAll}); err != nil {
+			return err
+		}
+		return tx.AddMember(im.Membership{Conversation: place, User: "alice", Role: im.Owner}, 1)
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// sendAll stores messages, many in a transaction.
+func sendAll(tb testing.TB, s *Store, list []*secret) {
+	tb.Helper()
+	for part := range slices.Chunk(list, 50) {
+		err := s.Write(context.Background(), func(tx im.Tx) error {
+			for _, m := range part {
+				if err := insertSecret(tx, m); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+func insertSecret(tx im.Tx, m *secret) error {
+	_, err := tx.InsertMessage(im.Message{
+		ID: m.id, Conversation: place, Sender: "alice", ClientID: fmt.Sprint(m.id), Type: im.Text, State: im.Active,
+		CreatedAt: fromMillis(int64(m.id)), Content: m.content,
+	})
+	return err
+}
+
+// eraseSecret erases one message.
+func eraseSecret(s *Store, m *secret) error {
+	return s.Write(context.Background(), func(tx im.Tx) error {
+		done, err := tx.Erase(m.id, im.Erasure{State: im.Revoked, At: fromMillis(1), By: "alice"}, fromMillis(2))
+		if err == nil && !done {
+			err = fmt.Errorf("%d was not active", m.id)
+		}
+		return err
+	})
+}
+
+// eraseAll erases messages in their order, a few at once, and returns when the
+// last was answered.
+func eraseAll(tb testing.TB, s *Store, list []*secret, traces *traces) time.Time {
+	tb.Helper()
+	next := make(chan *secret)
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for m := range next {
+				if err := eraseSecret(s, m); err != nil {
+					tb.Error(err)
+				}
+				m.erased.Store(true)
+			}
+		})
+	}
+	for _, m := range list {
+		next <- m
+	}
+	close(next)
+	group.Wait()
+	for _, m := range list {
+		traces.add(m.marker)
+	}
+	return time.Now()
+}
+
+// held holds every message against what it must be: as it was sent, or a
+// tombstone over zeros.
+func held(tb testing.TB, s *Store, list []*secret) {
+	tb.Helper()
+	for part := range slices.Chunk(list, 50) {
+		err := s.View(context.Background(), func(r im.Reader) error {
+			for _, m := range part {
+				if err := m.check(r, m.erased.Load()); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			tb.Fatal(err)
+		}
+	}
+	err := s.View(context.Background(), func(r im.Reader) error {
+		const left = `SELECT count(*) FROM contents WHERE data <> zeroblob(length(data))
+			AND id NOT IN (SELECT content_id FROM messages WHERE content_id IS NOT NULL)`
+		var n int
+		_, err := r.(*reader).session.row(left, nil, &n)
+		if n != 0 {
+			tb.Errorf("%d contents of no message are not zeros", n)
+		}
+		return err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// check reads a message; one that was erased before must be a tombstone.
+func (s *secret) check(r im.Reader, erased bool) error {
+	m, err := r.Message(s.id)
+	switch {
+	case err != nil:
+		return err
+	case m.State == im.Active && erased:
+		return fmt.Errorf("%d is active after it was erased", s.id)
+	case m.State == im.Active && !bytes.Equal(m.Content.Sent, s.content.Sent):
+		return fmt.Errorf("%d says something else", s.id)
+	case m.State != im.Active && (m.Content != nil || m.Erased == nil):
+		return fmt.Errorf("%d is half a tombstone", s.id)
+	}
+	return nil
+}

@@ -1,0 +1,334 @@
+// Package sqlite keeps the state of imapi in one SQLite file.
+//
+// One goroutine writes, and what is queued while it commits shares the next
+// transaction and its fsync (see writer.go). Readers have connections of their
+// own and see what was committed. What a message says is kept so that it can
+// be destroyed in every file (see migrations/0001_initial.sql).
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// defaultReadLimit is how long a read transaction may last. A longer one would
+// keep the write-ahead log, and what was erased, on the disk.
+const defaultReadLimit = 500 * time.Millisecond
+
+// Options say how a [Store] works. The zero value is what a server uses.
+type Options struct {
+	// Synchronous is "full" (the default: what was acknowledged survives a
+	// power cut) or "normal" (it survives a crash of the process alone).
+	Synchronous string
+	// Readers is the number of connections that read, 4 by default.
+	Readers int
+	// Observe is told of every batch on the writer's own time: it must not
+	// block. It may be nil.
+	Observe func(BatchStats)
+	// Logger gets what no caller is told; slog's default if nil.
+	Logger *slog.Logger
+	// Now is the clock that Observe's times are taken from; time.Now if nil.
+	Now func() time.Time
+
+	// readLimit is defaultReadLimit, but in tests, which may run on a machine
+	// that is busy with others.
+	readLimit time.Duration
+	// fault is asked before each statement of the writer, the readers and who
+	// empties the write-ahead log.
+	fault func(s *session, query string) error
+	// wipe is wipeContent, and noScrubs leaves out what comes after erasures,
+	// in tests that show what the two are for.
+	wipe     string
+	noScrubs bool
+}
+
+// BatchStats tell how one transaction of the writer went.
+type BatchStats struct {
+	// Calls is the number of calls of Write that shared it.
+	Calls int
+	// Events is the number of events that it appended.
+	Events int
+	// Duration is from BEGIN to the end of COMMIT, Commit that of the COMMIT,
+	// with its fsync, alone.
+	Duration time.Duration
+	Commit   time.Duration
+	// Queued is the number of calls that were waiting at its end.
+	Queued int
+	// Err is why it was not committed; nil if it was.
+	Err error
+}
+
+func (o Options) withDefaults() (Options, error) {
+	switch strings.ToUpper(o.Synchronous) {
+	case "", "FULL":
+		o.Synchronous = "FULL"
+	case "NORMAL":
+		o.Synchronous = "NORMAL"
+	default:
+		return o, fmt.Errorf("synchronous is full or normal, not %q", o.Synchronous)
+	}
+	if o.Readers <= 0 {
+		o.Readers = 4
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.readLimit == 0 {
+		o.readLimit = defaultReadLimit
+	}
+	if o.wipe == "" {
+		o.wipe = wipeContent
+	}
+	return o, nil
+}
+
+// Store implements [im.Store] on one SQLite file.
+type Store struct {
+	path     string
+	options  Options
+	lock     *DirLock
+	instance im.Instance
+	users    *userCache
+	writer   *writer
+	scrubber *scrubber
+
+	// readers holds the sessions that nobody uses; a nil one was lost and is
+	// opened again by who takes it.
+	readers chan *session
+	gate    gate
+	closing chan struct{}
+	close   sync.Once
+}
+
+var _ im.Store = (*Store)(nil)
+
+// Open opens the file at path, or makes it and its directory, readable by this
+// user alone. The directory is locked until Close. It fails if another process
+// holds the directory, if the file was written by a newer version, or if it is
+// not imapi's. When it returns, the write-ahead log is empty.
+func Open(ctx context.Context, path string, options Options) (_ *Store, err error) {
+	options, err = options.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	s := &Store{
+		path:    path,
+		options: options,
+		users:   newUserCache(userCacheSize),
+		readers: make(chan *session, options.Readers),
+		closing: make(chan struct{}),
+	}
+	if s.lock, err = LockDir(dir); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.closeReaders()
+			_ = s.lock.Unlock()
+		}
+	}()
+	if err := createFile(path); err != nil {
+		return nil, err
+	}
+	if err := s.prepareFile(ctx); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	for range options.Readers {
+		reader, err := openSession(path, options, reading)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		s.readers <- reader
+	}
+	var head im.Position
+	err = s.View(ctx, func(r im.Reader) error {
+		bounds, err := r.LogBounds()
+		head = bounds.Head
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if s.scrubber, err = newScrubber(s); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if s.writer, err = startWriter(s, head); err != nil {
+		return nil, errors.Join(err, s.scrubber.session.close())
+	}
+	go s.scrubber.loop()
+	return s, nil
+}
+
+// createFile makes the database file, or takes from others the permission to
+// read the one that is there. SQLite gives its log the same permissions.
+func createFile(path string) error {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the database: %w", err)
+	}
+	return errors.Join(file.Chmod(0o600), file.Close())
+}
+
+// prepareFile does what comes before the first reader and writer: migrations,
+// and wiping the write-ahead log that a crash has left.
+func (s *Store) prepareFile(ctx context.Context) error {
+	session, err := openSession(s.path, s.options, setup)
+	if err != nil {
+		return err
+	}
+	err = migrate(session, migrations)
+	if err == nil {
+		s.instance, err = loadInstance(session)
+	}
+	if err := errors.Join(err, session.close()); err != nil {
+		return err
+	}
+	return s.truncateLog(ctx)
+}
+
+// Instance tells what these data were given when they were made.
+func (s *Store) Instance() im.Instance { return s.instance }
+
+// OnCommit registers what is told of every commit that appended events, cut
+// tokens off or set when a message erases itself.
+func (s *Store) OnCommit(fn func(im.Commit)) { s.writer.listen(fn) }
+
+// Write runs fn in a transaction; see [im.Store].
+func (s *Store) Write(ctx context.Context, fn func(im.Tx) error) error {
+	return s.writer.write(ctx, fn)
+}
+
+// Ready reports an error while the store cannot take writes: it has the writer
+// begin and end a transaction.
+func (s *Store) Ready(ctx context.Context) error {
+	c, err := s.writer.enqueue(ctx, func(im.Tx) error { return nil })
+	if err != nil {
+		return err
+	}
+	select {
+	case err := <-c.done:
+		return err
+	case <-ctx.Done():
+		return unavailable(ctx.Err())
+	}
+}
+
+// View runs fn on a consistent snapshot; see [im.Store].
+func (s *Store) View(ctx context.Context, fn func(im.Reader) error) error {
+	session, err := s.takeReader(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { s.readers <- session }()
+	if err := s.gate.pass(ctx, s.closing); err != nil {
+		return err
+	}
+
+	ctx, cancel := context.WithTimeoutCause(ctx, s.options.readLimit, errSlowRead)
+	defer cancel()
+	session.reset()
+	session.ctx = ctx
+	defer func() { session.ctx = context.Background() }()
+	if err := session.control("BEGIN"); err != nil {
+		return err
+	}
+	// Also a snapshot that nobody reads from just now ends in time.
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		_, _ = session.conn.ExecContext(context.Background(), "ROLLBACK")
+	})
+	defer func() {
+		if !stop() {
+			<-ended
+		}
+		if session.inTransaction() && (session.control("ROLLBACK") != nil || session.inTransaction()) {
+			_ = session.close()
+			session = nil
+		}
+	}()
+	if err := fn(&reader{session: session, users: s.users}); err != nil {
+		return err
+	}
+	// What was read after the snapshot had ended may not belong together.
+	return context.Cause(ctx)
+}
+
+// takeReader waits for a session that nobody uses.
+func (s *Store) takeReader(ctx context.Context) (*session, error) {
+	select {
+	case <-s.closing: // also when a session is free
+		return nil, unavailable(errClosed)
+	default:
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	select {
+	case session := <-s.readers:
+		if session != nil {
+			return session, nil
+		}
+		session, err := openSession(s.path, s.options, reading)
+		if err != nil {
+			s.readers <- nil
+			return nil, unavailable(err)
+		}
+		return session, nil
+	case <-s.closing:
+		return nil, unavailable(errClosed)
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// Close ends the store after the writes that are queued and the reads that are
+// under way, empties the write-ahead log, which ends what is erased for good,
+// and gives the directory up.
+func (s *Store) Close() error {
+	var err error
+	s.close.Do(func() {
+		s.scrubber.close()
+		err = s.writer.stop()
+		close(s.closing)
+		for range cap(s.readers) {
+			if session := <-s.readers; session != nil {
+				err = errors.Join(err, session.close())
+			}
+		}
+		err = errors.Join(err, s.scrubber.finish(), s.lock.Unlock())
+	})
+	return err
+}
+
+// closeReaders closes the sessions that are free; for an Open that failed.
+func (s *Store) closeReaders() {
+	for {
+		select {
+		case session := <-s.readers:
+			_ = session.close()
+		default:
+			return
+		}
+	}
+}

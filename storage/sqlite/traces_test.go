@@ -1,0 +1,219 @@
+package sqlite
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf16"
+
+	"github.com/imapi/imapi/im"
+)
+
+// marking is what every marker begins with, so that one search finds the
+// places of all.
+const marking = "imapimarking"
+
+// newMarker is a text that is nowhere else.
+func newMarker(random *rand.Rand) string {
+	b := []byte(marking)
+	for range 20 {
+		b = append(b, "abcdefghijklmnopqrstuvwxyz234567"[random.IntN(32)])
+	}
+	return string(b)
+}
+
+// marked is what a message of about so many bytes says: its marker again and
+// again, to the very end, so that any part of it that is left is found.
+func marked(marker string, size int) *im.Content {
+	unit := marker + strings.Repeat(".", 90) + " "
+	text := strings.Repeat(unit, 1+size/len(unit))
+	if size < len(marker) {
+		text = marker[len(marker)-size:]
+	} else {
+		text = text[len(text)-size:] + marker
+	}
+	c, err := im.ParseContent(fmt.Appendf(nil, `{"body":{"text":%q},"type":"text"}`, text))
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+// form is one way in which a text may stand in a file.
+type form struct {
+	name   string
+	encode func(text string) []byte
+	// lead is what every marker begins with in this form.
+	lead  []byte
+	erase map[string]string // the encoded markers that must be nowhere
+}
+
+// traces looks for markers in files.
+type traces struct{ forms []*form }
+
+func newTraces() *traces {
+	wide := func(low, high int) func(string) []byte {
+		return func(text string) []byte {
+			var b []byte
+			for _, u := range utf16.Encode([]rune(text)) {
+				b = append(b, byte(u>>low), byte(u>>high))
+			}
+			return b
+		}
+	}
+	forms := []*form{
+		{name: "UTF-8", encode: func(text string) []byte { return []byte(text) }},
+		{name: "UTF-16LE", encode: wide(0, 8)},
+		{name: "UTF-16BE", encode: wide(8, 0)},
+	}
+	for shift := range 3 {
+		forms = append(forms, &form{name: fmt.Sprint("base64 at ", shift), encode: func(text string) []byte {
+			whole := append(make([]byte, shift), text...)
+			b := base64.StdEncoding.EncodeToString(whole[:len(whole)/3*3])
+			return []byte(b[[]int{0, 2, 3}[shift]:]) // before, it depends on what precedes
+		}})
+	}
+	for _, f := range forms {
+		f.erase = map[string]string{}
+		one, other := f.encode(marking+"aaaa"), f.encode(marking+"7777")
+		for i := range one {
+			if one[i] != other[i] {
+				f.lead = one[:i]
+				break
+			}
+		}
+	}
+	return &traces{forms}
+}
+
+// add has a marker looked for.
+func (t *traces) add(marker string) {
+	for _, f := range t.forms {
+		f.erase[string(f.encode(marker))] = marker
+	}
+}
+
+// find tells where in the files below a directory a marker is.
+func (t *traces) find(tb testing.TB, dir string) (found []string) {
+	tb.Helper()
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		folded := lower(data)
+		for _, f := range t.forms {
+			in := folded
+			if strings.HasPrefix(f.name, "base64") {
+				in = data
+			}
+			for key, marker := range f.in(in) {
+				found = append(found, fmt.Sprintf("%s in %s at %d as %s", marker, filepath.Base(path), key, f.name))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	slices.Sort(found)
+	return found
+}
+
+// lower returns a copy in lower case, of any bytes. It is left alone by the race
+// detector, with which a search would take as long as erasing may.
+//
+//go:norace
+func lower(data []byte) []byte {
+	b := bytes.Clone(data)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] += 'a' - 'A'
+		}
+	}
+	return b
+}
+
+// in returns the markers in data by their places.
+func (f *form) in(data []byte) map[int]string {
+	places := map[int]string{}
+	length := len(f.encode(newMarker(rand.New(rand.NewPCG(0, 0)))))
+	for at := 0; ; at++ {
+		i := bytes.Index(data[at:], f.lead)
+		if i < 0 || at+i+length > len(data) {
+			return places
+		}
+		at += i
+		if marker, ok := f.erase[string(data[at:at+length])]; ok {
+			places[at] = marker
+		}
+	}
+}
+
+// goneWithin looks until no marker is left, and fails if one is still there
+// later than 5 s after since.
+func (t *traces) goneWithin(tb testing.TB, dir string, since time.Time) {
+	tb.Helper()
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for {
+		began := time.Now()
+		found := t.find(tb, dir)
+		if len(found) == 0 {
+			tb.Logf("%d markers gone after %v, seen in %v", len(t.forms[0].erase), began.Sub(since), time.Since(began))
+			return
+		}
+		if began.Sub(since) > 5*time.Second {
+			tb.Fatalf("%d traces are left, such as %s", len(found), found[0])
+		}
+		<-again.C
+	}
+}
+
+// TestTracesAreFound: the search finds a marker in each form, in any place.
+func TestTracesAreFound(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, f := range newTraces().forms {
+		if len(f.lead) < 8 {
+			t.Errorf("%s: the lead %q is short", f.name, f.lead)
+		}
+	}
+	for _, before := range []string{"", "x", "xy", "xyz"} {
+		marker := newMarker(random)
+		upper := strings.ToUpper(marker)
+		for name, data := range map[string][]byte{
+			"UTF-8":       []byte(before + marker),
+			"upper case":  []byte(before + upper),
+			"UTF-16LE":    newTraces().forms[1].encode(before + upper),
+			"UTF-16BE":    newTraces().forms[2].encode(before + marker),
+			"base64":      []byte(base64.StdEncoding.EncodeToString([]byte(before + marker + "end"))),
+			"base64 more": []byte("=" + base64.RawStdEncoding.EncodeToString([]byte(before+marker))),
+		} {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "f"), data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			traces := newTraces()
+			traces.add(newMarker(random))
+			if found := traces.find(t, dir); len(found) != 0 {
+				t.Errorf("%s: found another, %v", name, found)
+			}
+			traces.add(marker)
+			found := traces.find(t, dir) // one in UTF-16 may be found as both
+			if len(found) == 0 || len(found) > 2 {
+				t.Errorf("%s after %q: found %v", name, before, found)
+			}
+		}
+	}
+}

@@ -1,0 +1,55 @@
+package sqlite
+
+import (
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// reader implements [im.Reader] on a session, within its transaction.
+type reader struct {
+	session *session
+	users   *userCache
+	// interned are the users that this transaction has found or made, which
+	// the cache must not know of before it is committed; nil in a read.
+	interned map[im.UserID]int64
+}
+
+var _ im.Reader = (*reader)(nil)
+
+// tx implements [im.Tx]. One is shared by the calls of a batch.
+type tx struct {
+	reader
+	events []im.Event
+	cuts   []im.TokenCut
+	// due is the earliest time at which a message erases itself that was set,
+	// zero if none was.
+	due time.Time
+	// erased says that content was overwritten, of which the write-ahead log
+	// still holds copies.
+	erased bool
+	// wipe is wipeContent.
+	wipe string
+}
+
+var _ im.Tx = (*tx)(nil)
+
+func newTx(s *session, users *userCache, wipe string) *tx {
+	return &tx{reader: reader{session: s, users: users, interned: map[im.UserID]int64{}}, wipe: wipe}
+}
+
+// head returns the position of the newest event that was appended, 0 if none
+// was.
+func (t *tx) head() im.Position {
+	if n := len(t.events); n > 0 {
+		return t.events[n-1].Position
+	}
+	return 0
+}
+
+// noteDue remembers that a message erases itself at a time.
+func (t *tx) noteDue(at time.Time) {
+	if t.due.IsZero() || at.Before(t.due) {
+		t.due = at
+	}
+}

@@ -1,0 +1,369 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+const (
+	// maxBatch is the most calls that share a transaction.
+	maxBatch = 256
+	// maxBatchTime ends a batch early: those whose writes were quick are not to
+	// wait for the commit until the long ones behind them have run, too.
+	maxBatchTime = 50 * time.Millisecond
+	// maxQueue is the most calls that wait for theirs.
+	maxQueue = 4096
+)
+
+// call is one call of Write.
+type call struct {
+	ctx  context.Context
+	fn   func(im.Tx) error
+	err  error      // what fn said, told once the transaction has ended well
+	done chan error // the answer; holds one, so that nobody waits to give it
+}
+
+func (c *call) answer(err error) { c.done <- err }
+
+func answer(calls []*call, err error) {
+	for _, c := range calls {
+		c.answer(err)
+	}
+}
+
+// writer is the one goroutine that writes. It takes what queued during the
+// last commit and runs it in one transaction with one fsync.
+//
+// There is no savepoint around a call: rules come before writes, so a call
+// that refuses has nothing to undo. If one fails after its first write or
+// panics, the transaction is rolled back and the others run again without it.
+// No one is answered before the transaction has ended, refusals included: they
+// may rest on what another call of the batch wrote.
+type writer struct {
+	store *Store
+	queue chan *call
+	// between holds what is to be run while no transaction is.
+	between chan func()
+	ended   chan struct{}
+
+	mu        sync.RWMutex // guards closed and listeners
+	closed    bool
+	listeners []func(im.Commit)
+
+	// Of the goroutine alone:
+
+	// session is nil after a failure, until it could be opened again.
+	session *session
+	// head is the newest position that the listeners were told of.
+	head im.Position
+}
+
+func startWriter(s *Store, head im.Position) (*writer, error) {
+	w := &writer{
+		store: s, queue: make(chan *call, maxQueue), between: make(chan func()), ended: make(chan struct{}), head: head,
+	}
+	var err error
+	if w.session, err = w.open(); err != nil {
+		return nil, err
+	}
+	go w.loop()
+	return w, nil
+}
+
+func (w *writer) listen(fn func(im.Commit)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.listeners = append(w.listeners, fn)
+}
+
+// write runs fn and returns once its transaction has ended. It does not return
+// earlier when ctx is done: then nobody would know whether fn was run.
+func (w *writer) write(ctx context.Context, fn func(im.Tx) error) error {
+	c, err := w.enqueue(ctx, fn)
+	if err != nil {
+		return err
+	}
+	return <-c.done
+}
+
+func (w *writer) enqueue(ctx context.Context, fn func(im.Tx) error) (*call, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	c := &call{ctx: ctx, fn: fn, done: make(chan error, 1)}
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if w.closed {
+		return nil, unavailable(errClosed)
+	}
+	select {
+	case w.queue <- c:
+		return c, nil
+	default:
+		return nil, errOverloaded
+	}
+}
+
+// stop lets the queue run empty and ends the goroutine.
+func (w *writer) stop() error {
+	w.mu.Lock()
+	w.closed = true
+	close(w.queue)
+	w.mu.Unlock()
+	<-w.ended
+	if w.session == nil {
+		return nil
+	}
+	return w.session.close()
+}
+
+func (w *writer) loop() {
+	defer close(w.ended)
+	for {
+		select {
+		case c, open := <-w.queue:
+			if !open {
+				return
+			}
+			w.run(w.gather(c))
+		case fn := <-w.between:
+			fn()
+		}
+	}
+}
+
+// pause runs fn while no transaction is, and returns when it has ended. What is
+// queued waits for it. It reports false, without having run it, if the
+// transaction under way lasts longer than the patience.
+func (w *writer) pause(patience time.Duration, fn func()) bool {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	done := make(chan struct{})
+	select {
+	case w.between <- func() { defer close(done); fn() }:
+		<-done
+	case <-w.ended:
+		fn()
+	case <-timer.C:
+		return false
+	}
+	return true
+}
+
+// gather adds to the first call what else is waiting.
+func (w *writer) gather(first *call) []*call {
+	batch := []*call{first}
+	for len(batch) < maxBatch {
+		select {
+		case c, open := <-w.queue:
+			if !open {
+				return batch
+			}
+			batch = append(batch, c)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// run answers all of the calls, in as few transactions as it takes.
+func (w *writer) run(calls []*call) {
+	for len(calls) > 0 {
+		calls = w.transact(calls)
+	}
+}
+
+// transact runs the calls in one transaction, or the first of them if they
+// take long, and returns those that are left. If one of them breaks it, those
+// before run again without it, in one of their own, and those after it are
+// returned: so every call runs at most twice for a failure of another,
+// however many fail.
+func (w *writer) transact(calls []*call) (rest []*call) {
+	now := w.store.options.Now
+	stats := BatchStats{}
+	start := now()
+	report := func(err error) {
+		if w.store.options.Observe == nil {
+			return
+		}
+		stats.Duration, stats.Queued, stats.Err = now().Sub(start), len(w.queue), err
+		w.store.options.Observe(stats)
+	}
+
+	if err := w.begin(); err != nil {
+		answer(calls, err)
+		report(err)
+		return nil
+	}
+	t := newTx(w.session, w.store.users, w.store.options.wipe)
+	ran := make([]*call, 0, len(calls))
+	for i, c := range calls {
+		if c.ctx.Err() != nil {
+			c.answer(context.Cause(c.ctx))
+			continue
+		}
+		broken := w.call(t, c)
+		if broken || !w.session.inTransaction() {
+			w.rollback()
+			c.answer(c.err)
+			report(c.err)
+			w.run(ran)
+			return calls[i+1:]
+		}
+		ran = append(ran, c)
+		if now().Sub(start) > maxBatchTime {
+			rest = calls[i+1:]
+			break
+		}
+	}
+
+	stats.Calls, stats.Events = len(ran), len(t.events)
+	committing := now()
+	if t.erased {
+		// Also after a COMMIT that failed: it may be durable all the same.
+		defer w.store.scrubber.request()
+	}
+	if err := w.session.control("COMMIT"); err != nil {
+		// Nobody knows what is on the disk now, nor what state the
+		// connection is in.
+		if _, ok := im.AsError(err); !ok {
+			err = unavailable(err)
+		}
+		w.store.options.Logger.Error("commit failed", "calls", len(ran), "error", err)
+		w.drop()
+		_ = w.ensureSession()
+		answer(ran, err)
+		report(err)
+		return rest
+	}
+	stats.Commit = now().Sub(committing)
+	w.store.users.add(t.interned)
+	w.publish(im.Commit{Events: t.events, Cuts: t.cuts, Due: t.due, Head: max(w.head, t.head())})
+	for _, c := range ran {
+		c.answer(c.err)
+	}
+	report(nil)
+	return rest
+}
+
+// call runs the function of one call. It reports whether the function may have
+// changed something that must not be committed.
+func (w *writer) call(t *tx, c *call) (broken bool) {
+	t.session.reset()
+	defer func() {
+		if v := recover(); v != nil {
+			w.store.options.Logger.Error("panic in a transaction", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			c.err = fmt.Errorf("sqlite: panic in a transaction: %v", v)
+			broken = true
+		}
+	}()
+	c.err = c.fn(t)
+	if c.err == nil {
+		// A function that went on after an error of the driver must not be
+		// taken at its word.
+		c.err = t.session.failed
+	}
+	return c.err != nil && t.session.wrote
+}
+
+// begin starts a transaction, on a new connection if the last one was lost.
+func (w *writer) begin() error {
+	if err := w.ensureSession(); err != nil {
+		return err
+	}
+	err := w.session.control("BEGIN IMMEDIATE")
+	if err != nil && w.session.inTransaction() {
+		w.drop()
+	}
+	return err
+}
+
+// rollback undoes the transaction, if SQLite has not done so itself.
+func (w *writer) rollback() {
+	if !w.session.inTransaction() {
+		return
+	}
+	if err := w.session.control("ROLLBACK"); err != nil || w.session.inTransaction() {
+		w.store.options.Logger.Error("rollback failed", "error", err)
+		w.drop()
+	}
+}
+
+// drop closes the connection, which undoes what it has not committed.
+func (w *writer) drop() {
+	if err := w.session.close(); err != nil {
+		w.store.options.Logger.Error("closing the writer's connection failed", "error", err)
+	}
+	w.session = nil
+}
+
+func (w *writer) open() (*session, error) {
+	s, err := openSession(w.store.path, w.store.options, writing)
+	if err != nil {
+		return nil, refusal(err)
+	}
+	return s, nil
+}
+
+// ensureSession opens the connection again if it was dropped. If a commit that
+// was said to have failed turns out to be durable, the listeners are told that
+// they have missed something.
+func (w *writer) ensureSession() error {
+	if w.session != nil {
+		return nil
+	}
+	s, err := w.open()
+	if err != nil {
+		w.store.options.Logger.Error("opening the writer's connection failed", "error", err)
+		return err
+	}
+	r := &reader{session: s, users: w.store.users}
+	bounds, err := r.LogBounds()
+	if err != nil {
+		return errors.Join(err, s.close())
+	}
+	due, _, err := r.NextDue()
+	if err != nil {
+		return errors.Join(err, s.close())
+	}
+	cuts, err := r.TokenCuts()
+	if err != nil {
+		return errors.Join(err, s.close())
+	}
+	w.session = s
+	if bounds.Head > w.head {
+		w.publish(im.Commit{Cuts: cuts, Due: due, Head: bounds.Head, Gap: true})
+	}
+	return nil
+}
+
+// publish tells the listeners what a commit has made known.
+func (w *writer) publish(c im.Commit) {
+	w.head = c.Head
+	if len(c.Events) == 0 && len(c.Cuts) == 0 && c.Due.IsZero() && !c.Gap {
+		return
+	}
+	w.mu.RLock()
+	listeners := w.listeners
+	w.mu.RUnlock()
+	for _, fn := range listeners {
+		w.tell(fn, c)
+	}
+}
+
+// tell keeps a listener that panics from taking the store with it.
+func (w *writer) tell(fn func(im.Commit), c im.Commit) {
+	defer func() {
+		if v := recover(); v != nil {
+			w.store.options.Logger.Error("panic in a commit listener", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+		}
+	}()
+	fn(c)
+}

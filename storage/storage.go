@@ -1,0 +1,96 @@
+// Package storage opens the engine that keeps the state.
+package storage
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"path/filepath"
+	"time"
+
+	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/storage/sqlite"
+)
+
+// BatchStats tell how one transaction of an engine went.
+type BatchStats = sqlite.BatchStats
+
+// Options say how an engine works. The zero value of each but DataDir is what
+// a server uses.
+type Options struct {
+	// DataDir is the directory of the SQLite file if the URL names none.
+	DataDir string
+	// Synchronous is "full" (what was acknowledged survives a power cut) or
+	// "normal" (it survives a crash of the process alone).
+	Synchronous string
+	// Readers is the number of connections that read.
+	Readers int
+	// Observe is told of every batch of writes. It must not block.
+	Observe func(BatchStats)
+	// Logger gets what no caller is told.
+	Logger *slog.Logger
+	// Now is the clock by which batches are timed.
+	Now func() time.Time
+}
+
+// fileName is the SQLite file in the data directory.
+const fileName = "imapi.db"
+
+// Open opens the engine that a URL names:
+//
+//	""                      SQLite in imapi.db in options.DataDir
+//	sqlite:///var/lib/x.db  SQLite in the file of an absolute path
+//	sqlite:data/x.db        SQLite in a file from the working directory on
+//
+// The directory of an SQLite file is made if it is not there, and is this
+// store's alone until Close.
+func Open(ctx context.Context, rawURL string, options Options) (im.Store, error) {
+	path, err := sqlitePath(rawURL, options.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	store, err := sqlite.Open(ctx, path, sqlite.Options{
+		Synchronous: options.Synchronous,
+		Readers:     options.Readers,
+		Observe:     options.Observe,
+		Logger:      options.Logger,
+		Now:         options.Now,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the storage: %w", err)
+	}
+	return store, nil
+}
+
+// sqlitePath returns the file that a URL names. Errors do not quote the URL,
+// which may hold a password.
+func sqlitePath(rawURL, dataDir string) (string, error) {
+	if rawURL == "" {
+		if dataDir == "" {
+			return "", fmt.Errorf("neither a database URL nor a data directory is given")
+		}
+		return filepath.Join(dataDir, fileName), nil
+	}
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return "", fmt.Errorf("the database URL cannot be read")
+	}
+	switch u.Scheme {
+	case "sqlite":
+	case "postgres", "postgresql":
+		return "", fmt.Errorf("PostgreSQL is not supported by this build")
+	default:
+		return "", fmt.Errorf("the database URL has the unknown scheme %q: use sqlite:///path/to/imapi.db", u.Scheme)
+	}
+	path := u.Opaque
+	if path == "" {
+		path = u.Host + u.Path
+	} else if path, err = url.PathUnescape(path); err != nil {
+		return "", fmt.Errorf("the database URL cannot be read")
+	}
+	if path == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return "", fmt.Errorf("a database URL for SQLite is sqlite:///path/to/imapi.db, without anything else")
+	}
+	return filepath.FromSlash(path), nil
+}

@@ -1,0 +1,213 @@
+package storagetest
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+func testConversations(w *world) {
+	w.view(func(r im.Reader) error {
+		_, err := r.Conversation(1)
+		w.notFound("before", err)
+		return nil
+	})
+	c := im.Conversation{
+		ID: w.ids.Next(w.now), Kind: im.Group, Name: "naïve 名前", History: im.HistoryJoined,
+		CreatedAt: w.now, UpdatedAt: w.now.Add(time.Second),
+	}
+	w.write(func(tx im.Tx) error { return tx.CreateConversation(c) })
+	w.equal("created", w.conversation(c.ID), c)
+
+	c.Name, c.History, c.UpdatedAt = "", im.HistoryAll, w.now.Add(time.Hour)
+	w.write(func(tx im.Tx) error {
+		changed := c
+		changed.Kind, changed.MemberCount, changed.LastSeq = im.Direct, 7, 8 // none of these is UpdateConversation's
+		return tx.UpdateConversation(changed)
+	})
+	w.equal("updated", w.conversation(c.ID), c)
+
+	// A revoke window of 0 is one; none is another thing.
+	for _, window := range []*time.Duration{new(time.Duration), ptr(90 * time.Second), nil} {
+		c.RevokeWindow, c.ExpireAfter = window, c.ExpireAfter+time.Hour
+		w.write(func(tx im.Tx) error { return tx.UpdateConversation(c) })
+		w.sameConversation(w.conversation(c.ID), c)
+		c.ID = w.ids.Next(w.tick())
+		w.write(func(tx im.Tx) error { return tx.CreateConversation(c) })
+		w.sameConversation(w.conversation(c.ID), c)
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func (w *world) sameConversation(got, want im.Conversation) {
+	w.Helper()
+	w.equal("revoke window", deref(got.RevokeWindow), deref(want.RevokeWindow))
+	got.RevokeWindow, want.RevokeWindow = nil, nil
+	w.equal("conversation", got, want)
+}
+
+func testDirectConversations(w *world) {
+	find := func(a, b im.UserID) (im.Conversation, error) {
+		var c im.Conversation
+		var err error
+		w.view(func(r im.Reader) error {
+			c, err = r.DirectConversation([2]im.UserID{a, b})
+			return nil
+		})
+		return c, err
+	}
+	_, err := find("alice", "bob")
+	w.notFound("before", err)
+
+	// Peers are kept in the byte order of their names, whoever was first.
+	for _, user := range []im.UserID{"zoe", "bob", "alice"} {
+		w.group(im.HistoryAll, user)
+	}
+	c := im.Conversation{
+		ID: w.ids.Next(w.now), Kind: im.Direct, History: im.HistoryAll,
+		Peers: im.PeersOf("zoe", "alice"), CreatedAt: w.now, UpdatedAt: w.now,
+	}
+	w.write(func(tx im.Tx) error { return tx.CreateConversation(c) })
+	for _, pair := range [][2]im.UserID{{"alice", "zoe"}, {"zoe", "alice"}} {
+		got, err := find(pair[0], pair[1])
+		w.must(err)
+		w.equal("found", got, c)
+	}
+	_, err = find("alice", "bob")
+	w.notFound("another pair", err)
+	_, err = find("alice", "nobody")
+	w.notFound("an unknown user", err)
+
+	twin := c
+	twin.ID = w.ids.Next(w.now)
+	if w.store.Write(w.Context(), func(tx im.Tx) error { return tx.CreateConversation(twin) }) == nil {
+		w.Fatal("two direct conversations of the same two users")
+	}
+}
+
+func testConversationList(w *world) {
+	var all []im.Conversation
+	for i := range 25 {
+		members := []im.UserID{"alice", "bob"}
+		if i%5 == 0 {
+			members = members[1:]
+		}
+		id := w.group(im.HistoryAll, members...)
+		if i%5 != 0 {
+			c := w.conversation(id)
+			c.UpdatedAt = epoch.Add(time.Duration(i%3) * time.Hour) // many at the same time
+			w.write(func(tx im.Tx) error { return tx.UpdateConversation(c) })
+			all = append(all, c)
+		}
+	}
+	w.leave(all[3].ID, "alice")
+	all = slices.Delete(all, 3, 4)
+	slices.SortFunc(all, func(a, b im.Conversation) int {
+		if n := b.UpdatedAt.Compare(a.UpdatedAt); n != 0 {
+			return n
+		}
+		return int(b.ID - a.ID)
+	})
+	for _, limit := range []int{1, 3, 7, 100} {
+		var got []im.ID
+		var before *im.Conversation
+		for {
+			page := read(w, func(r im.Reader) ([]im.Conversation, error) {
+				return r.Conversations("alice", before, limit)
+			})
+			for _, c := range page {
+				got = append(got, c.ID)
+			}
+			if len(page) < limit {
+				break
+			}
+			before = &page[len(page)-1]
+		}
+		var want []im.ID
+		for _, c := range all {
+			want = append(want, c.ID)
+		}
+		w.equal(fmt.Sprintf("list by %d", limit), got, want)
+	}
+	page := read(w, func(r im.Reader) ([]im.Conversation, error) { return r.Conversations("alice", nil, 1) })
+	w.equal("whole", page[0], w.conversation(page[0].ID))
+	if len(read(w, func(r im.Reader) ([]im.Conversation, error) { return r.Conversations("nobody", nil, 10) })) != 0 {
+		w.Fatal("an unknown user has conversations")
+	}
+}
+
+func testBlocks(w *world) {
+	blocked := func(by, user im.UserID) bool {
+		return read(w, func(r im.Reader) (bool, error) { return r.Blocked(by, user) })
+	}
+	if blocked("alice", "bob") {
+		w.Fatal("blocked before")
+	}
+	users := []im.UserID{"zoe", "Bob", "bob", "eve 2", "~"}
+	w.write(func(tx im.Tx) error {
+		for i, u := range users {
+			if err := tx.PutBlock("alice", u, epoch.Add(time.Duration(i)*time.Second)); err != nil {
+				return err
+			}
+		}
+		if err := tx.PutBlock("alice", "zoe", epoch.Add(time.Hour)); err != nil {
+			return err
+		}
+		return tx.PutBlock("bob", "carol", epoch)
+	})
+	if !blocked("alice", "bob") || blocked("bob", "alice") || blocked("alice", "carol") || blocked("nobody", "bob") {
+		w.Fatal("blocks are of one user against one other")
+	}
+	want := []im.Block{
+		{User: "Bob", At: epoch.Add(1 * time.Second)},
+		{User: "bob", At: epoch.Add(2 * time.Second)},
+		{User: "eve 2", At: epoch.Add(3 * time.Second)},
+		{User: "zoe", At: epoch},
+		{User: "~", At: epoch.Add(4 * time.Second)},
+	}
+	list := func(by im.UserID, after string, limit int) []im.Block {
+		return read(w, func(r im.Reader) ([]im.Block, error) { return r.Blocks(by, im.Page{After: after, Limit: limit}) })
+	}
+	w.equal("all", list("alice", "", 100), want)
+	w.equal("first", list("alice", "", 2), want[:2])
+	w.equal("next", list("alice", "bob", 2), want[2:4])
+	w.equal("last", list("alice", "zoe", 2), want[4:])
+	w.equal("of nobody", len(list("nobody", "", 2)), 0)
+
+	for range 2 {
+		w.write(func(tx im.Tx) error { return tx.DeleteBlock("alice", "bob") })
+		if blocked("alice", "bob") || !blocked("alice", "Bob") {
+			w.Fatal("not unblocked")
+		}
+	}
+	w.write(func(tx im.Tx) error { return tx.DeleteBlock("nobody", "bob") })
+}
+
+func testTokenCuts(w *world) {
+	cuts := func() []im.TokenCut {
+		return read(w, func(r im.Reader) ([]im.TokenCut, error) { return r.TokenCuts() })
+	}
+	w.group(im.HistoryAll, "alice", "bob")
+	w.equal("before", len(cuts()), 0)
+	w.write(func(tx im.Tx) error {
+		if err := tx.CutTokens(im.TokenCut{User: "alice", At: epoch}); err != nil {
+			return err
+		}
+		return tx.CutTokens(im.TokenCut{User: "never seen", At: epoch})
+	})
+	w.write(func(tx im.Tx) error { return tx.CutTokens(im.TokenCut{User: "alice", At: epoch.Add(time.Hour)}) })
+	got := cuts()
+	slices.SortFunc(got, func(a, b im.TokenCut) int { return a.At.Compare(b.At) })
+	w.equal("after", got, []im.TokenCut{{User: "never seen", At: epoch}, {User: "alice", At: epoch.Add(time.Hour)}})
+}
+
+func testInstance(w *world) {
+	i := w.store.Instance()
+	if len(i.TicketKey) != 32 || slices.Max(i.TicketKey) == 0 {
+		w.Fatal("the ticket key is not 32 random bytes")
+	}
+	w.must(w.store.Ready(w.Context()))
+}

@@ -1,0 +1,145 @@
+package storagetest
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// erasures follows Next to the end and returns all of it.
+func (w *world) erasures(q im.ErasureQuery) (all []im.ErasedMessage, pages int) {
+	w.Helper()
+	for {
+		page := read(w, func(r im.Reader) (im.ErasurePage, error) { return r.Erasures(q) })
+		if len(page.Items) > q.Limit {
+			w.Fatalf("%d on a page of %d", len(page.Items), q.Limit)
+		}
+		all = append(all, page.Items...)
+		pages++
+		if page.Next == nil {
+			return all, pages
+		}
+		q.Past = page.Next
+	}
+}
+
+// testErasures holds erasures against a list, for admins and for users who
+// come and go.
+func testErasures(w *world) {
+	random := rand.New(rand.NewPCG(13, 14))
+	users := []im.UserID{"alice", "bob", "carol"}
+	members := map[im.ID]map[im.UserID]bool{}
+	var groups []im.ID
+	for i := range 4 {
+		id := w.group(im.HistoryAll, users[:1+i%3]...)
+		groups = append(groups, id)
+		members[id] = map[im.UserID]bool{}
+		for _, u := range users[:1+i%3] {
+			members[id][u] = true
+		}
+	}
+	var all []im.ErasedMessage
+	var last time.Time
+	for i := range 150 {
+		m := w.text(groups[random.IntN(len(groups))], users[random.IntN(3)], "secret")
+		m = w.send(m)
+		if i%5 == 0 {
+			continue
+		}
+		e := im.Erasure{State: im.Revoked, At: w.now.Add(-time.Second), By: "alice", Postscript: fmt.Sprint("p", i)}
+		// Many at the same time, and by a clock that is often set back.
+		wiped := epoch.Add(time.Duration(i/5+random.IntN(9)) * time.Second)
+		w.write(func(tx im.Tx) error {
+			_, err := tx.Erase(m.ID, e, wiped)
+			return err
+		})
+		if wiped.Before(last) {
+			wiped = last
+		}
+		last = wiped
+		all = append(all, im.ErasedMessage{Message: m.Tombstone(e), Wiped: wiped})
+	}
+	w.leave(groups[2], "bob")
+	delete(members[groups[2]], "bob")
+	slices.SortFunc(all, func(a, b im.ErasedMessage) int {
+		return cmp.Or(a.Wiped.Compare(b.Wiped), cmp.Compare(a.ID, b.ID))
+	})
+	for _, user := range append([]im.UserID{"", "nobody"}, users...) {
+		for _, since := range []time.Time{
+			{},
+			epoch.Add(10 * time.Second), epoch.Add(10*time.Second + time.Microsecond),
+			epoch.Add(10*time.Second - time.Microsecond), epoch.Add(time.Hour),
+		} {
+			for _, limit := range []int{1, 7, 120, 500} {
+				var want []im.ErasedMessage
+				for _, e := range all {
+					if (user == "" || members[e.Conversation][user]) && !e.Wiped.Before(since) {
+						want = append(want, e)
+					}
+				}
+				got, _ := w.erasures(im.ErasureQuery{User: user, Since: since, Limit: limit})
+				w.equal(fmt.Sprintf("of %q since %v by %d", user, since, limit), keys(got), keys(want))
+				for i := range got {
+					w.sameMessage(got[i].Message, want[i].Message)
+				}
+			}
+		}
+	}
+	// A page goes on from a key that was never there, and not before Since.
+	past := &im.ErasureKey{Wiped: epoch.Add(5 * time.Second), ID: 1 << 62}
+	got, _ := w.erasures(im.ErasureQuery{Since: epoch.Add(20 * time.Second), Past: past, Limit: 9})
+	whole, _ := w.erasures(im.ErasureQuery{Since: epoch.Add(20 * time.Second), Limit: 9})
+	w.equal("past a key before since", keys(got), keys(whole))
+	w.equal("no limit, no page", len(read(w, func(r im.Reader) (im.ErasurePage, error) {
+		return r.Erasures(im.ErasureQuery{})
+	}).Items), 0)
+}
+
+func keys(list []im.ErasedMessage) []im.ErasureKey {
+	k := make([]im.ErasureKey, len(list))
+	for i, e := range list {
+		k[i] = im.ErasureKey{Wiped: e.Wiped, ID: e.ID}
+	}
+	return k
+}
+
+// testErasuresBounded: who may know of few of many erasures gets them in pages
+// that each look at a bounded part.
+func testErasuresBounded(w *world) {
+	const n = 9000
+	busy, quiet := w.group(im.HistoryAll, "bob"), w.group(im.HistoryAll, "alice")
+	var want []im.ErasureKey
+	w.write(func(tx im.Tx) error {
+		want = nil
+		for i := range n {
+			m := w.text(busy, "bob", "x")
+			if i%4000 == 100 {
+				m.Conversation = quiet
+			}
+			if _, err := tx.InsertMessage(m); err != nil {
+				return err
+			}
+			wiped := epoch.Add(time.Duration(i/3) * time.Millisecond)
+			if _, err := tx.Erase(m.ID, im.Erasure{State: im.Expired, At: wiped}, wiped); err != nil {
+				return err
+			}
+			if m.Conversation == quiet {
+				want = append(want, im.ErasureKey{Wiped: wiped, ID: m.ID})
+			}
+		}
+		return nil
+	})
+	got, pages := w.erasures(im.ErasureQuery{User: "alice", Limit: 100})
+	w.equal("of the quiet one", keys(got), want)
+	if pages < 2 || pages > 8 {
+		w.Fatalf("%d pages for %d erasures", pages, n)
+	}
+	got, _ = w.erasures(im.ErasureQuery{User: "bob", Limit: 1000})
+	w.equal("of the busy one", len(got), n-len(want))
+	got, _ = w.erasures(im.ErasureQuery{Limit: 1000})
+	w.equal("of all", len(got), n)
+}

@@ -1,0 +1,250 @@
+package storagetest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// events reads a stretch of the log of a user in windows and holds each
+// against what a window promises.
+func (w *world) events(user im.UserID, after, upTo im.Position, limit int) (all []im.Event, windows int) {
+	w.Helper()
+	for after < upTo {
+		got := read(w, func(r im.Reader) (im.EventWindow, error) { return r.Events(user, after, upTo, limit) })
+		if got.Through <= after || got.Through > upTo || len(got.Events) > limit {
+			w.Fatalf("%d events through %d of (%d, %d] by %d", len(got.Events), got.Through, after, upTo, limit)
+		}
+		for _, e := range got.Events {
+			if e.Position <= after || e.Position > got.Through {
+				w.Fatalf("position %d in a window (%d, %d]", e.Position, after, got.Through)
+			}
+			after = e.Position
+		}
+		all = append(all, got.Events...)
+		after = got.Through
+		windows++
+	}
+	return all, windows
+}
+
+func (w *world) bounds() im.LogBounds {
+	w.Helper()
+	return read(w, func(r im.Reader) (im.LogBounds, error) { return r.LogBounds() })
+}
+
+func positions(list []im.Event) []im.Position {
+	p := make([]im.Position, len(list))
+	for i, e := range list {
+		p[i] = e.Position
+	}
+	return p
+}
+
+func testEvents(w *world) {
+	w.equal("an empty log", w.bounds(), im.LogBounds{})
+	id := w.group(im.HistoryAll, "alice", "bob")
+	m := w.text(id, "alice", "hi")
+	m.SenderDevice = "phone"
+	m = w.send(m)
+	added := w.join(id, "carol")
+	at := w.tick()
+	w.write(func(tx im.Tx) error {
+		_, err := tx.Append(im.Event{Type: im.ConversationUpdated, At: at, Conversation: id, To: "bob", Actor: "carol"})
+		return err
+	})
+	removed := w.leave(id, "bob")
+	w.send(w.text(id, "alice", "bob does not get this"))
+
+	head := w.bounds().Head
+	w.equal("the last event is the newest for the members", w.conversation(id).LastEvent, head)
+	got, _ := w.events("bob", 0, head, 100)
+	w.equal("what bob is told", got, []im.Event{
+		{Position: added - 2, Type: im.ConversationCreated, At: got[0].At, Conversation: id, Actor: "alice"},
+		{
+			Position: added - 1, Type: im.MessageCreated, At: m.CreatedAt, Conversation: id,
+			MessageID: m.ID, Seq: 1, Actor: "alice", ActorDevice: "phone",
+		},
+		{Position: added, Type: im.MemberAdded, At: got[2].At, Conversation: id, Actor: "carol", User: "carol", Role: im.Member},
+		{Position: added + 1, Type: im.ConversationUpdated, At: at, Conversation: id, To: "bob", Actor: "carol"},
+		{Position: removed, Type: im.MemberRemoved, At: got[4].At, Conversation: id, Actor: "bob", User: "bob"},
+	})
+	got, _ = w.events("carol", 0, head, 1)
+	w.equal("what carol is told", positions(got), []im.Position{added, removed, head})
+	got, _ = w.events("nobody", 0, head, 1)
+	w.equal("what nobody is told", len(got), 0)
+	for _, after := range []im.Position{head, head + 5} {
+		none := read(w, func(r im.Reader) (im.EventWindow, error) { return r.Events("alice", after, head, 5) })
+		w.equal("nothing to look through", none, im.EventWindow{Through: after})
+	}
+}
+
+// testEventData: what few events have comes back as it was, and what is not to
+// be stored does not.
+func testEventData(w *world) {
+	id := w.group(im.HistoryAll, "alice")
+	at := w.tick()
+	want := []im.Event{
+		{Type: im.ReceiptRead, MessageIDs: []im.ID{1, 1<<62 + 1, 3}},
+		{Type: im.ReceiptRead, UpTo: 1<<62 + 3},
+		{Type: im.MessageBurnStarted, MessageID: 5, Seq: 7, BurnAt: at.Add(time.Hour)},
+		{Type: im.MessageBurned, MessageID: 5, Seq: 7},
+	}
+	w.write(func(tx im.Tx) error {
+		for i := range want {
+			want[i].At, want[i].Conversation, want[i].Actor = at, id, "alice"
+			told := want[i]
+			told.Mentioned, told.Tracked, told.Late = []im.UserID{"bob"}, true, time.Second
+			told.Push = im.Push{Content: "secret", Payload: []byte("{}")}
+			pos, err := tx.Append(told)
+			if err != nil {
+				return err
+			}
+			want[i].Position = pos
+		}
+		return nil
+	})
+	got, _ := w.events("alice", want[0].Position-1, w.bounds().Head, 100)
+	w.equal("events", got, want)
+}
+
+// told is an event of the model: who is told of it.
+type told struct {
+	position im.Position
+	users    map[im.UserID]bool
+}
+
+// testEventsModel holds windows of every size against a log kept in memory,
+// with members who come and go.
+func testEventsModel(w *world) {
+	random := rand.New(rand.NewPCG(5, 6))
+	users := []im.UserID{"u1", "u2", "u3", "u4", "u5", "u6"}
+	var log []told
+	var groups []im.ID
+	members := map[im.ID]map[im.UserID]bool{}
+	tell := func(id im.ID, also im.UserID) {
+		t := told{position: im.Position(len(log) + 1), users: map[im.UserID]bool{also: true}}
+		for u := range members[id] {
+			t.users[u] = true
+		}
+		log = append(log, t)
+	}
+	for range 5 {
+		first := users[random.IntN(len(users))]
+		id := w.group(im.HistoryAll, first)
+		groups = append(groups, id)
+		members[id] = map[im.UserID]bool{first: true}
+		tell(id, first)
+	}
+	for range 500 {
+		id := groups[min(random.IntN(12), len(groups)-1)] // one is much busier
+		user := users[random.IntN(len(users))]
+		is := members[id]
+		switch n := random.IntN(10); {
+		case n < 2 && is[user] && len(is) > 1:
+			w.leave(id, user)
+			tell(id, user)
+			delete(is, user)
+		case n < 3 && !is[user]:
+			w.join(id, user)
+			is[user] = true
+			tell(id, user)
+		case n == 3:
+			at := w.tick()
+			w.write(func(tx im.Tx) error {
+				_, err := tx.Append(im.Event{Type: im.ConversationUpdated, At: at, Conversation: id, To: user})
+				return err
+			})
+			log = append(log, told{position: im.Position(len(log) + 1), users: map[im.UserID]bool{user: true}})
+		default:
+			w.send(w.text(id, user, "x"))
+			tell(id, "")
+		}
+	}
+	head := w.bounds().Head
+	w.equal("positions are without a gap here", head, im.Position(len(log)))
+	for _, user := range users {
+		for _, limit := range []int{1, 2, 7, 40, 1000} {
+			after := im.Position(random.IntN(len(log)))
+			upTo := after + im.Position(random.IntN(len(log)-int(after)+1))
+			if limit == 7 {
+				after, upTo = 0, head
+			}
+			var want []im.Position
+			for _, e := range log {
+				if after < e.position && e.position <= upTo && e.users[user] {
+					want = append(want, e.position)
+				}
+			}
+			got, _ := w.events(user, after, upTo, limit)
+			w.equal(fmt.Sprintf("%s (%d, %d] by %d", user, after, upTo, limit), positions(got), want)
+		}
+	}
+}
+
+// testEventsFarApart: who is told little of a busy log gets full windows all
+// the same.
+func testEventsFarApart(w *world) {
+	quiet := w.group(im.HistoryAll, "alice", "bob")
+	busy := w.group(im.HistoryAll, "bob")
+	var want []im.Position
+	w.write(func(tx im.Tx) error {
+		want = nil
+		for i := range 20_000 {
+			e := im.Event{Type: im.ConversationUpdated, At: w.now, Conversation: busy}
+			if i%1000 == 999 {
+				e.Conversation = quiet
+			}
+			pos, err := tx.Append(e)
+			if err != nil {
+				return err
+			}
+			if e.Conversation == quiet {
+				want = append(want, pos)
+			}
+		}
+		return nil
+	})
+	head := w.bounds().Head
+	got, windows := w.events("alice", 2, head, 5)
+	w.equal("of the quiet one", positions(got), want)
+	if windows > 5 {
+		w.Fatalf("%d windows for four full pages", windows)
+	}
+	got, _ = w.events("bob", 0, head, 1000)
+	w.equal("of both", len(got), int(head))
+}
+
+func testTrimLog(w *world) {
+	id := w.group(im.HistoryAll, "alice")
+	for range 9 {
+		w.send(w.text(id, "alice", "x"))
+	}
+	trim := func(before time.Time, limit int) (n int) {
+		w.Helper()
+		w.write(func(tx im.Tx) (err error) {
+			n, err = tx.TrimLog(before, limit)
+			return err
+		})
+		return n
+	}
+	w.equal("nothing is as old", trim(epoch, 100), 0)
+	w.equal("bounds", w.bounds(), im.LogBounds{Cut: 0, Head: 10})
+
+	fifth := read(w, func(r im.Reader) (im.EventWindow, error) { return r.Events("alice", 4, 5, 1) }).Events[0].At
+	w.equal("a batch", trim(fifth, 3), 3)
+	w.equal("bounds", w.bounds(), im.LogBounds{Cut: 3, Head: 10})
+	w.equal("the rest", trim(fifth.Add(time.Microsecond), 3), 2)
+	w.equal("no more", trim(fifth, 3), 0)
+	w.equal("bounds", w.bounds(), im.LogBounds{Cut: 5, Head: 10})
+	got, _ := w.events("alice", 0, 10, 100)
+	w.equal("what is left", positions(got), []im.Position{6, 7, 8, 9, 10})
+
+	// A log that was cut to its end goes on where it was.
+	w.equal("all", trim(w.now.Add(time.Hour), 100), 5)
+	w.equal("bounds", w.bounds(), im.LogBounds{Cut: 10, Head: 10})
+	w.send(w.text(id, "alice", "x"))
+	w.equal("bounds", w.bounds(), im.LogBounds{Cut: 10, Head: 11})
+}

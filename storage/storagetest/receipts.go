@@ -1,0 +1,232 @@
+package storagetest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// put gives a receipt in a transaction of its own and returns what was new.
+func (w *world) put(kind im.ReceiptKind, id im.ID, user im.UserID, from, to int64, at time.Time) (fresh []im.SeqRange) {
+	w.Helper()
+	w.write(func(tx im.Tx) (err error) {
+		fresh, err = tx.PutReceipt(kind, id, user, im.SeqRange{From: from, To: to}, at)
+		return err
+	})
+	return fresh
+}
+
+func (w *world) receiptsOf(kind im.ReceiptKind, id im.ID, seq int64) []im.Receipt {
+	w.Helper()
+	return read(w, func(r im.Reader) ([]im.Receipt, error) { return r.ReceiptsOf(kind, id, seq) })
+}
+
+func testReceipts(w *world) {
+	id, other := w.group(im.HistoryAll, "alice", "zoe", "bob"), w.group(im.HistoryAll, "alice", "bob")
+	for range 20 {
+		w.send(w.text(id, "alice", "x"))
+		w.send(w.text(other, "alice", "x"))
+	}
+	at := func(s int) time.Time { return epoch.Add(time.Duration(s) * time.Second) }
+	ranges := func(list ...int64) (r []im.SeqRange) {
+		for i := 0; i < len(list); i += 2 {
+			r = append(r, im.SeqRange{From: list[i], To: list[i+1]})
+		}
+		return r
+	}
+	w.equal("before", len(w.receiptsOf(im.Read, id, 1)), 0)
+	w.equal("first", w.put(im.Read, id, "zoe", 3, 5, at(1)), ranges(3, 5))
+	w.equal("again", w.put(im.Read, id, "zoe", 3, 5, at(2)), ranges())
+	w.equal("within", w.put(im.Read, id, "zoe", 4, 4, at(2)), ranges())
+	w.equal("apart", w.put(im.Read, id, "zoe", 8, 8, at(3)), ranges(8, 8))
+	w.equal("over both", w.put(im.Read, id, "zoe", 1, 10, at(4)), ranges(1, 2, 6, 7, 9, 10))
+	w.equal("nothing", w.put(im.Read, id, "zoe", 10, 9, at(4)), ranges())
+	w.equal("overlapping", w.put(im.Read, id, "zoe", 9, 12, at(5)), ranges(11, 12))
+	w.equal("of another", w.put(im.Read, id, "bob", 4, 9, at(6)), ranges(4, 9))
+	w.equal("elsewhere", w.put(im.Read, other, "bob", 1, 9, at(7)), ranges(1, 9))
+	w.equal("of another kind", w.put(im.Delivered, id, "zoe", 4, 4, at(8)), ranges(4, 4))
+
+	for seq, want := range map[int64][]im.Receipt{
+		1: {{User: "zoe", At: at(4)}}, 4: {{User: "bob", At: at(6)}, {User: "zoe", At: at(1)}},
+		8: {{User: "bob", At: at(6)}, {User: "zoe", At: at(3)}}, 10: {{User: "zoe", At: at(4)}},
+		12: {{User: "zoe", At: at(5)}}, 13: nil,
+	} {
+		w.equal(fmt.Sprint("who has read ", seq), w.receiptsOf(im.Read, id, seq), want)
+	}
+	w.equal("to whom it was delivered", w.receiptsOf(im.Delivered, id, 4), []im.Receipt{{User: "zoe", At: at(8)}})
+
+	// An error undoes all of it.
+	err := w.store.Write(w.Context(), func(tx im.Tx) error {
+		fresh, err := tx.PutReceipt(im.Read, id, "never seen", im.SeqRange{From: 1, To: 20}, at(9))
+		w.must(err)
+		w.equal("within", fresh, ranges(1, 20))
+		fresh, err = tx.PutReceipt(im.Read, id, "never seen", im.SeqRange{From: 1, To: 20}, at(9))
+		w.must(err)
+		w.equal("its own", fresh, ranges())
+		return fmt.Errorf("for a test")
+	})
+	if err == nil {
+		w.Fatal("no error")
+	}
+	w.equal("undone", len(w.receiptsOf(im.Read, id, 20)), 0)
+}
+
+// testReceiptsModel holds receipts in any order against a set of messages.
+func testReceiptsModel(w *world) {
+	random := rand.New(rand.NewPCG(15, 16))
+	const n = 400
+	id := w.group(im.HistoryAll, "alice", "bob")
+	w.fill(id, n, func(int) im.UserID { return "alice" })
+	for round := range 4 {
+		user := im.UserID(fmt.Sprint("reader ", round))
+		has := map[int64]time.Time{}
+		longest := []int64{1, 3, 40, n}[round]
+		for i := range 250 {
+			from := 1 + random.Int64N(n)
+			to := min(n, from+random.Int64N(longest))
+			at := epoch.Add(time.Duration(i/2) * time.Second) // some at the same time
+			var want []im.SeqRange
+			for seq := from; seq <= to; seq++ {
+				if _, ok := has[seq]; ok {
+					continue
+				}
+				has[seq] = at
+				if last := len(want) - 1; last >= 0 && want[last].To == seq-1 {
+					want[last].To = seq
+				} else {
+					want = append(want, im.SeqRange{From: seq, To: seq})
+				}
+			}
+			w.equal("fresh", w.put(im.Read, id, user, from, to, at), want)
+		}
+		newest := epoch.Add(125 * time.Second)
+		for seq := int64(1); seq <= n; seq++ {
+			list := slices.DeleteFunc(w.receiptsOf(im.Read, id, seq), func(r im.Receipt) bool { return r.User != user })
+			at, ok := has[seq]
+			if ok != (len(list) == 1) {
+				w.Fatalf("%s has %d: %v, want %v", user, seq, list, ok)
+			}
+			if ok && (list[0].At.Before(at) || list[0].At.After(newest)) {
+				w.Fatalf("%s got %d at %v, was told %v", user, seq, at, list[0].At)
+			}
+		}
+		unread := read(w, func(r im.Reader) (int, error) {
+			return r.Unread(id, user, []im.SeqRange{{From: 1, To: n}}, n+1)
+		})
+		w.equal("unread", unread, n-len(has))
+	}
+}
+
+// testReceiptTimes: a receipt keeps its time while it is among the newest; of
+// those before, the time is no earlier than it was and no later than that of
+// any that keeps its own.
+func testReceiptTimes(w *world) {
+	const n, kept = 300, 64
+	id := w.group(im.HistoryAll, "alice", "bob")
+	w.fill(id, n, func(int) im.UserID { return "alice" })
+	at := func(seq int64) time.Time { return epoch.Add(time.Duration(seq) * time.Second) }
+	for seq := int64(1); seq <= n; seq++ {
+		w.put(im.Read, id, "bob", seq, seq, at(seq))
+	}
+	for seq := int64(1); seq <= n; seq++ {
+		got := w.receiptsOf(im.Read, id, seq)[0].At
+		if got.Before(at(seq)) || seq > n-kept && !got.Equal(at(seq)) || got.After(at(n-kept)) && seq <= n-kept {
+			w.Fatalf("%d was read at %v, told %v", seq, at(seq), got)
+		}
+	}
+}
+
+// testReceiptsBetweenOwn: who answers every message, and gives receipts one by
+// one, is told right.
+func testReceiptsBetweenOwn(w *world) {
+	const n = 400
+	id := w.group(im.HistoryAll, "alice", "bob")
+	w.fill(id, n, func(i int) im.UserID {
+		if i%7 == 6 {
+			return "carol" // whom nobody reads
+		}
+		return []im.UserID{"alice", "bob"}[i%2]
+	})
+	sender := func(seq int64) im.UserID {
+		return w.history(id, seq).Sender
+	}
+	unread := 0
+	for seq := int64(1); seq <= n; seq++ {
+		switch sender(seq) {
+		case "carol":
+			unread++
+		case "alice":
+			w.equal("fresh", w.put(im.Read, id, "bob", seq, seq, w.tick()), []im.SeqRange{{From: seq, To: seq}})
+		}
+	}
+	for seq := int64(1); seq <= n; seq++ {
+		got := len(w.receiptsOf(im.Read, id, seq))
+		switch by := sender(seq); {
+		case by == "carol" && got != 0, by == "alice" && got != 1:
+			w.Fatalf("%d receipts for %d of %s", got, seq, by)
+		}
+	}
+	got := read(w, func(r im.Reader) (int, error) { return r.Unread(id, "bob", []im.SeqRange{{From: 1, To: n}}, n) })
+	w.equal("unread", got, unread)
+}
+
+// history returns the message with a seq.
+func (w *world) history(id im.ID, seq int64) im.Message {
+	w.Helper()
+	page := read(w, func(r im.Reader) (im.HistoryPage, error) {
+		return r.Messages(im.HistoryQuery{Conversation: id, Ranges: []im.SeqRange{{From: seq, To: seq}}, Limit: 1})
+	})
+	return page.Messages[0]
+}
+
+// testUnread holds counts against a filter over all of the messages.
+func testUnread(w *world) {
+	random := rand.New(rand.NewPCG(17, 18))
+	const n = 300
+	users := []im.UserID{"alice", "bob", "carol"}
+	id := w.group(im.HistoryAll, users...)
+	w.fill(id, n, func(int) im.UserID { return users[random.IntN(3)] })
+	all := make([]im.Message, n)
+	for i := range all {
+		all[i] = w.history(id, int64(i+1))
+		if random.IntN(5) == 0 {
+			w.erase(all[i].ID, im.Erasure{State: im.Revoked, At: w.now})
+			all[i].State = im.Revoked
+		}
+	}
+	hasRead := map[im.UserID]map[int64]bool{}
+	for round := range 60 {
+		user := append(users, "a stranger")[random.IntN(4)]
+		if hasRead[user] == nil {
+			hasRead[user] = map[int64]bool{}
+		}
+		from := 1 + random.Int64N(n)
+		to := min(n, from+random.Int64N(1+int64(round)/3))
+		w.put([]im.ReceiptKind{im.Read, im.Read, im.Delivered}[round%3], id, user, from, to, w.tick())
+		for seq := from; seq <= to && round%3 < 2; seq++ {
+			hasRead[user][seq] = true
+		}
+		for _, ranges := range [][]im.SeqRange{
+			nil,
+			{{From: 1, To: n}},
+			{{From: 1, To: n + 100}},
+			{{From: 100, To: 99}},
+			{{From: 10, To: 50}, {From: 52, To: 52}, {From: 90, To: 280}},
+		} {
+			for _, limit := range []int{1, 10, 1000} {
+				want := 0
+				for _, m := range all {
+					in := slices.ContainsFunc(ranges, func(r im.SeqRange) bool { return r.From <= m.Seq && m.Seq <= r.To })
+					if in && m.State == im.Active && m.Sender != user && !hasRead[user][m.Seq] {
+						want++
+					}
+				}
+				got := read(w, func(r im.Reader) (int, error) { return r.Unread(id, user, ranges, limit) })
+				w.equal(fmt.Sprintf("unread by %s in %v, up to %d", user, ranges, limit), got, min(want, limit))
+			}
+		}
+	}
+}

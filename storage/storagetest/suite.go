@@ -1,0 +1,245 @@
+// Package storagetest is the one suite that every engine of package storage
+// passes, and the benchmarks that every engine runs.
+package storagetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// Run holds an engine against what [im.Store] promises. open returns a new,
+// empty store and closes it when the test ends.
+func Run(t *testing.T, open func(t *testing.T) im.Store) {
+	tests := []struct {
+		name string
+		run  func(*world)
+	}{
+		{"Conversations", testConversations},
+		{"DirectConversations", testDirectConversations},
+		{"ConversationList", testConversationList},
+		{"Membership", testMembership},
+		{"Members", testMembers},
+		{"MembersAt", testMembersAt},
+		{"MembersAtSeq", testMembersAtSeq},
+		{"Messages", testMessages},
+		{"HistoryPages", testHistoryPages},
+		{"HistoryFilters", testHistoryFilters},
+		{"HistoryBounded", testHistoryBounded},
+		{"Erase", testErase},
+		{"EraseIsFinal", testEraseIsFinal},
+		{"Due", testDue},
+		{"BurningAndTracked", testBurningAndTracked},
+		{"Erasures", testErasures},
+		{"ErasuresBounded", testErasuresBounded},
+		{"Receipts", testReceipts},
+		{"ReceiptsModel", testReceiptsModel},
+		{"ReceiptTimes", testReceiptTimes},
+		{"ReceiptsBetweenOwn", testReceiptsBetweenOwn},
+		{"Unread", testUnread},
+		{"Blocks", testBlocks},
+		{"TokenCuts", testTokenCuts},
+		{"Events", testEvents},
+		{"EventsOfManyUsers", testEventsModel},
+		{"EventsFarApart", testEventsFarApart},
+		{"EventData", testEventData},
+		{"TrimLog", testTrimLog},
+		{"Instance", testInstance},
+		{"WriteIsAtomic", testWriteIsAtomic},
+		{"WriteErrors", testWriteErrors},
+		{"WriteContext", testWriteContext},
+		{"Commits", testCommits},
+		{"CommitsTellWhatIsDue", testCommitsDue},
+		{"Snapshot", testSnapshot},
+		{"Concurrency", testConcurrency},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			test.run(newWorld(t, open(t)))
+		})
+	}
+}
+
+// world is a store with what tests say often.
+type world struct {
+	testing.TB
+	store im.Store
+	ids   im.IDs
+	now   time.Time
+}
+
+// epoch is when every world begins.
+var epoch = time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)
+
+func newWorld(t testing.TB, store im.Store) *world {
+	return &world{TB: t, store: store, now: epoch}
+}
+
+// tick lets a moment pass and returns the time.
+func (w *world) tick() time.Time {
+	w.now = w.now.Add(time.Millisecond)
+	return w.now
+}
+
+func (w *world) must(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+// equal holds what is against what should be, as they print.
+func (w *world) equal(what string, got, want any) {
+	w.Helper()
+	if g, s := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); g != s {
+		w.Fatalf("%s:\n got %s\nwant %s", what, g, s)
+	}
+}
+
+func (w *world) notFound(what string, err error) {
+	w.Helper()
+	if !errors.Is(err, im.ErrNotFound) {
+		w.Fatalf("%s: %v, want ErrNotFound", what, err)
+	}
+}
+
+// write runs fn in a transaction; an error in it is the error of the result.
+func (w *world) write(fn func(im.Tx) error) {
+	w.Helper()
+	w.must(w.store.Write(context.Background(), fn))
+}
+
+func (w *world) view(fn func(im.Reader) error) {
+	w.Helper()
+	w.must(w.store.View(context.Background(), fn))
+}
+
+// read returns what one method of a reader says.
+func read[T any](w *world, fn func(im.Reader) (T, error)) T {
+	w.Helper()
+	var v T
+	w.view(func(r im.Reader) (err error) {
+		v, err = fn(r)
+		return err
+	})
+	return v
+}
+
+func (w *world) conversation(id im.ID) im.Conversation {
+	w.Helper()
+	return read(w, func(r im.Reader) (im.Conversation, error) { return r.Conversation(id) })
+}
+
+func (w *world) membership(id im.ID, user im.UserID) im.Membership {
+	w.Helper()
+	return read(w, func(r im.Reader) (im.Membership, error) { return r.Membership(id, user) })
+}
+
+// group makes a group of members.
+func (w *world) group(history im.History, members ...im.UserID) im.ID {
+	w.Helper()
+	at := w.tick()
+	id := w.ids.Next(at)
+	w.write(func(tx im.Tx) error {
+		return makeGroup(tx, im.Conversation{
+			ID: id, Kind: im.Group, Name: "a group", History: history, CreatedAt: at, UpdatedAt: at,
+		}, members)
+	})
+	return id
+}
+
+// makeGroup is a group as a transaction makes it: one event makes all of its
+// first members.
+func makeGroup(tx im.Tx, c im.Conversation, members []im.UserID) error {
+	if err := tx.CreateConversation(c); err != nil {
+		return err
+	}
+	pos, err := tx.Append(im.Event{Type: im.ConversationCreated, At: c.CreatedAt, Conversation: c.ID, Actor: members[0]})
+	if err != nil {
+		return err
+	}
+	for _, user := range members {
+		m := im.Membership{Conversation: c.ID, User: user, Role: im.Member, JoinedAt: c.CreatedAt}
+		if err := tx.AddMember(m, pos); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// join makes a user a member and returns the position of the event.
+func (w *world) join(id im.ID, user im.UserID) (pos im.Position) {
+	w.Helper()
+	at := w.tick()
+	w.write(func(tx im.Tx) (err error) {
+		pos, err = tx.Append(im.Event{Type: im.MemberAdded, At: at, Conversation: id, Actor: user, User: user, Role: im.Member})
+		if err != nil {
+			return err
+		}
+		return tx.AddMember(im.Membership{Conversation: id, User: user, Role: im.Member, JoinedAt: at}, pos)
+	})
+	return pos
+}
+
+// leave ends a membership and returns the position of the event.
+func (w *world) leave(id im.ID, user im.UserID) (pos im.Position) {
+	w.Helper()
+	at := w.tick()
+	w.write(func(tx im.Tx) (err error) {
+		pos, err = tx.Append(im.Event{Type: im.MemberRemoved, At: at, Conversation: id, Actor: user, User: user})
+		if err != nil {
+			return err
+		}
+		return tx.RemoveMember(id, user, pos)
+	})
+	return pos
+}
+
+// text is a message that says something.
+func (w *world) text(id im.ID, sender im.UserID, text string) im.Message {
+	w.Helper()
+	at := w.tick()
+	return im.Message{
+		ID: w.ids.Next(at), Conversation: id, Sender: sender, Type: im.Text, State: im.Active,
+		CreatedAt: at, Content: content(w, fmt.Sprintf(`{"text":%q}`, text)),
+	}
+}
+
+// content is what a message with this body says.
+func content(tb testing.TB, body string) *im.Content {
+	tb.Helper()
+	c, err := im.ParseContent([]byte(`{"body":` + body + `,"type":"text"}`))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return c
+}
+
+// send stores a message with its event and returns it with its seq.
+func (w *world) send(m im.Message) im.Message {
+	w.Helper()
+	w.write(func(tx im.Tx) (err error) {
+		m.Seq, _, err = insert(tx, m)
+		return err
+	})
+	return m
+}
+
+// insert is a message as a transaction stores it.
+func insert(tx im.Tx, m im.Message) (int64, im.Position, error) {
+	seq, err := tx.InsertMessage(m)
+	if err != nil {
+		return 0, 0, err
+	}
+	m.Seq = seq
+	pos, err := tx.Append(im.Event{
+		Type: im.MessageCreated, At: m.CreatedAt, Conversation: m.Conversation,
+		MessageID: m.ID, Seq: seq, Actor: m.Sender, ActorDevice: m.SenderDevice, Message: &m,
+	})
+	return seq, pos, err
+}

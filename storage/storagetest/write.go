@@ -1,0 +1,342 @@
+package storagetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// blocked reports whether by has blocked a user: the smallest thing that a
+// transaction can leave behind.
+func (w *world) blocked(by, user im.UserID) bool {
+	w.Helper()
+	return read(w, func(r im.Reader) (bool, error) { return r.Blocked(by, user) })
+}
+
+func testWriteIsAtomic(w *world) {
+	failure := errors.New("too late")
+	err := w.store.Write(w.Context(), func(tx im.Tx) error {
+		if err := tx.PutBlock("alice", "bob", w.now); err != nil {
+			return err
+		}
+		if err := makeGroup(tx, im.Conversation{ID: 7, Kind: im.Group, History: im.HistoryAll}, []im.UserID{"new one"}); err != nil {
+			return err
+		}
+		if blocked, err := tx.Blocked("alice", "bob"); err != nil || !blocked {
+			return fmt.Errorf("does not read its own write: %w", err)
+		}
+		return failure
+	})
+	if !errors.Is(err, failure) {
+		w.Fatal(err)
+	}
+	if w.blocked("alice", "bob") {
+		w.Fatal("a part of it was kept")
+	}
+	w.equal("bounds", w.bounds(), im.LogBounds{})
+	w.view(func(r im.Reader) error {
+		_, err := r.Conversation(7)
+		w.notFound("the conversation", err)
+		return nil
+	})
+	// The users that it made are made again, not remembered.
+	id := w.group(im.HistoryAll, "somebody", "alice", "new one")
+	got, _ := w.events("new one", 0, w.bounds().Head, 10)
+	w.equal("events", len(got), 1)
+	members := read(w, func(r im.Reader) ([]im.Membership, error) { return r.Members(id, im.Page{Limit: 10}) })
+	w.equal("members", len(members), 3)
+}
+
+// testWriteErrors: whatever others do, each caller gets its own answer, and
+// finds its own writes or nothing.
+func testWriteErrors(w *world) {
+	refusal := im.Refuse(im.Forbidden, "not_yours", "for a test")
+	const callers = 120
+	errs := make([]error, callers)
+	var group sync.WaitGroup
+	for i := range callers {
+		group.Go(func() {
+			errs[i] = w.store.Write(context.Background(), func(tx im.Tx) error {
+				if i%4 == 1 {
+					return refusal
+				}
+				if err := tx.PutBlock("alice", im.UserID(fmt.Sprint(i)), w.now); err != nil {
+					return err
+				}
+				switch i % 4 {
+				case 2:
+					return refusal
+				case 3:
+					panic("for a test")
+				}
+				return nil
+			})
+		})
+	}
+	group.Wait()
+	for i, err := range errs {
+		kept := w.blocked("alice", im.UserID(fmt.Sprint(i)))
+		switch i % 4 {
+		case 0:
+			if err != nil || !kept {
+				w.Fatalf("%d: %v, kept %v", i, err, kept)
+			}
+		case 1, 2:
+			if e, ok := im.AsError(err); !ok || e != refusal || kept {
+				w.Fatalf("%d: %v, kept %v", i, err, kept)
+			}
+		case 3:
+			if err == nil || kept {
+				w.Fatalf("%d: %v, kept %v", i, err, kept)
+			}
+		}
+	}
+}
+
+func testWriteContext(w *world) {
+	ctx, cancel := context.WithCancel(w.Context())
+	err := w.store.Write(ctx, func(tx im.Tx) error {
+		cancel() // from its start on, a call does not look at its context
+		return tx.PutBlock("alice", "bob", w.now)
+	})
+	w.must(err)
+	if !w.blocked("alice", "bob") {
+		w.Fatal("not kept")
+	}
+	ran := false
+	err = w.store.Write(ctx, func(im.Tx) error { ran = true; return nil })
+	if !errors.Is(err, context.Canceled) || ran {
+		w.Fatalf("%v, ran %v", err, ran)
+	}
+	if err := w.store.View(ctx, func(im.Reader) error { return nil }); !errors.Is(err, context.Canceled) {
+		w.Fatal(err)
+	}
+}
+
+// testCommits: a listener is told of every commit once, in order, with what
+// was committed and before the caller is answered.
+func testCommits(w *world) {
+	var mu sync.Mutex
+	var commits []im.Commit
+	w.store.OnCommit(func(c im.Commit) {
+		mu.Lock()
+		defer mu.Unlock()
+		commits = append(commits, c)
+	})
+	all := func() (events []im.Event, cuts int) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, c := range commits {
+			events = append(events, c.Events...)
+			cuts += len(c.Cuts)
+			if n := len(c.Events); n > 0 && c.Head != c.Events[n-1].Position {
+				w.Fatalf("head %d after position %d", c.Head, c.Events[n-1].Position)
+			}
+			if c.Gap {
+				w.Fatal("a gap")
+			}
+		}
+		return events, cuts
+	}
+	id := w.group(im.HistoryAll, "alice")
+	sent := w.send(w.text(id, "alice", "hi"))
+	events, _ := all()
+	w.equal("positions", positions(events), []im.Position{1, 2})
+	if m := events[1].Message; m == nil {
+		w.Fatal("without its message")
+	} else {
+		w.sameMessage(*m, sent)
+	}
+	err := w.store.Write(w.Context(), func(tx im.Tx) error {
+		if _, _, err := insert(tx, w.text(id, "alice", "never")); err != nil {
+			return err
+		}
+		return errors.New("no")
+	})
+	if err == nil {
+		w.Fatal("no error")
+	}
+	w.write(func(tx im.Tx) error { return tx.CutTokens(im.TokenCut{User: "alice", At: w.now}) })
+	w.equal("head without an event", commits[len(commits)-1].Head, im.Position(2))
+
+	var group sync.WaitGroup
+	for n := range 8 {
+		messages := make([]im.Message, 25)
+		for i := range messages {
+			messages[i] = w.text(id, im.UserID(fmt.Sprint("user ", n)), "x")
+		}
+		group.Go(func() {
+			for _, m := range messages {
+				var pos im.Position
+				err := w.store.Write(w.Context(), func(tx im.Tx) (err error) {
+					_, pos, err = insert(tx, m)
+					return err
+				})
+				if err != nil {
+					w.Error(err)
+					return
+				}
+				if events, _ := all(); events[len(events)-1].Position < pos {
+					w.Error("answered before the listener was told")
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	events, cuts := all()
+	w.equal("cuts", cuts, 1)
+	stored, _ := w.events("alice", 0, w.bounds().Head, 1000)
+	w.equal("told is what is stored", positions(events), positions(stored))
+}
+
+// testCommitsDue: a listener is told when the earliest message of a commit
+// erases itself, of calls that were committed and no others.
+func testCommitsDue(w *world) {
+	var mu sync.Mutex
+	var due []time.Time
+	w.store.OnCommit(func(c im.Commit) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !c.Due.IsZero() {
+			due = append(due, c.Due)
+		}
+	})
+	told := func(what string, want ...time.Time) {
+		w.Helper()
+		mu.Lock()
+		defer mu.Unlock()
+		w.equal(what, due, append([]time.Time{}, want...))
+		due = nil
+	}
+	id := w.group(im.HistoryAll, "alice")
+	plain := w.send(w.text(id, "alice", "stays"))
+	told("nothing is due")
+	later, sooner := w.text(id, "alice", "later"), w.text(id, "alice", "sooner")
+	later.ExpiresAt, sooner.ExpiresAt = w.now.Add(2*time.Hour), w.now.Add(time.Hour)
+	never := w.text(id, "alice", "never")
+	never.ExpiresAt = w.now.Add(time.Minute)
+	err := w.store.Write(w.Context(), func(tx im.Tx) error {
+		_, err := tx.InsertMessage(never)
+		return errors.Join(err, errors.New("no"))
+	})
+	if err == nil {
+		w.Fatal("no error")
+	}
+	w.write(func(tx im.Tx) error {
+		for _, m := range []im.Message{later, sooner} {
+			if _, err := tx.InsertMessage(m); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	told("the earliest", sooner.ExpiresAt)
+	burns := w.text(id, "alice", "burns")
+	burns.Burn = &im.Burn{After: time.Second, UnreadTTL: time.Hour}
+	w.send(burns)
+	told("unread", burns.CreatedAt.Add(time.Hour))
+	at := w.now.Add(time.Minute)
+	w.write(func(tx im.Tx) error { return tx.StartBurn(burns.ID, at) })
+	told("burning", at)
+	w.write(func(tx im.Tx) error {
+		_, err := tx.Erase(plain.ID, im.Erasure{State: im.Revoked, At: at}, at)
+		return err
+	})
+	told("erased")
+}
+
+func testSnapshot(w *world) {
+	id := w.group(im.HistoryAll, "alice")
+	w.view(func(r im.Reader) error {
+		before, err := r.Conversation(id)
+		w.must(err)
+		w.send(w.text(id, "alice", "meanwhile"))
+		after, err := r.Conversation(id)
+		w.equal("within one view", after, before)
+		return err
+	})
+	w.equal("in the next", w.conversation(id).LastSeq, int64(1))
+}
+
+// testConcurrency: senders to a few conversations and readers of them, all at
+// once; seqs are dense and a reader never sees half of a transaction.
+func testConcurrency(w *world) {
+	const senders, each = 6, 40
+	ids := []im.ID{w.group(im.HistoryAll, "alice"), w.group(im.HistoryAll, "alice")}
+	stop := make(chan struct{})
+	var readers, writers sync.WaitGroup
+	for range 3 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				err := w.store.View(w.Context(), func(r im.Reader) error { return consistent(r, ids) })
+				if err != nil {
+					w.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for n := range senders {
+		messages := make([]im.Message, each)
+		for i := range messages {
+			messages[i] = w.text(ids[i%len(ids)], im.UserID(fmt.Sprint("sender ", n)), "x")
+		}
+		writers.Go(func() {
+			for _, m := range messages {
+				err := w.store.Write(w.Context(), func(tx im.Tx) error {
+					_, _, err := insert(tx, m)
+					return err
+				})
+				if err != nil {
+					w.Error(err)
+					return
+				}
+			}
+		})
+	}
+	writers.Wait()
+	close(stop)
+	readers.Wait()
+	for _, id := range ids {
+		w.equal("all are there", w.conversation(id).LastSeq, int64(senders*each/len(ids)))
+	}
+}
+
+// consistent holds the parts of a snapshot against each other.
+func consistent(r im.Reader, ids []im.ID) error {
+	var total int64
+	for _, id := range ids {
+		c, err := r.Conversation(id)
+		if err != nil {
+			return err
+		}
+		page, err := r.Messages(im.HistoryQuery{Conversation: id, Ranges: []im.SeqRange{{From: 1, To: 1 << 40}}, Limit: 1000})
+		if err != nil {
+			return err
+		}
+		if n := int64(len(page.Messages)); n != c.LastSeq {
+			return fmt.Errorf("%d messages, last seq %d", n, c.LastSeq)
+		}
+		for i, m := range page.Messages {
+			if m.Seq != c.LastSeq-int64(i) {
+				return fmt.Errorf("seq %d in place %d", m.Seq, i)
+			}
+		}
+		total += c.LastSeq + 1 // the event that made it
+	}
+	bounds, err := r.LogBounds()
+	if err == nil && int64(bounds.Head) != total {
+		err = fmt.Errorf("%d events for %d messages", bounds.Head, total)
+	}
+	return err
+}

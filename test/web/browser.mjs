@@ -1,0 +1,328 @@
+// The server as a browser sees it: the EventSource of a real Chromium listens
+// while the server is killed and started again, and while its ticket ends. It
+// must be told of every acknowledged message, once and in order.
+import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { chromium } from 'playwright-core';
+import { connect, converse } from './generated/contract.js';
+import { Server } from './server.mjs';
+
+const deadline = 90_000; // of one test
+const to = '/v1/conversations/@bob/messages';
+
+const tests = {
+  'the generated client talks to the server': typedClient,
+  'an EventSource survives six SIGKILLs and a SIGTERM': restarts,
+  'an EventSource whose ticket ended resumes by cursor': endedTickets,
+  'the demo page': demo,
+};
+
+// ---- the tests ----
+
+async function typedClient() {
+  const server = await Server.start();
+  const sent = await converse(connect(server.url, await server.token('alice')));
+  assert.deepEqual(sent.map(message => message.seq), [1, 2, 3, 4]);
+  assert.equal(sent[1].body.address, '上海');
+  assert.deepEqual(sent[2].body.data, { number: 7, of: [null, true] });
+  assert.equal(sent[3].body.data, null);
+}
+
+async function restarts(browser) {
+  const server = await Server.start();
+  const listener = await Listener.open(browser, server);
+  await listener.listen();
+  await listener.until('ready', () => listener.readies === 1);
+  const senders = await Senders.start(server, 3);
+
+  const rounds = ['SIGKILL', 'SIGKILL', 'SIGTERM', 'SIGKILL', 'SIGKILL', 'SIGKILL', 'SIGKILL'];
+  for (const [round, signal] of rounds.entries()) {
+    const { messages, errors, readies } = listener.counts();
+    await listener.until('news', () => listener.messages.length > messages + 5);
+    const [code] = await server.end(signal);
+    if (signal === 'SIGTERM') assert.equal(code, 0, 'SIGTERM is a clean end');
+    // In one round the browser comes back too early, too.
+    const missed = round === 1 ? 2 : 1;
+    await listener.until('the loss of the stream', () => listener.errors >= errors + missed);
+    await server.startAgain();
+    await listener.until('the stream', () => listener.readies > readies);
+  }
+
+  await finish(server, listener, senders);
+  assert.equal(listener.readies, rounds.length + 1, 'one stream a start');
+  assert.equal(listener.tickets.length, 1, 'it reconnected by itself');
+}
+
+async function endedTickets(browser) {
+  const server = await Server.start('--ticket-ttl', '2s');
+  const listener = await Listener.open(browser, server);
+  await listener.listen();
+  await listener.until('ready', () => listener.readies === 1);
+  const senders = await Senders.start(server, 1);
+
+  for (let ticket = 1; ticket <= 3; ticket++) {
+    await listener.until('the end of the ticket', () => listener.closed === ticket);
+    await listener.until('the 401 that ended it', () => listener.refused >= ticket);
+    assert.equal(listener.refused, ticket, 'a closed EventSource asks no more');
+    assert.equal(listener.readies, ticket, 'the ended ticket opened no stream');
+    const before = listener.messages.length;
+    await listener.listen(listener.cursor);
+    await listener.until('news', () => listener.messages.length > before + 5);
+  }
+
+  await finish(server, listener, senders);
+  assert.equal(new Set(listener.tickets).size, 4, 'each ticket is another');
+}
+
+async function demo(browser) {
+  const server = await Server.start();
+  const faults = [];
+  const [alice, bob] = await Promise.all(['alice', 'bob'].map(async user => {
+    const page = await (await browser.newContext()).newPage();
+    page.on('pageerror', error => faults.push(`${user}: ${error}`));
+    page.on('console', said => {
+      if (said.type() === 'error' || said.type() === 'warning') faults.push(`${user}: ${said.text()}`);
+    });
+    await page.goto(server.url);
+    await page.getByLabel('token').fill(await server.token(user));
+    await page.getByRole('button', { name: 'Listen' }).click();
+    await page.getByText('listening', { exact: true }).waitFor();
+    return page;
+  }));
+  const say = async text => {
+    await alice.getByLabel('to', { exact: true }).fill('@bob');
+    await alice.getByLabel('message').fill(text);
+    await alice.getByRole('button', { name: 'Send' }).click();
+    await bob.locator('#log li:first-child').filter({ hasText: text }).waitFor();
+  };
+
+  const markup = '<b>&"</b><img src=x onerror=alert(1)>';
+  await say(markup);
+  for (const [page, sender] of [[bob, 'alice'], [alice, 'you']]) {
+    const item = page.locator('#log li:first-child');
+    await item.filter({ hasText: markup }).waitFor();
+    assert.deepEqual((await item.locator('b').allTextContents()).map(part => part.trim()), [sender]);
+    assert.equal((await item.locator('span').textContent()).trim(), markup);
+    assert.equal(await item.locator('img').count(), 0, 'what people write is text');
+  }
+  await say('你好 👋');
+  assert.equal(await bob.locator('#log li').filter({ hasText: 'alice' }).filter({ hasText: '#' }).count(), 2);
+  assert.deepEqual(faults, [], 'no errors, warnings or violations of the content security policy');
+
+  // From here on the console may say that the server was gone.
+  await server.end('SIGKILL');
+  await bob.getByText('reconnecting', { exact: true }).waitFor();
+  await server.startAgain();
+  await bob.getByText('listening', { exact: true }).waitFor();
+  await say('back again');
+  assert.equal(await bob.locator('#log li').filter({ hasText: '#' }).count(), 3, 'nothing lost or twice');
+}
+
+/** Ends a test: all that was acknowledged was heard, once and in order. */
+async function finish(server, listener, senders) {
+  const acknowledged = await senders.stop();
+  // In vain if something was lost; what, is told below.
+  await listener.until('the last message', () => listener.messages.length >= acknowledged.length).catch(() => {});
+  await sleep(300); // anything that came twice would be here by now
+  const inOrder = acknowledged.sort((a, b) => a.seq - b.seq);
+  const heard = listener.messages;
+  assert.deepEqual(heard.map(m => m.seq), inOrder.map((_, i) => i + 1), 'every seq, once and in order');
+  assert.deepEqual(heard.map(m => m.message_id), inOrder.map(m => m.id), 'every acknowledged message');
+  assert.deepEqual(heard.map(m => m.text), inOrder.map(m => m.body.text), 'as it was sent');
+  assert.deepEqual(heard.map(m => m.event_id), heard.map(m => m.id), 'the id of the frame is that of the event');
+  assert.equal(new Set(heard.map(m => m.id)).size, heard.length, 'every event has an id of its own');
+  assert.equal(new Set(inOrder.map(m => m.client_id)).size, inOrder.length, 'no message was stored twice');
+  assert.equal(listener.resets, 0, 'the log was never lost');
+  assert.ok(heard.length >= 50, `${heard.length} messages prove little`);
+  console.log(`    ${heard.length} messages, ${senders.retries} sent again, ${listener.readies} streams`);
+}
+
+// ---- who sends ----
+
+/** Several loops in which alice sends numbered messages to bob. */
+class Senders {
+  retries = 0;
+  #server;
+  #acknowledged = [];
+  #stopped = false;
+  #loops;
+
+  static async start(server, count) {
+    const senders = new Senders();
+    senders.#server = server;
+    const token = await server.token('alice');
+    senders.#loops = Promise.all(Array.from({ length: count }, (_, i) => senders.#loop(token, i)));
+    senders.#loops.catch(() => {}); // told by stop
+    return senders;
+  }
+
+  /** Ends the loops; every message that was begun is acknowledged then. */
+  async stop() {
+    this.#stopped = true;
+    await this.#loops;
+    return this.#acknowledged;
+  }
+
+  async #loop(token, loop) {
+    for (let n = 0; !this.#stopped; n++) {
+      const id = `${loop}-${n}`;
+      this.#acknowledged.push(await this.#send(token, { client_id: id, type: 'text', body: { text: `message ${id}` } }));
+      await sleep(25);
+    }
+  }
+
+  // Sends until it is acknowledged: whether a request that failed was carried
+  // out is unknown, and its client_id makes repeating it harmless.
+  async #send(token, message) {
+    for (;;) {
+      try {
+        const answer = await fetch(this.#server.url + to, {
+          method: 'POST',
+          headers: { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' },
+          body: JSON.stringify(message),
+          signal: AbortSignal.timeout(5000),
+        });
+        const body = await answer.json();
+        if (answer.ok) return body;
+        assert.equal(answer.status, 503, `sending was refused: ${body.code}`);
+      } catch (error) {
+        if (error instanceof assert.AssertionError) throw error;
+      }
+      this.retries++;
+      await sleep(50);
+    }
+  }
+}
+
+// ---- who listens ----
+
+/** A page of bob's on the server's origin, with an EventSource of its own. */
+class Listener {
+  messages = []; // of message.created, in the order in which they came
+  tickets = [];
+  cursor = ''; // the id that came last
+  readies = 0;
+  resets = 0;
+  errors = 0; // all that onerror was called for
+  closed = 0; // of them, those after which the EventSource gave up
+  refused = 0; // 401 answers to a request for the stream
+  #page;
+  #token;
+  #waiting = new Set();
+
+  static async open(browser, server) {
+    const listener = new Listener();
+    listener.#token = await server.token('bob', '--device', 'browser');
+    const page = await (await browser.newContext()).newPage();
+    await page.exposeFunction('tell', frame => listener.#told(frame));
+    page.on('response', answer => {
+      if (!answer.url().includes('/v1/events?') || answer.status() !== 401) return;
+      listener.refused++;
+      listener.#changed();
+    });
+    await page.goto(server.url);
+    listener.#page = page;
+    return listener;
+  }
+
+  /** Fetches a ticket in the page and listens there. */
+  async listen(cursor) {
+    const ticket = await this.#page.evaluate(async ({ token, cursor }) => {
+      const answer = await fetch('/v1/events/tickets', { method: 'POST', headers: { Authorization: 'Bearer ' + token } });
+      if (answer.status !== 201) throw new Error('ticket: ' + answer.status);
+      const { ticket } = await answer.json();
+      const query = new URLSearchParams(cursor ? { ticket, cursor } : { ticket });
+      const source = new EventSource('/v1/events?' + query);
+      for (const type of ['ready', 'reset', 'message.created']) {
+        source.addEventListener(type, frame => window.tell({ type, id: frame.lastEventId, data: frame.data }));
+      }
+      source.onerror = () => window.tell({ type: 'error', closed: source.readyState === EventSource.CLOSED });
+      return ticket;
+    }, { token: this.#token, cursor });
+    this.tickets.push(ticket);
+  }
+
+  counts() {
+    return { messages: this.messages.length, errors: this.errors, readies: this.readies };
+  }
+
+  /** Waits until something that the page does makes the condition true. */
+  until(what, condition) {
+    if (condition()) return Promise.resolve();
+    return new Promise((done, fail) => {
+      const waiter = { condition, done };
+      this.#waiting.add(waiter);
+      setTimeout(() => {
+        if (this.#waiting.delete(waiter)) fail(new Error(`waited 30 s for ${what}: ${JSON.stringify(this.counts())}`));
+      }, 30_000).unref();
+    });
+  }
+
+  #told({ type, id, data, closed }) {
+    switch (type) {
+      case 'ready': this.readies++; break;
+      case 'reset': this.resets++; break;
+      case 'error': this.errors++; if (closed) this.closed++; break;
+      default: {
+        const event = JSON.parse(data);
+        this.messages.push({ id, event_id: event.id, seq: event.seq, message_id: event.message_id, text: event.message.body.text });
+      }
+    }
+    if (id) this.cursor = id;
+    this.#changed();
+  }
+
+  #changed() {
+    for (const waiter of this.#waiting) {
+      if (waiter.condition()) {
+        this.#waiting.delete(waiter);
+        waiter.done();
+      }
+    }
+  }
+}
+
+// ---- running them ----
+
+async function withDeadline(work) {
+  const late = new AbortController();
+  try {
+    await Promise.race([work, sleep(deadline, null, { signal: late.signal }).then(() => {
+      throw new Error(`not done after ${deadline / 1000} s`);
+    })]);
+  } finally {
+    late.abort();
+  }
+}
+
+async function main() {
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+      '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+  });
+  console.log(`Chromium ${browser.version()}`);
+  let passed = 0, failed = 0;
+  for (const [name, test] of Object.entries(tests)) {
+    if (!name.includes(process.argv[2] ?? '')) continue; // node browser.mjs demo
+    const began = Date.now();
+    try {
+      await withDeadline(test(browser));
+      passed++;
+      console.log(`ok  ${name} (${((Date.now() - began) / 1000).toFixed(1)} s)`);
+    } catch (error) {
+      failed++;
+      console.error(`FAILED  ${name}\n`, error);
+      for (const server of Server.all()) console.error(`the server's log:\n${server.readLog()}`);
+    } finally {
+      await Promise.all(browser.contexts().map(context => context.close()));
+      Server.all().forEach(server => server.discard());
+    }
+  }
+  await browser.close();
+  console.log(`${passed} passed, ${failed} failed`);
+  return failed === 0 ? 0 : 1;
+}
+
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
+process.exit(await main());

@@ -1,0 +1,106 @@
+// The contract as an application in TypeScript sees it: the client that is
+// generated from the document compiles, and so does what a program does with
+// it; what is against the document does not. browser.mjs runs converse too.
+import createClient, { type Client } from 'openapi-fetch';
+import type { components, paths } from './generated/api.js';
+
+type Schemas = components['schemas'];
+type Message = Schemas['Message'];
+type Problem = Schemas['Problem'];
+
+const bob = { params: { path: { conversation: '@bob' } } };
+
+export function connect(baseUrl: string, token: string): Client<paths> {
+  return createClient<paths>({ baseUrl, headers: { Authorization: `Bearer ${token}` } });
+}
+
+/** Sends a message of each type, reads them back and follows the log. */
+export async function converse(api: Client<paths>): Promise<Message[]> {
+  const bodies: Schemas['SendMessage'][] = [
+    { type: 'text', body: { text: 'hi' }, client_id: 'contract-1', mentions: ['bob'] },
+    { type: 'location', body: { latitude: 31.2304, longitude: 121.4737, address: '上海' } },
+    { type: 'custom', body: { name: 'order', data: { number: 7, of: [null, true] } }, ext: { shop: 'north' } },
+    { type: 'custom', body: { name: 'nothing', data: null } },
+  ];
+  const sent: Message[] = [];
+  for (const body of bodies) {
+    const { data, error } = await api.POST('/v1/conversations/{conversation}/messages', { ...bob, body });
+    if (error) throw new Error(explain(error));
+    sent.push(data);
+  }
+
+  const history = await api.GET('/v1/conversations/{conversation}/messages', {
+    params: { ...bob.params, query: { after_seq: 0, limit: 200 } },
+  });
+  if (history.error) throw new Error(explain(history.error));
+  const seqs: number[] = history.data.items.map(message => message.seq);
+  const more: string | null = history.data.next_page_token;
+  if (more !== null || seqs.length < sent.length) throw new Error(`history has seqs ${seqs}`);
+
+  const told = await allEvents(api);
+  if (!told.some(event => event.type === 'conversation.created')) throw new Error('no event of the conversation');
+  return sent;
+}
+
+/** Reads the log to its end, page by page. */
+export async function allEvents(api: Client<paths>): Promise<Schemas['Event'][]> {
+  const events: Schemas['Event'][] = [];
+  let token: string | null = null;
+  do {
+    const query: { limit: number; page_token?: string } = { limit: 2, ...(token && { page_token: token }) };
+    const page = await api.GET('/v1/events', { params: { query }, headers: { Accept: 'application/json' } });
+    if (page.error) throw new Error(explain(page.error));
+    // The other content of this operation is the stream, which is a string.
+    if (typeof page.data === 'string') throw new Error('a stream, not a page');
+    events.push(...page.data.items);
+    token = page.data.next_page_token;
+  } while (token);
+  return events;
+}
+
+/** A message is told apart by its state, and an erased one has no body. */
+export function text(message: Message): string {
+  const given: unknown = message.body?.['text'];
+  return typeof given === 'string' ? given : message.state;
+}
+
+/** A problem is told apart by its code. */
+export function explain(problem: Problem): string {
+  switch (problem.code) {
+    case 'blocked':
+      return 'they take no messages from you';
+    case 'client_id_reused':
+      return 'that was another message';
+    case 'ticket_expired':
+    case 'token_expired':
+      return 'log in again';
+    default:
+      return `${problem.code}: ${problem.detail} (${problem.field ?? problem.status})`;
+  }
+}
+
+/** What must not compile. An error that does not come is itself an error. */
+export async function refused(api: Client<paths>): Promise<void> {
+  const send = '/v1/conversations/{conversation}/messages';
+  // @ts-expect-error: a misspelt member
+  await api.POST(send, { ...bob, body: { type: 'text', body: { text: 'hi' }, clientid: 'c-1' } });
+  // @ts-expect-error: the body of another type
+  await api.POST(send, { ...bob, body: { type: 'text', body: { latitude: 1, longitude: 1 } } });
+  // @ts-expect-error: a body without what it must have
+  await api.POST(send, { ...bob, body: { type: 'location', body: { latitude: 1 } } });
+  // @ts-expect-error: no such type
+  await api.POST(send, { ...bob, body: { type: 'sonnet', body: { text: 'hi' } } });
+  // @ts-expect-error: no conversation
+  await api.POST(send, { body: { type: 'text', body: { text: 'hi' } } });
+  // @ts-expect-error: no such path
+  await api.GET('/v1/message');
+  // @ts-expect-error: no such filter
+  await api.GET(send, { params: { ...bob.params, query: { afterseq: 1 } } });
+  const { data, error } = await api.GET('/v1/messages/{message}', { params: { path: { message: 'm' } } });
+  // @ts-expect-error: no such member
+  void data?.text;
+  // @ts-expect-error: an erased message has no body
+  void data?.body['text'];
+  // @ts-expect-error: no such code
+  void (error?.code === 'not_here');
+}
