@@ -1,0 +1,74 @@
+-- What each user makes of their conversations, what is put in without being
+-- told, and what retention needs.
+
+-- quiet messages were imported or inserted: they are told to nobody and count
+-- as read. visible_to is the one user who can see a message, NULL for all.
+ALTER TABLE messages ADD COLUMN quiet      INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE messages ADD COLUMN visible_to INTEGER;
+-- How many of the conversation's messages were counted up to and including
+-- this one, ever: those that are not quiet. So how many lie between two of
+-- them is a subtraction, whatever was erased or removed.
+ALTER TABLE messages ADD COLUMN ord        INTEGER NOT NULL DEFAULT 0;
+UPDATE messages SET ord = seq;
+
+-- What is to be subtracted besides: one's own, what was erased, what is due.
+DROP INDEX messages_active;
+DROP INDEX messages_by_sender;
+CREATE INDEX messages_by_sender ON messages (conversation_id, sender_id, seq, quiet);
+CREATE INDEX messages_erased ON messages (conversation_id, seq, sender_id, quiet) WHERE state <> 1;
+CREATE INDEX messages_due_in ON messages (conversation_id, due_at, seq, sender_id, quiet) WHERE due_at IS NOT NULL;
+
+ALTER TABLE conversations ADD COLUMN counted    INTEGER NOT NULL DEFAULT 0; -- messages that were, ever
+ALTER TABLE conversations ADD COLUMN first_seq  INTEGER NOT NULL DEFAULT 1; -- the first that is left, or would be
+ALTER TABLE conversations ADD COLUMN oldest_at  INTEGER; -- the oldest created_at that is left; NULL if none is
+ALTER TABLE conversations ADD COLUMN retention  INTEGER; -- NULL leaves it to the policy, 0 keeps for ever
+ALTER TABLE conversations ADD COLUMN edited_at  INTEGER NOT NULL DEFAULT 0; -- of name and settings
+ALTER TABLE conversations ADD COLUMN changed_at INTEGER NOT NULL DEFAULT 0; -- the newest event for the members
+ALTER TABLE conversations ADD COLUMN trim_before INTEGER; -- the cutoff of a trimming that is not done
+ALTER TABLE conversations ADD COLUMN deleted_at INTEGER;
+ALTER TABLE conversations ADD COLUMN purged     INTEGER NOT NULL DEFAULT 0; -- nothing is left of what was deleted
+UPDATE conversations SET counted = last_seq, edited_at = created_at, changed_at = updated_at,
+    oldest_at = (SELECT min(created_at) FROM messages WHERE conversation_id = conversations.id);
+
+-- Those with one retention, the oldest message first.
+CREATE INDEX conversations_oldest ON conversations (retention, oldest_at) WHERE oldest_at IS NOT NULL AND deleted_at IS NULL;
+CREATE INDEX conversations_trimming ON conversations (id) WHERE trim_before IS NOT NULL AND deleted_at IS NULL;
+CREATE INDEX conversations_unpurged ON conversations (deleted_at) WHERE deleted_at IS NOT NULL AND purged = 0;
+DROP INDEX conversations_direct;
+CREATE UNIQUE INDEX conversations_direct ON conversations (peer_low, peer_high)
+    WHERE peer_low IS NOT NULL AND deleted_at IS NULL;
+
+-- What a user made of a conversation, for all of their devices.
+CREATE TABLE marks (
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    user_id         INTEGER NOT NULL REFERENCES users (id),
+    pinned_at       INTEGER,
+    muted           INTEGER NOT NULL DEFAULT 0,
+    cleared_seq     INTEGER NOT NULL DEFAULT 0, -- not unread up to this
+    hidden_seq      INTEGER NOT NULL DEFAULT 0, -- hidden up to this
+    hidden_before   INTEGER,                    -- hidden if created before
+    hidden_at       INTEGER,                    -- when one of the two was last moved
+    gone_counted    INTEGER NOT NULL DEFAULT -1, -- not listed while no more than this were counted
+    changed_at      INTEGER NOT NULL,
+    PRIMARY KEY (conversation_id, user_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX marks_of_user ON marks (user_id, conversation_id);
+CREATE INDEX marks_hidden ON marks (user_id, hidden_at) WHERE hidden_at IS NOT NULL;
+
+-- Messages that users have hidden one by one are ranges of the kind 3, with the
+-- time at which they were hidden.
+CREATE INDEX receipts_hidden ON receipts (user_id, at) WHERE kind = 3;
+
+-- Who is mentioned where, of messages that are counted and not erased.
+CREATE TABLE mentions (
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    seq             INTEGER NOT NULL,
+    user_id         INTEGER NOT NULL REFERENCES users (id),
+    PRIMARY KEY (conversation_id, seq, user_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX mentions_of_user ON mentions (user_id, conversation_id, seq);
+
+-- Events for one user about a conversation: retention looks for them.
+CREATE INDEX events_addressed ON events (conversation_id) WHERE to_user IS NOT NULL AND conversation_id IS NOT NULL;
