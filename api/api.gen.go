@@ -56,6 +56,9 @@ func (e ErasureHow) Valid() bool {
 // Defines values for EventType.
 const (
 	ConversationCreated EventType = "conversation.created"
+	ConversationDeleted EventType = "conversation.deleted"
+	ConversationHidden  EventType = "conversation.hidden"
+	ConversationTrimmed EventType = "conversation.trimmed"
 	ConversationUpdated EventType = "conversation.updated"
 	MemberAdded         EventType = "member.added"
 	MemberRemoved       EventType = "member.removed"
@@ -64,17 +67,25 @@ const (
 	MessageBurned       EventType = "message.burned"
 	MessageCreated      EventType = "message.created"
 	MessageExpired      EventType = "message.expired"
+	MessageHidden       EventType = "message.hidden"
 	MessageRevoked      EventType = "message.revoked"
 	Ready               EventType = "ready"
 	ReceiptDelivered    EventType = "receipt.delivered"
 	ReceiptRead         EventType = "receipt.read"
 	Reset               EventType = "reset"
+	UnreadChanged       EventType = "unread.changed"
 )
 
 // Valid indicates whether the value is a known member of the EventType enum.
 func (e EventType) Valid() bool {
 	switch e {
 	case ConversationCreated:
+		return true
+	case ConversationDeleted:
+		return true
+	case ConversationHidden:
+		return true
+	case ConversationTrimmed:
 		return true
 	case ConversationUpdated:
 		return true
@@ -92,6 +103,8 @@ func (e EventType) Valid() bool {
 		return true
 	case MessageExpired:
 		return true
+	case MessageHidden:
+		return true
 	case MessageRevoked:
 		return true
 	case Ready:
@@ -101,6 +114,26 @@ func (e EventType) Valid() bool {
 	case ReceiptRead:
 		return true
 	case Reset:
+		return true
+	case UnreadChanged:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GoneConversationState.
+const (
+	Deleted GoneConversationState = "deleted"
+	Hidden  GoneConversationState = "hidden"
+)
+
+// Valid indicates whether the value is a known member of the GoneConversationState enum.
+func (e GoneConversationState) Valid() bool {
+	switch e {
+	case Deleted:
+		return true
+	case Hidden:
 		return true
 	default:
 		return false
@@ -122,6 +155,21 @@ func (e HealthStatus) Valid() bool {
 	}
 }
 
+// Defines values for HideMessagesAll.
+const (
+	True HideMessagesAll = true
+)
+
+// Valid indicates whether the value is a known member of the HideMessagesAll enum.
+func (e HideMessagesAll) Valid() bool {
+	switch e {
+	case True:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for History.
 const (
 	All    History = "all"
@@ -134,6 +182,27 @@ func (e History) Valid() bool {
 	case All:
 		return true
 	case Joined:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ImportMemberRole.
+const (
+	ImportMemberRoleAdmin  ImportMemberRole = "admin"
+	ImportMemberRoleMember ImportMemberRole = "member"
+	ImportMemberRoleOwner  ImportMemberRole = "owner"
+)
+
+// Valid indicates whether the value is a known member of the ImportMemberRole enum.
+func (e ImportMemberRole) Valid() bool {
+	switch e {
+	case ImportMemberRoleAdmin:
+		return true
+	case ImportMemberRoleMember:
+		return true
+	case ImportMemberRoleOwner:
 		return true
 	default:
 		return false
@@ -218,6 +287,7 @@ const (
 	ProblemCodeDeviceMismatch       ProblemCode = "device_mismatch"
 	ProblemCodeDirectConversation   ProblemCode = "direct_conversation"
 	ProblemCodeDirectWithSelf       ProblemCode = "direct_with_self"
+	ProblemCodeIDTaken              ProblemCode = "id_taken"
 	ProblemCodeInternal             ProblemCode = "internal"
 	ProblemCodeInvalidCursor        ProblemCode = "invalid_cursor"
 	ProblemCodeInvalidPageToken     ProblemCode = "invalid_page_token"
@@ -235,9 +305,11 @@ const (
 	ProblemCodeOneOwner             ProblemCode = "one_owner"
 	ProblemCodeOverloaded           ProblemCode = "overloaded"
 	ProblemCodeOwnerMustHandOver    ProblemCode = "owner_must_hand_over"
+	ProblemCodePastRetention        ProblemCode = "past_retention"
 	ProblemCodePermissionDenied     ProblemCode = "permission_denied"
 	ProblemCodeReceiptNotAsked      ProblemCode = "receipt_not_asked"
 	ProblemCodeReplyToNotFound      ProblemCode = "reply_to_not_found"
+	ProblemCodeRetentionTooLong     ProblemCode = "retention_too_long"
 	ProblemCodeRevokeWindowExpired  ProblemCode = "revoke_window_expired"
 	ProblemCodeShuttingDown         ProblemCode = "shutting_down"
 	ProblemCodeStorageFull          ProblemCode = "storage_full"
@@ -285,6 +357,8 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeDirectWithSelf:
 		return true
+	case ProblemCodeIDTaken:
+		return true
 	case ProblemCodeInternal:
 		return true
 	case ProblemCodeInvalidCursor:
@@ -319,11 +393,15 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeOwnerMustHandOver:
 		return true
+	case ProblemCodePastRetention:
+		return true
 	case ProblemCodePermissionDenied:
 		return true
 	case ProblemCodeReceiptNotAsked:
 		return true
 	case ProblemCodeReplyToNotFound:
+		return true
+	case ProblemCodeRetentionTooLong:
 		return true
 	case ProblemCodeRevokeWindowExpired:
 		return true
@@ -446,6 +524,42 @@ func (e SendTextType) Valid() bool {
 	}
 }
 
+// Defines values for DeleteScope.
+const (
+	DeleteScopeEveryone DeleteScope = "everyone"
+	DeleteScopeMe       DeleteScope = "me"
+)
+
+// Valid indicates whether the value is a known member of the DeleteScope enum.
+func (e DeleteScope) Valid() bool {
+	switch e {
+	case DeleteScopeEveryone:
+		return true
+	case DeleteScopeMe:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DeleteConversationParamsScope.
+const (
+	DeleteConversationParamsScopeEveryone DeleteConversationParamsScope = "everyone"
+	DeleteConversationParamsScopeMe       DeleteConversationParamsScope = "me"
+)
+
+// Valid indicates whether the value is a known member of the DeleteConversationParamsScope enum.
+func (e DeleteConversationParamsScope) Valid() bool {
+	switch e {
+	case DeleteConversationParamsScopeEveryone:
+		return true
+	case DeleteConversationParamsScopeMe:
+		return true
+	default:
+		return false
+	}
+}
+
 // AddMembers defines model for AddMembers.
 type AddMembers struct {
 	Members []UserID `json:"members"`
@@ -496,12 +610,21 @@ type Conversation struct {
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	CreatedAt Timestamp `json:"created_at"`
-	ID        string    `json:"id"`
-	Kind      Kind      `json:"kind"`
+
+	// FirstSeq What lies before this seq was removed by retention.
+	FirstSeq int64 `json:"first_seq"`
+
+	// Hidden I have hidden it, and nothing new was said since.
+	Hidden bool   `json:"hidden"`
+	ID     string `json:"id"`
+	Kind   Kind   `json:"kind"`
 
 	// LastMessage The newest Message that I can read.
 	LastMessage *Message `json:"last_message"`
 	MemberCount int      `json:"member_count"`
+
+	// Muted My own setting: clients and push are quiet about it.
+	Muted bool `json:"muted"`
 
 	// Name Empty for a direct conversation.
 	Name string `json:"name"`
@@ -509,14 +632,24 @@ type Conversation struct {
 	// Peer The other user, of a direct conversation alone.
 	Peer *string `json:"peer,omitempty"`
 
+	// Pinned My own setting: clients show it first.
+	Pinned bool `json:"pinned"`
+
 	// Role A higher role may do all that a lower one may.
 	Role     Role     `json:"role"`
 	Settings Settings `json:"settings"`
 
-	// UpdatedAt RFC 3339, UTC, with milliseconds.
-	//
-	// Example: 2026-01-02T03:04:05.678Z
-	UpdatedAt Timestamp `json:"updated_at"`
+	// Unread Messages that I have not read, exact up to 1,000.
+	Unread int `json:"unread"`
+
+	// UnreadMentions How many of the unread messages mention me, up to 1,000.
+	UnreadMentions int `json:"unread_mentions"`
+
+	// UnreadMore There are more than `unread`.
+	UnreadMore bool `json:"unread_more"`
+
+	// UpdatedAt The last activity - a message, the creation, or a change of name or settings.
+	UpdatedAt Time `json:"updated_at"`
 }
 
 // ConversationPage defines model for ConversationPage.
@@ -545,6 +678,20 @@ type CustomBody struct {
 
 	// Name What the data is.
 	Name string `json:"name"`
+}
+
+// ErasedPage defines model for ErasedPage.
+type ErasedPage struct {
+	// Conversations On the first page, conversations that were deleted, or that I have hidden.
+	Conversations *[]GoneConversation `json:"conversations,omitempty"`
+
+	// Hidden On the first page, what I have hidden.
+	Hidden *[]HiddenPart `json:"hidden,omitempty"`
+	Items  []Message     `json:"items"`
+
+	// More On the first page, whether there is more of either than is told: read anew what you show.
+	More          *bool   `json:"more,omitempty"`
+	NextPageToken *string `json:"next_page_token"`
 }
 
 // Erasure defines model for Erasure.
@@ -595,11 +742,17 @@ type Event struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	At Timestamp `json:"at"`
 
+	// Before RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	Before *Timestamp `json:"before,omitempty"`
+
 	// BurnAt RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	BurnAt         *Timestamp `json:"burn_at,omitempty"`
 	ConversationID *string    `json:"conversation_id,omitempty"`
+	FirstSeq       *int64     `json:"first_seq,omitempty"`
 
 	// ID The cursor of this event.
 	ID string `json:"id"`
@@ -609,6 +762,8 @@ type Event struct {
 	Message    *Message  `json:"message,omitempty"`
 	MessageID  *string   `json:"message_id,omitempty"`
 	MessageIds *[]string `json:"message_ids,omitempty"`
+	Muted      *bool     `json:"muted,omitempty"`
+	Pinned     *bool     `json:"pinned,omitempty"`
 
 	// PushContent From who revoked it, for those who are told as it happens.
 	PushContent *string `json:"push_content,omitempty"`
@@ -630,12 +785,21 @@ type Event struct {
 	// - `message.burn_started`: it was read and burns at `burn_at`.
 	// - `receipt.delivered`, `receipt.read`: `user` has the messages in `message_ids`, or all up to `up_to`.
 	// - `conversation.created`: you are in a new conversation.
-	// - `conversation.updated`: its name or settings changed.
+	// - `message.hidden`: on another device you have hidden the messages in `message_ids`, all up to `up_to_seq`, or those created before `before`.
+	// - `conversation.updated`: its name or settings changed; with `pinned` and `muted`, those of your own.
+	// - `conversation.hidden`: on another device you have hidden it, with its messages up to `up_to_seq` if that is there.
+	// - `conversation.deleted`: it was deleted for everyone, with all of its messages.
+	// - `conversation.trimmed`: retention has removed what was created before `before`; `first_seq` is the first seq that is left.
+	// - `unread.changed`: on another device you have read, cleared or hidden; `unread`, `unread_more` and `unread_mentions` are the numbers now.
 	// - `member.added`, `member.removed`, `member.updated`: `user` joined or was added, left or was removed, has another `role`.
 	// - `ready`: the stream is open; `id` is where it stands.
 	// - `reset`: something was missed that cannot be told any more; read anew what you show. `id` is where the stream goes on.
-	Type EventType `json:"type"`
-	UpTo *string   `json:"up_to,omitempty"`
+	Type           EventType `json:"type"`
+	Unread         *int      `json:"unread,omitempty"`
+	UnreadMentions *int      `json:"unread_mentions,omitempty"`
+	UnreadMore     *bool     `json:"unread_more,omitempty"`
+	UpTo           *string   `json:"up_to,omitempty"`
+	UpToSeq        *int64    `json:"up_to_seq,omitempty"`
 
 	// User The member that it is about.
 	User *string `json:"user,omitempty"`
@@ -654,7 +818,12 @@ type EventPage struct {
 // - `message.burn_started`: it was read and burns at `burn_at`.
 // - `receipt.delivered`, `receipt.read`: `user` has the messages in `message_ids`, or all up to `up_to`.
 // - `conversation.created`: you are in a new conversation.
-// - `conversation.updated`: its name or settings changed.
+// - `message.hidden`: on another device you have hidden the messages in `message_ids`, all up to `up_to_seq`, or those created before `before`.
+// - `conversation.updated`: its name or settings changed; with `pinned` and `muted`, those of your own.
+// - `conversation.hidden`: on another device you have hidden it, with its messages up to `up_to_seq` if that is there.
+// - `conversation.deleted`: it was deleted for everyone, with all of its messages.
+// - `conversation.trimmed`: retention has removed what was created before `before`; `first_seq` is the first seq that is left.
+// - `unread.changed`: on another device you have read, cleared or hidden; `unread`, `unread_more` and `unread_mentions` are the numbers now.
 // - `member.added`, `member.removed`, `member.updated`: `user` joined or was added, left or was removed, has another `role`.
 // - `ready`: the stream is open; `id` is where it stands.
 // - `reset`: something was missed that cannot be told any more; read anew what you show. `id` is where the stream goes on.
@@ -669,6 +838,19 @@ type FreeObject = json.RawMessage
 // FreeValue Any JSON value but null, of the application's own.
 type FreeValue = json.RawMessage
 
+// GoneConversation defines model for GoneConversation.
+type GoneConversation struct {
+	// At RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	At             Timestamp             `json:"at"`
+	ConversationID string                `json:"conversation_id"`
+	State          GoneConversationState `json:"state"`
+}
+
+// GoneConversationState defines model for GoneConversation.State.
+type GoneConversationState string
+
 // Health defines model for Health.
 type Health struct {
 	Status HealthStatus `json:"status"`
@@ -677,8 +859,201 @@ type Health struct {
 // HealthStatus defines model for Health.Status.
 type HealthStatus string
 
+// HiddenPart Messages that I have hidden - by `seq`, both ends included, or those created before a time.
+type HiddenPart struct {
+	// At RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	At Timestamp `json:"at"`
+
+	// Before RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	Before         *Timestamp `json:"before,omitempty"`
+	ConversationID string     `json:"conversation_id"`
+	FromSeq        *int64     `json:"from_seq,omitempty"`
+	ToSeq          *int64     `json:"to_seq,omitempty"`
+}
+
+// HideMessages One of the three.
+type HideMessages struct {
+	All *HideMessagesAll `json:"all,omitempty"`
+
+	// Before Those created before this time; a time in the future is now.
+	Before     *time.Time `json:"before,omitempty"`
+	MessageIds *[]string  `json:"message_ids,omitempty"`
+}
+
+// HideMessagesAll defines model for HideMessages.All.
+type HideMessagesAll bool
+
 // History What somebody who joins may read - from the joining on, or all.
 type History string
+
+// ImportConversation A conversation as it was. One with this id that is there is left as it is.
+type ImportConversation struct {
+	CreatedAt time.Time      `json:"created_at"`
+	ID        string         `json:"id"`
+	Kind      Kind           `json:"kind"`
+	Members   []ImportMember `json:"members"`
+	Name      *string        `json:"name,omitempty"`
+	Settings  *SettingsPatch `json:"settings,omitempty"`
+}
+
+// ImportConversationLine defines model for ImportConversationLine.
+type ImportConversationLine struct {
+	// Conversation A conversation as it was. One with this id that is there is left as it is.
+	Conversation ImportConversation `json:"conversation"`
+}
+
+// ImportLine One line of an import or export.
+type ImportLine struct {
+	union json.RawMessage
+}
+
+// ImportMember defines model for ImportMember.
+type ImportMember struct {
+	// JoinedAt By default when the conversation was created.
+	JoinedAt *time.Time `json:"joined_at,omitempty"`
+
+	// Role null: not a member any more. By default member.
+	Role *ImportMemberRole `json:"role,omitempty"`
+
+	// Stays From which message on, and up to which, they were a member. All of it by default.
+	Stays *[]ImportStay `json:"stays,omitempty"`
+
+	// User 1 to 128 printable ASCII characters.
+	//
+	// Example: alice
+	User UserID `json:"user"`
+}
+
+// ImportMemberRole null: not a member any more. By default member.
+type ImportMemberRole string
+
+// ImportMessage A message as it was, for an import or an insertion.
+type ImportMessage struct {
+	// Body As for sending; null for a message that was taken back.
+	Body *json.RawMessage `json:"body,omitempty"`
+	Burn *struct {
+		AfterSeconds     int64      `json:"after_seconds"`
+		BurnAt           *time.Time `json:"burn_at,omitempty"`
+		UnreadTTLSeconds *int64     `json:"unread_ttl_seconds,omitempty"`
+	} `json:"burn,omitempty"`
+	ClientID *string `json:"client_id,omitempty"`
+
+	// ConversationID Or `@user`: the direct conversation of `sender` with that user.
+	ConversationID string `json:"conversation_id"`
+
+	// CreatedAt Not in the future. Needed in an import; now by default for an insertion.
+	CreatedAt *time.Time `json:"created_at,omitempty"`
+
+	// Erased Of a message that was taken back.
+	Erased *struct {
+		At         time.Time        `json:"at"`
+		By         *string          `json:"by,omitempty"`
+		Extension  *json.RawMessage `json:"extension,omitempty"`
+		Postscript *string          `json:"postscript,omitempty"`
+	} `json:"erased,omitempty"`
+	ExpiresAt *time.Time       `json:"expires_at,omitempty"`
+	Ext       *json.RawMessage `json:"ext,omitempty"`
+	ID        *string          `json:"id,omitempty"`
+	Mentions  *[]UserID        `json:"mentions,omitempty"`
+	Receipt   *bool            `json:"receipt,omitempty"`
+	ReplyTo   *string          `json:"reply_to,omitempty"`
+
+	// Sender 1 to 128 printable ASCII characters.
+	//
+	// Example: alice
+	Sender       UserID  `json:"sender"`
+	SenderDevice *string `json:"sender_device,omitempty"`
+	Seq          *int64  `json:"seq,omitempty"`
+
+	// State What has become of the message.
+	State *MessageState `json:"state,omitempty"`
+	Type  MessageType   `json:"type"`
+
+	// VisibleTo The one member who can see it.
+	VisibleTo *string `json:"visible_to,omitempty"`
+}
+
+// ImportResult What became of a line.
+type ImportResult struct {
+	// Code | code | status | meaning |
+	// |---|---|---|
+	// | `invalid_request` | 400 | the request does not fit the document; `field` names where |
+	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
+	// | `unsupported_media_type` | 400 | the body is not of the media type that is asked for |
+	// | `invalid_cursor` | 400 | the cursor is not one that this API gave |
+	// | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
+	// | `token_missing` | 401 | no token, and no ticket where one is taken |
+	// | `token_malformed` | 401 | the token is not a JWT |
+	// | `token_expired` | 401 | the token has ended |
+	// | `token_not_yet_valid` | 401 | the token has not begun |
+	// | `token_invalid` | 401 | its signature, algorithm or claims are not what this server takes |
+	// | `token_cut_off` | 401 | an admin cut off the tokens of this user |
+	// | `ticket_invalid` | 401 | the ticket is not one of this server |
+	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
+	// | `permission_denied` | 403 | your role here does not allow it |
+	// | `blocked` | 403 | the user takes no direct messages from you |
+	// | `admin_required` | 403 | this takes the scope `admin` |
+	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
+	// | `not_recipient` | 403 | only who gets a message may burn it |
+	// | `not_sender` | 403 | only who sent a message is told who has it |
+	// | `device_mismatch` | 400 | `X-Device-Id` contradicts the token's `device` |
+	// | `not_found` | 404 | there is nothing at this path |
+	// | `conversation_not_found` | 404 | no such conversation, or not yours |
+	// | `message_not_found` | 404 | no such message, or not yours to read |
+	// | `member_not_found` | 404 | no such member |
+	// | `method_not_allowed` | 405 | the path does not take this method |
+	// | `client_id_reused` | 409 | the `client_id` was used for another message |
+	// | `owner_must_hand_over` | 409 | a group is not left without an owner |
+	// | `already_revoked` | 409 | the message is revoked already |
+	// | `already_burned` | 409 | the message is burned already |
+	// | `already_expired` | 409 | the message is expired already |
+	// | `not_burnable` | 409 | the message was not sent for burning |
+	// | `id_taken` | 409 | the `id` is that of something else |
+	// | `body_too_large` | 413 | the request body is over 1 MiB |
+	// | `message_too_large` | 413 | `body` and `ext` are too large together |
+	// | `direct_with_self` | 422 | `@` and your own id |
+	// | `direct_conversation` | 422 | a direct conversation does not have this |
+	// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
+	// | `too_many_members` | 422 | the group would have too many members |
+	// | `one_owner` | 422 | a group has one owner |
+	// | `block_self` | 422 | you cannot block yourself |
+	// | `burn_unsupported` | 422 | only direct messages burn |
+	// | `too_many_for_receipts` | 422 | the group is too large for receipts |
+	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
+	// | `past_retention` | 422 | the message is older than the conversation keeps any |
+	// | `retention_too_long` | 422 | the server keeps no message for so long |
+	// | `too_many_streams` | 429 | the user has 32 streams |
+	// | `internal` | 500 | a fault of the server |
+	// | `overloaded` | 503 | too much is waiting to be stored |
+	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
+	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
+	// | `shutting_down` | 503 | the server is about to stop |
+	// | `storage_full` | 507 | there is no room left to store it |
+	Code   *ProblemCode `json:"code,omitempty"`
+	Detail *string      `json:"detail,omitempty"`
+	Field  *string      `json:"field,omitempty"`
+
+	// ID Of the message or conversation.
+	ID *string `json:"id,omitempty"`
+
+	// Line Its number, from 1.
+	Line int64 `json:"line"`
+
+	// Status 201: stored; 200: it was there; else as the status of a problem.
+	Status int `json:"status"`
+}
+
+// ImportStay defines model for ImportStay.
+type ImportStay struct {
+	FromSeq int64 `json:"from_seq"`
+
+	// ToSeq Missing while it lasts.
+	ToSeq *int64 `json:"to_seq,omitempty"`
+}
 
 // Kind defines model for Kind.
 type Kind string
@@ -765,6 +1140,9 @@ type Message struct {
 	// Seq Dense and rising within the conversation.
 	Seq int64 `json:"seq"`
 
+	// Snippet Of a search alone - the text around the first match, in pieces.
+	Snippet *[]SnippetPart `json:"snippet,omitempty"`
+
 	// State What has become of the message.
 	State MessageState `json:"state"`
 	Type  MessageType  `json:"type"`
@@ -815,7 +1193,7 @@ type Problem struct {
 	// |---|---|---|
 	// | `invalid_request` | 400 | the request does not fit the document; `field` names where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
-	// | `unsupported_media_type` | 400 | the body is not `application/json` |
+	// | `unsupported_media_type` | 400 | the body is not of the media type that is asked for |
 	// | `invalid_cursor` | 400 | the cursor is not one that this API gave |
 	// | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
 	// | `token_missing` | 401 | no token, and no ticket where one is taken |
@@ -844,6 +1222,7 @@ type Problem struct {
 	// | `already_burned` | 409 | the message is burned already |
 	// | `already_expired` | 409 | the message is expired already |
 	// | `not_burnable` | 409 | the message was not sent for burning |
+	// | `id_taken` | 409 | the `id` is that of something else |
 	// | `body_too_large` | 413 | the request body is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
 	// | `direct_with_self` | 422 | `@` and your own id |
@@ -855,6 +1234,8 @@ type Problem struct {
 	// | `burn_unsupported` | 422 | only direct messages burn |
 	// | `too_many_for_receipts` | 422 | the group is too large for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
+	// | `past_retention` | 422 | the message is older than the conversation keeps any |
+	// | `retention_too_long` | 422 | the server keeps no message for so long |
 	// | `too_many_streams` | 429 | the user has 32 streams |
 	// | `internal` | 500 | a fault of the server |
 	// | `overloaded` | 503 | too much is waiting to be stored |
@@ -884,7 +1265,7 @@ type Problem struct {
 // |---|---|---|
 // | `invalid_request` | 400 | the request does not fit the document; `field` names where |
 // | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
-// | `unsupported_media_type` | 400 | the body is not `application/json` |
+// | `unsupported_media_type` | 400 | the body is not of the media type that is asked for |
 // | `invalid_cursor` | 400 | the cursor is not one that this API gave |
 // | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
 // | `token_missing` | 401 | no token, and no ticket where one is taken |
@@ -913,6 +1294,7 @@ type Problem struct {
 // | `already_burned` | 409 | the message is burned already |
 // | `already_expired` | 409 | the message is expired already |
 // | `not_burnable` | 409 | the message was not sent for burning |
+// | `id_taken` | 409 | the `id` is that of something else |
 // | `body_too_large` | 413 | the request body is over 1 MiB |
 // | `message_too_large` | 413 | `body` and `ext` are too large together |
 // | `direct_with_self` | 422 | `@` and your own id |
@@ -924,6 +1306,8 @@ type Problem struct {
 // | `burn_unsupported` | 422 | only direct messages burn |
 // | `too_many_for_receipts` | 422 | the group is too large for receipts |
 // | `receipt_not_asked` | 422 | the message was sent without `receipt` |
+// | `past_retention` | 422 | the message is older than the conversation keeps any |
+// | `retention_too_long` | 422 | the server keeps no message for so long |
 // | `too_many_streams` | 429 | the user has 32 streams |
 // | `internal` | 500 | a fault of the server |
 // | `overloaded` | 503 | too much is waiting to be stored |
@@ -986,6 +1370,26 @@ type Receipts struct {
 // Example: 06d8n3v2k0g1q
 type ReplyTo = string
 
+// RetentionOf defines model for RetentionOf.
+type RetentionOf struct {
+	// Before Those created before this time.
+	Before         Time   `json:"before"`
+	ConversationID string `json:"conversation_id"`
+
+	// Messages How many messages go, tombstones too.
+	Messages int64 `json:"messages"`
+}
+
+// RetentionPage defines model for RetentionPage.
+type RetentionPage struct {
+	// AsOf RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	AsOf          Timestamp     `json:"as_of"`
+	Items         []RetentionOf `json:"items"`
+	NextPageToken *string       `json:"next_page_token"`
+}
+
 // Revoke defines model for Revoke.
 type Revoke struct {
 	// Extension Any JSON value but null, of the application's own.
@@ -1015,7 +1419,7 @@ type RevokeResult struct {
 	// |---|---|---|
 	// | `invalid_request` | 400 | the request does not fit the document; `field` names where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
-	// | `unsupported_media_type` | 400 | the body is not `application/json` |
+	// | `unsupported_media_type` | 400 | the body is not of the media type that is asked for |
 	// | `invalid_cursor` | 400 | the cursor is not one that this API gave |
 	// | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
 	// | `token_missing` | 401 | no token, and no ticket where one is taken |
@@ -1044,6 +1448,7 @@ type RevokeResult struct {
 	// | `already_burned` | 409 | the message is burned already |
 	// | `already_expired` | 409 | the message is expired already |
 	// | `not_burnable` | 409 | the message was not sent for burning |
+	// | `id_taken` | 409 | the `id` is that of something else |
 	// | `body_too_large` | 413 | the request body is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
 	// | `direct_with_self` | 422 | `@` and your own id |
@@ -1055,6 +1460,8 @@ type RevokeResult struct {
 	// | `burn_unsupported` | 422 | only direct messages burn |
 	// | `too_many_for_receipts` | 422 | the group is too large for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
+	// | `past_retention` | 422 | the message is older than the conversation keeps any |
+	// | `retention_too_long` | 422 | the server keeps no message for so long |
 	// | `too_many_streams` | 429 | the user has 32 streams |
 	// | `internal` | 500 | a fault of the server |
 	// | `overloaded` | 503 | too much is waiting to be stored |
@@ -1216,6 +1623,9 @@ type Settings struct {
 	// History What somebody who joins may read - from the joining on, or all.
 	History History `json:"history"`
 
+	// RetentionDays The longest that a message is kept; 0: for ever; null leaves it to the server.
+	RetentionDays *int64 `json:"retention_days"`
+
 	// RevokeWindowSeconds How long one may revoke what one sent; 0 sets no limit, null leaves it to the server.
 	RevokeWindowSeconds *int64 `json:"revoke_window_seconds"`
 }
@@ -1226,7 +1636,15 @@ type SettingsPatch struct {
 
 	// History What somebody who joins may read - from the joining on, or all.
 	History             *History        `json:"history,omitempty"`
+	RetentionDays       json.RawMessage `json:"retention_days,omitempty"`
 	RevokeWindowSeconds json.RawMessage `json:"revoke_window_seconds,omitempty"`
+}
+
+// SnippetPart defines model for SnippetPart.
+type SnippetPart struct {
+	// Match Whether this piece is what was looked for.
+	Match bool   `json:"match"`
+	Text  string `json:"text"`
 }
 
 // TextBody defines model for TextBody.
@@ -1261,9 +1679,39 @@ type TokenCut struct {
 	User UserID `json:"user"`
 }
 
+// Unread defines model for Unread.
+type Unread struct {
+	// Items The conversations that have unread messages, by last activity.
+	Items    []UnreadOf `json:"items"`
+	Mentions int64      `json:"mentions"`
+
+	// Total The sum of the items, muted ones included.
+	Total int64 `json:"total"`
+
+	// TotalMore Some conversation has more than is counted.
+	TotalMore bool `json:"total_more"`
+}
+
+// UnreadOf defines model for UnreadOf.
+type UnreadOf struct {
+	ConversationID string `json:"conversation_id"`
+	Muted          bool   `json:"muted"`
+
+	// Unread Exact up to 1,000.
+	Unread int `json:"unread"`
+
+	// UnreadMentions How many of the unread messages mention me, up to 1,000.
+	UnreadMentions int `json:"unread_mentions"`
+
+	// UnreadMore There are more than `unread`.
+	UnreadMore bool `json:"unread_more"`
+}
+
 // UpdateConversation defines model for UpdateConversation.
 type UpdateConversation struct {
+	Muted    *bool          `json:"muted,omitempty"`
 	Name     *string        `json:"name,omitempty"`
+	Pinned   *bool          `json:"pinned,omitempty"`
 	Settings *SettingsPatch `json:"settings,omitempty"`
 }
 
@@ -1275,6 +1723,12 @@ type UserID = string
 // AfterSeq defines model for AfterSeq.
 type AfterSeq = int64
 
+// Around defines model for Around.
+type Around = string
+
+// AsOf defines model for AsOf.
+type AsOf = time.Time
+
 // BeforeSeq defines model for BeforeSeq.
 type BeforeSeq = int64
 
@@ -1284,11 +1738,23 @@ type ConversationID = string
 // Cursor defines model for Cursor.
 type Cursor = string
 
+// DeleteScope defines model for DeleteScope.
+type DeleteScope string
+
 // DeviceID defines model for DeviceId.
 type DeviceID = string
 
+// ExportConversation defines model for ExportConversation.
+type ExportConversation = string
+
 // FilterFrom defines model for FilterFrom.
 type FilterFrom = time.Time
+
+// FilterKind defines model for FilterKind.
+type FilterKind = Kind
+
+// FilterPinned defines model for FilterPinned.
+type FilterPinned = bool
 
 // FilterSender 1 to 128 printable ASCII characters.
 //
@@ -1300,6 +1766,12 @@ type FilterTo = time.Time
 
 // FilterType defines model for FilterType.
 type FilterType = MessageType
+
+// IncludeErased defines model for IncludeErased.
+type IncludeErased = bool
+
+// KeepMessages defines model for KeepMessages.
+type KeepMessages = bool
 
 // LastEventID defines model for LastEventId.
 type LastEventID = string
@@ -1316,17 +1788,29 @@ type LimitMembers = int32
 // LimitMessages defines model for LimitMessages.
 type LimitMessages = int32
 
+// LimitRetention defines model for LimitRetention.
+type LimitRetention = int32
+
 // MessageID defines model for MessageId.
 type MessageID = string
 
+// OfConversation defines model for OfConversation.
+type OfConversation = string
+
 // PageToken defines model for PageToken.
 type PageToken = string
+
+// Query defines model for Query.
+type Query = string
 
 // Since defines model for Since.
 type Since = time.Time
 
 // StreamTicket defines model for StreamTicket.
 type StreamTicket = string
+
+// UpdatedSince defines model for UpdatedSince.
+type UpdatedSince = time.Time
 
 // BadRequest A refusal, RFC 9457.
 type BadRequest = Problem
@@ -1373,6 +1857,51 @@ type ListErasuresParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
+// ExportMessagesParams defines parameters for ExportMessages.
+type ExportMessagesParams struct {
+	// ConversationID Only the conversation with this id.
+	ConversationID *ExportConversation `form:"conversation_id,omitempty" json:"conversation_id,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ImportMessagesParams defines parameters for ImportMessages.
+type ImportMessagesParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// InsertMessageParams defines parameters for InsertMessage.
+type InsertMessageParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// GetRetentionParams defines parameters for GetRetention.
+type GetRetentionParams struct {
+	// AsOf A time that is not in the future; now by default.
+	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
+
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitRetention `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// RunRetentionParams defines parameters for RunRetention.
+type RunRetentionParams struct {
+	// AsOf A time that is not in the future; now by default.
+	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
 // CutTokensParams defines parameters for CutTokens.
 type CutTokensParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
@@ -1405,6 +1934,15 @@ type PutBlockParams struct {
 
 // ListConversationsParams defines parameters for ListConversations.
 type ListConversationsParams struct {
+	// Kind Only conversations of this kind.
+	Kind *FilterKind `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// Pinned Only those that I have pinned, or only those that I have not.
+	Pinned *FilterPinned `form:"pinned,omitempty" json:"pinned,omitempty"`
+
+	// UpdatedSince Only those of which something changed for me at this time or later, hidden ones too.
+	UpdatedSince *UpdatedSince `form:"updated_since,omitempty" json:"updated_since,omitempty"`
+
 	// PageToken The `next_page_token` of the page before.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
@@ -1421,6 +1959,21 @@ type CreateConversationParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
+// DeleteConversationParams defines parameters for DeleteConversation.
+type DeleteConversationParams struct {
+	// Scope For whom.
+	Scope *DeleteConversationParamsScope `form:"scope,omitempty" json:"scope,omitempty"`
+
+	// KeepMessages With `scope=me`, take it from my list and leave its messages.
+	KeepMessages *KeepMessages `form:"keep_messages,omitempty" json:"keep_messages,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// DeleteConversationParamsScope defines parameters for DeleteConversation.
+type DeleteConversationParamsScope string
+
 // GetConversationParams defines parameters for GetConversation.
 type GetConversationParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
@@ -1429,6 +1982,12 @@ type GetConversationParams struct {
 
 // UpdateConversationParams defines parameters for UpdateConversation.
 type UpdateConversationParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// HideMessagesParams defines parameters for HideMessages.
+type HideMessagesParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
@@ -1477,6 +2036,12 @@ type ListMessagesParams struct {
 	// AfterSeq Only messages after this seq; the oldest come first.
 	AfterSeq *AfterSeq `form:"after_seq,omitempty" json:"after_seq,omitempty"`
 
+	// Around The id of a message: the page holds what is before and after it. Not together with `before_seq`, `after_seq`, `from` or `to`.
+	Around *Around `form:"around,omitempty" json:"around,omitempty"`
+
+	// IncludeErased false leaves tombstones out.
+	IncludeErased *IncludeErased `form:"include_erased,omitempty" json:"include_erased,omitempty"`
+
 	// Type Only messages of this type.
 	Type *FilterType `form:"type,omitempty" json:"type,omitempty"`
 
@@ -1507,6 +2072,12 @@ type SendMessageParams struct {
 
 // PutReceiptsParams defines parameters for PutReceipts.
 type PutReceiptsParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ClearUnreadOfParams defines parameters for ClearUnreadOf.
+type ClearUnreadOfParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
@@ -1559,6 +2130,36 @@ type RevokeMessagesParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
+// SearchMessagesParams defines parameters for SearchMessages.
+type SearchMessagesParams struct {
+	// Q The words to look for.
+	Q Query `form:"q" json:"q"`
+
+	// ConversationID Only this conversation, by its id or `@user`.
+	ConversationID *OfConversation `form:"conversation_id,omitempty" json:"conversation_id,omitempty"`
+
+	// Type Only messages of this type.
+	Type *FilterType `form:"type,omitempty" json:"type,omitempty"`
+
+	// Sender Only messages of this sender.
+	Sender *FilterSender `form:"sender,omitempty" json:"sender,omitempty"`
+
+	// From Only messages created at this time or later.
+	From *FilterFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Only messages created before this time.
+	To *FilterTo `form:"to,omitempty" json:"to,omitempty"`
+
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitMessages `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
 // GetMessageParams defines parameters for GetMessage.
 type GetMessageParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
@@ -1583,11 +2184,32 @@ type RevokeMessageParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
+// GetUnreadParams defines parameters for GetUnread.
+type GetUnreadParams struct {
+	// ConversationID Only this conversation, by its id or `@user`.
+	ConversationID *OfConversation `form:"conversation_id,omitempty" json:"conversation_id,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ClearUnreadParams defines parameters for ClearUnread.
+type ClearUnreadParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// InsertMessageJSONRequestBody defines body for InsertMessage for application/json ContentType.
+type InsertMessageJSONRequestBody = ImportMessage
+
 // CreateConversationJSONRequestBody defines body for CreateConversation for application/json ContentType.
 type CreateConversationJSONRequestBody = CreateConversation
 
 // UpdateConversationJSONRequestBody defines body for UpdateConversation for application/json ContentType.
 type UpdateConversationJSONRequestBody = UpdateConversation
+
+// HideMessagesJSONRequestBody defines body for HideMessages for application/json ContentType.
+type HideMessagesJSONRequestBody = HideMessages
 
 // AddMembersJSONRequestBody defines body for AddMembers for application/json ContentType.
 type AddMembersJSONRequestBody = AddMembers
@@ -1606,6 +2228,68 @@ type RevokeMessagesJSONRequestBody = RevokeMany
 
 // RevokeMessageJSONRequestBody defines body for RevokeMessage for application/json ContentType.
 type RevokeMessageJSONRequestBody = Revoke
+
+// AsImportMessage returns the union data inside the ImportLine as a ImportMessage
+func (t ImportLine) AsImportMessage() (ImportMessage, error) {
+	var body ImportMessage
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromImportMessage overwrites any union data inside the ImportLine as the provided ImportMessage
+func (t *ImportLine) FromImportMessage(v ImportMessage) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeImportMessage performs a merge with any union data inside the ImportLine, using the provided ImportMessage
+func (t *ImportLine) MergeImportMessage(v ImportMessage) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsImportConversationLine returns the union data inside the ImportLine as a ImportConversationLine
+func (t ImportLine) AsImportConversationLine() (ImportConversationLine, error) {
+	var body ImportConversationLine
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromImportConversationLine overwrites any union data inside the ImportLine as the provided ImportConversationLine
+func (t *ImportLine) FromImportConversationLine(v ImportConversationLine) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeImportConversationLine performs a merge with any union data inside the ImportLine, using the provided ImportConversationLine
+func (t *ImportLine) MergeImportConversationLine(v ImportConversationLine) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t ImportLine) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *ImportLine) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
+}
 
 // AsSendText returns the union data inside the SendMessage as a SendText
 func (t SendMessage) AsSendText() (SendText, error) {
@@ -1761,6 +2445,21 @@ type ServerInterface interface {
 	// ListErasures List what was erased
 	// (GET /v1/admin/erasures)
 	ListErasures(w http.ResponseWriter, r *http.Request, params ListErasuresParams)
+	// ExportMessages Export messages and conversations
+	// (GET /v1/admin/export)
+	ExportMessages(w http.ResponseWriter, r *http.Request, params ExportMessagesParams)
+	// ImportMessages Import messages and conversations
+	// (POST /v1/admin/import)
+	ImportMessages(w http.ResponseWriter, r *http.Request, params ImportMessagesParams)
+	// InsertMessage Insert a message silently
+	// (POST /v1/admin/insert)
+	InsertMessage(w http.ResponseWriter, r *http.Request, params InsertMessageParams)
+	// GetRetention Tell what retention would remove
+	// (GET /v1/admin/retention)
+	GetRetention(w http.ResponseWriter, r *http.Request, params GetRetentionParams)
+	// RunRetention Remove what is past retention now
+	// (POST /v1/admin/retention)
+	RunRetention(w http.ResponseWriter, r *http.Request, params RunRetentionParams)
 	// CutTokens Cut off a user's tokens
 	// (POST /v1/admin/users/{user}/tokens/cut)
 	CutTokens(w http.ResponseWriter, r *http.Request, user UserID, params CutTokensParams)
@@ -1779,12 +2478,18 @@ type ServerInterface interface {
 	// CreateConversation Create a group
 	// (POST /v1/conversations)
 	CreateConversation(w http.ResponseWriter, r *http.Request, params CreateConversationParams)
+	// DeleteConversation Delete a conversation, for me or for everyone
+	// (DELETE /v1/conversations/{conversation})
+	DeleteConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params DeleteConversationParams)
 	// GetConversation Get a conversation
 	// (GET /v1/conversations/{conversation})
 	GetConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params GetConversationParams)
-	// UpdateConversation Change a group's name or settings
+	// UpdateConversation Change a conversation, or how I see it
 	// (PATCH /v1/conversations/{conversation})
 	UpdateConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params UpdateConversationParams)
+	// HideMessages Hide messages for me
+	// (POST /v1/conversations/{conversation}/hide)
+	HideMessages(w http.ResponseWriter, r *http.Request, conversation ConversationID, params HideMessagesParams)
 	// LeaveConversation Leave a group
 	// (POST /v1/conversations/{conversation}/leave)
 	LeaveConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params LeaveConversationParams)
@@ -1809,6 +2514,9 @@ type ServerInterface interface {
 	// PutReceipts Say what was delivered or read
 	// (POST /v1/conversations/{conversation}/receipts)
 	PutReceipts(w http.ResponseWriter, r *http.Request, conversation ConversationID, params PutReceiptsParams)
+	// ClearUnreadOf Clear the unread count of a conversation
+	// (POST /v1/conversations/{conversation}/unread/clear)
+	ClearUnreadOf(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ClearUnreadOfParams)
 	// GetEvents Follow what happens
 	// (GET /v1/events)
 	GetEvents(w http.ResponseWriter, r *http.Request, params GetEventsParams)
@@ -1821,6 +2529,9 @@ type ServerInterface interface {
 	// RevokeMessages Revoke several messages
 	// (POST /v1/messages/revoke)
 	RevokeMessages(w http.ResponseWriter, r *http.Request, params RevokeMessagesParams)
+	// SearchMessages Search messages
+	// (GET /v1/messages/search)
+	SearchMessages(w http.ResponseWriter, r *http.Request, params SearchMessagesParams)
 	// GetMessage Get a message
 	// (GET /v1/messages/{message})
 	GetMessage(w http.ResponseWriter, r *http.Request, message MessageID, params GetMessageParams)
@@ -1833,6 +2544,12 @@ type ServerInterface interface {
 	// RevokeMessage Revoke a message
 	// (POST /v1/messages/{message}/revoke)
 	RevokeMessage(w http.ResponseWriter, r *http.Request, message MessageID, params RevokeMessageParams)
+	// GetUnread Count what I have not read
+	// (GET /v1/unread)
+	GetUnread(w http.ResponseWriter, r *http.Request, params GetUnreadParams)
+	// ClearUnread Clear the unread counts of all conversations
+	// (POST /v1/unread/clear)
+	ClearUnread(w http.ResponseWriter, r *http.Request, params ClearUnreadParams)
 }
 
 // Unimplemented server implementation that returns http.StatusNotImplemented for each endpoint.
@@ -1866,6 +2583,36 @@ func (_ Unimplemented) GetReady(w http.ResponseWriter, r *http.Request) {
 // ListErasures List what was erased
 // (GET /v1/admin/erasures)
 func (_ Unimplemented) ListErasures(w http.ResponseWriter, r *http.Request, params ListErasuresParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ExportMessages Export messages and conversations
+// (GET /v1/admin/export)
+func (_ Unimplemented) ExportMessages(w http.ResponseWriter, r *http.Request, params ExportMessagesParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ImportMessages Import messages and conversations
+// (POST /v1/admin/import)
+func (_ Unimplemented) ImportMessages(w http.ResponseWriter, r *http.Request, params ImportMessagesParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// InsertMessage Insert a message silently
+// (POST /v1/admin/insert)
+func (_ Unimplemented) InsertMessage(w http.ResponseWriter, r *http.Request, params InsertMessageParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetRetention Tell what retention would remove
+// (GET /v1/admin/retention)
+func (_ Unimplemented) GetRetention(w http.ResponseWriter, r *http.Request, params GetRetentionParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// RunRetention Remove what is past retention now
+// (POST /v1/admin/retention)
+func (_ Unimplemented) RunRetention(w http.ResponseWriter, r *http.Request, params RunRetentionParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1905,15 +2652,27 @@ func (_ Unimplemented) CreateConversation(w http.ResponseWriter, r *http.Request
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// DeleteConversation Delete a conversation, for me or for everyone
+// (DELETE /v1/conversations/{conversation})
+func (_ Unimplemented) DeleteConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params DeleteConversationParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // GetConversation Get a conversation
 // (GET /v1/conversations/{conversation})
 func (_ Unimplemented) GetConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params GetConversationParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// UpdateConversation Change a group's name or settings
+// UpdateConversation Change a conversation, or how I see it
 // (PATCH /v1/conversations/{conversation})
 func (_ Unimplemented) UpdateConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params UpdateConversationParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// HideMessages Hide messages for me
+// (POST /v1/conversations/{conversation}/hide)
+func (_ Unimplemented) HideMessages(w http.ResponseWriter, r *http.Request, conversation ConversationID, params HideMessagesParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1965,6 +2724,12 @@ func (_ Unimplemented) PutReceipts(w http.ResponseWriter, r *http.Request, conve
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// ClearUnreadOf Clear the unread count of a conversation
+// (POST /v1/conversations/{conversation}/unread/clear)
+func (_ Unimplemented) ClearUnreadOf(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ClearUnreadOfParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // GetEvents Follow what happens
 // (GET /v1/events)
 func (_ Unimplemented) GetEvents(w http.ResponseWriter, r *http.Request, params GetEventsParams) {
@@ -1989,6 +2754,12 @@ func (_ Unimplemented) RevokeMessages(w http.ResponseWriter, r *http.Request, pa
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// SearchMessages Search messages
+// (GET /v1/messages/search)
+func (_ Unimplemented) SearchMessages(w http.ResponseWriter, r *http.Request, params SearchMessagesParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // GetMessage Get a message
 // (GET /v1/messages/{message})
 func (_ Unimplemented) GetMessage(w http.ResponseWriter, r *http.Request, message MessageID, params GetMessageParams) {
@@ -2010,6 +2781,18 @@ func (_ Unimplemented) GetReceipts(w http.ResponseWriter, r *http.Request, messa
 // RevokeMessage Revoke a message
 // (POST /v1/messages/{message}/revoke)
 func (_ Unimplemented) RevokeMessage(w http.ResponseWriter, r *http.Request, message MessageID, params RevokeMessageParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetUnread Count what I have not read
+// (GET /v1/unread)
+func (_ Unimplemented) GetUnread(w http.ResponseWriter, r *http.Request, params GetUnreadParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ClearUnread Clear the unread counts of all conversations
+// (POST /v1/unread/clear)
+func (_ Unimplemented) ClearUnread(w http.ResponseWriter, r *http.Request, params ClearUnreadParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2149,6 +2932,276 @@ func (siw *ServerInterfaceWrapper) ListErasures(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListErasures(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ExportMessages operation middleware
+func (siw *ServerInterfaceWrapper) ExportMessages(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportMessagesParams
+
+	// ------------- Optional query parameter "conversation_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "conversation_id", r.URL.Query(), &params.ConversationID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "conversation_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conversation_id", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ExportMessages(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ImportMessages operation middleware
+func (siw *ServerInterfaceWrapper) ImportMessages(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ImportMessagesParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ImportMessages(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// InsertMessage operation middleware
+func (siw *ServerInterfaceWrapper) InsertMessage(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params InsertMessageParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.InsertMessage(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetRetention operation middleware
+func (siw *ServerInterfaceWrapper) GetRetention(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetRetentionParams
+
+	// ------------- Optional query parameter "as_of" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_of", r.URL.Query(), &params.AsOf, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "as_of"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "as_of", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "page_token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", r.URL.Query(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "page_token"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "page_token", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetRetention(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RunRetention operation middleware
+func (siw *ServerInterfaceWrapper) RunRetention(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RunRetentionParams
+
+	// ------------- Optional query parameter "as_of" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_of", r.URL.Query(), &params.AsOf, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "as_of"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "as_of", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RunRetention(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2384,6 +3437,45 @@ func (siw *ServerInterfaceWrapper) ListConversations(w http.ResponseWriter, r *h
 	// Parameter object where we will unmarshal all parameters from the context
 	var params ListConversationsParams
 
+	// ------------- Optional query parameter "kind" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", r.URL.Query(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "kind"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "kind", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pinned" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pinned", r.URL.Query(), &params.Pinned, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pinned"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pinned", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "updated_since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "updated_since", r.URL.Query(), &params.UpdatedSince, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "updated_since"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "updated_since", Err: err})
+		}
+		return
+	}
+
 	// ------------- Optional query parameter "page_token" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", r.URL.Query(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -2474,6 +3566,82 @@ func (siw *ServerInterfaceWrapper) CreateConversation(w http.ResponseWriter, r *
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CreateConversation(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteConversation operation middleware
+func (siw *ServerInterfaceWrapper) DeleteConversation(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conversation" -------------
+	var conversation ConversationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation", chi.URLParam(r, "conversation"), &conversation, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conversation", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteConversationParams
+
+	// ------------- Optional query parameter "scope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "scope", r.URL.Query(), &params.Scope, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "scope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "scope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "keep_messages" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "keep_messages", r.URL.Query(), &params.KeepMessages, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "keep_messages"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "keep_messages", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteConversation(w, r, conversation, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2574,6 +3742,56 @@ func (siw *ServerInterfaceWrapper) UpdateConversation(w http.ResponseWriter, r *
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.UpdateConversation(w, r, conversation, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// HideMessages operation middleware
+func (siw *ServerInterfaceWrapper) HideMessages(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conversation" -------------
+	var conversation ConversationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation", chi.URLParam(r, "conversation"), &conversation, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conversation", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params HideMessagesParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.HideMessages(w, r, conversation, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2921,6 +4139,32 @@ func (siw *ServerInterfaceWrapper) ListMessages(w http.ResponseWriter, r *http.R
 		return
 	}
 
+	// ------------- Optional query parameter "around" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "around", r.URL.Query(), &params.Around, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "around"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "around", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "include_erased" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "include_erased", r.URL.Query(), &params.IncludeErased, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "include_erased"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "include_erased", Err: err})
+		}
+		return
+	}
+
 	// ------------- Optional query parameter "type" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "type", r.URL.Query(), &params.Type, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -3122,6 +4366,56 @@ func (siw *ServerInterfaceWrapper) PutReceipts(w http.ResponseWriter, r *http.Re
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.PutReceipts(w, r, conversation, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ClearUnreadOf operation middleware
+func (siw *ServerInterfaceWrapper) ClearUnreadOf(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conversation" -------------
+	var conversation ConversationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation", chi.URLParam(r, "conversation"), &conversation, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conversation", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ClearUnreadOfParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ClearUnreadOf(w, r, conversation, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3405,6 +4699,151 @@ func (siw *ServerInterfaceWrapper) RevokeMessages(w http.ResponseWriter, r *http
 	handler.ServeHTTP(w, r)
 }
 
+// SearchMessages operation middleware
+func (siw *ServerInterfaceWrapper) SearchMessages(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SearchMessagesParams
+
+	// ------------- Required query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "q", r.URL.Query(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "q"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "q", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "conversation_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "conversation_id", r.URL.Query(), &params.ConversationID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "conversation_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conversation_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "type", r.URL.Query(), &params.Type, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "type"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "type", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "sender" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sender", r.URL.Query(), &params.Sender, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "sender"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "sender", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", r.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "from"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "from", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", r.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "to"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "to", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "page_token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", r.URL.Query(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "page_token"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "page_token", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.SearchMessages(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetMessage operation middleware
 func (siw *ServerInterfaceWrapper) GetMessage(w http.ResponseWriter, r *http.Request) {
 
@@ -3605,6 +5044,101 @@ func (siw *ServerInterfaceWrapper) RevokeMessage(w http.ResponseWriter, r *http.
 	handler.ServeHTTP(w, r)
 }
 
+// GetUnread operation middleware
+func (siw *ServerInterfaceWrapper) GetUnread(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetUnreadParams
+
+	// ------------- Optional query parameter "conversation_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "conversation_id", r.URL.Query(), &params.ConversationID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "conversation_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conversation_id", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetUnread(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ClearUnread operation middleware
+func (siw *ServerInterfaceWrapper) ClearUnread(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ClearUnreadParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ClearUnread(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 type UnescapedCookieParamError struct {
 	ParamName string
 	Err       error
@@ -3725,10 +5259,25 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Post(options.BaseURL+"/v1/conversations", wrapper.CreateConversation)
 	})
 	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/conversations/{conversation}", wrapper.DeleteConversation)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/conversations/{conversation}", wrapper.GetConversation)
 	})
 	r.Group(func(r chi.Router) {
 		r.Patch(options.BaseURL+"/v1/conversations/{conversation}", wrapper.UpdateConversation)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conversations/{conversation}/hide", wrapper.HideMessages)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conversations/{conversation}/unread/clear", wrapper.ClearUnreadOf)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/unread", wrapper.GetUnread)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/unread/clear", wrapper.ClearUnread)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/conversations/{conversation}/messages", wrapper.ListMessages)
@@ -3773,6 +5322,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/v1/messages/erased", wrapper.ListErased)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/messages/search", wrapper.SearchMessages)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/blocks", wrapper.ListBlocks)
 	})
 	r.Group(func(r chi.Router) {
@@ -3792,6 +5344,21 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/admin/erasures", wrapper.ListErasures)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/admin/insert", wrapper.InsertMessage)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/admin/import", wrapper.ImportMessages)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/admin/export", wrapper.ExportMessages)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/admin/retention", wrapper.GetRetention)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/admin/retention", wrapper.RunRetention)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/healthz", wrapper.GetHealth)
@@ -4117,6 +5684,777 @@ func (response ListErasures503ApplicationProblemPlusJSONResponse) VisitListErasu
 		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
 	}
 	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportMessagesRequestObject struct {
+	Params ExportMessagesParams
+}
+
+type ExportMessagesResponseObject interface {
+	VisitExportMessagesResponse(w http.ResponseWriter) error
+}
+
+type ExportMessages200ApplicationXNdjsonResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response ExportMessages200ApplicationXNdjsonResponse) VisitExportMessagesResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type ExportMessages400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportMessages400ApplicationProblemPlusJSONResponse) VisitExportMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportMessages401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportMessages401ApplicationProblemPlusJSONResponse) VisitExportMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportMessages403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExportMessages403ApplicationProblemPlusJSONResponse) VisitExportMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportMessages404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ExportMessages404ApplicationProblemPlusJSONResponse) VisitExportMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportMessages429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response ExportMessages429ApplicationProblemPlusJSONResponse) VisitExportMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportMessages503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ExportMessages503ApplicationProblemPlusJSONResponse) VisitExportMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportMessagesRequestObject struct {
+	Params ImportMessagesParams
+	Body   io.Reader
+}
+
+type ImportMessagesResponseObject interface {
+	VisitImportMessagesResponse(w http.ResponseWriter) error
+}
+
+type ImportMessages200ApplicationXNdjsonResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response ImportMessages200ApplicationXNdjsonResponse) VisitImportMessagesResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type ImportMessages400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ImportMessages400ApplicationProblemPlusJSONResponse) VisitImportMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportMessages401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ImportMessages401ApplicationProblemPlusJSONResponse) VisitImportMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportMessages403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ImportMessages403ApplicationProblemPlusJSONResponse) VisitImportMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportMessages429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response ImportMessages429ApplicationProblemPlusJSONResponse) VisitImportMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportMessages503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ImportMessages503ApplicationProblemPlusJSONResponse) VisitImportMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportMessages507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response ImportMessages507ApplicationProblemPlusJSONResponse) VisitImportMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InsertMessageRequestObject struct {
+	Params InsertMessageParams
+	Body   *InsertMessageJSONRequestBody
+}
+
+type InsertMessageResponseObject interface {
+	VisitInsertMessageResponse(w http.ResponseWriter) error
+}
+
+type InsertMessage200JSONResponse Message
+
+func (response InsertMessage200JSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InsertMessage201JSONResponse Message
+
+func (response InsertMessage201JSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InsertMessage400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response InsertMessage400ApplicationProblemPlusJSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InsertMessage401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response InsertMessage401ApplicationProblemPlusJSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InsertMessage403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response InsertMessage403ApplicationProblemPlusJSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InsertMessage404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response InsertMessage404ApplicationProblemPlusJSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InsertMessage409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response InsertMessage409ApplicationProblemPlusJSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InsertMessage413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response InsertMessage413ApplicationProblemPlusJSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InsertMessage422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response InsertMessage422ApplicationProblemPlusJSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InsertMessage429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response InsertMessage429ApplicationProblemPlusJSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InsertMessage503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response InsertMessage503ApplicationProblemPlusJSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InsertMessage507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response InsertMessage507ApplicationProblemPlusJSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRetentionRequestObject struct {
+	Params GetRetentionParams
+}
+
+type GetRetentionResponseObject interface {
+	VisitGetRetentionResponse(w http.ResponseWriter) error
+}
+
+type GetRetention200JSONResponse RetentionPage
+
+func (response GetRetention200JSONResponse) VisitGetRetentionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRetention400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetRetention400ApplicationProblemPlusJSONResponse) VisitGetRetentionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRetention401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetRetention401ApplicationProblemPlusJSONResponse) VisitGetRetentionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRetention403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetRetention403ApplicationProblemPlusJSONResponse) VisitGetRetentionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRetention429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response GetRetention429ApplicationProblemPlusJSONResponse) VisitGetRetentionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRetention503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetRetention503ApplicationProblemPlusJSONResponse) VisitGetRetentionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RunRetentionRequestObject struct {
+	Params RunRetentionParams
+}
+
+type RunRetentionResponseObject interface {
+	VisitRunRetentionResponse(w http.ResponseWriter) error
+}
+
+type RunRetention200ApplicationXNdjsonResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response RunRetention200ApplicationXNdjsonResponse) VisitRunRetentionResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type RunRetention400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response RunRetention400ApplicationProblemPlusJSONResponse) VisitRunRetentionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RunRetention401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response RunRetention401ApplicationProblemPlusJSONResponse) VisitRunRetentionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RunRetention403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response RunRetention403ApplicationProblemPlusJSONResponse) VisitRunRetentionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RunRetention429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response RunRetention429ApplicationProblemPlusJSONResponse) VisitRunRetentionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RunRetention503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response RunRetention503ApplicationProblemPlusJSONResponse) VisitRunRetentionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RunRetention507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response RunRetention507ApplicationProblemPlusJSONResponse) VisitRunRetentionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -4809,6 +7147,157 @@ func (response CreateConversation507ApplicationProblemPlusJSONResponse) VisitCre
 	return err
 }
 
+type DeleteConversationRequestObject struct {
+	Conversation ConversationID `json:"conversation"`
+	Params       DeleteConversationParams
+}
+
+type DeleteConversationResponseObject interface {
+	VisitDeleteConversationResponse(w http.ResponseWriter) error
+}
+
+type DeleteConversation204Response struct {
+}
+
+func (response DeleteConversation204Response) VisitDeleteConversationResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteConversation400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteConversation400ApplicationProblemPlusJSONResponse) VisitDeleteConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteConversation401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteConversation401ApplicationProblemPlusJSONResponse) VisitDeleteConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteConversation403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteConversation403ApplicationProblemPlusJSONResponse) VisitDeleteConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteConversation404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteConversation404ApplicationProblemPlusJSONResponse) VisitDeleteConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteConversation422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteConversation422ApplicationProblemPlusJSONResponse) VisitDeleteConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteConversation429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteConversation429ApplicationProblemPlusJSONResponse) VisitDeleteConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteConversation503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteConversation503ApplicationProblemPlusJSONResponse) VisitDeleteConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteConversation507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteConversation507ApplicationProblemPlusJSONResponse) VisitDeleteConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetConversationRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
 	Params       GetConversationParams
@@ -5097,6 +7586,158 @@ type UpdateConversation507ApplicationProblemPlusJSONResponse struct {
 }
 
 func (response UpdateConversation507ApplicationProblemPlusJSONResponse) VisitUpdateConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HideMessagesRequestObject struct {
+	Conversation ConversationID `json:"conversation"`
+	Params       HideMessagesParams
+	Body         *HideMessagesJSONRequestBody
+}
+
+type HideMessagesResponseObject interface {
+	VisitHideMessagesResponse(w http.ResponseWriter) error
+}
+
+type HideMessages204Response struct {
+}
+
+func (response HideMessages204Response) VisitHideMessagesResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type HideMessages400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response HideMessages400ApplicationProblemPlusJSONResponse) VisitHideMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HideMessages401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response HideMessages401ApplicationProblemPlusJSONResponse) VisitHideMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HideMessages404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response HideMessages404ApplicationProblemPlusJSONResponse) VisitHideMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HideMessages413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response HideMessages413ApplicationProblemPlusJSONResponse) VisitHideMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HideMessages422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response HideMessages422ApplicationProblemPlusJSONResponse) VisitHideMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HideMessages429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response HideMessages429ApplicationProblemPlusJSONResponse) VisitHideMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HideMessages503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response HideMessages503ApplicationProblemPlusJSONResponse) VisitHideMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HideMessages507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response HideMessages507ApplicationProblemPlusJSONResponse) VisitHideMessagesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -6404,6 +9045,147 @@ func (response PutReceipts507ApplicationProblemPlusJSONResponse) VisitPutReceipt
 	return err
 }
 
+type ClearUnreadOfRequestObject struct {
+	Conversation ConversationID `json:"conversation"`
+	Params       ClearUnreadOfParams
+}
+
+type ClearUnreadOfResponseObject interface {
+	VisitClearUnreadOfResponse(w http.ResponseWriter) error
+}
+
+type ClearUnreadOf200JSONResponse UnreadOf
+
+func (response ClearUnreadOf200JSONResponse) VisitClearUnreadOfResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClearUnreadOf400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ClearUnreadOf400ApplicationProblemPlusJSONResponse) VisitClearUnreadOfResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClearUnreadOf401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ClearUnreadOf401ApplicationProblemPlusJSONResponse) VisitClearUnreadOfResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClearUnreadOf404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ClearUnreadOf404ApplicationProblemPlusJSONResponse) VisitClearUnreadOfResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClearUnreadOf422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response ClearUnreadOf422ApplicationProblemPlusJSONResponse) VisitClearUnreadOfResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClearUnreadOf429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response ClearUnreadOf429ApplicationProblemPlusJSONResponse) VisitClearUnreadOfResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClearUnreadOf503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ClearUnreadOf503ApplicationProblemPlusJSONResponse) VisitClearUnreadOfResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClearUnreadOf507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response ClearUnreadOf507ApplicationProblemPlusJSONResponse) VisitClearUnreadOfResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetEventsRequestObject struct {
 	Params GetEventsParams
 }
@@ -6639,7 +9421,7 @@ type ListErasedResponseObject interface {
 	VisitListErasedResponse(w http.ResponseWriter) error
 }
 
-type ListErased200JSONResponse MessagePage
+type ListErased200JSONResponse ErasedPage
 
 func (response ListErased200JSONResponse) VisitListErasedResponse(w http.ResponseWriter) error {
 
@@ -6844,6 +9626,130 @@ func (response RevokeMessages507ApplicationProblemPlusJSONResponse) VisitRevokeM
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SearchMessagesRequestObject struct {
+	Params SearchMessagesParams
+}
+
+type SearchMessagesResponseObject interface {
+	VisitSearchMessagesResponse(w http.ResponseWriter) error
+}
+
+type SearchMessages200JSONResponse MessagePage
+
+func (response SearchMessages200JSONResponse) VisitSearchMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SearchMessages400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response SearchMessages400ApplicationProblemPlusJSONResponse) VisitSearchMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SearchMessages401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response SearchMessages401ApplicationProblemPlusJSONResponse) VisitSearchMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SearchMessages404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response SearchMessages404ApplicationProblemPlusJSONResponse) VisitSearchMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SearchMessages422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response SearchMessages422ApplicationProblemPlusJSONResponse) VisitSearchMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SearchMessages429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response SearchMessages429ApplicationProblemPlusJSONResponse) VisitSearchMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SearchMessages503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response SearchMessages503ApplicationProblemPlusJSONResponse) VisitSearchMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -7445,6 +10351,238 @@ func (response RevokeMessage507ApplicationProblemPlusJSONResponse) VisitRevokeMe
 	return err
 }
 
+type GetUnreadRequestObject struct {
+	Params GetUnreadParams
+}
+
+type GetUnreadResponseObject interface {
+	VisitGetUnreadResponse(w http.ResponseWriter) error
+}
+
+type GetUnread200JSONResponse Unread
+
+func (response GetUnread200JSONResponse) VisitGetUnreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUnread400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetUnread400ApplicationProblemPlusJSONResponse) VisitGetUnreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUnread401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetUnread401ApplicationProblemPlusJSONResponse) VisitGetUnreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUnread404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetUnread404ApplicationProblemPlusJSONResponse) VisitGetUnreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUnread422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response GetUnread422ApplicationProblemPlusJSONResponse) VisitGetUnreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUnread429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response GetUnread429ApplicationProblemPlusJSONResponse) VisitGetUnreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUnread503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetUnread503ApplicationProblemPlusJSONResponse) VisitGetUnreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClearUnreadRequestObject struct {
+	Params ClearUnreadParams
+}
+
+type ClearUnreadResponseObject interface {
+	VisitClearUnreadResponse(w http.ResponseWriter) error
+}
+
+type ClearUnread200JSONResponse Unread
+
+func (response ClearUnread200JSONResponse) VisitClearUnreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClearUnread400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ClearUnread400ApplicationProblemPlusJSONResponse) VisitClearUnreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClearUnread401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ClearUnread401ApplicationProblemPlusJSONResponse) VisitClearUnreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClearUnread429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response ClearUnread429ApplicationProblemPlusJSONResponse) VisitClearUnreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClearUnread503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ClearUnread503ApplicationProblemPlusJSONResponse) VisitClearUnreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClearUnread507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response ClearUnread507ApplicationProblemPlusJSONResponse) VisitClearUnreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// GetHealth Is the process alive?
@@ -7462,6 +10600,21 @@ type StrictServerInterface interface {
 	// ListErasures List what was erased
 	// (GET /v1/admin/erasures)
 	ListErasures(ctx context.Context, request ListErasuresRequestObject) (ListErasuresResponseObject, error)
+	// ExportMessages Export messages and conversations
+	// (GET /v1/admin/export)
+	ExportMessages(ctx context.Context, request ExportMessagesRequestObject) (ExportMessagesResponseObject, error)
+	// ImportMessages Import messages and conversations
+	// (POST /v1/admin/import)
+	ImportMessages(ctx context.Context, request ImportMessagesRequestObject) (ImportMessagesResponseObject, error)
+	// InsertMessage Insert a message silently
+	// (POST /v1/admin/insert)
+	InsertMessage(ctx context.Context, request InsertMessageRequestObject) (InsertMessageResponseObject, error)
+	// GetRetention Tell what retention would remove
+	// (GET /v1/admin/retention)
+	GetRetention(ctx context.Context, request GetRetentionRequestObject) (GetRetentionResponseObject, error)
+	// RunRetention Remove what is past retention now
+	// (POST /v1/admin/retention)
+	RunRetention(ctx context.Context, request RunRetentionRequestObject) (RunRetentionResponseObject, error)
 	// CutTokens Cut off a user's tokens
 	// (POST /v1/admin/users/{user}/tokens/cut)
 	CutTokens(ctx context.Context, request CutTokensRequestObject) (CutTokensResponseObject, error)
@@ -7480,12 +10633,18 @@ type StrictServerInterface interface {
 	// CreateConversation Create a group
 	// (POST /v1/conversations)
 	CreateConversation(ctx context.Context, request CreateConversationRequestObject) (CreateConversationResponseObject, error)
+	// DeleteConversation Delete a conversation, for me or for everyone
+	// (DELETE /v1/conversations/{conversation})
+	DeleteConversation(ctx context.Context, request DeleteConversationRequestObject) (DeleteConversationResponseObject, error)
 	// GetConversation Get a conversation
 	// (GET /v1/conversations/{conversation})
 	GetConversation(ctx context.Context, request GetConversationRequestObject) (GetConversationResponseObject, error)
-	// UpdateConversation Change a group's name or settings
+	// UpdateConversation Change a conversation, or how I see it
 	// (PATCH /v1/conversations/{conversation})
 	UpdateConversation(ctx context.Context, request UpdateConversationRequestObject) (UpdateConversationResponseObject, error)
+	// HideMessages Hide messages for me
+	// (POST /v1/conversations/{conversation}/hide)
+	HideMessages(ctx context.Context, request HideMessagesRequestObject) (HideMessagesResponseObject, error)
 	// LeaveConversation Leave a group
 	// (POST /v1/conversations/{conversation}/leave)
 	LeaveConversation(ctx context.Context, request LeaveConversationRequestObject) (LeaveConversationResponseObject, error)
@@ -7510,6 +10669,9 @@ type StrictServerInterface interface {
 	// PutReceipts Say what was delivered or read
 	// (POST /v1/conversations/{conversation}/receipts)
 	PutReceipts(ctx context.Context, request PutReceiptsRequestObject) (PutReceiptsResponseObject, error)
+	// ClearUnreadOf Clear the unread count of a conversation
+	// (POST /v1/conversations/{conversation}/unread/clear)
+	ClearUnreadOf(ctx context.Context, request ClearUnreadOfRequestObject) (ClearUnreadOfResponseObject, error)
 	// GetEvents Follow what happens
 	// (GET /v1/events)
 	GetEvents(ctx context.Context, request GetEventsRequestObject) (GetEventsResponseObject, error)
@@ -7522,6 +10684,9 @@ type StrictServerInterface interface {
 	// RevokeMessages Revoke several messages
 	// (POST /v1/messages/revoke)
 	RevokeMessages(ctx context.Context, request RevokeMessagesRequestObject) (RevokeMessagesResponseObject, error)
+	// SearchMessages Search messages
+	// (GET /v1/messages/search)
+	SearchMessages(ctx context.Context, request SearchMessagesRequestObject) (SearchMessagesResponseObject, error)
 	// GetMessage Get a message
 	// (GET /v1/messages/{message})
 	GetMessage(ctx context.Context, request GetMessageRequestObject) (GetMessageResponseObject, error)
@@ -7534,6 +10699,12 @@ type StrictServerInterface interface {
 	// RevokeMessage Revoke a message
 	// (POST /v1/messages/{message}/revoke)
 	RevokeMessage(ctx context.Context, request RevokeMessageRequestObject) (RevokeMessageResponseObject, error)
+	// GetUnread Count what I have not read
+	// (GET /v1/unread)
+	GetUnread(ctx context.Context, request GetUnreadRequestObject) (GetUnreadResponseObject, error)
+	// ClearUnread Clear the unread counts of all conversations
+	// (POST /v1/unread/clear)
+	ClearUnread(ctx context.Context, request ClearUnreadRequestObject) (ClearUnreadResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error)
@@ -7690,6 +10861,145 @@ func (sh *strictHandler) ListErasures(w http.ResponseWriter, r *http.Request, pa
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListErasuresResponseObject); ok {
 		if err := validResponse.VisitListErasuresResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExportMessages operation middleware
+func (sh *strictHandler) ExportMessages(w http.ResponseWriter, r *http.Request, params ExportMessagesParams) {
+	var request ExportMessagesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportMessages(ctx, request.(ExportMessagesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportMessages")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ExportMessagesResponseObject); ok {
+		if err := validResponse.VisitExportMessagesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ImportMessages operation middleware
+func (sh *strictHandler) ImportMessages(w http.ResponseWriter, r *http.Request, params ImportMessagesParams) {
+	var request ImportMessagesRequestObject
+
+	request.Params = params
+
+	request.Body = r.Body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ImportMessages(ctx, request.(ImportMessagesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ImportMessages")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ImportMessagesResponseObject); ok {
+		if err := validResponse.VisitImportMessagesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// InsertMessage operation middleware
+func (sh *strictHandler) InsertMessage(w http.ResponseWriter, r *http.Request, params InsertMessageParams) {
+	var request InsertMessageRequestObject
+
+	request.Params = params
+
+	var body InsertMessageJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.InsertMessage(ctx, request.(InsertMessageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "InsertMessage")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(InsertMessageResponseObject); ok {
+		if err := validResponse.VisitInsertMessageResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetRetention operation middleware
+func (sh *strictHandler) GetRetention(w http.ResponseWriter, r *http.Request, params GetRetentionParams) {
+	var request GetRetentionRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetRetention(ctx, request.(GetRetentionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetRetention")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetRetentionResponseObject); ok {
+		if err := validResponse.VisitGetRetentionResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RunRetention operation middleware
+func (sh *strictHandler) RunRetention(w http.ResponseWriter, r *http.Request, params RunRetentionParams) {
+	var request RunRetentionRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RunRetention(ctx, request.(RunRetentionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RunRetention")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RunRetentionResponseObject); ok {
+		if err := validResponse.VisitRunRetentionResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -7863,6 +11173,33 @@ func (sh *strictHandler) CreateConversation(w http.ResponseWriter, r *http.Reque
 	}
 }
 
+// DeleteConversation operation middleware
+func (sh *strictHandler) DeleteConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params DeleteConversationParams) {
+	var request DeleteConversationRequestObject
+
+	request.Conversation = conversation
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteConversation(ctx, request.(DeleteConversationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteConversation")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteConversationResponseObject); ok {
+		if err := validResponse.VisitDeleteConversationResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetConversation operation middleware
 func (sh *strictHandler) GetConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params GetConversationParams) {
 	var request GetConversationRequestObject
@@ -7917,6 +11254,40 @@ func (sh *strictHandler) UpdateConversation(w http.ResponseWriter, r *http.Reque
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(UpdateConversationResponseObject); ok {
 		if err := validResponse.VisitUpdateConversationResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// HideMessages operation middleware
+func (sh *strictHandler) HideMessages(w http.ResponseWriter, r *http.Request, conversation ConversationID, params HideMessagesParams) {
+	var request HideMessagesRequestObject
+
+	request.Conversation = conversation
+	request.Params = params
+
+	var body HideMessagesJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.HideMessages(ctx, request.(HideMessagesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "HideMessages")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(HideMessagesResponseObject); ok {
+		if err := validResponse.VisitHideMessagesResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -8170,6 +11541,33 @@ func (sh *strictHandler) PutReceipts(w http.ResponseWriter, r *http.Request, con
 	}
 }
 
+// ClearUnreadOf operation middleware
+func (sh *strictHandler) ClearUnreadOf(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ClearUnreadOfParams) {
+	var request ClearUnreadOfRequestObject
+
+	request.Conversation = conversation
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ClearUnreadOf(ctx, request.(ClearUnreadOfRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ClearUnreadOf")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ClearUnreadOfResponseObject); ok {
+		if err := validResponse.VisitClearUnreadOfResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetEvents operation middleware
 func (sh *strictHandler) GetEvents(w http.ResponseWriter, r *http.Request, params GetEventsParams) {
 	var request GetEventsRequestObject
@@ -8274,6 +11672,32 @@ func (sh *strictHandler) RevokeMessages(w http.ResponseWriter, r *http.Request, 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(RevokeMessagesResponseObject); ok {
 		if err := validResponse.VisitRevokeMessagesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SearchMessages operation middleware
+func (sh *strictHandler) SearchMessages(w http.ResponseWriter, r *http.Request, params SearchMessagesParams) {
+	var request SearchMessagesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.SearchMessages(ctx, request.(SearchMessagesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SearchMessages")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(SearchMessagesResponseObject); ok {
+		if err := validResponse.VisitSearchMessagesResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -8392,6 +11816,58 @@ func (sh *strictHandler) RevokeMessage(w http.ResponseWriter, r *http.Request, m
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(RevokeMessageResponseObject); ok {
 		if err := validResponse.VisitRevokeMessageResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetUnread operation middleware
+func (sh *strictHandler) GetUnread(w http.ResponseWriter, r *http.Request, params GetUnreadParams) {
+	var request GetUnreadRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetUnread(ctx, request.(GetUnreadRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetUnread")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetUnreadResponseObject); ok {
+		if err := validResponse.VisitGetUnreadResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ClearUnread operation middleware
+func (sh *strictHandler) ClearUnread(w http.ResponseWriter, r *http.Request, params ClearUnreadParams) {
+	var request ClearUnreadRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ClearUnread(ctx, request.(ClearUnreadRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ClearUnread")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ClearUnreadResponseObject); ok {
+		if err := validResponse.VisitClearUnreadResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

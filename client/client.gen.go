@@ -57,6 +57,9 @@ func (e ErasureHow) Valid() bool {
 // Defines values for EventType.
 const (
 	EventTypeConversationCreated EventType = "conversation.created"
+	EventTypeConversationDeleted EventType = "conversation.deleted"
+	EventTypeConversationHidden  EventType = "conversation.hidden"
+	EventTypeConversationTrimmed EventType = "conversation.trimmed"
 	EventTypeConversationUpdated EventType = "conversation.updated"
 	EventTypeMemberAdded         EventType = "member.added"
 	EventTypeMemberRemoved       EventType = "member.removed"
@@ -65,17 +68,25 @@ const (
 	EventTypeMessageBurned       EventType = "message.burned"
 	EventTypeMessageCreated      EventType = "message.created"
 	EventTypeMessageExpired      EventType = "message.expired"
+	EventTypeMessageHidden       EventType = "message.hidden"
 	EventTypeMessageRevoked      EventType = "message.revoked"
 	EventTypeReady               EventType = "ready"
 	EventTypeReceiptDelivered    EventType = "receipt.delivered"
 	EventTypeReceiptRead         EventType = "receipt.read"
 	EventTypeReset               EventType = "reset"
+	EventTypeUnreadChanged       EventType = "unread.changed"
 )
 
 // Valid indicates whether the value is a known member of the EventType enum.
 func (e EventType) Valid() bool {
 	switch e {
 	case EventTypeConversationCreated:
+		return true
+	case EventTypeConversationDeleted:
+		return true
+	case EventTypeConversationHidden:
+		return true
+	case EventTypeConversationTrimmed:
 		return true
 	case EventTypeConversationUpdated:
 		return true
@@ -93,6 +104,8 @@ func (e EventType) Valid() bool {
 		return true
 	case EventTypeMessageExpired:
 		return true
+	case EventTypeMessageHidden:
+		return true
 	case EventTypeMessageRevoked:
 		return true
 	case EventTypeReady:
@@ -102,6 +115,26 @@ func (e EventType) Valid() bool {
 	case EventTypeReceiptRead:
 		return true
 	case EventTypeReset:
+		return true
+	case EventTypeUnreadChanged:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GoneConversationState.
+const (
+	GoneConversationStateDeleted GoneConversationState = "deleted"
+	GoneConversationStateHidden  GoneConversationState = "hidden"
+)
+
+// Valid indicates whether the value is a known member of the GoneConversationState enum.
+func (e GoneConversationState) Valid() bool {
+	switch e {
+	case GoneConversationStateDeleted:
+		return true
+	case GoneConversationStateHidden:
 		return true
 	default:
 		return false
@@ -123,6 +156,21 @@ func (e HealthStatus) Valid() bool {
 	}
 }
 
+// Defines values for HideMessagesAll.
+const (
+	HideMessagesAllTrue HideMessagesAll = true
+)
+
+// Valid indicates whether the value is a known member of the HideMessagesAll enum.
+func (e HideMessagesAll) Valid() bool {
+	switch e {
+	case HideMessagesAllTrue:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for History.
 const (
 	HistoryAll    History = "all"
@@ -135,6 +183,27 @@ func (e History) Valid() bool {
 	case HistoryAll:
 		return true
 	case HistoryJoined:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ImportMemberRole.
+const (
+	ImportMemberRoleAdmin  ImportMemberRole = "admin"
+	ImportMemberRoleMember ImportMemberRole = "member"
+	ImportMemberRoleOwner  ImportMemberRole = "owner"
+)
+
+// Valid indicates whether the value is a known member of the ImportMemberRole enum.
+func (e ImportMemberRole) Valid() bool {
+	switch e {
+	case ImportMemberRoleAdmin:
+		return true
+	case ImportMemberRoleMember:
+		return true
+	case ImportMemberRoleOwner:
 		return true
 	default:
 		return false
@@ -219,6 +288,7 @@ const (
 	ProblemCodeDeviceMismatch       ProblemCode = "device_mismatch"
 	ProblemCodeDirectConversation   ProblemCode = "direct_conversation"
 	ProblemCodeDirectWithSelf       ProblemCode = "direct_with_self"
+	ProblemCodeIDTaken              ProblemCode = "id_taken"
 	ProblemCodeInternal             ProblemCode = "internal"
 	ProblemCodeInvalidCursor        ProblemCode = "invalid_cursor"
 	ProblemCodeInvalidPageToken     ProblemCode = "invalid_page_token"
@@ -236,9 +306,11 @@ const (
 	ProblemCodeOneOwner             ProblemCode = "one_owner"
 	ProblemCodeOverloaded           ProblemCode = "overloaded"
 	ProblemCodeOwnerMustHandOver    ProblemCode = "owner_must_hand_over"
+	ProblemCodePastRetention        ProblemCode = "past_retention"
 	ProblemCodePermissionDenied     ProblemCode = "permission_denied"
 	ProblemCodeReceiptNotAsked      ProblemCode = "receipt_not_asked"
 	ProblemCodeReplyToNotFound      ProblemCode = "reply_to_not_found"
+	ProblemCodeRetentionTooLong     ProblemCode = "retention_too_long"
 	ProblemCodeRevokeWindowExpired  ProblemCode = "revoke_window_expired"
 	ProblemCodeShuttingDown         ProblemCode = "shutting_down"
 	ProblemCodeStorageFull          ProblemCode = "storage_full"
@@ -286,6 +358,8 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeDirectWithSelf:
 		return true
+	case ProblemCodeIDTaken:
+		return true
 	case ProblemCodeInternal:
 		return true
 	case ProblemCodeInvalidCursor:
@@ -320,11 +394,15 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeOwnerMustHandOver:
 		return true
+	case ProblemCodePastRetention:
+		return true
 	case ProblemCodePermissionDenied:
 		return true
 	case ProblemCodeReceiptNotAsked:
 		return true
 	case ProblemCodeReplyToNotFound:
+		return true
+	case ProblemCodeRetentionTooLong:
 		return true
 	case ProblemCodeRevokeWindowExpired:
 		return true
@@ -447,6 +525,42 @@ func (e SendTextType) Valid() bool {
 	}
 }
 
+// Defines values for DeleteScope.
+const (
+	DeleteScopeEveryone DeleteScope = "everyone"
+	DeleteScopeMe       DeleteScope = "me"
+)
+
+// Valid indicates whether the value is a known member of the DeleteScope enum.
+func (e DeleteScope) Valid() bool {
+	switch e {
+	case DeleteScopeEveryone:
+		return true
+	case DeleteScopeMe:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DeleteConversationParamsScope.
+const (
+	DeleteConversationParamsScopeEveryone DeleteConversationParamsScope = "everyone"
+	DeleteConversationParamsScopeMe       DeleteConversationParamsScope = "me"
+)
+
+// Valid indicates whether the value is a known member of the DeleteConversationParamsScope enum.
+func (e DeleteConversationParamsScope) Valid() bool {
+	switch e {
+	case DeleteConversationParamsScopeEveryone:
+		return true
+	case DeleteConversationParamsScopeMe:
+		return true
+	default:
+		return false
+	}
+}
+
 // AddMembers defines model for AddMembers.
 type AddMembers struct {
 	Members []UserID `json:"members"`
@@ -497,12 +611,21 @@ type Conversation struct {
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	CreatedAt Timestamp `json:"created_at"`
-	ID        string    `json:"id"`
-	Kind      Kind      `json:"kind"`
+
+	// FirstSeq What lies before this seq was removed by retention.
+	FirstSeq int64 `json:"first_seq"`
+
+	// Hidden I have hidden it, and nothing new was said since.
+	Hidden bool   `json:"hidden"`
+	ID     string `json:"id"`
+	Kind   Kind   `json:"kind"`
 
 	// LastMessage The newest Message that I can read.
 	LastMessage *Message `json:"last_message"`
 	MemberCount int      `json:"member_count"`
+
+	// Muted My own setting: clients and push are quiet about it.
+	Muted bool `json:"muted"`
 
 	// Name Empty for a direct conversation.
 	Name string `json:"name"`
@@ -510,14 +633,24 @@ type Conversation struct {
 	// Peer The other user, of a direct conversation alone.
 	Peer *string `json:"peer,omitempty"`
 
+	// Pinned My own setting: clients show it first.
+	Pinned bool `json:"pinned"`
+
 	// Role A higher role may do all that a lower one may.
 	Role     Role     `json:"role"`
 	Settings Settings `json:"settings"`
 
-	// UpdatedAt RFC 3339, UTC, with milliseconds.
-	//
-	// Example: 2026-01-02T03:04:05.678Z
-	UpdatedAt Timestamp `json:"updated_at"`
+	// Unread Messages that I have not read, exact up to 1,000.
+	Unread int `json:"unread"`
+
+	// UnreadMentions How many of the unread messages mention me, up to 1,000.
+	UnreadMentions int `json:"unread_mentions"`
+
+	// UnreadMore There are more than `unread`.
+	UnreadMore bool `json:"unread_more"`
+
+	// UpdatedAt The last activity - a message, the creation, or a change of name or settings.
+	UpdatedAt Time `json:"updated_at"`
 }
 
 // ConversationPage defines model for ConversationPage.
@@ -546,6 +679,20 @@ type CustomBody struct {
 
 	// Name What the data is.
 	Name string `json:"name"`
+}
+
+// ErasedPage defines model for ErasedPage.
+type ErasedPage struct {
+	// Conversations On the first page, conversations that were deleted, or that I have hidden.
+	Conversations []GoneConversation `json:"conversations,omitempty"`
+
+	// Hidden On the first page, what I have hidden.
+	Hidden []HiddenPart `json:"hidden,omitempty"`
+	Items  []Message    `json:"items"`
+
+	// More On the first page, whether there is more of either than is told: read anew what you show.
+	More          *bool   `json:"more,omitempty"`
+	NextPageToken *string `json:"next_page_token"`
 }
 
 // Erasure defines model for Erasure.
@@ -596,11 +743,17 @@ type Event struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	At Timestamp `json:"at"`
 
+	// Before RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	Before *Timestamp `json:"before,omitempty"`
+
 	// BurnAt RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	BurnAt         *Timestamp `json:"burn_at,omitempty"`
 	ConversationID *string    `json:"conversation_id,omitempty"`
+	FirstSeq       *int64     `json:"first_seq,omitempty"`
 
 	// ID The cursor of this event.
 	ID string `json:"id"`
@@ -610,6 +763,8 @@ type Event struct {
 	Message    *Message `json:"message,omitempty"`
 	MessageID  *string  `json:"message_id,omitempty"`
 	MessageIds []string `json:"message_ids,omitempty"`
+	Muted      *bool    `json:"muted,omitempty"`
+	Pinned     *bool    `json:"pinned,omitempty"`
 
 	// PushContent From who revoked it, for those who are told as it happens.
 	PushContent *string `json:"push_content,omitempty"`
@@ -631,12 +786,21 @@ type Event struct {
 	// - `message.burn_started`: it was read and burns at `burn_at`.
 	// - `receipt.delivered`, `receipt.read`: `user` has the messages in `message_ids`, or all up to `up_to`.
 	// - `conversation.created`: you are in a new conversation.
-	// - `conversation.updated`: its name or settings changed.
+	// - `message.hidden`: on another device you have hidden the messages in `message_ids`, all up to `up_to_seq`, or those created before `before`.
+	// - `conversation.updated`: its name or settings changed; with `pinned` and `muted`, those of your own.
+	// - `conversation.hidden`: on another device you have hidden it, with its messages up to `up_to_seq` if that is there.
+	// - `conversation.deleted`: it was deleted for everyone, with all of its messages.
+	// - `conversation.trimmed`: retention has removed what was created before `before`; `first_seq` is the first seq that is left.
+	// - `unread.changed`: on another device you have read, cleared or hidden; `unread`, `unread_more` and `unread_mentions` are the numbers now.
 	// - `member.added`, `member.removed`, `member.updated`: `user` joined or was added, left or was removed, has another `role`.
 	// - `ready`: the stream is open; `id` is where it stands.
 	// - `reset`: something was missed that cannot be told any more; read anew what you show. `id` is where the stream goes on.
-	Type EventType `json:"type"`
-	UpTo *string   `json:"up_to,omitempty"`
+	Type           EventType `json:"type"`
+	Unread         *int      `json:"unread,omitempty"`
+	UnreadMentions *int      `json:"unread_mentions,omitempty"`
+	UnreadMore     *bool     `json:"unread_more,omitempty"`
+	UpTo           *string   `json:"up_to,omitempty"`
+	UpToSeq        *int64    `json:"up_to_seq,omitempty"`
 
 	// User The member that it is about.
 	User *string `json:"user,omitempty"`
@@ -655,7 +819,12 @@ type EventPage struct {
 // - `message.burn_started`: it was read and burns at `burn_at`.
 // - `receipt.delivered`, `receipt.read`: `user` has the messages in `message_ids`, or all up to `up_to`.
 // - `conversation.created`: you are in a new conversation.
-// - `conversation.updated`: its name or settings changed.
+// - `message.hidden`: on another device you have hidden the messages in `message_ids`, all up to `up_to_seq`, or those created before `before`.
+// - `conversation.updated`: its name or settings changed; with `pinned` and `muted`, those of your own.
+// - `conversation.hidden`: on another device you have hidden it, with its messages up to `up_to_seq` if that is there.
+// - `conversation.deleted`: it was deleted for everyone, with all of its messages.
+// - `conversation.trimmed`: retention has removed what was created before `before`; `first_seq` is the first seq that is left.
+// - `unread.changed`: on another device you have read, cleared or hidden; `unread`, `unread_more` and `unread_mentions` are the numbers now.
 // - `member.added`, `member.removed`, `member.updated`: `user` joined or was added, left or was removed, has another `role`.
 // - `ready`: the stream is open; `id` is where it stands.
 // - `reset`: something was missed that cannot be told any more; read anew what you show. `id` is where the stream goes on.
@@ -670,6 +839,19 @@ type FreeObject = json.RawMessage
 // FreeValue Any JSON value but null, of the application's own.
 type FreeValue = json.RawMessage
 
+// GoneConversation defines model for GoneConversation.
+type GoneConversation struct {
+	// At RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	At             Timestamp             `json:"at"`
+	ConversationID string                `json:"conversation_id"`
+	State          GoneConversationState `json:"state"`
+}
+
+// GoneConversationState defines model for GoneConversation.State.
+type GoneConversationState string
+
 // Health defines model for Health.
 type Health struct {
 	Status HealthStatus `json:"status"`
@@ -678,8 +860,201 @@ type Health struct {
 // HealthStatus defines model for Health.Status.
 type HealthStatus string
 
+// HiddenPart Messages that I have hidden - by `seq`, both ends included, or those created before a time.
+type HiddenPart struct {
+	// At RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	At Timestamp `json:"at"`
+
+	// Before RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	Before         *Timestamp `json:"before,omitempty"`
+	ConversationID string     `json:"conversation_id"`
+	FromSeq        *int64     `json:"from_seq,omitempty"`
+	ToSeq          *int64     `json:"to_seq,omitempty"`
+}
+
+// HideMessages One of the three.
+type HideMessages struct {
+	All *HideMessagesAll `json:"all,omitempty"`
+
+	// Before Those created before this time; a time in the future is now.
+	Before     *time.Time `json:"before,omitempty"`
+	MessageIds []string   `json:"message_ids,omitempty"`
+}
+
+// HideMessagesAll defines model for HideMessages.All.
+type HideMessagesAll bool
+
 // History What somebody who joins may read - from the joining on, or all.
 type History string
+
+// ImportConversation A conversation as it was. One with this id that is there is left as it is.
+type ImportConversation struct {
+	CreatedAt time.Time      `json:"created_at"`
+	ID        string         `json:"id"`
+	Kind      Kind           `json:"kind"`
+	Members   []ImportMember `json:"members"`
+	Name      *string        `json:"name,omitempty"`
+	Settings  *SettingsPatch `json:"settings,omitempty"`
+}
+
+// ImportConversationLine defines model for ImportConversationLine.
+type ImportConversationLine struct {
+	// Conversation A conversation as it was. One with this id that is there is left as it is.
+	Conversation ImportConversation `json:"conversation"`
+}
+
+// ImportLine One line of an import or export.
+type ImportLine struct {
+	union json.RawMessage
+}
+
+// ImportMember defines model for ImportMember.
+type ImportMember struct {
+	// JoinedAt By default when the conversation was created.
+	JoinedAt *time.Time `json:"joined_at,omitempty"`
+
+	// Role null: not a member any more. By default member.
+	Role *ImportMemberRole `json:"role,omitempty"`
+
+	// Stays From which message on, and up to which, they were a member. All of it by default.
+	Stays []ImportStay `json:"stays,omitempty"`
+
+	// User 1 to 128 printable ASCII characters.
+	//
+	// Example: alice
+	User UserID `json:"user"`
+}
+
+// ImportMemberRole null: not a member any more. By default member.
+type ImportMemberRole string
+
+// ImportMessage A message as it was, for an import or an insertion.
+type ImportMessage struct {
+	// Body As for sending; null for a message that was taken back.
+	Body *json.RawMessage `json:"body,omitempty"`
+	Burn *struct {
+		AfterSeconds     int64      `json:"after_seconds"`
+		BurnAt           *time.Time `json:"burn_at,omitempty"`
+		UnreadTTLSeconds *int64     `json:"unread_ttl_seconds,omitempty"`
+	} `json:"burn,omitempty"`
+	ClientID *string `json:"client_id,omitempty"`
+
+	// ConversationID Or `@user`: the direct conversation of `sender` with that user.
+	ConversationID string `json:"conversation_id"`
+
+	// CreatedAt Not in the future. Needed in an import; now by default for an insertion.
+	CreatedAt *time.Time `json:"created_at,omitempty"`
+
+	// Erased Of a message that was taken back.
+	Erased *struct {
+		At         time.Time        `json:"at"`
+		By         *string          `json:"by,omitempty"`
+		Extension  *json.RawMessage `json:"extension,omitempty"`
+		Postscript *string          `json:"postscript,omitempty"`
+	} `json:"erased,omitempty"`
+	ExpiresAt *time.Time       `json:"expires_at,omitempty"`
+	Ext       *json.RawMessage `json:"ext,omitempty"`
+	ID        *string          `json:"id,omitempty"`
+	Mentions  []UserID         `json:"mentions,omitempty"`
+	Receipt   *bool            `json:"receipt,omitempty"`
+	ReplyTo   *string          `json:"reply_to,omitempty"`
+
+	// Sender 1 to 128 printable ASCII characters.
+	//
+	// Example: alice
+	Sender       UserID  `json:"sender"`
+	SenderDevice *string `json:"sender_device,omitempty"`
+	Seq          *int64  `json:"seq,omitempty"`
+
+	// State What has become of the message.
+	State *MessageState `json:"state,omitempty"`
+	Type  MessageType   `json:"type"`
+
+	// VisibleTo The one member who can see it.
+	VisibleTo *string `json:"visible_to,omitempty"`
+}
+
+// ImportResult What became of a line.
+type ImportResult struct {
+	// Code | code | status | meaning |
+	// |---|---|---|
+	// | `invalid_request` | 400 | the request does not fit the document; `field` names where |
+	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
+	// | `unsupported_media_type` | 400 | the body is not of the media type that is asked for |
+	// | `invalid_cursor` | 400 | the cursor is not one that this API gave |
+	// | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
+	// | `token_missing` | 401 | no token, and no ticket where one is taken |
+	// | `token_malformed` | 401 | the token is not a JWT |
+	// | `token_expired` | 401 | the token has ended |
+	// | `token_not_yet_valid` | 401 | the token has not begun |
+	// | `token_invalid` | 401 | its signature, algorithm or claims are not what this server takes |
+	// | `token_cut_off` | 401 | an admin cut off the tokens of this user |
+	// | `ticket_invalid` | 401 | the ticket is not one of this server |
+	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
+	// | `permission_denied` | 403 | your role here does not allow it |
+	// | `blocked` | 403 | the user takes no direct messages from you |
+	// | `admin_required` | 403 | this takes the scope `admin` |
+	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
+	// | `not_recipient` | 403 | only who gets a message may burn it |
+	// | `not_sender` | 403 | only who sent a message is told who has it |
+	// | `device_mismatch` | 400 | `X-Device-Id` contradicts the token's `device` |
+	// | `not_found` | 404 | there is nothing at this path |
+	// | `conversation_not_found` | 404 | no such conversation, or not yours |
+	// | `message_not_found` | 404 | no such message, or not yours to read |
+	// | `member_not_found` | 404 | no such member |
+	// | `method_not_allowed` | 405 | the path does not take this method |
+	// | `client_id_reused` | 409 | the `client_id` was used for another message |
+	// | `owner_must_hand_over` | 409 | a group is not left without an owner |
+	// | `already_revoked` | 409 | the message is revoked already |
+	// | `already_burned` | 409 | the message is burned already |
+	// | `already_expired` | 409 | the message is expired already |
+	// | `not_burnable` | 409 | the message was not sent for burning |
+	// | `id_taken` | 409 | the `id` is that of something else |
+	// | `body_too_large` | 413 | the request body is over 1 MiB |
+	// | `message_too_large` | 413 | `body` and `ext` are too large together |
+	// | `direct_with_self` | 422 | `@` and your own id |
+	// | `direct_conversation` | 422 | a direct conversation does not have this |
+	// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
+	// | `too_many_members` | 422 | the group would have too many members |
+	// | `one_owner` | 422 | a group has one owner |
+	// | `block_self` | 422 | you cannot block yourself |
+	// | `burn_unsupported` | 422 | only direct messages burn |
+	// | `too_many_for_receipts` | 422 | the group is too large for receipts |
+	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
+	// | `past_retention` | 422 | the message is older than the conversation keeps any |
+	// | `retention_too_long` | 422 | the server keeps no message for so long |
+	// | `too_many_streams` | 429 | the user has 32 streams |
+	// | `internal` | 500 | a fault of the server |
+	// | `overloaded` | 503 | too much is waiting to be stored |
+	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
+	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
+	// | `shutting_down` | 503 | the server is about to stop |
+	// | `storage_full` | 507 | there is no room left to store it |
+	Code   *ProblemCode `json:"code,omitempty"`
+	Detail *string      `json:"detail,omitempty"`
+	Field  *string      `json:"field,omitempty"`
+
+	// ID Of the message or conversation.
+	ID *string `json:"id,omitempty"`
+
+	// Line Its number, from 1.
+	Line int64 `json:"line"`
+
+	// Status 201: stored; 200: it was there; else as the status of a problem.
+	Status int `json:"status"`
+}
+
+// ImportStay defines model for ImportStay.
+type ImportStay struct {
+	FromSeq int64 `json:"from_seq"`
+
+	// ToSeq Missing while it lasts.
+	ToSeq *int64 `json:"to_seq,omitempty"`
+}
 
 // Kind defines model for Kind.
 type Kind string
@@ -766,6 +1141,9 @@ type Message struct {
 	// Seq Dense and rising within the conversation.
 	Seq int64 `json:"seq"`
 
+	// Snippet Of a search alone - the text around the first match, in pieces.
+	Snippet []SnippetPart `json:"snippet,omitempty"`
+
 	// State What has become of the message.
 	State MessageState `json:"state"`
 	Type  MessageType  `json:"type"`
@@ -816,7 +1194,7 @@ type Problem struct {
 	// |---|---|---|
 	// | `invalid_request` | 400 | the request does not fit the document; `field` names where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
-	// | `unsupported_media_type` | 400 | the body is not `application/json` |
+	// | `unsupported_media_type` | 400 | the body is not of the media type that is asked for |
 	// | `invalid_cursor` | 400 | the cursor is not one that this API gave |
 	// | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
 	// | `token_missing` | 401 | no token, and no ticket where one is taken |
@@ -845,6 +1223,7 @@ type Problem struct {
 	// | `already_burned` | 409 | the message is burned already |
 	// | `already_expired` | 409 | the message is expired already |
 	// | `not_burnable` | 409 | the message was not sent for burning |
+	// | `id_taken` | 409 | the `id` is that of something else |
 	// | `body_too_large` | 413 | the request body is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
 	// | `direct_with_self` | 422 | `@` and your own id |
@@ -856,6 +1235,8 @@ type Problem struct {
 	// | `burn_unsupported` | 422 | only direct messages burn |
 	// | `too_many_for_receipts` | 422 | the group is too large for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
+	// | `past_retention` | 422 | the message is older than the conversation keeps any |
+	// | `retention_too_long` | 422 | the server keeps no message for so long |
 	// | `too_many_streams` | 429 | the user has 32 streams |
 	// | `internal` | 500 | a fault of the server |
 	// | `overloaded` | 503 | too much is waiting to be stored |
@@ -885,7 +1266,7 @@ type Problem struct {
 // |---|---|---|
 // | `invalid_request` | 400 | the request does not fit the document; `field` names where |
 // | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
-// | `unsupported_media_type` | 400 | the body is not `application/json` |
+// | `unsupported_media_type` | 400 | the body is not of the media type that is asked for |
 // | `invalid_cursor` | 400 | the cursor is not one that this API gave |
 // | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
 // | `token_missing` | 401 | no token, and no ticket where one is taken |
@@ -914,6 +1295,7 @@ type Problem struct {
 // | `already_burned` | 409 | the message is burned already |
 // | `already_expired` | 409 | the message is expired already |
 // | `not_burnable` | 409 | the message was not sent for burning |
+// | `id_taken` | 409 | the `id` is that of something else |
 // | `body_too_large` | 413 | the request body is over 1 MiB |
 // | `message_too_large` | 413 | `body` and `ext` are too large together |
 // | `direct_with_self` | 422 | `@` and your own id |
@@ -925,6 +1307,8 @@ type Problem struct {
 // | `burn_unsupported` | 422 | only direct messages burn |
 // | `too_many_for_receipts` | 422 | the group is too large for receipts |
 // | `receipt_not_asked` | 422 | the message was sent without `receipt` |
+// | `past_retention` | 422 | the message is older than the conversation keeps any |
+// | `retention_too_long` | 422 | the server keeps no message for so long |
 // | `too_many_streams` | 429 | the user has 32 streams |
 // | `internal` | 500 | a fault of the server |
 // | `overloaded` | 503 | too much is waiting to be stored |
@@ -987,6 +1371,26 @@ type Receipts struct {
 // Example: 06d8n3v2k0g1q
 type ReplyTo = string
 
+// RetentionOf defines model for RetentionOf.
+type RetentionOf struct {
+	// Before Those created before this time.
+	Before         Time   `json:"before"`
+	ConversationID string `json:"conversation_id"`
+
+	// Messages How many messages go, tombstones too.
+	Messages int64 `json:"messages"`
+}
+
+// RetentionPage defines model for RetentionPage.
+type RetentionPage struct {
+	// AsOf RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	AsOf          Timestamp     `json:"as_of"`
+	Items         []RetentionOf `json:"items"`
+	NextPageToken *string       `json:"next_page_token"`
+}
+
 // Revoke defines model for Revoke.
 type Revoke struct {
 	// Extension Any JSON value but null, of the application's own.
@@ -1016,7 +1420,7 @@ type RevokeResult struct {
 	// |---|---|---|
 	// | `invalid_request` | 400 | the request does not fit the document; `field` names where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
-	// | `unsupported_media_type` | 400 | the body is not `application/json` |
+	// | `unsupported_media_type` | 400 | the body is not of the media type that is asked for |
 	// | `invalid_cursor` | 400 | the cursor is not one that this API gave |
 	// | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
 	// | `token_missing` | 401 | no token, and no ticket where one is taken |
@@ -1045,6 +1449,7 @@ type RevokeResult struct {
 	// | `already_burned` | 409 | the message is burned already |
 	// | `already_expired` | 409 | the message is expired already |
 	// | `not_burnable` | 409 | the message was not sent for burning |
+	// | `id_taken` | 409 | the `id` is that of something else |
 	// | `body_too_large` | 413 | the request body is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
 	// | `direct_with_self` | 422 | `@` and your own id |
@@ -1056,6 +1461,8 @@ type RevokeResult struct {
 	// | `burn_unsupported` | 422 | only direct messages burn |
 	// | `too_many_for_receipts` | 422 | the group is too large for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
+	// | `past_retention` | 422 | the message is older than the conversation keeps any |
+	// | `retention_too_long` | 422 | the server keeps no message for so long |
 	// | `too_many_streams` | 429 | the user has 32 streams |
 	// | `internal` | 500 | a fault of the server |
 	// | `overloaded` | 503 | too much is waiting to be stored |
@@ -1217,6 +1624,9 @@ type Settings struct {
 	// History What somebody who joins may read - from the joining on, or all.
 	History History `json:"history"`
 
+	// RetentionDays The longest that a message is kept; 0: for ever; null leaves it to the server.
+	RetentionDays *int64 `json:"retention_days"`
+
 	// RevokeWindowSeconds How long one may revoke what one sent; 0 sets no limit, null leaves it to the server.
 	RevokeWindowSeconds *int64 `json:"revoke_window_seconds"`
 }
@@ -1227,7 +1637,15 @@ type SettingsPatch struct {
 
 	// History What somebody who joins may read - from the joining on, or all.
 	History             *History        `json:"history,omitempty"`
+	RetentionDays       json.RawMessage `json:"retention_days,omitempty"`
 	RevokeWindowSeconds json.RawMessage `json:"revoke_window_seconds,omitempty"`
+}
+
+// SnippetPart defines model for SnippetPart.
+type SnippetPart struct {
+	// Match Whether this piece is what was looked for.
+	Match bool   `json:"match"`
+	Text  string `json:"text"`
 }
 
 // TextBody defines model for TextBody.
@@ -1262,9 +1680,39 @@ type TokenCut struct {
 	User UserID `json:"user"`
 }
 
+// Unread defines model for Unread.
+type Unread struct {
+	// Items The conversations that have unread messages, by last activity.
+	Items    []UnreadOf `json:"items"`
+	Mentions int64      `json:"mentions"`
+
+	// Total The sum of the items, muted ones included.
+	Total int64 `json:"total"`
+
+	// TotalMore Some conversation has more than is counted.
+	TotalMore bool `json:"total_more"`
+}
+
+// UnreadOf defines model for UnreadOf.
+type UnreadOf struct {
+	ConversationID string `json:"conversation_id"`
+	Muted          bool   `json:"muted"`
+
+	// Unread Exact up to 1,000.
+	Unread int `json:"unread"`
+
+	// UnreadMentions How many of the unread messages mention me, up to 1,000.
+	UnreadMentions int `json:"unread_mentions"`
+
+	// UnreadMore There are more than `unread`.
+	UnreadMore bool `json:"unread_more"`
+}
+
 // UpdateConversation defines model for UpdateConversation.
 type UpdateConversation struct {
+	Muted    *bool          `json:"muted,omitempty"`
 	Name     *string        `json:"name,omitempty"`
+	Pinned   *bool          `json:"pinned,omitempty"`
 	Settings *SettingsPatch `json:"settings,omitempty"`
 }
 
@@ -1276,6 +1724,12 @@ type UserID = string
 // AfterSeq defines model for AfterSeq.
 type AfterSeq = int64
 
+// Around defines model for Around.
+type Around = string
+
+// AsOf defines model for AsOf.
+type AsOf = time.Time
+
 // BeforeSeq defines model for BeforeSeq.
 type BeforeSeq = int64
 
@@ -1285,11 +1739,23 @@ type ConversationID = string
 // Cursor defines model for Cursor.
 type Cursor = string
 
+// DeleteScope defines model for DeleteScope.
+type DeleteScope string
+
 // DeviceID defines model for DeviceId.
 type DeviceID = string
 
+// ExportConversation defines model for ExportConversation.
+type ExportConversation = string
+
 // FilterFrom defines model for FilterFrom.
 type FilterFrom = time.Time
+
+// FilterKind defines model for FilterKind.
+type FilterKind = Kind
+
+// FilterPinned defines model for FilterPinned.
+type FilterPinned = bool
 
 // FilterSender 1 to 128 printable ASCII characters.
 //
@@ -1301,6 +1767,12 @@ type FilterTo = time.Time
 
 // FilterType defines model for FilterType.
 type FilterType = MessageType
+
+// IncludeErased defines model for IncludeErased.
+type IncludeErased = bool
+
+// KeepMessages defines model for KeepMessages.
+type KeepMessages = bool
 
 // LastEventID defines model for LastEventId.
 type LastEventID = string
@@ -1317,17 +1789,29 @@ type LimitMembers = int32
 // LimitMessages defines model for LimitMessages.
 type LimitMessages = int32
 
+// LimitRetention defines model for LimitRetention.
+type LimitRetention = int32
+
 // MessageID defines model for MessageId.
 type MessageID = string
 
+// OfConversation defines model for OfConversation.
+type OfConversation = string
+
 // PageToken defines model for PageToken.
 type PageToken = string
+
+// Query defines model for Query.
+type Query = string
 
 // Since defines model for Since.
 type Since = time.Time
 
 // StreamTicket defines model for StreamTicket.
 type StreamTicket = string
+
+// UpdatedSince defines model for UpdatedSince.
+type UpdatedSince = time.Time
 
 // BadRequest A refusal, RFC 9457.
 type BadRequest = Problem
@@ -1374,6 +1858,51 @@ type ListErasuresParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
+// ExportMessagesParams defines parameters for ExportMessages.
+type ExportMessagesParams struct {
+	// ConversationID Only the conversation with this id.
+	ConversationID *ExportConversation `form:"conversation_id,omitempty" json:"conversation_id,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ImportMessagesParams defines parameters for ImportMessages.
+type ImportMessagesParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// InsertMessageParams defines parameters for InsertMessage.
+type InsertMessageParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// GetRetentionParams defines parameters for GetRetention.
+type GetRetentionParams struct {
+	// AsOf A time that is not in the future; now by default.
+	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
+
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitRetention `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// RunRetentionParams defines parameters for RunRetention.
+type RunRetentionParams struct {
+	// AsOf A time that is not in the future; now by default.
+	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
 // CutTokensParams defines parameters for CutTokens.
 type CutTokensParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
@@ -1406,6 +1935,15 @@ type PutBlockParams struct {
 
 // ListConversationsParams defines parameters for ListConversations.
 type ListConversationsParams struct {
+	// Kind Only conversations of this kind.
+	Kind *FilterKind `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// Pinned Only those that I have pinned, or only those that I have not.
+	Pinned *FilterPinned `form:"pinned,omitempty" json:"pinned,omitempty"`
+
+	// UpdatedSince Only those of which something changed for me at this time or later, hidden ones too.
+	UpdatedSince *UpdatedSince `form:"updated_since,omitempty" json:"updated_since,omitempty"`
+
 	// PageToken The `next_page_token` of the page before.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
@@ -1422,6 +1960,21 @@ type CreateConversationParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
+// DeleteConversationParams defines parameters for DeleteConversation.
+type DeleteConversationParams struct {
+	// Scope For whom.
+	Scope *DeleteConversationParamsScope `form:"scope,omitempty" json:"scope,omitempty"`
+
+	// KeepMessages With `scope=me`, take it from my list and leave its messages.
+	KeepMessages *KeepMessages `form:"keep_messages,omitempty" json:"keep_messages,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// DeleteConversationParamsScope defines parameters for DeleteConversation.
+type DeleteConversationParamsScope string
+
 // GetConversationParams defines parameters for GetConversation.
 type GetConversationParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
@@ -1430,6 +1983,12 @@ type GetConversationParams struct {
 
 // UpdateConversationParams defines parameters for UpdateConversation.
 type UpdateConversationParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// HideMessagesParams defines parameters for HideMessages.
+type HideMessagesParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
@@ -1478,6 +2037,12 @@ type ListMessagesParams struct {
 	// AfterSeq Only messages after this seq; the oldest come first.
 	AfterSeq *AfterSeq `form:"after_seq,omitempty" json:"after_seq,omitempty"`
 
+	// Around The id of a message: the page holds what is before and after it. Not together with `before_seq`, `after_seq`, `from` or `to`.
+	Around *Around `form:"around,omitempty" json:"around,omitempty"`
+
+	// IncludeErased false leaves tombstones out.
+	IncludeErased *IncludeErased `form:"include_erased,omitempty" json:"include_erased,omitempty"`
+
 	// Type Only messages of this type.
 	Type *FilterType `form:"type,omitempty" json:"type,omitempty"`
 
@@ -1508,6 +2073,12 @@ type SendMessageParams struct {
 
 // PutReceiptsParams defines parameters for PutReceipts.
 type PutReceiptsParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ClearUnreadOfParams defines parameters for ClearUnreadOf.
+type ClearUnreadOfParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
@@ -1560,6 +2131,36 @@ type RevokeMessagesParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
+// SearchMessagesParams defines parameters for SearchMessages.
+type SearchMessagesParams struct {
+	// Q The words to look for.
+	Q Query `form:"q" json:"q"`
+
+	// ConversationID Only this conversation, by its id or `@user`.
+	ConversationID *OfConversation `form:"conversation_id,omitempty" json:"conversation_id,omitempty"`
+
+	// Type Only messages of this type.
+	Type *FilterType `form:"type,omitempty" json:"type,omitempty"`
+
+	// Sender Only messages of this sender.
+	Sender *FilterSender `form:"sender,omitempty" json:"sender,omitempty"`
+
+	// From Only messages created at this time or later.
+	From *FilterFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Only messages created before this time.
+	To *FilterTo `form:"to,omitempty" json:"to,omitempty"`
+
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitMessages `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
 // GetMessageParams defines parameters for GetMessage.
 type GetMessageParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
@@ -1584,11 +2185,32 @@ type RevokeMessageParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
+// GetUnreadParams defines parameters for GetUnread.
+type GetUnreadParams struct {
+	// ConversationID Only this conversation, by its id or `@user`.
+	ConversationID *OfConversation `form:"conversation_id,omitempty" json:"conversation_id,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ClearUnreadParams defines parameters for ClearUnread.
+type ClearUnreadParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// InsertMessageJSONRequestBody defines body for InsertMessage for application/json ContentType.
+type InsertMessageJSONRequestBody = ImportMessage
+
 // CreateConversationJSONRequestBody defines body for CreateConversation for application/json ContentType.
 type CreateConversationJSONRequestBody = CreateConversation
 
 // UpdateConversationJSONRequestBody defines body for UpdateConversation for application/json ContentType.
 type UpdateConversationJSONRequestBody = UpdateConversation
+
+// HideMessagesJSONRequestBody defines body for HideMessages for application/json ContentType.
+type HideMessagesJSONRequestBody = HideMessages
 
 // AddMembersJSONRequestBody defines body for AddMembers for application/json ContentType.
 type AddMembersJSONRequestBody = AddMembers
@@ -1607,6 +2229,68 @@ type RevokeMessagesJSONRequestBody = RevokeMany
 
 // RevokeMessageJSONRequestBody defines body for RevokeMessage for application/json ContentType.
 type RevokeMessageJSONRequestBody = Revoke
+
+// AsImportMessage returns the union data inside the ImportLine as a ImportMessage
+func (t ImportLine) AsImportMessage() (ImportMessage, error) {
+	var body ImportMessage
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromImportMessage overwrites any union data inside the ImportLine as the provided ImportMessage
+func (t *ImportLine) FromImportMessage(v ImportMessage) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeImportMessage performs a merge with any union data inside the ImportLine, using the provided ImportMessage
+func (t *ImportLine) MergeImportMessage(v ImportMessage) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsImportConversationLine returns the union data inside the ImportLine as a ImportConversationLine
+func (t ImportLine) AsImportConversationLine() (ImportConversationLine, error) {
+	var body ImportConversationLine
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromImportConversationLine overwrites any union data inside the ImportLine as the provided ImportConversationLine
+func (t *ImportLine) FromImportConversationLine(v ImportConversationLine) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeImportConversationLine performs a merge with any union data inside the ImportLine, using the provided ImportConversationLine
+func (t *ImportLine) MergeImportConversationLine(v ImportConversationLine) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t ImportLine) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *ImportLine) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
+}
 
 // AsSendText returns the union data inside the SendMessage as a SendText
 func (t SendMessage) AsSendText() (SendText, error) {
@@ -1836,6 +2520,81 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/admin/erasures (the `ListErasures` operationId).
 	ListErasures(ctx context.Context, params *ListErasuresParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ExportMessages Export messages and conversations
+	//
+	// The mirror of the import: each conversation with its members, then its messages
+	// by `seq`, tombstones too, as lines of JSON. What is past retention or due is not
+	// in it. Each conversation is as it was when its lines were written. Receipts,
+	// blocks and what users have hidden are not exported.
+	//
+	// Corresponds with GET /v1/admin/export (the `ExportMessages` operationId).
+	ExportMessages(ctx context.Context, params *ExportMessagesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ImportMessagesWithBody Import messages and conversations
+	//
+	// Lines of JSON (NDJSON), of any number, at most 1 MiB each: a message is an
+	// ImportMessage, a conversation `{"conversation": ImportConversation}`. Each is
+	// answered with a line, an ImportResult, in their order, as they are stored:
+	// read while you send. Blank lines are passed over.
+	//
+	// Nobody is told, and what is imported counts as read. A line that is there
+	// already is answered 200 and changes nothing, so that an import that broke off
+	// can be repeated: it is known by its `id`; else by its `sender` and `client_id`;
+	// else by conversation, sender, `created_at` and content. `id` and `seq` are kept
+	// where they are greater than the last of the conversation, as they are when a
+	// whole export goes to an empty server; else the message gets new ones. A
+	// `created_at` past retention is refused, 422 `past_retention`. To import into a
+	// conversation that has messages, mind that history is by `seq`: what is imported
+	// comes after them.
+	//
+	// `conversation_id` may be `@bob`: the direct conversation of `sender` and bob,
+	// which is made if there is none.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/admin/import (the `ImportMessages` operationId).
+	ImportMessagesWithBody(ctx context.Context, params *ImportMessagesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// InsertMessageWithBody Insert a message silently
+	//
+	// One message of any sender, with a time of its own, into a conversation: told to
+	// nobody, counted as read. With `visible_to` only that member can see it: a local
+	// notice. It is one line of an import; see there for what makes it idempotent.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/admin/insert (the `InsertMessage` operationId).
+	InsertMessageWithBody(ctx context.Context, params *InsertMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// InsertMessage Insert a message silently
+	//
+	// One message of any sender, with a time of its own, into a conversation: told to
+	// nobody, counted as read. With `visible_to` only that member can see it: a local
+	// notice. It is one line of an import; see there for what makes it idempotent.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/admin/insert (the `InsertMessage` operationId).
+	InsertMessage(ctx context.Context, params *InsertMessageParams, body InsertMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetRetention Tell what retention would remove
+	//
+	// By conversation, as of a time, now by default: exactly what a run as of the same
+	// time removes. A page may hold fewer than `limit` items and still have a
+	// `next_page_token`.
+	//
+	// Corresponds with GET /v1/admin/retention (the `GetRetention` operationId).
+	GetRetention(ctx context.Context, params *GetRetentionParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RunRetention Remove what is past retention now
+	//
+	// What the server does by itself every so often. Answered as it goes, with a line
+	// of JSON a conversation, a RetentionOf. Ends early if the client does; what is
+	// left is done by the next run.
+	//
+	// Corresponds with POST /v1/admin/retention (the `RunRetention` operationId).
+	RunRetention(ctx context.Context, params *RunRetentionParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// CutTokens Cut off a user's tokens
 	//
 	// Tokens and tickets of the user that were issued until now, to the second, or
@@ -1866,7 +2625,14 @@ type ClientInterface interface {
 
 	// ListConversations List my conversations
 	//
-	// By last activity, newest first.
+	// By last activity, newest first: the newest message that was told, or the
+	// creation. Taking a message back changes what is shown of it, not its place.
+	// Pages hold together while messages arrive: a conversation is in exactly one of
+	// them, by its place at the time of the first.
+	//
+	// Conversations that I have hidden are left out until something new is said
+	// there, except with `updated_since`: that is for a client that returns and
+	// brings up to date what it has.
 	//
 	// Corresponds with GET /v1/conversations (the `ListConversations` operationId).
 	ListConversations(ctx context.Context, params *ListConversationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1891,28 +2657,70 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/conversations (the `CreateConversation` operationId).
 	CreateConversation(ctx context.Context, params *CreateConversationParams, body CreateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// DeleteConversation Delete a conversation, for me or for everyone
+	//
+	// For me (`scope=me`) it is hidden, on all my devices, with its messages or, with
+	// `keep_messages=true`, without; a new message brings it back, not what was
+	// hidden.
+	//
+	// `scope=everyone` erases it with all of its messages. It takes the owner of the
+	// group, either side of a direct conversation, or a token with the scope `admin`.
+	// Nobody can read it from the answer on; its content is destroyed in batches
+	// after it.
+	//
+	// Corresponds with DELETE /v1/conversations/{conversation} (the `DeleteConversation` operationId).
+	DeleteConversation(ctx context.Context, conversation ConversationID, params *DeleteConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetConversation Get a conversation
 	//
 	// Corresponds with GET /v1/conversations/{conversation} (the `GetConversation` operationId).
 	GetConversation(ctx context.Context, conversation ConversationID, params *GetConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateConversationWithBody Change a group's name or settings
+	// UpdateConversationWithBody Change a conversation, or how I see it
 	//
-	// Takes an owner or admin of the group; `expire_after_seconds` of a direct conversation, either side. What is left out stays as it is, null ends it.
+	// `pinned` and `muted` are my own, on all my devices. `name` and `settings` take
+	// an owner or admin of the group, `retention_days` its owner;
+	// `expire_after_seconds` and `retention_days` of a direct conversation, either
+	// side. What is left out stays as it is, null ends it.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /v1/conversations/{conversation} (the `UpdateConversation` operationId).
 	UpdateConversationWithBody(ctx context.Context, conversation ConversationID, params *UpdateConversationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateConversation Change a group's name or settings
+	// UpdateConversation Change a conversation, or how I see it
 	//
-	// Takes an owner or admin of the group; `expire_after_seconds` of a direct conversation, either side. What is left out stays as it is, null ends it.
+	// `pinned` and `muted` are my own, on all my devices. `name` and `settings` take
+	// an owner or admin of the group, `retention_days` its owner;
+	// `expire_after_seconds` and `retention_days` of a direct conversation, either
+	// side. What is left out stays as it is, null ends it.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /v1/conversations/{conversation} (the `UpdateConversation` operationId).
 	UpdateConversation(ctx context.Context, conversation ConversationID, params *UpdateConversationParams, body UpdateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// HideMessagesWithBody Hide messages for me
+	//
+	// By their ids, those created before a time, or all that there are now: for me
+	// alone, on all my devices, and for good. Nobody else is told. What is hidden is
+	// 404 to me, and not unread.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/conversations/{conversation}/hide (the `HideMessages` operationId).
+	HideMessagesWithBody(ctx context.Context, conversation ConversationID, params *HideMessagesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// HideMessages Hide messages for me
+	//
+	// By their ids, those created before a time, or all that there are now: for me
+	// alone, on all my devices, and for good. Nobody else is told. What is hidden is
+	// 404 to me, and not unread.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/conversations/{conversation}/hide (the `HideMessages` operationId).
+	HideMessages(ctx context.Context, conversation ConversationID, params *HideMessagesParams, body HideMessagesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LeaveConversation Leave a group
 	//
@@ -1979,6 +2787,10 @@ type ClientInterface interface {
 	// is by `created_at`, then `seq`. Every filter is bounded in cost: where it
 	// matches little, a page may hold fewer than `limit` items, even none, and
 	// still have a `next_page_token`.
+	//
+	// `around` gives a page in the middle of which that message is, newest first;
+	// its `next_page_token` goes on with what is older, `after_seq` of its first item
+	// with what is newer.
 	//
 	// Reading history is not a read receipt.
 	//
@@ -2047,6 +2859,14 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/conversations/{conversation}/receipts (the `PutReceipts` operationId).
 	PutReceipts(ctx context.Context, conversation ConversationID, params *PutReceiptsParams, body PutReceiptsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ClearUnreadOf Clear the unread count of a conversation
+	//
+	// What there is now is not unread any more. This is not a read receipt: nobody
+	// else is told.
+	//
+	// Corresponds with POST /v1/conversations/{conversation}/unread/clear (the `ClearUnreadOf` operationId).
+	ClearUnreadOf(ctx context.Context, conversation ConversationID, params *ClearUnreadOfParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetEvents Follow what happens
 	//
 	// The stream of this device, as Server-Sent Events; a page of the same log with
@@ -2097,6 +2917,11 @@ type ClientInterface interface {
 	// may hold fewer than `limit` items, even none, and still have a
 	// `next_page_token`.
 	//
+	// The first page also tells what I have hidden since, and the conversations that
+	// I have hidden or that were deleted, the newest 1,000 of each; `more` is true if
+	// there are more. What was removed by retention is what lies before the
+	// `first_seq` of a conversation.
+	//
 	// Corresponds with GET /v1/messages/erased (the `ListErased` operationId).
 	ListErased(ctx context.Context, params *ListErasedParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
@@ -2117,6 +2942,22 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/messages/revoke (the `RevokeMessages` operationId).
 	RevokeMessages(ctx context.Context, params *RevokeMessagesParams, body RevokeMessagesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SearchMessages Search messages
+	//
+	// In one conversation, or in all of mine; newest first. `q` is words, never query
+	// syntax: all of them must be in the message, in any order. Upper and lower case
+	// and full and half width are the same. A Latin word also finds what begins with
+	// it; Chinese, Japanese and Korean characters are found wherever they stand next
+	// to each other as in `q`, inside words, too. A `q` without words finds nothing.
+	// Searched are the text of text messages and the address of locations.
+	//
+	// The cost of a page is bounded: it may hold fewer than `limit` items, even none,
+	// and still have a `next_page_token`. `snippet` is the part of the text around
+	// the first match, in pieces.
+	//
+	// Corresponds with GET /v1/messages/search (the `SearchMessages` operationId).
+	SearchMessages(ctx context.Context, params *SearchMessagesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetMessage Get a message
 	//
@@ -2174,6 +3015,20 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/messages/{message}/revoke (the `RevokeMessage` operationId).
 	RevokeMessage(ctx context.Context, message MessageID, params *RevokeMessageParams, body RevokeMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetUnread Count what I have not read
+	//
+	// Messages after my read or clear mark that are not mine, not erased, not hidden
+	// and were not read one by one. Exact up to 1,000 a conversation, then
+	// `unread_more` is true. Hidden conversations do not count.
+	//
+	// Corresponds with GET /v1/unread (the `GetUnread` operationId).
+	GetUnread(ctx context.Context, params *GetUnreadParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ClearUnread Clear the unread counts of all conversations
+	//
+	// Corresponds with POST /v1/unread/clear (the `ClearUnread` operationId).
+	ClearUnread(ctx context.Context, params *ClearUnreadParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // GetHealth Is the process alive?
@@ -2213,6 +3068,141 @@ func (c *API) GetReady(ctx context.Context, reqEditors ...RequestEditorFn) (*htt
 // Corresponds with GET /v1/admin/erasures (the `ListErasures` operationId).
 func (c *API) ListErasures(ctx context.Context, params *ListErasuresParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListErasuresRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ExportMessages Export messages and conversations
+//
+// The mirror of the import: each conversation with its members, then its messages
+// by `seq`, tombstones too, as lines of JSON. What is past retention or due is not
+// in it. Each conversation is as it was when its lines were written. Receipts,
+// blocks and what users have hidden are not exported.
+//
+// Corresponds with GET /v1/admin/export (the `ExportMessages` operationId).
+func (c *API) ExportMessages(ctx context.Context, params *ExportMessagesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExportMessagesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ImportMessagesWithBody Import messages and conversations
+//
+// Lines of JSON (NDJSON), of any number, at most 1 MiB each: a message is an
+// ImportMessage, a conversation `{"conversation": ImportConversation}`. Each is
+// answered with a line, an ImportResult, in their order, as they are stored:
+// read while you send. Blank lines are passed over.
+//
+// Nobody is told, and what is imported counts as read. A line that is there
+// already is answered 200 and changes nothing, so that an import that broke off
+// can be repeated: it is known by its `id`; else by its `sender` and `client_id`;
+// else by conversation, sender, `created_at` and content. `id` and `seq` are kept
+// where they are greater than the last of the conversation, as they are when a
+// whole export goes to an empty server; else the message gets new ones. A
+// `created_at` past retention is refused, 422 `past_retention`. To import into a
+// conversation that has messages, mind that history is by `seq`: what is imported
+// comes after them.
+//
+// `conversation_id` may be `@bob`: the direct conversation of `sender` and bob,
+// which is made if there is none.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/admin/import (the `ImportMessages` operationId).
+func (c *API) ImportMessagesWithBody(ctx context.Context, params *ImportMessagesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewImportMessagesRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// InsertMessageWithBody Insert a message silently
+//
+// One message of any sender, with a time of its own, into a conversation: told to
+// nobody, counted as read. With `visible_to` only that member can see it: a local
+// notice. It is one line of an import; see there for what makes it idempotent.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/admin/insert (the `InsertMessage` operationId).
+func (c *API) InsertMessageWithBody(ctx context.Context, params *InsertMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewInsertMessageRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// InsertMessage Insert a message silently
+//
+// One message of any sender, with a time of its own, into a conversation: told to
+// nobody, counted as read. With `visible_to` only that member can see it: a local
+// notice. It is one line of an import; see there for what makes it idempotent.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/admin/insert (the `InsertMessage` operationId).
+func (c *API) InsertMessage(ctx context.Context, params *InsertMessageParams, body InsertMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewInsertMessageRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetRetention Tell what retention would remove
+//
+// By conversation, as of a time, now by default: exactly what a run as of the same
+// time removes. A page may hold fewer than `limit` items and still have a
+// `next_page_token`.
+//
+// Corresponds with GET /v1/admin/retention (the `GetRetention` operationId).
+func (c *API) GetRetention(ctx context.Context, params *GetRetentionParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetRetentionRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RunRetention Remove what is past retention now
+//
+// What the server does by itself every so often. Answered as it goes, with a line
+// of JSON a conversation, a RetentionOf. Ends early if the client does; what is
+// left is done by the next run.
+//
+// Corresponds with POST /v1/admin/retention (the `RunRetention` operationId).
+func (c *API) RunRetention(ctx context.Context, params *RunRetentionParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRunRetentionRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2293,7 +3283,14 @@ func (c *API) PutBlock(ctx context.Context, user UserID, params *PutBlockParams,
 
 // ListConversations List my conversations
 //
-// By last activity, newest first.
+// By last activity, newest first: the newest message that was told, or the
+// creation. Taking a message back changes what is shown of it, not its place.
+// Pages hold together while messages arrive: a conversation is in exactly one of
+// them, by its place at the time of the first.
+//
+// Conversations that I have hidden are left out until something new is said
+// there, except with `updated_since`: that is for a client that returns and
+// brings up to date what it has.
 //
 // Corresponds with GET /v1/conversations (the `ListConversations` operationId).
 func (c *API) ListConversations(ctx context.Context, params *ListConversationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2348,6 +3345,30 @@ func (c *API) CreateConversation(ctx context.Context, params *CreateConversation
 	return c.Client.Do(req)
 }
 
+// DeleteConversation Delete a conversation, for me or for everyone
+//
+// For me (`scope=me`) it is hidden, on all my devices, with its messages or, with
+// `keep_messages=true`, without; a new message brings it back, not what was
+// hidden.
+//
+// `scope=everyone` erases it with all of its messages. It takes the owner of the
+// group, either side of a direct conversation, or a token with the scope `admin`.
+// Nobody can read it from the answer on; its content is destroyed in batches
+// after it.
+//
+// Corresponds with DELETE /v1/conversations/{conversation} (the `DeleteConversation` operationId).
+func (c *API) DeleteConversation(ctx context.Context, conversation ConversationID, params *DeleteConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteConversationRequest(c.Server, conversation, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetConversation Get a conversation
 //
 // Corresponds with GET /v1/conversations/{conversation} (the `GetConversation` operationId).
@@ -2363,9 +3384,12 @@ func (c *API) GetConversation(ctx context.Context, conversation ConversationID, 
 	return c.Client.Do(req)
 }
 
-// UpdateConversationWithBody Change a group's name or settings
+// UpdateConversationWithBody Change a conversation, or how I see it
 //
-// Takes an owner or admin of the group; `expire_after_seconds` of a direct conversation, either side. What is left out stays as it is, null ends it.
+// `pinned` and `muted` are my own, on all my devices. `name` and `settings` take
+// an owner or admin of the group, `retention_days` its owner;
+// `expire_after_seconds` and `retention_days` of a direct conversation, either
+// side. What is left out stays as it is, null ends it.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2382,15 +3406,60 @@ func (c *API) UpdateConversationWithBody(ctx context.Context, conversation Conve
 	return c.Client.Do(req)
 }
 
-// UpdateConversation Change a group's name or settings
+// UpdateConversation Change a conversation, or how I see it
 //
-// Takes an owner or admin of the group; `expire_after_seconds` of a direct conversation, either side. What is left out stays as it is, null ends it.
+// `pinned` and `muted` are my own, on all my devices. `name` and `settings` take
+// an owner or admin of the group, `retention_days` its owner;
+// `expire_after_seconds` and `retention_days` of a direct conversation, either
+// side. What is left out stays as it is, null ends it.
 //
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /v1/conversations/{conversation} (the `UpdateConversation` operationId).
 func (c *API) UpdateConversation(ctx context.Context, conversation ConversationID, params *UpdateConversationParams, body UpdateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUpdateConversationRequest(c.Server, conversation, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// HideMessagesWithBody Hide messages for me
+//
+// By their ids, those created before a time, or all that there are now: for me
+// alone, on all my devices, and for good. Nobody else is told. What is hidden is
+// 404 to me, and not unread.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/conversations/{conversation}/hide (the `HideMessages` operationId).
+func (c *API) HideMessagesWithBody(ctx context.Context, conversation ConversationID, params *HideMessagesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewHideMessagesRequestWithBody(c.Server, conversation, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// HideMessages Hide messages for me
+//
+// By their ids, those created before a time, or all that there are now: for me
+// alone, on all my devices, and for good. Nobody else is told. What is hidden is
+// 404 to me, and not unread.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/conversations/{conversation}/hide (the `HideMessages` operationId).
+func (c *API) HideMessages(ctx context.Context, conversation ConversationID, params *HideMessagesParams, body HideMessagesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewHideMessagesRequest(c.Server, conversation, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2537,6 +3606,10 @@ func (c *API) SetRole(ctx context.Context, conversation ConversationID, user Use
 // matches little, a page may hold fewer than `limit` items, even none, and
 // still have a `next_page_token`.
 //
+// `around` gives a page in the middle of which that message is, newest first;
+// its `next_page_token` goes on with what is older, `after_seq` of its first item
+// with what is newer.
+//
 // Reading history is not a read receipt.
 //
 // Corresponds with GET /v1/conversations/{conversation}/messages (the `ListMessages` operationId).
@@ -2654,6 +3727,24 @@ func (c *API) PutReceipts(ctx context.Context, conversation ConversationID, para
 	return c.Client.Do(req)
 }
 
+// ClearUnreadOf Clear the unread count of a conversation
+//
+// What there is now is not unread any more. This is not a read receipt: nobody
+// else is told.
+//
+// Corresponds with POST /v1/conversations/{conversation}/unread/clear (the `ClearUnreadOf` operationId).
+func (c *API) ClearUnreadOf(ctx context.Context, conversation ConversationID, params *ClearUnreadOfParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewClearUnreadOfRequest(c.Server, conversation, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetEvents Follow what happens
 //
 // The stream of this device, as Server-Sent Events; a page of the same log with
@@ -2724,6 +3815,11 @@ func (c *API) CreateTicket(ctx context.Context, params *CreateTicketParams, reqE
 // may hold fewer than `limit` items, even none, and still have a
 // `next_page_token`.
 //
+// The first page also tells what I have hidden since, and the conversations that
+// I have hidden or that were deleted, the newest 1,000 of each; `more` is true if
+// there are more. What was removed by retention is what lies before the
+// `first_seq` of a conversation.
+//
 // Corresponds with GET /v1/messages/erased (the `ListErased` operationId).
 func (c *API) ListErased(ctx context.Context, params *ListErasedParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListErasedRequest(c.Server, params)
@@ -2765,6 +3861,32 @@ func (c *API) RevokeMessagesWithBody(ctx context.Context, params *RevokeMessages
 // Corresponds with POST /v1/messages/revoke (the `RevokeMessages` operationId).
 func (c *API) RevokeMessages(ctx context.Context, params *RevokeMessagesParams, body RevokeMessagesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRevokeMessagesRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SearchMessages Search messages
+//
+// In one conversation, or in all of mine; newest first. `q` is words, never query
+// syntax: all of them must be in the message, in any order. Upper and lower case
+// and full and half width are the same. A Latin word also finds what begins with
+// it; Chinese, Japanese and Korean characters are found wherever they stand next
+// to each other as in `q`, inside words, too. A `q` without words finds nothing.
+// Searched are the text of text messages and the address of locations.
+//
+// The cost of a page is bounded: it may hold fewer than `limit` items, even none,
+// and still have a `next_page_token`. `snippet` is the part of the text around
+// the first match, in pieces.
+//
+// Corresponds with GET /v1/messages/search (the `SearchMessages` operationId).
+func (c *API) SearchMessages(ctx context.Context, params *SearchMessagesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSearchMessagesRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2872,6 +3994,40 @@ func (c *API) RevokeMessageWithBody(ctx context.Context, message MessageID, para
 // Corresponds with POST /v1/messages/{message}/revoke (the `RevokeMessage` operationId).
 func (c *API) RevokeMessage(ctx context.Context, message MessageID, params *RevokeMessageParams, body RevokeMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRevokeMessageRequest(c.Server, message, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetUnread Count what I have not read
+//
+// Messages after my read or clear mark that are not mine, not erased, not hidden
+// and were not read one by one. Exact up to 1,000 a conversation, then
+// `unread_more` is true. Hidden conversations do not count.
+//
+// Corresponds with GET /v1/unread (the `GetUnread` operationId).
+func (c *API) GetUnread(ctx context.Context, params *GetUnreadParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetUnreadRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ClearUnread Clear the unread counts of all conversations
+//
+// Corresponds with POST /v1/unread/clear (the `ClearUnread` operationId).
+func (c *API) ClearUnread(ctx context.Context, params *ClearUnreadParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewClearUnreadRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3007,6 +4163,336 @@ func NewListErasuresRequest(server string, params *ListErasuresParams) (*http.Re
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewExportMessagesRequest constructs an http.Request for the ExportMessages method
+func NewExportMessagesRequest(server string, params *ExportMessagesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/export")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.ConversationID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "conversation_id", *params.ConversationID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewImportMessagesRequestWithBody constructs an http.Request for the ImportMessages method, with any body, and a specified content type
+func NewImportMessagesRequestWithBody(server string, params *ImportMessagesParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/import")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewInsertMessageRequest calls the generic InsertMessage builder with application/json body
+func NewInsertMessageRequest(server string, params *InsertMessageParams, body InsertMessageJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewInsertMessageRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewInsertMessageRequestWithBody constructs an http.Request for the InsertMessage method, with any body, and a specified content type
+func NewInsertMessageRequestWithBody(server string, params *InsertMessageParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/insert")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetRetentionRequest constructs an http.Request for the GetRetention method
+func NewGetRetentionRequest(server string, params *GetRetentionParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/retention")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AsOf != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "as_of", *params.AsOf, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_token", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewRunRetentionRequest constructs an http.Request for the RunRetention method
+func NewRunRetentionRequest(server string, params *RunRetentionParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/retention")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AsOf != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "as_of", *params.AsOf, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -3285,6 +4771,42 @@ func NewListConversationsRequest(server string, params *ListConversationsParams)
 		// per the OpenAPI spec (e.g. "color=blue,black,brown").
 		var rawQueryFragments []string
 
+		if params.Kind != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "kind", *params.Kind, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pinned != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pinned", *params.Pinned, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.UpdatedSince != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "updated_since", *params.UpdatedSince, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.PageToken != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_token", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
@@ -3393,6 +4915,94 @@ func NewCreateConversationRequestWithBody(server string, params *CreateConversat
 	return req, nil
 }
 
+// NewDeleteConversationRequest constructs an http.Request for the DeleteConversation method
+func NewDeleteConversationRequest(server string, conversation ConversationID, params *DeleteConversationParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "conversation", conversation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/conversations/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Scope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "scope", *params.Scope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.KeepMessages != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "keep_messages", *params.KeepMessages, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewGetConversationRequest constructs an http.Request for the GetConversation method
 func NewGetConversationRequest(server string, conversation ConversationID, params *GetConversationParams) (*http.Request, error) {
 	var err error
@@ -3480,6 +5090,68 @@ func NewUpdateConversationRequestWithBody(server string, conversation Conversati
 	}
 
 	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewHideMessagesRequest calls the generic HideMessages builder with application/json body
+func NewHideMessagesRequest(server string, conversation ConversationID, params *HideMessagesParams, body HideMessagesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewHideMessagesRequestWithBody(server, conversation, params, "application/json", bodyReader)
+}
+
+// NewHideMessagesRequestWithBody constructs an http.Request for the HideMessages method, with any body, and a specified content type
+func NewHideMessagesRequestWithBody(server string, conversation ConversationID, params *HideMessagesParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "conversation", conversation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/conversations/%s/hide", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
 	if err != nil {
 		return nil, err
 	}
@@ -3887,6 +5559,30 @@ func NewListMessagesRequest(server string, conversation ConversationID, params *
 
 		}
 
+		if params.Around != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "around", *params.Around, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IncludeErased != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "include_erased", *params.IncludeErased, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.Type != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "type", *params.Type, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
@@ -4093,6 +5789,55 @@ func NewPutReceiptsRequestWithBody(server string, conversation ConversationID, p
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewClearUnreadOfRequest constructs an http.Request for the ClearUnreadOf method
+func NewClearUnreadOfRequest(server string, conversation ConversationID, params *ClearUnreadOfParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "conversation", conversation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/conversations/%s/unread/clear", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	if params != nil {
 
@@ -4418,6 +6163,155 @@ func NewRevokeMessagesRequestWithBody(server string, params *RevokeMessagesParam
 	return req, nil
 }
 
+// NewSearchMessagesRequest constructs an http.Request for the SearchMessages method
+func NewSearchMessagesRequest(server string, params *SearchMessagesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/messages/search")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "q", params.Q, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.ConversationID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "conversation_id", *params.ConversationID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Type != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "type", *params.Type, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Sender != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sender", *params.Sender, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.To != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_token", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewGetMessageRequest constructs an http.Request for the GetMessage method
 func NewGetMessageRequest(server string, message MessageID, params *GetMessageParams) (*http.Request, error) {
 	var err error
@@ -4627,6 +6521,117 @@ func NewRevokeMessageRequestWithBody(server string, message MessageID, params *R
 	return req, nil
 }
 
+// NewGetUnreadRequest constructs an http.Request for the GetUnread method
+func NewGetUnreadRequest(server string, params *GetUnreadParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/unread")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.ConversationID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "conversation_id", *params.ConversationID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewClearUnreadRequest constructs an http.Request for the ClearUnread method
+func NewClearUnreadRequest(server string, params *ClearUnreadParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/unread/clear")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 func (c *API) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -4694,6 +6699,87 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/admin/erasures (the `ListErasures` operationId).
 	ListErasuresWithResponse(ctx context.Context, params *ListErasuresParams, reqEditors ...RequestEditorFn) (*ListErasuresResponse, error)
 
+	// ExportMessagesWithResponse Export messages and conversations
+	//
+	// The mirror of the import: each conversation with its members, then its messages
+	// by `seq`, tombstones too, as lines of JSON. What is past retention or due is not
+	// in it. Each conversation is as it was when its lines were written. Receipts,
+	// blocks and what users have hidden are not exported.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/admin/export (the `ExportMessages` operationId).
+	ExportMessagesWithResponse(ctx context.Context, params *ExportMessagesParams, reqEditors ...RequestEditorFn) (*ExportMessagesResponse, error)
+
+	// ImportMessagesWithBodyWithResponse Import messages and conversations
+	//
+	// Lines of JSON (NDJSON), of any number, at most 1 MiB each: a message is an
+	// ImportMessage, a conversation `{"conversation": ImportConversation}`. Each is
+	// answered with a line, an ImportResult, in their order, as they are stored:
+	// read while you send. Blank lines are passed over.
+	//
+	// Nobody is told, and what is imported counts as read. A line that is there
+	// already is answered 200 and changes nothing, so that an import that broke off
+	// can be repeated: it is known by its `id`; else by its `sender` and `client_id`;
+	// else by conversation, sender, `created_at` and content. `id` and `seq` are kept
+	// where they are greater than the last of the conversation, as they are when a
+	// whole export goes to an empty server; else the message gets new ones. A
+	// `created_at` past retention is refused, 422 `past_retention`. To import into a
+	// conversation that has messages, mind that history is by `seq`: what is imported
+	// comes after them.
+	//
+	// `conversation_id` may be `@bob`: the direct conversation of `sender` and bob,
+	// which is made if there is none.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/admin/import (the `ImportMessages` operationId).
+	ImportMessagesWithBodyWithResponse(ctx context.Context, params *ImportMessagesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ImportMessagesResponse, error)
+
+	// InsertMessageWithBodyWithResponse Insert a message silently
+	//
+	// One message of any sender, with a time of its own, into a conversation: told to
+	// nobody, counted as read. With `visible_to` only that member can see it: a local
+	// notice. It is one line of an import; see there for what makes it idempotent.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/admin/insert (the `InsertMessage` operationId).
+	InsertMessageWithBodyWithResponse(ctx context.Context, params *InsertMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*InsertMessageResponse, error)
+
+	// InsertMessageWithResponse Insert a message silently
+	//
+	// One message of any sender, with a time of its own, into a conversation: told to
+	// nobody, counted as read. With `visible_to` only that member can see it: a local
+	// notice. It is one line of an import; see there for what makes it idempotent.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/admin/insert (the `InsertMessage` operationId).
+	InsertMessageWithResponse(ctx context.Context, params *InsertMessageParams, body InsertMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*InsertMessageResponse, error)
+
+	// GetRetentionWithResponse Tell what retention would remove
+	//
+	// By conversation, as of a time, now by default: exactly what a run as of the same
+	// time removes. A page may hold fewer than `limit` items and still have a
+	// `next_page_token`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/admin/retention (the `GetRetention` operationId).
+	GetRetentionWithResponse(ctx context.Context, params *GetRetentionParams, reqEditors ...RequestEditorFn) (*GetRetentionResponse, error)
+
+	// RunRetentionWithResponse Remove what is past retention now
+	//
+	// What the server does by itself every so often. Answered as it goes, with a line
+	// of JSON a conversation, a RetentionOf. Ends early if the client does; what is
+	// left is done by the next run.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/admin/retention (the `RunRetention` operationId).
+	RunRetentionWithResponse(ctx context.Context, params *RunRetentionParams, reqEditors ...RequestEditorFn) (*RunRetentionResponse, error)
+
 	// CutTokensWithResponse Cut off a user's tokens
 	//
 	// Tokens and tickets of the user that were issued until now, to the second, or
@@ -4732,7 +6818,14 @@ type ClientWithResponsesInterface interface {
 
 	// ListConversationsWithResponse List my conversations
 	//
-	// By last activity, newest first.
+	// By last activity, newest first: the newest message that was told, or the
+	// creation. Taking a message back changes what is shown of it, not its place.
+	// Pages hold together while messages arrive: a conversation is in exactly one of
+	// them, by its place at the time of the first.
+	//
+	// Conversations that I have hidden are left out until something new is said
+	// there, except with `updated_since`: that is for a client that returns and
+	// brings up to date what it has.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4759,6 +6852,22 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/conversations (the `CreateConversation` operationId).
 	CreateConversationWithResponse(ctx context.Context, params *CreateConversationParams, body CreateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateConversationResponse, error)
 
+	// DeleteConversationWithResponse Delete a conversation, for me or for everyone
+	//
+	// For me (`scope=me`) it is hidden, on all my devices, with its messages or, with
+	// `keep_messages=true`, without; a new message brings it back, not what was
+	// hidden.
+	//
+	// `scope=everyone` erases it with all of its messages. It takes the owner of the
+	// group, either side of a direct conversation, or a token with the scope `admin`.
+	// Nobody can read it from the answer on; its content is destroyed in batches
+	// after it.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/conversations/{conversation} (the `DeleteConversation` operationId).
+	DeleteConversationWithResponse(ctx context.Context, conversation ConversationID, params *DeleteConversationParams, reqEditors ...RequestEditorFn) (*DeleteConversationResponse, error)
+
 	// GetConversationWithResponse Get a conversation
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -4766,23 +6875,51 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/conversations/{conversation} (the `GetConversation` operationId).
 	GetConversationWithResponse(ctx context.Context, conversation ConversationID, params *GetConversationParams, reqEditors ...RequestEditorFn) (*GetConversationResponse, error)
 
-	// UpdateConversationWithBodyWithResponse Change a group's name or settings
+	// UpdateConversationWithBodyWithResponse Change a conversation, or how I see it
 	//
-	// Takes an owner or admin of the group; `expire_after_seconds` of a direct conversation, either side. What is left out stays as it is, null ends it.
+	// `pinned` and `muted` are my own, on all my devices. `name` and `settings` take
+	// an owner or admin of the group, `retention_days` its owner;
+	// `expire_after_seconds` and `retention_days` of a direct conversation, either
+	// side. What is left out stays as it is, null ends it.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /v1/conversations/{conversation} (the `UpdateConversation` operationId).
 	UpdateConversationWithBodyWithResponse(ctx context.Context, conversation ConversationID, params *UpdateConversationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateConversationResponse, error)
 
-	// UpdateConversationWithResponse Change a group's name or settings
+	// UpdateConversationWithResponse Change a conversation, or how I see it
 	//
-	// Takes an owner or admin of the group; `expire_after_seconds` of a direct conversation, either side. What is left out stays as it is, null ends it.
+	// `pinned` and `muted` are my own, on all my devices. `name` and `settings` take
+	// an owner or admin of the group, `retention_days` its owner;
+	// `expire_after_seconds` and `retention_days` of a direct conversation, either
+	// side. What is left out stays as it is, null ends it.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /v1/conversations/{conversation} (the `UpdateConversation` operationId).
 	UpdateConversationWithResponse(ctx context.Context, conversation ConversationID, params *UpdateConversationParams, body UpdateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateConversationResponse, error)
+
+	// HideMessagesWithBodyWithResponse Hide messages for me
+	//
+	// By their ids, those created before a time, or all that there are now: for me
+	// alone, on all my devices, and for good. Nobody else is told. What is hidden is
+	// 404 to me, and not unread.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/conversations/{conversation}/hide (the `HideMessages` operationId).
+	HideMessagesWithBodyWithResponse(ctx context.Context, conversation ConversationID, params *HideMessagesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HideMessagesResponse, error)
+
+	// HideMessagesWithResponse Hide messages for me
+	//
+	// By their ids, those created before a time, or all that there are now: for me
+	// alone, on all my devices, and for good. Nobody else is told. What is hidden is
+	// 404 to me, and not unread.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/conversations/{conversation}/hide (the `HideMessages` operationId).
+	HideMessagesWithResponse(ctx context.Context, conversation ConversationID, params *HideMessagesParams, body HideMessagesJSONRequestBody, reqEditors ...RequestEditorFn) (*HideMessagesResponse, error)
 
 	// LeaveConversationWithResponse Leave a group
 	//
@@ -4856,6 +6993,10 @@ type ClientWithResponsesInterface interface {
 	// matches little, a page may hold fewer than `limit` items, even none, and
 	// still have a `next_page_token`.
 	//
+	// `around` gives a page in the middle of which that message is, newest first;
+	// its `next_page_token` goes on with what is older, `after_seq` of its first item
+	// with what is newer.
+	//
 	// Reading history is not a read receipt.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -4925,6 +7066,16 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/conversations/{conversation}/receipts (the `PutReceipts` operationId).
 	PutReceiptsWithResponse(ctx context.Context, conversation ConversationID, params *PutReceiptsParams, body PutReceiptsJSONRequestBody, reqEditors ...RequestEditorFn) (*PutReceiptsResponse, error)
 
+	// ClearUnreadOfWithResponse Clear the unread count of a conversation
+	//
+	// What there is now is not unread any more. This is not a read receipt: nobody
+	// else is told.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/conversations/{conversation}/unread/clear (the `ClearUnreadOf` operationId).
+	ClearUnreadOfWithResponse(ctx context.Context, conversation ConversationID, params *ClearUnreadOfParams, reqEditors ...RequestEditorFn) (*ClearUnreadOfResponse, error)
+
 	// GetEventsWithResponse Follow what happens
 	//
 	// The stream of this device, as Server-Sent Events; a page of the same log with
@@ -4979,6 +7130,11 @@ type ClientWithResponsesInterface interface {
 	// may hold fewer than `limit` items, even none, and still have a
 	// `next_page_token`.
 	//
+	// The first page also tells what I have hidden since, and the conversations that
+	// I have hidden or that were deleted, the newest 1,000 of each; `more` is true if
+	// there are more. What was removed by retention is what lies before the
+	// `first_seq` of a conversation.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/messages/erased (the `ListErased` operationId).
@@ -5001,6 +7157,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/messages/revoke (the `RevokeMessages` operationId).
 	RevokeMessagesWithResponse(ctx context.Context, params *RevokeMessagesParams, body RevokeMessagesJSONRequestBody, reqEditors ...RequestEditorFn) (*RevokeMessagesResponse, error)
+
+	// SearchMessagesWithResponse Search messages
+	//
+	// In one conversation, or in all of mine; newest first. `q` is words, never query
+	// syntax: all of them must be in the message, in any order. Upper and lower case
+	// and full and half width are the same. A Latin word also finds what begins with
+	// it; Chinese, Japanese and Korean characters are found wherever they stand next
+	// to each other as in `q`, inside words, too. A `q` without words finds nothing.
+	// Searched are the text of text messages and the address of locations.
+	//
+	// The cost of a page is bounded: it may hold fewer than `limit` items, even none,
+	// and still have a `next_page_token`. `snippet` is the part of the text around
+	// the first match, in pieces.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/messages/search (the `SearchMessages` operationId).
+	SearchMessagesWithResponse(ctx context.Context, params *SearchMessagesParams, reqEditors ...RequestEditorFn) (*SearchMessagesResponse, error)
 
 	// GetMessageWithResponse Get a message
 	//
@@ -5064,6 +7238,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/messages/{message}/revoke (the `RevokeMessage` operationId).
 	RevokeMessageWithResponse(ctx context.Context, message MessageID, params *RevokeMessageParams, body RevokeMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*RevokeMessageResponse, error)
+
+	// GetUnreadWithResponse Count what I have not read
+	//
+	// Messages after my read or clear mark that are not mine, not erased, not hidden
+	// and were not read one by one. Exact up to 1,000 a conversation, then
+	// `unread_more` is true. Hidden conversations do not count.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/unread (the `GetUnread` operationId).
+	GetUnreadWithResponse(ctx context.Context, params *GetUnreadParams, reqEditors ...RequestEditorFn) (*GetUnreadResponse, error)
+
+	// ClearUnreadWithResponse Clear the unread counts of all conversations
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/unread/clear (the `ClearUnread` operationId).
+	ClearUnreadWithResponse(ctx context.Context, params *ClearUnreadParams, reqEditors ...RequestEditorFn) (*ClearUnreadResponse, error)
 }
 
 type GetHealthResponse struct {
@@ -5260,6 +7452,498 @@ func (r ListErasuresResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListErasuresResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ExportMessagesResponse429Headers the declared response headers of an HTTP 429 response for ExportMessages
+type ExportMessagesResponse429Headers struct {
+	RetryAfter *int
+}
+
+// ExportMessagesResponse503Headers the declared response headers of an HTTP 503 response for ExportMessages
+type ExportMessagesResponse503Headers struct {
+	RetryAfter *int
+}
+
+type ExportMessagesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ExportMessagesResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ExportMessagesResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ExportMessagesResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ExportMessagesResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ExportMessagesResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ExportMessagesResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ExportMessagesResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ExportMessagesResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ExportMessagesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExportMessagesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExportMessagesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExportMessagesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ImportMessagesResponse429Headers the declared response headers of an HTTP 429 response for ImportMessages
+type ImportMessagesResponse429Headers struct {
+	RetryAfter *int
+}
+
+// ImportMessagesResponse503Headers the declared response headers of an HTTP 503 response for ImportMessages
+type ImportMessagesResponse503Headers struct {
+	RetryAfter *int
+}
+
+type ImportMessagesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ImportMessagesResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ImportMessagesResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ImportMessagesResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ImportMessagesResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ImportMessagesResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ImportMessagesResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ImportMessagesResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r ImportMessagesResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r ImportMessagesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ImportMessagesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ImportMessagesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ImportMessagesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// InsertMessageResponse429Headers the declared response headers of an HTTP 429 response for InsertMessage
+type InsertMessageResponse429Headers struct {
+	RetryAfter *int
+}
+
+// InsertMessageResponse503Headers the declared response headers of an HTTP 503 response for InsertMessage
+type InsertMessageResponse503Headers struct {
+	RetryAfter *int
+}
+
+type InsertMessageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Message
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Message
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *InsertMessageResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *InsertMessageResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r InsertMessageResponse) GetJSON200() *Message {
+	return r.JSON200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r InsertMessageResponse) GetJSON201() *Message {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r InsertMessageResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r InsertMessageResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r InsertMessageResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r InsertMessageResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r InsertMessageResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r InsertMessageResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r InsertMessageResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r InsertMessageResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r InsertMessageResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r InsertMessageResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r InsertMessageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r InsertMessageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r InsertMessageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r InsertMessageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetRetentionResponse429Headers the declared response headers of an HTTP 429 response for GetRetention
+type GetRetentionResponse429Headers struct {
+	RetryAfter *int
+}
+
+// GetRetentionResponse503Headers the declared response headers of an HTTP 503 response for GetRetention
+type GetRetentionResponse503Headers struct {
+	RetryAfter *int
+}
+
+type GetRetentionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RetentionPage
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetRetentionResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetRetentionResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetRetentionResponse) GetJSON200() *RetentionPage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetRetentionResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetRetentionResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r GetRetentionResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GetRetentionResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetRetentionResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetRetentionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetRetentionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetRetentionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetRetentionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RunRetentionResponse429Headers the declared response headers of an HTTP 429 response for RunRetention
+type RunRetentionResponse429Headers struct {
+	RetryAfter *int
+}
+
+// RunRetentionResponse503Headers the declared response headers of an HTTP 503 response for RunRetention
+type RunRetentionResponse503Headers struct {
+	RetryAfter *int
+}
+
+type RunRetentionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *RunRetentionResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *RunRetentionResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r RunRetentionResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r RunRetentionResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r RunRetentionResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r RunRetentionResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r RunRetentionResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r RunRetentionResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r RunRetentionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RunRetentionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RunRetentionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RunRetentionResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -5813,6 +8497,110 @@ func (r CreateConversationResponse) ContentType() string {
 	return ""
 }
 
+// DeleteConversationResponse429Headers the declared response headers of an HTTP 429 response for DeleteConversation
+type DeleteConversationResponse429Headers struct {
+	RetryAfter *int
+}
+
+// DeleteConversationResponse503Headers the declared response headers of an HTTP 503 response for DeleteConversation
+type DeleteConversationResponse503Headers struct {
+	RetryAfter *int
+}
+
+type DeleteConversationResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *DeleteConversationResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *DeleteConversationResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r DeleteConversationResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r DeleteConversationResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r DeleteConversationResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r DeleteConversationResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r DeleteConversationResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r DeleteConversationResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r DeleteConversationResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r DeleteConversationResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteConversationResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteConversationResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteConversationResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteConversationResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // GetConversationResponse429Headers the declared response headers of an HTTP 429 response for GetConversation
 type GetConversationResponse429Headers struct {
 	RetryAfter *int
@@ -6022,6 +8810,110 @@ func (r UpdateConversationResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r UpdateConversationResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// HideMessagesResponse429Headers the declared response headers of an HTTP 429 response for HideMessages
+type HideMessagesResponse429Headers struct {
+	RetryAfter *int
+}
+
+// HideMessagesResponse503Headers the declared response headers of an HTTP 503 response for HideMessages
+type HideMessagesResponse503Headers struct {
+	RetryAfter *int
+}
+
+type HideMessagesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *HideMessagesResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *HideMessagesResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r HideMessagesResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r HideMessagesResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r HideMessagesResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r HideMessagesResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r HideMessagesResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r HideMessagesResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r HideMessagesResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r HideMessagesResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r HideMessagesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r HideMessagesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r HideMessagesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r HideMessagesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -6923,6 +9815,110 @@ func (r PutReceiptsResponse) ContentType() string {
 	return ""
 }
 
+// ClearUnreadOfResponse429Headers the declared response headers of an HTTP 429 response for ClearUnreadOf
+type ClearUnreadOfResponse429Headers struct {
+	RetryAfter *int
+}
+
+// ClearUnreadOfResponse503Headers the declared response headers of an HTTP 503 response for ClearUnreadOf
+type ClearUnreadOfResponse503Headers struct {
+	RetryAfter *int
+}
+
+type ClearUnreadOfResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *UnreadOf
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ClearUnreadOfResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ClearUnreadOfResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ClearUnreadOfResponse) GetJSON200() *UnreadOf {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ClearUnreadOfResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ClearUnreadOfResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ClearUnreadOfResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r ClearUnreadOfResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ClearUnreadOfResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ClearUnreadOfResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r ClearUnreadOfResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r ClearUnreadOfResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ClearUnreadOfResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ClearUnreadOfResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ClearUnreadOfResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // GetEventsResponse429Headers the declared response headers of an HTTP 429 response for GetEvents
 type GetEventsResponse429Headers struct {
 	RetryAfter *int
@@ -7103,7 +10099,7 @@ type ListErasedResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *MessagePage
+	JSON200 *ErasedPage
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -7119,7 +10115,7 @@ type ListErasedResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListErasedResponse) GetJSON200() *MessagePage {
+func (r ListErasedResponse) GetJSON200() *ErasedPage {
 	return r.JSON200
 }
 
@@ -7263,6 +10259,103 @@ func (r RevokeMessagesResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r RevokeMessagesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// SearchMessagesResponse429Headers the declared response headers of an HTTP 429 response for SearchMessages
+type SearchMessagesResponse429Headers struct {
+	RetryAfter *int
+}
+
+// SearchMessagesResponse503Headers the declared response headers of an HTTP 503 response for SearchMessages
+type SearchMessagesResponse503Headers struct {
+	RetryAfter *int
+}
+
+type SearchMessagesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *MessagePage
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *SearchMessagesResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *SearchMessagesResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SearchMessagesResponse) GetJSON200() *MessagePage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r SearchMessagesResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r SearchMessagesResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r SearchMessagesResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r SearchMessagesResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r SearchMessagesResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r SearchMessagesResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r SearchMessagesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SearchMessagesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SearchMessagesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SearchMessagesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -7699,6 +10792,193 @@ func (r RevokeMessageResponse) ContentType() string {
 	return ""
 }
 
+// GetUnreadResponse429Headers the declared response headers of an HTTP 429 response for GetUnread
+type GetUnreadResponse429Headers struct {
+	RetryAfter *int
+}
+
+// GetUnreadResponse503Headers the declared response headers of an HTTP 503 response for GetUnread
+type GetUnreadResponse503Headers struct {
+	RetryAfter *int
+}
+
+type GetUnreadResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Unread
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetUnreadResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetUnreadResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetUnreadResponse) GetJSON200() *Unread {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetUnreadResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetUnreadResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetUnreadResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r GetUnreadResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GetUnreadResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetUnreadResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetUnreadResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetUnreadResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetUnreadResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetUnreadResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ClearUnreadResponse429Headers the declared response headers of an HTTP 429 response for ClearUnread
+type ClearUnreadResponse429Headers struct {
+	RetryAfter *int
+}
+
+// ClearUnreadResponse503Headers the declared response headers of an HTTP 503 response for ClearUnread
+type ClearUnreadResponse503Headers struct {
+	RetryAfter *int
+}
+
+type ClearUnreadResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Unread
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ClearUnreadResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ClearUnreadResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ClearUnreadResponse) GetJSON200() *Unread {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ClearUnreadResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ClearUnreadResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ClearUnreadResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ClearUnreadResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r ClearUnreadResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r ClearUnreadResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ClearUnreadResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ClearUnreadResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ClearUnreadResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // GetHealthWithResponse Is the process alive?
 //
 // Returns a wrapper object for the known response body format(s).
@@ -7738,6 +11018,123 @@ func (c *ClientWithResponses) ListErasuresWithResponse(ctx context.Context, para
 		return nil, err
 	}
 	return ParseListErasuresResponse(rsp)
+}
+
+// ExportMessagesWithResponse Export messages and conversations
+//
+// The mirror of the import: each conversation with its members, then its messages
+// by `seq`, tombstones too, as lines of JSON. What is past retention or due is not
+// in it. Each conversation is as it was when its lines were written. Receipts,
+// blocks and what users have hidden are not exported.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/admin/export (the `ExportMessages` operationId).
+func (c *ClientWithResponses) ExportMessagesWithResponse(ctx context.Context, params *ExportMessagesParams, reqEditors ...RequestEditorFn) (*ExportMessagesResponse, error) {
+	rsp, err := c.ExportMessages(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExportMessagesResponse(rsp)
+}
+
+// ImportMessagesWithBodyWithResponse Import messages and conversations
+//
+// Lines of JSON (NDJSON), of any number, at most 1 MiB each: a message is an
+// ImportMessage, a conversation `{"conversation": ImportConversation}`. Each is
+// answered with a line, an ImportResult, in their order, as they are stored:
+// read while you send. Blank lines are passed over.
+//
+// Nobody is told, and what is imported counts as read. A line that is there
+// already is answered 200 and changes nothing, so that an import that broke off
+// can be repeated: it is known by its `id`; else by its `sender` and `client_id`;
+// else by conversation, sender, `created_at` and content. `id` and `seq` are kept
+// where they are greater than the last of the conversation, as they are when a
+// whole export goes to an empty server; else the message gets new ones. A
+// `created_at` past retention is refused, 422 `past_retention`. To import into a
+// conversation that has messages, mind that history is by `seq`: what is imported
+// comes after them.
+//
+// `conversation_id` may be `@bob`: the direct conversation of `sender` and bob,
+// which is made if there is none.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/admin/import (the `ImportMessages` operationId).
+func (c *ClientWithResponses) ImportMessagesWithBodyWithResponse(ctx context.Context, params *ImportMessagesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ImportMessagesResponse, error) {
+	rsp, err := c.ImportMessagesWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseImportMessagesResponse(rsp)
+}
+
+// InsertMessageWithBodyWithResponse Insert a message silently
+//
+// One message of any sender, with a time of its own, into a conversation: told to
+// nobody, counted as read. With `visible_to` only that member can see it: a local
+// notice. It is one line of an import; see there for what makes it idempotent.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/admin/insert (the `InsertMessage` operationId).
+func (c *ClientWithResponses) InsertMessageWithBodyWithResponse(ctx context.Context, params *InsertMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*InsertMessageResponse, error) {
+	rsp, err := c.InsertMessageWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseInsertMessageResponse(rsp)
+}
+
+// InsertMessageWithResponse Insert a message silently
+//
+// One message of any sender, with a time of its own, into a conversation: told to
+// nobody, counted as read. With `visible_to` only that member can see it: a local
+// notice. It is one line of an import; see there for what makes it idempotent.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/admin/insert (the `InsertMessage` operationId).
+func (c *ClientWithResponses) InsertMessageWithResponse(ctx context.Context, params *InsertMessageParams, body InsertMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*InsertMessageResponse, error) {
+	rsp, err := c.InsertMessage(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseInsertMessageResponse(rsp)
+}
+
+// GetRetentionWithResponse Tell what retention would remove
+//
+// By conversation, as of a time, now by default: exactly what a run as of the same
+// time removes. A page may hold fewer than `limit` items and still have a
+// `next_page_token`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/admin/retention (the `GetRetention` operationId).
+func (c *ClientWithResponses) GetRetentionWithResponse(ctx context.Context, params *GetRetentionParams, reqEditors ...RequestEditorFn) (*GetRetentionResponse, error) {
+	rsp, err := c.GetRetention(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetRetentionResponse(rsp)
+}
+
+// RunRetentionWithResponse Remove what is past retention now
+//
+// What the server does by itself every so often. Answered as it goes, with a line
+// of JSON a conversation, a RetentionOf. Ends early if the client does; what is
+// left is done by the next run.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/admin/retention (the `RunRetention` operationId).
+func (c *ClientWithResponses) RunRetentionWithResponse(ctx context.Context, params *RunRetentionParams, reqEditors ...RequestEditorFn) (*RunRetentionResponse, error) {
+	rsp, err := c.RunRetention(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRunRetentionResponse(rsp)
 }
 
 // CutTokensWithResponse Cut off a user's tokens
@@ -7802,7 +11199,14 @@ func (c *ClientWithResponses) PutBlockWithResponse(ctx context.Context, user Use
 
 // ListConversationsWithResponse List my conversations
 //
-// By last activity, newest first.
+// By last activity, newest first: the newest message that was told, or the
+// creation. Taking a message back changes what is shown of it, not its place.
+// Pages hold together while messages arrive: a conversation is in exactly one of
+// them, by its place at the time of the first.
+//
+// Conversations that I have hidden are left out until something new is said
+// there, except with `updated_since`: that is for a client that returns and
+// brings up to date what it has.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -7847,6 +11251,28 @@ func (c *ClientWithResponses) CreateConversationWithResponse(ctx context.Context
 	return ParseCreateConversationResponse(rsp)
 }
 
+// DeleteConversationWithResponse Delete a conversation, for me or for everyone
+//
+// For me (`scope=me`) it is hidden, on all my devices, with its messages or, with
+// `keep_messages=true`, without; a new message brings it back, not what was
+// hidden.
+//
+// `scope=everyone` erases it with all of its messages. It takes the owner of the
+// group, either side of a direct conversation, or a token with the scope `admin`.
+// Nobody can read it from the answer on; its content is destroyed in batches
+// after it.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/conversations/{conversation} (the `DeleteConversation` operationId).
+func (c *ClientWithResponses) DeleteConversationWithResponse(ctx context.Context, conversation ConversationID, params *DeleteConversationParams, reqEditors ...RequestEditorFn) (*DeleteConversationResponse, error) {
+	rsp, err := c.DeleteConversation(ctx, conversation, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteConversationResponse(rsp)
+}
+
 // GetConversationWithResponse Get a conversation
 //
 // Returns a wrapper object for the known response body format(s).
@@ -7860,9 +11286,12 @@ func (c *ClientWithResponses) GetConversationWithResponse(ctx context.Context, c
 	return ParseGetConversationResponse(rsp)
 }
 
-// UpdateConversationWithBodyWithResponse Change a group's name or settings
+// UpdateConversationWithBodyWithResponse Change a conversation, or how I see it
 //
-// Takes an owner or admin of the group; `expire_after_seconds` of a direct conversation, either side. What is left out stays as it is, null ends it.
+// `pinned` and `muted` are my own, on all my devices. `name` and `settings` take
+// an owner or admin of the group, `retention_days` its owner;
+// `expire_after_seconds` and `retention_days` of a direct conversation, either
+// side. What is left out stays as it is, null ends it.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -7875,9 +11304,12 @@ func (c *ClientWithResponses) UpdateConversationWithBodyWithResponse(ctx context
 	return ParseUpdateConversationResponse(rsp)
 }
 
-// UpdateConversationWithResponse Change a group's name or settings
+// UpdateConversationWithResponse Change a conversation, or how I see it
 //
-// Takes an owner or admin of the group; `expire_after_seconds` of a direct conversation, either side. What is left out stays as it is, null ends it.
+// `pinned` and `muted` are my own, on all my devices. `name` and `settings` take
+// an owner or admin of the group, `retention_days` its owner;
+// `expire_after_seconds` and `retention_days` of a direct conversation, either
+// side. What is left out stays as it is, null ends it.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -7888,6 +11320,40 @@ func (c *ClientWithResponses) UpdateConversationWithResponse(ctx context.Context
 		return nil, err
 	}
 	return ParseUpdateConversationResponse(rsp)
+}
+
+// HideMessagesWithBodyWithResponse Hide messages for me
+//
+// By their ids, those created before a time, or all that there are now: for me
+// alone, on all my devices, and for good. Nobody else is told. What is hidden is
+// 404 to me, and not unread.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/conversations/{conversation}/hide (the `HideMessages` operationId).
+func (c *ClientWithResponses) HideMessagesWithBodyWithResponse(ctx context.Context, conversation ConversationID, params *HideMessagesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HideMessagesResponse, error) {
+	rsp, err := c.HideMessagesWithBody(ctx, conversation, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseHideMessagesResponse(rsp)
+}
+
+// HideMessagesWithResponse Hide messages for me
+//
+// By their ids, those created before a time, or all that there are now: for me
+// alone, on all my devices, and for good. Nobody else is told. What is hidden is
+// 404 to me, and not unread.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/conversations/{conversation}/hide (the `HideMessages` operationId).
+func (c *ClientWithResponses) HideMessagesWithResponse(ctx context.Context, conversation ConversationID, params *HideMessagesParams, body HideMessagesJSONRequestBody, reqEditors ...RequestEditorFn) (*HideMessagesResponse, error) {
+	rsp, err := c.HideMessages(ctx, conversation, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseHideMessagesResponse(rsp)
 }
 
 // LeaveConversationWithResponse Leave a group
@@ -8004,6 +11470,10 @@ func (c *ClientWithResponses) SetRoleWithResponse(ctx context.Context, conversat
 // matches little, a page may hold fewer than `limit` items, even none, and
 // still have a `next_page_token`.
 //
+// `around` gives a page in the middle of which that message is, newest first;
+// its `next_page_token` goes on with what is older, `after_seq` of its first item
+// with what is newer.
+//
 // Reading history is not a read receipt.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -8103,6 +11573,22 @@ func (c *ClientWithResponses) PutReceiptsWithResponse(ctx context.Context, conve
 	return ParsePutReceiptsResponse(rsp)
 }
 
+// ClearUnreadOfWithResponse Clear the unread count of a conversation
+//
+// What there is now is not unread any more. This is not a read receipt: nobody
+// else is told.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/conversations/{conversation}/unread/clear (the `ClearUnreadOf` operationId).
+func (c *ClientWithResponses) ClearUnreadOfWithResponse(ctx context.Context, conversation ConversationID, params *ClearUnreadOfParams, reqEditors ...RequestEditorFn) (*ClearUnreadOfResponse, error) {
+	rsp, err := c.ClearUnreadOf(ctx, conversation, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseClearUnreadOfResponse(rsp)
+}
+
 // GetEventsWithResponse Follow what happens
 //
 // The stream of this device, as Server-Sent Events; a page of the same log with
@@ -8169,6 +11655,11 @@ func (c *ClientWithResponses) CreateTicketWithResponse(ctx context.Context, para
 // may hold fewer than `limit` items, even none, and still have a
 // `next_page_token`.
 //
+// The first page also tells what I have hidden since, and the conversations that
+// I have hidden or that were deleted, the newest 1,000 of each; `more` is true if
+// there are more. What was removed by retention is what lies before the
+// `first_seq` of a conversation.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/messages/erased (the `ListErased` operationId).
@@ -8208,6 +11699,30 @@ func (c *ClientWithResponses) RevokeMessagesWithResponse(ctx context.Context, pa
 		return nil, err
 	}
 	return ParseRevokeMessagesResponse(rsp)
+}
+
+// SearchMessagesWithResponse Search messages
+//
+// In one conversation, or in all of mine; newest first. `q` is words, never query
+// syntax: all of them must be in the message, in any order. Upper and lower case
+// and full and half width are the same. A Latin word also finds what begins with
+// it; Chinese, Japanese and Korean characters are found wherever they stand next
+// to each other as in `q`, inside words, too. A `q` without words finds nothing.
+// Searched are the text of text messages and the address of locations.
+//
+// The cost of a page is bounded: it may hold fewer than `limit` items, even none,
+// and still have a `next_page_token`. `snippet` is the part of the text around
+// the first match, in pieces.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/messages/search (the `SearchMessages` operationId).
+func (c *ClientWithResponses) SearchMessagesWithResponse(ctx context.Context, params *SearchMessagesParams, reqEditors ...RequestEditorFn) (*SearchMessagesResponse, error) {
+	rsp, err := c.SearchMessages(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSearchMessagesResponse(rsp)
 }
 
 // GetMessageWithResponse Get a message
@@ -8301,6 +11816,36 @@ func (c *ClientWithResponses) RevokeMessageWithResponse(ctx context.Context, mes
 		return nil, err
 	}
 	return ParseRevokeMessageResponse(rsp)
+}
+
+// GetUnreadWithResponse Count what I have not read
+//
+// Messages after my read or clear mark that are not mine, not erased, not hidden
+// and were not read one by one. Exact up to 1,000 a conversation, then
+// `unread_more` is true. Hidden conversations do not count.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/unread (the `GetUnread` operationId).
+func (c *ClientWithResponses) GetUnreadWithResponse(ctx context.Context, params *GetUnreadParams, reqEditors ...RequestEditorFn) (*GetUnreadResponse, error) {
+	rsp, err := c.GetUnread(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetUnreadResponse(rsp)
+}
+
+// ClearUnreadWithResponse Clear the unread counts of all conversations
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/unread/clear (the `ClearUnread` operationId).
+func (c *ClientWithResponses) ClearUnreadWithResponse(ctx context.Context, params *ClearUnreadParams, reqEditors ...RequestEditorFn) (*ClearUnreadResponse, error) {
+	rsp, err := c.ClearUnread(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseClearUnreadResponse(rsp)
 }
 
 // ParseGetHealthResponse parses an HTTP response from a GetHealthWithResponse call
@@ -8460,6 +12005,468 @@ func ParseListErasuresResponse(rsp *http.Response) (*ListErasuresResponse, error
 		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers ListErasuresResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseExportMessagesResponse parses an HTTP response from a ExportMessagesWithResponse call
+func ParseExportMessagesResponse(rsp *http.Response) (*ExportMessagesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExportMessagesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers ExportMessagesResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers ExportMessagesResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseImportMessagesResponse parses an HTTP response from a ImportMessagesWithResponse call
+func ParseImportMessagesResponse(rsp *http.Response) (*ImportMessagesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ImportMessagesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers ImportMessagesResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers ImportMessagesResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseInsertMessageResponse parses an HTTP response from a InsertMessageWithResponse call
+func ParseInsertMessageResponse(rsp *http.Response) (*InsertMessageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &InsertMessageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Message
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Message
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers InsertMessageResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers InsertMessageResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetRetentionResponse parses an HTTP response from a GetRetentionWithResponse call
+func ParseGetRetentionResponse(rsp *http.Response) (*GetRetentionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetRetentionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RetentionPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers GetRetentionResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetRetentionResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRunRetentionResponse parses an HTTP response from a RunRetentionWithResponse call
+func ParseRunRetentionResponse(rsp *http.Response) (*RunRetentionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RunRetentionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers RunRetentionResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers RunRetentionResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -8990,6 +12997,107 @@ func ParseCreateConversationResponse(rsp *http.Response) (*CreateConversationRes
 	return response, nil
 }
 
+// ParseDeleteConversationResponse parses an HTTP response from a DeleteConversationWithResponse call
+func ParseDeleteConversationResponse(rsp *http.Response) (*DeleteConversationResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteConversationResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers DeleteConversationResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers DeleteConversationResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseGetConversationResponse parses an HTTP response from a GetConversationWithResponse call
 func ParseGetConversationResponse(rsp *http.Response) (*GetConversationResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -9180,6 +13288,107 @@ func ParseUpdateConversationResponse(rsp *http.Response) (*UpdateConversationRes
 		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers UpdateConversationResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseHideMessagesResponse parses an HTTP response from a HideMessagesWithResponse call
+func ParseHideMessagesResponse(rsp *http.Response) (*HideMessagesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &HideMessagesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers HideMessagesResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers HideMessagesResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -10046,6 +14255,104 @@ func ParsePutReceiptsResponse(rsp *http.Response) (*PutReceiptsResponse, error) 
 	return response, nil
 }
 
+// ParseClearUnreadOfResponse parses an HTTP response from a ClearUnreadOfWithResponse call
+func ParseClearUnreadOfResponse(rsp *http.Response) (*ClearUnreadOfResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ClearUnreadOfResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest UnreadOf
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers ClearUnreadOfResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers ClearUnreadOfResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseGetEventsResponse parses an HTTP response from a GetEventsWithResponse call
 func ParseGetEventsResponse(rsp *http.Response) (*GetEventsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -10218,7 +14525,7 @@ func ParseListErasedResponse(rsp *http.Response) (*ListErasedResponse, error) {
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest MessagePage
+		var dest ErasedPage
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -10358,6 +14665,97 @@ func ParseRevokeMessagesResponse(rsp *http.Response) (*RevokeMessagesResponse, e
 		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers RevokeMessagesResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseSearchMessagesResponse parses an HTTP response from a SearchMessagesWithResponse call
+func ParseSearchMessagesResponse(rsp *http.Response) (*SearchMessagesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SearchMessagesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest MessagePage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers SearchMessagesResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers SearchMessagesResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -10764,6 +15162,181 @@ func ParseRevokeMessageResponse(rsp *http.Response) (*RevokeMessageResponse, err
 		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers RevokeMessageResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetUnreadResponse parses an HTTP response from a GetUnreadWithResponse call
+func ParseGetUnreadResponse(rsp *http.Response) (*GetUnreadResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetUnreadResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Unread
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers GetUnreadResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetUnreadResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseClearUnreadResponse parses an HTTP response from a ClearUnreadWithResponse call
+func ParseClearUnreadResponse(rsp *http.Response) (*ClearUnreadResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ClearUnreadResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Unread
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers ClearUnreadResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers ClearUnreadResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
