@@ -10,6 +10,10 @@ const (
 	PermissionManageRoles   Permission = "manage_roles"
 	PermissionManage        Permission = "manage_conversation"
 	PermissionRevokeOthers  Permission = "revoke_others"
+	// PermissionManageRetention is about how long messages are kept.
+	PermissionManageRetention Permission = "manage_retention"
+	// PermissionDelete is about the whole conversation, for everyone.
+	PermissionDelete Permission = "delete_conversation"
 )
 
 // least is the lowest role of a group that has each permission.
@@ -19,6 +23,9 @@ var least = map[Permission]Role{
 	PermissionManage:        Admin,
 	PermissionRevokeOthers:  Admin,
 	PermissionManageRoles:   Owner,
+
+	PermissionManageRetention: Owner,
+	PermissionDelete:          Owner,
 }
 
 // Allow refuses what a member may not do in a conversation; nil allows it.
@@ -73,7 +80,7 @@ func enter(r Reader, actor Actor, ref ConversationRef) (Conversation, Membership
 	if err != nil {
 		return Conversation{}, Membership{}, err
 	}
-	if !found || !m.Active() {
+	if !found || !m.Active() || !c.DeletedAt.IsZero() {
 		return Conversation{}, Membership{}, errUnknownConversation()
 	}
 	return c, m, nil

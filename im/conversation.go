@@ -73,18 +73,36 @@ type Conversation struct {
 	// ExpireAfter is when messages expire that do not say so themselves; 0
 	// lets them stay.
 	ExpireAfter time.Duration
+	// Retention is the longest that a message is kept; nil leaves that to the
+	// policy, 0 keeps it for ever.
+	Retention *time.Duration
 	// Peers are the two users of a direct conversation, in byte order.
 	Peers [2]UserID
 	// MemberCount is the number of users who are members now.
 	MemberCount int
 	// LastSeq is the seq of the newest message, 0 without any.
 	LastSeq int64
+	// FirstSeq is the lowest seq that is left, or the next one if none is.
+	FirstSeq int64
+	// Counted is how many messages there ever were that were not quiet.
+	Counted int64
+	// OldestAt is the oldest CreatedAt of the messages that are left, zero
+	// without any.
+	OldestAt time.Time
+	// TrimBefore is the cutoff of a trimming that is under way, zero without
+	// one.
+	TrimBefore time.Time
+	// DeletedAt is when it was deleted for everyone, zero while it was not. What
+	// is deleted is known to no one but the event log and who cleans up.
+	DeletedAt time.Time
 	// LastEvent is the position of the newest event for its members.
 	LastEvent Position
 	CreatedAt time.Time
-	// UpdatedAt is the time of the last activity: creation, a message, or a
-	// change of what clients see of the conversation itself.
+	// UpdatedAt is the time of the last activity: creation, a message that was
+	// told, or a change of what clients see of the conversation itself.
 	UpdatedAt time.Time
+	// EditedAt is the time of the last such change, or of the creation.
+	EditedAt time.Time
 }
 
 // Peer returns the other user of a direct conversation, "" for other kinds.
@@ -127,6 +145,8 @@ type Membership struct {
 	User         UserID
 	Role         Role
 	JoinedAt     time.Time
+	// Mark is what the user made of the conversation for themselves.
+	Mark Mark
 	// Intervals are the stays, oldest first. The last one is open exactly
 	// when the user is a member now.
 	Intervals []Interval
@@ -150,6 +170,12 @@ func (m Membership) Visible(c Conversation) []SeqRange {
 	if c.History == HistoryAll {
 		return []SeqRange{{From: 1, To: c.LastSeq}}
 	}
+	return m.Stays(c)
+}
+
+// Stays returns the messages that were sent while the user was a member, oldest
+// first.
+func (m Membership) Stays(c Conversation) []SeqRange {
 	ranges := make([]SeqRange, 0, len(m.Intervals))
 	for _, i := range m.Intervals {
 		r := SeqRange{From: i.FromSeq, To: i.ToSeq}
@@ -196,6 +222,10 @@ type ConversationView struct {
 	// LastMessage is the newest message that the member may read, nil
 	// without one.
 	LastMessage *Message
+	// Hidden is set while the member has hidden it.
+	Hidden bool
+	// Unread counts what the member has not read.
+	Unread UnreadCount
 }
 
 // ConversationRef names a conversation in a request: by its id, or, as

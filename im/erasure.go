@@ -19,6 +19,10 @@ func errErased(s State) error {
 // The message must be active. told is the event as far as its cause knows it.
 func (s *Service) erase(tx Tx, m Message, e Erasure, told Event) (Message, error) {
 	now := s.time()
+	hiddenBy, err := tx.HiddenBy(m)
+	if err != nil {
+		return Message{}, err
+	}
 	done, err := tx.Erase(m.ID, e, now)
 	if err != nil {
 		return Message{}, err
@@ -28,7 +32,8 @@ func (s *Service) erase(tx Tx, m Message, e Erasure, told Event) (Message, error
 	}
 	tombstone := m.Tombstone(e)
 	told.Type, told.At, told.Conversation = erased[e.State], now, m.Conversation
-	told.MessageID, told.Seq, told.Message = m.ID, m.Seq, &tombstone
+	told.MessageID, told.Seq, told.Message, told.To = m.ID, m.Seq, &tombstone, m.VisibleTo
+	told.HiddenBy = hiddenBy
 	if m.Content != nil {
 		told.Mentioned = m.Content.Mentions
 	}
@@ -118,7 +123,11 @@ func (s *Service) Erased(ctx context.Context, actor Actor, q ErasureQuery) (Eras
 			if err != nil {
 				return page, err
 			}
-			if st.membership.Sees(st.conversation, e.Seq) {
+			sees, err := s.sees(r, st.conversation, st.membership, e.Message)
+			if err != nil {
+				return page, err
+			}
+			if sees {
 				seen = append(seen, e)
 			}
 		}

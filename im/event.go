@@ -19,10 +19,15 @@ const (
 	MessageBurnStarted  EventType = "message.burn_started"
 	MessageBurned       EventType = "message.burned"
 	MessageExpired      EventType = "message.expired"
+	MessageHidden       EventType = "message.hidden"
 	ReceiptDelivered    EventType = "receipt.delivered"
 	ReceiptRead         EventType = "receipt.read"
+	UnreadChanged       EventType = "unread.changed"
 	ConversationCreated EventType = "conversation.created"
 	ConversationUpdated EventType = "conversation.updated"
+	ConversationHidden  EventType = "conversation.hidden"
+	ConversationDeleted EventType = "conversation.deleted"
+	ConversationTrimmed EventType = "conversation.trimmed"
 	MemberAdded         EventType = "member.added"
 	MemberRemoved       EventType = "member.removed"
 	MemberUpdated       EventType = "member.updated"
@@ -31,8 +36,8 @@ const (
 // EventTypes are all of them, for those who must know every one.
 var EventTypes = []EventType{
 	MessageCreated, MessageRevoked, MessageBurnStarted, MessageBurned, MessageExpired,
-	ReceiptDelivered, ReceiptRead,
-	ConversationCreated, ConversationUpdated,
+	MessageHidden, ReceiptDelivered, ReceiptRead, UnreadChanged,
+	ConversationCreated, ConversationUpdated, ConversationHidden, ConversationDeleted, ConversationTrimmed,
 	MemberAdded, MemberRemoved, MemberUpdated,
 }
 
@@ -67,6 +72,16 @@ type Event struct {
 	UpTo       ID
 	// BurnAt is when the message that it is about burns.
 	BurnAt time.Time
+	// UpToSeq is the last of the messages that it is about, Before the time
+	// before which those were created, FirstSeq the first that is left.
+	UpToSeq  int64
+	Before   time.Time
+	FirstSeq int64
+	// Unread is how many messages its reader has not read, nil if it does not
+	// say.
+	Unread *UnreadCount
+	// Own is what its reader set for themselves, nil if it does not say.
+	Own *OwnSettings
 
 	// What follows is never stored with the event.
 
@@ -76,6 +91,9 @@ type Event struct {
 	// Mentioned are the users whom an erased message mentioned, for those who
 	// are told as it happens, so that they can count.
 	Mentioned []UserID
+	// HiddenBy are the members who have hidden the message that it is about, and
+	// are not told.
+	HiddenBy []UserID
 	// Tracked is set when being told of the message counts as a receipt.
 	Tracked bool
 	// Late is how long after it was due a timer erased the message.
@@ -84,6 +102,9 @@ type Event struct {
 	// commit as it was committed, on replay as it is now.
 	Message *Message
 }
+
+// OwnSettings are those of a conversation that each member has of their own.
+type OwnSettings struct{ Pinned, Muted bool }
 
 // Push is for the application's push service: text, and any JSON value.
 type Push struct {

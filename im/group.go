@@ -15,6 +15,7 @@ type GroupDraft struct {
 	// RevokeWindow and ExpireAfter are the group's own, as in Conversation.
 	RevokeWindow *time.Duration
 	ExpireAfter  time.Duration
+	Retention    *time.Duration
 	// Members are added besides the owner; naming the owner or somebody twice
 	// does no harm.
 	Members []UserID
@@ -22,8 +23,10 @@ type GroupDraft struct {
 
 // CreateGroup makes a group that the actor owns and tells its members.
 func (s *Service) CreateGroup(ctx context.Context, actor Actor, d GroupDraft) (ConversationView, error) {
-	settings := ConversationPatch{Name: &d.Name, RevokeWindow: &d.RevokeWindow, ExpireAfter: &d.ExpireAfter}
-	if err := settings.check(); err != nil {
+	settings := ConversationPatch{
+		Name: &d.Name, RevokeWindow: &d.RevokeWindow, ExpireAfter: &d.ExpireAfter, Retention: &d.Retention,
+	}
+	if err := settings.check(s.policy); err != nil {
 		return ConversationView{}, err
 	}
 	if err := checkUsers("members", d.Members); err != nil {
@@ -45,8 +48,8 @@ func (s *Service) CreateGroup(ctx context.Context, actor Actor, d GroupDraft) (C
 		now := s.time()
 		c := Conversation{
 			ID: s.ids.Next(now), Kind: Group, Name: d.Name, History: d.History,
-			RevokeWindow: d.RevokeWindow, ExpireAfter: d.ExpireAfter,
-			CreatedAt: now, UpdatedAt: now,
+			RevokeWindow: d.RevokeWindow, ExpireAfter: d.ExpireAfter, Retention: d.Retention,
+			FirstSeq: 1, CreatedAt: now, UpdatedAt: now, EditedAt: now,
 		}
 		members := make([]Membership, len(users))
 		for i, u := range users {
@@ -69,13 +72,27 @@ type ConversationPatch struct {
 	RevokeWindow **time.Duration
 	// ExpireAfter is the default of messages; 0 ends it.
 	ExpireAfter *time.Duration
+	// Retention is the conversation's own; a pointer to nil leaves it to the
+	// server again.
+	Retention **time.Duration
+	// Pinned and Muted are the actor's own.
+	Pinned, Muted *bool
+}
+
+// shared reports whether the patch changes what all members see.
+func (p ConversationPatch) shared() bool {
+	return p.Name != nil || p.History != nil || p.RevokeWindow != nil || p.ExpireAfter != nil || p.Retention != nil
 }
 
 // MaxRevokeWindow is the longest revoke window that a conversation may set;
 // no limit at all is set by 0.
 const MaxRevokeWindow = 365 * 24 * time.Hour
 
-func (p ConversationPatch) check() error {
+// MaxRetention is the longest retention that a conversation may set; to keep
+// messages for ever is set by 0.
+const MaxRetention = 36500 * 24 * time.Hour
+
+func (p ConversationPatch) check(policy Policy) error {
 	if p.Name != nil {
 		if err := checkName(*p.Name); err != nil {
 			return err
@@ -86,6 +103,14 @@ func (p ConversationPatch) check() error {
 	}
 	if w := p.RevokeWindow; w != nil && *w != nil && (**w < 0 || **w > MaxRevokeWindow) {
 		return RefuseField(Invalid, "invalid_request", "settings/revoke_window_seconds", "must be 0 to %d", int(MaxRevokeWindow.Seconds()))
+	}
+	if r := p.Retention; r != nil && *r != nil {
+		switch keep, most := **r, policy.RetentionMax; {
+		case keep < 0 || keep > MaxRetention:
+			return RefuseField(Invalid, "invalid_request", "settings/retention_days", "must be 0 to %d", int(MaxRetention.Hours()/24))
+		case most > 0 && (keep == 0 || keep > most):
+			return RefuseField(Rule, "retention_too_long", "settings/retention_days", "this server keeps no message for longer than %v", most)
+		}
 	}
 	if e := p.ExpireAfter; e != nil && (*e < 0 || *e > MaxExpireAfter) {
 		return RefuseField(Invalid, "invalid_request", "settings/expire_after_seconds", "must be 0 to %d", int(MaxExpireAfter.Seconds()))
@@ -107,14 +132,23 @@ func (p ConversationPatch) apply(c Conversation) Conversation {
 	if p.ExpireAfter != nil {
 		c.ExpireAfter = *p.ExpireAfter
 	}
+	if p.Retention != nil {
+		c.Retention = *p.Retention
+	}
 	return c
 }
 
-// allowPatch refuses a patch. Disappearing messages are for either side of a
-// direct conversation to choose; nothing else of one can be changed.
+// allowPatch refuses a patch of what all members see. When messages disappear
+// is for either side of a direct conversation to choose; nothing else of one can
+// be changed.
 func allowPatch(c Conversation, m Membership, p ConversationPatch) error {
 	if c.Kind == Direct && p.Name == nil && p.History == nil && p.RevokeWindow == nil {
 		return nil
+	}
+	if p.Retention != nil {
+		if err := Allow(c, m, PermissionManageRetention); err != nil {
+			return err
+		}
 	}
 	return Allow(c, m, PermissionManage)
 }
@@ -122,19 +156,16 @@ func allowPatch(c Conversation, m Membership, p ConversationPatch) error {
 // sameSettings reports whether two versions of a conversation are the same to
 // its members.
 func sameSettings(a, b Conversation) bool {
-	window := func(c Conversation) time.Duration {
-		if c.RevokeWindow == nil {
-			return -1
-		}
-		return *c.RevokeWindow
-	}
-	return a.Name == b.Name && a.History == b.History && a.ExpireAfter == b.ExpireAfter && window(a) == window(b)
+	same := func(a, b *time.Duration) bool { return a == b || a != nil && b != nil && *a == *b }
+	return a.Name == b.Name && a.History == b.History && a.ExpireAfter == b.ExpireAfter &&
+		same(a.RevokeWindow, b.RevokeWindow) && same(a.Retention, b.Retention)
 }
 
-// UpdateConversation changes a group's name or settings and tells its members.
-// A patch that changes nothing is told to nobody.
+// UpdateConversation changes a group's name or settings and tells its members,
+// and what the actor set for themselves, and tells their other devices. A patch
+// that changes nothing is told to nobody.
 func (s *Service) UpdateConversation(ctx context.Context, actor Actor, ref ConversationRef, p ConversationPatch) (ConversationView, error) {
-	if err := p.check(); err != nil {
+	if err := p.check(s.policy); err != nil {
 		return ConversationView{}, err
 	}
 	return write(ctx, s, func(tx Tx) (ConversationView, error) {
@@ -142,28 +173,70 @@ func (s *Service) UpdateConversation(ctx context.Context, actor Actor, ref Conve
 		if err != nil {
 			return ConversationView{}, err
 		}
-		if err := allowPatch(c, m, p); err != nil {
-			return ConversationView{}, err
-		}
-		if blocked, err := blockedByPeer(tx, actor, c); err != nil {
-			return ConversationView{}, err
-		} else if blocked {
-			return ConversationView{}, errBlocked()
-		}
-		if changed := p.apply(c); !sameSettings(changed, c) {
-			changed.UpdatedAt = s.time()
-			if err := tx.UpdateConversation(changed); err != nil {
+		if p.shared() {
+			if err := s.patchShared(tx, actor, c, m, p); err != nil {
 				return ConversationView{}, err
 			}
-			if _, err := tx.Append(Event{
-				Type: ConversationUpdated, At: changed.UpdatedAt, Conversation: c.ID,
-				Actor: actor.User, ActorDevice: actor.Device,
-			}); err != nil {
-				return ConversationView{}, err
-			}
+		}
+		if err := s.patchOwn(tx, actor, c, m, p); err != nil {
+			return ConversationView{}, err
 		}
 		return s.seen(tx, actor, c.ID)
 	})
+}
+
+// patchShared changes what all members see.
+func (s *Service) patchShared(tx Tx, actor Actor, c Conversation, m Membership, p ConversationPatch) error {
+	if err := allowPatch(c, m, p); err != nil {
+		return err
+	}
+	if blocked, err := blockedByPeer(tx, actor, c); err != nil {
+		return err
+	} else if blocked {
+		return errBlocked()
+	}
+	changed := p.apply(c)
+	if sameSettings(changed, c) {
+		return nil
+	}
+	changed.UpdatedAt = s.time()
+	changed.EditedAt = changed.UpdatedAt
+	if err := tx.UpdateConversation(changed); err != nil {
+		return err
+	}
+	_, err := tx.Append(Event{
+		Type: ConversationUpdated, At: changed.UpdatedAt, Conversation: c.ID,
+		Actor: actor.User, ActorDevice: actor.Device,
+	})
+	return err
+}
+
+// patchOwn changes what the actor set for themselves.
+func (s *Service) patchOwn(tx Tx, actor Actor, c Conversation, m Membership, p ConversationPatch) error {
+	now, mark := s.time(), m.Mark
+	switch {
+	case p.Pinned == nil:
+	case !*p.Pinned:
+		mark.PinnedAt = time.Time{}
+	case mark.PinnedAt.IsZero():
+		mark.PinnedAt = now
+	}
+	if p.Muted != nil {
+		mark.Muted = *p.Muted
+	}
+	if mark == m.Mark {
+		return nil
+	}
+	mark.ChangedAt = now
+	if err := tx.PutMark(c.ID, actor.User, mark); err != nil {
+		return err
+	}
+	_, err := tx.Append(Event{
+		Type: ConversationUpdated, At: now, Conversation: c.ID, To: actor.User,
+		Actor: actor.User, ActorDevice: actor.Device,
+		Own: &OwnSettings{Pinned: !mark.PinnedAt.IsZero(), Muted: mark.Muted},
+	})
+	return err
 }
 
 // Members returns a page of who is a member now.
@@ -349,10 +422,10 @@ func (s *Service) errTooManyMembers(field string) error {
 	return RefuseField(Rule, "too_many_members", field, "a group has at most %d members", s.policy.MaxMembers)
 }
 
-// unique returns the users in their order, each once.
-func unique(users []UserID) []UserID {
-	seen := make(map[UserID]bool, len(users))
-	return slices.DeleteFunc(slices.Clone(users), func(u UserID) bool {
+// unique returns users, or ids, in their order, each once.
+func unique[T comparable](users []T) []T {
+	seen := make(map[T]bool, len(users))
+	return slices.DeleteFunc(slices.Clone(users), func(u T) bool {
 		again := seen[u]
 		seen[u] = true
 		return again

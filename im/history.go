@@ -18,6 +18,13 @@ type HistoryQuery struct {
 	Conversation ID
 	// Ranges are what may be read, rising and apart from each other.
 	Ranges []SeqRange
+	// Since leaves out what was created before; zero does not.
+	Since time.Time
+	// Reader leaves out what this user has hidden by ids, and what only others
+	// can see; "" does not.
+	Reader UserID
+	// ActiveAt leaves out what was erased or is due by then; zero does not.
+	ActiveAt time.Time
 	// Ascending asks for the oldest first; else the newest come first.
 	Ascending bool
 	// Past continues after this message in the order asked for.
@@ -49,11 +56,16 @@ type HistoryFilter struct {
 	BeforeSeq, AfterSeq int64
 	// Ascending asks for the oldest first; else the newest come first.
 	Ascending bool
-	Type      MessageType
-	Sender    UserID
-	From, To  time.Time
-	Past      *HistoryKey
-	Limit     int
+	// Around asks for a page with this message in its middle, as text; "" does
+	// not. It goes with none of the bounds above and no time range.
+	Around string
+	// NoErased leaves out tombstones.
+	NoErased bool
+	Type     MessageType
+	Sender   UserID
+	From, To time.Time
+	Past     *HistoryKey
+	Limit    int
 }
 
 // Messages returns a page of a conversation's history as the actor may read
@@ -67,21 +79,50 @@ func (s *Service) Messages(ctx context.Context, actor Actor, ref ConversationRef
 		if err != nil {
 			return HistoryPage{}, err
 		}
-		q := HistoryQuery{
-			Conversation: c.ID, Ranges: m.Visible(c), Ascending: f.Ascending, Past: f.Past,
-			Type: f.Type, Sender: f.Sender, From: f.From, To: f.To, Limit: f.Limit,
+		q, err := s.sight(r, c, m)
+		if err != nil {
+			return HistoryPage{}, err
+		}
+		q.Ascending, q.Past, q.Limit = f.Ascending, f.Past, f.Limit
+		q.Type, q.Sender, q.From, q.To = f.Type, f.Sender, f.From, f.To
+		if f.NoErased {
+			q.ActiveAt = s.time()
 		}
 		q.Ranges = clip(q.Ranges, f.AfterSeq, f.BeforeSeq)
-		if len(q.Ranges) == 0 {
-			return HistoryPage{}, nil
+		if f.Around != "" && f.Past == nil {
+			middle, err := s.named(r, c, m, "around", f.Around)
+			if err != nil {
+				return HistoryPage{}, err
+			}
+			return s.around(r, q, middle.Seq)
 		}
 		return s.history(r, q)
 	})
 }
 
+// around returns a page with a message in its middle, newest first: half of it
+// are newer ones, as far as there are any.
+func (s *Service) around(r Reader, q HistoryQuery, seq int64) (HistoryPage, error) {
+	newer, older := q, q
+	newer.Ranges, older.Ranges = clip(q.Ranges, seq, 0), clip(q.Ranges, 0, seq+1)
+	newer.Ascending, newer.Limit = true, q.Limit/2
+	above, err := s.history(r, newer)
+	if err != nil {
+		return HistoryPage{}, err
+	}
+	older.Limit = q.Limit - len(above.Messages)
+	page, err := s.history(r, older)
+	slices.Reverse(above.Messages)
+	page.Messages = append(above.Messages, page.Messages...)
+	return page, err
+}
+
 // history is Reader.Messages with what is due as the tombstones that it is. A
 // page of large messages ends early.
 func (s *Service) history(r Reader, q HistoryQuery) (HistoryPage, error) {
+	if len(q.Ranges) == 0 || q.Limit <= 0 {
+		return HistoryPage{}, nil
+	}
 	page, err := r.Messages(q)
 	now, size := s.time(), 0
 	for i, m := range page.Messages {
@@ -137,8 +178,9 @@ func (s *Service) readable(r Reader, actor Actor, id ID) (Conversation, Message,
 	if err != nil {
 		return Conversation{}, Message{}, err
 	}
-	if !me.Sees(c, m.Seq) {
-		return Conversation{}, Message{}, errUnknownMessage()
+	seen, err := s.sees(r, c, me, m)
+	if err == nil && !seen {
+		err = errUnknownMessage()
 	}
-	return c, m.AsOf(s.time()), nil
+	return c, m.AsOf(s.time()), err
 }

@@ -1,6 +1,68 @@
 package im
 
-import "context"
+import (
+	"context"
+	"time"
+)
+
+// ConversationKey is the place of a conversation in a user's list: by last
+// activity, then by id.
+type ConversationKey struct {
+	ActiveAt time.Time
+	ID       ID
+}
+
+// ConversationQuery asks a [Reader] for conversations that a user is a member
+// of now, by last activity, newest first, then by id, highest first.
+type ConversationQuery struct {
+	User UserID
+	// AsOf is the time at which the list is taken: what was active later stands
+	// where it stood then, so that pages hold together, and what came to be
+	// later is left out.
+	AsOf time.Time
+	// Past continues after this one.
+	Past *ConversationKey
+	// Kind and Pinned filter; their zero values do not.
+	Kind   Kind
+	Pinned *bool
+	// ChangedSince leaves out those of which nothing changed for the user since,
+	// and takes in those that they have hidden; zero does neither.
+	ChangedSince time.Time
+	// Hidden takes in those that they have hidden.
+	Hidden bool
+	Limit  int
+}
+
+// ListedConversation is a conversation and when it was last active as of the
+// list.
+type ListedConversation struct {
+	Conversation
+	ActiveAt time.Time
+}
+
+// Key returns its place in the list.
+func (l ListedConversation) Key() ConversationKey {
+	return ConversationKey{ActiveAt: l.ActiveAt, ID: l.ID}
+}
+
+// ConversationFilter is what a client asks of their conversations.
+type ConversationFilter struct {
+	Kind         Kind
+	Pinned       *bool
+	ChangedSince time.Time
+	// AsOf and Past continue a list: those of the page before.
+	AsOf  time.Time
+	Past  *ConversationKey
+	Limit int
+}
+
+// ConversationPage is a stretch of a user's conversations.
+type ConversationPage struct {
+	Items []ConversationView
+	// AsOf and Next are for the page that follows; Next is nil at the end.
+	AsOf time.Time
+	Next *ConversationKey
+}
 
 // Conversation returns one that the actor is a member of.
 func (s *Service) Conversation(ctx context.Context, actor Actor, ref ConversationRef) (ConversationView, error) {
@@ -13,26 +75,43 @@ func (s *Service) Conversation(ctx context.Context, actor Actor, ref Conversatio
 	})
 }
 
-// Conversations returns a page of those that the actor is a member of, by last
-// activity, newest first, that come after the one of the page before; nil
-// begins.
-func (s *Service) Conversations(ctx context.Context, actor Actor, before *Conversation, limit int) ([]ConversationView, error) {
-	return view(ctx, s, func(r Reader) ([]ConversationView, error) {
-		list, err := r.Conversations(actor.User, before, limit)
+// Conversations returns a page of those that the actor is a member of.
+func (s *Service) Conversations(ctx context.Context, actor Actor, f ConversationFilter) (ConversationPage, error) {
+	page := ConversationPage{AsOf: f.AsOf}
+	if page.AsOf.IsZero() {
+		page.AsOf = s.time()
+	}
+	q := ConversationQuery{
+		User: actor.User, AsOf: page.AsOf, Past: f.Past, Kind: f.Kind, Pinned: f.Pinned,
+		ChangedSince: f.ChangedSince, Limit: f.Limit + 1,
+	}
+	return view(ctx, s, func(r Reader) (ConversationPage, error) {
+		list, err := r.Conversations(q)
 		if err != nil {
-			return nil, err
+			return page, err
 		}
-		views := make([]ConversationView, len(list))
+		out := page
+		size := 0
 		for i, c := range list {
+			if i == f.Limit || size >= enoughContent {
+				key := list[i-1].Key()
+				out.Next = &key
+				break
+			}
 			m, err := r.Membership(c.ID, actor.User)
 			if err != nil {
-				return nil, err
+				return page, err
 			}
-			if views[i], err = s.look(r, c, m); err != nil {
-				return nil, err
+			v, err := s.look(r, c.Conversation, m)
+			if err != nil {
+				return page, err
 			}
+			if v.LastMessage != nil {
+				size += v.LastMessage.size()
+			}
+			out.Items = append(out.Items, v)
 		}
-		return views, nil
+		return out, nil
 	})
 }
 
@@ -47,17 +126,36 @@ func (s *Service) seen(r Reader, actor Actor, id ID) (ConversationView, error) {
 
 // look completes a conversation to what its member m sees of it.
 func (s *Service) look(r Reader, c Conversation, m Membership) (ConversationView, error) {
-	v := ConversationView{Conversation: c, Me: m}
-	ranges := m.Visible(c)
-	if len(ranges) == 0 {
-		return v, nil
-	}
-	page, err := s.history(r, HistoryQuery{Conversation: c.ID, Ranges: ranges, Limit: 1})
-	if err != nil {
+	v := ConversationView{Conversation: c, Me: m, Hidden: m.Mark.hides(c)}
+	var err error
+	if v.Unread, err = s.unread(r, c, m); err != nil {
 		return v, err
 	}
-	if len(page.Messages) > 0 {
-		v.LastMessage = &page.Messages[0]
+	v.LastMessage, err = s.newest(r, c, m)
+	return v, err
+}
+
+// newest returns the newest message that a member may read, nil without one.
+func (s *Service) newest(r Reader, c Conversation, m Membership) (*Message, error) {
+	q, err := s.sight(r, c, m)
+	if err != nil {
+		return nil, err
 	}
-	return v, nil
+	q.Limit = 1
+	for {
+		if len(q.Ranges) == 0 {
+			return nil, nil
+		}
+		page, err := s.history(r, q)
+		if err != nil {
+			return nil, err
+		}
+		if len(page.Messages) > 0 {
+			return &page.Messages[0], nil
+		}
+		if page.Next == nil {
+			return nil, nil
+		}
+		q.Past = page.Next
+	}
 }

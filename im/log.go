@@ -116,11 +116,14 @@ func (s *Service) attach(r Reader, actor Actor, e *Event, known map[ID]standing)
 	if err != nil {
 		return false, err
 	}
-	if !st.membership.Told(st.conversation, m.Seq) {
+	if !st.membership.Told(st.conversation, m.Seq) || s.past(st.conversation, m) {
 		return true, nil
 	}
 	if !st.membership.Sees(st.conversation, m.Seq) {
 		return false, nil
+	}
+	if sees, err := s.sees(r, st.conversation, st.membership, m); err != nil || !sees {
+		return true, err
 	}
 	if e.Type == MessageCreated || e.Type.Erases() {
 		m = m.AsOf(s.time())

@@ -66,6 +66,11 @@ type Message struct {
 	ReplyTo      ID
 	Receipt      bool
 	CreatedAt    time.Time
+	// Quiet is set for a message that was imported or inserted: it is told to
+	// nobody and counts as read.
+	Quiet bool
+	// VisibleTo is the one member who can see the message, "" for all.
+	VisibleTo UserID
 	// ExpiresAt is when the message expires, zero if it does not.
 	ExpiresAt time.Time
 	// Burn is nil for a message that was not sent for burning.

@@ -44,9 +44,6 @@ type ReceiptDraft struct {
 // MaxReceiptIDs is how many messages one receipt may name.
 const MaxReceiptIDs = 200
 
-// MaxUnread is how far unread messages are counted.
-const MaxUnread = 1000
-
 // maxTracked bounds the messages of a group that one receipt is told for.
 const maxTracked = 1000
 
@@ -63,10 +60,8 @@ const maxDelivered = 500
 
 // Receipted is the answer to a receipt.
 type Receipted struct {
-	// Unread is how many messages of the conversation are unread now, up to
-	// MaxUnread; UnreadMore says that there are more.
-	Unread     int
-	UnreadMore bool
+	// Unread is how many messages of the conversation are unread now.
+	Unread UnreadCount
 	// Burning are the messages among those named that burn, with when.
 	Burning []Message
 }
@@ -86,6 +81,10 @@ func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationR
 				return step{}, err
 			}
 			ranges, err := s.receiptRanges(tx, actor, c, me, d)
+			if err != nil {
+				return step{}, err
+			}
+			before, err := s.unread(tx, c, me)
 			if err != nil {
 				return step{}, err
 			}
@@ -119,8 +118,12 @@ func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationR
 					return step{}, err
 				}
 			}
-			n, err := tx.Unread(c.ID, actor.User, me.Visible(c), MaxUnread+1)
-			out.Unread, out.UnreadMore = min(n, MaxUnread), n > MaxUnread
+			if out.Unread, err = s.unread(tx, c, me); err != nil {
+				return step{}, err
+			}
+			if d.Kind == Read && out.Unread != before {
+				err = tellUnread(tx, actor, c, out.Unread, now)
+			}
 			return step{Receipted: out}, err
 		})
 		if err != nil || !done.more {
@@ -132,20 +135,8 @@ func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationR
 // receiptRanges finds the messages that a receipt is for, all of which the
 // member can read. One's own are left out where they are named.
 func (s *Service) receiptRanges(r Reader, actor Actor, c Conversation, me Membership, d ReceiptDraft) ([]SeqRange, error) {
-	find := func(field, text string) (Message, error) {
-		refusal := &Error{Kind: NotFound, Code: "message_not_found", Field: field, Message: "no such message"}
-		id, ok := ParseID(text)
-		if !ok {
-			return Message{}, refusal
-		}
-		m, found, err := maybe(r.Message(id))
-		if err == nil && (!found || m.Conversation != c.ID || !me.Sees(c, m.Seq)) {
-			err = refusal
-		}
-		return m, err
-	}
 	if d.UpTo != "" {
-		m, err := find("up_to", d.UpTo)
+		m, err := s.named(r, c, me, "up_to", d.UpTo)
 		if err != nil {
 			return nil, err
 		}
@@ -156,7 +147,7 @@ func (s *Service) receiptRanges(r Reader, actor Actor, c Conversation, me Member
 	}
 	seqs := make([]int64, 0, len(d.MessageIDs))
 	for i, text := range d.MessageIDs {
-		m, err := find(fmt.Sprintf("message_ids/%d", i), text)
+		m, err := s.named(r, c, me, fmt.Sprintf("message_ids/%d", i), text)
 		if err != nil {
 			return nil, err
 		}
@@ -164,16 +155,7 @@ func (s *Service) receiptRanges(r Reader, actor Actor, c Conversation, me Member
 			seqs = append(seqs, m.Seq)
 		}
 	}
-	slices.Sort(seqs)
-	var ranges []SeqRange
-	for _, seq := range slices.Compact(seqs) {
-		if n := len(ranges); n > 0 && ranges[n-1].To == seq-1 {
-			ranges[n-1].To = seq
-			continue
-		}
-		ranges = append(ranges, SeqRange{seq, seq})
-	}
-	return ranges, nil
+	return rangesOf(seqs), nil
 }
 
 // putReceipt records a receipt and tells of what is new in it. What was read

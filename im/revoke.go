@@ -158,9 +158,12 @@ func (s *Service) findToErase(r Reader, actor Actor, id ID) (Conversation, Membe
 	c, m, err := s.readable(r, actor, id)
 	if e, ok := AsError(err); ok && e.Kind == NotFound && actor.Admin {
 		if m, err = r.Message(id); err == nil {
-			m = m.AsOf(s.time())
 			c, err = r.Conversation(m.Conversation)
 		}
+		if err == nil && (s.past(c, m) || !c.DeletedAt.IsZero()) {
+			err = ErrNotFound
+		}
+		m = m.AsOf(s.time())
 		if _, found, err := maybe(m, err); err != nil || !found {
 			if err == nil {
 				err = errUnknownMessage()

@@ -31,7 +31,7 @@ func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d 
 		if err != nil {
 			return Sent{}, err
 		}
-		if first = first.AsOf(s.time()); again && first.sameAs(c, content) {
+		if first = s.asOf(c, first); again && first.sameAs(c, content) {
 			return Sent{Message: first, Again: true}, nil
 		}
 		if blocked, err := blockedByPeer(tx, actor, c); err != nil {
@@ -139,7 +139,7 @@ func (s *Service) quoted(tx Tx, actor Actor, c Conversation, replyTo string) (ID
 func (s *Service) createDirect(tx Tx, actor Actor, c Conversation, now time.Time) (Conversation, error) {
 	c.ID = s.ids.Next(now)
 	c.History = HistoryAll
-	c.CreatedAt, c.UpdatedAt = now, now
+	c.FirstSeq, c.CreatedAt, c.UpdatedAt, c.EditedAt = 1, now, now, now
 	return c, s.create(tx, actor, c, []Membership{
 		{Conversation: c.ID, User: c.Peers[0], Role: Member, JoinedAt: now},
 		{Conversation: c.ID, User: c.Peers[1], Role: Member, JoinedAt: now},

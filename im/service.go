@@ -13,6 +13,11 @@ type Policy struct {
 	MaxMessageBytes int
 	// MaxMembers bounds the members of a group.
 	MaxMembers int
+	// Retention is the longest that a message is kept where its conversation
+	// does not say so itself, and RetentionMax the longest that one may say; 0
+	// keeps messages for ever.
+	Retention    time.Duration
+	RetentionMax time.Duration
 	// LogRetention is how long events stay in the log.
 	LogRetention time.Duration
 	// RevokeWindow is how long one may revoke what one sent, RevokeOthers how
@@ -59,7 +64,9 @@ func NewService(store Store, policy Policy, now func() time.Time) *Service {
 	if now == nil {
 		now = time.Now
 	}
-	return &Service{store: store, policy: policy, now: now, large: make(chan struct{}, atOnce)}
+	s := &Service{store: store, policy: policy, now: now, large: make(chan struct{}, atOnce)}
+	s.ids.last = store.Instance().LastID
+	return s
 }
 
 // Ready reports an error while nothing can be stored.

@@ -32,12 +32,19 @@ type Store interface {
 	// Ready reports an error while the store cannot take writes.
 	Ready(ctx context.Context) error
 
+	// Reclaim gives back the room of what was erased, in bounded steps that let
+	// writers in between, until there is none or the context is done.
+	Reclaim(ctx context.Context) error
+
 	// Close ends it, after the writes that are under way.
 	Close() error
 }
 
 // Instance is what makes one set of data different from another.
 type Instance struct {
+	// LastID is the greatest id of a message when the store was opened: those
+	// made later are greater, whatever the clock says.
+	LastID ID
 	// Log names the event log: cursors of another one are not good here.
 	Log uint32
 	// TicketKey signs stream tickets: 32 random bytes.
@@ -58,12 +65,14 @@ type Reader interface {
 	Conversation(id ID) (Conversation, error)
 	// DirectConversation returns the one of two users.
 	DirectConversation(peers [2]UserID) (Conversation, error)
-	// Conversations returns those that the user is a member of now, by last
-	// activity, newest first, then by id, highest first; only those that come
-	// after (UpdatedAt, ID) of before, unless that is nil.
-	Conversations(user UserID, before *Conversation, limit int) ([]Conversation, error)
+	// Conversations returns a stretch of those that the user is a member of now.
+	Conversations(q ConversationQuery) ([]ListedConversation, error)
 
-	// Membership returns the user's standing, also of a former member.
+	// ConversationsOf returns the ids of all that the user is a member of now.
+	ConversationsOf(user UserID) ([]ID, error)
+
+	// Membership returns the user's standing, also of a former member, with what
+	// they made of the conversation.
 	Membership(conversation ID, user UserID) (Membership, error)
 	// Members returns who is a member now, in a stable order, without their
 	// intervals, those that come after the user page.After.
@@ -94,9 +103,55 @@ type Reader interface {
 	// seq, without their content, which are active, were sent with receipt, and
 	// not by this user.
 	Tracked(conversation ID, r SeqRange, notBy UserID, limit int) ([]Message, error)
-	// Unread counts the messages of the conversation in the ranges that are
-	// active, not by the user and not read by them, up to limit.
-	Unread(conversation ID, user UserID, ranges []SeqRange, limit int) (int, error)
+	// Unread counts what a user has not read.
+	Unread(q UnreadQuery) (UnreadCount, error)
+	// Hidden reports whether the user has hidden the message with this seq by
+	// its id.
+	Hidden(conversation ID, user UserID, seq int64) (bool, error)
+	// HiddenBy returns who has hidden a message, in whichever way.
+	HiddenBy(m Message) ([]UserID, error)
+	// HiddenSince returns up to limit of what the user has hidden since a time,
+	// the newest first.
+	HiddenSince(user UserID, since time.Time, limit int) ([]HiddenPart, error)
+	// GoneSince returns up to limit conversations that the user was a member of
+	// when they were deleted, or that they have hidden, since a time, the newest
+	// first.
+	GoneSince(user UserID, since time.Time, limit int) ([]GoneConversation, error)
+	// SeqSince returns the seq of the first message of the conversation that was
+	// stored at this time or later, the next one if none was. Messages are stored
+	// in the order of their ids, whatever their CreatedAt says; none is stored
+	// before it was created.
+	SeqSince(conversation ID, at time.Time) (int64, error)
+	// Search returns messages that have words in them.
+	Search(q SearchQuery) (SearchPage, error)
+	// MessageAt returns a message of the sender in the conversation that was
+	// created at this time and says this, which is canonical JSON.
+	MessageAt(conversation ID, sender UserID, at time.Time, sent []byte) (Message, error)
+	// ConversationIDs returns up to limit ids of conversations, deleted ones
+	// left out, rising, those after one.
+	ConversationIDs(after ID, limit int) ([]ID, error)
+	// EveryMembership returns the standing of all who are or were members of the
+	// conversation, without their marks, by user, those after one.
+	EveryMembership(conversation ID, after UserID, limit int) ([]Membership, error)
+
+	// Retentions returns which settings of retention there are among
+	// conversations that have messages.
+	Retentions() ([]*time.Duration, error)
+	// Oldest returns up to limit conversations of this setting whose OldestAt is
+	// before a time, by OldestAt, then by id, those after past.
+	Oldest(retention *time.Duration, before time.Time, past *OldestKey, limit int) ([]Conversation, error)
+	// CountBefore counts the messages of the conversation that were created
+	// before a time.
+	CountBefore(conversation ID, before time.Time) (int64, error)
+	// Trimming returns conversations of which a trimming is under way.
+	Trimming(limit int) ([]Conversation, error)
+	// Unpurged returns conversations that were deleted and of which something is
+	// left, the longest deleted first.
+	Unpurged(limit int) ([]Conversation, error)
+	// OldestMessage returns the oldest CreatedAt of all messages; false without
+	// any.
+	OldestMessage() (time.Time, bool, error)
+
 	// ReceiptsOf returns who has given a receipt of this kind for the message
 	// with this seq, by user.
 	ReceiptsOf(kind ReceiptKind, conversation ID, seq int64) ([]Receipt, error)
@@ -138,8 +193,8 @@ type Tx interface {
 
 	// CreateConversation stores a new conversation without members.
 	CreateConversation(c Conversation) error
-	// UpdateConversation stores name, history, RevokeWindow, ExpireAfter and
-	// UpdatedAt.
+	// UpdateConversation stores name, history, RevokeWindow, ExpireAfter,
+	// Retention, UpdatedAt and EditedAt.
 	UpdateConversation(c Conversation) error
 	// AddMember makes m.User a member with m.Role since m.JoinedAt: it opens an
 	// interval from the event on, with the next message as its first, and
@@ -151,8 +206,29 @@ type Tx interface {
 	// SetRole changes a member's role.
 	SetRole(conversation ID, user UserID, role Role) error
 
+	// DeleteConversation makes a conversation one that was deleted, at a time and
+	// by an event: it loses its name and peers, and all its members, whose
+	// intervals end.
+	DeleteConversation(id ID, at time.Time, by Position) error
+	// Purge destroys and removes up to limit of what is left of a deleted
+	// conversation, and reports whether that was all.
+	Purge(id ID, limit int) (done bool, err error)
+	// Trim destroys and removes up to limit messages of the conversation that
+	// were created before a time, the oldest first, with all that was kept of
+	// them. Until it is done the conversation's TrimBefore says so.
+	Trim(conversation ID, before time.Time, limit int) (Trimmed, error)
+
+	// PutMark stores what a user made of a conversation.
+	PutMark(conversation ID, user UserID, mark Mark) error
+	// Hide hides the messages in the range from the user and returns those parts
+	// of it that were not.
+	Hide(conversation ID, user UserID, r SeqRange, at time.Time) (fresh []SeqRange, err error)
+
 	// InsertMessage stores a message under the next seq of its conversation,
-	// which it returns, and makes CreatedAt the conversation's UpdatedAt.
+	// which it returns, or under its own Seq if that is greater. One that is not
+	// quiet makes its CreatedAt the conversation's UpdatedAt; a quiet one that
+	// all can see, only if it is later. Its ID must be greater than that of the
+	// message before it.
 	InsertMessage(m Message) (seq int64, err error)
 
 	// Erase destroys an active message: its content is overwritten, its state

@@ -78,26 +78,6 @@ func (r *reader) DirectConversation(peers [2]im.UserID) (im.Conversation, error)
 	return r.conversation(selectDirect, keys[0], keys[1])
 }
 
-// Conversations returns a page of those that the user is a member of now.
-func (r *reader) Conversations(user im.UserID, before *im.Conversation, limit int) ([]im.Conversation, error) {
-	key, err := r.userKey(user)
-	if err != nil || key == 0 {
-		return nil, err
-	}
-	updated, id := int64(math.MaxInt64), int64(math.MaxInt64)
-	if before != nil {
-		updated, id = before.UpdatedAt.UnixMilli(), int64(before.ID)
-	}
-	var list []im.Conversation
-	err = r.session.query(selectConversations, []any{key, updated, id, limit},
-		func(rows *sql.Rows) (bool, error) {
-			c, err := scanConversation(rows)
-			list = append(list, c)
-			return true, err
-		})
-	return list, err
-}
-
 // CreateConversation stores a new conversation without members.
 func (t *tx) CreateConversation(c im.Conversation) error {
 	var low, high any

@@ -1,0 +1,221 @@
+package im
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// HideDraft says which messages of a conversation somebody wants to see no
+// more: those named, those created before a time, or all that there are.
+type HideDraft struct {
+	MessageIDs []string
+	Before     time.Time
+	All        bool
+}
+
+// MaxHiddenIDs is how many messages one call may hide by their ids.
+const MaxHiddenIDs = 200
+
+// HiddenPart are messages that a user has hidden: those of the range, or, if
+// that is empty, those created before a time.
+type HiddenPart struct {
+	Conversation ID
+	At           time.Time
+	Range        SeqRange
+	Before       time.Time
+}
+
+// GoneConversation is one that was deleted, or that a user has hidden.
+type GoneConversation struct {
+	Conversation ID
+	At           time.Time
+	Deleted      bool
+}
+
+// Hide hides messages from the actor, on all their devices and for good, and
+// tells the other ones. Hiding again what is hidden tells nobody.
+func (s *Service) Hide(ctx context.Context, actor Actor, ref ConversationRef, d HideDraft) error {
+	if len(d.MessageIDs) > MaxHiddenIDs {
+		return RefuseField(Invalid, "invalid_request", "message_ids", "at most %d messages", MaxHiddenIDs)
+	}
+	_, err := write(ctx, s, func(tx Tx) (struct{}, error) {
+		c, me, err := enter(tx, actor, ref)
+		if err != nil {
+			return struct{}{}, err
+		}
+		if d.MessageIDs != nil {
+			return struct{}{}, s.hideIDs(tx, actor, c, me, d.MessageIDs)
+		}
+		return struct{}{}, s.hideUpTo(tx, actor, c, me, d)
+	})
+	return err
+}
+
+// hideIDs hides the messages named, all of which the member can see.
+func (s *Service) hideIDs(tx Tx, actor Actor, c Conversation, me Membership, names []string) error {
+	var ids []ID
+	var seqs []int64
+	for i, text := range names {
+		m, err := s.named(tx, c, me, fmt.Sprintf("message_ids/%d", i), text)
+		if err != nil {
+			return err
+		}
+		ids, seqs = append(ids, m.ID), append(seqs, m.Seq)
+	}
+	before, err := s.unread(tx, c, me)
+	if err != nil {
+		return err
+	}
+	now := s.time()
+	fresh := false
+	for _, r := range rangesOf(seqs) {
+		parts, err := tx.Hide(c.ID, actor.User, r, now)
+		if err != nil {
+			return err
+		}
+		fresh = fresh || len(parts) > 0
+	}
+	if !fresh {
+		return nil
+	}
+	_, err = tx.Append(Event{
+		Type: MessageHidden, At: now, Conversation: c.ID, To: actor.User,
+		Actor: actor.User, ActorDevice: actor.Device, MessageIDs: unique(ids),
+	})
+	if err != nil {
+		return err
+	}
+	return s.tellIfChanged(tx, actor, c, me, before, now)
+}
+
+// hideUpTo hides what is before a time or all that there is.
+func (s *Service) hideUpTo(tx Tx, actor Actor, c Conversation, me Membership, d HideDraft) error {
+	before, err := s.unread(tx, c, me)
+	if err != nil {
+		return err
+	}
+	now := s.time()
+	told := Event{
+		Type: MessageHidden, At: now, Conversation: c.ID, To: actor.User, Actor: actor.User, ActorDevice: actor.Device,
+	}
+	mark := me.Mark
+	if d.All {
+		mark.HiddenSeq = c.LastSeq
+		told.UpToSeq = c.LastSeq
+	} else {
+		// What is yet to come is not hidden by a time that is.
+		at := ceilMillis(d.Before)
+		if at.After(now) {
+			at = now
+		}
+		if at.After(mark.HiddenBefore) {
+			mark.HiddenBefore = at
+		}
+		told.Before = mark.HiddenBefore
+	}
+	if mark == me.Mark {
+		return nil
+	}
+	mark.HiddenAt, mark.ChangedAt = now, now
+	me.Mark = mark
+	if err := tx.PutMark(c.ID, actor.User, mark); err != nil {
+		return err
+	}
+	if _, err := tx.Append(told); err != nil {
+		return err
+	}
+	return s.tellIfChanged(tx, actor, c, me, before, now)
+}
+
+// HideConversation takes a conversation out of the actor's list until something
+// new is said there, with its messages or without, and tells their other
+// devices.
+func (s *Service) HideConversation(ctx context.Context, actor Actor, ref ConversationRef, keepMessages bool) error {
+	_, err := write(ctx, s, func(tx Tx) (struct{}, error) {
+		c, me, err := enter(tx, actor, ref)
+		if err != nil {
+			return struct{}{}, err
+		}
+		mark, now := me.Mark, s.time()
+		mark.Gone, mark.GoneCounted, mark.ClearedSeq = true, c.Counted, c.LastSeq
+		told := Event{
+			Type: ConversationHidden, At: now, Conversation: c.ID, To: actor.User,
+			Actor: actor.User, ActorDevice: actor.Device,
+		}
+		if !keepMessages {
+			mark.HiddenSeq = c.LastSeq
+			told.UpToSeq = c.LastSeq
+		}
+		if mark == me.Mark {
+			return struct{}{}, nil
+		}
+		if mark.HiddenSeq != me.Mark.HiddenSeq {
+			mark.HiddenAt = now
+		}
+		mark.ChangedAt = now
+		if err := tx.PutMark(c.ID, actor.User, mark); err != nil {
+			return struct{}{}, err
+		}
+		_, err = tx.Append(told)
+		return struct{}{}, err
+	})
+	return err
+}
+
+// tellIfChanged tells the actor's other devices the unread count, unless it is
+// what it was before.
+func (s *Service) tellIfChanged(tx Tx, actor Actor, c Conversation, me Membership, before UnreadCount, now time.Time) error {
+	after, err := s.unread(tx, c, me)
+	if err != nil || after == before {
+		return err
+	}
+	return tellUnread(tx, actor, c, after, now)
+}
+
+// named finds a message of the conversation that the member can see, by what a
+// request calls it.
+func (s *Service) named(r Reader, c Conversation, me Membership, field, text string) (Message, error) {
+	refusal := &Error{Kind: NotFound, Code: "message_not_found", Field: field, Message: "no such message"}
+	id, ok := ParseID(text)
+	if !ok {
+		return Message{}, refusal
+	}
+	m, found, err := maybe(r.Message(id))
+	if err != nil {
+		return m, err
+	}
+	if !found || m.Conversation != c.ID {
+		return m, refusal
+	}
+	seen, err := s.sees(r, c, me, m)
+	if err == nil && !seen {
+		err = refusal
+	}
+	return m, err
+}
+
+// rangesOf returns seqs, which may be in any order and twice, as ranges.
+func rangesOf(seqs []int64) []SeqRange {
+	slices.Sort(seqs)
+	var ranges []SeqRange
+	for _, seq := range slices.Compact(seqs) {
+		if n := len(ranges); n > 0 && ranges[n-1].To == seq-1 {
+			ranges[n-1].To = seq
+			continue
+		}
+		ranges = append(ranges, SeqRange{seq, seq})
+	}
+	return ranges
+}
+
+// ceilMillis rounds a bound up: what was made in a millisecond is not before a
+// moment within it.
+func ceilMillis(t time.Time) time.Time {
+	ms := t.UTC().Truncate(time.Millisecond)
+	if t.After(ms) {
+		ms = ms.Add(time.Millisecond)
+	}
+	return ms
+}

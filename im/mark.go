@@ -1,0 +1,29 @@
+package im
+
+import "time"
+
+// Mark is what a user made of a conversation, for themselves, on all of their
+// devices. The zero value is that of who did nothing.
+type Mark struct {
+	// PinnedAt is when they pinned it, zero if it is not.
+	PinnedAt time.Time
+	Muted    bool
+	// ClearedSeq is the last message that does not count as unread because they
+	// cleared the count.
+	ClearedSeq int64
+	// HiddenSeq is the last message of those that they hid all at once, and
+	// HiddenBefore the time before which what was created is hidden.
+	HiddenSeq    int64
+	HiddenBefore time.Time
+	// HiddenAt is when they last moved one of the two.
+	HiddenAt time.Time
+	// Gone is set while the conversation is hidden, and GoneCounted is the
+	// Counted of the conversation then: one more brings it back.
+	Gone        bool
+	GoneCounted int64
+	// ChangedAt is when they last changed any of it.
+	ChangedAt time.Time
+}
+
+// hides reports whether the conversation is hidden from its member.
+func (k Mark) hides(c Conversation) bool { return k.Gone && c.Counted <= k.GoneCounted }

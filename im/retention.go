@@ -1,0 +1,264 @@
+package im
+
+import (
+	"context"
+	"time"
+)
+
+// Trimmed is what one step of a trimming did.
+type Trimmed struct {
+	// Messages is how many it removed.
+	Messages int
+	// FirstSeq is the first seq that is left.
+	FirstSeq int64
+	// Done is set when nothing is left to remove.
+	Done bool
+}
+
+// RetentionOf is what retention removes, or would remove, of a conversation.
+type RetentionOf struct {
+	Conversation ID
+	// Messages is how many messages, tombstones too, were created before Before.
+	Messages int64
+	Before   time.Time
+}
+
+// OldestKey is the place of a conversation among those of one setting of
+// retention: by its oldest message, then by id.
+type OldestKey struct {
+	OldestAt time.Time
+	ID       ID
+}
+
+// RetentionKey is the place of a conversation in what retention would remove.
+type RetentionKey struct {
+	// Setting counts the settings of retention, in the order of the store.
+	Setting int
+	OldestKey
+}
+
+// RetentionPage is a stretch of what retention would remove.
+type RetentionPage struct {
+	Items []RetentionOf
+	Next  *RetentionKey
+}
+
+// removeBatch bounds how long one transaction that removes messages holds up
+// senders.
+const removeBatch = 100
+
+// removePause is how long the job waits after such a transaction, as a multiple
+// of how long it took, so that it has no more than a quarter of the writer's
+// time; but no longer than maxRemovePause.
+const (
+	removePause    = 3
+	maxRemovePause = 250 * time.Millisecond
+)
+
+// paced is write for a job that has many transactions to do: it waits
+// afterwards.
+func paced[T any](ctx context.Context, s *Service, fn func(Tx) (T, error)) (T, error) {
+	began := time.Now()
+	out, err := write(ctx, s, fn)
+	if err != nil {
+		return out, err
+	}
+	timer := time.NewTimer(min(removePause*time.Since(began), maxRemovePause))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return out, nil
+	case <-ctx.Done():
+		return out, context.Cause(ctx)
+	}
+}
+
+// checkAsOf refuses a time of the future, for what is not past retention must
+// not be removed; zero is now.
+func (s *Service) checkAsOf(asOf time.Time) (time.Time, error) {
+	now := s.time()
+	if asOf.IsZero() {
+		return now, nil
+	}
+	if asOf.After(now) {
+		return asOf, RefuseField(Invalid, "invalid_request", "as_of", "must not be in the future")
+	}
+	return ceilMillis(asOf), nil
+}
+
+// overdue calls fn for conversations of which messages were past retention at a
+// time, until it returns false. It begins after past.
+func (s *Service) overdue(r Reader, asOf time.Time, past *RetentionKey, fn func(RetentionKey, Conversation, time.Time) (bool, error)) error {
+	settings, err := r.Retentions()
+	if err != nil {
+		return err
+	}
+	for i, setting := range settings {
+		var after *OldestKey
+		if past != nil {
+			if i < past.Setting {
+				continue
+			}
+			if i == past.Setting {
+				after = &past.OldestKey
+			}
+		}
+		before := s.policy.cutoff(Conversation{Retention: setting}, asOf)
+		if before.IsZero() {
+			continue
+		}
+		for {
+			list, err := r.Oldest(setting, before, after, atATime)
+			if err != nil {
+				return err
+			}
+			for _, c := range list {
+				key := RetentionKey{Setting: i, OldestKey: OldestKey{OldestAt: c.OldestAt, ID: c.ID}}
+				if more, err := fn(key, c, before); err != nil || !more {
+					return err
+				}
+				after = &key.OldestKey
+			}
+			if len(list) < atATime {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// Overdue returns what retention would remove as of a time, now if that is
+// zero: exactly what [Service.Trim] as of the same time removes. It is for
+// admins.
+func (s *Service) Overdue(ctx context.Context, actor Actor, asOf time.Time, past *RetentionKey, limit int) (RetentionPage, error) {
+	if !actor.Admin {
+		return RetentionPage{}, errNotAdmin()
+	}
+	asOf, err := s.checkAsOf(asOf)
+	if err != nil {
+		return RetentionPage{}, err
+	}
+	return view(ctx, s, func(r Reader) (page RetentionPage, err error) {
+		counted := int64(0)
+		err = s.overdue(r, asOf, past, func(key RetentionKey, c Conversation, before time.Time) (bool, error) {
+			if n := len(page.Items); n == limit || counted > enoughCounted {
+				return false, nil
+			}
+			n, err := r.CountBefore(c.ID, before)
+			page.Items = append(page.Items, RetentionOf{Conversation: c.ID, Messages: n, Before: before})
+			counted += n
+			page.Next = &key
+			return true, err
+		})
+		if len(page.Items) < limit && counted <= enoughCounted {
+			page.Next = nil
+		}
+		return page, err
+	})
+}
+
+// enoughCounted is how many messages one read counts, for it to be short.
+const enoughCounted = 1_000_000
+
+// Trim removes what was past retention at a time, now if that is zero, in
+// batches that let senders in between, and tells of each conversation once it is
+// done, to its members and to told. What a crash or the context's end leaves
+// over is done by the next call.
+func (s *Service) Trim(ctx context.Context, asOf time.Time, told func(RetentionOf) error) error {
+	asOf, err := s.checkAsOf(asOf)
+	if err != nil {
+		return err
+	}
+	if err := s.finishTrimming(ctx, told); err != nil {
+		return err
+	}
+	for {
+		type todo struct {
+			id     ID
+			before time.Time
+		}
+		list, err := view(ctx, s, func(r Reader) (list []todo, err error) {
+			err = s.overdue(r, asOf, nil, func(_ RetentionKey, c Conversation, before time.Time) (bool, error) {
+				list = append(list, todo{c.ID, before})
+				return len(list) < atATime, nil
+			})
+			return list, err
+		})
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		for _, t := range list {
+			if err := s.trim(ctx, t.id, t.before, told); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// finishTrimming does what a trimming has left over that did not come to its
+// end.
+func (s *Service) finishTrimming(ctx context.Context, told func(RetentionOf) error) error {
+	for {
+		list, err := view(ctx, s, func(r Reader) ([]Conversation, error) { return r.Trimming(atATime) })
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		for _, c := range list {
+			if err := s.trim(ctx, c.ID, c.TrimBefore, told); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// trim removes the messages of a conversation that were created before a time.
+func (s *Service) trim(ctx context.Context, id ID, before time.Time, told func(RetentionOf) error) error {
+	of := RetentionOf{Conversation: id, Before: before}
+	for {
+		step, err := paced(ctx, s, func(tx Tx) (Trimmed, error) {
+			c, found, err := maybe(tx.Conversation(id))
+			if err != nil || !found || !c.DeletedAt.IsZero() {
+				return Trimmed{Done: true}, err
+			}
+			step, err := tx.Trim(id, before, removeBatch)
+			if err != nil || !step.Done || step.Messages == 0 && c.TrimBefore.IsZero() {
+				return step, err
+			}
+			_, err = tx.Append(Event{
+				Type: ConversationTrimmed, At: s.time(), Conversation: id, Before: before, FirstSeq: step.FirstSeq,
+			})
+			return step, err
+		})
+		of.Messages += int64(step.Messages)
+		if err != nil {
+			return err
+		}
+		if step.Done {
+			if told == nil || of.Messages == 0 {
+				return nil
+			}
+			return told(of)
+		}
+	}
+}
+
+// TrimAs is [Service.Trim] for an actor, who has to be an admin.
+func (s *Service) TrimAs(ctx context.Context, actor Actor, asOf time.Time, told func(RetentionOf) error) error {
+	if !actor.Admin {
+		return errNotAdmin()
+	}
+	return s.Trim(ctx, asOf, told)
+}
+
+// Reclaim gives back the room of what was erased.
+func (s *Service) Reclaim(ctx context.Context) error { return s.store.Reclaim(ctx) }
+
+// OldestMessage returns when the oldest message that is kept was created; false
+// without any.
+func (s *Service) OldestMessage(ctx context.Context) (at time.Time, found bool, err error) {
+	err = s.store.View(ctx, func(r Reader) error {
+		at, found, err = r.OldestMessage()
+		return err
+	})
+	return at, found, err
+}

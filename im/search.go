@@ -1,0 +1,37 @@
+package im
+
+import "time"
+
+// SearchQuery asks a [Reader] for messages that have words in them, newest
+// first, by id.
+type SearchQuery struct {
+	Words         string // as the user typed them
+	Conversations []ID   // only in these
+	// Type, Sender, From (included) and To (excluded) filter; their zero values
+	// do not.
+	Type     MessageType
+	Sender   UserID
+	From, To time.Time
+	// Past continues with ids below this one; 0 begins.
+	Past  ID
+	Limit int
+}
+
+// SearchHit is a message that was found.
+type SearchHit struct {
+	Message Message
+	Snippet []SnippetPart
+}
+
+// SnippetPart is a piece of the text around a match.
+type SnippetPart struct {
+	Text  string
+	Match bool
+}
+
+// SearchPage is a stretch of what was found. The store looks at a bounded
+// number of candidates: a page may be short, even empty, and yet have a Next.
+type SearchPage struct {
+	Hits []SearchHit
+	Next ID // the Past of the page that follows, 0 at the end
+}

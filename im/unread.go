@@ -1,0 +1,207 @@
+package im
+
+import (
+	"context"
+	"time"
+)
+
+// MaxUnread is how far unread messages are counted in one conversation.
+const MaxUnread = 1000
+
+// UnreadCount is how many messages of a conversation a user has not read.
+type UnreadCount struct {
+	// Messages is exact up to MaxUnread; More says that there are more.
+	Messages int
+	More     bool
+	// Mentions is how many of them mention the user, up to MaxUnread.
+	Mentions int
+}
+
+// UnreadQuery asks a [Reader] for what a user has not read: of the messages in
+// the ranges those that are not quiet, not the user's own, not erased and not
+// due by Now, not read and not hidden by their ids.
+type UnreadQuery struct {
+	Conversation ID
+	User         UserID
+	Ranges       []SeqRange
+	Now          time.Time
+}
+
+// UnreadOf is what a user has not read of one conversation.
+type UnreadOf struct {
+	Conversation ID
+	UnreadCount
+	Muted bool
+}
+
+// Unread is what a user has not read at all.
+type Unread struct {
+	Total    int64
+	More     bool
+	Mentions int64
+	// Items are the conversations that have any, by last activity.
+	Items []UnreadOf
+}
+
+func (u *Unread) add(of UnreadOf) {
+	if of.Messages == 0 {
+		return
+	}
+	u.Items = append(u.Items, of)
+	u.Total += int64(of.Messages)
+	u.Mentions += int64(of.Mentions)
+	u.More = u.More || of.More
+}
+
+// unread counts what a member has not read. Being shown what was said before
+// one came does not make it unread: only what was said during one's stays is.
+func (s *Service) unread(r Reader, c Conversation, me Membership) (UnreadCount, error) {
+	if !me.Active() || c.Counted == 0 {
+		return UnreadCount{}, nil
+	}
+	floor, err := s.floor(r, c, me)
+	if err != nil {
+		return UnreadCount{}, err
+	}
+	ranges := clip(me.Stays(c), max(floor-1, me.Mark.ClearedSeq), 0)
+	if len(ranges) == 0 {
+		return UnreadCount{}, nil
+	}
+	return r.Unread(UnreadQuery{Conversation: c.ID, User: me.User, Ranges: ranges, Now: s.time()})
+}
+
+// Unread returns what the actor has not read, of one conversation or, without a
+// ref, of all that are not hidden.
+func (s *Service) Unread(ctx context.Context, actor Actor, ref *ConversationRef) (Unread, error) {
+	if ref != nil {
+		return view(ctx, s, func(r Reader) (Unread, error) {
+			var out Unread
+			c, me, err := enter(r, actor, *ref)
+			if err != nil {
+				return out, err
+			}
+			n, err := s.unread(r, c, me)
+			out.add(UnreadOf{Conversation: c.ID, UnreadCount: n, Muted: me.Mark.Muted})
+			return out, err
+		})
+	}
+	var out Unread
+	err := s.eachConversation(ctx, actor, func(r Reader, c Conversation, me Membership) error {
+		n, err := s.unread(r, c, me)
+		out.add(UnreadOf{Conversation: c.ID, UnreadCount: n, Muted: me.Mark.Muted})
+		return err
+	})
+	return out, err
+}
+
+// atATime is how many conversations one read looks at when all of a user's are
+// asked for: few enough for it to be short.
+const atATime = 200
+
+// eachConversation calls fn for each conversation of the actor that is not
+// hidden, by last activity, in reads of a bounded length.
+func (s *Service) eachConversation(ctx context.Context, actor Actor, fn func(Reader, Conversation, Membership) error) error {
+	q := ConversationQuery{User: actor.User, AsOf: s.time(), Limit: atATime}
+	for {
+		var last *ConversationKey
+		err := s.store.View(ctx, func(r Reader) error {
+			list, err := r.Conversations(q)
+			if err != nil {
+				return err
+			}
+			for _, c := range list {
+				me, err := r.Membership(c.ID, actor.User)
+				if err != nil {
+					return err
+				}
+				if err := fn(r, c.Conversation, me); err != nil {
+					return err
+				}
+			}
+			if len(list) == q.Limit {
+				key := list[len(list)-1].Key()
+				last = &key
+			}
+			return nil
+		})
+		if err != nil || last == nil {
+			return err
+		}
+		q.Past = last
+	}
+}
+
+// ClearUnread makes what there is now in a conversation not unread any more and
+// tells the actor's other devices. It is not a read receipt.
+func (s *Service) ClearUnread(ctx context.Context, actor Actor, ref ConversationRef) (UnreadOf, error) {
+	return write(ctx, s, func(tx Tx) (UnreadOf, error) {
+		c, me, err := enter(tx, actor, ref)
+		if err != nil {
+			return UnreadOf{}, err
+		}
+		return UnreadOf{Conversation: c.ID, Muted: me.Mark.Muted}, s.clearUnread(tx, actor, c, me)
+	})
+}
+
+func (s *Service) clearUnread(tx Tx, actor Actor, c Conversation, me Membership) error {
+	before, err := s.unread(tx, c, me)
+	if err != nil || before.Messages == 0 {
+		return err
+	}
+	now := s.time()
+	me.Mark.ClearedSeq, me.Mark.ChangedAt = c.LastSeq, now
+	if err := tx.PutMark(c.ID, actor.User, me.Mark); err != nil {
+		return err
+	}
+	return tellUnread(tx, actor, c, UnreadCount{}, now)
+}
+
+// ClearAllUnread is ClearUnread for every conversation of the actor, in
+// transactions of a bounded length, each conversation told on its own: what
+// arrives meanwhile stays unread.
+func (s *Service) ClearAllUnread(ctx context.Context, actor Actor) error {
+	var all []ID
+	err := s.eachConversation(ctx, actor, func(r Reader, c Conversation, me Membership) error {
+		n, err := s.unread(r, c, me)
+		if n.Messages > 0 {
+			all = append(all, c.ID)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for len(all) > 0 {
+		batch := all[:min(len(all), manyMembers)]
+		all = all[len(batch):]
+		err := s.store.Write(ctx, func(tx Tx) error {
+			for _, id := range batch {
+				c, me, err := enter(tx, actor, ConversationRef{ID: id})
+				if e, ok := AsError(err); ok && e.Kind == NotFound {
+					continue // left since
+				}
+				if err != nil {
+					return err
+				}
+				if err := s.clearUnread(tx, actor, c, me); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tellUnread tells the actor's other devices how many messages they have not
+// read now.
+func tellUnread(tx Tx, actor Actor, c Conversation, n UnreadCount, now time.Time) error {
+	_, err := tx.Append(Event{
+		Type: UnreadChanged, At: now, Conversation: c.ID, To: actor.User,
+		Actor: actor.User, ActorDevice: actor.Device, Unread: &n,
+	})
+	return err
+}
