@@ -10,17 +10,13 @@ import (
 
 const (
 	selectContentID = "SELECT content_id FROM messages WHERE id = ? AND state = 1"
-	// wipeContent writes as many zeros over what a message says. The size
-	// stays, so SQLite overwrites the cell and its overflow pages in place,
-	// where the only copy is; see migrations/0001_initial.sql.
-	wipeContent = "UPDATE contents SET data = zeroblob(length(data)) WHERE id = ?"
 	// eraseRow never goes back in time, though the clock may: who has asked for
 	// what was erased up to a time need not ask for it again.
 	eraseRow = `UPDATE messages SET state = ?1, erased_at = ?2, erased_by = ?3,
 		wiped_at = max(?4, coalesce((SELECT wiped_at FROM messages INDEXED BY messages_wiped
 			WHERE wiped_at IS NOT NULL ORDER BY wiped_at DESC LIMIT 1), ?4)),
-		erased_postscript = ?5, erased_extension = ?6, content_id = NULL, due_at = NULL
-		WHERE id = ?7 AND state = 1`
+		note_id = ?5, content_id = NULL, due_at = NULL
+		WHERE id = ?6 AND state = 1`
 
 	selectDue = "SELECT " + messageColumns + withContent + " FROM messages m INDEXED BY messages_due" + messageParts +
 		"WHERE m.due_at <= ? ORDER BY m.due_at, m.id LIMIT ?"
@@ -41,14 +37,15 @@ func (t *tx) Erase(id im.ID, e im.Erasure, wiped time.Time) (bool, error) {
 		return false, err
 	}
 	if content.Valid {
-		if err := t.must(t.wipe, content.Int64); err != nil {
+		if err := t.wipeOne(content.Int64); err != nil {
 			return false, err
 		}
-		t.erased = true
 	}
-	err = t.must(eraseRow, int64(e.State), e.At.UnixMilli(), by, wiped.UnixMilli(),
-		sql.NullString{String: e.Postscript, Valid: e.Postscript != ""},
-		sql.NullString{String: string(e.Extension), Valid: len(e.Extension) > 0}, int64(id))
+	note, err := t.insertNote(e)
+	if err != nil {
+		return false, err
+	}
+	err = t.must(eraseRow, int64(e.State), e.At.UnixMilli(), by, wiped.UnixMilli(), note, int64(id))
 	return err == nil, err
 }
 

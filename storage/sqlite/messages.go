@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -13,7 +12,7 @@ import (
 const messageColumns = `m.id, m.conversation_id, m.seq, u.name, m.sender_device, m.client_id,
 	m.type, m.state, m.reply_to, m.receipt, m.created_at, m.expires_at,
 	m.burn_after, m.burn_unread_ttl, m.burn_at,
-	m.erased_at, by.name, m.erased_postscript, m.erased_extension, `
+	m.erased_at, by.name, n.data, `
 
 // withContent ends the columns of a message that is read whole, withoutContent
 // those of one of which nobody wants to know what it says.
@@ -25,7 +24,8 @@ const (
 // messageParts joins what a message is put together from. A quote is looked
 // up by its reader, never joined here.
 const (
-	messageUsers = ` CROSS JOIN users u ON u.id = m.sender_id LEFT JOIN users by ON by.id = m.erased_by `
+	messageUsers = ` CROSS JOIN users u ON u.id = m.sender_id LEFT JOIN users by ON by.id = m.erased_by
+		LEFT JOIN contents n ON n.id = m.note_id `
 	messageParts = messageUsers + `LEFT JOIN contents k ON k.id = m.content_id `
 )
 
@@ -42,15 +42,15 @@ var errContent = errors.New("the stored content cannot be read")
 // scanMessage reads a message; also are what the statement returns besides.
 func scanMessage(rows *sql.Rows, also ...any) (im.Message, error) {
 	var m im.Message
-	var clientID, by, postscript, extension sql.NullString
+	var clientID, by sql.NullString
 	var replyTo, expires, burnAfter, burnUnread, burnAt, erased sql.NullInt64
 	var created int64
-	var data []byte
+	var note, data []byte
 	err := rows.Scan(append([]any{
 		&m.ID, &m.Conversation, &m.Seq, &m.Sender, &m.SenderDevice, &clientID,
 		&m.Type, &m.State, &replyTo, &m.Receipt, &created, &expires,
 		&burnAfter, &burnUnread, &burnAt,
-		&erased, &by, &postscript, &extension, &data,
+		&erased, &by, &note, &data,
 	}, also...)...)
 	if err != nil {
 		return m, err
@@ -61,11 +61,9 @@ func scanMessage(rows *sql.Rows, also ...any) (im.Message, error) {
 		m.Burn = &im.Burn{After: fromDuration(burnAfter), UnreadTTL: fromDuration(burnUnread), At: optionalTime(burnAt)}
 	}
 	if m.State != im.Active {
-		m.Erased = &im.Erasure{
-			State: m.State, At: optionalTime(erased), By: im.UserID(by.String), Postscript: postscript.String,
-		}
-		if extension.Valid {
-			m.Erased.Extension = json.RawMessage(extension.String)
+		m.Erased = &im.Erasure{State: m.State, At: optionalTime(erased), By: im.UserID(by.String)}
+		if err := readNote(note, m.Erased); err != nil {
+			return m, fmt.Errorf("message %v: %w", m.ID, err)
 		}
 	}
 	if data != nil {
@@ -149,11 +147,7 @@ func (t *tx) InsertMessage(m im.Message) (seq int64, err error) {
 	}
 	var content any
 	if m.Content != nil {
-		res, err := t.session.exec("INSERT INTO contents (data) VALUES (?)", m.Content.Sent)
-		if err != nil {
-			return 0, err
-		}
-		if content, err = res.LastInsertId(); err != nil {
+		if content, err = t.insertContent(m.Content.Sent); err != nil {
 			return 0, err
 		}
 	}

@@ -153,7 +153,8 @@ func held(tb testing.TB, s *Store, list []*secret) {
 	}
 	err := s.View(context.Background(), func(r im.Reader) error {
 		const left = `SELECT count(*) FROM contents WHERE data <> zeroblob(length(data))
-			AND id NOT IN (SELECT content_id FROM messages WHERE content_id IS NOT NULL)`
+			AND id NOT IN (SELECT content_id FROM messages WHERE content_id IS NOT NULL)
+			AND id NOT IN (SELECT note_id FROM messages WHERE note_id IS NOT NULL)`
 		var n int
 		_, err := r.(*reader).session.row(left, nil, &n)
 		if n != 0 {
