@@ -124,16 +124,16 @@ func (e EventType) Valid() bool {
 
 // Defines values for GoneConversationState.
 const (
-	Deleted GoneConversationState = "deleted"
-	Hidden  GoneConversationState = "hidden"
+	GoneDeleted GoneConversationState = "deleted"
+	GoneHidden  GoneConversationState = "hidden"
 )
 
 // Valid indicates whether the value is a known member of the GoneConversationState enum.
 func (e GoneConversationState) Valid() bool {
 	switch e {
-	case Deleted:
+	case GoneDeleted:
 		return true
-	case Hidden:
+	case GoneHidden:
 		return true
 	default:
 		return false

@@ -125,16 +125,16 @@ func (e EventType) Valid() bool {
 
 // Defines values for GoneConversationState.
 const (
-	GoneConversationStateDeleted GoneConversationState = "deleted"
-	GoneConversationStateHidden  GoneConversationState = "hidden"
+	GoneConversationStateGoneDeleted GoneConversationState = "deleted"
+	GoneConversationStateGoneHidden  GoneConversationState = "hidden"
 )
 
 // Valid indicates whether the value is a known member of the GoneConversationState enum.
 func (e GoneConversationState) Valid() bool {
 	switch e {
-	case GoneConversationStateDeleted:
+	case GoneConversationStateGoneDeleted:
 		return true
-	case GoneConversationStateHidden:
+	case GoneConversationStateGoneHidden:
 		return true
 	default:
 		return false

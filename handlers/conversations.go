@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/imapi/imapi/api"
@@ -23,6 +24,7 @@ func (s *Server) CreateConversation(ctx context.Context, r api.CreateConversatio
 	d.History = value(patch.History, 0)
 	d.RevokeWindow = value(patch.RevokeWindow, nil)
 	d.ExpireAfter = value(patch.ExpireAfter, 0)
+	d.Retention = value(patch.Retention, nil)
 	v, err := s.service.CreateGroup(ctx, actor(ctx), d)
 	if err != nil {
 		return nil, err
@@ -53,7 +55,7 @@ func (s *Server) UpdateConversation(ctx context.Context, r api.UpdateConversatio
 	if err != nil {
 		return nil, err
 	}
-	patch.Name = r.Body.Name
+	patch.Name, patch.Pinned, patch.Muted = r.Body.Name, r.Body.Pinned, r.Body.Muted
 	v, err := s.service.UpdateConversation(ctx, actor(ctx), ref, patch)
 	if err != nil {
 		return nil, err
@@ -63,30 +65,68 @@ func (s *Server) UpdateConversation(ctx context.Context, r api.UpdateConversatio
 
 // ListConversations implements GET /v1/conversations.
 func (s *Server) ListConversations(ctx context.Context, r api.ListConversationsRequestObject) (api.ListConversationsResponseObject, error) {
-	list := listOf("conversations")
-	token, err := readPageToken(list, r.Params.PageToken)
+	p := r.Params
+	f := im.ConversationFilter{
+		Pinned: p.Pinned, ChangedSince: value(p.UpdatedSince, time.Time{}), Limit: int(value(p.Limit, 50)),
+	}
+	if p.Kind != nil {
+		f.Kind, _ = im.ParseKind(string(*p.Kind))
+	}
+	list := listOf("conversations", fmt.Sprint(f.Kind, p.Pinned != nil, value(p.Pinned, false), f.ChangedSince.UnixNano()))
+	token, err := readPageToken(list, p.PageToken)
 	if err != nil {
 		return nil, err
 	}
-	var before *im.Conversation
 	if token != nil {
-		before = &im.Conversation{ID: im.ID(token.Seq), UpdatedAt: time.UnixMilli(token.At).UTC()}
+		f.Past = &im.ConversationKey{ID: im.ID(token.Seq), ActiveAt: time.UnixMilli(token.At).UTC()}
+		f.AsOf = time.UnixMilli(token.AsOf).UTC()
 	}
-	limit := int(value(r.Params.Limit, 50))
-	views, err := s.service.Conversations(ctx, actor(ctx), before, limit+1)
+	page, err := s.service.Conversations(ctx, actor(ctx), f)
 	if err != nil {
 		return nil, err
 	}
-	views, more := cut(views, limit)
-	out := api.ListConversations200JSONResponse{Items: make([]api.Conversation, len(views))}
-	for i, v := range views {
+	out := api.ListConversations200JSONResponse{Items: make([]api.Conversation, len(page.Items))}
+	for i, v := range page.Items {
 		out.Items[i] = conversation(v)
 	}
-	if more {
-		last := views[limit-1]
-		out.NextPageToken = optional(pageToken{List: list, At: last.UpdatedAt.UnixMilli(), Seq: int64(last.ID)}.String())
+	if n := page.Next; n != nil {
+		out.NextPageToken = optional(pageToken{
+			List: list, At: n.ActiveAt.UnixMilli(), Seq: int64(n.ID), AsOf: page.AsOf.UnixMilli(),
+		}.String())
 	}
 	return out, nil
+}
+
+// DeleteConversation implements DELETE /v1/conversations/{conversation}.
+func (s *Server) DeleteConversation(ctx context.Context, r api.DeleteConversationRequestObject) (api.DeleteConversationResponseObject, error) {
+	ref, err := conversationRef(r.Conversation)
+	if err != nil {
+		return nil, err
+	}
+	if value(r.Params.Scope, "") == api.DeleteConversationParamsScopeEveryone {
+		err = s.service.DeleteConversation(ctx, actor(ctx), ref)
+	} else {
+		err = s.service.HideConversation(ctx, actor(ctx), ref, value(r.Params.KeepMessages, false))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return api.DeleteConversation204Response{}, nil
+}
+
+// HideMessages implements POST /v1/conversations/{conversation}/hide.
+func (s *Server) HideMessages(ctx context.Context, r api.HideMessagesRequestObject) (api.HideMessagesResponseObject, error) {
+	ref, err := conversationRef(r.Conversation)
+	if err != nil {
+		return nil, err
+	}
+	err = s.service.Hide(ctx, actor(ctx), ref, im.HideDraft{
+		MessageIDs: value(r.Body.MessageIds, nil), Before: value(r.Body.Before, time.Time{}), All: r.Body.All != nil,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return api.HideMessages204Response{}, nil
 }
 
 // settingsPatch reads settings in which null, which ends one, is not the same
@@ -100,7 +140,7 @@ func settingsPatch(p *api.SettingsPatch) (im.ConversationPatch, error) {
 		h, _ := im.ParseHistory(string(*p.History))
 		out.History = &h
 	}
-	read := func(raw json.RawMessage) (d *time.Duration, given bool, err error) {
+	read := func(raw json.RawMessage, unit time.Duration) (d *time.Duration, given bool, err error) {
 		if raw == nil {
 			return nil, false, nil
 		}
@@ -109,19 +149,19 @@ func settingsPatch(p *api.SettingsPatch) (im.ConversationPatch, error) {
 			return nil, false, im.RefuseField(im.Invalid, "invalid_request", "settings", "has a number that is too large")
 		}
 		if n != nil {
-			of := duration(*n)
+			of := time.Duration(*n) * unit
 			d = &of
 		}
 		return d, true, nil
 	}
-	window, given, err := read(p.RevokeWindowSeconds)
+	window, given, err := read(p.RevokeWindowSeconds, time.Second)
 	if err != nil {
 		return out, err
 	}
 	if given {
 		out.RevokeWindow = &window
 	}
-	expire, given, err := read(p.ExpireAfterSeconds)
+	expire, given, err := read(p.ExpireAfterSeconds, time.Second)
 	if err != nil {
 		return out, err
 	}
@@ -129,8 +169,17 @@ func settingsPatch(p *api.SettingsPatch) (im.ConversationPatch, error) {
 		none := time.Duration(0)
 		out.ExpireAfter = cmp.Or(expire, &none)
 	}
+	keep, given, err := read(p.RetentionDays, day)
+	if err != nil {
+		return out, err
+	}
+	if given {
+		out.Retention = &keep
+	}
 	return out, nil
 }
+
+const day = 24 * time.Hour
 
 // conversationRef reads what names a conversation in a path. What can name
 // none is answered as an unknown one is.

@@ -56,14 +56,21 @@ func messages(list []im.Message) []api.Message {
 // conversation returns a conversation as one of its members sees it.
 func conversation(v im.ConversationView) api.Conversation {
 	out := api.Conversation{
-		ID:          v.ID.String(),
-		Kind:        api.Kind(v.Kind.String()),
-		Name:        v.Name,
-		MemberCount: v.MemberCount,
-		Role:        api.Role(v.Me.Role.String()),
-		Settings:    settings(v.Conversation),
-		CreatedAt:   api.Time(v.CreatedAt),
-		UpdatedAt:   api.Time(v.UpdatedAt),
+		ID:             v.ID.String(),
+		Kind:           api.Kind(v.Kind.String()),
+		Name:           v.Name,
+		MemberCount:    v.MemberCount,
+		Role:           api.Role(v.Me.Role.String()),
+		Unread:         v.Unread.Messages,
+		UnreadMore:     v.Unread.More,
+		UnreadMentions: v.Unread.Mentions,
+		Pinned:         !v.Me.Mark.PinnedAt.IsZero(),
+		Muted:          v.Me.Mark.Muted,
+		Hidden:         v.Hidden,
+		FirstSeq:       v.FirstSeq,
+		Settings:       settings(v.Conversation),
+		CreatedAt:      api.Time(v.CreatedAt),
+		UpdatedAt:      api.Time(v.UpdatedAt),
 	}
 	if peer := v.Peer(v.Me.User); peer != "" {
 		out.Peer = optional(string(peer))
@@ -84,6 +91,10 @@ func settings(c im.Conversation) api.Settings {
 	if c.ExpireAfter > 0 {
 		after := seconds(c.ExpireAfter)
 		out.ExpireAfterSeconds = &after
+	}
+	if c.Retention != nil {
+		days := int64(*c.Retention / day)
+		out.RetentionDays = &days
 	}
 	return out
 }

@@ -23,7 +23,38 @@ func (s *Server) ListErased(ctx context.Context, r api.ListErasedRequestObject) 
 	for i, e := range page.Items {
 		out.Items[i] = message(e.Message)
 	}
+	if r.Params.PageToken == nil {
+		lost, err := s.service.Lost(ctx, actor(ctx), q.Since)
+		if err != nil {
+			return nil, err
+		}
+		hidden, gone := hiddenParts(lost.Hidden), goneConversations(lost.Gone)
+		out.Hidden, out.Conversations, out.More = &hidden, &gone, &lost.More
+	}
 	return out, nil
+}
+
+func hiddenParts(list []im.HiddenPart) []api.HiddenPart {
+	out := make([]api.HiddenPart, len(list))
+	for i, h := range list {
+		out[i] = api.HiddenPart{ConversationID: h.Conversation.String(), At: api.Time(h.At), Before: timeOrNil(h.Before)}
+		if h.Range.To > 0 {
+			from, to := h.Range.From, h.Range.To
+			out[i].FromSeq, out[i].ToSeq = &from, &to
+		}
+	}
+	return out
+}
+
+func goneConversations(list []im.GoneConversation) []api.GoneConversation {
+	out := make([]api.GoneConversation, len(list))
+	for i, g := range list {
+		out[i] = api.GoneConversation{ConversationID: g.Conversation.String(), At: api.Time(g.At), State: api.GoneHidden}
+		if g.Deleted {
+			out[i].State = api.GoneDeleted
+		}
+	}
+	return out
 }
 
 // ListErasures implements GET /v1/admin/erasures.

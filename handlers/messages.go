@@ -99,13 +99,18 @@ func (s *Server) ListMessages(ctx context.Context, r api.ListMessagesRequestObje
 	p := r.Params
 	f := im.HistoryFilter{
 		BeforeSeq: value(p.BeforeSeq, 0), AfterSeq: value(p.AfterSeq, 0), Ascending: p.AfterSeq != nil,
+		Around: value(p.Around, ""), NoErased: !value(p.IncludeErased, true),
 		Sender: im.UserID(value(p.Sender, "")), From: value(p.From, time.Time{}), To: value(p.To, time.Time{}),
 		Limit: int(value(p.Limit, 50)),
 	}
 	if p.Type != nil {
 		f.Type, _ = im.ParseMessageType(string(*p.Type))
 	}
-	list := listOf("messages", r.Conversation, fmt.Sprint(f.BeforeSeq, f.AfterSeq, f.Ascending, f.Type, f.Sender, f.From, f.To))
+	if f.Around != "" && (f.BeforeSeq != 0 || f.Ascending || !f.From.IsZero() || !f.To.IsZero()) {
+		return nil, im.RefuseField(im.Invalid, "invalid_request", "around", "does not go with before_seq, after_seq, from or to")
+	}
+	list := listOf("messages", r.Conversation, f.Around,
+		fmt.Sprint(f.BeforeSeq, f.AfterSeq, f.Ascending, f.Type, f.Sender, f.From, f.To, f.NoErased))
 	token, err := readPageToken(list, p.PageToken)
 	if err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ type pageToken struct {
 	Key  string `json:"k,omitempty"`
 	At   int64  `json:"t,omitempty"`
 	Seq  int64  `json:"s,omitempty"`
+	AsOf int64  `json:"o,omitempty"` // when the list was taken
 }
 
 // listOf names a list by its operation and the parameters that shape it.

@@ -21,7 +21,7 @@ func (s *Server) PutReceipts(ctx context.Context, r api.PutReceiptsRequestObject
 		return nil, err
 	}
 	out := api.PutReceipts200JSONResponse{
-		Unread: got.Unread, UnreadMore: got.UnreadMore, Burning: make([]api.Burning, len(got.Burning)),
+		Unread: got.Unread.Messages, UnreadMore: got.Unread.More, Burning: make([]api.Burning, len(got.Burning)),
 	}
 	for i, m := range got.Burning {
 		out.Burning[i] = api.Burning{MessageID: m.ID.String(), BurnAt: api.Time(m.Burn.At)}

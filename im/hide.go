@@ -164,6 +164,34 @@ func (s *Service) HideConversation(ctx context.Context, actor Actor, ref Convers
 	return err
 }
 
+// Lost is what is not there for a user any more, besides what was erased.
+type Lost struct {
+	Hidden []HiddenPart
+	Gone   []GoneConversation
+	// More says that there is more of either.
+	More bool
+}
+
+// maxLost is how much of either is told: who was away for more than that reads
+// anew.
+const maxLost = 1000
+
+// Lost returns what the actor has hidden, and which conversations were deleted or
+// hidden, since a time: for a client that has missed events.
+func (s *Service) Lost(ctx context.Context, actor Actor, since time.Time) (Lost, error) {
+	return view(ctx, s, func(r Reader) (out Lost, err error) {
+		if out.Hidden, err = r.HiddenSince(actor.User, since, maxLost+1); err != nil {
+			return out, err
+		}
+		if out.Gone, err = r.GoneSince(actor.User, since, maxLost+1); err != nil {
+			return out, err
+		}
+		out.More = len(out.Hidden) > maxLost || len(out.Gone) > maxLost
+		out.Hidden, out.Gone = out.Hidden[:min(len(out.Hidden), maxLost)], out.Gone[:min(len(out.Gone), maxLost)]
+		return out, nil
+	})
+}
+
 // tellIfChanged tells the actor's other devices the unread count, unless it is
 // what it was before.
 func (s *Service) tellIfChanged(tx Tx, actor Actor, c Conversation, me Membership, before UnreadCount, now time.Time) error {

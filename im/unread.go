@@ -81,7 +81,10 @@ func (s *Service) Unread(ctx context.Context, actor Actor, ref *ConversationRef)
 				return out, err
 			}
 			n, err := s.unread(r, c, me)
-			out.add(UnreadOf{Conversation: c.ID, UnreadCount: n, Muted: me.Mark.Muted})
+			of := UnreadOf{Conversation: c.ID, UnreadCount: n, Muted: me.Mark.Muted}
+			if out.add(of); len(out.Items) == 0 {
+				out.Items = []UnreadOf{of} // it was asked for
+			}
 			return out, err
 		})
 	}

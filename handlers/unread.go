@@ -1,0 +1,70 @@
+package handlers
+
+import (
+	"context"
+
+	"github.com/imapi/imapi/api"
+	"github.com/imapi/imapi/im"
+)
+
+// GetUnread implements GET /v1/unread.
+func (s *Server) GetUnread(ctx context.Context, r api.GetUnreadRequestObject) (api.GetUnreadResponseObject, error) {
+	ref, err := optionalRef(r.Params.ConversationID)
+	if err != nil {
+		return nil, err
+	}
+	got, err := s.service.Unread(ctx, actor(ctx), ref)
+	if err != nil {
+		return nil, err
+	}
+	return api.GetUnread200JSONResponse(unread(got)), nil
+}
+
+// ClearUnread implements POST /v1/unread/clear.
+func (s *Server) ClearUnread(ctx context.Context, _ api.ClearUnreadRequestObject) (api.ClearUnreadResponseObject, error) {
+	if err := s.service.ClearAllUnread(ctx, actor(ctx)); err != nil {
+		return nil, err
+	}
+	got, err := s.service.Unread(ctx, actor(ctx), nil)
+	if err != nil {
+		return nil, err
+	}
+	return api.ClearUnread200JSONResponse(unread(got)), nil
+}
+
+// ClearUnreadOf implements POST /v1/conversations/{conversation}/unread/clear.
+func (s *Server) ClearUnreadOf(ctx context.Context, r api.ClearUnreadOfRequestObject) (api.ClearUnreadOfResponseObject, error) {
+	ref, err := conversationRef(r.Conversation)
+	if err != nil {
+		return nil, err
+	}
+	got, err := s.service.ClearUnread(ctx, actor(ctx), ref)
+	if err != nil {
+		return nil, err
+	}
+	return api.ClearUnreadOf200JSONResponse(unreadOf(got)), nil
+}
+
+func unread(u im.Unread) api.Unread {
+	out := api.Unread{Total: u.Total, TotalMore: u.More, Mentions: u.Mentions, Items: make([]api.UnreadOf, len(u.Items))}
+	for i, of := range u.Items {
+		out.Items[i] = unreadOf(of)
+	}
+	return out
+}
+
+func unreadOf(u im.UnreadOf) api.UnreadOf {
+	return api.UnreadOf{
+		ConversationID: u.Conversation.String(), Unread: u.Messages, UnreadMore: u.More, UnreadMentions: u.Mentions,
+		Muted: u.Muted,
+	}
+}
+
+// optionalRef is conversationRef for a parameter that may be left out.
+func optionalRef(s *string) (*im.ConversationRef, error) {
+	if s == nil {
+		return nil, nil
+	}
+	ref, err := conversationRef(*s)
+	return &ref, err
+}
