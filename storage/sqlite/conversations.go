@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"database/sql"
-	"math"
 	"time"
 
 	"github.com/imapi/imapi/im"

@@ -132,15 +132,6 @@ func TestHotPlans(t *testing.T) {
 		selectUnstarted: {"SEARCH m USING INDEX messages_unstarted (conversation_id=? AND seq>? AND seq<?)"},
 		selectBurning:   {"SEARCH m USING INDEX messages_burning (conversation_id=? AND seq>? AND seq<?)"},
 		selectTracked:   {"SEARCH m USING INDEX messages_tracked (conversation_id=? AND seq>? AND seq<?)"},
-		countUnread:     {"SEARCH messages USING COVERING INDEX messages_active (conversation_id=? AND seq>? AND seq<?)"},
-		countBetween: {
-			"SEARCH r USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq>? AND from_seq<?)",
-			"SEARCH m USING COVERING INDEX messages_active (conversation_id=? AND seq>? AND seq<?)",
-			"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq>? AND from_seq<?)",
-		},
-		selectFirstRead: {
-			"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq>? AND from_seq<?)",
-		},
 		selectReceipts: {
 			"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq>? AND from_seq<?)",
 		},

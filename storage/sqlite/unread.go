@@ -1,8 +1,6 @@
 package sqlite
 
 import (
-	"slices"
-
 	"github.com/imapi/imapi/im"
 )
 
@@ -16,20 +14,6 @@ const (
 	selectTracked = "SELECT " + messageColumns + withoutContent + " FROM messages m INDEXED BY messages_tracked" + messageUsers +
 		`WHERE m.conversation_id = ? AND m.seq BETWEEN ? AND ? AND m.receipt = 1 AND m.state = 1
 		AND +m.sender_id <> ? ORDER BY m.seq LIMIT ?`
-	countUnread = `SELECT count(*) FROM (SELECT 1 FROM messages INDEXED BY messages_active
-		WHERE conversation_id = ? AND seq BETWEEN ? AND ? AND state = 1 AND sender_id <> ? LIMIT ?)`
-	// countBetween counts what lies above each of the ranges that the user ?3
-	// has read of the stretch ?4 to ?5, newest first.
-	countBetween = `SELECT count(*) FROM (SELECT 1 FROM receipts r CROSS JOIN messages m INDEXED BY messages_active
-		WHERE r.conversation_id = ?1 AND r.kind = ?2 AND r.user_id = ?3
-		AND r.from_seq >= coalesce((SELECT max(from_seq)` + ofReceipts + `AND from_seq <= ?4), ?4) AND r.from_seq <= ?5
-		AND m.conversation_id = ?1 AND m.seq >= max(r.to_seq + 1, ?4)
-		AND m.seq <= coalesce((SELECT min(from_seq) - 1` + ofReceipts + `AND from_seq > r.from_seq AND from_seq <= ?5), ?5)
-		AND m.state = 1 AND m.sender_id <> ?3 ORDER BY r.from_seq DESC LIMIT ?6)`
-	// selectFirstRead finds where the first of those ranges begins.
-	selectFirstRead = "SELECT from_seq" + ofReceipts +
-		"AND from_seq >= coalesce((SELECT max(from_seq)" + ofReceipts + `AND from_seq <= ?4), ?4)
-		AND from_seq <= ?5 ORDER BY from_seq LIMIT 1`
 )
 
 // Unstarted returns active messages that were sent for burning and have not
@@ -56,4 +40,3 @@ func (r *reader) othersIn(query string, conversation im.ID, rng im.SeqRange, not
 	}
 	return r.messages(query, int64(conversation), rng.From, rng.To, key, limit)
 }
-

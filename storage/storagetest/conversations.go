@@ -113,18 +113,17 @@ func testConversationList(w *world) {
 	})
 	for _, limit := range []int{1, 3, 7, 100} {
 		var got []im.ID
-		var before *im.Conversation
+		q := im.ConversationQuery{User: "alice", AsOf: w.now.Add(24 * time.Hour), Limit: limit}
 		for {
-			page := read(w, func(r im.Reader) ([]im.Conversation, error) {
-				return r.Conversations("alice", before, limit)
-			})
+			page := w.list(q)
 			for _, c := range page {
 				got = append(got, c.ID)
 			}
 			if len(page) < limit {
 				break
 			}
-			before = &page[len(page)-1]
+			key := page[len(page)-1].Key()
+			q.Past = &key
 		}
 		var want []im.ID
 		for _, c := range all {
@@ -132,11 +131,17 @@ func testConversationList(w *world) {
 		}
 		w.equal(fmt.Sprintf("list by %d", limit), got, want)
 	}
-	page := read(w, func(r im.Reader) ([]im.Conversation, error) { return r.Conversations("alice", nil, 1) })
-	w.equal("whole", page[0], w.conversation(page[0].ID))
-	if len(read(w, func(r im.Reader) ([]im.Conversation, error) { return r.Conversations("nobody", nil, 10) })) != 0 {
-		w.Fatal("an unknown user has conversations")
-	}
+	q := im.ConversationQuery{User: "alice", AsOf: w.now.Add(24 * time.Hour), Limit: 1}
+	page := w.list(q)
+	w.equal("whole", page[0].Conversation, w.conversation(page[0].ID))
+	q.User = "nobody"
+	w.equal("of an unknown user", len(w.list(q)), 0)
+}
+
+// list is one page of a list of conversations.
+func (w *world) list(q im.ConversationQuery) []im.ListedConversation {
+	w.Helper()
+	return read(w, func(r im.Reader) ([]im.ListedConversation, error) { return r.Conversations(q) })
 }
 
 func testBlocks(w *world) {
