@@ -90,7 +90,7 @@ const MaxRevokeWindow = 365 * 24 * time.Hour
 
 // MaxRetention is the longest retention that a conversation may set; to keep
 // messages for ever is set by 0.
-const MaxRetention = 36500 * 24 * time.Hour
+const MaxRetention = 36500 * day
 
 func (p ConversationPatch) check(policy Policy) error {
 	if p.Name != nil {
@@ -107,9 +107,9 @@ func (p ConversationPatch) check(policy Policy) error {
 	if r := p.Retention; r != nil && *r != nil {
 		switch keep, most := **r, policy.RetentionMax; {
 		case keep < 0 || keep > MaxRetention:
-			return RefuseField(Invalid, "invalid_request", "settings/retention_days", "must be 0 to %d", int(MaxRetention.Hours()/24))
+			return RefuseField(Invalid, "invalid_request", "settings/retention_days", "must be 0 to %d", int(MaxRetention/day))
 		case most > 0 && (keep == 0 || keep > most):
-			return RefuseField(Rule, "retention_too_long", "settings/retention_days", "this server keeps no message for longer than %v", most)
+			return RefuseField(Rule, "retention_too_long", "settings/retention_days", "this server keeps no message for longer than %s", FormatRetention(most))
 		}
 	}
 	if e := p.ExpireAfter; e != nil && (*e < 0 || *e > MaxExpireAfter) {

@@ -2,8 +2,44 @@ package im
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"time"
 )
+
+// plans are the retentions that have a name.
+var plans = map[string]time.Duration{
+	"none": 0, "free": 3 * day, "basic": 7 * day, "advanced": 90 * day, "enterprise": 180 * day,
+}
+
+const day = 24 * time.Hour
+
+// ParseRetention reads a retention: the name of a plan (free is 3 days, basic 7,
+// advanced 90, enterprise 180, none keeps for ever), a number of days such as 30
+// or 30d, or a duration such as 36h. It reports false for anything else.
+func ParseRetention(text string) (time.Duration, bool) {
+	if keep, ok := plans[text]; ok {
+		return keep, true
+	}
+	if n, err := strconv.ParseUint(strings.TrimSuffix(text, "d"), 10, 16); err == nil {
+		keep := time.Duration(n) * day
+		return keep, keep > 0 && keep <= MaxRetention
+	}
+	keep, err := time.ParseDuration(text)
+	return keep, err == nil && keep > 0 && keep <= MaxRetention
+}
+
+// FormatRetention writes what [ParseRetention] reads.
+func FormatRetention(keep time.Duration) string {
+	switch {
+	case keep == 0:
+		return "none"
+	case keep%day == 0:
+		return strconv.FormatInt(int64(keep/day), 10) + "d"
+	default:
+		return keep.String()
+	}
+}
 
 // Trimmed is what one step of a trimming did.
 type Trimmed struct {
@@ -187,10 +223,16 @@ func (s *Service) Trim(ctx context.Context, asOf time.Time, told func(RetentionO
 		if err != nil || len(list) == 0 {
 			return err
 		}
+		removed := int64(0)
 		for _, t := range list {
-			if err := s.trim(ctx, t.id, t.before, told); err != nil {
+			n, err := s.trim(ctx, t.id, t.before, told)
+			if err != nil {
 				return err
 			}
+			removed += n
+		}
+		if removed == 0 {
+			return nil // somebody else was first
 		}
 	}
 }
@@ -204,15 +246,16 @@ func (s *Service) finishTrimming(ctx context.Context, told func(RetentionOf) err
 			return err
 		}
 		for _, c := range list {
-			if err := s.trim(ctx, c.ID, c.TrimBefore, told); err != nil {
+			if _, err := s.trim(ctx, c.ID, c.TrimBefore, told); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// trim removes the messages of a conversation that were created before a time.
-func (s *Service) trim(ctx context.Context, id ID, before time.Time, told func(RetentionOf) error) error {
+// trim removes the messages of a conversation that were created before a time,
+// and returns how many those were.
+func (s *Service) trim(ctx context.Context, id ID, before time.Time, told func(RetentionOf) error) (int64, error) {
 	of := RetentionOf{Conversation: id, Before: before}
 	for {
 		step, err := paced(ctx, s, func(tx Tx) (Trimmed, error) {
@@ -231,13 +274,13 @@ func (s *Service) trim(ctx context.Context, id ID, before time.Time, told func(R
 		})
 		of.Messages += int64(step.Messages)
 		if err != nil {
-			return err
+			return of.Messages, err
 		}
 		if step.Done {
-			if told == nil || of.Messages == 0 {
-				return nil
+			if told != nil && of.Messages > 0 {
+				err = told(of)
 			}
-			return told(of)
+			return of.Messages, err
 		}
 	}
 }

@@ -31,6 +31,7 @@ type Metrics struct {
 
 	erased   *prometheus.CounterVec
 	lateness prometheus.Histogram
+	removed  prometheus.Counter
 }
 
 // New returns counters at zero, and with them those of the Go runtime and the
@@ -80,13 +81,16 @@ func New(version string) *Metrics {
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 20),
 		}),
 	}
+	m.removed = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "imapi_retention_removed_total", Help: "Messages, tombstones too, that were removed because they were past retention.",
+	})
 	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "imapi_build_info", Help: "Always 1; the label tells the version.",
 		ConstLabels: prometheus.Labels{"version": version},
 	}, func() float64 { return 1 })
 	m.registry.MustRegister(
 		m.requests, m.requestSeconds, m.commitSize, m.commitSeconds, m.commitsFailed,
-		m.streams, m.told, m.replayed, m.lagged, m.lag, m.erased, m.lateness, build,
+		m.streams, m.told, m.replayed, m.lagged, m.lag, m.erased, m.lateness, m.removed, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -128,6 +132,23 @@ func (m *Metrics) EventsReplayed(n int) { m.replayed.Add(float64(n)) }
 
 // StreamsLagged tells that streams fell back to reading the log.
 func (m *Metrics) StreamsLagged(n int) { m.lagged.Add(float64(n)) }
+
+// OldestMessage has the age of the oldest message that is kept asked for, false
+// for none, whenever somebody wants to know.
+func (m *Metrics) OldestMessage(created func() (time.Time, bool)) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "imapi_oldest_message_age_seconds", Help: "Age of the oldest message that is kept, tombstones too; 0 without any.",
+	}, func() float64 {
+		at, found := created()
+		if !found {
+			return 0
+		}
+		return time.Since(at).Seconds()
+	}))
+}
+
+// Removed counts messages that were removed because they were past retention.
+func (m *Metrics) Removed(messages int64) { m.removed.Add(float64(messages)) }
 
 // Erased counts a message that was taken back, and how.
 func (m *Metrics) Erased(how string) { m.erased.WithLabelValues(how).Inc() }

@@ -44,6 +44,7 @@ type config struct {
 	policy                   im.Policy
 	revokeByKind, burnPolicy string
 
+	retentionInterval time.Duration
 	maxStreams        int
 	maxStreamsPerUser int
 }
@@ -69,6 +70,8 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	f.DurationVar(&c.leeway, "auth-leeway", 0, "`time` that the clock of who makes tokens may differ")
 	f.DurationVar(&c.ticketTTL, "ticket-ttl", time.Hour, "`time` that a stream ticket is good for")
 	f.DurationVar(&c.policy.LogRetention, "event-retention", c.policy.LogRetention, "`time` that events stay in the log, for clients that were away")
+	f.retention(&c.policy)
+	f.DurationVar(&c.retentionInterval, "retention-interval", 10*time.Minute, "`time` between two looks for messages that are past retention, to remove them; they cannot be read from then on anyway")
 	f.IntVar(&c.policy.MaxMessageBytes, "max-message-bytes", c.policy.MaxMessageBytes, "most `bytes` of a message's body and ext together")
 	f.IntVar(&c.policy.MaxMembers, "max-members", c.policy.MaxMembers, "most `members` of a group")
 	f.DurationVar(&c.policy.RevokeWindow, "revoke-window", c.policy.RevokeWindow, "`time` in which one may revoke what one sent; 0 sets no limit")
@@ -121,6 +124,8 @@ func (c config) check() error {
 		return misuse("--log-format: must be text or json")
 	case c.policy.LogRetention <= 0:
 		return misuse("--event-retention: must be more than 0")
+	case c.retentionInterval <= 0:
+		return misuse("--retention-interval: must be more than 0")
 	case c.policy.MaxMessageBytes < im.MinMessageBytes || c.policy.MaxMessageBytes > maxMessageBytes:
 		return misuse("--max-message-bytes: must be %d to %d", im.MinMessageBytes, maxMessageBytes)
 	case c.policy.RevokeWindow < 0 || c.policy.RevokeOthersWindow < 0:
@@ -142,7 +147,7 @@ func (c config) check() error {
 	case c.algorithm != auth.HS256 && (c.publicKey == "") == (c.jwksURL == ""):
 		return misuse("--auth-algorithm %s takes one of --auth-public-key and --auth-jwks-url", c.algorithm)
 	}
-	return nil
+	return checkRetention(c.policy)
 }
 
 func (c config) logger(w io.Writer) *slog.Logger {
@@ -178,6 +183,7 @@ type node struct {
 	store   im.Store
 	service *im.Service
 	timers  *retention.Timers
+	cleanup *retention.Cleanup
 	hub     *events.Hub
 	server  *handlers.Server
 	routes  http.Handler
@@ -221,6 +227,11 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 	}
 	n.service = im.NewService(n.store, c.policy, nil)
 	n.timers = retention.NewTimers(log, n.service)
+	n.cleanup = retention.NewCleanup(log, n.service, c.retentionInterval, n.metrics.Removed)
+	n.metrics.OldestMessage(func() (time.Time, bool) {
+		at, found, err := n.service.OldestMessage(context.Background())
+		return at, found && err == nil
+	})
 
 	verify.TicketKey = n.store.Instance().TicketKey
 	cuts, err := n.service.TokenCuts(ctx)
@@ -257,6 +268,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 		}
 		n.hub.Publish(commit)
 		n.timers.Due(commit.Due)
+		n.cleanup.Committed(commit)
 	})
 
 	options := handlers.Options{
@@ -304,6 +316,7 @@ func (n *node) run(ctx context.Context) error {
 	jobs, stop := context.WithCancel(context.WithoutCancel(ctx))
 	n.stopJobs = stop
 	n.jobs.Go(func() { n.timers.Run(jobs) })
+	n.jobs.Go(func() { n.cleanup.Run(jobs) })
 	n.jobs.Go(func() { retention.TrimLog(jobs, n.log, n.service, retention.LogInterval) })
 
 	failed := make(chan error, 2)

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"errors"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// retentionValue is a flag for how long messages are kept.
+type retentionValue struct{ keep *time.Duration }
+
+func (v retentionValue) String() string {
+	if v.keep == nil {
+		return ""
+	}
+	return im.FormatRetention(*v.keep)
+}
+
+func (v retentionValue) Set(text string) error {
+	keep, ok := im.ParseRetention(text)
+	if !ok {
+		return errors.New("must be free, basic, advanced, enterprise, none, a number of days, or a duration such as 36h")
+	}
+	*v.keep = keep
+	return nil
+}
+
+// retention adds the flags that say how long messages are kept, for all commands
+// that have to know.
+func (f flags) retention(p *im.Policy) {
+	f.Var(retentionValue{&p.Retention}, "retention", "`how` long messages are kept: free (3d), basic (7d), advanced (90d), enterprise (180d), days such as 30d, or none: for ever")
+	f.Var(retentionValue{&p.RetentionMax}, "retention-max", "the longest that a conversation may keep `messages`; none sets no limit")
+}
+
+// checkRetention refuses a default that no conversation could choose.
+func checkRetention(p im.Policy) error {
+	if p.RetentionMax > 0 && p.Retention > p.RetentionMax {
+		return misuse("--retention: must not be longer than --retention-max")
+	}
+	return nil
+}

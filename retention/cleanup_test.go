@@ -1,0 +1,115 @@
+package retention_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/retention"
+)
+
+// cleaner writes down what it is asked to do.
+type cleaner struct {
+	did     []string
+	fails   error
+	trimmed im.RetentionOf
+}
+
+func (c *cleaner) Purge(context.Context) error {
+	c.did = append(c.did, "purge")
+	return c.fails
+}
+
+func (c *cleaner) Trim(_ context.Context, asOf time.Time, told func(im.RetentionOf) error) error {
+	if !asOf.IsZero() {
+		return errors.New("the job trims as of now")
+	}
+	c.did = append(c.did, "trim")
+	if c.trimmed.Messages > 0 {
+		_ = told(c.trimmed)
+	}
+	return c.fails
+}
+
+func (c *cleaner) Reclaim(context.Context) error {
+	c.did = append(c.did, "reclaim")
+	return c.fails
+}
+
+var round = []string{"purge", "trim", "reclaim"}
+
+// running runs a job in a bubble until the test's function returns.
+func running(t *testing.T, c *cleaner, removed func(int64), fn func(*retention.Cleanup)) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		job := retention.NewCleanup(slog.New(slog.DiscardHandler), c, time.Minute, removed)
+		done := make(chan struct{})
+		go func() { job.Run(ctx); close(done) }()
+		synctest.Wait()
+		fn(job)
+		cancel()
+		<-done
+	})
+}
+
+func (c *cleaner) want(t *testing.T, what string, rounds int) {
+	t.Helper()
+	if want := slices.Repeat(round, rounds); !slices.Equal(c.did, want) {
+		t.Errorf("%s: did %v, want %d rounds", what, c.did, rounds)
+	}
+}
+
+func TestCleanupRunsAtOnceAndAtEveryTickAlsoAfterAFailure(t *testing.T) {
+	for name, failure := range map[string]error{"works": nil, "fails": errors.New("disk")} {
+		t.Run(name, func(t *testing.T) {
+			c := &cleaner{fails: failure}
+			running(t, c, nil, func(*retention.Cleanup) {
+				c.want(t, "at once", 1)
+				time.Sleep(2*time.Minute + time.Second) // the bubble's clock, not ours
+				synctest.Wait()
+				c.want(t, "after two ticks", 3)
+			})
+		})
+	}
+}
+
+func TestCleanupIsWokenByWhatMayLeaveSomethingToDo(t *testing.T) {
+	for name, tt := range map[string]struct {
+		event im.Event
+		wakes bool
+	}{
+		"a conversation deleted":    {im.Event{Type: im.ConversationDeleted}, true},
+		"settings changed":          {im.Event{Type: im.ConversationUpdated}, true},
+		"one's own settings":        {im.Event{Type: im.ConversationUpdated, To: "alice"}, false},
+		"a message":                 {im.Event{Type: im.MessageCreated}, false},
+		"a conversation trimmed":    {im.Event{Type: im.ConversationTrimmed}, false},
+		"a conversation was hidden": {im.Event{Type: im.ConversationHidden, To: "alice"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &cleaner{}
+			running(t, c, nil, func(job *retention.Cleanup) {
+				job.Committed(im.Commit{Events: []im.Event{tt.event}})
+				synctest.Wait()
+				rounds := 1
+				if tt.wakes {
+					rounds = 2
+				}
+				c.want(t, name, rounds)
+			})
+		})
+	}
+}
+
+func TestCleanupTellsHowMuchWent(t *testing.T) {
+	c := &cleaner{trimmed: im.RetentionOf{Messages: 7}}
+	var removed int64
+	running(t, c, func(n int64) { removed += n }, func(*retention.Cleanup) {})
+	if removed != 7 {
+		t.Errorf("told of %d messages, want 7", removed)
+	}
+}
