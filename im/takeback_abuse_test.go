@@ -68,7 +68,7 @@ func TestReadingManyThatBurnAtOnce(t *testing.T) {
 	got, err := w.PutReceipt(w.ctx, as("bob"), direct("alice"), im.ReceiptDraft{Kind: im.Read, UpTo: last.ID.String()})
 	w.must(err)
 	w.equal("burning", len(got.Burning), n/3)
-	w.equal("unread", got.Unread, 0)
+	w.equal("unread", got.Unread, im.UnreadCount{})
 	counts := make(map[im.EventType]int)
 	for _, e := range w.committed()[before:] {
 		counts[e.Type]++

@@ -303,7 +303,7 @@ func TestReadingStartsTheClock(t *testing.T) {
 			if len(got.Burning) != 1 || got.Burning[0].ID != ms[2].ID || !got.Burning[0].Burn.At.Equal(w.clock().Add(10*time.Second)) {
 				t.Errorf("burning: %+v", got.Burning)
 			}
-			w.equal("unread", got.Unread, 0)
+			w.equal("unread", got.Unread, im.UnreadCount{})
 			w.equal("told", w.typesSince(before), "[receipt.read message.burned message.burn_started message.burned]")
 
 			again, err := w.PutReceipt(w.ctx, as("bob"), direct("alice"), receipt(ms))

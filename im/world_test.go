@@ -170,6 +170,29 @@ func (w *world) said(user im.UserID, ref im.ConversationRef) []string {
 	return out
 }
 
+// list is a user's conversations.
+func (w *world) list(user im.UserID) []im.ConversationView {
+	w.Helper()
+	page, err := w.Conversations(w.ctx, as(user), im.ConversationFilter{Limit: 100})
+	w.must(err)
+	if page.Next != nil {
+		w.Fatalf("there is a page after 100 conversations")
+	}
+	return page.Items
+}
+
+// unread is what a user has not read of a conversation, as messages/mentions.
+func (w *world) unread(user im.UserID, ref im.ConversationRef) string {
+	w.Helper()
+	v, err := w.Conversation(w.ctx, as(user), ref)
+	w.must(err)
+	more := ""
+	if v.Unread.More {
+		more = "+"
+	}
+	return fmt.Sprintf("%d%s/%d", v.Unread.Messages, more, v.Unread.Mentions)
+}
+
 // words are what a text says.
 func words(m im.Message) string {
 	body := string(m.Content.Body)

@@ -1,0 +1,221 @@
+package im_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+func TestRevokingTheLastMessageDoesNotReorder(t *testing.T) {
+	w := newWorld(t)
+	first := w.group(im.HistoryAll, "alice", "bob")
+	w.pass(time.Minute)
+	second := w.group(im.HistoryAll, "alice", "bob")
+	w.pass(time.Minute)
+	w.say("alice", byID(second), "stays")
+	w.pass(time.Minute)
+	m := w.say("alice", byID(first), "goes")
+	w.pass(time.Minute)
+	w.revoke("alice", m.ID)
+	list := w.list("bob")
+	w.equal("order", []im.ID{list[0].ID, list[1].ID}, []im.ID{first, second})
+	w.equal("preview", preview(list), "revoked")
+}
+
+func TestOneSOwnSettings(t *testing.T) {
+	yes, no := true, false
+	w := newWorld(t)
+	a, b := w.group(im.HistoryAll, "alice", "bob"), w.group(im.HistoryAll, "alice", "bob")
+	set := func(user im.UserID, id im.ID, p im.ConversationPatch) im.ConversationView {
+		t.Helper()
+		v, err := w.UpdateConversation(w.ctx, on(user, "phone"), byID(id), p)
+		w.must(err)
+		return v
+	}
+	for range 2 { // the second time changes nothing
+		v := set("bob", a, im.ConversationPatch{Pinned: &yes, Muted: &yes})
+		w.equal("bob's", fmt.Sprint(v.Me.Mark.PinnedAt.IsZero(), v.Me.Mark.Muted), "false true")
+	}
+	set("bob", a, im.ConversationPatch{Muted: &no})
+	v, err := w.Conversation(w.ctx, as("alice"), byID(a))
+	w.must(err)
+	w.equal("alice's", v.Me.Mark, im.Mark{})
+
+	var told []string
+	for _, e := range w.committed() {
+		if e.Type == im.ConversationUpdated {
+			told = append(told, fmt.Sprint(e.To, e.ActorDevice, *e.Own))
+		}
+	}
+	w.equal("told", told, []string{"bobphone{true true}", "bobphone{true false}"})
+
+	for _, tt := range []struct {
+		pinned *bool
+		want   []im.ID
+	}{{&yes, []im.ID{a}}, {&no, []im.ID{b}}} {
+		page, err := w.Conversations(w.ctx, as("bob"), im.ConversationFilter{Pinned: tt.pinned, Limit: 10})
+		w.must(err)
+		var got []im.ID
+		for _, v := range page.Items {
+			got = append(got, v.ID)
+		}
+		w.equal("filtered", got, tt.want)
+	}
+}
+
+func TestConversationsOfAKind(t *testing.T) {
+	w := newWorld(t)
+	w.group(im.HistoryAll, "alice", "bob")
+	w.say("alice", direct("bob"), "hi")
+	for _, kind := range []im.Kind{im.Direct, im.Group} {
+		page, err := w.Conversations(w.ctx, as("bob"), im.ConversationFilter{Kind: kind, Limit: 10})
+		w.must(err)
+		if len(page.Items) != 1 || page.Items[0].Kind != kind {
+			t.Errorf("%v: %+v", kind, page.Items)
+		}
+	}
+}
+
+// A client that returns is told of every conversation in which something changed
+// for it, whatever it was.
+func TestWhatChangedSince(t *testing.T) {
+	for name, act := range map[string]func(w *world, id im.ID, m im.Message){
+		"said":    func(w *world, id im.ID, _ im.Message) { w.say("alice", byID(id), "more") },
+		"revoked": func(w *world, _ im.ID, m im.Message) { w.revoke("alice", m.ID) },
+		"cleared": func(w *world, id im.ID, _ im.Message) {
+			_, err := w.ClearUnread(w.ctx, as("bob"), byID(id))
+			w.must(err)
+		},
+		"hidden":       func(w *world, id im.ID, _ im.Message) { w.must(w.HideConversation(w.ctx, as("bob"), byID(id), false)) },
+		"member added": func(w *world, id im.ID, _ im.Message) { w.add(id, "alice", im.Member, "carol") },
+		"came back": func(w *world, id im.ID, _ im.Message) {
+			w.remove(id, "bob", "bob")
+			w.add(id, "alice", im.Member, "bob")
+		},
+		"muted": func(w *world, id im.ID, _ im.Message) {
+			_, err := w.UpdateConversation(w.ctx, as("bob"), byID(id), im.ConversationPatch{Muted: new(true)})
+			w.must(err)
+		},
+		"renamed": func(w *world, id im.ID, _ im.Message) {
+			_, err := w.UpdateConversation(w.ctx, as("alice"), byID(id), im.ConversationPatch{Name: new("other")})
+			w.must(err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			quiet := w.group(im.HistoryAll, "alice", "bob")
+			w.say("alice", byID(quiet), "nothing happens here")
+			id := w.group(im.HistoryAll, "alice", "bob")
+			m := w.say("alice", byID(id), "hi")
+			w.pass(time.Minute)
+			since := w.clock()
+			act(w, id, m)
+			page, err := w.Conversations(w.ctx, as("bob"), im.ConversationFilter{ChangedSince: since, Limit: 10})
+			w.must(err)
+			if len(page.Items) != 1 || page.Items[0].ID != id {
+				t.Errorf("changed: %+v", page.Items)
+			}
+		})
+	}
+}
+
+// However conversations move while their list is paged through, each is in
+// exactly one page.
+func TestPagingWhileMessagesArrive(t *testing.T) {
+	w := newWorld(t)
+	var all []im.ID
+	for range 30 {
+		w.pass(time.Second)
+		id := w.group(im.HistoryAll, "alice", "bob")
+		w.say("alice", byID(id), "hi")
+		all = append(all, id)
+	}
+	w.pass(time.Second)
+	f := im.ConversationFilter{Limit: 4}
+	seen := make(map[im.ID]int)
+	for page := 0; ; page++ {
+		got, err := w.Conversations(w.ctx, as("bob"), f)
+		w.must(err)
+		for _, v := range got.Items {
+			seen[v.ID]++
+		}
+		if got.Next == nil {
+			break
+		}
+		f.Past, f.AsOf = got.Next, got.AsOf
+		w.pass(time.Second)
+		for i, id := range all { // what was shown, what is shown next, and what comes last
+			if i%(page+2) == 0 {
+				w.say("alice", byID(id), "again")
+			}
+		}
+		w.group(im.HistoryAll, "alice", "bob") // not in the list as of its beginning
+	}
+	for i, id := range all {
+		if seen[id] != 1 {
+			t.Errorf("conversation %d is there %d times", i, seen[id])
+		}
+	}
+	w.equal("how many", len(seen), len(all))
+}
+
+func TestAroundAMessage(t *testing.T) {
+	w := newWorld(t)
+	id := w.group(im.HistoryAll, "alice")
+	var sent []im.Message
+	for i := range 10 {
+		sent = append(sent, w.say("alice", byID(id), fmt.Sprint(i)))
+	}
+	for _, tt := range []struct {
+		around, limit int
+		want          []string
+		more          bool
+	}{
+		{5, 4, []string{"7", "6", "5", "4"}, true},
+		{5, 5, []string{"7", "6", "5", "4", "3"}, true},
+		{9, 4, []string{"9", "8", "7", "6"}, true},
+		{0, 4, []string{"2", "1", "0"}, false},
+		{3, 1, []string{"3"}, true},
+	} {
+		f := im.HistoryFilter{Around: sent[tt.around].ID.String(), Limit: tt.limit}
+		page, err := w.Messages(w.ctx, as("alice"), byID(id), f)
+		w.must(err)
+		var got []string
+		var last int64
+		for _, m := range page.Messages {
+			got, last = append(got, words(m)), m.Seq
+		}
+		w.equal(fmt.Sprint("around ", tt.around), got, tt.want)
+		w.equal("more", page.Next != nil, tt.more)
+		if page.Next == nil {
+			continue
+		}
+		f.Past = page.Next
+		page, err = w.Messages(w.ctx, as("alice"), byID(id), f)
+		w.must(err)
+		w.equal("what follows", page.Messages[0].Seq, last-1)
+	}
+	_, err := w.Messages(w.ctx, as("alice"), byID(id), im.HistoryFilter{Around: "0000000000001", Limit: 5})
+	w.equal("around nothing", answer(err), "404 message_not_found")
+}
+
+func TestHistoryWithoutTombstones(t *testing.T) {
+	w := newWorld(t)
+	id := w.group(im.HistoryAll, "alice")
+	w.say("alice", byID(id), "stays")
+	w.revoke("alice", w.say("alice", byID(id), "goes").ID)
+	d := text("is due")
+	d.ExpireAfter = time.Minute
+	w.send("alice", byID(id), d)
+	w.pass(time.Minute)
+	w.say("alice", byID(id), "stays too")
+	page, err := w.Messages(w.ctx, as("alice"), byID(id), im.HistoryFilter{NoErased: true, Ascending: true, Limit: 10})
+	w.must(err)
+	var got []string
+	for _, m := range page.Messages {
+		got = append(got, words(m))
+	}
+	w.equal("left", got, []string{"stays", "stays too"})
+}

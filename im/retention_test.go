@@ -1,0 +1,214 @@
+package im_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+const day = 24 * time.Hour
+
+func kept(retention, most time.Duration) im.Policy {
+	p := im.DefaultPolicy()
+	p.Retention, p.RetentionMax = retention, most
+	return p
+}
+
+func TestParseRetention(t *testing.T) {
+	for text, want := range map[string]string{
+		"none": "none", "free": "3d", "basic": "7d", "advanced": "90d", "enterprise": "180d",
+		"30": "30d", "30d": "30d", "36h": "36h0m0s", "48h": "2d", "1s": "1s",
+		"0": "-", "0d": "-", "-1d": "-", "-1h": "-", "": "-", "d": "-", "Free": "-", "1.5d": "-", "36501d": "-", "99999d": "-", "0s": "-",
+	} {
+		got := "-"
+		if keep, ok := im.ParseRetention(text); ok {
+			got = im.FormatRetention(keep)
+		}
+		if got != want {
+			t.Errorf("%q is %s, want %s", text, got, want)
+		}
+	}
+}
+
+// Past retention nothing is readable by any path, at once, and the job that
+// removes it changes nothing for readers.
+func TestPastRetentionNothingIsReadable(t *testing.T) {
+	w := newWorldWith(t, kept(7*day, 0))
+	id := w.group(im.HistoryAll, "alice", "bob")
+	draft := mentioning("bob")
+	draft.ClientID = "c-1"
+	old := w.send("alice", byID(id), draft)
+	w.pass(4 * day)
+	young := w.say("alice", byID(id), "young")
+	w.equal("unread", w.unread("bob", byID(id)), "2/1")
+	w.pass(3*day + time.Millisecond)
+
+	check := func(when string) {
+		t.Helper()
+		root := im.Actor{User: "root", Admin: true}
+		w.equal(when+": history", w.said("bob", byID(id)), []string{"young"})
+		_, err := w.Message(w.ctx, as("bob"), old.ID)
+		w.equal(when+": message", answer(err), "404 message_not_found")
+		w.equal(when+": unread", w.unread("bob", byID(id)), "1/0")
+		_, err = w.Revoke(w.ctx, as("alice"), old.ID, im.RevokeNote{})
+		w.equal(when+": revoking", answer(err), "404 message_not_found")
+		_, err = w.Revoke(w.ctx, root, old.ID, im.RevokeNote{})
+		w.equal(when+": revoking as an admin", answer(err), "404 message_not_found")
+		_, err = w.PutReceipt(w.ctx, as("bob"), byID(id), im.ReceiptDraft{Kind: im.Delivered, MessageIDs: []string{old.ID.String()}})
+		w.equal(when+": a receipt", answer(err), "404 message_not_found")
+		answering := text("re")
+		answering.ReplyTo = old.ID.String()
+		_, err = w.Send(w.ctx, as("bob"), byID(id), answering)
+		w.equal(when+": an answer", answer(err), "422 reply_to_not_found")
+		window, err := w.Events(w.ctx, as("bob"), 0, 1000, 100)
+		w.must(err)
+		for _, e := range window.Events {
+			if e.MessageID == old.ID {
+				t.Errorf("%s: told %+v", when, e)
+			}
+		}
+	}
+	check("not removed yet")
+	again, err := w.Send(w.ctx, as("alice"), byID(id), draft)
+	w.must(err)
+	if !again.Again || again.Message.State != im.Expired || again.Message.Content != nil {
+		t.Errorf("sent again while it is there: %+v", again)
+	}
+
+	var told []im.RetentionOf
+	dry, err := w.Overdue(w.ctx, im.Actor{User: "root", Admin: true}, time.Time{}, nil, 10)
+	w.must(err)
+	w.must(w.Trim(w.ctx, time.Time{}, func(of im.RetentionOf) error { told = append(told, of); return nil }))
+	w.equal("removed", told, dry.Items)
+	w.equal("how many", fmt.Sprint(len(told), told[0].Messages), "1 1")
+	check("removed")
+
+	events := w.committed()
+	last := events[len(events)-1]
+	w.equal("told", fmt.Sprint(last.Type, last.Conversation, last.FirstSeq, last.Before.Equal(w.now.Add(-7*day))),
+		fmt.Sprint(im.ConversationTrimmed, id, young.Seq, true))
+	w.must(w.Trim(w.ctx, time.Time{}, func(of im.RetentionOf) error { return fmt.Errorf("again %+v", of) }))
+	w.equal("told again", len(w.committed()), len(events))
+
+	fresh, err := w.Send(w.ctx, as("alice"), byID(id), draft)
+	w.must(err)
+	w.equal("sent once it is gone", fmt.Sprint(fresh.Again, fresh.Message.Seq), "false 3")
+}
+
+func TestRetentionOfAConversation(t *testing.T) {
+	forever, short, long := time.Duration(0), day, 30*day
+	for name, tt := range map[string]struct {
+		policy im.Policy
+		own    *time.Duration
+		want   string // to set it
+		after  string // days after which it is gone, none for never
+	}{
+		"the server keeps for ever":          {kept(0, 0), nil, "ok", "none"},
+		"the server's":                       {kept(7*day, 0), nil, "ok", "7d"},
+		"shorter":                            {kept(7*day, 0), &short, "ok", "1d"},
+		"longer":                             {kept(7*day, 0), &long, "ok", "30d"},
+		"for ever":                           {kept(7*day, 0), &forever, "ok", "none"},
+		"shorter than the maximum":           {kept(7*day, 40*day), &long, "ok", "30d"},
+		"longer than the maximum":            {kept(7*day, 20*day), &long, "422 retention_too_long", "7d"},
+		"for ever, where there is a maximum": {kept(7*day, 20*day), &forever, "422 retention_too_long", "7d"},
+		"a maximum alone":                    {kept(0, 20*day), nil, "ok", "20d"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorldWith(t, tt.policy)
+			id := w.group(im.HistoryAll, "alice", "bob")
+			m := w.say("alice", byID(id), "hi")
+			_, err := w.UpdateConversation(w.ctx, as("alice"), byID(id), im.ConversationPatch{Retention: &tt.own})
+			w.equal("setting it", answer(err), tt.want)
+			gone := "none"
+			for range 100 {
+				w.pass(day)
+				if _, err := w.Message(w.ctx, as("bob"), m.ID); err != nil {
+					t.Fatal(err) // at the cutoff it is there still
+				}
+				w.pass(time.Millisecond)
+				_, err := w.Message(w.ctx, as("bob"), m.ID)
+				if err != nil {
+					gone = im.FormatRetention(w.clock().Sub(epoch) / day * day)
+					break
+				}
+				w.pass(-time.Millisecond)
+			}
+			w.equal("gone after", gone, tt.after)
+		})
+	}
+}
+
+func TestWhoMaySetRetention(t *testing.T) {
+	week := 7 * day
+	own := &week
+	w := newWorld(t)
+	id := w.group(im.HistoryAll, "alice", "bob", "carol")
+	_, err := w.SetRole(w.ctx, as("alice"), byID(id), "bob", im.Admin)
+	w.must(err)
+	w.say("alice", direct("bob"), "hi")
+	for _, tt := range []struct {
+		user im.UserID
+		ref  im.ConversationRef
+		want string
+	}{
+		{"bob", byID(id), "403 permission_denied"},
+		{"carol", byID(id), "403 permission_denied"},
+		{"mallory", byID(id), "404 conversation_not_found"},
+		{"alice", byID(id), "ok"},
+		{"bob", direct("alice"), "ok"},
+	} {
+		_, err := w.UpdateConversation(w.ctx, as(tt.user), tt.ref, im.ConversationPatch{Retention: &own})
+		w.equal(string(tt.user), answer(err), tt.want)
+	}
+}
+
+// A run is as of a time: what is said is what goes, and no more.
+func TestADryRunSaysExactlyWhatGoes(t *testing.T) {
+	root := im.Actor{User: "root", Admin: true}
+	w := newWorldWith(t, kept(7*day, 0))
+	short := day
+	own := &short
+	var quiet []im.ID
+	for i := range 30 {
+		id := w.group(im.HistoryAll, "alice")
+		if i%3 == 0 {
+			_, err := w.UpdateConversation(w.ctx, as("alice"), byID(id), im.ConversationPatch{Retention: &own})
+			w.must(err)
+		}
+		for j := range i % 7 {
+			m := w.say("alice", byID(id), "old")
+			if j == 2 {
+				w.revoke("alice", m.ID)
+			}
+		}
+		w.pass(6 * time.Hour)
+		quiet = append(quiet, id)
+	}
+	asOf := w.clock()
+	dry := make(map[im.ID]int64)
+	var past *im.RetentionKey
+	for {
+		page, err := w.Overdue(w.ctx, root, asOf, past, 3)
+		w.must(err)
+		for _, of := range page.Items {
+			dry[of.Conversation] += of.Messages
+		}
+		if past = page.Next; past == nil {
+			break
+		}
+	}
+	w.pass(3 * day) // more is past retention by now
+	gone := make(map[im.ID]int64)
+	w.must(w.Trim(w.ctx, asOf, func(of im.RetentionOf) error { gone[of.Conversation] += of.Messages; return nil }))
+	w.equal("gone", gone, dry)
+	if len(dry) < 5 {
+		t.Errorf("only %d conversations of %d had anything to go", len(dry), len(quiet))
+	}
+	_, err := w.Overdue(w.ctx, root, w.clock().Add(time.Second), nil, 3)
+	w.equal("in the future", answer(err), "400 invalid_request")
+	_, err = w.Overdue(w.ctx, as("alice"), time.Time{}, nil, 3)
+	w.equal("as a user", answer(err), "403 admin_required")
+	w.equal("trimming as a user", answer(w.TrimAs(w.ctx, as("alice"), time.Time{}, nil)), "403 admin_required")
+}
