@@ -8,7 +8,8 @@ import (
 )
 
 const conversationColumns = `c.id, c.kind, c.name, c.history, l.name, h.name, c.member_count,
-	c.last_seq, c.last_event, c.created_at, c.updated_at, c.revoke_window, c.expire_after`
+	c.last_seq, c.first_seq, c.counted, c.oldest_at, c.last_event, c.created_at, c.updated_at, c.edited_at,
+	c.revoke_window, c.expire_after, c.retention, c.trim_before, c.deleted_at`
 
 const conversationPeers = ` LEFT JOIN users l ON l.id = c.peer_low LEFT JOIN users h ON h.id = c.peer_high `
 
@@ -16,28 +17,26 @@ const (
 	selectConversation = "SELECT " + conversationColumns + " FROM conversations c" + conversationPeers +
 		"WHERE c.id = ?"
 	selectDirect = "SELECT " + conversationColumns + " FROM conversations c" + conversationPeers +
-		"WHERE c.peer_low = ? AND c.peer_high = ?"
-	// Activity puts any of them in front at any time, so the page is sorted
-	// out of the user's own conversations.
-	selectConversations = "SELECT " + conversationColumns + ` FROM members m
-		CROSS JOIN conversations c ON c.id = m.conversation_id` + conversationPeers +
-		`WHERE m.user_id = ? AND (c.updated_at, c.id) < (?, ?)
-		ORDER BY c.updated_at DESC, c.id DESC LIMIT ?`
+		"WHERE c.peer_low = ? AND c.peer_high = ? AND c.deleted_at IS NULL"
+	selectConversationIDs = "SELECT id FROM conversations WHERE id > ? AND deleted_at IS NULL ORDER BY id LIMIT ?"
 )
 
-func scanConversation(rows *sql.Rows) (im.Conversation, error) {
+// scanConversation reads a conversation; also are what the statement returns
+// besides.
+func scanConversation(rows *sql.Rows, also ...any) (im.Conversation, error) {
 	var c im.Conversation
 	var low, high sql.NullString
-	var created, updated, expireAfter int64
-	var window sql.NullInt64
-	err := rows.Scan(&c.ID, &c.Kind, &c.Name, &c.History, &low, &high, &c.MemberCount,
-		&c.LastSeq, &c.LastEvent, &created, &updated, &window, &expireAfter)
+	var created, updated, edited, expireAfter int64
+	var oldest, window, retention, trimBefore, deleted sql.NullInt64
+	err := rows.Scan(append([]any{
+		&c.ID, &c.Kind, &c.Name, &c.History, &low, &high, &c.MemberCount,
+		&c.LastSeq, &c.FirstSeq, &c.Counted, &oldest, &c.LastEvent, &created, &updated, &edited,
+		&window, &expireAfter, &retention, &trimBefore, &deleted,
+	}, also...)...)
 	c.Peers = [2]im.UserID{im.UserID(low.String), im.UserID(high.String)}
-	c.CreatedAt, c.UpdatedAt = fromMillis(created), fromMillis(updated)
-	if window.Valid {
-		w := time.Duration(window.Int64) * time.Millisecond
-		c.RevokeWindow = &w
-	}
+	c.CreatedAt, c.UpdatedAt, c.EditedAt = fromMillis(created), fromMillis(updated), fromMillis(edited)
+	c.OldestAt, c.TrimBefore, c.DeletedAt = optionalTime(oldest), optionalTime(trimBefore), optionalTime(deleted)
+	c.RevokeWindow, c.Retention = optionalDuration(window), optionalDuration(retention)
 	c.ExpireAfter = time.Duration(expireAfter) * time.Millisecond
 	return c, err
 }
@@ -77,6 +76,22 @@ func (r *reader) DirectConversation(peers [2]im.UserID) (im.Conversation, error)
 	return r.conversation(selectDirect, keys[0], keys[1])
 }
 
+// ConversationIDs returns ids of conversations that were not deleted, rising.
+func (r *reader) ConversationIDs(after im.ID, limit int) ([]im.ID, error) {
+	return r.ids(selectConversationIDs, int64(after), limit)
+}
+
+// ids runs a query for ids.
+func (r *reader) ids(query string, args ...any) (list []im.ID, err error) {
+	err = r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
+		var id im.ID
+		err := rows.Scan(&id)
+		list = append(list, id)
+		return true, err
+	})
+	return list, err
+}
+
 // CreateConversation stores a new conversation without members.
 func (t *tx) CreateConversation(c im.Conversation) error {
 	var low, high any
@@ -91,26 +106,39 @@ func (t *tx) CreateConversation(c im.Conversation) error {
 		}
 	}
 	_, err := t.session.exec(`INSERT INTO conversations
-		(id, kind, name, history, peer_low, peer_high, created_at, updated_at, revoke_window, expire_after)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		(id, kind, name, history, peer_low, peer_high, created_at, updated_at, edited_at, changed_at,
+		revoke_window, expire_after, retention)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		int64(c.ID), int64(c.Kind), c.Name, int64(c.History), low, high,
-		c.CreatedAt.UnixMilli(), c.UpdatedAt.UnixMilli(), revokeWindow(c), c.ExpireAfter.Milliseconds())
+		c.CreatedAt.UnixMilli(), c.UpdatedAt.UnixMilli(), c.EditedAt.UnixMilli(), c.CreatedAt.UnixMilli(),
+		durationMillis(c.RevokeWindow), c.ExpireAfter.Milliseconds(), durationMillis(c.Retention))
 	return err
 }
 
-// revokeWindow is the conversation's own in milliseconds, NULL without one.
-func revokeWindow(c im.Conversation) sql.NullInt64 {
-	if c.RevokeWindow == nil {
-		return sql.NullInt64{}
+// optionalDuration is the duration of a column that may be NULL, which is nil.
+func optionalDuration(ms sql.NullInt64) *time.Duration {
+	if !ms.Valid {
+		return nil
 	}
-	return sql.NullInt64{Int64: c.RevokeWindow.Milliseconds(), Valid: true}
+	d := fromDuration(ms)
+	return &d
 }
 
-// UpdateConversation stores what a conversation is set to and UpdatedAt.
+// durationMillis is the reverse of optionalDuration.
+func durationMillis(d *time.Duration) sql.NullInt64 {
+	if d == nil {
+		return sql.NullInt64{}
+	}
+	return sql.NullInt64{Int64: d.Milliseconds(), Valid: true}
+}
+
+// UpdateConversation stores what a conversation is set to, UpdatedAt and
+// EditedAt.
 func (t *tx) UpdateConversation(c im.Conversation) error {
-	return t.must(`UPDATE conversations
-		SET name = ?, history = ?, revoke_window = ?, expire_after = ?, updated_at = ? WHERE id = ?`,
-		c.Name, int64(c.History), revokeWindow(c), c.ExpireAfter.Milliseconds(), c.UpdatedAt.UnixMilli(), int64(c.ID))
+	return t.must(`UPDATE conversations SET name = ?, history = ?, revoke_window = ?, expire_after = ?,
+		retention = ?, updated_at = ?, edited_at = ? WHERE id = ?`,
+		c.Name, int64(c.History), durationMillis(c.RevokeWindow), c.ExpireAfter.Milliseconds(),
+		durationMillis(c.Retention), c.UpdatedAt.UnixMilli(), c.EditedAt.UnixMilli(), int64(c.ID))
 }
 
 // must runs a statement that has to change a row.

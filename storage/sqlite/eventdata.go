@@ -7,22 +7,51 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// eventJSON is what few events have besides their columns: ids and a time,
-// never content. The ids are numbers and burn_at is milliseconds.
+// eventJSON is what few events have besides their columns: ids, numbers and
+// times, never content. The ids are numbers and the times milliseconds.
 type eventJSON struct {
 	MessageIDs []im.ID `json:"message_ids,omitempty"`
 	UpTo       im.ID   `json:"up_to,omitempty"`
 	BurnAt     int64   `json:"burn_at,omitempty"`
+	UpToSeq    int64   `json:"up_to_seq,omitempty"`
+	Before     int64   `json:"before,omitempty"`
+	FirstSeq   int64   `json:"first_seq,omitempty"`
+
+	Unread *unreadJSON `json:"unread,omitempty"`
+	Own    *ownJSON    `json:"own,omitempty"`
+}
+
+type unreadJSON struct {
+	Messages int  `json:"messages"`
+	More     bool `json:"more,omitempty"`
+	Mentions int  `json:"mentions,omitempty"`
+}
+
+type ownJSON struct {
+	Pinned bool `json:"pinned"`
+	Muted  bool `json:"muted"`
+}
+
+// empty reports whether there is nothing to keep.
+func (d eventJSON) empty() bool {
+	return len(d.MessageIDs) == 0 && d.UpTo == 0 && d.BurnAt == 0 && d.UpToSeq == 0 && d.Before == 0 &&
+		d.FirstSeq == 0 && d.Unread == nil && d.Own == nil
 }
 
 // eventData returns what of an event goes to the column data, NULL if nothing
 // does.
 func eventData(e im.Event) (sql.NullString, error) {
-	d := eventJSON{MessageIDs: e.MessageIDs, UpTo: e.UpTo}
+	d := eventJSON{
+		MessageIDs: e.MessageIDs, UpTo: e.UpTo, UpToSeq: e.UpToSeq, FirstSeq: e.FirstSeq,
+		Unread: (*unreadJSON)(e.Unread), Own: (*ownJSON)(e.Own),
+	}
 	if !e.BurnAt.IsZero() {
 		d.BurnAt = e.BurnAt.UnixMilli()
 	}
-	if len(d.MessageIDs) == 0 && d.UpTo == 0 && d.BurnAt == 0 {
+	if !e.Before.IsZero() {
+		d.Before = e.Before.UnixMilli()
+	}
+	if d.empty() {
 		return sql.NullString{}, nil
 	}
 	text, err := json.Marshal(d)
@@ -35,9 +64,13 @@ func parseEventData(text string, e *im.Event) error {
 	if err := json.Unmarshal([]byte(text), &d); err != nil {
 		return err
 	}
-	e.MessageIDs, e.UpTo = d.MessageIDs, d.UpTo
+	e.MessageIDs, e.UpTo, e.UpToSeq, e.FirstSeq = d.MessageIDs, d.UpTo, d.UpToSeq, d.FirstSeq
+	e.Unread, e.Own = (*im.UnreadCount)(d.Unread), (*im.OwnSettings)(d.Own)
 	if d.BurnAt != 0 {
 		e.BurnAt = fromMillis(d.BurnAt)
+	}
+	if d.Before != 0 {
+		e.Before = fromMillis(d.Before)
 	}
 	return nil
 }

@@ -181,7 +181,8 @@ func (t *tx) Append(e im.Event) (im.Position, error) {
 	}
 	e.Position = im.Position(pos)
 	if e.To == "" && e.Conversation != 0 {
-		err := t.must("UPDATE conversations SET last_event = ? WHERE id = ?", pos, int64(e.Conversation))
+		err := t.must("UPDATE conversations SET last_event = ?, changed_at = max(changed_at, ?) WHERE id = ?",
+			pos, e.At.UnixMilli(), int64(e.Conversation))
 		if err != nil {
 			return 0, err
 		}

@@ -10,19 +10,18 @@ import (
 
 var errStub = errors.New("not built yet")
 
-func (r *reader) Conversations(im.ConversationQuery) ([]im.ListedConversation, error) { return nil, errStub }
-func (r *reader) ConversationsOf(im.UserID) ([]im.ID, error)                          { return nil, errStub }
-func (r *reader) Unread(im.UnreadQuery) (im.UnreadCount, error)                       { return im.UnreadCount{}, errStub }
-func (r *reader) Hidden(im.ID, im.UserID, int64) (bool, error)                        { return false, nil }
-func (r *reader) HiddenBy(im.Message) ([]im.UserID, error)                            { return nil, nil }
-func (r *reader) HiddenSince(im.UserID, time.Time, int) ([]im.HiddenPart, error)      { return nil, errStub }
-func (r *reader) GoneSince(im.UserID, time.Time, int) ([]im.GoneConversation, error)  { return nil, errStub }
-func (r *reader) SeqSince(im.ID, time.Time) (int64, error)                            { return 0, errStub }
-func (r *reader) Search(im.SearchQuery) (im.SearchPage, error)                        { return im.SearchPage{}, errStub }
+func (r *reader) Unread(im.UnreadQuery) (im.UnreadCount, error)                  { return im.UnreadCount{}, errStub }
+func (r *reader) Hidden(im.ID, im.UserID, int64) (bool, error)                   { return false, nil }
+func (r *reader) HiddenBy(im.Message) ([]im.UserID, error)                       { return nil, nil }
+func (r *reader) HiddenSince(im.UserID, time.Time, int) ([]im.HiddenPart, error) { return nil, errStub }
+func (r *reader) GoneSince(im.UserID, time.Time, int) ([]im.GoneConversation, error) {
+	return nil, errStub
+}
+func (r *reader) SeqSince(im.ID, time.Time) (int64, error)     { return 0, errStub }
+func (r *reader) Search(im.SearchQuery) (im.SearchPage, error) { return im.SearchPage{}, errStub }
 func (r *reader) MessageAt(im.ID, im.UserID, time.Time, []byte) (im.Message, error) {
 	return im.Message{}, errStub
 }
-func (r *reader) ConversationIDs(im.ID, int) ([]im.ID, error) { return nil, errStub }
 func (r *reader) EveryMembership(im.ID, im.UserID, int) ([]im.Membership, error) {
 	return nil, errStub
 }

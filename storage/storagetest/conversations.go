@@ -15,23 +15,24 @@ func testConversations(w *world) {
 		return nil
 	})
 	c := im.Conversation{
-		ID: w.ids.Next(w.now), Kind: im.Group, Name: "naïve 名前", History: im.HistoryJoined,
-		CreatedAt: w.now, UpdatedAt: w.now.Add(time.Second),
+		ID: w.ids.Next(w.now), Kind: im.Group, Name: "naïve 名前", History: im.HistoryJoined, FirstSeq: 1,
+		CreatedAt: w.now, UpdatedAt: w.now.Add(time.Second), EditedAt: w.now.Add(time.Millisecond),
 	}
 	w.write(func(tx im.Tx) error { return tx.CreateConversation(c) })
 	w.equal("created", w.conversation(c.ID), c)
 
-	c.Name, c.History, c.UpdatedAt = "", im.HistoryAll, w.now.Add(time.Hour)
+	c.Name, c.History, c.UpdatedAt, c.EditedAt = "", im.HistoryAll, w.now.Add(time.Hour), w.now.Add(time.Minute)
 	w.write(func(tx im.Tx) error {
 		changed := c
 		changed.Kind, changed.MemberCount, changed.LastSeq = im.Direct, 7, 8 // none of these is UpdateConversation's
+		changed.FirstSeq, changed.Counted, changed.OldestAt, changed.DeletedAt = 2, 3, w.now, w.now
 		return tx.UpdateConversation(changed)
 	})
 	w.equal("updated", w.conversation(c.ID), c)
 
-	// A revoke window of 0 is one; none is another thing.
+	// A revoke window or a retention of 0 is one; none is another thing.
 	for _, window := range []*time.Duration{new(time.Duration), ptr(90 * time.Second), nil} {
-		c.RevokeWindow, c.ExpireAfter = window, c.ExpireAfter+time.Hour
+		c.RevokeWindow, c.Retention, c.ExpireAfter = window, window, c.ExpireAfter+time.Hour
 		w.write(func(tx im.Tx) error { return tx.UpdateConversation(c) })
 		w.sameConversation(w.conversation(c.ID), c)
 		c.ID = w.ids.Next(w.tick())
@@ -45,7 +46,8 @@ func ptr[T any](v T) *T { return &v }
 func (w *world) sameConversation(got, want im.Conversation) {
 	w.Helper()
 	w.equal("revoke window", deref(got.RevokeWindow), deref(want.RevokeWindow))
-	got.RevokeWindow, want.RevokeWindow = nil, nil
+	w.equal("retention", deref(got.Retention), deref(want.Retention))
+	got.RevokeWindow, want.RevokeWindow, got.Retention, want.Retention = nil, nil, nil, nil
 	w.equal("conversation", got, want)
 }
 
@@ -68,7 +70,7 @@ func testDirectConversations(w *world) {
 	}
 	c := im.Conversation{
 		ID: w.ids.Next(w.now), Kind: im.Direct, History: im.HistoryAll,
-		Peers: im.PeersOf("zoe", "alice"), CreatedAt: w.now, UpdatedAt: w.now,
+		Peers: im.PeersOf("zoe", "alice"), FirstSeq: 1, CreatedAt: w.now, UpdatedAt: w.now, EditedAt: w.now,
 	}
 	w.write(func(tx im.Tx) error { return tx.CreateConversation(c) })
 	for _, pair := range [][2]im.UserID{{"alice", "zoe"}, {"zoe", "alice"}} {

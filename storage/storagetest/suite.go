@@ -147,7 +147,8 @@ func (w *world) group(history im.History, members ...im.UserID) im.ID {
 	id := w.ids.Next(at)
 	w.write(func(tx im.Tx) error {
 		return makeGroup(tx, im.Conversation{
-			ID: id, Kind: im.Group, Name: "a group", History: history, CreatedAt: at, UpdatedAt: at,
+			ID: id, Kind: im.Group, Name: "a group", History: history,
+			FirstSeq: 1, CreatedAt: at, UpdatedAt: at, EditedAt: at,
 		}, members)
 	})
 	return id

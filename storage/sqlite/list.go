@@ -1,0 +1,86 @@
+package sqlite
+
+import (
+	"cmp"
+	"database/sql"
+	"math"
+	"slices"
+
+	"github.com/imapi/imapi/im"
+)
+
+// listed finds the places in the list of the user ?1 as of ?2: narrow rows, for
+// activity puts any conversation in front at any time, so that a page is sorted
+// out of all that are the user's. What a client sees of them is fetched for the
+// page alone.
+//
+// A conversation that was active since stands where its newest message, its
+// last edit or its creation before that put it.
+const (
+	listed = `SELECT c.id AS id, CASE WHEN c.updated_at <= ?2 THEN c.updated_at ELSE max(c.created_at,
+			CASE WHEN c.edited_at <= ?2 THEN c.edited_at ELSE c.created_at END,
+			coalesce((SELECT m.created_at FROM messages m INDEXED BY messages_by_time
+				WHERE m.conversation_id = c.id AND m.created_at <= ?2 AND (m.quiet = 0 OR m.visible_to IS NULL)
+				ORDER BY m.created_at DESC, m.seq DESC LIMIT 1), c.created_at)) END AS place
+		FROM members o CROSS JOIN conversations c ON c.id = o.conversation_id
+		LEFT JOIN marks k ON k.conversation_id = o.conversation_id AND k.user_id = ?1 `
+	listedWhere = `WHERE o.user_id = ?1 AND c.created_at <= ?2 AND (place, c.id) < (?3, ?4)
+		AND (?5 = 0 OR c.kind = ?5) AND (?6 IS NULL OR (k.pinned_at IS NOT NULL) = ?6)
+		AND (?7 OR coalesce(k.gone_counted, -1) < c.counted) `
+	listedOrder = "ORDER BY place DESC, c.id DESC LIMIT ?8"
+	// joined is only for who asks for changes: the index of a user's
+	// conversations does not have it.
+	listedJoined  = "CROSS JOIN members j ON j.conversation_id = o.conversation_id AND j.user_id = ?1 "
+	listedChanged = "AND max(c.changed_at, coalesce(k.changed_at, c.changed_at), j.joined_at) >= ?9 "
+
+	listedPage    = "SELECT " + conversationColumns + ", p.place FROM ("
+	listedDetails = ") p CROSS JOIN conversations c ON c.id = p.id" + conversationPeers
+
+	selectConversations        = listedPage + listed + listedWhere + listedOrder + listedDetails
+	selectChangedConversations = listedPage + listed + listedJoined + listedWhere + listedChanged + listedOrder + listedDetails
+
+	selectConversationsOf = "SELECT conversation_id FROM members INDEXED BY members_of_user WHERE user_id = ?"
+)
+
+// Conversations returns a stretch of those that the user is a member of now.
+func (r *reader) Conversations(q im.ConversationQuery) ([]im.ListedConversation, error) {
+	user, err := r.userKey(q.User)
+	if err != nil || user == 0 {
+		return nil, err
+	}
+	past := [2]int64{math.MaxInt64, math.MaxInt64}
+	if q.Past != nil {
+		past = [2]int64{q.Past.ActiveAt.UnixMilli(), int64(q.Past.ID)}
+	}
+	var pinned sql.NullBool
+	if q.Pinned != nil {
+		pinned = sql.NullBool{Bool: *q.Pinned, Valid: true}
+	}
+	query := selectConversations
+	args := []any{user, q.AsOf.UnixMilli(), past[0], past[1], int64(q.Kind), pinned, q.Hidden, q.Limit}
+	if !q.ChangedSince.IsZero() {
+		query = selectChangedConversations
+		args[6], args = true, append(args, ceilMillis(q.ChangedSince).UnixMilli())
+	}
+	var list []im.ListedConversation
+	err = r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
+		var place int64
+		c, err := scanConversation(rows, &place)
+		list = append(list, im.ListedConversation{Conversation: c, ActiveAt: fromMillis(place)})
+		return true, err
+	})
+	// The details come in the order of the page as it happens, not as promised.
+	slices.SortFunc(list, func(a, b im.ListedConversation) int {
+		return cmp.Or(b.ActiveAt.Compare(a.ActiveAt), cmp.Compare(b.ID, a.ID))
+	})
+	return list, err
+}
+
+// ConversationsOf returns the ids of all that the user is a member of now.
+func (r *reader) ConversationsOf(user im.UserID) ([]im.ID, error) {
+	key, err := r.userKey(user)
+	if err != nil || key == 0 {
+		return nil, err
+	}
+	return r.ids(selectConversationsOf, key)
+}
