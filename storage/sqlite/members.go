@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"database/sql"
 	"math"
 	"slices"
@@ -14,16 +15,26 @@ const stillOpen = math.MaxInt64
 const (
 	// Of a user's stays the newest hundred count: who comes and goes for ever
 	// must not make every look at them longer.
-	selectMembership = stayColumns + `FROM intervals i CROSS JOIN users u ON u.id = i.user_id
+	selectMembership = stayColumns + ", " + markColumns + `
+		FROM intervals i CROSS JOIN users u ON u.id = i.user_id
 		LEFT JOIN members m ON m.conversation_id = i.conversation_id AND m.user_id = i.user_id
+		LEFT JOIN marks k ON k.conversation_id = i.conversation_id AND k.user_id = i.user_id
 		WHERE i.conversation_id = ? AND i.user_id = ? ORDER BY i.from_event DESC LIMIT 100`
 	selectMembers = `SELECT u.name, m.role, m.joined_at FROM members m CROSS JOIN users u ON u.id = m.user_id
 		WHERE m.conversation_id = ? AND m.user_id > ? ORDER BY m.user_id LIMIT ?`
+	// selectEveryMember finds all who ever were members, by name, ?3 after ?2.
+	selectEveryMember = stayColumns + `FROM (
+			SELECT u.id AS id, u.name AS name FROM (SELECT DISTINCT user_id FROM intervals WHERE conversation_id = ?1) d
+			CROSS JOIN users u ON u.id = d.user_id WHERE u.name > ?2 ORDER BY u.name LIMIT ?3
+		) u
+		CROSS JOIN intervals i ON i.conversation_id = ?1 AND i.user_id = u.id
+		LEFT JOIN members m ON m.conversation_id = ?1 AND m.user_id = u.id`
 	endInterval = `UPDATE intervals INDEXED BY intervals_of_user SET to_event = ?, to_seq = ?
 		WHERE conversation_id = ? AND user_id = ? AND to_event = 9223372036854775807`
 )
 
-// Membership returns the user's standing, also of a former member.
+// Membership returns the user's standing, also of a former member, with their
+// mark.
 func (r *reader) Membership(conversation im.ID, user im.UserID) (im.Membership, error) {
 	key, err := r.userKey(user)
 	if err != nil {
@@ -33,8 +44,9 @@ func (r *reader) Membership(conversation im.ID, user im.UserID) (im.Membership, 
 		return im.Membership{}, im.ErrNotFound
 	}
 	var list []im.Membership
+	var mark storedMark
 	err = r.session.query(selectMembership, []any{int64(conversation), key}, func(rows *sql.Rows) (more bool, err error) {
-		list, err = scanStay(rows, conversation, list)
+		list, err = scanStay(rows, conversation, list, mark.dest()...)
 		return true, err
 	})
 	if err != nil {
@@ -43,8 +55,21 @@ func (r *reader) Membership(conversation im.ID, user im.UserID) (im.Membership, 
 	if len(list) == 0 {
 		return im.Membership{}, im.ErrNotFound
 	}
-	slices.Reverse(list[0].Intervals)
-	return list[0], nil
+	m := list[0]
+	slices.Reverse(m.Intervals)
+	m.Mark = mark.mark()
+	return m, nil
+}
+
+// EveryMembership returns the standing of all who are or were members, by user.
+func (r *reader) EveryMembership(conversation im.ID, after im.UserID, limit int) (list []im.Membership, err error) {
+	err = r.session.query(selectEveryMember, []any{int64(conversation), string(after), limit},
+		func(rows *sql.Rows) (more bool, err error) {
+			list, err = scanStay(rows, conversation, list)
+			return true, err
+		})
+	slices.SortStableFunc(list, func(a, b im.Membership) int { return cmp.Compare(a.User, b.User) })
+	return list, err
 }
 
 // Members returns a page of who is a member now, in the order in which the

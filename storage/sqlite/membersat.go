@@ -34,12 +34,13 @@ const (
 )
 
 // scanStay reads a stay and adds it to the last of the list, if that is of the
-// same user, else as the first of another one.
-func scanStay(rows *sql.Rows, conversation im.ID, list []im.Membership) ([]im.Membership, error) {
+// same user, else as the first of another one; also are what the statement
+// returns besides.
+func scanStay(rows *sql.Rows, conversation im.ID, list []im.Membership, also ...any) ([]im.Membership, error) {
 	m := im.Membership{Conversation: conversation}
 	var i im.Interval
 	var role, joined, toSeq sql.NullInt64
-	err := rows.Scan(&m.User, &role, &joined, &i.FromEvent, &i.ToEvent, &i.FromSeq, &toSeq)
+	err := rows.Scan(append([]any{&m.User, &role, &joined, &i.FromEvent, &i.ToEvent, &i.FromSeq, &toSeq}, also...)...)
 	if role.Valid {
 		m.Role, m.JoinedAt = im.Role(role.Int64), fromMillis(joined.Int64)
 	}

@@ -22,9 +22,6 @@ func (r *reader) Search(im.SearchQuery) (im.SearchPage, error) { return im.Searc
 func (r *reader) MessageAt(im.ID, im.UserID, time.Time, []byte) (im.Message, error) {
 	return im.Message{}, errStub
 }
-func (r *reader) EveryMembership(im.ID, im.UserID, int) ([]im.Membership, error) {
-	return nil, errStub
-}
 func (r *reader) Retentions() ([]*time.Duration, error) { return nil, errStub }
 func (r *reader) Oldest(*time.Duration, time.Time, *im.OldestKey, int) ([]im.Conversation, error) {
 	return nil, errStub
@@ -37,7 +34,6 @@ func (r *reader) OldestMessage() (time.Time, bool, error)     { return time.Time
 func (t *tx) DeleteConversation(im.ID, time.Time, im.Position) error { return errStub }
 func (t *tx) Purge(im.ID, int) (bool, error)                         { return false, errStub }
 func (t *tx) Trim(im.ID, time.Time, int) (im.Trimmed, error)         { return im.Trimmed{}, errStub }
-func (t *tx) PutMark(im.ID, im.UserID, im.Mark) error                { return errStub }
 func (t *tx) Hide(im.ID, im.UserID, im.SeqRange, time.Time) ([]im.SeqRange, error) {
 	return nil, errStub
 }

@@ -1,0 +1,60 @@
+package sqlite
+
+import (
+	"database/sql"
+
+	"github.com/imapi/imapi/im"
+)
+
+const markColumns = `k.pinned_at, k.muted, k.cleared_seq, k.hidden_seq, k.hidden_before, k.hidden_at,
+	k.gone_counted, k.changed_at`
+
+// notGone is the gone_counted of a conversation that is not hidden.
+const notGone = -1
+
+const putMark = `INSERT INTO marks (conversation_id, user_id, pinned_at, muted, cleared_seq, hidden_seq,
+		hidden_before, hidden_at, gone_counted, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	ON CONFLICT DO UPDATE SET pinned_at = excluded.pinned_at, muted = excluded.muted,
+		cleared_seq = excluded.cleared_seq, hidden_seq = excluded.hidden_seq,
+		hidden_before = excluded.hidden_before, hidden_at = excluded.hidden_at,
+		gone_counted = excluded.gone_counted, changed_at = excluded.changed_at`
+
+// storedMark is a row of marks, or the NULLs where there is none.
+type storedMark struct {
+	pinned, cleared, hidden, before, hiddenAt, gone, changed sql.NullInt64
+
+	muted sql.NullBool
+}
+
+// dest are where the columns go.
+func (s *storedMark) dest() []any {
+	return []any{&s.pinned, &s.muted, &s.cleared, &s.hidden, &s.before, &s.hiddenAt, &s.gone, &s.changed}
+}
+
+func (s *storedMark) mark() im.Mark {
+	m := im.Mark{
+		PinnedAt: optionalTime(s.pinned), Muted: s.muted.Bool,
+		ClearedSeq: s.cleared.Int64, HiddenSeq: s.hidden.Int64,
+		HiddenBefore: optionalTime(s.before), HiddenAt: optionalTime(s.hiddenAt), ChangedAt: optionalTime(s.changed),
+	}
+	if s.gone.Valid && s.gone.Int64 != notGone {
+		m.Gone, m.GoneCounted = true, s.gone.Int64
+	}
+	return m
+}
+
+// PutMark stores what a user made of a conversation.
+func (t *tx) PutMark(conversation im.ID, user im.UserID, m im.Mark) error {
+	key, err := t.intern(user)
+	if err != nil {
+		return err
+	}
+	gone := int64(notGone)
+	if m.Gone {
+		gone = m.GoneCounted
+	}
+	_, err = t.session.exec(putMark, int64(conversation), key, optionalMillis(m.PinnedAt), m.Muted,
+		m.ClearedSeq, m.HiddenSeq, optionalMillis(m.HiddenBefore), optionalMillis(m.HiddenAt),
+		gone, m.ChangedAt.UnixMilli())
+	return err
+}
