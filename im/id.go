@@ -55,6 +55,10 @@ func ParseID(s string) (ID, bool) {
 	return ID(v), v != 0
 }
 
+// FirstID returns the least id that something could have that came to be at this
+// time or later.
+func FirstID(at time.Time) ID { return ID(max(at.UnixMilli(), 0) << idRandomBits) }
+
 // IDs makes ids that rise without a repeat, whatever the clock does. It is
 // safe for concurrent use.
 type IDs struct {

@@ -113,8 +113,10 @@ func (o *receiptsOf) add(r im.SeqRange, fresh []im.SeqRange, before []receiptRan
 		list = append(list, receiptRange{from: f.From, to: f.To, at: at})
 	}
 	slices.SortFunc(list, func(a, b receiptRange) int { return cmp.Compare(a.from, b.from) })
-	if err := o.bridge(list, at); err != nil {
-		return err
+	if o.kind != int64(hidden) { // one's own messages are there to be hidden
+		if err := o.bridge(list, at); err != nil {
+			return err
+		}
 	}
 	newer, _, err := o.count(list[len(list)-1].from, keptTimes)
 	if err != nil {

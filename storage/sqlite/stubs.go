@@ -10,19 +10,8 @@ import (
 
 var errStub = errors.New("not built yet")
 
-func (r *reader) Unread(im.UnreadQuery) (im.UnreadCount, error)                  { return im.UnreadCount{}, errStub }
-func (r *reader) Hidden(im.ID, im.UserID, int64) (bool, error)                   { return false, nil }
-func (r *reader) HiddenBy(im.Message) ([]im.UserID, error)                       { return nil, nil }
-func (r *reader) HiddenSince(im.UserID, time.Time, int) ([]im.HiddenPart, error) { return nil, errStub }
-func (r *reader) GoneSince(im.UserID, time.Time, int) ([]im.GoneConversation, error) {
-	return nil, errStub
-}
-func (r *reader) SeqSince(im.ID, time.Time) (int64, error)     { return 0, errStub }
 func (r *reader) Search(im.SearchQuery) (im.SearchPage, error) { return im.SearchPage{}, errStub }
-func (r *reader) MessageAt(im.ID, im.UserID, time.Time, []byte) (im.Message, error) {
-	return im.Message{}, errStub
-}
-func (r *reader) Retentions() ([]*time.Duration, error) { return nil, errStub }
+func (r *reader) Retentions() ([]*time.Duration, error)        { return nil, errStub }
 func (r *reader) Oldest(*time.Duration, time.Time, *im.OldestKey, int) ([]im.Conversation, error) {
 	return nil, errStub
 }
@@ -34,8 +23,5 @@ func (r *reader) OldestMessage() (time.Time, bool, error)     { return time.Time
 func (t *tx) DeleteConversation(im.ID, time.Time, im.Position) error { return errStub }
 func (t *tx) Purge(im.ID, int) (bool, error)                         { return false, errStub }
 func (t *tx) Trim(im.ID, time.Time, int) (im.Trimmed, error)         { return im.Trimmed{}, errStub }
-func (t *tx) Hide(im.ID, im.UserID, im.SeqRange, time.Time) ([]im.SeqRange, error) {
-	return nil, errStub
-}
 
 func (s *Store) Reclaim(context.Context) error { return errStub }

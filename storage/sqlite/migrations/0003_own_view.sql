@@ -9,12 +9,17 @@ ALTER TABLE messages ADD COLUMN visible_to INTEGER;
 -- this one, ever: those that are not quiet. So how many lie between two of
 -- them is a subtraction, whatever was erased or removed.
 ALTER TABLE messages ADD COLUMN ord        INTEGER NOT NULL DEFAULT 0;
-UPDATE messages SET ord = seq;
+-- sender_ord is the same of the messages of its sender.
+ALTER TABLE messages ADD COLUMN sender_ord INTEGER NOT NULL DEFAULT 0;
+UPDATE messages SET ord = seq, sender_ord = counted.n FROM (
+    SELECT id, row_number() OVER (PARTITION BY conversation_id, sender_id ORDER BY seq) AS n FROM messages
+) AS counted WHERE messages.id = counted.id;
 
--- What is to be subtracted besides: one's own, what was erased, what is due.
+-- What is to be subtracted besides: one's own, in the same way, what was erased,
+-- what is due.
 DROP INDEX messages_active;
 DROP INDEX messages_by_sender;
-CREATE INDEX messages_by_sender ON messages (conversation_id, sender_id, seq, quiet);
+CREATE INDEX messages_by_sender ON messages (conversation_id, sender_id, seq, sender_ord, quiet);
 CREATE INDEX messages_erased ON messages (conversation_id, seq, sender_id, quiet) WHERE state <> 1;
 CREATE INDEX messages_due_in ON messages (conversation_id, due_at, seq, sender_id, quiet) WHERE due_at IS NOT NULL;
 
@@ -26,6 +31,7 @@ ALTER TABLE conversations ADD COLUMN edited_at  INTEGER NOT NULL DEFAULT 0; -- o
 ALTER TABLE conversations ADD COLUMN changed_at INTEGER NOT NULL DEFAULT 0; -- the newest event for the members
 ALTER TABLE conversations ADD COLUMN trim_before INTEGER; -- the cutoff of a trimming that is not done
 ALTER TABLE conversations ADD COLUMN deleted_at INTEGER;
+ALTER TABLE conversations ADD COLUMN deleted_event INTEGER; -- the event by which its members' stays ended
 ALTER TABLE conversations ADD COLUMN purged     INTEGER NOT NULL DEFAULT 0; -- nothing is left of what was deleted
 UPDATE conversations SET counted = last_seq, edited_at = created_at, changed_at = updated_at,
     oldest_at = (SELECT min(created_at) FROM messages WHERE conversation_id = conversations.id);
@@ -53,8 +59,11 @@ CREATE TABLE marks (
     PRIMARY KEY (conversation_id, user_id)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX marks_of_user ON marks (user_id, conversation_id);
+CREATE INDEX marks_changed ON marks (user_id, changed_at);
 CREATE INDEX marks_hidden ON marks (user_id, hidden_at) WHERE hidden_at IS NOT NULL;
+CREATE INDEX marks_hiding ON marks (conversation_id, user_id, hidden_seq, hidden_before) WHERE hidden_at IS NOT NULL;
+CREATE INDEX marks_gone ON marks (user_id, changed_at, conversation_id, gone_counted) WHERE gone_counted >= 0;
+CREATE INDEX marks_hiding ON marks (conversation_id, hidden_seq, hidden_before) WHERE hidden_at IS NOT NULL;
 
 -- Messages that users have hidden one by one are ranges of the kind 3, with the
 -- time at which they were hidden.

@@ -1,0 +1,138 @@
+package sqlite
+
+import (
+	"cmp"
+	"database/sql"
+	"slices"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// hidden is the kind under which ranges of messages that a user has hidden by
+// their ids are kept among the receipts.
+const hidden im.ReceiptKind = 3
+
+const (
+	selectHidden = "SELECT to_seq" + ofReceipts + "AND from_seq <= ?4 ORDER BY from_seq DESC LIMIT 1"
+	// selectHiding finds whose marks hide a message of seq ?2 and time ?3.
+	selectHiding = `SELECT u.name FROM marks k INDEXED BY marks_hiding CROSS JOIN users u ON u.id = k.user_id
+		WHERE k.conversation_id = ?1 AND k.hidden_at IS NOT NULL AND (k.hidden_seq >= ?2 OR k.hidden_before > ?3)`
+	selectHiddenSince = `SELECT conversation_id, at, from_seq, to_seq FROM receipts INDEXED BY receipts_hidden
+		WHERE kind = 3 AND user_id = ? AND at >= ? ORDER BY at DESC LIMIT ?`
+	selectMarksSince = `SELECT conversation_id, hidden_at, hidden_seq, hidden_before FROM marks INDEXED BY marks_hidden
+		WHERE user_id = ? AND hidden_at >= ? ORDER BY hidden_at DESC LIMIT ?`
+	selectGoneSince = `SELECT k.conversation_id, k.changed_at FROM marks k INDEXED BY marks_changed
+		CROSS JOIN conversations c ON c.id = k.conversation_id AND c.deleted_at IS NULL
+		WHERE k.user_id = ? AND k.changed_at >= ? AND k.gone_counted >= c.counted ORDER BY k.changed_at DESC LIMIT ?`
+	selectDeletedSince = `SELECT c.id, c.deleted_at FROM intervals i INDEXED BY intervals_of_user
+		CROSS JOIN conversations c ON c.id = i.conversation_id AND c.deleted_event = i.to_event
+		WHERE i.user_id = ? AND i.to_event < 9223372036854775807 AND c.deleted_at >= ?
+		ORDER BY i.to_event DESC LIMIT ?`
+)
+
+// Hidden reports whether the user has hidden the message with this seq by its
+// id.
+func (r *reader) Hidden(conversation im.ID, user im.UserID, seq int64) (bool, error) {
+	key, err := r.userKey(user)
+	if err != nil || key == 0 {
+		return false, err
+	}
+	var to int64
+	found, err := r.session.row(selectHidden, []any{int64(conversation), int64(hidden), key, seq}, &to)
+	return found && to >= seq, err
+}
+
+// Hide hides the messages in the range from the user and returns those parts of
+// it that were not.
+func (t *tx) Hide(conversation im.ID, user im.UserID, r im.SeqRange, at time.Time) ([]im.SeqRange, error) {
+	return t.PutReceipt(hidden, conversation, user, r, at)
+}
+
+// HiddenBy returns who has hidden a message, in whichever way, by user.
+func (r *reader) HiddenBy(m im.Message) ([]im.UserID, error) {
+	receipts, err := r.ReceiptsOf(hidden, m.Conversation, m.Seq)
+	if err != nil {
+		return nil, err
+	}
+	users := make([]im.UserID, 0, len(receipts))
+	for _, rc := range receipts {
+		users = append(users, rc.User)
+	}
+	args := []any{int64(m.Conversation), m.Seq, m.CreatedAt.UnixMilli()}
+	err = r.session.query(selectHiding, args, func(rows *sql.Rows) (bool, error) {
+		var user im.UserID
+		err := rows.Scan(&user)
+		users = append(users, user)
+		return true, err
+	})
+	slices.Sort(users)
+	return slices.Compact(users), err
+}
+
+// HiddenSince returns what the user has hidden since a time, the newest first.
+func (r *reader) HiddenSince(user im.UserID, since time.Time, limit int) ([]im.HiddenPart, error) {
+	key, err := r.userKey(user)
+	if err != nil || key == 0 {
+		return nil, err
+	}
+	var list []im.HiddenPart
+	args := []any{key, ceilMillis(since).UnixMilli(), limit}
+	err = r.session.query(selectHiddenSince, args, func(rows *sql.Rows) (bool, error) {
+		var p im.HiddenPart
+		var at int64
+		err := rows.Scan(&p.Conversation, &at, &p.Range.From, &p.Range.To)
+		p.At = fromMillis(at)
+		list = append(list, p)
+		return true, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = r.session.query(selectMarksSince, args, func(rows *sql.Rows) (bool, error) {
+		var p im.HiddenPart
+		var at, upTo int64
+		var before sql.NullInt64
+		err := rows.Scan(&p.Conversation, &at, &upTo, &before)
+		p.At = fromMillis(at)
+		if upTo > 0 {
+			p.Range = im.SeqRange{From: 1, To: upTo}
+			list = append(list, p)
+		}
+		if before.Valid {
+			p.Range, p.Before = im.SeqRange{}, fromMillis(before.Int64)
+			list = append(list, p)
+		}
+		return true, err
+	})
+	slices.SortStableFunc(list, func(a, b im.HiddenPart) int { return b.At.Compare(a.At) })
+	return list[:min(len(list), limit)], err
+}
+
+// GoneSince returns conversations that the user was a member of when they were
+// deleted, or that they have hidden, since a time, the newest first.
+func (r *reader) GoneSince(user im.UserID, since time.Time, limit int) ([]im.GoneConversation, error) {
+	key, err := r.userKey(user)
+	if err != nil || key == 0 {
+		return nil, err
+	}
+	var list []im.GoneConversation
+	for query, deleted := range map[string]bool{selectGoneSince: false, selectDeletedSince: true} {
+		args := []any{key, ceilMillis(since).UnixMilli(), limit}
+		err := r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
+			g := im.GoneConversation{Deleted: deleted}
+			var at int64
+			err := rows.Scan(&g.Conversation, &at)
+			g.At = fromMillis(at)
+			list = append(list, g)
+			return true, err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(list, func(a, b im.GoneConversation) int {
+		return cmp.Or(b.At.Compare(a.At), cmp.Compare(a.Conversation, b.Conversation))
+	})
+	return list[:min(len(list), limit)], nil
+}
