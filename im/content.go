@@ -3,6 +3,7 @@ package im
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -172,9 +173,9 @@ func checkBody(t MessageType, body json.RawMessage) error {
 		}
 	case Location:
 		var b struct {
-			Latitude  *float64 `json:"latitude"`
-			Longitude *float64 `json:"longitude"`
-			Address   *string  `json:"address"`
+			Latitude  *float64     `json:"latitude"`
+			Longitude *float64     `json:"longitude"`
+			Address   optionalText `json:"address"`
 		}
 		if err := strict(body, &b, "latitude", "longitude", "address"); err != nil {
 			return err
@@ -199,6 +200,22 @@ func checkBody(t MessageType, body json.RawMessage) error {
 	default:
 		return RefuseField(Invalid, "invalid_request", "type", "is not a type of message")
 	}
+	return nil
+}
+
+// optionalText is a string that may be left out, but not be null.
+type optionalText string
+
+// UnmarshalJSON refuses null, of which other decoders make no text at all.
+func (t *optionalText) UnmarshalJSON(b []byte) error {
+	var s *string
+	if err := json.Unmarshal(b, &s); err != nil {
+		return err
+	}
+	if s == nil {
+		return errors.New("null is no text")
+	}
+	*t = optionalText(*s)
 	return nil
 }
 

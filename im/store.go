@@ -203,6 +203,11 @@ type Tx interface {
 	// RemoveMember closes the open interval with the event and the newest
 	// message, and uncounts the member.
 	RemoveMember(conversation ID, user UserID, to Position) error
+	// RestoreMember stores a standing as it was, of a user who has none in the
+	// conversation: m.Role and m.JoinedAt of a member, whom it counts, and the
+	// seqs of all intervals. Those that have ended were over before any event;
+	// one that lasts begins with the event from.
+	RestoreMember(m Membership, from Position) error
 	// SetRole changes a member's role.
 	SetRole(conversation ID, user UserID, role Role) error
 

@@ -1,0 +1,183 @@
+package im
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+)
+
+// ExportLine is one line of an export: a conversation with everyone who is or
+// was a member, or a message.
+type ExportLine struct {
+	// Conversation is nil in the line of a message.
+	Conversation *Conversation
+	// Members are by user. Of those who left, JoinedAt is zero.
+	Members []Membership
+	Message *Message
+}
+
+// exportPage is how many messages or conversations one read of an export looks
+// at, for it to be short.
+const exportPage = 500
+
+// Export calls write with each conversation, or the one with this id, by id, and
+// after it with its messages, by seq. What is past retention is left out, what
+// is due is a tombstone. Each call of write gets what one read found; nothing is
+// read meanwhile. It is for admins.
+func (s *Service) Export(ctx context.Context, actor Actor, only ID, write func([]ExportLine) error) error {
+	if !actor.Admin {
+		return errNotAdmin()
+	}
+	if only != 0 {
+		found, err := s.exportConversation(ctx, only, write)
+		if err == nil && !found {
+			err = errUnknownConversation()
+		}
+		return err
+	}
+	var after ID
+	for {
+		ids, err := view(ctx, s, func(r Reader) ([]ID, error) { return r.ConversationIDs(after, exportPage) })
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		for _, id := range ids {
+			if _, err := s.exportConversation(ctx, id, write); err != nil {
+				return err
+			}
+		}
+		after = ids[len(ids)-1]
+	}
+}
+
+// exportConversation writes one conversation. It reports false if there is none
+// with this id, or not any more.
+func (s *Service) exportConversation(ctx context.Context, id ID, write func([]ExportLine) error) (bool, error) {
+	head, err := view(ctx, s, func(r Reader) (ExportLine, error) { return s.exportHead(r, id) })
+	if err != nil || head.Conversation == nil {
+		return false, err
+	}
+	if err := write([]ExportLine{head}); err != nil {
+		return true, err
+	}
+	// What was sent since is not in the stays of the members that were written.
+	for after, last := int64(0), head.Conversation.LastSeq; after < last; {
+		var lines []ExportLine
+		if lines, after, err = s.exportMessages(ctx, id, after, last); err != nil {
+			return true, err
+		}
+		if len(lines) > 0 {
+			if err := write(lines); err != nil {
+				return true, err
+			}
+		}
+	}
+	return true, nil
+}
+
+// exportHead reads a conversation and its members. Where messages are missing at
+// its end, stays end or begin with the last one that is exported: an import
+// continues from there.
+func (s *Service) exportHead(r Reader, id ID) (ExportLine, error) {
+	c, found, err := maybe(r.Conversation(id))
+	if err != nil || !found || !c.DeletedAt.IsZero() {
+		return ExportLine{}, err
+	}
+	if c.LastSeq, err = s.lastKept(r, c); err != nil {
+		return ExportLine{}, err
+	}
+	var members []Membership
+	for after := UserID(""); ; {
+		page, err := r.EveryMembership(id, after, exportPage)
+		if err != nil {
+			return ExportLine{}, err
+		}
+		members = append(members, page...)
+		if len(page) < exportPage {
+			break
+		}
+		after = page[len(page)-1].User
+	}
+	slices.SortFunc(members, func(a, b Membership) int { return strings.Compare(string(a.User), string(b.User)) })
+	for i := range members {
+		for j := range members[i].Intervals {
+			stay := &members[i].Intervals[j]
+			stay.FromSeq = min(stay.FromSeq, c.LastSeq+1)
+			if !stay.Open() {
+				stay.ToSeq = min(stay.ToSeq, c.LastSeq)
+			}
+		}
+	}
+	return ExportLine{Conversation: &c, Members: members}, nil
+}
+
+// kept returns the time before which messages of the conversation are not
+// exported.
+func (s *Service) kept(c Conversation) time.Time {
+	since := s.policy.cutoff(c, s.time())
+	if c.TrimBefore.After(since) {
+		since = c.TrimBefore
+	}
+	return since
+}
+
+// lastKept returns the seq of the last message that is exported, 0 without any.
+func (s *Service) lastKept(r Reader, c Conversation) (int64, error) {
+	q := HistoryQuery{Conversation: c.ID, Ranges: []SeqRange{{1, c.LastSeq}}, Since: s.kept(c), Limit: 1}
+	for {
+		page, err := r.Messages(q)
+		if err != nil {
+			return 0, err
+		}
+		if len(page.Messages) > 0 {
+			return page.Messages[0].Seq, nil
+		}
+		if page.Next == nil {
+			return 0, nil
+		}
+		q.Past = page.Next
+	}
+}
+
+// exportMessages reads messages with after < seq <= last, and returns through
+// which one it has read.
+func (s *Service) exportMessages(ctx context.Context, id ID, after, last int64) (lines []ExportLine, through int64, err error) {
+	err = s.store.View(ctx, func(r Reader) error {
+		lines, through = nil, last
+		c, found, err := maybe(r.Conversation(id))
+		if err != nil || !found || !c.DeletedAt.IsZero() {
+			return err // deleted meanwhile: this is the end of it
+		}
+		page, err := s.history(r, HistoryQuery{
+			Conversation: id, Ranges: []SeqRange{{after + 1, last}}, Since: s.kept(c), Ascending: true, Limit: exportPage,
+		})
+		if err != nil {
+			return err
+		}
+		for _, m := range page.Messages {
+			if m.ReplyTo, err = s.exportedQuote(r, c, m.ReplyTo); err != nil {
+				return err
+			}
+			lines = append(lines, ExportLine{Message: &m})
+		}
+		if page.Next != nil {
+			through = page.Next.Seq
+		}
+		return nil
+	})
+	return lines, through, err
+}
+
+// exportedQuote returns the id of what a message answers if that is exported,
+// too: an import takes no other.
+func (s *Service) exportedQuote(r Reader, c Conversation, id ID) (ID, error) {
+	if id == 0 {
+		return 0, nil
+	}
+	m, found, err := maybe(r.Message(id))
+	if err != nil || !found || m.Conversation != c.ID || m.CreatedAt.Before(s.kept(c)) {
+		return 0, err
+	}
+	return id, nil
+}

@@ -1,0 +1,373 @@
+package im
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"slices"
+	"time"
+)
+
+// importing is a transaction that stores lines of an import. It remembers what
+// it has looked up, for the lines of a batch are mostly of a few conversations
+// and nobody else writes meanwhile.
+type importing struct {
+	s   *Service
+	tx  Tx
+	now time.Time
+	// single is set for a message that is inserted by itself: who alone is to
+	// see it has to be a member now.
+	single bool
+
+	places  map[ID]*place
+	directs map[[2]UserID]ID
+}
+
+// place is a conversation into which is imported.
+type place struct {
+	Conversation
+	// lastID is the id of its newest message, 0 without any.
+	lastID ID
+	// cutoff is the time before which nothing is kept.
+	cutoff time.Time
+}
+
+func newImporting(s *Service, tx Tx) *importing {
+	return &importing{s: s, tx: tx, now: s.time(), places: map[ID]*place{}, directs: map[[2]UserID]ID{}}
+}
+
+// store stores one line. A refusal comes before anything is changed.
+func (b *importing) store(p Prepared) (ImportResult, error) {
+	switch {
+	case p.err != nil:
+		return ImportResult{}, p.err
+	case p.conversation != nil:
+		return b.conversation(*p.conversation, p.members)
+	default:
+		return b.message(*p.message, p.place)
+	}
+}
+
+// message stores a message, or finds it.
+func (b *importing) message(m Message, ref ConversationRef) (ImportResult, error) {
+	c, err := b.find(m.Sender, ref)
+	if err != nil {
+		return ImportResult{}, err
+	}
+	m.Conversation = c.ID
+	if id, found, err := b.again(c, m); err != nil || found {
+		return ImportResult{ID: id, Again: true}, err
+	}
+	if err := b.allow(c, m); err != nil {
+		return ImportResult{}, err
+	}
+	if c.ID == 0 {
+		if c, err = b.createDirect(c.Conversation, m.CreatedAt); err != nil {
+			return ImportResult{}, err
+		}
+		m.Conversation = c.ID
+	}
+	if m.ID, err = b.id(c, m); err != nil {
+		return ImportResult{}, err
+	}
+	if m.Seq <= c.LastSeq {
+		m.Seq = 0
+	}
+	// What is due already is stored as the tombstone that it is: nobody has
+	// seen it here, so nobody is to be told that it is gone.
+	m = m.AsOf(b.now)
+	seq, err := b.tx.InsertMessage(m)
+	if err != nil {
+		return ImportResult{}, err
+	}
+	c.LastSeq, c.lastID = seq, m.ID
+	return ImportResult{ID: m.ID}, nil
+}
+
+// find finds the conversation of a line. A direct one that does not exist yet
+// comes back without an ID.
+func (b *importing) find(sender UserID, ref ConversationRef) (*place, error) {
+	if ref.Peer == "" {
+		return b.place(ref.ID)
+	}
+	if ref.Peer == sender {
+		return nil, errSelf()
+	}
+	peers := PeersOf(sender, ref.Peer)
+	if id := b.directs[peers]; id != 0 {
+		return b.place(id)
+	}
+	c, found, err := maybe(b.tx.DirectConversation(peers))
+	if err != nil {
+		return nil, err
+	}
+	if !found || !c.DeletedAt.IsZero() {
+		c = Conversation{Kind: Direct, Peers: peers, History: HistoryAll, FirstSeq: 1}
+		return &place{Conversation: c, cutoff: b.s.policy.cutoff(c, b.now)}, nil
+	}
+	b.directs[peers] = c.ID
+	return b.place(c.ID)
+}
+
+// place returns a conversation that is there.
+func (b *importing) place(id ID) (*place, error) {
+	if p := b.places[id]; p != nil {
+		return p, nil
+	}
+	c, found, err := maybe(b.tx.Conversation(id))
+	if err != nil {
+		return nil, err
+	}
+	if !found || !c.DeletedAt.IsZero() {
+		return nil, errUnknownConversation()
+	}
+	p := &place{Conversation: c, cutoff: b.s.policy.cutoff(c, b.now)}
+	if c.TrimBefore.After(p.cutoff) {
+		p.cutoff = c.TrimBefore
+	}
+	if c.LastSeq > 0 {
+		newest, err := b.tx.Messages(HistoryQuery{Conversation: id, Ranges: []SeqRange{{1, c.LastSeq}}, Limit: 1})
+		if err != nil {
+			return nil, err
+		}
+		if len(newest.Messages) > 0 {
+			p.lastID = newest.Messages[0].ID
+		}
+	}
+	b.places[id] = p
+	return p, nil
+}
+
+// again looks for a message that is there already: by its id, else by its
+// client_id, else by when it was created and what it says.
+func (b *importing) again(c *place, m Message) (ID, bool, error) {
+	if m.ID != 0 {
+		there, found, err := maybe(b.tx.Message(m.ID))
+		if err != nil {
+			return 0, false, err
+		}
+		if found {
+			if there.Conversation != c.ID || there.Sender != m.Sender || !there.saysAs(m) {
+				return 0, false, errIDTaken("id")
+			}
+			return there.ID, true, nil
+		}
+	}
+	if m.ClientID != "" {
+		there, found, err := maybe(b.tx.MessageByClientID(m.Sender, m.ClientID))
+		if err != nil {
+			return 0, false, err
+		}
+		if found && (there.Conversation != c.ID || !there.saysAs(m)) {
+			return 0, false, RefuseField(Conflict, "client_id_reused", "client_id", "was used for another message of this sender")
+		}
+		// Whatever is there keeps its client_id, erased or not: a message that
+		// is not found by it is not there.
+		return there.ID, found, nil
+	}
+	if c.LastSeq == 0 || b.keeps(c, m) {
+		// Its id would have been kept the first time, too.
+		return 0, false, nil
+	}
+	return b.saidAt(c, m)
+}
+
+// saidAt looks for a message by its sender, its time and what it says. Of one
+// that was taken back nothing is left to compare, so any is taken for it:
+// repeating an import must not bring back what was taken back since.
+func (b *importing) saidAt(c *place, m Message) (ID, bool, error) {
+	if m.Content != nil {
+		there, found, err := maybe(b.tx.MessageAt(c.ID, m.Sender, m.CreatedAt, m.Content.Sent))
+		if err != nil || found {
+			return there.ID, found, err
+		}
+	}
+	page, err := b.tx.Messages(HistoryQuery{
+		Conversation: c.ID, Ranges: []SeqRange{{1, c.LastSeq}}, Sender: m.Sender,
+		From: m.CreatedAt, To: m.CreatedAt.Add(time.Millisecond), Limit: atATime,
+	})
+	for _, there := range page.Messages {
+		if there.State != Active && there.ClientID == "" {
+			return there.ID, true, nil
+		}
+	}
+	return 0, false, err
+}
+
+// saysAs reports whether a message that is stored says the same as one that is
+// imported. Where one of them was taken back, nothing is left to compare.
+func (m Message) saysAs(as Message) bool {
+	if m.Type != as.Type {
+		return false
+	}
+	a, b := m.Content, as.Content
+	return a == nil || b == nil ||
+		bytes.Equal(a.Body, b.Body) && bytes.Equal(a.Ext, b.Ext) && slices.Equal(a.Mentions, b.Mentions)
+}
+
+// allow asks the rules for a message that is not there yet.
+func (b *importing) allow(c *place, m Message) error {
+	if m.Burn != nil && c.Kind != Direct {
+		return RefuseField(Rule, "burn_unsupported", "burn", "only direct messages burn")
+	}
+	if m.CreatedAt.Before(c.cutoff) {
+		return RefuseField(Rule, "past_retention", "created_at", "is older than the conversation keeps messages")
+	}
+	if m.VisibleTo != "" {
+		if err := b.allowReader(c, m.VisibleTo); err != nil {
+			return err
+		}
+	}
+	if m.ReplyTo == 0 {
+		return nil
+	}
+	quoted, found, err := maybe(b.tx.Message(m.ReplyTo))
+	if err == nil && (!found || quoted.Conversation != c.ID) {
+		err = errNoQuote()
+	}
+	return err
+}
+
+// allowReader refuses who alone is to see a message if they cannot, or, of a
+// message as it was, never could.
+func (b *importing) allowReader(c *place, user UserID) error {
+	if c.ID == 0 {
+		if !slices.Contains(c.Peers[:], user) {
+			return errUnknownMember()
+		}
+		return nil
+	}
+	m, found, err := maybe(b.tx.Membership(c.ID, user))
+	if err == nil && (!found || b.single && !m.Active()) {
+		err = errUnknownMember()
+	}
+	return err
+}
+
+// createDirect makes the direct conversation of a message and tells nobody.
+func (b *importing) createDirect(c Conversation, at time.Time) (*place, error) {
+	c.ID = b.s.ids.Next(b.now)
+	c.CreatedAt, c.UpdatedAt, c.EditedAt = at, at, at
+	members := make([]Membership, 2)
+	for i, peer := range c.Peers {
+		members[i] = Membership{
+			Conversation: c.ID, User: peer, Role: Member, JoinedAt: at, Intervals: []Interval{{FromSeq: 1}},
+		}
+	}
+	if err := b.create(c, members); err != nil {
+		return nil, err
+	}
+	b.directs[c.Peers] = c.ID
+	return b.place(c.ID)
+}
+
+// create stores a conversation with its members and tells nobody. They are
+// members from the newest event on.
+func (b *importing) create(c Conversation, members []Membership) error {
+	bounds, err := b.tx.LogBounds()
+	if err != nil {
+		return err
+	}
+	if err := b.tx.CreateConversation(c); err != nil {
+		return err
+	}
+	for _, m := range members {
+		if err := b.tx.RestoreMember(m, bounds.Head); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// conversation stores a conversation, or finds it.
+func (b *importing) conversation(c Conversation, members []Membership) (ImportResult, error) {
+	there, found, err := maybe(b.tx.Conversation(c.ID))
+	if err != nil {
+		return ImportResult{}, err
+	}
+	if found {
+		if !there.DeletedAt.IsZero() || there.Kind != c.Kind || there.Peers != c.Peers {
+			return ImportResult{}, errIDTaken("conversation/id")
+		}
+		return ImportResult{ID: c.ID, Again: true}, nil
+	}
+	if _, found, err := maybe(b.tx.Message(c.ID)); err != nil {
+		return ImportResult{}, err
+	} else if found {
+		return ImportResult{}, errIDTaken("conversation/id")
+	}
+	if c.Kind == Direct {
+		other, found, err := maybe(b.tx.DirectConversation(c.Peers))
+		if err != nil {
+			return ImportResult{}, err
+		}
+		if found && other.DeletedAt.IsZero() {
+			return ImportResult{}, RefuseField(Conflict, "id_taken", "conversation/members",
+				"the two have a direct conversation already, %v", other.ID)
+		}
+	}
+	return ImportResult{ID: c.ID}, b.create(c, members)
+}
+
+// keeps reports whether a message may have the id that it brings along. Ids rise
+// within a conversation, those to come are greater than all that are, and none
+// is of a time before its message was created.
+func (b *importing) keeps(c *place, m Message) bool {
+	at := int64(m.ID) >> idRandomBits
+	return m.ID > c.lastID && at >= m.CreatedAt.UnixMilli() && at <= b.now.UnixMilli()
+}
+
+// id returns the id of a message: its own if it may have it, else one of the
+// time at which it was created, else one of now.
+func (b *importing) id(c *place, m Message) (ID, error) {
+	if m.ID != 0 && b.keeps(c, m) {
+		_, found, err := maybe(b.tx.Conversation(m.ID))
+		if err != nil {
+			return 0, err
+		}
+		if found {
+			return 0, errIDTaken("id")
+		}
+		b.s.ids.pass(m.ID)
+		return m.ID, nil
+	}
+	if id := idAt(m.CreatedAt); id > c.lastID {
+		free, err := b.free(id)
+		if err != nil {
+			return 0, err
+		}
+		if free {
+			b.s.ids.pass(id)
+			return id, nil
+		}
+	}
+	return b.s.ids.Next(b.now), nil
+}
+
+// free reports whether nothing has this id.
+func (b *importing) free(id ID) (bool, error) {
+	if _, found, err := maybe(b.tx.Message(id)); err != nil || found {
+		return false, err
+	}
+	_, found, err := maybe(b.tx.Conversation(id))
+	return err == nil && !found, err
+}
+
+// idAt returns an id of a time.
+func idAt(at time.Time) ID {
+	var r [4]byte
+	_, _ = rand.Read(r[:]) // never fails, says crypto/rand
+	return ID(at.UnixMilli()<<idRandomBits | int64(binary.LittleEndian.Uint32(r[:])&(1<<idRandomBits-1)))
+}
+
+// pass sees to it that ids to come are greater than one that came from
+// elsewhere.
+func (g *IDs) pass(id ID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.last = max(g.last, id)
+}
+
+func errIDTaken(field string) error {
+	return RefuseField(Conflict, "id_taken", field, "is that of something else")
+}

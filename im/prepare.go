@@ -1,0 +1,332 @@
+package im
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// What can be said of a line of an import by itself is said here, on as many
+// cores as there are: it takes longer than storing the line.
+
+// maxImportSeq is the greatest seq that a message may bring along: the greatest
+// integer that every reader of JSON can hold.
+const maxImportSeq = 1<<53 - 1
+
+// PrepareMessage checks a message as strictly as one that is sent.
+func (s *Service) PrepareMessage(m ImportMessage) Prepared {
+	p, err := s.prepareMessage(m)
+	if err != nil {
+		return Refused(err)
+	}
+	return p
+}
+
+func (s *Service) prepareMessage(m ImportMessage) (Prepared, error) {
+	ref, ok := ParseConversationRef(m.Conversation)
+	if !ok {
+		return Prepared{}, errUnknownConversation()
+	}
+	now := s.time()
+	out := Message{
+		Seq: m.Seq, Sender: m.Sender, SenderDevice: m.SenderDevice, ClientID: m.ClientID, Type: m.Type,
+		State: Active, Receipt: m.Receipt, Quiet: true, VisibleTo: m.VisibleTo, Burn: m.Burn,
+	}
+	if err := checkImported(m); err != nil {
+		return Prepared{}, err
+	}
+	var err error
+	if out.ID, err = importedID("id", m.ID); err != nil {
+		return Prepared{}, err
+	}
+	if out.CreatedAt, err = pastTime("created_at", m.CreatedAt, now); err != nil {
+		return Prepared{}, err
+	}
+	if m.ReplyTo != "" {
+		if out.ReplyTo, ok = ParseID(m.ReplyTo); !ok {
+			return Prepared{}, errNoQuote()
+		}
+	}
+	if out.ExpiresAt, err = expiry(m.ExpiresAt, out.CreatedAt); err != nil {
+		return Prepared{}, err
+	}
+	if m.Erased != nil {
+		out.State = m.Erased.State
+		out.Erased, err = tombstoneNote(m, now)
+	} else {
+		d := Draft{
+			ClientID: m.ClientID, Type: m.Type, Body: m.Body, Ext: m.Ext, Mentions: m.Mentions,
+			ReplyTo: m.ReplyTo, Receipt: m.Receipt, Burn: m.Burn,
+		}
+		out.Content, err = d.Content(s.policy.MaxMessageBytes)
+	}
+	if err != nil {
+		return Prepared{}, err
+	}
+	if b := out.Burn; b != nil && !b.At.IsZero() {
+		burn := *b
+		burn.At = b.At.UTC().Truncate(time.Millisecond)
+		out.Burn = &burn
+	}
+	return Prepared{message: &out, place: ref}, nil
+}
+
+// checkImported checks what a draft does not have, and of a tombstone what its
+// content would have been checked with.
+func checkImported(m ImportMessage) error {
+	switch {
+	case !m.Sender.Valid():
+		return RefuseField(Invalid, "invalid_request", "sender", "is not a user id")
+	case m.SenderDevice != "" && !ValidDevice(m.SenderDevice):
+		return RefuseField(Invalid, "invalid_request", "sender_device", "must be 1 to %d printable ASCII characters", MaxDeviceID)
+	case m.ClientID != "" && !printable(m.ClientID, MaxClientID):
+		return RefuseField(Invalid, "invalid_request", "client_id", "must be 1 to %d printable ASCII characters", MaxClientID)
+	case m.VisibleTo != "" && !m.VisibleTo.Valid():
+		return RefuseField(Invalid, "invalid_request", "visible_to", "is not a user id")
+	case m.Seq < 0 || m.Seq > maxImportSeq:
+		return RefuseField(Invalid, "invalid_request", "seq", "must be 1 to %d", int64(maxImportSeq))
+	case m.Type.String() == "":
+		return RefuseField(Invalid, "invalid_request", "type", "is not a type of message")
+	}
+	if m.Burn == nil {
+		return nil
+	}
+	if err := checkTime("burn/burn_at", m.Burn.At); err != nil {
+		return err
+	}
+	return Draft{Burn: m.Burn}.checkTimers()
+}
+
+// tombstoneNote checks how a message was taken back and returns it as it is to
+// be kept.
+func tombstoneNote(m ImportMessage, now time.Time) (*Erasure, error) {
+	e := *m.Erased
+	switch {
+	case e.State == Active || e.State.String() == "":
+		return nil, RefuseField(Invalid, "invalid_request", "state", "must say how the message was taken back")
+	case len(m.Body) > 0:
+		return nil, RefuseField(Invalid, "invalid_request", "body", "a message that was taken back has none")
+	case len(m.Ext) > 0:
+		return nil, RefuseField(Invalid, "invalid_request", "ext", "a message that was taken back has none")
+	case len(m.Mentions) > 0:
+		return nil, RefuseField(Invalid, "invalid_request", "mentions", "a message that was taken back has none")
+	case e.By != "" && !e.By.Valid():
+		return nil, RefuseField(Invalid, "invalid_request", "erased/by", "is not a user id")
+	}
+	var err error
+	if e.At, err = pastTime("erased/at", e.At, now); err != nil {
+		return nil, err
+	}
+	note, err := RevokeNote{Postscript: e.Postscript, Extension: e.Extension}.checked()
+	if refusal, ok := AsError(err); ok {
+		refusal.Field = "erased/" + refusal.Field
+	}
+	e.Extension = note.Extension
+	return &e, err
+}
+
+// expiry checks when a message expires that was created at a time.
+func expiry(at, created time.Time) (time.Time, error) {
+	if at.IsZero() {
+		return at, nil
+	}
+	at = at.UTC().Truncate(time.Millisecond)
+	if after := at.Sub(created); after <= 0 || after > MaxExpireAfter {
+		return at, RefuseField(Invalid, "invalid_request", "expires_at", "must be up to %d days after created_at", int(MaxExpireAfter.Hours()/24))
+	}
+	return at, nil
+}
+
+// importedID reads an id that a line brings along; "" brings none.
+func importedID(field, text string) (ID, error) {
+	if text == "" {
+		return 0, nil
+	}
+	id, ok := ParseID(text)
+	if !ok {
+		return 0, RefuseField(Invalid, "invalid_request", field, "is not an id of this API: leave it out, and name the message by client_id")
+	}
+	return id, nil
+}
+
+// The times that the store can hold, and ids with them.
+var (
+	earliest = time.UnixMilli(1)
+	latest   = time.UnixMilli(math.MaxInt64 >> idRandomBits)
+)
+
+// checkTime refuses a time that cannot be stored; zero is none.
+func checkTime(field string, at time.Time) error {
+	if !at.IsZero() && (at.Before(earliest) || at.After(latest)) {
+		return RefuseField(Invalid, "invalid_request", field, "must be from 1970 to %d", latest.Year()-1)
+	}
+	return nil
+}
+
+// pastTime returns a time as it is stored. It must be given, and not be in the
+// future.
+func pastTime(field string, at, now time.Time) (time.Time, error) {
+	if at.IsZero() {
+		return at, RefuseField(Invalid, "invalid_request", field, "is missing")
+	}
+	if err := checkTime(field, at); err != nil {
+		return at, err
+	}
+	at = at.UTC().Truncate(time.Millisecond)
+	if at.After(now) {
+		return at, RefuseField(Invalid, "invalid_request", field, "must not be in the future")
+	}
+	return at, nil
+}
+
+// maxImportMembers is how many users a conversation may bring along.
+const maxImportMembers = 10000
+
+// PrepareConversation checks a conversation as strictly as one that is created.
+func (s *Service) PrepareConversation(in ImportConversation) Prepared {
+	p, err := prepareConversation(in, s.time())
+	if err != nil {
+		if refusal, ok := AsError(err); ok && refusal.Field != "" {
+			refusal.Field = "conversation/" + refusal.Field
+		}
+		return Refused(err)
+	}
+	return p
+}
+
+func prepareConversation(in ImportConversation, now time.Time) (Prepared, error) {
+	id, err := importedID("id", in.ID)
+	if err == nil && id == 0 {
+		err = RefuseField(Invalid, "invalid_request", "id", "is missing")
+	}
+	if err != nil {
+		return Prepared{}, err
+	}
+	created, err := pastTime("created_at", in.CreatedAt, now)
+	if err != nil {
+		return Prepared{}, err
+	}
+	// How long messages are kept at most is asked whenever they are read: a
+	// conversation may come from a server that keeps them for longer.
+	if err := in.Settings.check(Policy{}); err != nil {
+		return Prepared{}, err
+	}
+	c := in.Settings.apply(Conversation{
+		ID: id, Kind: in.Kind, Name: in.Name, History: HistoryJoined, FirstSeq: 1,
+		CreatedAt: created, UpdatedAt: created, EditedAt: created,
+	})
+	members, err := prepareMembers(in, id, created, now)
+	if err != nil {
+		return Prepared{}, err
+	}
+	switch in.Kind {
+	case Direct:
+		err = prepareDirect(&c, members)
+	case Group:
+		err = checkGroup(c, members)
+	default:
+		err = RefuseField(Invalid, "invalid_request", "kind", "is not a kind of conversation")
+	}
+	return Prepared{conversation: &c, members: members}, err
+}
+
+// prepareDirect checks what is particular to a direct conversation.
+func prepareDirect(c *Conversation, members []Membership) error {
+	if c.Name != "" {
+		return RefuseField(Rule, "direct_conversation", "name", "a direct conversation has no name")
+	}
+	if len(members) != 2 {
+		return RefuseField(Rule, "direct_conversation", "members", "a direct conversation has two members")
+	}
+	for i, m := range members {
+		if m.Role != Member || !m.Active() {
+			return RefuseField(Rule, "direct_conversation", fmt.Sprintf("members/%d", i), "nobody leaves a direct conversation or has a role in it")
+		}
+	}
+	c.Peers, c.History = PeersOf(members[0].User, members[1].User), HistoryAll
+	return nil
+}
+
+// checkGroup checks what is particular to a group.
+func checkGroup(c Conversation, members []Membership) error {
+	if err := checkName(c.Name); err != nil {
+		return err
+	}
+	owners, active := 0, 0
+	for _, m := range members {
+		if m.Active() {
+			active++
+		}
+		if m.Role == Owner {
+			owners++
+		}
+	}
+	if owners > 1 || active > 0 && owners == 0 {
+		return RefuseField(Rule, "one_owner", "members", "a group has one owner")
+	}
+	return nil
+}
+
+func prepareMembers(in ImportConversation, id ID, created, now time.Time) ([]Membership, error) {
+	if len(in.Members) > maxImportMembers {
+		return nil, RefuseField(Invalid, "invalid_request", "members", "at most %d are taken", maxImportMembers)
+	}
+	seen := make(map[UserID]bool, len(in.Members))
+	out := make([]Membership, len(in.Members))
+	for i, m := range in.Members {
+		field := fmt.Sprintf("members/%d", i)
+		if !m.User.Valid() {
+			return nil, RefuseField(Invalid, "invalid_request", field+"/user", "is not a user id")
+		}
+		if seen[m.User] {
+			return nil, RefuseField(Invalid, "invalid_request", field+"/user", "is there twice")
+		}
+		seen[m.User] = true
+		joined := created
+		if !m.JoinedAt.IsZero() {
+			var err error
+			if joined, err = pastTime(field+"/joined_at", m.JoinedAt, now); err != nil {
+				return nil, err
+			}
+		}
+		intervals, ok := stays(m)
+		if !ok {
+			return nil, RefuseField(Invalid, "invalid_request", field+"/stays",
+				"must rise and be apart, and the last one last exactly if there is a role")
+		}
+		out[i] = Membership{Conversation: id, User: m.User, Role: m.Role, JoinedAt: joined, Intervals: intervals}
+	}
+	return out, nil
+}
+
+// stays returns the intervals of a member's stays, without their events; ended
+// ones are marked so. It reports false if they do not fit together.
+func stays(m ImportMember) ([]Interval, bool) {
+	list := m.Stays
+	if len(list) == 0 && m.Role != 0 {
+		list = []SeqRange{{From: 1, To: Lasts}}
+	}
+	out := make([]Interval, len(list))
+	after := int64(0)
+	for i, stay := range list {
+		lasts := stay.To == Lasts
+		if stay.From <= after || stay.From > maxImportSeq || stay.To < stay.From-1 || lasts && i+1 < len(list) {
+			return nil, false
+		}
+		out[i] = Interval{FromSeq: stay.From}
+		if !lasts {
+			out[i].ToSeq, out[i].ToEvent = stay.To, -1
+		}
+		after = max(stay.To, stay.From-1)
+	}
+	if len(out) == 0 {
+		return nil, false
+	}
+	return out, out[len(out)-1].Open() == (m.Role != 0)
+}
+
+// errNoQuote is the answer to a reply_to that names no message of the
+// conversation.
+func errNoQuote() error {
+	return RefuseField(Rule, "reply_to_not_found", "reply_to", "is not a message of this conversation")
+}

@@ -1,0 +1,38 @@
+package sqlite
+
+import "github.com/imapi/imapi/im"
+
+// RestoreMember stores a standing as it was. Positions of the log are positive:
+// stays that were over before the log knew of them get negative ones, in their
+// order, so that no event ever falls into them.
+func (t *tx) RestoreMember(m im.Membership, from im.Position) error {
+	user, err := t.intern(m.User)
+	if err != nil {
+		return err
+	}
+	if m.Active() {
+		err := t.must("UPDATE conversations SET member_count = member_count + 1 WHERE id = ?", int64(m.Conversation))
+		if err != nil {
+			return err
+		}
+		_, err = t.session.exec("INSERT INTO members (conversation_id, user_id, role, joined_at) VALUES (?, ?, ?, ?)",
+			int64(m.Conversation), user, int64(m.Role), m.JoinedAt.UnixMilli())
+		if err != nil {
+			return err
+		}
+	}
+	for i, stay := range m.Intervals {
+		if stay.Open() {
+			_, err = t.session.exec("INSERT INTO intervals (conversation_id, user_id, from_event, from_seq) VALUES (?, ?, ?, ?)",
+				int64(m.Conversation), user, int64(from), stay.FromSeq)
+		} else {
+			at := int64(2 * (i - len(m.Intervals)))
+			_, err = t.session.exec("INSERT INTO intervals (conversation_id, user_id, from_event, to_event, from_seq, to_seq) VALUES (?, ?, ?, ?, ?, ?)",
+				int64(m.Conversation), user, at, at+1, stay.FromSeq, stay.ToSeq)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
