@@ -108,6 +108,26 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 		header, headerIsThis string
 	}{
 		{"listConversations", 200, "GET", "/v1/conversations", "", "", ""},
+		{"listConversations", 200, "GET", "/v1/conversations?kind=group&pinned=false&updated_since=2026-01-02T03:04:05Z&limit=1", "", "", ""},
+		{"updateConversation", 200, "PATCH", g, `{"pinned":true,"muted":true}`, "Authorization", bob},
+		{"getUnread", 200, "GET", "/v1/unread", "", "Authorization", bob},
+		{"getUnread", 200, "GET", "/v1/unread?conversation_id=@alice", "", "Authorization", bob},
+		{"clearUnreadOf", 200, "POST", "/v1/conversations/@alice/unread/clear", "", "Authorization", bob},
+		{"clearUnread", 200, "POST", "/v1/unread/clear", "", "Authorization", bob},
+		{"searchMessages", 200, "GET", "/v1/messages/search?q=hi", "", "", ""},
+		{"searchMessages", 200, "GET", "/v1/messages/search?q=%22%21%22", "", "", ""},
+		{"searchMessages", 200, "GET", "/v1/messages/search?q=h&conversation_id=@bob&type=text&sender=alice&from=2026-01-02T03:04:05Z&to=2036-01-02T03:04:05Z&limit=1", "", "", ""},
+		{"insertMessage", 201, "POST", "/v1/admin/insert", `{"conversation_id":"` + other + `","sender":"alice","client_id":"i-1","type":"text","body":{"text":"old"},"created_at":"2025-01-02T03:04:05.678Z"}`, "Authorization", admin},
+		{"insertMessage", 200, "POST", "/v1/admin/insert", `{"conversation_id":"` + other + `","sender":"alice","client_id":"i-1","type":"text","body":{"text":"old"},"created_at":"2025-01-02T03:04:05.678Z"}`, "Authorization", admin},
+		{"insertMessage", 201, "POST", "/v1/admin/insert", `{"conversation_id":"` + other + `","sender":"system","type":"custom","body":{"name":"notice"},"visible_to":"bob"}`, "Authorization", admin},
+		{"exportMessages", 200, "GET", "/v1/admin/export?conversation_id=" + other, "", "Authorization", admin},
+		{"getRetention", 200, "GET", "/v1/admin/retention?as_of=2026-01-02T03:04:05Z", "", "Authorization", admin},
+		{"runRetention", 200, "POST", "/v1/admin/retention", "", "Authorization", admin},
+		{"hideMessages", 204, "POST", g + "/hide", `{"message_ids":["` + m["id"].(string) + `"]}`, "Authorization", bob},
+		{"hideMessages", 204, "POST", g + "/hide", `{"before":"2026-01-02T03:04:05Z"}`, "Authorization", bob},
+		{"hideMessages", 204, "POST", "/v1/conversations/@alice/hide", `{"all":true}`, "Authorization", bob},
+		{"listErased", 200, "GET", "/v1/messages/erased", "", "Authorization", bob},
+		{"deleteConversation", 204, "DELETE", g + "?keep_messages=true", "", "Authorization", bob},
 		{"createConversation", 201, "POST", "/v1/conversations", `{"kind":"group","name":"g","members":["bob"],"settings":{"history":"all"}}`, "", ""},
 		{"getConversation", 200, "GET", "/v1/conversations/@bob", "", "", ""},
 		{"getConversation", 200, "GET", "/v1/conversations/" + direct["conversation_id"].(string), "", "", ""},
@@ -117,6 +137,7 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 		{"sendMessage", 201, "POST", g + "/messages", `{"type":"location","body":{"latitude":31.2,"longitude":121.4,"address":"上海"}}`, "", ""},
 		{"sendMessage", 201, "POST", g + "/messages", `{"type":"custom","body":{"name":"order","data":[null,1,"x"]}}`, "", ""},
 		{"listMessages", 200, "GET", g + "/messages?type=text&sender=alice&limit=1", "", "", ""},
+		{"listMessages", 200, "GET", g + "/messages?around=" + m["id"].(string) + "&include_erased=false", "", "", ""},
 		{"getMessage", 200, "GET", "/v1/messages/" + m["id"].(string), "", "", ""},
 		{"listMembers", 200, "GET", g + "/members?limit=1", "", "", ""},
 		{"addMembers", 200, "POST", g + "/members", `{"members":["carol","bob"],"role":"admin"}`, "", ""},
@@ -143,6 +164,8 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 		{"updateConversation", 200, "PATCH", "/v1/conversations/@bob", `{"settings":{"expire_after_seconds":null}}`, "", ""},
 		{"createConversation", 201, "POST", "/v1/conversations", `{"kind":"group","name":"g","settings":{"revoke_window_seconds":0,"expire_after_seconds":60}}`, "", ""},
 		{"getEvents", 200, "GET", "/v1/events?limit=1000", "", "Accept", "application/json"},
+		{"deleteConversation", 204, "DELETE", "/v1/conversations/@bob?scope=everyone", "", "", ""},
+		{"importMessages", 200, "POST", "/v1/admin/import", `{"conversation_id":"@bob","sender":"alice","type":"text","body":{"text":"hi"},"created_at":"2025-01-02T03:04:05.678Z"}`, "Authorization", admin},
 		{"createTicket", 201, "POST", "/v1/events/tickets", "", "", ""},
 		{"cutTokens", 200, "POST", "/v1/admin/users/eve/tokens/cut", "", "Authorization", admin},
 		{"getHealth", 200, "GET", "/healthz", "", "", ""},
@@ -156,6 +179,9 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 		header := []string{c.header, c.headerIsThis}
 		if c.header == "" {
 			header = nil
+		}
+		if c.operation == "importMessages" {
+			header = append(header, "Content-Type", "application/x-ndjson")
 		}
 		if a := w.do("alice", c.method, c.path, c.body, header...); a.status != c.status {
 			t.Errorf("%s: %s %s answered %d, want %d: %s", c.operation, c.method, c.path, a.status, c.status, a.body)

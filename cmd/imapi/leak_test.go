@@ -70,8 +70,9 @@ type crawler struct {
 	t      *testing.T
 	server *server
 	tokens map[string]string
-	// ids are what path parameters are filled with.
-	ids map[string][]string
+	// ids are what path parameters are filled with, and queries what query
+	// parameters are that have to be there.
+	ids, queries map[string][]string
 }
 
 // leaks returns where any of the markers is to be found: in what anybody can
@@ -95,7 +96,10 @@ func (c *crawler) leaks(markers ...marker) []string {
 			continue
 		}
 		answered := false
-		for _, target := range c.fill(path) {
+		for _, m := range markers {
+			c.queries["q"] = append(c.queries["q"], m.text, m.text[:len(m.text)-2])
+		}
+		for _, target := range c.fill(path, item.Get.Parameters) {
 			for user := range c.tokens {
 				status, body := c.get(user, target, item.Get.OperationID == "getEvents")
 				answered = answered || status < 400
@@ -116,9 +120,16 @@ func (c *crawler) leaks(markers ...marker) []string {
 	return found
 }
 
-// fill returns a path with every combination of ids for its parameters.
-func (c *crawler) fill(path string) []string {
+// fill returns a path with every combination of ids for its parameters and of
+// values for those of the query that have to be there.
+func (c *crawler) fill(path string, parameters openapi3.Parameters) []string {
 	c.t.Helper()
+	for _, p := range parameters {
+		if p.Value.In == openapi3.ParameterInQuery && p.Value.Required {
+			path += "?" + p.Value.Name + "={" + p.Value.Name + "}" // there is one at the most
+			c.ids[p.Value.Name] = c.queries[p.Value.Name]
+		}
+	}
 	targets := []string{path}
 	for {
 		begin := strings.Index(targets[0], "{")
@@ -134,7 +145,7 @@ func (c *crawler) fill(path string) []string {
 		var next []string
 		for _, target := range targets {
 			for _, id := range c.ids[name] {
-				next = append(next, strings.Replace(target, "{"+name+"}", url.PathEscape(id), 1))
+				next = append(next, strings.Replace(target, "{"+name+"}", url.QueryEscape(id), 1))
 			}
 		}
 		targets = next
@@ -150,7 +161,11 @@ func (c *crawler) get(user, target string, page bool) (int, []byte) {
 	)
 	query := url.Values{}
 	for {
-		req, err := http.NewRequest(http.MethodGet, "http://"+c.server.addr+target+"?"+query.Encode(), nil)
+		and := "?"
+		if strings.Contains(target, "?") {
+			and = "&"
+		}
+		req, err := http.NewRequest(http.MethodGet, "http://"+c.server.addr+target+and+query.Encode(), nil)
 		if err != nil {
 			c.t.Fatal(err)
 		}
@@ -281,9 +296,11 @@ type scene struct {
 
 func newScene(t *testing.T) *scene {
 	s := startServer(t)
-	c := &crawler{t: t, server: s, tokens: map[string]string{"nobody": ""}, ids: map[string][]string{
-		"user": {"alice", "bob"},
-	}}
+	c := &crawler{
+		t: t, server: s, tokens: map[string]string{"nobody": ""},
+		ids:     map[string][]string{"user": {"alice", "bob"}},
+		queries: map[string][]string{"q": {"stays"}},
+	}
 	for _, user := range []string{"alice", "bob", "carol", "stranger"} {
 		c.tokens[user] = s.token(user)
 	}
@@ -298,7 +315,13 @@ func newScene(t *testing.T) *scene {
 // post makes a request that must succeed.
 func (sc *scene) post(user, path, body string) map[string]any {
 	sc.t.Helper()
-	req, err := http.NewRequest(http.MethodPost, "http://"+sc.server.addr+path, strings.NewReader(body))
+	return sc.call(http.MethodPost, user, path, body)
+}
+
+// call makes a request of any method that must succeed.
+func (sc *scene) call(method, user, path, body string) map[string]any {
+	sc.t.Helper()
+	req, err := http.NewRequest(method, "http://"+sc.server.addr+path, strings.NewReader(body))
 	if err != nil {
 		sc.t.Fatal(err)
 	}
@@ -313,9 +336,12 @@ func (sc *scene) post(user, path, body string) map[string]any {
 	defer func() { _ = res.Body.Close() }()
 	b, err := io.ReadAll(res.Body)
 	if err != nil || res.StatusCode >= 300 {
-		sc.t.Fatalf("POST %s as %s: %s %s %v", path, user, res.Status, b, err)
+		sc.t.Fatalf("%s %s as %s: %s %s %v", method, path, user, res.Status, b, err)
 	}
 	var v map[string]any
+	if len(b) == 0 {
+		return v
+	}
 	if err := json.Unmarshal(b, &v); err != nil {
 		sc.t.Fatal(err)
 	}
@@ -325,7 +351,7 @@ func (sc *scene) post(user, path, body string) map[string]any {
 // send sends a message that has the marker in all that is to be erased.
 func (sc *scene) send(conversation string, m marker, more string) string {
 	sc.t.Helper()
-	body := fmt.Sprintf(`{"type":"custom","body":{"name":"n %[1]s","data":{"%[1]s":["%[1]s"]}},"ext":{"%[1]s":"%[1]s"},`+
+	body := fmt.Sprintf(`{"type":"text","body":{"text":"words and %[1]s among them"},"ext":{"%[1]s":["%[1]s"]},`+
 		`"mentions":["%[1]s"],"push":{"title":"%[1]s"},"receipt":true%[2]s}`, m.text, more)
 	id := sc.post("alice", "/v1/conversations/"+conversation+"/messages", body)["id"].(string)
 	sc.ids["message"] = append(sc.ids["message"], id)
@@ -335,6 +361,17 @@ func (sc *scene) send(conversation string, m marker, more string) string {
 	// A quote of it must not keep it.
 	quote := sc.post("bob", "/v1/conversations/"+conversation+"/messages", `{"type":"text","body":{"text":"quoting"},"reply_to":"`+id+`"}`)
 	sc.ids["message"] = append(sc.ids["message"], quote["id"].(string))
+	return id
+}
+
+// insert puts a message in silently that has the marker in all that is to be
+// erased.
+func (sc *scene) insert(m marker, conversation, more string, at time.Time) string {
+	sc.t.Helper()
+	body := fmt.Sprintf(`{"conversation_id":%q,"sender":"alice","type":"text","body":{"text":"words and %[2]s"},"ext":{"%[2]s":1},"created_at":%q%s}`,
+		conversation, m.text, at.UTC().Format(time.RFC3339Nano), more)
+	id := sc.post("root", "/v1/admin/insert", body)["id"].(string)
+	sc.ids["message"] = append(sc.ids["message"], id)
 	return id
 }
 
@@ -379,6 +416,20 @@ var ways = map[string]func(sc *scene, m marker){
 	},
 	"burned unread": func(sc *scene, m marker) {
 		sc.waitState(sc.send(sc.direct, m, `,"burn":{"after_seconds":9,"unread_ttl_seconds":1}`), "burned")
+	},
+	"deleted with its conversation": func(sc *scene, m marker) {
+		sc.send(sc.direct, m, "")
+		sc.call(http.MethodDelete, "bob", "/v1/conversations/@alice?scope=everyone", "")
+		// There is another one then, and what is asked of the old one is 404.
+		sc.post("bob", "/v1/conversations/@alice/messages", `{"type":"text","body":{"text":"anew"}}`)
+	},
+	"past retention": func(sc *scene, m marker) {
+		sc.insert(m, sc.group, "", time.Now().Add(-48*time.Hour))
+		sc.call(http.MethodPatch, "alice", "/v1/conversations/"+sc.group, `{"settings":{"retention_days":1}}`)
+	},
+	"a notice for one, revoked": func(sc *scene, m marker) {
+		id := sc.insert(m, sc.group, `,"visible_to":"bob"`, time.Now().Add(-time.Hour))
+		sc.post("root", "/v1/messages/"+id+"/revoke", "")
 	},
 	"expired": func(sc *scene, m marker) {
 		sc.waitState(sc.send(sc.group, m, `,"expire_after_seconds":1`), "expired")
@@ -435,11 +486,13 @@ func TestTheCrawlerFinds(t *testing.T) {
 		"GET /v1/messages/" + id + " as bob", "GET /v1/conversations/" + sc.direct + "/messages as alice",
 		"GET /v1/conversations as bob", "GET /v1/conversations/@bob as alice",
 		"GET /v1/events as bob", "the stream of alice", "imapi.db",
+		"GET /v1/messages/search?q=" + m.text + " as bob", "GET /v1/admin/export as root",
 	} {
 		if !strings.Contains(found, where) {
 			t.Errorf("a message that is there was not found in %s; found in:\n%s", where, found)
 		}
 	}
+	found = strings.ReplaceAll(found, "GET /v1/admin/export as root", "")
 	for _, where := range []string{"stranger", "nobody", "carol", "root", "output", "log as"} {
 		if strings.Contains(found, where) {
 			t.Errorf("a message of alice's and bob's was found in %s:\n%s", where, found)
