@@ -82,8 +82,7 @@ func (j *Cleanup) once(ctx context.Context) {
 	report("deleted conversations not destroyed", j.cleaner.Purge(ctx))
 	report("messages past retention not removed", j.cleaner.Trim(ctx, time.Time{}, func(of im.RetentionOf) error {
 		j.removed(of.Messages)
-		j.log.LogAttrs(ctx, slog.LevelDebug, "messages past retention removed",
-			slog.String("conversation", of.Conversation.String()), slog.Int64("messages", of.Messages))
+		j.log.LogAttrs(ctx, slog.LevelDebug, "messages past retention removed", slog.Int64("messages", of.Messages))
 		return nil
 	}))
 	report("room not given back", j.cleaner.Reclaim(ctx))
