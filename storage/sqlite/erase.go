@@ -10,6 +10,7 @@ import (
 
 const (
 	selectContentID = "SELECT content_id FROM messages WHERE id = ? AND state = 1"
+	deleteMentions  = `DELETE FROM mentions WHERE (conversation_id, seq) = (SELECT conversation_id, seq FROM messages WHERE id = ?)`
 	// eraseRow never goes back in time, though the clock may: who has asked for
 	// what was erased up to a time need not ask for it again.
 	eraseRow = `UPDATE messages SET state = ?1, erased_at = ?2, erased_by = ?3,
@@ -40,6 +41,9 @@ func (t *tx) Erase(id im.ID, e im.Erasure, wiped time.Time) (bool, error) {
 		if err := t.wipeOne(content.Int64); err != nil {
 			return false, err
 		}
+	}
+	if _, err := t.session.exec(deleteMentions, int64(id)); err != nil {
+		return false, err
 	}
 	note, err := t.insertNote(e)
 	if err != nil {

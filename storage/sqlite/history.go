@@ -21,7 +21,9 @@ const rangeCost = 10
 // A page walks along one index: by time where a time range was asked for, else
 // by sender, by type, or by seq, whichever leaves the least to look at. What
 // the index does not decide is filtered while walking; then the stretch to be
-// walked is measured first, so that it has no more than historyScan rows.
+// walked is measured first, so that it has no more than historyScan rows. What
+// nearly every message is, active, of late and for all to see, is not filtered
+// in SQL: who is not is dropped when read, and counts against the same bound.
 type history struct {
 	r      *reader
 	q      im.HistoryQuery
@@ -50,6 +52,9 @@ func (r *reader) Messages(q im.HistoryQuery) (im.HistoryPage, error) {
 		}
 	}
 	h.choose()
+	if err := h.hide(); err != nil {
+		return h.page, err
+	}
 	if q.ByTime() {
 		return h.page, h.byTime()
 	}
@@ -82,6 +87,33 @@ func (h *history) choose() {
 		h.filter += " AND +m.type = ?"
 		h.extra = append(h.extra, int64(h.q.Type))
 	}
+}
+
+const (
+	selectAnyReceipt = "SELECT 1 FROM receipts WHERE conversation_id = ? AND kind = ? AND user_id = ? LIMIT 1"
+	// notHidden is of messages that are in no range of a user.
+	notHidden = ` AND coalesce((SELECT to_seq FROM receipts WHERE conversation_id = ? AND kind = ? AND user_id = ?
+		AND from_seq <= m.seq ORDER BY from_seq DESC LIMIT 1), 0) < m.seq`
+)
+
+// hide filters what the reader has hidden by ids, if there is any.
+func (h *history) hide() error {
+	if h.q.Reader == "" {
+		return nil
+	}
+	reader, err := h.r.userKey(h.q.Reader)
+	if err != nil || reader == 0 {
+		return err
+	}
+	args := []any{int64(h.q.Conversation), int64(hidden), reader}
+	var one int
+	found, err := h.r.session.row(selectAnyReceipt, args, &one)
+	if err != nil || !found {
+		return err
+	}
+	h.filter += notHidden
+	h.extra = append(h.extra, args...)
+	return nil
 }
 
 // order returns the direction of the walk, for SQL.
@@ -194,16 +226,35 @@ func (h *history) take(query string, args []any) (full bool, err error) {
 			return false, nil
 		}
 		m, err := scanMessage(rows)
-		if err == nil && h.readable(m.Seq) {
-			h.page.Messages = append(h.page.Messages, m)
+		if err != nil {
+			return false, err
 		}
-		return true, err
+		if h.inRanges(m.Seq) && h.shown(m) {
+			h.page.Messages = append(h.page.Messages, m)
+			return true, nil
+		}
+		if h.filter == "" { // else the rows were measured
+			h.budget--
+		}
+		if h.budget <= 0 && h.filter == "" {
+			h.page.Next = &im.HistoryKey{CreatedAt: m.CreatedAt, Seq: m.Seq}
+			full = true
+		}
+		return !full, nil
 	})
 	return full, err
 }
 
-// readable reports whether a message is in one of the ranges.
-func (h *history) readable(seq int64) bool {
+// shown reports whether a message is neither too old nor for somebody else to
+// see, and active, if only such were asked for.
+func (h *history) shown(m im.Message) bool {
+	return !m.CreatedAt.Before(h.q.Since) &&
+		(m.VisibleTo == "" || h.q.Reader == "" || m.VisibleTo == h.q.Reader) &&
+		(h.q.ActiveAt.IsZero() || m.AsOf(h.q.ActiveAt).State == im.Active)
+}
+
+// inRanges reports whether a message is in one of the ranges.
+func (h *history) inRanges(seq int64) bool {
 	_, found := slices.BinarySearchFunc(h.q.Ranges, seq, func(r im.SeqRange, seq int64) int {
 		switch {
 		case r.To < seq:
@@ -273,11 +324,11 @@ func (h *history) byTime() error {
 
 // readsAll reports whether the ranges are the whole of the history.
 func (h *history) readsAll() bool {
-	if len(h.q.Ranges) != 1 || h.q.Ranges[0].From > 1 {
+	if len(h.q.Ranges) != 1 {
 		return false
 	}
 	c, err := h.r.Conversation(h.q.Conversation)
-	return err == nil && c.LastSeq <= h.q.Ranges[0].To
+	return err == nil && h.q.Ranges[0].From <= c.FirstSeq && c.LastSeq <= h.q.Ranges[0].To
 }
 
 // timeRange returns what was asked for, less the pages before.
@@ -288,6 +339,9 @@ func (h *history) timeRange() timeRange {
 	}
 	if !h.q.From.IsZero() {
 		r.from = im.HistoryKey{CreatedAt: ceilMillis(h.q.From)}
+	}
+	if since := ceilMillis(h.q.Since); r.from.CreatedAt.Before(since) && !h.q.Since.IsZero() {
+		r.from = im.HistoryKey{CreatedAt: since}
 	}
 	if !h.q.To.IsZero() {
 		r.to = im.HistoryKey{CreatedAt: ceilMillis(h.q.To)} // seqs begin at 1

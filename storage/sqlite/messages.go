@@ -10,7 +10,7 @@ import (
 )
 
 const messageColumns = `m.id, m.conversation_id, m.seq, u.name, m.sender_device, m.client_id,
-	m.type, m.state, m.reply_to, m.receipt, m.created_at, m.expires_at,
+	m.type, m.state, m.reply_to, m.receipt, m.created_at, m.quiet, v.name, m.expires_at,
 	m.burn_after, m.burn_unread_ttl, m.burn_at,
 	m.erased_at, by.name, n.data, `
 
@@ -25,7 +25,7 @@ const (
 // up by its reader, never joined here.
 const (
 	messageUsers = ` CROSS JOIN users u ON u.id = m.sender_id LEFT JOIN users by ON by.id = m.erased_by
-		LEFT JOIN contents n ON n.id = m.note_id `
+		LEFT JOIN users v ON v.id = m.visible_to LEFT JOIN contents n ON n.id = m.note_id `
 	messageParts = messageUsers + `LEFT JOIN contents k ON k.id = m.content_id `
 )
 
@@ -34,6 +34,8 @@ const (
 		"WHERE m.id = ?"
 	selectMessageByClientID = "SELECT " + messageColumns + withContent + " FROM messages m" + messageParts +
 		"WHERE m.sender_id = ? AND m.client_id = ?"
+	selectMessageAt = "SELECT " + messageColumns + withContent + " FROM messages m INDEXED BY messages_by_time" + messageParts +
+		"WHERE m.conversation_id = ? AND m.created_at = ? AND m.sender_id = ? AND k.data = ? ORDER BY m.seq LIMIT 1"
 )
 
 // errContent is met in a message of which the content cannot be read.
@@ -42,13 +44,13 @@ var errContent = errors.New("the stored content cannot be read")
 // scanMessage reads a message; also are what the statement returns besides.
 func scanMessage(rows *sql.Rows, also ...any) (im.Message, error) {
 	var m im.Message
-	var clientID, by sql.NullString
+	var clientID, visibleTo, by sql.NullString
 	var replyTo, expires, burnAfter, burnUnread, burnAt, erased sql.NullInt64
 	var created int64
 	var note, data []byte
 	err := rows.Scan(append([]any{
 		&m.ID, &m.Conversation, &m.Seq, &m.Sender, &m.SenderDevice, &clientID,
-		&m.Type, &m.State, &replyTo, &m.Receipt, &created, &expires,
+		&m.Type, &m.State, &replyTo, &m.Receipt, &created, &m.Quiet, &visibleTo, &expires,
 		&burnAfter, &burnUnread, &burnAt,
 		&erased, &by, &note, &data,
 	}, also...)...)
@@ -56,7 +58,7 @@ func scanMessage(rows *sql.Rows, also ...any) (im.Message, error) {
 		return m, err
 	}
 	m.ClientID, m.ReplyTo, m.CreatedAt = clientID.String, im.ID(replyTo.Int64), fromMillis(created)
-	m.ExpiresAt = optionalTime(expires)
+	m.VisibleTo, m.ExpiresAt = im.UserID(visibleTo.String), optionalTime(expires)
 	if burnAfter.Valid {
 		m.Burn = &im.Burn{After: fromDuration(burnAfter), UnreadTTL: fromDuration(burnUnread), At: optionalTime(burnAt)}
 	}
@@ -129,48 +131,15 @@ func (r *reader) MessageByClientID(sender im.UserID, clientID string) (im.Messag
 	return r.message(selectMessageByClientID, key, clientID)
 }
 
-// InsertMessage stores a message under the next seq of its conversation.
-func (t *tx) InsertMessage(m im.Message) (seq int64, err error) {
-	sender, err := t.intern(m.Sender)
+// MessageAt returns a message of the sender in the conversation that was created
+// at this time and says this.
+func (r *reader) MessageAt(conversation im.ID, sender im.UserID, at time.Time, sent []byte) (im.Message, error) {
+	key, err := r.userKey(sender)
 	if err != nil {
-		return 0, err
+		return im.Message{}, err
 	}
-	created := m.CreatedAt.UnixMilli()
-	found, err := t.session.writeRow(
-		"UPDATE conversations SET last_seq = last_seq + 1, updated_at = ? WHERE id = ? RETURNING last_seq",
-		[]any{created, int64(m.Conversation)}, &seq)
-	if err != nil {
-		return 0, err
+	if key == 0 {
+		return im.Message{}, im.ErrNotFound
 	}
-	if !found {
-		return 0, im.ErrNotFound
-	}
-	var content any
-	if m.Content != nil {
-		if content, err = t.insertContent(m.Content.Sent); err != nil {
-			return 0, err
-		}
-	}
-	var burnAfter, burnUnread, burnAt, due sql.NullInt64
-	if b := m.Burn; b != nil {
-		burnAfter = sql.NullInt64{Int64: b.After.Milliseconds(), Valid: true}
-		burnUnread = sql.NullInt64{Int64: b.UnreadTTL.Milliseconds(), Valid: true}
-		burnAt = optionalMillis(b.At)
-	}
-	dueAt, _, isDue := m.Due()
-	if isDue {
-		due = optionalMillis(dueAt)
-	}
-	_, err = t.session.exec(`INSERT INTO messages
-		(id, conversation_id, seq, sender_id, sender_device, client_id, type, state, reply_to, receipt, created_at,
-		content_id, expires_at, burn_after, burn_unread_ttl, burn_at, due_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		int64(m.ID), int64(m.Conversation), seq, sender, m.SenderDevice,
-		sql.NullString{String: m.ClientID, Valid: m.ClientID != ""}, int64(m.Type), int64(m.State),
-		sql.NullInt64{Int64: int64(m.ReplyTo), Valid: m.ReplyTo != 0}, m.Receipt, created,
-		content, optionalMillis(m.ExpiresAt), burnAfter, burnUnread, burnAt, due)
-	if err == nil && isDue {
-		t.noteDue(dueAt)
-	}
-	return seq, err
+	return r.message(selectMessageAt, int64(conversation), at.UnixMilli(), key, sent)
 }

@@ -61,8 +61,6 @@ CREATE TABLE marks (
 
 CREATE INDEX marks_changed ON marks (user_id, changed_at);
 CREATE INDEX marks_hidden ON marks (user_id, hidden_at) WHERE hidden_at IS NOT NULL;
-CREATE INDEX marks_hiding ON marks (conversation_id, user_id, hidden_seq, hidden_before) WHERE hidden_at IS NOT NULL;
-CREATE INDEX marks_gone ON marks (user_id, changed_at, conversation_id, gone_counted) WHERE gone_counted >= 0;
 CREATE INDEX marks_hiding ON marks (conversation_id, hidden_seq, hidden_before) WHERE hidden_at IS NOT NULL;
 
 -- Messages that users have hidden one by one are ranges of the kind 3, with the
