@@ -155,6 +155,9 @@ func (a *audience) told(dst []*Subscription, e *im.Event, found im.Audience, las
 		if c := a.conversations[e.Conversation]; c != nil {
 			a.follow(c, e)
 		}
+		if slices.Contains(e.HiddenBy, e.To) {
+			return dst
+		}
 		return appendStreams(dst, a.users[e.To], e)
 	}
 	c := a.use(e.Conversation, now)
@@ -163,8 +166,9 @@ func (a *audience) told(dst []*Subscription, e *im.Event, found im.Audience, las
 		m := &found.Members[i]
 		a.join(c, a.users[m.User], sightOf(&found.Conversation, m))
 	}
+	hidden := a.online(e.HiddenBy)
 	for u, s := range c.members {
-		if e.MessageID == 0 || s.sees(e.Seq) {
+		if !hidden[u] && (e.MessageID == 0 || s.sees(e.Seq)) {
 			dst = appendStreams(dst, u, e)
 		}
 	}
@@ -178,11 +182,27 @@ func (a *audience) follow(c *conversation, e *im.Event) {
 	switch {
 	case e.Type == im.MemberRemoved:
 		a.leave(c, a.users[e.User])
-	case e.Type == im.ConversationUpdated, e.Type == im.MemberAdded && e.To != "":
+	case e.Type == im.ConversationDeleted:
+		a.drop(c) // nobody is a member any more
+	case e.Type == im.ConversationUpdated && e.Own == nil, e.Type == im.MemberAdded && e.To != "":
 		// It may be another history that they see now, or somebody who was
 		// not looked up: the next event finds out.
 		a.drop(c)
 	}
+}
+
+// online returns those of the users who are online, nil for none.
+func (a *audience) online(users []im.UserID) map[*user]bool {
+	if len(users) == 0 {
+		return nil
+	}
+	online := make(map[*user]bool, len(users))
+	for _, id := range users {
+		if u := a.users[id]; u != nil {
+			online[u] = true
+		}
+	}
+	return online
 }
 
 func (a *audience) join(c *conversation, u *user, s sight) {

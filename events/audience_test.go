@@ -60,11 +60,13 @@ func (m *audienceModel) tell(e im.Event, between func()) {
 		m.members[c][e.User] = true
 		m.stays[c][e.User] = append(m.stays[c][e.User], im.Interval{FromSeq: m.lastSeq + 1})
 	case im.ConversationUpdated:
-		m.history[c] = 3 - m.history[c] // the other one
+		if e.Own == nil {
+			m.history[c] = 3 - m.history[c] // the other one
+		}
 	}
 	before := make(map[*Subscription]bool) // who is to be told
 	for u, streams := range m.streams {
-		if e.To == u || e.To == "" && m.members[c][u] && m.sees(e, u) {
+		if m.isFor(e, u) {
 			for _, s := range streams {
 				before[s] = true
 			}
@@ -101,16 +103,24 @@ func (m *audienceModel) tell(e im.Event, between func()) {
 			m.t.Errorf("%v told of %v", u, e)
 		}
 	}
-	if e.Type == im.MemberRemoved {
-		delete(m.members[c], e.User)
-		stays := m.stays[c][e.User]
-		stays[len(stays)-1].ToEvent, stays[len(stays)-1].ToSeq = 1, m.lastSeq
+	for u := range m.members[c] {
+		if e.Type == im.MemberRemoved && u == e.User || e.Type == im.ConversationDeleted {
+			delete(m.members[c], u)
+			stays := m.stays[c][u]
+			stays[len(stays)-1].ToEvent, stays[len(stays)-1].ToSeq = 1, m.lastSeq
+		}
 	}
+}
+
+// isFor reports whether a user is to be told, if they were there when it
+// happened.
+func (m *audienceModel) isFor(e im.Event, u im.UserID) bool {
+	return !slices.Contains(e.HiddenBy, u) && (e.To == u || e.To == "" && m.members[e.Conversation][u] && m.sees(e, u))
 }
 
 func (m *audienceModel) cameMeanwhile(s *Subscription, e im.Event) bool {
 	u := s.actor.User
-	return slices.Contains(m.streams[u], s) && (e.To == u || m.members[e.Conversation][u] && m.sees(e, u))
+	return slices.Contains(m.streams[u], s) && m.isFor(e, u)
 }
 
 // check holds the audience's books against each other and its bounds.
@@ -209,12 +219,26 @@ func TestAudienceAgainstModel(t *testing.T) {
 				m.now = m.now.Add(conversationIdle / 3)
 			case 10:
 				e.Type = im.ConversationUpdated
-				if rand.N(3) == 0 {
+				switch rand.N(4) {
+				case 0:
 					e.To = user()
+				case 1:
+					e.To, e.Own = user(), &im.OwnSettings{Pinned: true}
 				}
 				m.tell(e, churn)
 			case 11, 12, 13: // an older message is revoked
 				e.Type, e.MessageID, e.Seq = im.MessageRevoked, 1, rand.Int64N(m.lastSeq+1)
+				for range rand.N(4) {
+					e.HiddenBy = append(e.HiddenBy, user())
+				}
+				if rand.N(4) == 0 {
+					e.To = user()
+				}
+				m.tell(e, churn)
+			case 14:
+				if rand.N(4) == 0 {
+					e.Type = im.ConversationDeleted
+				}
 				m.tell(e, churn)
 			default:
 				m.lastSeq++

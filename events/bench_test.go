@@ -245,7 +245,7 @@ func BenchmarkErase(b *testing.B) {
 	id := im.ID(0)
 	for b.Loop() {
 		id++
-		h.erase(&im.Message{ID: id})
+		h.remove(removal{tombstone: &im.Message{ID: id}})
 	}
 }
 

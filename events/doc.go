@@ -10,6 +10,6 @@
 // told to whom, on its way back to the store.
 //
 // Locks are taken in the order Hub.mu, Subscription.mu, waiting.mu; those of
-// receipts and erasures are taken alone. None is held while the log is read, an event encoded, a client
-// written to or a receipt stored.
+// receipts and removals are taken alone. None is held while the log is read, an
+// event encoded, a client written to or a receipt stored.
 package events

@@ -76,7 +76,7 @@ func TestErasureReachesReplayedFrames(t *testing.T) {
 			if during {
 				// It is dispatched after the log was read and before the
 				// frames are there to be found.
-				m.onEvents = func() { h.erase(erasureOf(1, 11).Message) }
+				m.onEvents = func() { h.remove(removal{tombstone: erasureOf(1, 11).Message}) }
 			}
 			p := newPipe()
 			if !during {
@@ -105,7 +105,7 @@ func TestErasureInTheInbox(t *testing.T) {
 	events := []im.Event{
 		withText(1, 10, "gone"), withText(1, 11, "kept"), erasureOf(1, 10), withText(1, 12, "kept"),
 	}
-	eraseEarlier(events)
+	events, _ = removeEarlier(events)
 	var got []bool
 	for _, e := range events {
 		got = append(got, e.Message.Content == nil)
@@ -115,11 +115,11 @@ func TestErasureInTheInbox(t *testing.T) {
 	}
 }
 
-func TestErasuresRemembered(t *testing.T) {
-	var r erasures
+func TestRemovalsRemembered(t *testing.T) {
+	var r removals
 	add := func(n int) {
 		for range n {
-			r.add(&im.Message{ID: im.ID(r.count() + 1)})
+			r.add(removal{tombstone: &im.Message{ID: im.ID(r.count() + 1)}})
 		}
 	}
 	for _, tt := range []struct {
@@ -138,7 +138,7 @@ func TestErasuresRemembered(t *testing.T) {
 		}
 		var ids []im.ID
 		for _, m := range got {
-			ids = append(ids, m.ID)
+			ids = append(ids, m.tombstone.ID)
 		}
 		if ok && fmt.Sprint(ids) != fmt.Sprint(want) {
 			t.Errorf("after %d: %v, want %v", tt.add, ids, want)
@@ -152,8 +152,8 @@ func expectNothingWaits(t testing.TB, h *Hub) {
 	t.Helper()
 	h.waiting.mu.Lock()
 	defer h.waiting.mu.Unlock()
-	if n := len(h.waiting.newest); n != 0 {
-		t.Errorf("frames of %d messages are left", n)
+	if n, c := len(h.waiting.messages.newest), len(h.waiting.conversations.newest); n+c != 0 {
+		t.Errorf("frames of %d messages in %d conversations are left", n, c)
 	}
 }
 
@@ -258,7 +258,7 @@ func TestErasureInAGap(t *testing.T) {
 			m.onEvents = nil
 			// As the dispatcher does, before the frames are there.
 			lost := m.append(sent(1), erasureOf(1, 11), sent(1))
-			h.eraseUnknown()
+			h.removeUnknown()
 			h.fallBack(lost.Head)
 		}
 		c.connect(newPipe())
@@ -321,29 +321,5 @@ func TestDueWhileWaiting(t *testing.T) {
 				}
 			})
 		})
-	}
-}
-
-// The frames of a message are found until the last who holds them lets go.
-func TestWaiting(t *testing.T) {
-	w := waiting{newest: make(map[im.ID]*Frame)}
-	frames := []*Frame{{about: 1}, {about: 2}, {about: 1}, {}, {about: 1}}
-	w.add(frames...)
-	frames[2].holds.Add(1)
-	for _, tt := range []struct {
-		release int
-		want    []int
-	}{{3, []int{4, 2, 0}}, {2, []int{4, 2, 0}}, {2, []int{4, 0}}, {4, []int{0}}, {1, []int{0}}, {0, nil}} {
-		w.release(frames[tt.release])
-		var want []*Frame
-		for _, i := range tt.want {
-			want = append(want, frames[i])
-		}
-		if got := w.about(1); !slices.Equal(got, want) {
-			t.Errorf("after %d was released: %d frames, want those at %v", tt.release, len(got), tt.want)
-		}
-	}
-	if len(w.newest) != 0 {
-		t.Errorf("%d are left", len(w.newest))
 	}
 }

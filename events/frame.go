@@ -40,8 +40,8 @@ type Frame struct {
 
 	// holds is how many there are to whom the frame is still to be written, or
 	// who are about to hand it to such; see [waiting], which the others are of.
-	holds          atomic.Int32
-	newer, earlier *Frame
+	holds                     atomic.Int32
+	ofMessage, ofConversation links
 }
 
 // wire is what is written of a frame.
@@ -108,7 +108,7 @@ func (f *Frame) now() *wire { return f.wire.Load() }
 // delivery says that a user was written the frame.
 func (f *Frame) delivery(user im.UserID) im.Delivery {
 	return im.Delivery{
-		User: user, Conversation: f.event.Conversation, UpTo: f.event.MessageID,
+		User: user, Conversation: f.event.Conversation,
 		Range: im.SeqRange{From: f.event.Seq, To: f.event.Seq},
 	}
 }

@@ -28,7 +28,7 @@ type Hub struct {
 	// the streams that they are for.
 	delivered atomic.Int64
 
-	erasures erasures
+	removals removals
 	waiting  waiting
 	receipts *receipts // nil if nobody wants any
 
@@ -65,7 +65,7 @@ func NewHub(ctx context.Context, opts Options) (*Hub, error) {
 		audience:  newAudience(opts.MaxConversations),
 		processed: bounds.Head,
 		cuts:      make(map[im.UserID]time.Time),
-		waiting:   waiting{newest: make(map[im.ID]*Frame)},
+		waiting:   newWaiting(),
 	}
 	h.delivered.Store(int64(bounds.Head))
 	h.ctx, h.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -134,23 +134,24 @@ func (h *Hub) run() {
 func (h *Hub) dispatch(d delivery) {
 	h.cut(d.cuts)
 	// First, for the rest may take its time.
-	for _, t := range d.erased {
-		h.erase(t)
+	for _, r := range d.removals {
+		h.remove(r)
 	}
-	for _, t := range eraseEarlier(d.events) {
-		h.erase(t)
+	events, removals := removeEarlier(d.events)
+	for _, r := range removals {
+		h.remove(r)
 	}
 	if d.lost {
-		h.eraseUnknown()
+		h.removeUnknown()
 	}
 	if d.gap {
 		h.fallBack(d.gapHead)
 	}
-	for i := range d.events {
+	for i := range events {
 		if h.ctx.Err() != nil {
 			return
 		}
-		h.tell(&d.events[i])
+		h.tell(&events[i])
 	}
 	h.mu.Lock()
 	h.processed = max(h.processed, d.head)

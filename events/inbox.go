@@ -9,8 +9,8 @@ import (
 
 // inbox is what the writer has handed over and the hub not yet looked at. It is
 // bounded: what does not fit is left to the log, and all that is kept of it is
-// how far the log must be read, and which messages it erased: those may wait in
-// memory.
+// how far the log must be read, and what it takes from readers, for that may
+// wait in memory.
 type inbox struct {
 	size int
 	// wake holds a token while there is something to take.
@@ -28,10 +28,10 @@ type delivery struct {
 	gap     bool
 	gapHead im.Position
 	events  []im.Event
-	// erased are the tombstones that came in the gap, by message, and lost says
-	// that there may be more which are not known.
-	erased map[im.ID]*im.Message
-	lost   bool
+	// removals came in the gap, and lost says that there may be more which are
+	// not known.
+	removals []removal
+	lost     bool
 	// head is the newest position, that of the last event at least.
 	head im.Position
 	// cuts are by user, the latest of each. None is ever dropped.
@@ -57,8 +57,8 @@ func (b *inbox) put(c im.Commit) {
 	if c.Gap || len(d.events)+len(c.Events) > b.size {
 		d.gap, d.gapHead = true, d.head
 		d.lost = d.lost || c.Gap
-		d.keepErased(d.events, b.size)
-		d.keepErased(c.Events, b.size)
+		d.keepRemovals(d.events, b.size)
+		d.keepRemovals(c.Events, b.size)
 		clear(d.events)
 		d.events = d.events[:0]
 	} else {
@@ -78,22 +78,17 @@ func (b *inbox) put(c im.Commit) {
 	}
 }
 
-// keepErased keeps the tombstones of events that are dropped, unless there are
-// too many.
-func (d *delivery) keepErased(events []im.Event, limit int) {
+// keepRemovals keeps what events that are dropped take from readers, unless
+// that is too much.
+func (d *delivery) keepRemovals(events []im.Event, limit int) {
 	for i := range events {
-		e := &events[i]
-		if d.lost || !erased(e) {
-			continue
+		if r, ok := removalOf(&events[i]); ok && !d.lost {
+			d.removals = append(d.removals, r)
+			d.lost = len(d.removals) > limit
 		}
-		if d.erased == nil {
-			d.erased = make(map[im.ID]*im.Message)
-		}
-		d.erased[e.Message.ID] = e.Message
-		d.lost = len(d.erased) > limit
 	}
 	if d.lost {
-		d.erased = nil
+		d.removals = nil
 	}
 }
 

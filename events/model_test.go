@@ -24,6 +24,8 @@ type model struct {
 	seqs    map[im.ID]int64
 	joined  map[im.ID]bool // conversations with history from the joining on
 	erased  map[im.ID]*im.Message
+	below   map[im.ID]int64 // seqs of a conversation below this are gone
+	hidden  map[im.UserID][]im.Event
 	cut     im.Position
 	publish func(im.Commit)
 
@@ -40,6 +42,8 @@ func newModel() *model {
 		seqs:    make(map[im.ID]int64),
 		joined:  make(map[im.ID]bool),
 		erased:  make(map[im.ID]*im.Message),
+		below:   make(map[im.ID]int64),
+		hidden:  make(map[im.UserID][]im.Event),
 		publish: func(im.Commit) {},
 	}
 }
@@ -68,7 +72,18 @@ func (m *model) append(events ...im.Event) im.Commit {
 			m.erased[e.Message.ID] = e.Message
 		}
 		m.events = append(m.events, *e)
+		if r, ok := removalOf(e); ok && r.hiddenBy != "" {
+			m.hidden[e.To] = append(m.hidden[e.To], *e)
+		} else if ok && r.tombstone == nil {
+			m.below[e.Conversation] = max(m.below[e.Conversation], r.below)
+		}
 		switch e.Type {
+		case im.ConversationDeleted:
+			for _, stays := range m.stays[e.Conversation] {
+				if n := len(stays); stays[n-1].Open() {
+					stays[n-1].ToEvent, stays[n-1].ToSeq = e.Position, m.seqs[e.Conversation]
+				}
+			}
 		case im.MemberAdded:
 			if !m.memberAt(e.Conversation, e.User, e.Position) {
 				m.open(e.Conversation, e.User, e.Position)
@@ -113,7 +128,7 @@ func (m *model) memberAt(c im.ID, u im.UserID, at im.Position) bool {
 
 func (m *model) isFor(e im.Event, a im.Actor) bool {
 	switch {
-	case a.ActedHere(e.Actor, e.ActorDevice):
+	case a.ActedHere(e.Actor, e.ActorDevice), e.MessageID != 0 && m.removed(e, a.User):
 		return false
 	case e.To != "":
 		return e.To == a.User
@@ -121,6 +136,14 @@ func (m *model) isFor(e im.Event, a im.Actor) bool {
 		return m.memberAt(e.Conversation, a.User, e.Position) &&
 			(e.MessageID == 0 || m.sees(e.Conversation, a.User, e.Seq))
 	}
+}
+
+// removed reports whether the message of an event is gone for a user: told when
+// it happened, but no more.
+func (m *model) removed(e im.Event, u im.UserID) bool {
+	return e.Seq < m.below[e.Conversation] || slices.ContainsFunc(m.hidden[u], func(h im.Event) bool {
+		return h.Conversation == e.Conversation && hides(&h, &e)
+	})
 }
 
 // sees reports whether the message is of a stay of the user's, where that

@@ -96,9 +96,7 @@ func (r *receipts) add(d im.Delivery) {
 	}
 	if first < past {
 		d.Range.From = min(d.Range.From, list[first].Range.From)
-		if last := list[past-1]; last.Range.To > d.Range.To {
-			d.Range.To, d.UpTo = last.Range.To, last.UpTo
-		}
+		d.Range.To = max(d.Range.To, list[past-1].Range.To)
 	}
 	r.ranges += 1 - (past - first)
 	r.pending[to] = slices.Replace(list, first, past, d)

@@ -65,7 +65,7 @@ func (p *postbox) expect(t *testing.T, want ...string) {
 	for _, c := range p.calls {
 		s := fmt.Sprintf("%v:", c.at)
 		for _, d := range c.what {
-			s += fmt.Sprintf(" %s %d %d-%d=%d", d.User, int64(d.Conversation), d.Range.From, d.Range.To, int64(d.UpTo))
+			s += fmt.Sprintf(" %s %d %d-%d", d.User, int64(d.Conversation), d.Range.From, d.Range.To)
 		}
 		got = append(got, s)
 	}
@@ -105,14 +105,14 @@ func TestWhatIsWrittenCountsAsDelivered(t *testing.T) {
 		<-time.After(399 * time.Millisecond)
 		box.expect(t)
 		<-time.After(2 * time.Millisecond)
-		first := "500ms: a 1 4-4=14 b 1 1-2=12 b 2 1-1=21 c 1 1-2=12 c 1 4-4=14"
+		first := "500ms: a 1 4-4 b 1 1-2 b 2 1-1 c 1 1-2 c 1 4-4"
 		box.expect(t, first)
 		// Nothing is told, nothing is delivered.
 		<-time.After(time.Hour)
 		box.expect(t, first)
 		m.commit(tracked(2, 22, "b"))
 		<-time.After(time.Second)
-		box.expect(t, first, "1h0m1.001s: a 2 2-2=22")
+		box.expect(t, first, "1h0m1.001s: a 2 2-2")
 	})
 }
 
@@ -130,7 +130,7 @@ func TestWhatIsReplayedCountsAsDelivered(t *testing.T) {
 		c.cursor = &Cursor{testLog, 1}
 		c.connect(newPipe())
 		<-time.After(time.Second)
-		box.expect(t, "500ms: b 1 1-1=11 b 1 3-3=13 b 1 5-6=16")
+		box.expect(t, "500ms: b 1 1-1 b 1 3-3 b 1 5-6")
 	})
 }
 
@@ -179,7 +179,7 @@ func TestWhatIsNotWrittenIsNotDelivered(t *testing.T) {
 		synctest.Wait()
 		slow.pipe.block(false)
 		<-time.After(time.Second)
-		box.expect(t, "1.5s: slow 1 1-1=11 slow 1 3-3=13")
+		box.expect(t, "1.5s: slow 1 1-1 slow 1 3-3")
 	})
 }
 
@@ -207,7 +207,7 @@ func TestDeliverIsSlowAndFails(t *testing.T) {
 		}
 		close(box.stall)
 		<-time.After(10 * time.Second)
-		box.expect(t, "500ms: b 1 1-1=11", "1.2s: b 1 1-4=14", "1.7s: b 1 1-4=14")
+		box.expect(t, "500ms: b 1 1-1", "1.2s: b 1 1-4", "1.7s: b 1 1-4")
 	})
 }
 
@@ -247,9 +247,9 @@ func TestCloseHandsOverWhatWasDelivered(t *testing.T) {
 				m.create(1, "a", "b")
 				newClient(t, h, "b", "").connect(newPipe())
 				synctest.Wait()
-				want := []string{"100ms: b 1 1-1=11"}
+				want := []string{"100ms: b 1 1-1"}
 				if under {
-					want = []string{"500ms: b 1 1-1=11", "700ms: b 1 1-2=12"}
+					want = []string{"500ms: b 1 1-1", "700ms: b 1 1-2"}
 					box.stall, box.fails = make(chan struct{}), 1
 				}
 				m.commit(tracked(1, 11, "a"))
@@ -306,18 +306,18 @@ func TestReceiptRanges(t *testing.T) {
 		for range rand.N(30) {
 			from := rand.Int64N(30)
 			to := from + rand.Int64N(4)*rand.Int64N(3)
-			r.put([]im.Delivery{{User: "u", Conversation: 1, UpTo: im.ID(100 + to), Range: im.SeqRange{From: from, To: to}}})
+			r.put([]im.Delivery{{User: "u", Conversation: 1, Range: im.SeqRange{From: from, To: to}}})
 			for seq := from; seq <= to; seq++ {
 				noted[seq] = true
 			}
 		}
 		var want []im.Delivery
 		for seq, is := range noted {
-			switch d := (im.Delivery{User: "u", Conversation: 1, UpTo: im.ID(100 + seq), Range: im.SeqRange{From: int64(seq), To: int64(seq)}}); {
+			switch d := (im.Delivery{User: "u", Conversation: 1, Range: im.SeqRange{From: int64(seq), To: int64(seq)}}); {
 			case !is:
 			case seq > 0 && noted[seq-1]:
 				last := &want[len(want)-1]
-				last.Range.To, last.UpTo = d.Range.To, d.UpTo
+				last.Range.To = d.Range.To
 			default:
 				want = append(want, d)
 			}
@@ -337,7 +337,7 @@ func TestReceiptRanges(t *testing.T) {
 func TestReceiptsAreBounded(t *testing.T) {
 	r := newReceipts(nil, slog.New(slog.DiscardHandler))
 	one := func(c im.ID, seq int64) []im.Delivery {
-		return []im.Delivery{{User: "u", Conversation: c, UpTo: im.ID(seq), Range: im.SeqRange{From: seq, To: seq}}}
+		return []im.Delivery{{User: "u", Conversation: c, Range: im.SeqRange{From: seq, To: seq}}}
 	}
 	for c := range im.ID(maxReceipts + 100) {
 		r.put(one(c, 1))
@@ -347,7 +347,7 @@ func TestReceiptsAreBounded(t *testing.T) {
 	if r.lost != 101 || len(r.pending) != maxReceipts {
 		t.Errorf("%d lost, %d lists, want 101 and %d", r.lost, len(r.pending), maxReceipts)
 	}
-	if got := r.take(); len(got) != maxReceipts || !slices.ContainsFunc(got, func(d im.Delivery) bool { return d.UpTo == 2 }) {
+	if got := r.take(); len(got) != maxReceipts || !slices.ContainsFunc(got, func(d im.Delivery) bool { return d.Range.To == 2 }) {
 		t.Errorf("took %d ranges, want %d and one of them up to 2", len(got), maxReceipts)
 	}
 	r.put(one(maxReceipts+1, 1))

@@ -235,7 +235,7 @@ var errOutdated = errors.New("frames outdated")
 // readWindow reads the next stretch of the log and holds its frames.
 func (v *service) readWindow(upTo im.Position) (through im.Position, frames []*Frame, err error) {
 	for {
-		erasures := v.hub.erasures.count()
+		removals := v.hub.removals.count()
 		var win im.EventWindow
 		err = v.read(func() (err error) {
 			win, err = v.hub.opts.Log.Events(v.ctx, v.actor, v.position, upTo, window)
@@ -266,9 +266,9 @@ func (v *service) readWindow(upTo im.Position) (through im.Position, frames []*F
 		}
 		v.hub.waiting.add(frames...)
 		v.hold(frames)
-		// What was erased while this was read has looked for waiting frames
+		// What was removed while this was read has looked for waiting frames
 		// before these were there.
-		if v.hub.eraseSince(erasures, frames) {
+		if v.hub.removeSince(removals, v.actor.User, frames) {
 			return win.Through, frames, nil
 		}
 	}

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -141,13 +142,24 @@ func (s *Subscription) fallBehind() {
 
 // outdate has the stream fall behind and not even write what it has begun to.
 // If it is just reading from the log it finds that out by itself, see
-// [Hub.eraseSince].
+// [Hub.removeSince].
 func (s *Subscription) outdate() {
 	s.mu.Lock()
 	s.behind, s.outdated = true, true
 	s.dropQueue()
 	s.mu.Unlock()
 	s.signal()
+}
+
+// outdateIn does so if something about a message of the conversation waits.
+func (s *Subscription) outdateIn(conversation im.ID) {
+	waits := func(f *Frame) bool { return f.place() == conversation }
+	s.mu.Lock()
+	some := slices.ContainsFunc(s.queue, waits) || slices.ContainsFunc(s.batch, waits)
+	s.mu.Unlock()
+	if some {
+		s.outdate()
+	}
 }
 
 // isOutdated reports whether the rest of the batch must not be written.

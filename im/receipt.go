@@ -283,12 +283,17 @@ func (s *Service) startBurn(tx Tx, actor Actor, m Message, now time.Time) error 
 		return err
 	}
 	at := now.Add(m.Burn.After)
+	hiddenBy, err := tx.HiddenBy(m)
+	if err != nil {
+		return err
+	}
 	if err := tx.StartBurn(m.ID, at); err != nil {
 		return err
 	}
+	cause.HiddenBy = hiddenBy
 	cause.Type, cause.At, cause.Conversation = MessageBurnStarted, now, m.Conversation
 	cause.MessageID, cause.Seq, cause.BurnAt = m.ID, m.Seq, at
-	_, err := tx.Append(cause)
+	_, err = tx.Append(cause)
 	return err
 }
 
@@ -296,9 +301,7 @@ func (s *Service) startBurn(tx Tx, actor Actor, m Message, now time.Time) error 
 type Delivery struct {
 	User         UserID
 	Conversation ID
-	// UpTo is the newest of them, Range all.
-	UpTo  ID
-	Range SeqRange
+	Range        SeqRange
 }
 
 // Deliver records that messages were written to their recipients' streams,

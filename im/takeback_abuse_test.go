@@ -86,8 +86,8 @@ func TestDeliveriesSayNoMoreThanWasDelivered(t *testing.T) {
 	}
 	before := len(w.committed())
 	w.must(w.Deliver(w.ctx, []im.Delivery{
-		{User: "bob", Conversation: ms[0].Conversation, UpTo: ms[2].ID, Range: im.SeqRange{From: 3, To: 3}},
-		{User: "stranger", Conversation: ms[0].Conversation, UpTo: ms[2].ID, Range: im.SeqRange{From: 1, To: 3}},
+		{User: "bob", Conversation: ms[0].Conversation, Range: im.SeqRange{From: 3, To: 3}},
+		{User: "stranger", Conversation: ms[0].Conversation, Range: im.SeqRange{From: 1, To: 3}},
 	}))
 	told := w.committed()[before:]
 	if len(told) != 1 || told[0].Type != im.ReceiptDelivered || told[0].To != "alice" || told[0].UpTo != 0 ||
@@ -112,7 +112,7 @@ func TestManyDeliveriesAreNamed(t *testing.T) {
 	const first = 20 // what was sent before the stream began
 	last := ms[len(ms)-1]
 	w.must(w.Deliver(w.ctx, []im.Delivery{
-		{User: "bob", Conversation: last.Conversation, UpTo: last.ID, Range: im.SeqRange{From: first + 1, To: last.Seq}},
+		{User: "bob", Conversation: last.Conversation, Range: im.SeqRange{From: first + 1, To: last.Seq}},
 	}))
 	var named []im.ID
 	for _, e := range w.committed()[before:] {

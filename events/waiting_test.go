@@ -1,0 +1,55 @@
+package events
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/imapi/imapi/im"
+)
+
+// The frames of a message, and those of a conversation, are found until the last
+// who holds them lets go.
+func TestWaiting(t *testing.T) {
+	w := newWaiting()
+	frame := func(conversation, message im.ID, with bool) *Frame {
+		f := &Frame{event: im.Event{Conversation: conversation, MessageID: message}}
+		if with {
+			f.about = message
+		}
+		return f
+	}
+	frames := []*Frame{
+		frame(1, 1, true), frame(2, 2, true), frame(1, 1, true), frame(1, 0, false), frame(1, 1, true), frame(1, 3, false),
+	}
+	w.add(frames...)
+	frames[2].holds.Add(1)
+	for _, tt := range []struct {
+		release   int
+		about, in []int
+	}{
+		{3, []int{4, 2, 0}, []int{5, 4, 2, 0}},
+		{2, []int{4, 2, 0}, []int{5, 4, 2, 0}},
+		{2, []int{4, 0}, []int{5, 4, 0}},
+		{4, []int{0}, []int{5, 0}},
+		{1, []int{0}, []int{5, 0}},
+		{5, []int{0}, []int{0}},
+		{0, nil, nil},
+	} {
+		w.release(frames[tt.release])
+		for what, found := range map[string]struct {
+			got  []*Frame
+			want []int
+		}{"message": {w.about(1), tt.about}, "conversation": {w.in(1), tt.in}} {
+			var want []*Frame
+			for _, i := range found.want {
+				want = append(want, frames[i])
+			}
+			if !slices.Equal(found.got, want) {
+				t.Errorf("after %d was released: %d frames of the %s, want those at %v", tt.release, len(found.got), what, found.want)
+			}
+		}
+	}
+	if len(w.messages.newest)+len(w.conversations.newest) != 0 {
+		t.Errorf("%d and %d are left", len(w.messages.newest), len(w.conversations.newest))
+	}
+}
