@@ -155,6 +155,13 @@ func event(e im.Event, cursor string) api.Event {
 	if e.UpTo != 0 {
 		out.UpTo = optional(e.UpTo.String())
 	}
+	out.UpToSeq, out.FirstSeq, out.Before = seqOrNil(e.UpToSeq), seqOrNil(e.FirstSeq), timeOrNil(e.Before)
+	if n := e.Unread; n != nil {
+		out.Unread, out.UnreadMore, out.UnreadMentions = &n.Messages, &n.More, &n.Mentions
+	}
+	if own := e.Own; own != nil {
+		out.Pinned, out.Muted = &own.Pinned, &own.Muted
+	}
 	out.BurnAt = timeOrNil(e.BurnAt)
 	out.PushContent = optional(e.Push.Content)
 	if e.Push.Payload != nil {
@@ -186,6 +193,14 @@ func optional(s string) *string {
 		return nil
 	}
 	return &s
+}
+
+// seqOrNil returns nil for 0.
+func seqOrNil(seq int64) *int64 {
+	if seq == 0 {
+		return nil
+	}
+	return &seq
 }
 
 // timeOrNil returns nil for the zero time.

@@ -35,7 +35,8 @@ const enoughContent = 512 << 10
 // Events returns what of the log after one position and up to another is for
 // the actor to be told on their device, with the messages as they may read
 // them now: a message of a conversation that they have left since is absent,
-// and the events of one that is gone are left out. The window may end early.
+// and the events of one that is gone, or that they have hidden, are left out.
+// The window may end early.
 func (s *Service) Events(ctx context.Context, actor Actor, after, upTo Position, limit int) (EventWindow, error) {
 	return view(ctx, s, func(r Reader) (EventWindow, error) {
 		bounds, err := r.LogBounds()
@@ -104,31 +105,32 @@ func standingIn(r Reader, actor Actor, id ID, known map[ID]standing) (standing, 
 }
 
 // attach gives an event its message as the actor may read it now, and reports
-// whether it is not to be told: because the message is gone altogether, or is
-// one that the actor could never read. Who has left is told what
-// happened while they were in, without the message.
+// whether it is not to be told: because the message or its conversation is gone
+// altogether, or the actor has hidden it or could never read it. Who has left is
+// told what happened while they were in, without the message.
 func (s *Service) attach(r Reader, actor Actor, e *Event, known map[ID]standing) (skip bool, err error) {
-	m, found, err := maybe(r.Message(e.MessageID))
-	if err != nil || !found {
-		return true, err
-	}
 	st, err := standingIn(r, actor, e.Conversation, known)
 	if err != nil {
 		return false, err
 	}
-	if !st.membership.Told(st.conversation, m.Seq) || s.past(st.conversation, m) {
+	c, me := st.conversation, st.membership
+	if !c.DeletedAt.IsZero() || !me.Told(c, e.Seq) {
 		return true, nil
 	}
-	if !st.membership.Sees(st.conversation, m.Seq) {
-		return false, nil
-	}
-	if sees, err := s.sees(r, st.conversation, st.membership, m); err != nil || !sees {
+	m, found, err := maybe(r.Message(e.MessageID))
+	if err != nil || !found {
 		return true, err
+	}
+	if shown, err := s.shows(r, c, me, m); err != nil || !shown {
+		return true, err
+	}
+	if !me.Sees(c, m.Seq) {
+		return false, nil
 	}
 	if e.Type == MessageCreated || e.Type.Erases() {
 		m = m.AsOf(s.time())
 		e.Message = &m
-		e.Tracked = e.Type == MessageCreated && m.tracked(st.conversation)
+		e.Tracked = e.Type == MessageCreated && m.tracked(c)
 	}
 	return false, nil
 }

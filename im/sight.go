@@ -63,9 +63,17 @@ func (s *Service) sight(r Reader, c Conversation, me Membership) (HistoryQuery, 
 
 // sees reports whether a member may read a message.
 func (s *Service) sees(r Reader, c Conversation, me Membership, m Message) (bool, error) {
+	if !me.Sees(c, m.Seq) {
+		return false, nil
+	}
+	return s.shows(r, c, me, m)
+}
+
+// shows reports whether nothing but their membership decides if somebody may
+// read a message.
+func (s *Service) shows(r Reader, c Conversation, me Membership, m Message) (bool, error) {
 	switch {
-	case !me.Sees(c, m.Seq), m.Seq <= me.Mark.HiddenSeq, m.CreatedAt.Before(s.since(c, me)),
-		m.VisibleTo != "" && m.VisibleTo != me.User:
+	case m.Seq <= me.Mark.HiddenSeq, m.CreatedAt.Before(s.since(c, me)), m.VisibleTo != "" && m.VisibleTo != me.User:
 		return false, nil
 	}
 	hidden, err := r.Hidden(c.ID, me.User, m.Seq)
