@@ -124,6 +124,9 @@ func (s *Service) kept(c Conversation) time.Time {
 
 // lastKept returns the seq of the last message that is exported, 0 without any.
 func (s *Service) lastKept(r Reader, c Conversation) (int64, error) {
+	if c.LastSeq == 0 {
+		return 0, nil
+	}
 	q := HistoryQuery{Conversation: c.ID, Ranges: []SeqRange{{1, c.LastSeq}}, Since: s.kept(c), Limit: 1}
 	for {
 		page, err := r.Messages(q)

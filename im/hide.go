@@ -53,12 +53,15 @@ func (s *Service) Hide(ctx context.Context, actor Actor, ref ConversationRef, d 
 	return err
 }
 
-// hideIDs hides the messages named, all of which the member can see.
+// hideIDs hides the messages named, all of which the member can see or has
+// hidden before.
 func (s *Service) hideIDs(tx Tx, actor Actor, c Conversation, me Membership, names []string) error {
 	var ids []ID
 	var seqs []int64
+	all := me
+	all.Mark = Mark{} // what is hidden already is no mistake
 	for i, text := range names {
-		m, err := s.named(tx, c, me, fmt.Sprintf("message_ids/%d", i), text)
+		m, err := s.namedAt(tx, c, all, fmt.Sprintf("message_ids/%d", i), text)
 		if err != nil {
 			return err
 		}
@@ -199,29 +202,40 @@ func (s *Service) tellIfChanged(tx Tx, actor Actor, c Conversation, me Membershi
 	if err != nil || after == before {
 		return err
 	}
-	return tellUnread(tx, actor, c, after, now)
+	return tellUnread(tx, actor, c, after, Event{At: now})
 }
 
-// named finds a message of the conversation that the member can see, by what a
-// request calls it.
-func (s *Service) named(r Reader, c Conversation, me Membership, field, text string) (Message, error) {
-	refusal := &Error{Kind: NotFound, Code: "message_not_found", Field: field, Message: "no such message"}
+// namedAt finds a message of the conversation by what a request calls it, which
+// the member can see but for what they hid by its id.
+func (s *Service) namedAt(r Reader, c Conversation, me Membership, field, text string) (Message, error) {
+	refusal := errNamed(field)
 	id, ok := ParseID(text)
 	if !ok {
 		return Message{}, refusal
 	}
 	m, found, err := maybe(r.Message(id))
-	if err != nil {
-		return m, err
-	}
-	if !found || m.Conversation != c.ID {
-		return m, refusal
-	}
-	seen, err := s.sees(r, c, me, m)
-	if err == nil && !seen {
+	if err == nil && (!found || m.Conversation != c.ID || !me.Sees(c, m.Seq) || !s.within(c, me, m)) {
 		err = refusal
 	}
 	return m, err
+}
+
+// named finds a message of the conversation that the member can see, by what a
+// request calls it.
+func (s *Service) named(r Reader, c Conversation, me Membership, field, text string) (Message, error) {
+	m, err := s.namedAt(r, c, me, field, text)
+	if err != nil {
+		return m, err
+	}
+	hidden, err := r.Hidden(c.ID, me.User, m.Seq)
+	if err == nil && hidden {
+		err = errNamed(field)
+	}
+	return m, err
+}
+
+func errNamed(field string) error {
+	return RefuseField(NotFound, "message_not_found", field, "no such message")
 }
 
 // rangesOf returns seqs, which may be in any order and twice, as ranges.

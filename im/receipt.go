@@ -122,7 +122,7 @@ func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationR
 				return step{}, err
 			}
 			if d.Kind == Read && out.Unread != before {
-				err = tellUnread(tx, actor, c, out.Unread, now)
+				err = tellUnread(tx, actor, c, out.Unread, d.readEvent(ranges, now))
 			}
 			return step{Receipted: out}, err
 		})
@@ -158,6 +158,25 @@ func (s *Service) receiptRanges(r Reader, actor Actor, c Conversation, me Member
 	return rangesOf(seqs), nil
 }
 
+// ids returns the messages that a receipt names, which were checked.
+func (d ReceiptDraft) ids() []ID {
+	ids := make([]ID, len(d.MessageIDs))
+	for i, text := range d.MessageIDs {
+		ids[i], _ = ParseID(text)
+	}
+	return ids
+}
+
+// readEvent is what an event about a receipt for ranges says of what was read:
+// the messages that were named, or all up to the last one.
+func (d ReceiptDraft) readEvent(ranges []SeqRange, now time.Time) Event {
+	e := Event{At: now, MessageIDs: d.ids()}
+	if d.UpTo != "" && len(ranges) > 0 {
+		e.UpToSeq = ranges[len(ranges)-1].To
+	}
+	return e
+}
+
 // putReceipt records a receipt and tells of what is new in it. What was read
 // was delivered, too.
 func (s *Service) putReceipt(tx Tx, actor Actor, c Conversation, d ReceiptDraft, ranges []SeqRange, now time.Time) error {
@@ -170,10 +189,7 @@ func (s *Service) putReceipt(tx Tx, actor Actor, c Conversation, d ReceiptDraft,
 		return s.tellSenders(tx, actor, c, fresh, told)
 	}
 	told.UpTo, _ = ParseID(d.UpTo)
-	for _, text := range d.MessageIDs {
-		id, _ := ParseID(text)
-		told.MessageIDs = append(told.MessageIDs, id)
-	}
+	told.MessageIDs = d.ids()
 	_, err = tx.Append(told)
 	return err
 }

@@ -72,12 +72,16 @@ func (s *Service) sees(r Reader, c Conversation, me Membership, m Message) (bool
 // shows reports whether nothing but their membership decides if somebody may
 // read a message.
 func (s *Service) shows(r Reader, c Conversation, me Membership, m Message) (bool, error) {
-	switch {
-	case m.Seq <= me.Mark.HiddenSeq, m.CreatedAt.Before(s.since(c, me)), m.VisibleTo != "" && m.VisibleTo != me.User:
+	if !s.within(c, me, m) {
 		return false, nil
 	}
 	hidden, err := r.Hidden(c.ID, me.User, m.Seq)
 	return !hidden, err
+}
+
+// within is shows but for what they have hidden by its id.
+func (s *Service) within(c Conversation, me Membership, m Message) bool {
+	return m.Seq > me.Mark.HiddenSeq && !m.CreatedAt.Before(s.since(c, me)) && (m.VisibleTo == "" || m.VisibleTo == me.User)
 }
 
 // past reports whether a message is past retention.

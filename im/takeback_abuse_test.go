@@ -73,7 +73,7 @@ func TestReadingManyThatBurnAtOnce(t *testing.T) {
 	for _, e := range w.committed()[before:] {
 		counts[e.Type]++
 	}
-	w.equal("told", counts, map[im.EventType]int{im.ReceiptRead: 1, im.MessageBurned: n - n/3, im.MessageBurnStarted: n / 3})
+	w.equal("told", counts, map[im.EventType]int{im.ReceiptRead: 1, im.MessageBurned: n - n/3, im.MessageBurnStarted: n / 3, im.UnreadChanged: 1})
 }
 
 // TestDeliveriesSayNoMoreThanWasDelivered holds that a stream which told the

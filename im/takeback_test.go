@@ -304,14 +304,14 @@ func TestReadingStartsTheClock(t *testing.T) {
 				t.Errorf("burning: %+v", got.Burning)
 			}
 			w.equal("unread", got.Unread, im.UnreadCount{})
-			w.equal("told", w.typesSince(before), "[receipt.read message.burned message.burn_started message.burned]")
+			w.equal("told", w.typesSince(before), "[receipt.read message.burned message.burn_started message.burned unread.changed]")
 
 			again, err := w.PutReceipt(w.ctx, as("bob"), direct("alice"), receipt(ms))
 			w.must(err)
 			if len(again.Burning) != 1 || !again.Burning[0].Burn.At.Equal(got.Burning[0].Burn.At) {
 				t.Errorf("again: %+v", again.Burning)
 			}
-			w.equal("told again", w.typesSince(before), "[receipt.read message.burned message.burn_started message.burned]")
+			w.equal("told again", w.typesSince(before), "[receipt.read message.burned message.burn_started message.burned unread.changed]")
 
 			w.pass(10*time.Second - time.Millisecond)
 			w.equal("before", w.states(ms), "[burned active active burned]")

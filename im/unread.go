@@ -156,7 +156,7 @@ func (s *Service) clearUnread(tx Tx, actor Actor, c Conversation, me Membership)
 	if err := tx.PutMark(c.ID, actor.User, me.Mark); err != nil {
 		return err
 	}
-	return tellUnread(tx, actor, c, UnreadCount{}, now)
+	return tellUnread(tx, actor, c, UnreadCount{}, Event{At: now, UpToSeq: c.LastSeq})
 }
 
 // ClearAllUnread is ClearUnread for every conversation of the actor, in
@@ -200,11 +200,12 @@ func (s *Service) ClearAllUnread(ctx context.Context, actor Actor) error {
 }
 
 // tellUnread tells the actor's other devices how many messages they have not
-// read now.
-func tellUnread(tx Tx, actor Actor, c Conversation, n UnreadCount, now time.Time) error {
-	_, err := tx.Append(Event{
-		Type: UnreadChanged, At: now, Conversation: c.ID, To: actor.User,
-		Actor: actor.User, ActorDevice: actor.Device, Unread: &n,
-	})
+// read now. told has the time, and which they have read since, unless another
+// event says so: without that, a client that counts could not tell whether one
+// that is erased later is among those.
+func tellUnread(tx Tx, actor Actor, c Conversation, n UnreadCount, told Event) error {
+	told.Type, told.Conversation, told.To = UnreadChanged, c.ID, actor.User
+	told.Actor, told.ActorDevice, told.Unread = actor.User, actor.Device, &n
+	_, err := tx.Append(told)
 	return err
 }

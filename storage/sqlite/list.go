@@ -60,7 +60,8 @@ func (r *reader) Conversations(q im.ConversationQuery) ([]im.ListedConversation,
 	args := []any{user, q.AsOf.UnixMilli(), past[0], past[1], int64(q.Kind), pinned, q.Hidden, q.Limit}
 	if !q.ChangedSince.IsZero() {
 		query = selectChangedConversations
-		args[6], args = true, append(args, ceilMillis(q.ChangedSince).UnixMilli())
+		args[6] = true
+		args = append(args, ceilMillis(q.ChangedSince).UnixMilli())
 	}
 	var list []im.ListedConversation
 	err = r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
