@@ -1,0 +1,218 @@
+package sqlite
+
+import (
+	"cmp"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/imapi/imapi/im"
+)
+
+const (
+	// selectSettled finds what the user ?2 has read or hidden of the stretch ?3
+	// to ?4, of each the newest ?5 ranges.
+	selectSettled = "SELECT * FROM (" + settledOf + "AND kind = 2" + settledIn + "AND kind = 2" + settledEnd +
+		") UNION ALL SELECT * FROM (" + settledOf + "AND kind = 3" + settledIn + "AND kind = 3" + settledEnd + ")"
+
+	settledOf = "SELECT kind, from_seq, to_seq FROM receipts WHERE conversation_id = ?1 AND user_id = ?2 "
+	settledIn = ` AND from_seq <= ?4 AND from_seq >= coalesce((SELECT max(from_seq) FROM receipts
+		WHERE conversation_id = ?1 AND user_id = ?2 AND from_seq <= ?3 `
+	settledEnd = "), ?3) ORDER BY from_seq DESC LIMIT ?5"
+
+	// countGaps counts in the gaps ?3 of what the user ?2 has settled, at the
+	// time ?4: the messages that were ever counted, by a subtraction of their
+	// ordinals; less their own, in the same way; less those of others that were
+	// erased, or are due. Where what was before a gap has been removed, the first
+	// message that is left says how many that was.
+	countGaps = gapList + `SELECT coalesce(sum(
+			coalesce((SELECT ord FROM messages INDEXED BY messages_by_seq
+				WHERE conversation_id = ?1 AND seq <= high ORDER BY seq DESC LIMIT 1)
+			- coalesce((SELECT ord FROM messages INDEXED BY messages_by_seq
+					WHERE conversation_id = ?1 AND seq < low ORDER BY seq DESC LIMIT 1),
+				(SELECT ord - (quiet = 0) FROM messages INDEXED BY messages_by_seq
+					WHERE conversation_id = ?1 AND seq >= low ORDER BY seq LIMIT 1)), 0)
+			- coalesce((SELECT sender_ord FROM messages INDEXED BY messages_by_sender
+				WHERE conversation_id = ?1 AND sender_id = ?2 AND seq <= high ORDER BY seq DESC LIMIT 1)
+			- coalesce((SELECT sender_ord FROM messages INDEXED BY messages_by_sender
+					WHERE conversation_id = ?1 AND sender_id = ?2 AND seq < low ORDER BY seq DESC LIMIT 1),
+				(SELECT sender_ord - (quiet = 0) FROM messages INDEXED BY messages_by_sender
+					WHERE conversation_id = ?1 AND sender_id = ?2 AND seq >= low ORDER BY seq LIMIT 1)), 0)
+			- (SELECT count(*) FROM messages INDEXED BY messages_erased
+				WHERE conversation_id = ?1 AND seq BETWEEN low AND high AND state <> 1 AND sender_id <> ?2 AND quiet = 0)
+			- (SELECT count(*) FROM messages INDEXED BY messages_due_in
+				WHERE conversation_id = ?1 AND due_at IS NOT NULL AND due_at <= ?4
+				AND seq BETWEEN low AND high AND sender_id <> ?2 AND quiet = 0)), 0), ` + mentionsInGaps + " FROM gap"
+	// countMentions counts only the mentions of the user.
+	countMentions = gapList + "SELECT " + mentionsInGaps + " FROM gap"
+
+	gapList = `WITH gap (low, high) AS MATERIALIZED (
+		SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?3) j) `
+	// mentionsInGaps goes no further than ?5 in each gap.
+	mentionsInGaps = `coalesce(sum((SELECT count(*) FROM (SELECT 1 FROM mentions n INDEXED BY mentions_of_user
+			WHERE n.user_id = ?2 AND n.conversation_id = ?1 AND n.seq BETWEEN low AND high
+			AND NOT EXISTS (SELECT 1 FROM messages m INDEXED BY messages_by_seq
+				WHERE m.conversation_id = ?1 AND m.seq = n.seq AND m.due_at <= ?4) LIMIT ?5))), 0)`
+)
+
+const (
+	// firstSettled is how many ranges are looked at first. Who read in order has
+	// a few. Each look after it is growth times as large, up to mostSettled.
+	firstSettled = 64
+	mostSettled  = 8192
+	// firstStretch is how many messages are counted over first. Erased ones cost
+	// by their number: where there is enough to count, it is found before many of
+	// them are met. Each stretch after it is growth times as long.
+	firstStretch = 4 * im.MaxUnread
+	growth       = 8
+)
+
+// unreadCounter counts from the newest message to the oldest, and ends when
+// there is more than is told.
+type unreadCounter struct {
+	r    *reader
+	q    im.UnreadQuery
+	user int64
+
+	ranges  int   // to look at next
+	stretch int64 // to count over next
+	count   im.UnreadCount
+}
+
+// Unread counts what a user has not read. What it costs is decided by how many
+// gaps there are in what was read, which are few for who reads in order, and by
+// how many messages were erased in those: not by how many are unread, nor by the
+// history.
+func (r *reader) Unread(q im.UnreadQuery) (im.UnreadCount, error) {
+	user, err := r.userKey(q.User)
+	if err != nil {
+		return im.UnreadCount{}, err
+	}
+	c := &unreadCounter{r: r, q: q, user: user, ranges: firstSettled, stretch: firstStretch}
+	for _, rng := range slices.Backward(q.Ranges) {
+		for rng.From <= rng.To && !c.full() {
+			settled, known, err := c.settled(rng)
+			if err != nil {
+				return im.UnreadCount{}, err
+			}
+			if err := c.add(uncovered(im.SeqRange{From: known, To: rng.To}, settled)); err != nil {
+				return im.UnreadCount{}, err
+			}
+			rng.To = known - 1
+		}
+	}
+	if c.count.Messages > im.MaxUnread {
+		c.count.Messages, c.count.More = im.MaxUnread, true
+	}
+	c.count.Mentions = min(c.count.Mentions, im.MaxUnread)
+	return c.count, nil
+}
+
+// full reports whether more would change nothing.
+func (c *unreadCounter) full() bool {
+	return c.count.Messages > im.MaxUnread && c.count.Mentions >= im.MaxUnread
+}
+
+// settled returns the newest of what in a range is not unread, because it was
+// read or is hidden, rising and apart, and the seq from which on that is all of
+// it.
+func (c *unreadCounter) settled(rng im.SeqRange) (list []receiptRange, known int64, err error) {
+	known = rng.From
+	if c.user == 0 {
+		return nil, known, nil
+	}
+	limit := c.ranges
+	c.ranges = min(c.ranges*growth, mostSettled)
+	found := map[int64]int{}
+	args := []any{int64(c.q.Conversation), c.user, rng.From, rng.To, limit}
+	err = c.r.session.query(selectSettled, args, func(rows *sql.Rows) (bool, error) {
+		var kind int64
+		var r receiptRange
+		err := rows.Scan(&kind, &r.from, &r.to)
+		list = append(list, r)
+		if found[kind]++; found[kind] == limit {
+			known = max(known, r.from) // there may be more below
+		}
+		return true, err
+	})
+	slices.SortFunc(list, func(a, b receiptRange) int { return cmp.Compare(a.from, b.from) })
+	return joined(list), known, err
+}
+
+// joined makes ranges that are rising apart as well.
+func joined(list []receiptRange) []receiptRange {
+	out := list[:0]
+	for _, r := range list {
+		if n := len(out); n > 0 && out[n-1].touches(r) {
+			out[n-1].to = max(out[n-1].to, r.to)
+			continue
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// add counts what is unread in gaps, which are rising.
+func (c *unreadCounter) add(gaps []im.SeqRange) error {
+	for len(gaps) > 0 && c.count.Messages <= im.MaxUnread {
+		var newest []im.SeqRange
+		gaps, newest = cutNewest(gaps, c.stretch)
+		if len(gaps) > 0 {
+			c.stretch *= growth
+		}
+		if err := c.run(countGaps, newest, &c.count.Messages, &c.count.Mentions); err != nil {
+			return err
+		}
+	}
+	if len(gaps) > 0 && !c.full() {
+		return c.run(countMentions, gaps, &c.count.Mentions)
+	}
+	return nil
+}
+
+// run adds what a statement counts in gaps to the counts.
+func (c *unreadCounter) run(query string, gaps []im.SeqRange, counts ...*int) error {
+	args := []any{int64(c.q.Conversation), c.user, gapsJSON(gaps), c.q.Now.UnixMilli(), im.MaxUnread}
+	more := make([]int, len(counts))
+	dest := make([]any, len(counts))
+	for i := range more {
+		dest[i] = &more[i]
+	}
+	_, err := c.r.session.row(query, args, dest...)
+	for i := range more {
+		*counts[i] += more[i]
+	}
+	return err
+}
+
+// cutNewest parts rising ranges so that the newer part is as long as told, if
+// there is so much.
+func cutNewest(list []im.SeqRange, length int64) (older, newest []im.SeqRange) {
+	for i, r := range slices.Backward(list) {
+		if size := r.To - r.From + 1; size < length {
+			length -= size
+			continue
+		}
+		middle := r.To - length + 1
+		newest = append([]im.SeqRange{{From: middle, To: r.To}}, list[i+1:]...)
+		older = list[:i:i]
+		if r.From < middle {
+			older = append(older, im.SeqRange{From: r.From, To: middle - 1})
+		}
+		return older, newest
+	}
+	return nil, list
+}
+
+// gapsJSON writes ranges as SQL reads them.
+func gapsJSON(list []im.SeqRange) string {
+	var b strings.Builder
+	for i, r := range list {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "[%d,%d]", r.From, r.To)
+	}
+	return "[" + b.String() + "]"
+}
