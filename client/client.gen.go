@@ -788,10 +788,10 @@ type Event struct {
 	// - `conversation.created`: you are in a new conversation.
 	// - `message.hidden`: on another device you have hidden the messages in `message_ids`, all up to `up_to_seq`, or those created before `before`.
 	// - `conversation.updated`: its name or settings changed; with `pinned` and `muted`, those of your own.
-	// - `conversation.hidden`: on another device you have hidden it, with its messages up to `up_to_seq` if that is there.
+	// - `conversation.hidden`: on another device you have hidden it, with its messages up to `up_to_seq` if that is there; none of them is unread any more.
 	// - `conversation.deleted`: it was deleted for everyone, with all of its messages.
 	// - `conversation.trimmed`: retention has removed what was created before `before`; `first_seq` is the first seq that is left.
-	// - `unread.changed`: on another device you have read, cleared or hidden; `unread`, `unread_more` and `unread_mentions` are the numbers now.
+	// - `unread.changed`: on another device you have read, cleared or hidden; `unread`, `unread_more` and `unread_mentions` are the numbers now. The messages in `message_ids`, or all up to `up_to_seq`, are not unread any more.
 	// - `member.added`, `member.removed`, `member.updated`: `user` joined or was added, left or was removed, has another `role`.
 	// - `ready`: the stream is open; `id` is where it stands.
 	// - `reset`: something was missed that cannot be told any more; read anew what you show. `id` is where the stream goes on.
@@ -821,10 +821,10 @@ type EventPage struct {
 // - `conversation.created`: you are in a new conversation.
 // - `message.hidden`: on another device you have hidden the messages in `message_ids`, all up to `up_to_seq`, or those created before `before`.
 // - `conversation.updated`: its name or settings changed; with `pinned` and `muted`, those of your own.
-// - `conversation.hidden`: on another device you have hidden it, with its messages up to `up_to_seq` if that is there.
+// - `conversation.hidden`: on another device you have hidden it, with its messages up to `up_to_seq` if that is there; none of them is unread any more.
 // - `conversation.deleted`: it was deleted for everyone, with all of its messages.
 // - `conversation.trimmed`: retention has removed what was created before `before`; `first_seq` is the first seq that is left.
-// - `unread.changed`: on another device you have read, cleared or hidden; `unread`, `unread_more` and `unread_mentions` are the numbers now.
+// - `unread.changed`: on another device you have read, cleared or hidden; `unread`, `unread_more` and `unread_mentions` are the numbers now. The messages in `message_ids`, or all up to `up_to_seq`, are not unread any more.
 // - `member.added`, `member.removed`, `member.updated`: `user` joined or was added, left or was removed, has another `role`.
 // - `ready`: the stream is open; `id` is where it stands.
 // - `reset`: something was missed that cannot be told any more; read anew what you show. `id` is where the stream goes on.
