@@ -24,3 +24,13 @@ CREATE INDEX wiped_whole ON wiped (block) WHERE n >= 64;
 
 INSERT INTO wiped (block, n)
     SELECT (id - 1) / 64, count(*) FROM contents WHERE substr(data, 1, 1) = x'00' GROUP BY 1;
+
+-- How far the removal of a conversation's messages has come with what was kept
+-- of them: through its events up to pos, through its receipts up to those of
+-- one user of one kind.
+CREATE TABLE removals (
+    conversation_id INTEGER PRIMARY KEY,
+    pos             INTEGER NOT NULL DEFAULT 0,
+    kind            INTEGER NOT NULL DEFAULT 0,
+    user_id         INTEGER NOT NULL DEFAULT 0
+) STRICT;

@@ -1,0 +1,152 @@
+package sqlite
+
+import (
+	"database/sql"
+	"math"
+	"strings"
+)
+
+// eventBatch and receiptBatch are how many of each one transaction looks at.
+const (
+	eventBatch   = 200
+	receiptBatch = 300
+)
+
+const (
+	selectRemoval = "SELECT pos, kind, user_id FROM removals WHERE conversation_id = ?"
+	putRemoval    = `INSERT INTO removals (conversation_id, pos, kind, user_id) VALUES (?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET pos = excluded.pos, kind = excluded.kind, user_id = excluded.user_id`
+	deleteRemoval = "DELETE FROM removals WHERE conversation_id = ?"
+
+	selectEventsFrom = `SELECT pos, at, type FROM events INDEXED BY events_of_conversation
+		WHERE conversation_id = ? AND to_user IS NULL AND pos > ? ORDER BY pos LIMIT ?`
+	selectAddressedFrom = `SELECT pos, at, type FROM events INDEXED BY events_addressed
+		WHERE conversation_id = ? AND to_user IS NOT NULL AND pos > ? ORDER BY pos LIMIT ?`
+	deleteEvents = "DELETE FROM events WHERE pos IN (SELECT j.value FROM json_each(?1) AS j)"
+
+	selectReceiptsPast = `SELECT kind, user_id, from_seq, to_seq FROM receipts
+		WHERE conversation_id = ? AND (kind, user_id) > (?, ?) ORDER BY kind, user_id, from_seq LIMIT ?`
+	deleteReceiptsUpTo = "DELETE FROM receipts WHERE conversation_id = ? AND kind = ? AND user_id = ? AND from_seq <= ?"
+)
+
+// removals is how far the removal of a conversation's messages has come with
+// what was kept of them.
+type removals struct {
+	*tx
+	conversation     int64
+	pos              int64
+	kind, user       int64
+	wasPos           int64
+	wasKind, wasUser int64
+}
+
+// restOf loads it.
+func (t *tx) restOf(conversation int64) (*removals, error) {
+	r := &removals{tx: t, conversation: conversation}
+	_, err := t.session.row(selectRemoval, []any{conversation}, &r.pos, &r.kind, &r.user)
+	r.wasPos, r.wasKind, r.wasUser = r.pos, r.kind, r.user
+	return r, err
+}
+
+func (r *removals) save() error {
+	if r.pos == r.wasPos && r.kind == r.wasKind && r.user == r.wasUser {
+		return nil
+	}
+	return r.must(putRemoval, r.conversation, r.pos, r.kind, r.user)
+}
+
+// removeEvents removes events about messages that happened before a time: those
+// that tell members, and those that tell one user. It goes through the log once,
+// in bounded steps, and reports whether it has come to that time.
+//
+// The newest event of the log stays: the log must not end earlier than it did.
+func (r *removals) removeEvents(cutoff int64) (through bool, err error) {
+	var head sql.NullInt64
+	if _, err := r.session.row(selectHead, nil, &head); err != nil {
+		return false, err
+	}
+	through = true
+	end := head.Int64
+	var gone []int64
+	for _, query := range []string{selectEventsFrom, selectAddressedFrom} {
+		n, reached := 0, int64(math.MaxInt64)
+		err := r.session.query(query, []any{r.conversation, r.pos, eventBatch}, func(rows *sql.Rows) (bool, error) {
+			var pos, at int64
+			var kind string
+			if err := rows.Scan(&pos, &at, &kind); err != nil {
+				return false, err
+			}
+			if at >= cutoff || pos >= head.Int64 {
+				reached = pos - 1
+				return false, nil
+			}
+			if n++; n == eventBatch {
+				reached, through = pos, false
+			}
+			if strings.HasPrefix(kind, "message.") || strings.HasPrefix(kind, "receipt.") {
+				gone = append(gone, pos)
+			}
+			return true, nil
+		})
+		if err != nil {
+			return false, err
+		}
+		end = min(end, reached)
+	}
+	r.pos = max(r.pos, end)
+	return through, r.removeAll(deleteEvents, gone)
+}
+
+// removeReceipts removes those ranges of receipts that lie below a seq whole. It
+// goes from user to user in bounded steps, and reports whether it has come to
+// the last; then it will begin anew.
+func (r *removals) removeReceipts(below int64) (through bool, err error) {
+	type key struct{ kind, user int64 }
+	type part struct {
+		key
+		upTo int64
+	}
+	var parts []part
+	var at key   // the user whose ranges are looked at
+	past := true // the rest of theirs stays
+	n := 0
+	err = r.session.query(selectReceiptsPast, []any{r.conversation, r.kind, r.user, receiptBatch},
+		func(rows *sql.Rows) (bool, error) {
+			var of key
+			var from, to int64
+			if err := rows.Scan(&of.kind, &of.user, &from, &to); err != nil {
+				return false, err
+			}
+			n++
+			if of != at {
+				if at != (key{}) {
+					r.kind, r.user = at.kind, at.user
+				}
+				at, past = of, false
+			}
+			switch {
+			case past:
+			case to >= below:
+				past = true
+			case len(parts) > 0 && parts[len(parts)-1].key == of:
+				parts[len(parts)-1].upTo = from
+			default:
+				parts = append(parts, part{of, from})
+			}
+			return true, nil
+		})
+	if err != nil {
+		return false, err
+	}
+	if through = n < receiptBatch; through {
+		r.kind, r.user = 0, 0
+	} else if past {
+		r.kind, r.user = at.kind, at.user
+	}
+	for _, p := range parts {
+		if _, err := r.session.update(deleteReceiptsUpTo, r.conversation, p.kind, p.user, p.upTo); err != nil {
+			return false, err
+		}
+	}
+	return through, nil
+}

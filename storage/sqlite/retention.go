@@ -1,0 +1,102 @@
+package sqlite
+
+import (
+	"database/sql"
+	"math"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// agedRows are the conversations of which retention removes something one day.
+const agedRows = ` FROM conversations c INDEXED BY conversations_oldest `
+
+const (
+	isAged = "c.oldest_at IS NOT NULL AND c.deleted_at IS NULL"
+
+	// selectRetentions goes from one setting to the next greater one.
+	selectRetentions = `WITH RECURSIVE setting (is_) AS (
+			SELECT min(c.retention)` + agedRows + "WHERE " + isAged + ` AND c.retention IS NOT NULL
+			UNION ALL
+			SELECT (SELECT min(c.retention)` + agedRows + "WHERE c.retention > setting.is_ AND " + isAged + `)
+			FROM setting WHERE setting.is_ IS NOT NULL)
+		SELECT NULL WHERE EXISTS (SELECT 1` + agedRows + "WHERE c.retention IS NULL AND " + isAged + `)
+		UNION ALL SELECT is_ FROM setting WHERE is_ IS NOT NULL`
+	selectAged = "SELECT " + conversationColumns + agedRows + conversationPeers +
+		"WHERE c.retention IS ?1 AND c.oldest_at < ?2 AND (c.oldest_at, c.id) > (?3, ?4) AND " + isAged +
+		" ORDER BY c.oldest_at, c.id LIMIT ?5"
+	selectAgeOf = "SELECT c.oldest_at" + agedRows + "WHERE c.retention IS ? AND " + isAged +
+		" ORDER BY c.oldest_at LIMIT 1"
+	countBefore = "SELECT count(*) FROM messages INDEXED BY messages_by_time WHERE conversation_id = ? AND created_at < ?"
+
+	selectTrimming = "SELECT " + conversationColumns + " FROM conversations c INDEXED BY conversations_trimming" +
+		conversationPeers + "WHERE c.trim_before IS NOT NULL AND c.deleted_at IS NULL ORDER BY c.id LIMIT ?"
+	selectUnpurged = "SELECT " + conversationColumns + " FROM conversations c INDEXED BY conversations_unpurged" +
+		conversationPeers + "WHERE c.deleted_at IS NOT NULL AND c.purged = 0 ORDER BY c.deleted_at, c.id LIMIT ?"
+)
+
+// Retentions returns which settings there are among conversations that have
+// messages.
+func (r *reader) Retentions() (list []*time.Duration, err error) {
+	err = r.session.query(selectRetentions, nil, func(rows *sql.Rows) (bool, error) {
+		var setting sql.NullInt64
+		err := rows.Scan(&setting)
+		list = append(list, optionalDuration(setting))
+		return true, err
+	})
+	return list, err
+}
+
+// Oldest returns conversations of one setting by their oldest message.
+func (r *reader) Oldest(retention *time.Duration, before time.Time, past *im.OldestKey, limit int) ([]im.Conversation, error) {
+	at, id := int64(math.MinInt64), int64(0)
+	if past != nil {
+		at, id = past.OldestAt.UnixMilli(), int64(past.ID)
+	}
+	return r.conversations(selectAged, durationMillis(retention), ceilMillis(before).UnixMilli(), at, id, limit)
+}
+
+// CountBefore counts the messages that were created before a time.
+func (r *reader) CountBefore(conversation im.ID, before time.Time) (n int64, err error) {
+	_, err = r.session.row(countBefore, []any{int64(conversation), ceilMillis(before).UnixMilli()}, &n)
+	return n, err
+}
+
+// Trimming returns conversations of which a trimming is under way.
+func (r *reader) Trimming(limit int) ([]im.Conversation, error) {
+	return r.conversations(selectTrimming, limit)
+}
+
+// Unpurged returns deleted conversations of which something is left.
+func (r *reader) Unpurged(limit int) ([]im.Conversation, error) {
+	return r.conversations(selectUnpurged, limit)
+}
+
+func (r *reader) conversations(query string, args ...any) (list []im.Conversation, err error) {
+	err = r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
+		c, err := scanConversation(rows)
+		list = append(list, c)
+		return true, err
+	})
+	return list, err
+}
+
+// OldestMessage returns the oldest CreatedAt of all messages but those of deleted
+// conversations. It asks for each setting of retention.
+func (r *reader) OldestMessage() (oldest time.Time, found bool, err error) {
+	settings, err := r.Retentions()
+	if err != nil {
+		return time.Time{}, false, err
+	}
+	for _, setting := range settings {
+		var at int64
+		has, err := r.session.row(selectAgeOf, []any{durationMillis(setting)}, &at)
+		if err != nil {
+			return time.Time{}, false, err
+		}
+		if has && (!found || fromMillis(at).Before(oldest)) {
+			oldest, found = fromMillis(at), true
+		}
+	}
+	return oldest, found, nil
+}

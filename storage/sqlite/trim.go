@@ -1,0 +1,157 @@
+package sqlite
+
+import (
+	"database/sql"
+	"encoding/json"
+	"math"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+const (
+	selectTrim = "SELECT last_seq, first_seq, trim_before FROM conversations WHERE id = ?"
+	// selectBefore finds the oldest messages, with what they say and what stands
+	// in their place.
+	selectBefore = `SELECT id, seq, content_id, note_id FROM messages INDEXED BY messages_by_time
+		WHERE conversation_id = ? AND created_at < ? ORDER BY created_at, seq LIMIT ?`
+	selectFirstSeq = "SELECT seq FROM messages INDEXED BY messages_by_seq WHERE conversation_id = ? ORDER BY seq LIMIT 1"
+	selectOldestAt = `SELECT created_at FROM messages INDEXED BY messages_by_time
+		WHERE conversation_id = ? ORDER BY created_at LIMIT 1`
+	putTrim = "UPDATE conversations SET first_seq = ?, oldest_at = ?, trim_before = ? WHERE id = ?"
+
+	deleteMentionsOf = "DELETE FROM mentions WHERE conversation_id = ?1 AND seq IN (SELECT j.value FROM json_each(?2) AS j)"
+	deleteMessages   = "DELETE FROM messages WHERE id IN (SELECT j.value FROM json_each(?1) AS j)"
+)
+
+// forEver is a time in milliseconds before which everything was created.
+const forEver = math.MaxInt64
+
+// Trim removes the oldest messages with all that was kept of them: first events
+// from before the cutoff, then messages, then receipts for messages that are
+// gone, each up to a number, so that a transaction takes a few milliseconds. It
+// is done when nothing of the three is left.
+//
+// Events from after the cutoff stay until a later trimming, or until the log is
+// cut: they are told to nobody, for their messages are gone.
+func (t *tx) Trim(conversation im.ID, before time.Time, limit int) (im.Trimmed, error) {
+	var lastSeq int64
+	var step im.Trimmed
+	var under sql.NullInt64
+	found, err := t.session.row(selectTrim, []any{int64(conversation)}, &lastSeq, &step.FirstSeq, &under)
+	if err != nil || !found {
+		return step, orNotFound(err)
+	}
+	cutoff := ceilMillis(before).UnixMilli()
+	list, err := t.messagesBefore(int64(conversation), cutoff, limit)
+	if err != nil {
+		return step, err
+	}
+	if len(list) == 0 && !under.Valid {
+		step.Done = true
+		return step, nil
+	}
+	rest, err := t.restOf(int64(conversation))
+	if err != nil {
+		return step, err
+	}
+	through, err := rest.removeEvents(cutoff)
+	if err != nil {
+		return step, err
+	}
+	if through {
+		if err := t.removeMessages(int64(conversation), list); err != nil {
+			return step, err
+		}
+		step.Messages = len(list)
+	}
+	oldest, err := t.firstLeft(int64(conversation), lastSeq, &step.FirstSeq)
+	if err != nil {
+		return step, err
+	}
+	if through && (!oldest.Valid || oldest.Int64 >= cutoff) {
+		if step.Done, err = rest.removeReceipts(step.FirstSeq); err != nil {
+			return step, err
+		}
+	}
+	if err := rest.save(); err != nil {
+		return step, err
+	}
+	trimBefore := sql.NullInt64{Int64: cutoff, Valid: !step.Done}
+	return step, t.must(putTrim, step.FirstSeq, oldest, trimBefore, int64(conversation))
+}
+
+// orNotFound is the error of a row that was looked for and is not there.
+func orNotFound(err error) error {
+	if err == nil {
+		err = im.ErrNotFound
+	}
+	return err
+}
+
+// firstLeft finds the first seq and the oldest time that are left.
+func (t *tx) firstLeft(conversation, lastSeq int64, first *int64) (oldest sql.NullInt64, err error) {
+	found, err := t.session.row(selectFirstSeq, []any{conversation}, first)
+	if err != nil {
+		return oldest, err
+	}
+	if !found {
+		*first = lastSeq + 1
+	}
+	_, err = t.session.row(selectOldestAt, []any{conversation}, &oldest)
+	return oldest, err
+}
+
+// removal is a message that is to be removed.
+type removal struct {
+	id, seq       int64
+	content, note sql.NullInt64
+}
+
+// messagesBefore returns the oldest messages, up to a number.
+func (r *reader) messagesBefore(conversation, cutoff int64, limit int) (list []removal, err error) {
+	err = r.session.query(selectBefore, []any{conversation, cutoff, limit}, func(rows *sql.Rows) (bool, error) {
+		var m removal
+		err := rows.Scan(&m.id, &m.seq, &m.content, &m.note)
+		list = append(list, m)
+		return true, err
+	})
+	return list, err
+}
+
+// removeMessages destroys what messages say and what stands in their place, and
+// removes their rows. It takes a few statements, however many they are.
+func (t *tx) removeMessages(conversation int64, list []removal) error {
+	if len(list) == 0 {
+		return nil
+	}
+	var ids, seqs, contents []int64
+	for _, m := range list {
+		ids, seqs = append(ids, m.id), append(seqs, m.seq)
+		for _, content := range []sql.NullInt64{m.content, m.note} {
+			if content.Valid {
+				contents = append(contents, content.Int64)
+			}
+		}
+	}
+	if err := t.wipeAll(contents); err != nil {
+		return err
+	}
+	if err := t.removeAll(deleteMentionsOf, seqs, conversation); err != nil {
+		return err
+	}
+	return t.removeAll(deleteMessages, ids)
+}
+
+// removeAll runs a statement whose last argument is a list of numbers.
+func (t *tx) removeAll(query string, numbers []int64, args ...any) error {
+	if len(numbers) == 0 {
+		return nil
+	}
+	list, err := json.Marshal(numbers)
+	if err != nil {
+		return err
+	}
+	_, err = t.session.update(query, append(args, string(list))...)
+	return err
+}
