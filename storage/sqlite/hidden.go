@@ -22,9 +22,14 @@ const (
 		WHERE kind = 3 AND user_id = ? AND at >= ? ORDER BY at DESC LIMIT ?`
 	selectMarksSince = `SELECT conversation_id, hidden_at, hidden_seq, hidden_before FROM marks INDEXED BY marks_hidden
 		WHERE user_id = ? AND hidden_at >= ? ORDER BY hidden_at DESC LIMIT ?`
+	// selectGoneSince finds conversations that a member has hidden, unless
+	// something was said there since.
 	selectGoneSince = `SELECT k.conversation_id, k.changed_at FROM marks k INDEXED BY marks_changed
 		CROSS JOIN conversations c ON c.id = k.conversation_id AND c.deleted_at IS NULL
-		WHERE k.user_id = ? AND k.changed_at >= ? AND k.gone_counted >= c.counted ORDER BY k.changed_at DESC LIMIT ?`
+		WHERE k.user_id = ?1 AND k.changed_at >= ?2 AND k.gone_counted >= c.counted
+		AND EXISTS (SELECT 1 FROM members WHERE conversation_id = k.conversation_id AND user_id = ?1)
+		ORDER BY k.changed_at DESC LIMIT ?3`
+	// selectDeletedSince finds those whose end was the end of a stay, too.
 	selectDeletedSince = `SELECT c.id, c.deleted_at FROM intervals i INDEXED BY intervals_of_user
 		CROSS JOIN conversations c ON c.id = i.conversation_id AND c.deleted_event = i.to_event
 		WHERE i.user_id = ? AND i.to_event < 9223372036854775807 AND c.deleted_at >= ?

@@ -139,6 +139,11 @@ func createInstance(s *session) error {
 	return err
 }
 
+// selectLastID finds the greatest id of a message, or of a conversation, which is
+// made of the same clock.
+const selectLastID = `SELECT max(coalesce((SELECT max(id) FROM messages), 0),
+	coalesce((SELECT max(id) FROM conversations), 0))`
+
 func loadInstance(s *session) (im.Instance, error) {
 	var i im.Instance
 	for key, dest := range map[string]any{"log_id": &i.Log, "ticket_key": &i.TicketKey} {
@@ -150,5 +155,6 @@ func loadInstance(s *session) (im.Instance, error) {
 			return i, fmt.Errorf("%s is missing", key)
 		}
 	}
-	return i, nil
+	_, err := s.row(selectLastID, nil, &i.LastID)
+	return i, err
 }
