@@ -140,12 +140,6 @@ func testConversationList(w *world) {
 	w.equal("of an unknown user", len(w.list(q)), 0)
 }
 
-// list is one page of a list of conversations.
-func (w *world) list(q im.ConversationQuery) []im.ListedConversation {
-	w.Helper()
-	return read(w, func(r im.Reader) ([]im.ListedConversation, error) { return r.Conversations(q) })
-}
-
 func testBlocks(w *world) {
 	blocked := func(by, user im.UserID) bool {
 		return read(w, func(r im.Reader) (bool, error) { return r.Blocked(by, user) })

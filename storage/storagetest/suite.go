@@ -22,6 +22,8 @@ func Run(t *testing.T, open func(t *testing.T) im.Store) {
 		{"Conversations", testConversations},
 		{"DirectConversations", testDirectConversations},
 		{"ConversationList", testConversationList},
+		{"ListAsOf", testListAsOf},
+		{"ListFilters", testListFilters},
 		{"Membership", testMembership},
 		{"Marks", testMarks},
 		{"EveryMembership", testEveryMembership},
