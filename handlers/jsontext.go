@@ -1,6 +1,10 @@
 package handlers
 
-import "encoding/json"
+import (
+	"bytes"
+	"encoding/json"
+	"unicode/utf8"
+)
 
 // What encoding/json lets pass and a contract must not: nesting without end,
 // and two members of one name, of which the validator sees one and whoever
@@ -59,8 +63,8 @@ func hasDuplicates(b []byte) bool {
 		case '"':
 			end := endOfString(b, i)
 			if name {
-				var text string
-				if json.Unmarshal(b[i:end+1], &text) != nil {
+				text, err := unquote(b[i : end+1])
+				if err != nil {
 					return true // not a valid text after all
 				}
 				names := open[len(open)-1]
@@ -73,4 +77,108 @@ func hasDuplicates(b []byte) bool {
 		}
 	}
 	return false
+}
+
+// jsonFault says what keeps a text from being one JSON value that everyone reads
+// alike; "" if nothing does. encoding/json would mend bad UTF-8.
+func jsonFault(b []byte) string {
+	switch {
+	case len(b) == 0:
+		return "is empty"
+	case !utf8.Valid(b):
+		return "is not UTF-8"
+	case depth(b) > maxDepth:
+		return "is nested too deep"
+	case !json.Valid(b):
+		return "is not one JSON value"
+	case hasDuplicates(b):
+		return "has an object with two members of one name"
+	default:
+		return ""
+	}
+}
+
+// eachMember calls fn with the name and value of each member of a valid JSON
+// object, in their order, until it returns an error.
+func eachMember(b []byte, fn func(name string, value []byte) error) error {
+	for i := bytes.IndexByte(b, '{') + 1; i < len(b); i++ {
+		if b[i] != '"' {
+			continue // white space, a comma, the end
+		}
+		end := endOfString(b, i)
+		name, err := unquote(b[i : end+1])
+		if err != nil {
+			return err
+		}
+		i = end + 1 + bytes.IndexByte(b[end+1:], ':') + 1
+		for isSpace(b[i]) {
+			i++
+		}
+		end = endOfValue(b, i)
+		if err := fn(name, b[i:end]); err != nil {
+			return err
+		}
+		i = end - 1
+	}
+	return nil
+}
+
+// eachItem is eachMember for a list.
+func eachItem(b []byte, fn func(i int, value []byte) error) error {
+	n := 0
+	for i := bytes.IndexByte(b, '[') + 1; i < len(b); i++ {
+		if isSpace(b[i]) || b[i] == ',' || b[i] == ']' {
+			continue
+		}
+		end := endOfValue(b, i)
+		if err := fn(n, b[i:end]); err != nil {
+			return err
+		}
+		n, i = n+1, end-1
+	}
+	return nil
+}
+
+// endOfValue returns where the value that begins at i ends.
+func endOfValue(b []byte, i int) int {
+	open := 0
+	for ; i < len(b); i++ {
+		switch b[i] {
+		case '"':
+			i = endOfString(b, i)
+		case '{', '[':
+			open++
+		case '}', ']':
+			if open == 0 {
+				return i
+			}
+			open--
+		case ',':
+			if open == 0 {
+				return i
+			}
+			continue
+		default:
+			if open == 0 && isSpace(b[i]) {
+				return i
+			}
+			continue
+		}
+		if open == 0 {
+			return i + 1
+		}
+	}
+	return i
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
+
+// unquote reads a JSON string.
+func unquote(b []byte) (string, error) {
+	if bytes.IndexByte(b, '\\') < 0 {
+		return string(b[1 : len(b)-1]), nil
+	}
+	var s string
+	err := json.Unmarshal(b, &s)
+	return s, err
 }

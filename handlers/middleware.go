@@ -94,6 +94,7 @@ func crossOrigin(origins []string) func(http.Handler) http.Handler {
 const (
 	apiPrefix   = "/v1/"
 	eventsPath  = "/v1/events"
+	importPath  = "/v1/admin/import"
 	ticketParam = "ticket"
 )
 
@@ -151,9 +152,14 @@ func (s *Server) verify(r *http.Request) (auth.Principal, error) {
 // length, and for a message many times over.
 const maxBody = 1 << 20
 
-// limited refuses bodies that are too large, those that say so unread.
+// limited refuses bodies that are too large, those that say so unread. That of
+// an import has no end: it is bounded line by line.
 func limited(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == importPath {
+			next.ServeHTTP(w, r)
+			return
+		}
 		if r.ContentLength > maxBody {
 			// What the client still sends is not read, so the connection
 			// cannot serve another request.

@@ -55,6 +55,7 @@ type Server struct {
 
 	writeTimeout time.Duration
 	draining     atomic.Bool
+	drained      chan struct{} // closed by Drain
 }
 
 var _ api.StrictServerInterface = (*Server)(nil)
@@ -64,6 +65,7 @@ func New(o Options) (*Server, http.Handler, error) {
 	s := &Server{
 		service: o.Service, verifier: o.Verifier, hub: o.Hub, logID: o.LogID,
 		metrics: o.Metrics, log: o.Logger, observe: o.Observe, writeTimeout: o.WriteTimeout,
+		drained: make(chan struct{}),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -116,8 +118,12 @@ func allowed(routes chi.Routes, path string) []string {
 }
 
 // Drain makes the server say that it is not ready, so that no more clients are
-// sent to it while it stops.
-func (s *Server) Drain() { s.draining.Store(true) }
+// sent to it while it stops, and ends imports after what is being stored.
+func (s *Server) Drain() {
+	if !s.draining.Swap(true) {
+		close(s.drained)
+	}
+}
 
 // principalKey is where the middleware puts who asks.
 type principalKey struct{}

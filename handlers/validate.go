@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"mime"
@@ -11,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -91,6 +89,7 @@ func (d *document) validated(next http.Handler) http.Handler {
 			Request: r, PathParams: params, QueryParams: query, Route: route,
 			Options: &openapi3filter.Options{
 				SkipSettingDefaults: true,
+				ExcludeRequestBody:  streams(route),
 			},
 		})
 		if err != nil {
@@ -118,9 +117,16 @@ func unknownParameter(route *routers.Route, query url.Values) (api.Problem, bool
 	return api.Problem{}, true
 }
 
+// ndjson is the media type of lines of JSON.
+const ndjson = "application/x-ndjson"
+
+// streams reports whether an operation reads its body itself, a line at a time.
+func streams(route *routers.Route) bool {
+	body := route.Operation.RequestBody
+	return body != nil && body.Value.Content[ndjson] != nil
+}
+
 // readBody reads a JSON body and refuses what is none, or is more than one.
-// encoding/json would mend bad UTF-8 and stop at the end of the first value,
-// so both are looked for here.
 func readBody(w http.ResponseWriter, r *http.Request, route *routers.Route) (api.Problem, bool) {
 	if route.Operation.RequestBody == nil {
 		return api.Problem{}, true
@@ -129,11 +135,18 @@ func readBody(w http.ResponseWriter, r *http.Request, route *routers.Route) (api
 	if optional && r.ContentLength == 0 {
 		return api.Problem{}, true
 	}
-	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != "application/json" {
-		p := problem(http.StatusBadRequest, "unsupported_media_type", "the body must be application/json")
+	want := "application/json"
+	if streams(route) {
+		want = ndjson
+	}
+	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != want {
+		p := problem(http.StatusBadRequest, "unsupported_media_type", "the body must be "+want)
 		field := "Content-Type"
 		p.Field = &field
 		return p, false
+	}
+	if streams(route) {
+		return api.Problem{}, true
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -144,21 +157,8 @@ func readBody(w http.ResponseWriter, r *http.Request, route *routers.Route) (api
 		}
 		return problem(http.StatusBadRequest, "malformed_json", "the body could not be read to its end"), false
 	}
-	var fault string
-	switch {
-	case len(body) == 0:
-		fault = "the body is empty"
-	case !utf8.Valid(body):
-		fault = "the body is not UTF-8"
-	case depth(body) > maxDepth:
-		fault = "the body is nested too deep"
-	case !json.Valid(body):
-		fault = "the body is not one JSON value"
-	case hasDuplicates(body):
-		fault = "the body has an object with two members of one name"
-	}
-	if fault != "" {
-		return problem(http.StatusBadRequest, "malformed_json", fault), false
+	if fault := jsonFault(body); fault != "" {
+		return problem(http.StatusBadRequest, "malformed_json", "the body "+fault), false
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return api.Problem{}, true

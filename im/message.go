@@ -40,6 +40,9 @@ var stateNames = names[State]{Active: "active", Revoked: "revoked", Burned: "bur
 // String returns the state as clients know it.
 func (s State) String() string { return stateNames[s] }
 
+// ParseState reads what [State.String] wrote.
+func ParseState(s string) (State, bool) { return stateNames.parse(s) }
+
 // Content is what a message says, and all of it that must be gone once the
 // message is taken back. It is stored apart from the message for that reason.
 type Content struct {

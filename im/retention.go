@@ -75,6 +75,8 @@ type RetentionKey struct {
 
 // RetentionPage is a stretch of what retention would remove.
 type RetentionPage struct {
+	// AsOf is the time that it was asked for.
+	AsOf  time.Time
 	Items []RetentionOf
 	Next  *RetentionKey
 }
@@ -175,6 +177,7 @@ func (s *Service) Overdue(ctx context.Context, actor Actor, asOf time.Time, past
 		return RetentionPage{}, err
 	}
 	return view(ctx, s, func(r Reader) (page RetentionPage, err error) {
+		page.AsOf = asOf
 		counted := int64(0)
 		err = s.overdue(r, asOf, past, func(key RetentionKey, c Conversation, before time.Time) (bool, error) {
 			if n := len(page.Items); n == limit || counted > enoughCounted {

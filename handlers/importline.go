@@ -1,0 +1,322 @@
+package handlers
+
+import (
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// What the document says of a line of an import is held against it here and not
+// by the validator, which would take longer than all the rest. There is a test
+// that the two say the same.
+
+// prepareLine reads a line of an import and checks what can be said of it by
+// itself.
+func (s *Server) prepareLine(line []byte) im.Prepared {
+	if fault := jsonFault(line); fault != "" {
+		return im.Refused(im.Refuse(im.Invalid, "malformed_json", "the line %s", fault))
+	}
+	if line[0] != '{' {
+		return im.Refused(im.RefuseField(im.Invalid, "invalid_request", "body", "must be an object"))
+	}
+	if isConversation(line) {
+		c, err := readConversation(line)
+		if err != nil {
+			return im.Refused(err)
+		}
+		return s.service.PrepareConversation(c)
+	}
+	m, err := readMessage(line)
+	if err == nil && m.CreatedAt.IsZero() {
+		err = errMissing("created_at")
+	}
+	if err != nil {
+		return im.Refused(err)
+	}
+	return s.service.PrepareMessage(m)
+}
+
+// isConversation reports whether the first member of a line is a conversation.
+func isConversation(line []byte) (is bool) {
+	first := true
+	_ = eachMember(line, func(name string, _ []byte) error {
+		is, first = is || first && name == "conversation", false
+		return nil
+	})
+	return is
+}
+
+// readMessage reads a line that is a message.
+func readMessage(line []byte) (im.ImportMessage, error) {
+	var (
+		m     im.ImportMessage
+		state = im.Active
+	)
+	err := eachMember(line, func(name string, v []byte) (err error) {
+		switch name {
+		case "id":
+			err = readText(name, v, &m.ID)
+		case "conversation_id":
+			err = readText(name, v, &m.Conversation)
+		case "seq":
+			err = readInteger(name, v, &m.Seq, 1, 1<<53-1)
+		case "sender":
+			err = readText(name, v, &m.Sender)
+		case "sender_device":
+			err = readOptionalText(name, v, &m.SenderDevice)
+		case "client_id":
+			err = readOptionalText(name, v, &m.ClientID)
+		case "type":
+			err = readEnum(name, v, &m.Type, im.ParseMessageType)
+		case "body":
+			err = readObject(name, v, &m.Body)
+		case "ext":
+			err = readObject(name, v, &m.Ext)
+		case "mentions":
+			m.Mentions, err = readMentions(name, v)
+		case "reply_to":
+			err = readOptionalText(name, v, &m.ReplyTo)
+		case "receipt":
+			err = readBoolean(name, v, &m.Receipt)
+		case "state":
+			err = readEnum(name, v, &state, im.ParseState)
+		case "created_at":
+			err = readTime(name, v, &m.CreatedAt)
+		case "expires_at":
+			err = readOptionalTime(name, v, &m.ExpiresAt)
+		case "burn":
+			m.Burn, err = readBurn(name, v)
+		case "erased":
+			m.Erased, err = readErased(name, v)
+		case "visible_to":
+			err = readOptionalText(name, v, &m.VisibleTo)
+		default:
+			err = errUnknown(name)
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return m, err
+	case m.Conversation == "":
+		return m, errMissing("conversation_id")
+	case m.Sender == "":
+		return m, errMissing("sender")
+	case m.Type == 0:
+		return m, errMissing("type")
+	case m.Erased != nil && state == im.Active:
+		return m, im.RefuseField(im.Invalid, "invalid_request", "state", "must say how the message was taken back")
+	case m.Erased == nil && state != im.Active:
+		return m, errMissing("erased")
+	case m.Erased != nil:
+		m.Erased.State = state
+	}
+	return m, nil
+}
+
+func readBurn(field string, v []byte) (*im.Burn, error) {
+	if isNull(v) {
+		return nil, nil
+	}
+	after, unread := int64(-1), seconds(im.DefaultUnreadTTL)
+	b := &im.Burn{}
+	err := readMembers(field, v, func(name, path string, v []byte) (err error) {
+		switch name {
+		case "after_seconds":
+			err = readInteger(path, v, &after, 0, seconds(im.MaxBurnAfter))
+		case "unread_ttl_seconds":
+			err = readInteger(path, v, &unread, 1, seconds(im.MaxUnreadTTL))
+		case "burn_at":
+			err = readOptionalTime(path, v, &b.At)
+		default:
+			err = errUnknown(path)
+		}
+		return err
+	})
+	if err == nil && after < 0 {
+		err = errMissing(field + "/after_seconds")
+	}
+	b.After, b.UnreadTTL = duration(after), duration(unread)
+	return b, err
+}
+
+func readErased(field string, v []byte) (*im.Erasure, error) {
+	if isNull(v) {
+		return nil, nil
+	}
+	e := &im.Erasure{}
+	err := readMembers(field, v, func(name, path string, v []byte) (err error) {
+		switch name {
+		case "at":
+			err = readTime(path, v, &e.At)
+		case "by":
+			err = readOptionalText(path, v, &e.By)
+		case "postscript":
+			if !isNull(v) {
+				err = readString(path, v, &e.Postscript)
+			}
+		case "extension":
+			if !isNull(v) {
+				e.Extension = v
+			}
+		default:
+			err = errUnknown(path)
+		}
+		return err
+	})
+	if err == nil && e.At.IsZero() {
+		err = errMissing(field + "/at")
+	}
+	return e, err
+}
+
+func readMentions(field string, v []byte) ([]im.UserID, error) {
+	if isNull(v) {
+		return nil, nil
+	}
+	var users []im.UserID
+	err := readItems(field, v, func(path string, v []byte) error {
+		var u im.UserID
+		err := readText(path, v, &u)
+		users = append(users, u)
+		return err
+	})
+	return users, err
+}
+
+// readConversation reads a line that is a conversation.
+func readConversation(line []byte) (im.ImportConversation, error) {
+	var c im.ImportConversation
+	some := false
+	err := eachMember(line, func(field string, v []byte) error {
+		if field != "conversation" {
+			return errUnknown(field)
+		}
+		return readMembers(field, v, func(name, path string, v []byte) (err error) {
+			switch name {
+			case "id":
+				err = readText(path, v, &c.ID)
+			case "kind":
+				err = readEnum(path, v, &c.Kind, im.ParseKind)
+			case "name":
+				err = readString(path, v, &c.Name)
+			case "settings":
+				c.Settings, err = readSettings(path, v)
+			case "members":
+				some = true
+				c.Members, err = readImportMembers(path, v)
+			case "created_at":
+				err = readTime(path, v, &c.CreatedAt)
+			default:
+				err = errUnknown(path)
+			}
+			return err
+		})
+	})
+	switch {
+	case err != nil:
+	case c.ID == "":
+		err = errMissing("conversation/id")
+	case c.Kind == 0:
+		err = errMissing("conversation/kind")
+	case !some:
+		err = errMissing("conversation/members")
+	case c.CreatedAt.IsZero():
+		err = errMissing("conversation/created_at")
+	}
+	return c, err
+}
+
+// readSettings reads the settings that members share.
+func readSettings(field string, v []byte) (im.ConversationPatch, error) {
+	var p im.ConversationPatch
+	err := readMembers(field, v, func(name, path string, v []byte) (err error) {
+		var n int64
+		switch name {
+		case "history":
+			var h im.History
+			err = readEnum(path, v, &h, im.ParseHistory)
+			p.History = &h
+		case "revoke_window_seconds":
+			if isNull(v) {
+				return nil
+			}
+			err = readInteger(path, v, &n, 0, seconds(im.MaxRevokeWindow))
+			window := duration(n)
+			p.RevokeWindow = pointer(&window)
+		case "expire_after_seconds":
+			if isNull(v) {
+				return nil
+			}
+			err = readInteger(path, v, &n, 1, seconds(im.MaxExpireAfter))
+			p.ExpireAfter = pointer(duration(n))
+		case "retention_days":
+			if isNull(v) {
+				return nil
+			}
+			err = readInteger(path, v, &n, 0, int64(im.MaxRetention/(24*time.Hour)))
+			keep := time.Duration(n) * 24 * time.Hour
+			p.Retention = pointer(&keep)
+		default:
+			err = errUnknown(path)
+		}
+		return err
+	})
+	return p, err
+}
+
+func readImportMembers(field string, v []byte) ([]im.ImportMember, error) {
+	var list []im.ImportMember
+	err := readItems(field, v, func(path string, v []byte) error {
+		m := im.ImportMember{Role: im.Member}
+		err := readMembers(path, v, func(name, path string, v []byte) (err error) {
+			switch name {
+			case "user":
+				err = readText(path, v, &m.User)
+			case "role":
+				if isNull(v) {
+					m.Role = 0
+					return nil
+				}
+				err = readEnum(path, v, &m.Role, im.ParseRole)
+			case "joined_at":
+				err = readTime(path, v, &m.JoinedAt)
+			case "stays":
+				m.Stays, err = readStays(path, v)
+			default:
+				err = errUnknown(path)
+			}
+			return err
+		})
+		if err == nil && m.User == "" {
+			err = errMissing(path + "/user")
+		}
+		list = append(list, m)
+		return err
+	})
+	return list, err
+}
+
+func readStays(field string, v []byte) ([]im.SeqRange, error) {
+	var list []im.SeqRange
+	err := readItems(field, v, func(path string, v []byte) error {
+		stay := im.SeqRange{To: im.Lasts}
+		err := readMembers(path, v, func(name, path string, v []byte) (err error) {
+			switch name {
+			case "from_seq":
+				err = readInteger(path, v, &stay.From, 1, 1<<53-1)
+			case "to_seq":
+				err = readInteger(path, v, &stay.To, 0, 1<<53-1)
+			default:
+				err = errUnknown(path)
+			}
+			return err
+		})
+		if err == nil && stay.From == 0 {
+			err = errMissing(path + "/from_seq")
+		}
+		list = append(list, stay)
+		return err
+	})
+	return list, err
+}

@@ -1,0 +1,140 @@
+package handlers
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// What is here reads one value of a valid JSON text, where a decoder would take
+// null for anything and names in any case.
+
+func pointer[T any](v T) *T { return &v }
+
+func isNull(v []byte) bool { return v[0] == 'n' }
+
+func errMissing(field string) error {
+	return im.RefuseField(im.Invalid, "invalid_request", field, "is missing")
+}
+
+func errUnknown(field string) error {
+	return im.RefuseField(im.Invalid, "invalid_request", clip(field), "is not a member that is known here")
+}
+
+func errType(field string) error {
+	return im.RefuseField(im.Invalid, "invalid_request", field, "is not of the type that is asked for")
+}
+
+func readMembers(field string, v []byte, fn func(name, path string, v []byte) error) error {
+	if v[0] != '{' {
+		return errType(field)
+	}
+	return eachMember(v, func(name string, v []byte) error { return fn(name, field+"/"+name, v) })
+}
+
+func readItems(field string, v []byte, fn func(path string, v []byte) error) error {
+	if v[0] != '[' {
+		return errType(field)
+	}
+	return eachItem(v, func(i int, v []byte) error { return fn(fmt.Sprintf("%s/%d", field, i), v) })
+}
+
+func readString[T ~string](field string, v []byte, into *T) error {
+	if v[0] != '"' {
+		return errType(field)
+	}
+	s, err := unquote(v)
+	if err != nil {
+		return errType(field)
+	}
+	*into = T(s)
+	return nil
+}
+
+// readText reads a string that must not be empty.
+func readText[T ~string](field string, v []byte, into *T) error {
+	if err := readString(field, v, into); err != nil {
+		return err
+	}
+	if *into == "" {
+		return im.RefuseField(im.Invalid, "invalid_request", field, "must not be empty")
+	}
+	return nil
+}
+
+func readOptionalText[T ~string](field string, v []byte, into *T) error {
+	if isNull(v) {
+		return nil
+	}
+	return readText(field, v, into)
+}
+
+func readInteger(field string, v []byte, into *int64, least, most int64) error {
+	n, err := strconv.ParseInt(string(v), 10, 64)
+	if err != nil {
+		f, bad := strconv.ParseFloat(string(v), 64)
+		if bad != nil || f != math.Trunc(f) {
+			return errType(field)
+		}
+		n = most + 1 // no integer that fits, or written as none
+	}
+	if n < least || n > most {
+		return im.RefuseField(im.Invalid, "invalid_request", field, "must be %d to %d", least, most)
+	}
+	*into = n
+	return nil
+}
+
+func readBoolean(field string, v []byte, into *bool) error {
+	if v[0] != 't' && v[0] != 'f' {
+		return errType(field)
+	}
+	*into = v[0] == 't'
+	return nil
+}
+
+func readEnum[T any](field string, v []byte, into *T, parse func(string) (T, bool)) error {
+	var s string
+	if err := readString(field, v, &s); err != nil {
+		return err
+	}
+	found, ok := parse(s)
+	if !ok {
+		return im.RefuseField(im.Invalid, "invalid_request", field, "is not one of the values that are allowed")
+	}
+	*into = found
+	return nil
+}
+
+func readTime(field string, v []byte, into *time.Time) error {
+	if v[0] != '"' {
+		return errType(field)
+	}
+	if err := into.UnmarshalJSON(v); err != nil || into.IsZero() {
+		return im.RefuseField(im.Invalid, "invalid_request", field, "must be a time as of RFC 3339")
+	}
+	return nil
+}
+
+func readOptionalTime(field string, v []byte, into *time.Time) error {
+	if isNull(v) {
+		return nil
+	}
+	return readTime(field, v, into)
+}
+
+// readObject keeps an object as it is, for the rules to read.
+func readObject(field string, v []byte, into *json.RawMessage) error {
+	switch {
+	case isNull(v):
+		return nil
+	case v[0] != '{':
+		return errType(field)
+	}
+	*into = v
+	return nil
+}

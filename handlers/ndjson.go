@@ -1,0 +1,148 @@
+package handlers
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// lineReader reads and prepares the lines of an import.
+type lineReader struct {
+	server *Server
+	in     *bufio.Reader
+	out    chan []importedLine
+	done   chan struct{} // closed when nothing is read any more
+	// err is why it ended, nil at the end of the request; to be read once out is
+	// closed.
+	err error
+	// last is the number of the last line that was read.
+	last atomic.Int64
+
+	long []byte // what was read of a line that the buffer of in does not hold
+}
+
+// run reads to the end and closes out.
+func (l *lineReader) run(ctx context.Context) {
+	defer close(l.out)
+	defer close(l.done)
+	var (
+		chunk  []importedLine
+		weight int
+	)
+	for ended := false; !ended; {
+		line, some, err := l.prepare()
+		if err != nil && !errors.Is(err, io.EOF) {
+			l.err = err
+			return
+		}
+		ended = err != nil
+		if some {
+			chunk, weight = append(chunk, line), weight+line.prepared.Weight()
+		}
+		if len(chunk) == 0 || !ended && weight < chunkWeight && l.another() {
+			continue
+		}
+		select {
+		case l.out <- chunk:
+			chunk, weight = nil, 0
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// prepare reads one line and prepares it; it reports false for a blank one. The
+// last one comes with io.EOF. With any other error the line may not be whole,
+// and is left out.
+func (l *lineReader) prepare() (importedLine, bool, error) {
+	text, err := l.next()
+	line := importedLine{number: l.last.Add(1)}
+	if errors.Is(err, bufio.ErrTooLong) {
+		line.prepared = im.Refused(im.Refuse(im.TooLarge, "body_too_large", "the line is over 1 MiB"))
+		return line, true, nil
+	}
+	text = bytes.Trim(text, " \t\r\n")
+	if len(text) == 0 || err != nil && !errors.Is(err, io.EOF) {
+		return line, false, err
+	}
+	line.prepared = l.server.prepareLine(text)
+	return line, true, err
+}
+
+// another reports whether a whole line is there without waiting for the client.
+func (l *lineReader) another() bool {
+	b, _ := l.in.Peek(l.in.Buffered())
+	return bytes.IndexByte(b, '\n') >= 0
+}
+
+// next returns the next line, which is good until it is called again. One that
+// is too long is passed over and is bufio.ErrTooLong; the last one comes with
+// io.EOF.
+func (l *lineReader) next() ([]byte, error) {
+	line, err := l.in.ReadSlice('\n')
+	if !errors.Is(err, bufio.ErrBufferFull) {
+		return line, err
+	}
+	l.long = append(l.long[:0], line...)
+	tooLong := false
+	for errors.Is(err, bufio.ErrBufferFull) {
+		line, err = l.in.ReadSlice('\n')
+		if tooLong = tooLong || len(l.long)+len(line) > maxLine+1; !tooLong {
+			l.long = append(l.long, line...)
+		}
+	}
+	if tooLong && (err == nil || errors.Is(err, io.EOF)) {
+		return nil, bufio.ErrTooLong // at the end, the next call says so
+	}
+	return l.long, err
+}
+
+// fill adds to lines what is there already, up to a weight.
+func (l *lineReader) fill(lines []importedLine, weight int) []importedLine {
+	for _, line := range lines {
+		weight -= line.prepared.Weight()
+	}
+	for weight > 0 {
+		select {
+		case more, open := <-l.out:
+			if !open {
+				return lines // whoever waits for more will see it
+			}
+			for _, line := range more {
+				weight -= line.prepared.Weight()
+			}
+			lines = append(lines, more...)
+		default:
+			return lines
+		}
+	}
+	return lines
+}
+
+// patientReader lets a client take its time for each read, but not for ever, and
+// none at all once the import has ended.
+type patientReader struct {
+	ctx  context.Context
+	body io.Reader
+	rc   *http.ResponseController
+}
+
+// Read reads from the body.
+func (p *patientReader) Read(b []byte) (int, error) {
+	_ = p.rc.SetReadDeadline(time.Now().Add(importIdle)) // where it cannot be set there is none
+	if p.ctx.Err() != nil {
+		return 0, p.ctx.Err() // who ended it has set an earlier deadline than this
+	}
+	n, err := p.body.Read(b)
+	if errors.Is(err, io.EOF) {
+		_ = p.rc.SetReadDeadline(time.Time{}) // it would end the request while it is answered
+	}
+	return n, err
+}
