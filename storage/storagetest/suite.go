@@ -51,6 +51,7 @@ func Run(t *testing.T, open func(t *testing.T) im.Store) {
 		{"ReceiptTimes", testReceiptTimes},
 		{"ReceiptsBetweenOwn", testReceiptsBetweenOwn},
 		{"Unread", testUnread},
+		{"UnreadModel", testUnreadModel},
 		{"Blocks", testBlocks},
 		{"TokenCuts", testTokenCuts},
 		{"Events", testEvents},
