@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"database/sql"
+	"iter"
 	"slices"
 )
 
@@ -69,7 +70,7 @@ func (w wipedRun) deletable() []wipedRow {
 }
 
 // marginOf returns how many of the rows are a margin.
-func marginOf(rows func(yield func(wipedRow) bool)) (n int) {
+func marginOf(rows iter.Seq[wipedRow]) (n int) {
 	bytes := int64(0)
 	for r := range rows {
 		if bytes >= margin {

@@ -9,7 +9,7 @@ import (
 
 const (
 	deleteConversation = `UPDATE conversations
-		SET deleted_at = ?, name = '', peer_low = NULL, peer_high = NULL, member_count = 0, trim_before = NULL
+		SET deleted_at = ?, deleted_event = ?, name = '', peer_low = NULL, peer_high = NULL, member_count = 0, trim_before = NULL
 		WHERE id = ? AND deleted_at IS NULL RETURNING last_seq`
 	endIntervals = `UPDATE intervals INDEXED BY intervals_of_conversation SET to_event = ?, to_seq = ?
 		WHERE conversation_id = ? AND to_event = 9223372036854775807`
@@ -30,7 +30,7 @@ const (
 // have another, and nobody is a member. [tx.Purge] removes what it held.
 func (t *tx) DeleteConversation(id im.ID, at time.Time, by im.Position) error {
 	var lastSeq int64
-	found, err := t.session.writeRow(deleteConversation, []any{at.UnixMilli(), int64(id)}, &lastSeq)
+	found, err := t.session.writeRow(deleteConversation, []any{at.UnixMilli(), int64(by), int64(id)}, &lastSeq)
 	if err != nil || !found {
 		return orNotFound(err)
 	}
