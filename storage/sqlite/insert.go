@@ -78,6 +78,9 @@ func (t *tx) InsertMessage(m im.Message) (seq int64, err error) {
 	if isDue {
 		t.noteDue(dueAt)
 	}
+	if m.Erased != nil {
+		return seq, t.insertErasure(m)
+	}
 	return seq, t.insertMentions(m, seq, sender)
 }
 

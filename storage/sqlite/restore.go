@@ -36,3 +36,19 @@ func (t *tx) RestoreMember(m im.Membership, from im.Position) error {
 	}
 	return nil
 }
+
+// insertErasure notes how a message was taken back that came as a tombstone. It
+// was wiped at no time, for it was never here: nobody is to be told that it is
+// gone.
+func (t *tx) insertErasure(m im.Message) error {
+	by, err := t.internOptional(m.Erased.By)
+	if err != nil {
+		return err
+	}
+	note, err := t.insertNote(*m.Erased)
+	if err != nil {
+		return err
+	}
+	return t.must("UPDATE messages SET erased_at = ?, erased_by = ?, note_id = ? WHERE id = ?",
+		m.Erased.At.UnixMilli(), by, note, int64(m.ID))
+}

@@ -1,0 +1,436 @@
+package handlers_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/events"
+	"github.com/imapi/imapi/handlers"
+	"github.com/imapi/imapi/im"
+)
+
+// result is what became of a line.
+type result struct {
+	Line   int64  `json:"line"`
+	Status int    `json:"status"`
+	ID     string `json:"id"`
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+	Field  string `json:"field"`
+}
+
+func adminOf(t testing.TB) string {
+	return "Bearer " + mint(t, auth.Grant{User: "root", Admin: true}, time.Minute)
+}
+
+// importLines imports and returns the results.
+func (w *world) importLines(lines ...string) []result {
+	w.t.Helper()
+	a := w.do("", http.MethodPost, "/v1/admin/import", strings.Join(lines, "\n"),
+		"Authorization", adminOf(w.t), "Content-Type", "application/x-ndjson")
+	if a.status != http.StatusOK {
+		w.t.Fatalf("import: %d %s", a.status, a.body)
+	}
+	return readResults(w.t, a.body)
+}
+
+func readResults(t testing.TB, body []byte) []result {
+	t.Helper()
+	var out []result
+	for line := range bytes.Lines(body) {
+		var r result
+		if err := json.Unmarshal(line, &r); err != nil {
+			t.Fatalf("result %q: %v", line, err)
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+func (w *world) export() string {
+	w.t.Helper()
+	a := w.do("", http.MethodGet, "/v1/admin/export", "", "Authorization", adminOf(w.t))
+	if a.status != http.StatusOK {
+		w.t.Fatalf("export: %d %s", a.status, a.body)
+	}
+	return string(a.body)
+}
+
+const at = `"created_at":"2025-01-02T03:04:05.678Z"`
+
+// importable is a message that can be imported, with members added or, if they
+// are named again, replaced.
+func importable(with string) string {
+	line := map[string]any{}
+	for _, part := range []string{`{"conversation_id":"@bob","sender":"alice","type":"text","body":{"text":"hi"},` + at + `}`, "{" + with + "}"} {
+		var more map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(part), &more); err != nil {
+			panic(err)
+		}
+		for k, v := range more {
+			line[k] = v
+		}
+	}
+	for k, v := range line {
+		if string(v.(json.RawMessage)) == `"-"` {
+			delete(line, k)
+		}
+	}
+	b, _ := json.Marshal(line)
+	return string(b)
+}
+
+// TestImportRefusals holds what keeps a line from being stored, and that the
+// same keeps a single message from being inserted.
+func TestImportRefusals(t *testing.T) {
+	w := newWorld(t, func(_ *handlers.Options, _ *events.Options, p *im.Policy) { p.Retention = 3650 * 24 * time.Hour })
+	group := w.group("alice", "bob")
+	elsewhere := w.say("carol", "@dave", "hi")["id"].(string)
+	other := w.group("carol", "dave")
+	in := w.importLines(importable(`"client_id":"c-1"`), importable(`"conversation_id":"`+group+`","client_id":"g-1"`))
+	direct, inGroup := in[0].ID, in[1].ID
+	for name, c := range map[string]struct {
+		line        string
+		status      int
+		code, field string
+	}{
+		"unknown member":      {importable(`"boby":{}`), 400, "invalid_request", "boby"},
+		"other case":          {importable(`"Type":"text"`), 400, "invalid_request", "Type"},
+		"no conversation":     {importable(`"conversation_id":"-"`), 400, "invalid_request", "conversation_id"},
+		"no sender":           {importable(`"sender":"-"`), 400, "invalid_request", "sender"},
+		"no type":             {importable(`"type":"-"`), 400, "invalid_request", "type"},
+		"no body":             {importable(`"body":"-"`), 400, "invalid_request", "body"},
+		"null id":             {importable(`"id":null`), 400, "invalid_request", "id"},
+		"foreign id":          {importable(`"id":"42"`), 400, "invalid_request", "id"},
+		"empty id":            {importable(`"id":""`), 400, "invalid_request", "id"},
+		"sender of no user":   {importable(`"sender":"ä"`), 400, "invalid_request", "sender"},
+		"number for a sender": {importable(`"sender":1`), 400, "invalid_request", "sender"},
+		"bad device":          {importable(`"sender_device":"ä"`), 400, "invalid_request", "sender_device"},
+		"bad client_id":       {importable(`"client_id":"ä"`), 400, "invalid_request", "client_id"},
+		"unknown type":        {importable(`"type":"command"`), 400, "invalid_request", "type"},
+		"seq 0":               {importable(`"seq":0`), 400, "invalid_request", "seq"},
+		"seq too great":       {importable(`"seq":9007199254740992`), 400, "invalid_request", "seq"},
+		"seq of halves":       {importable(`"seq":1.5`), 400, "invalid_request", "seq"},
+		"body of no type":     {importable(`"body":{"txt":"hi"}`), 400, "invalid_request", "body"},
+		"body of a list":      {importable(`"body":[]`), 400, "invalid_request", "body"},
+		"null address":        {importable(`"type":"location","body":{"latitude":1,"longitude":1,"address":null}`), 400, "invalid_request", "body"},
+		"ext of a list":       {importable(`"ext":[]`), 400, "invalid_request", "ext"},
+		"mention of null":     {importable(`"mentions":[null]`), 400, "invalid_request", "mentions/0"},
+		"mention twice":       {importable(`"mentions":["bob","bob"]`), 400, "invalid_request", "mentions/1"},
+		"receipt of text":     {importable(`"receipt":"yes"`), 400, "invalid_request", "receipt"},
+		"unknown state":       {importable(`"state":"gone"`), 400, "invalid_request", "state"},
+		"no such day":         {importable(`"created_at":"2025-02-31T03:04:05Z"`), 400, "invalid_request", "created_at"},
+		"the future":          {importable(`"created_at":"2525-01-02T03:04:05Z"`), 400, "invalid_request", "created_at"},
+		"before ids":          {importable(`"created_at":"1950-01-02T03:04:05Z"`), 400, "invalid_request", "created_at"},
+		"expired before":      {importable(`"expires_at":"2024-01-02T03:04:05Z"`), 400, "invalid_request", "expires_at"},
+		"expires in years":    {importable(`"expires_at":"2029-01-02T03:04:05Z"`), 400, "invalid_request", "expires_at"},
+		"burn without time":   {importable(`"burn":{}`), 400, "invalid_request", "burn/after_seconds"},
+		"burn too late":       {importable(`"burn":{"after_seconds":604801}`), 400, "invalid_request", "burn/after_seconds"},
+		"burn misspelt":       {importable(`"burn":{"after_seconds":1,"x":1}`), 400, "invalid_request", "burn/x"},
+		"erased with a body":  {importable(`"state":"revoked","erased":{"at":"2025-01-02T03:04:06Z"}`), 400, "invalid_request", "body"},
+		"erased with ext":     {importable(`"body":null,"ext":{},"state":"revoked","erased":{"at":"2025-01-02T03:04:06Z"}`), 400, "invalid_request", "ext"},
+		"erased, no state":    {importable(`"body":null,"erased":{"at":"2025-01-02T03:04:06Z"}`), 400, "invalid_request", "state"},
+		"state, not erased":   {importable(`"body":null,"state":"revoked"`), 400, "invalid_request", "erased"},
+		"erased at no time":   {importable(`"body":null,"state":"revoked","erased":{}`), 400, "invalid_request", "erased/at"},
+		"erased later":        {importable(`"body":null,"state":"revoked","erased":{"at":"2525-01-02T03:04:06Z"}`), 400, "invalid_request", "erased/at"},
+		"erased by no user":   {importable(`"body":null,"state":"revoked","erased":{"at":"2025-01-02T03:04:06Z","by":"ä"}`), 400, "invalid_request", "erased/by"},
+		"long postscript":     {importable(`"body":null,"state":"revoked","erased":{"at":"2025-01-02T03:04:06Z","postscript":"` + strings.Repeat("x", 1025) + `"}`), 400, "invalid_request", "erased/postscript"},
+		"too large":           {importable(`"body":{"text":"` + strings.Repeat("x", 5000) + `"}`), 413, "message_too_large", "body"},
+		"unknown place":       {importable(`"conversation_id":"0000000000001"`), 404, "conversation_not_found", ""},
+		"no place":            {importable(`"conversation_id":"nowhere"`), 404, "conversation_not_found", ""},
+		"with oneself":        {importable(`"conversation_id":"@alice"`), 422, "direct_with_self", "conversation"},
+		"id elsewhere":        {importable(`"id":"` + elsewhere + `"`), 409, "id_taken", "id"},
+		"id says other":       {importable(`"id":"` + direct + `","body":{"text":"ho"}`), 409, "id_taken", "id"},
+		"id of another":       {importable(`"id":"` + direct + `","sender":"bob","conversation_id":"@alice"`), 409, "id_taken", "id"},
+		"client_id says":      {importable(`"client_id":"c-1","body":{"text":"ho"}`), 409, "client_id_reused", "client_id"},
+		"client_id elsewhere": {importable(`"client_id":"c-1","conversation_id":"` + group + `"`), 409, "client_id_reused", "client_id"},
+		"past retention":      {importable(`"created_at":"2015-01-02T03:04:05Z"`), 422, "past_retention", "created_at"},
+		"burn in a group":     {importable(`"conversation_id":"` + group + `","burn":{"after_seconds":1}`), 422, "burn_unsupported", "burn"},
+		"quote of nothing":    {importable(`"reply_to":"0000000000001"`), 422, "reply_to_not_found", "reply_to"},
+		"quote of no id":      {importable(`"reply_to":"x"`), 422, "reply_to_not_found", "reply_to"},
+		"quote of elsewhere":  {importable(`"reply_to":"` + inGroup + `"`), 422, "reply_to_not_found", "reply_to"},
+		"quote in a new one":  {importable(`"conversation_id":"@zoe","reply_to":"` + inGroup + `"`), 422, "reply_to_not_found", "reply_to"},
+		"visible to nobody":   {importable(`"conversation_id":"` + other + `","visible_to":"bob"`), 404, "member_not_found", ""},
+		"visible to a third":  {importable(`"conversation_id":"@zoe","visible_to":"bob"`), 404, "member_not_found", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := w.in(t)
+			before := w.export()
+			got := w.importLines(c.line)
+			if len(got) != 1 || got[0].Status != c.status || got[0].Code != c.code || got[0].Field != c.field {
+				t.Errorf("import: %+v, want %d %s %q", got, c.status, c.code, c.field)
+			}
+			a := w.do("", http.MethodPost, "/v1/admin/insert", c.line, "Authorization", adminOf(t))
+			var p result
+			if err := json.Unmarshal(a.body, &p); err != nil || a.status != c.status || p.Code != c.code {
+				t.Errorf("insert: %d %s, want %d %s", a.status, a.body, c.status, c.code)
+			}
+			if after := w.export(); after != before {
+				t.Errorf("it changed\n%s\nto\n%s", before, after)
+			}
+		})
+	}
+	if got := w.importLines(importable(`"created_at":"-"`)); got[0].Code != "invalid_request" || got[0].Field != "created_at" {
+		t.Errorf("without a time: %+v", got)
+	}
+}
+
+// TestImportOfBadLines holds that lines that cannot be read are answered as such
+// and do not keep the others from being stored.
+func TestImportOfBadLines(t *testing.T) {
+	w := newWorld(t)
+	long := strings.Repeat("x", 1<<20)
+	fits := `{"x":"` + long[:1<<20-8] + `"}`
+	for name, c := range map[string]struct {
+		line   string
+		status int
+		code   string
+	}{
+		"no JSON":        {`{"a":`, 400, "malformed_json"},
+		"two values":     {`{} {}`, 400, "malformed_json"},
+		"not UTF-8":      {"{\"sender\":\"\xff\"}", 400, "malformed_json"},
+		"deep":           {strings.Repeat("[", 65) + strings.Repeat("]", 65), 400, "malformed_json"},
+		"two of a name":  {importable("")[:1] + `"sender":"eve",` + importable("")[1:], 400, "malformed_json"},
+		"two, escaped":   {`{"\u0073ender":"eve",` + importable("")[1:], 400, "malformed_json"},
+		"a list":         {`[]`, 400, "invalid_request"},
+		"a number":       {`1`, 400, "invalid_request"},
+		"null":           {`null`, 400, "invalid_request"},
+		"empty object":   {`{}`, 400, "invalid_request"},
+		"too long":       {`{"x":"` + long + `"}`, 413, "body_too_large"},
+		"as long as may": {fits, 400, "invalid_request"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := w.in(t)
+			good := importable(`"client_id":"` + name + `"`)
+			got := w.importLines(c.line, "", "  \r", good, c.line)
+			if len(got) != 3 {
+				t.Fatalf("%d results: %+v", len(got), got)
+			}
+			for i, line := range []int64{1, 4, 5} {
+				want := result{Line: line, Status: c.status, Code: c.code}
+				if i == 1 {
+					want = result{Line: line, Status: 201}
+				}
+				if r := got[i]; r.Line != want.Line || r.Status != want.Status || r.Code != want.Code {
+					t.Errorf("result %d: %+v, want %+v", i, r, want)
+				}
+			}
+		})
+	}
+}
+
+// TestImportConversationRefusals holds what keeps a conversation from being
+// stored.
+func TestImportConversationRefusals(t *testing.T) {
+	w := newWorld(t)
+	group := w.group("alice", "bob")
+	message := w.say("alice", "@bob", "hi")["id"].(string)
+	conversation := func(with string) string {
+		var line map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(importable(`"conversation_id":"-","sender":"-","type":"-","body":"-",`+
+			`"id":"02qh5dd5g0001","kind":"group","name":"g","members":[{"user":"alice","role":"owner"}],`+with)), &line); err != nil {
+			t.Fatal(err)
+		}
+		b, _ := json.Marshal(map[string]any{"conversation": line})
+		return string(b)
+	}
+	for name, c := range map[string]struct {
+		line        string
+		status      int
+		code, field string
+	}{
+		"no id":             {conversation(`"id":"-"`), 400, "invalid_request", "conversation/id"},
+		"foreign id":        {conversation(`"id":"42"`), 400, "invalid_request", "conversation/id"},
+		"no kind":           {conversation(`"kind":"-"`), 400, "invalid_request", "conversation/kind"},
+		"unknown kind":      {conversation(`"kind":"room"`), 400, "invalid_request", "conversation/kind"},
+		"no members":        {conversation(`"members":"-"`), 400, "invalid_request", "conversation/members"},
+		"no time":           {conversation(`"created_at":"-"`), 400, "invalid_request", "conversation/created_at"},
+		"the future":        {conversation(`"created_at":"2525-01-02T03:04:05Z"`), 400, "invalid_request", "conversation/created_at"},
+		"no name":           {conversation(`"name":"-"`), 400, "invalid_request", "conversation/name"},
+		"long name":         {conversation(`"name":"` + strings.Repeat("x", 129) + `"`), 400, "invalid_request", "conversation/name"},
+		"unknown member":    {conversation(`"topic":"x"`), 400, "invalid_request", "conversation/topic"},
+		"unknown setting":   {conversation(`"settings":{"x":1}`), 400, "invalid_request", "conversation/settings/x"},
+		"unknown history":   {conversation(`"settings":{"history":"x"}`), 400, "invalid_request", "conversation/settings/history"},
+		"expiry 0":          {conversation(`"settings":{"expire_after_seconds":0}`), 400, "invalid_request", "conversation/settings/expire_after_seconds"},
+		"retention huge":    {conversation(`"settings":{"retention_days":36501}`), 400, "invalid_request", "conversation/settings/retention_days"},
+		"member of no user": {conversation(`"members":[{"user":"ä","role":"owner"}]`), 400, "invalid_request", "conversation/members/0/user"},
+		"no user":           {conversation(`"members":[{"role":"owner"}]`), 400, "invalid_request", "conversation/members/0/user"},
+		"member twice":      {conversation(`"members":[{"user":"a","role":"owner"},{"user":"a"}]`), 400, "invalid_request", "conversation/members/1/user"},
+		"unknown role":      {conversation(`"members":[{"user":"a","role":"king"}]`), 400, "invalid_request", "conversation/members/0/role"},
+		"joins later":       {conversation(`"members":[{"user":"a","role":"owner","joined_at":"2525-01-02T03:04:05Z"}]`), 400, "invalid_request", "conversation/members/0/joined_at"},
+		"stay of nothing":   {conversation(`"members":[{"user":"a","role":"owner","stays":[{}]}]`), 400, "invalid_request", "conversation/members/0/stays/0/from_seq"},
+		"stay backwards":    {conversation(`"members":[{"user":"a","role":"owner","stays":[{"from_seq":5,"to_seq":3},{"from_seq":7}]}]`), 400, "invalid_request", "conversation/members/0/stays"},
+		"stays overlap":     {conversation(`"members":[{"user":"a","role":"owner","stays":[{"from_seq":1,"to_seq":3},{"from_seq":3}]}]`), 400, "invalid_request", "conversation/members/0/stays"},
+		"role, but left":    {conversation(`"members":[{"user":"a","role":"owner","stays":[{"from_seq":1,"to_seq":3}]}]`), 400, "invalid_request", "conversation/members/0/stays"},
+		"stays, no role":    {conversation(`"members":[{"user":"a","role":null,"stays":[{"from_seq":1}]}]`), 400, "invalid_request", "conversation/members/0/stays"},
+		"never there":       {conversation(`"members":[{"user":"a","role":null}]`), 400, "invalid_request", "conversation/members/0/stays"},
+		"no owner":          {conversation(`"members":[{"user":"a"}]`), 422, "one_owner", "conversation/members"},
+		"two owners":        {conversation(`"members":[{"user":"a","role":"owner"},{"user":"b","role":"owner"}]`), 422, "one_owner", "conversation/members"},
+		"direct of one":     {conversation(`"kind":"direct","name":"-","members":[{"user":"a"}]`), 422, "direct_conversation", "conversation/members"},
+		"direct with roles": {conversation(`"kind":"direct","name":"-","members":[{"user":"a"},{"user":"b","role":"admin"}]`), 422, "direct_conversation", "conversation/members/1"},
+		"direct with name":  {conversation(`"kind":"direct","members":[{"user":"a"},{"user":"b"}]`), 422, "direct_conversation", "conversation/name"},
+		"second direct":     {conversation(`"kind":"direct","name":"-","members":[{"user":"alice"},{"user":"bob"}]`), 409, "id_taken", "conversation/members"},
+		"id of a message":   {conversation(`"id":"` + message + `"`), 409, "id_taken", "conversation/id"},
+		"id of other kind":  {conversation(`"id":"` + group + `","kind":"direct","name":"-","members":[{"user":"a"},{"user":"b"}]`), 409, "id_taken", "conversation/id"},
+		"and more":          {`{"conversation":{},"sender":"a"}`, 400, "invalid_request", "sender"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := w.in(t)
+			before := w.export()
+			got := w.importLines(c.line)
+			if len(got) != 1 || got[0].Status != c.status || got[0].Code != c.code || got[0].Field != c.field {
+				t.Errorf("%+v, want %d %s %q", got, c.status, c.code, c.field)
+			}
+			if after := w.export(); after != before {
+				t.Errorf("it changed\n%s\nto\n%s", before, after)
+			}
+		})
+	}
+	if got := w.importLines(conversation(`"id":"` + group + `","name":"other"`)); got[0].Status != 200 || got[0].ID != group {
+		t.Errorf("one that is there: %+v", got)
+	}
+	w.must(http.StatusNoContent, "alice", http.MethodDelete, "/v1/conversations/"+group+"?scope=everyone", "")
+	if got := w.importLines(conversation(`"id":"` + group + `"`)); got[0].Status != 409 {
+		t.Errorf("one that was deleted: %+v", got)
+	}
+}
+
+// TestImportIsForAdmins holds who may import, export and run retention, and what
+// the body must be.
+func TestImportIsForAdmins(t *testing.T) {
+	w := newWorld(t)
+	for _, c := range [][3]string{
+		{"POST", "/v1/admin/import", "application/x-ndjson"}, {"GET", "/v1/admin/export", ""},
+		{"POST", "/v1/admin/insert", "application/json"}, {"GET", "/v1/admin/retention", ""}, {"POST", "/v1/admin/retention", ""},
+	} {
+		body := ""
+		if c[2] != "" {
+			body = importable("")
+		}
+		if a := w.do("alice", c[0], c[1], body, "Content-Type", c[2]); a.status != 403 || a.code(t) != "admin_required" {
+			t.Errorf("%s %s: %d %s", c[0], c[1], a.status, a.body)
+		}
+		if a := w.do("", c[0], c[1], body, "Content-Type", c[2]); a.status != 401 {
+			t.Errorf("%s %s without a token: %d %s", c[0], c[1], a.status, a.body)
+		}
+	}
+	for _, mediaType := range []string{"application/json", "text/plain", "x", "application/x-ndjson, text/plain"} {
+		a := w.do("", "POST", "/v1/admin/import", importable(""), "Authorization", adminOf(t), "Content-Type", mediaType)
+		if a.status != 400 || a.code(t) != "unsupported_media_type" {
+			t.Errorf("%s: %d %s", mediaType, a.status, a.body)
+		}
+	}
+	a := w.do("", "POST", "/v1/admin/import", importable(""), "Authorization", adminOf(t), "Content-Type", "application/x-ndjson; charset=utf-8")
+	if a.status != 200 {
+		t.Errorf("with a charset: %d %s", a.status, a.body)
+	}
+}
+
+// TestImportAnswersAsItGoes holds that results come while the request is being
+// sent.
+func TestImportAnswersAsItGoes(t *testing.T) {
+	w := newWorld(t)
+	in := w.openImport()
+	for i := range 3 {
+		in.send(importable(fmt.Sprintf(`"client_id":"c-%d"`, i)) + "\n" + `{"half":`)
+		if r := in.result(); r.Status != 201 || r.Line != int64(2*i+1) {
+			t.Fatalf("message %d: %+v", i, r)
+		}
+		in.send("1}\n")
+		if r := in.result(); r.Status != 400 || r.Line != int64(2*i+2) {
+			t.Fatalf("other %d: %+v", i, r)
+		}
+	}
+	in.end()
+}
+
+// TestDrainEndsAnImport holds that a server that stops says where it did.
+func TestDrainEndsAnImport(t *testing.T) {
+	w := newWorld(t)
+	in := w.openImport()
+	in.send(importable("") + "\n")
+	if r := in.result(); r.Status != 201 {
+		t.Fatalf("%+v", r)
+	}
+	w.server.Drain()
+	if r := in.result(); r.Status != 503 || r.Code != "shutting_down" || r.Line != 2 {
+		t.Errorf("%+v", r)
+	}
+	if in.results.Scan() {
+		t.Errorf("and then %q", in.results.Text())
+	}
+}
+
+// openedImport is an import that goes on.
+type openedImport struct {
+	t       testing.TB
+	body    *io.PipeWriter
+	res     chan *http.Response
+	results *bufio.Scanner
+}
+
+func (w *world) openImport() *openedImport {
+	w.t.Helper()
+	r, body := io.Pipe()
+	req, err := http.NewRequest(http.MethodPost, w.url+"/v1/admin/import", r)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-ndjson")
+	req.Header.Set("Authorization", adminOf(w.t))
+	in := &openedImport{t: w.t, body: body, res: make(chan *http.Response, 1)}
+	go func() {
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			w.t.Error(err)
+		}
+		in.res <- res
+	}()
+	w.t.Cleanup(func() { _ = body.Close() })
+	return in
+}
+
+func (in *openedImport) send(text string) {
+	in.t.Helper()
+	if _, err := io.WriteString(in.body, text); err != nil {
+		in.t.Fatal(err)
+	}
+}
+
+func (in *openedImport) result() (r result) {
+	in.t.Helper()
+	if in.results == nil {
+		res := <-in.res
+		if res == nil || res.StatusCode != http.StatusOK {
+			in.t.Fatalf("import: %+v", res)
+		}
+		in.t.Cleanup(func() { _ = res.Body.Close() })
+		in.results = bufio.NewScanner(res.Body)
+	}
+	if !in.results.Scan() {
+		in.t.Fatalf("no more results: %v", in.results.Err())
+	}
+	if err := json.Unmarshal(in.results.Bytes(), &r); err != nil {
+		in.t.Fatal(err)
+	}
+	return r
+}
+
+// end ends the request and expects the end of the results.
+func (in *openedImport) end() {
+	in.t.Helper()
+	if err := in.body.Close(); err != nil {
+		in.t.Fatal(err)
+	}
+	if in.results.Scan() || in.results.Err() != nil {
+		in.t.Errorf("after the end: %q %v", in.results.Text(), in.results.Err())
+	}
+}
