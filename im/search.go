@@ -1,6 +1,9 @@
 package im
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // SearchQuery asks a [Reader] for messages that have words in them, newest
 // first, by id.
@@ -34,4 +37,27 @@ type SnippetPart struct {
 type SearchPage struct {
 	Hits []SearchHit
 	Next ID // the Past of the page that follows, 0 at the end
+}
+
+// Words returns the text of the message that is searched: that of a text, the
+// address of a location, "" of any other and once it was erased.
+func (m Message) Words() string {
+	if m.Content == nil {
+		return ""
+	}
+	var body struct {
+		Text    string `json:"text"`
+		Address string `json:"address"`
+	}
+	if json.Unmarshal(m.Content.Body, &body) != nil {
+		return ""
+	}
+	switch m.Type {
+	case Text:
+		return body.Text
+	case Location:
+		return body.Address
+	default:
+		return ""
+	}
 }

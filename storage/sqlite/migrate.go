@@ -57,6 +57,9 @@ func loadMigrations(files fs.FS) ([]migration, error) {
 // migrate brings the schema up to the newest version that this binary knows,
 // each step in a transaction of its own.
 func migrate(s *session, files fs.FS) error {
+	if err := requireFTS5(s); err != nil {
+		return err
+	}
 	steps, err := loadMigrations(files)
 	if err != nil {
 		return err
@@ -96,6 +99,9 @@ func (m migration) apply(s *session) error {
 	_, err = s.conn.ExecContext(s.ctx, script)
 	if err == nil && m.version == 1 {
 		err = createInstance(s)
+	}
+	if err == nil && m.version == indexVersion {
+		err = indexStored(s)
 	}
 	if err == nil {
 		err = s.query("PRAGMA foreign_key_check", nil, func(*sql.Rows) (bool, error) {

@@ -1,0 +1,28 @@
+package search
+
+import (
+	"unicode"
+	"unicode/utf8"
+)
+
+// continued returns a word that is one character short of the first of the
+// beginnings, and what it may go on with to be one: any character of the page of
+// 256 in Unicode that its last one is on, which is its alphabet, and those of
+// ASCII, Latin-1 and Latin Extended-A. So it takes no entries of their own to
+// find words by two letters.
+func continued(word string) []string {
+	last, _ := utf8.DecodeLastRuneInString(word)
+	list := []string{word}
+	add := func(from, to rune) {
+		for r := from; r <= to; r++ {
+			if c := classOf(r); (c == letter || c == mark) && r == unicode.ToLower(r) {
+				list = append(list, word+string(r))
+			}
+		}
+	}
+	add(0, 0x17f)
+	if page := last &^ 0xff; page > 0x100 {
+		add(page, page|0xff)
+	}
+	return list
+}

@@ -1,0 +1,147 @@
+package search
+
+import (
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+	"golang.org/x/text/unicode/rangetable"
+)
+
+// token is a word, or one character of a script that is written without spaces
+// between words.
+type token struct {
+	text string // folded
+	// start and end are where it stands in the text, in bytes: whole
+	// characters, with the marks that follow them.
+	start, end int
+	single     bool
+}
+
+// singles are the scripts of which each character is a token of its own, so
+// that any part of a run of them can be found.
+var singles = rangetable.Merge(unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul, unicode.Bopomofo,
+	unicode.Yi, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar,
+	rangetable.New('ー')) // common to the two kana
+
+// ignored are characters that are neither part of a word nor end one.
+var ignored = rangetable.Merge(unicode.Cf, unicode.Variation_Selector,
+	rangetable.New('\u034f', '\u115f', '\u1160', '\u3164', '\ufe0e', '\ufe0f'))
+
+// zeroWidthSpace is of the category Cf and yet ends a word.
+const zeroWidthSpace = '\u200b'
+
+// class is what a folded character is to the words of a text.
+type class uint8
+
+const (
+	separator class = iota
+	skipped
+	single // a token of its own
+	letter // part of a word
+	mark   // part of what is before it
+)
+
+func classOf(r rune) class {
+	if r < utf8.RuneSelf {
+		if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' {
+			return letter
+		}
+		return separator
+	}
+	wordly := unicode.IsLetter(r) || unicode.IsNumber(r)
+	switch {
+	case r == zeroWidthSpace:
+		return separator
+	case unicode.Is(ignored, r):
+		return skipped
+	case (wordly || unicode.IsMark(r)) && unicode.Is(singles, r):
+		return single
+	case wordly:
+		return letter
+	case unicode.IsMark(r):
+		return mark
+	}
+	return separator
+}
+
+// tokenizer splits one text. Its tokens must stay what they are for as long as
+// an index of them is kept: erasing a text means to find them again. The test
+// of all characters fails when a newer Unicode changes one; then the index has
+// to be made anew by a migration.
+type tokenizer struct {
+	fold   cases.Caser
+	tokens []token
+	word   []byte // the word in the making
+	start  int    // where it began
+	end    int
+}
+
+// tokens splits a text.
+func tokens(text string) []token {
+	t := &tokenizer{fold: cases.Fold()}
+	for at := 0; at < len(text); {
+		end := at + boundary(text[at:])
+		t.segment(text[at:end], at, end)
+		at = end
+	}
+	t.flush()
+	return t.tokens
+}
+
+// boundary returns the length of the first piece of a text that is folded by
+// itself, whatever follows it.
+func boundary(text string) int {
+	if text[0] < utf8.RuneSelf && (len(text) == 1 || text[1] < utf8.RuneSelf) {
+		return 1
+	}
+	return norm.NFKC.NextBoundaryInString(text, true)
+}
+
+// segment adds a piece of the text, from start to end in it.
+func (t *tokenizer) segment(piece string, start, end int) {
+	if c := piece[0]; len(piece) == 1 && c < utf8.RuneSelf {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		t.add(rune(c), start, end)
+		return
+	}
+	folded := norm.NFKC.String(t.fold.String(norm.NFKC.String(piece)))
+	for _, r := range folded {
+		t.add(r, start, end)
+	}
+}
+
+// add adds a folded character that stands for the text from start to end.
+func (t *tokenizer) add(r rune, start, end int) {
+	switch classOf(r) {
+	case separator:
+		t.flush()
+	case single:
+		t.flush()
+		t.tokens = append(t.tokens, token{text: string(r), start: start, end: end, single: true})
+	case letter:
+		if len(t.word) == 0 {
+			t.start = start
+		}
+		t.word = utf8.AppendRune(t.word, r)
+		t.end = end
+	case mark:
+		if len(t.word) > 0 {
+			t.word = utf8.AppendRune(t.word, r)
+			t.end = end
+		} else if n := len(t.tokens); n > 0 && t.tokens[n-1].end == start {
+			t.tokens[n-1].end = end
+		}
+	}
+}
+
+// flush ends the word in the making.
+func (t *tokenizer) flush() {
+	if len(t.word) > 0 {
+		t.tokens = append(t.tokens, token{text: string(t.word), start: t.start, end: t.end})
+		t.word = t.word[:0]
+	}
+}
