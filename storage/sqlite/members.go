@@ -24,9 +24,9 @@ const (
 		WHERE m.conversation_id = ? AND m.user_id > ? ORDER BY m.user_id LIMIT ?`
 	// selectEveryMember finds all who ever were members, by name, ?3 after ?2.
 	selectEveryMember = stayColumns + `FROM (
-			SELECT u.id AS id, u.name AS name FROM (SELECT DISTINCT user_id FROM intervals WHERE conversation_id = ?1) d
+			SELECT u.id AS id FROM (SELECT DISTINCT user_id FROM intervals WHERE conversation_id = ?1) d
 			CROSS JOIN users u ON u.id = d.user_id WHERE u.name > ?2 ORDER BY u.name LIMIT ?3
-		) u
+		) p CROSS JOIN users u ON u.id = p.id
 		CROSS JOIN intervals i ON i.conversation_id = ?1 AND i.user_id = u.id
 		LEFT JOIN members m ON m.conversation_id = ?1 AND m.user_id = u.id`
 	endInterval = `UPDATE intervals INDEXED BY intervals_of_user SET to_event = ?, to_seq = ?

@@ -36,11 +36,17 @@ var mayScan = []string{
 	"SCAN users USING INDEX users_cut", // the users with a cut-off, and no others
 	"SCAN (subquery-", "SCAN CONSTANT ROW",
 	"SCAN reader", // a step for each user with receipts, of which each is a seek
+	"SCAN half",   // as many steps as the seqs have binary digits
+	"SCAN gap",    // of what was read, in bounded parts
+	"SCAN p",      // the page of a list that was found
+	"SCAN d",      // who ever was a member, for an export
 }
 
 // maySort are the statements whose rows come from many places at once: the
 // user's own conversations, a bounded stretch of the log, and members by name.
-var maySort = []string{selectConversations, selectEvents, selectMembersAtSeq}
+var maySort = []string{
+	selectConversations, selectChangedConversations, selectEvents, selectMembersAtSeq, selectEveryMember,
+}
 
 // TestPlans runs the suite and holds the plan of every statement that it ran:
 // each one seeks what it needs in an index, and history comes out sorted.
@@ -105,15 +111,36 @@ func TestHotPlans(t *testing.T) {
 		selectMembersAtSeq: {
 			"SEARCH i USING COVERING INDEX intervals_by_seq (conversation_id=? AND <expr>>?)",
 		},
-		endInterval:             {"SEARCH intervals USING INDEX intervals_of_user (user_id=? AND to_event=? AND conversation_id=?)"},
-		selectMembership:        {"SEARCH i USING PRIMARY KEY (conversation_id=? AND user_id=?)"},
-		selectMembers:           {"SEARCH m USING PRIMARY KEY (conversation_id=? AND user_id>?)"},
-		selectConversations:     {"SEARCH m USING COVERING INDEX members_of_user (user_id=?)"},
+		endInterval: {"SEARCH intervals USING INDEX intervals_of_user (user_id=? AND to_event=? AND conversation_id=?)"},
+		selectMembership: {
+			"SEARCH i USING PRIMARY KEY (conversation_id=? AND user_id=?)",
+			"SEARCH k USING PRIMARY KEY (conversation_id=? AND user_id=?) LEFT-JOIN",
+		},
+		selectMembers: {"SEARCH m USING PRIMARY KEY (conversation_id=? AND user_id>?)"},
+		selectConversations: {
+			"SEARCH o USING COVERING INDEX members_of_user (user_id=?)",
+			"SEARCH k USING PRIMARY KEY (conversation_id=? AND user_id=?) LEFT-JOIN",
+			"SEARCH m USING INDEX messages_by_time (conversation_id=? AND created_at<?)",
+		},
+		selectChangedConversations: {
+			"SEARCH o USING COVERING INDEX members_of_user (user_id=?)",
+			"SEARCH j USING PRIMARY KEY (conversation_id=? AND user_id=?)",
+		},
+		selectConversationsOf:   {"SEARCH members USING COVERING INDEX members_of_user (user_id=?)"},
+		selectEveryMember:       {"SEARCH intervals USING PRIMARY KEY (conversation_id=?)"},
 		selectDirect:            {"SEARCH c USING INDEX conversations_direct (peer_low=? AND peer_high=?)"},
 		selectMessage:           {"SEARCH m USING INTEGER PRIMARY KEY (rowid=?)"},
 		selectMessageByClientID: {"SEARCH m USING INDEX messages_by_client_id (sender_id=? AND client_id=?)"},
-		selectHead:              {"SEARCH events"},
-		selectOldest:            {"SEARCH events USING INTEGER PRIMARY KEY (rowid>?)"},
+		selectMessageAt:         {"SEARCH m USING INDEX messages_by_time (conversation_id=? AND created_at=?)"},
+		selectStoredSince:       {"SEARCH messages USING COVERING INDEX messages_by_seq (conversation_id=? AND seq>?)"},
+		selectLastID:            {"SEARCH messages", "SEARCH conversations"},
+		insertMessage:           {"SEARCH messages USING COVERING INDEX messages_by_sender (conversation_id=? AND sender_id=?)"},
+		insertMentions: {
+			"SEARCH u USING COVERING INDEX sqlite_autoindex_users_1 (name=?)",
+			"SEARCH m USING PRIMARY KEY (conversation_id=? AND user_id=?)",
+		},
+		selectHead:   {"SEARCH events"},
+		selectOldest: {"SEARCH events USING INTEGER PRIMARY KEY (rowid>?)"},
 
 		selectContentID: {"SEARCH messages USING INTEGER PRIMARY KEY (rowid=?)"},
 		wipeContent:     {"SEARCH contents USING INTEGER PRIMARY KEY (rowid=?)"},
@@ -132,6 +159,30 @@ func TestHotPlans(t *testing.T) {
 		selectUnstarted: {"SEARCH m USING INDEX messages_unstarted (conversation_id=? AND seq>? AND seq<?)"},
 		selectBurning:   {"SEARCH m USING INDEX messages_burning (conversation_id=? AND seq>? AND seq<?)"},
 		selectTracked:   {"SEARCH m USING INDEX messages_tracked (conversation_id=? AND seq>? AND seq<?)"},
+		selectSettled: {
+			"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq>? AND from_seq<?)",
+		},
+		countGaps: {
+			"SEARCH messages USING INDEX messages_by_seq (conversation_id=? AND seq<?)",
+			"SEARCH messages USING INDEX messages_by_seq (conversation_id=? AND seq>?)",
+			"SEARCH messages USING COVERING INDEX messages_by_sender (conversation_id=? AND sender_id=? AND seq<?)",
+			"SEARCH messages USING COVERING INDEX messages_by_sender (conversation_id=? AND sender_id=? AND seq>?)",
+			"SEARCH messages USING COVERING INDEX messages_erased (conversation_id=? AND seq>? AND seq<?)",
+			"SEARCH messages USING COVERING INDEX messages_due_in (conversation_id=? AND due_at>? AND due_at<?)",
+			"SEARCH n USING COVERING INDEX mentions_of_user (user_id=? AND conversation_id=? AND seq>? AND seq<?)",
+		},
+		selectHidden: {
+			"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq<?)",
+		},
+		selectHiding:       {"SEARCH k USING COVERING INDEX marks_hiding (conversation_id=?)"},
+		selectHiddenSince:  {"SEARCH receipts USING INDEX receipts_hidden (user_id=? AND at>?)"},
+		selectMarksSince:   {"SEARCH marks USING INDEX marks_hidden (user_id=? AND hidden_at>?)"},
+		selectGoneSince:    {"SEARCH k USING INDEX marks_changed (user_id=? AND changed_at>?)"},
+		selectDeletedSince: {"SEARCH i USING COVERING INDEX intervals_of_user (user_id=? AND to_event<?)"},
+		deleteMentions: {
+			"SEARCH mentions USING PRIMARY KEY (conversation_id=? AND seq=?)",
+			"SEARCH messages USING INTEGER PRIMARY KEY (rowid=?)",
+		},
 		selectReceipts: {
 			"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq>? AND from_seq<?)",
 		},

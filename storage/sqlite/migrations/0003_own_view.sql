@@ -20,7 +20,7 @@ UPDATE messages SET ord = seq, sender_ord = counted.n FROM (
 DROP INDEX messages_active;
 DROP INDEX messages_by_sender;
 CREATE INDEX messages_by_sender ON messages (conversation_id, sender_id, seq, sender_ord, quiet);
-CREATE INDEX messages_erased ON messages (conversation_id, seq, sender_id, quiet) WHERE state <> 1;
+CREATE INDEX messages_erased ON messages (conversation_id, seq, sender_id, quiet, state) WHERE state <> 1;
 CREATE INDEX messages_due_in ON messages (conversation_id, due_at, seq, sender_id, quiet) WHERE due_at IS NOT NULL;
 
 ALTER TABLE conversations ADD COLUMN counted    INTEGER NOT NULL DEFAULT 0; -- messages that were, ever
@@ -61,7 +61,7 @@ CREATE TABLE marks (
 
 CREATE INDEX marks_changed ON marks (user_id, changed_at);
 CREATE INDEX marks_hidden ON marks (user_id, hidden_at) WHERE hidden_at IS NOT NULL;
-CREATE INDEX marks_hiding ON marks (conversation_id, hidden_seq, hidden_before) WHERE hidden_at IS NOT NULL;
+CREATE INDEX marks_hiding ON marks (conversation_id, hidden_seq, hidden_before, hidden_at) WHERE hidden_at IS NOT NULL;
 
 -- Messages that users have hidden one by one are ranges of the kind 3, with the
 -- time at which they were hidden.
