@@ -1,0 +1,283 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// shown is a message as a client shows it.
+type shown struct {
+	ID        string
+	Seq       int64
+	Sender    string
+	State     string
+	Mentions  []string
+	CreatedAt time.Time `json:"created_at"`
+	Burn      *struct{}
+}
+
+// news is an event as the model below needs it.
+type news struct {
+	Type           string
+	ConversationID string `json:"conversation_id"`
+	MessageID      string `json:"message_id"`
+	Sender, User   string
+	MessageIDs     []string `json:"message_ids"`
+	UpToSeq        int64    `json:"up_to_seq"`
+	FirstSeq       int64    `json:"first_seq"`
+	Before         time.Time
+	Unread         *int
+	UnreadMentions int   `json:"unread_mentions"`
+	Pinned         *bool `json:"pinned"`
+	Muted          bool
+	Message        *shown
+}
+
+// place is a conversation as a client keeps it.
+type place struct {
+	in                    bool // whether the user is a member
+	hidden, pinned, muted bool
+	messages              map[string]*shown
+	unread                map[string]bool // ids, also of what cannot be read for now
+}
+
+// counts returns the unread messages, and those of them that mention the user.
+func (p *place) counts(me string) (unread, mentions int) {
+	for id := range p.unread {
+		if m := p.messages[id]; m != nil && m.State == "active" {
+			unread++
+			if slices.Contains(m.Mentions, me) {
+				mentions++
+			}
+		}
+	}
+	return unread, mentions
+}
+
+// sorted are the messages, oldest first.
+func (p *place) sorted() []*shown {
+	return slices.SortedFunc(maps.Values(p.messages), func(a, b *shown) int { return int(a.Seq - b.Seq) })
+}
+
+// drop takes out the messages that a function says.
+func (p *place) drop(gone func(*shown) bool) {
+	maps.DeleteFunc(p.messages, func(_ string, m *shown) bool { return gone(m) })
+}
+
+// model is a client on one device. It knows what the events tell it, and reads
+// a conversation's history only when it comes to be in it, or when its settings
+// change.
+type model struct {
+	device
+	me     string
+	places map[string]*place
+}
+
+// take changes the model as an event says. Counts that are told live must be
+// those that the model has by itself.
+func (m *model) take(e news, live bool) {
+	m.t.Helper()
+	if e.ConversationID == "" {
+		return
+	}
+	p := m.places[e.ConversationID]
+	if p == nil {
+		p = &place{messages: make(map[string]*shown), unread: make(map[string]bool)}
+		m.places[e.ConversationID] = p
+	}
+	switch e.Type {
+	case "conversation.created":
+		p.in = true
+	case "member.added":
+		if e.User == m.me {
+			p.in = true
+			m.fetch(e.ConversationID, p)
+		}
+	case "member.removed":
+		if e.User == m.me {
+			p.in = false
+		}
+	case "message.created":
+		p.hidden = false
+		if e.Message != nil {
+			p.messages[e.MessageID] = e.Message
+		}
+		if e.Sender != m.me && (e.Message == nil || e.Message.State == "active") {
+			p.unread[e.MessageID] = true
+		}
+	case "message.revoked", "message.burned", "message.expired":
+		delete(p.unread, e.MessageID)
+		if p.messages[e.MessageID] != nil && e.Message != nil {
+			p.messages[e.MessageID] = e.Message
+		}
+	case "message.hidden":
+		p.drop(func(s *shown) bool {
+			return s.Seq <= e.UpToSeq || s.CreatedAt.Before(e.Before) || slices.Contains(e.MessageIDs, s.ID)
+		})
+	case "unread.changed":
+		for id := range p.unread {
+			if s := p.messages[id]; s != nil && s.Seq <= e.UpToSeq || slices.Contains(e.MessageIDs, id) {
+				delete(p.unread, id)
+			}
+		}
+		if unread, mentions := p.counts(m.me); live && (unread != *e.Unread || mentions != e.UnreadMentions) {
+			m.t.Errorf("told %d unread, %d mentions; counted %d and %d", *e.Unread, e.UnreadMentions, unread, mentions)
+		}
+	case "conversation.updated":
+		if e.Pinned != nil {
+			p.pinned, p.muted = *e.Pinned, e.Muted
+		} else {
+			m.fetch(e.ConversationID, p)
+		}
+	case "conversation.hidden":
+		p.hidden = true
+		p.drop(func(s *shown) bool { return s.Seq <= e.UpToSeq })
+		clear(p.unread)
+	case "conversation.deleted":
+		delete(m.places, e.ConversationID)
+	case "conversation.trimmed":
+		p.drop(func(s *shown) bool { return s.Seq < e.FirstSeq })
+	}
+}
+
+// fetch reads the history anew, if it can be read.
+func (m *model) fetch(id string, p *place) {
+	m.t.Helper()
+	clear(p.messages)
+	if status, answer := m.ask(http.MethodGet, "/v1/conversations/"+id+"/messages?limit=200", ""); status == http.StatusOK {
+		var page struct{ Items []*shown }
+		if err := json.Unmarshal(answer, &page); err != nil {
+			m.t.Fatal(err)
+		}
+		for _, s := range page.Items {
+			p.messages[s.ID] = s
+		}
+	}
+}
+
+// listed is a conversation as the server lists it.
+type listed struct {
+	ID                    string
+	Unread                int
+	UnreadMentions        int `json:"unread_mentions"`
+	Pinned, Muted, Hidden bool
+	LastMessage           *shown `json:"last_message"`
+}
+
+// state is what the model and the server both can say of a conversation, with
+// its newest messages.
+func (l listed) state(messages []*shown) string {
+	messages = messages[max(0, len(messages)-200):]
+	var b strings.Builder
+	fmt.Fprintf(&b, "unread=%d/%d pinned=%t muted=%t", l.Unread, l.UnreadMentions, l.Pinned, l.Muted)
+	if l.LastMessage != nil {
+		fmt.Fprintf(&b, " last=%s", l.LastMessage.ID)
+	}
+	for _, s := range messages {
+		fmt.Fprintf(&b, " %d:%s:%s", s.Seq, s.ID, s.State)
+	}
+	return b.String()
+}
+
+// want is the model's view of all that is not hidden, by conversation.
+func (m *model) want() map[string]string {
+	all := make(map[string]string)
+	for id, p := range m.places {
+		if !p.in || p.hidden {
+			continue
+		}
+		l := listed{ID: id, Pinned: p.pinned, Muted: p.muted}
+		l.Unread, l.UnreadMentions = p.counts(m.me)
+		messages := p.sorted()
+		if len(messages) > 0 {
+			l.LastMessage = messages[len(messages)-1]
+		}
+		all[id] = l.state(messages)
+	}
+	return all
+}
+
+// got is the server's.
+func (m *model) got() map[string]string {
+	m.t.Helper()
+	all := make(map[string]string)
+	var page struct{ Items []listed }
+	m.must(http.MethodGet, "/v1/conversations?limit=100", "", &page)
+	for _, l := range page.Items {
+		var history struct{ Items []*shown }
+		m.must(http.MethodGet, "/v1/conversations/"+l.ID+"/messages?limit=200", "", &history)
+		slices.Reverse(history.Items)
+		all[l.ID] = l.state(history.Items)
+	}
+	return all
+}
+
+// check holds the model against the server.
+func (m *model) check(after string) {
+	m.t.Helper()
+	want, got := m.want(), m.got()
+	if !maps.Equal(want, got) {
+		for id := range maps.Clone(want) {
+			if want[id] == got[id] {
+				delete(want, id)
+				delete(got, id)
+			}
+		}
+		m.t.Fatalf("after %s the model has\n%s\nthe server\n%s", after, lines(want), lines(got))
+	}
+	var unread struct {
+		Total, Mentions int
+		Items           []struct {
+			ConversationID string `json:"conversation_id"`
+			Unread         int
+			UnreadMentions int `json:"unread_mentions"`
+			Muted          bool
+		}
+	}
+	m.must(http.MethodGet, "/v1/unread", "", &unread)
+	total, mentions := 0, 0
+	for _, of := range unread.Items {
+		p := m.places[of.ConversationID]
+		if p == nil {
+			m.t.Fatalf("after %s there are unread messages in an unknown conversation", after)
+		}
+		if n, mentioned := p.counts(m.me); n != of.Unread || mentioned != of.UnreadMentions || p.muted != of.Muted || n == 0 {
+			m.t.Fatalf("after %s the server counts %+v, the model %d and %d", after, of, n, mentioned)
+		}
+		total, mentions = total+of.Unread, mentions+of.UnreadMentions
+	}
+	for _, p := range m.places {
+		if n, mentioned := p.counts(m.me); p.in && !p.hidden {
+			total, mentions = total-n, mentions-mentioned
+		}
+	}
+	if total != 0 || mentions != 0 {
+		m.t.Fatalf("after %s the server counts %d messages and %d mentions too many", after, total, mentions)
+	}
+}
+
+func lines(all map[string]string) string {
+	var b strings.Builder
+	for id, line := range all {
+		fmt.Fprintf(&b, "  %s %s\n", id, line)
+	}
+	return b.String()
+}
+
+// refresh takes from the list of conversations what the log does not tell: a
+// message that brought a conversation back may be hidden itself by now.
+func (m *model) refresh() {
+	m.t.Helper()
+	var page struct{ Items []listed }
+	m.must(http.MethodGet, "/v1/conversations?limit=100", "", &page)
+	for _, l := range page.Items {
+		if p := m.places[l.ID]; p != nil {
+			p.hidden = false
+		}
+	}
+}

@@ -1,0 +1,332 @@
+package handlers_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// ear is a device on which a user listens.
+type ear struct{ user, device string }
+
+func (e ear) String() string { return e.user + "/" + e.device }
+
+// The listeners of a scene. What happens is done by alice on her phone.
+var (
+	acting = ear{"alice", "phone"}
+	tablet = ear{"alice", "tablet"}
+	bob    = ear{"bob", "laptop"}
+	hider  = ear{"carol", "phone"} // a member, who has hidden the message
+	former = ear{"dave", "phone"}  // was a member
+	nobody = ear{"eve", "phone"}   // never was one
+
+	ears = []ear{acting, tablet, bob, hider, former, nobody}
+)
+
+// scene is a group and a direct conversation in which something is about to
+// happen.
+type scene struct {
+	*world
+	group   string
+	message string // alice's, in the group
+	direct  string // of alice and bob
+	burning string // bob's to alice, which burns
+	barrier string // a group of all, in which a message ends what is looked at
+	live    map[ear]*reader
+	cursors map[ear]string // where those begin
+}
+
+func newScene(t *testing.T) *scene {
+	t.Helper()
+	s := &scene{world: newWorld(t), live: make(map[ear]*reader), cursors: make(map[ear]string)}
+	s.group = s.world.group("alice", "bob", "carol", "dave")
+	s.message = s.act(acting, http.MethodPost, "conversations/"+s.group+"/messages", `{"type":"text","body":{"text":"mine"},"mentions":["bob"]}`)["id"].(string)
+	s.say("bob", s.group, "unread")
+	s.act(hider, http.MethodPost, "conversations/"+s.group+"/hide", fmt.Sprintf(`{"message_ids":[%q]}`, s.message))
+	s.act(former, http.MethodPost, "conversations/"+s.group+"/leave", "")
+	b := s.act(bob, http.MethodPost, "conversations/@alice/messages", `{"type":"text","body":{"text":"hot"},"burn":{"after_seconds":60}}`)
+	s.burning, s.direct = b["id"].(string), b["conversation_id"].(string)
+	s.barrier = s.world.group("zoe", "alice", "bob", "carol", "dave", "eve")
+	for _, e := range ears {
+		s.cursors[e] = s.page(e, "")["cursor"].(string)
+		s.live[e] = s.listen(e.user, nil, "X-Device-Id", e.device, "Last-Event-ID", s.cursors[e])
+		s.live[e].expect("ready")
+	}
+	return s
+}
+
+// act makes a request of a device, which must succeed.
+func (s *scene) act(e ear, method, path, body string) map[string]any {
+	s.t.Helper()
+	a := s.do(e.user, method, "/v1/"+path, body, "X-Device-Id", e.device)
+	if a.status >= 300 {
+		s.t.Fatalf("%s %s: %d %s", method, path, a.status, a.body)
+	}
+	if len(a.body) == 0 {
+		return nil
+	}
+	return a.json(s.t)
+}
+
+// page is the log after a cursor.
+func (s *scene) page(e ear, cursor string) map[string]any {
+	s.t.Helper()
+	query := url.Values{"limit": {"1000"}}
+	if cursor != "" {
+		query.Set("cursor", cursor)
+	}
+	return s.must(http.StatusOK, e.user, http.MethodGet, "/v1/events?"+query.Encode(), "",
+		"Accept", "application/json", "X-Device-Id", e.device)
+}
+
+// told is what a listener was told until all that was done is told.
+func (s *scene) told(e ear, barrier string) []map[string]any {
+	s.t.Helper()
+	var told []map[string]any
+	for {
+		_, v := s.live[e].event()
+		if v["message_id"] == barrier {
+			return told
+		}
+		told = append(told, v)
+	}
+}
+
+// comparable is an event without what is only for those who are told as it
+// happens.
+func comparable(v map[string]any) string {
+	v = maps.Clone(v)
+	for _, key := range []string{"mentions", "push_content", "push_payload"} {
+		delete(v, key)
+	}
+	text, _ := json.Marshal(v)
+	return string(text)
+}
+
+// later is the use cases of the scene at a later time.
+func (s *scene) later(d time.Duration) *im.Service {
+	return im.NewService(s.store, im.DefaultPolicy(), func() time.Time { return time.Now().Add(d) })
+}
+
+// Every event is told live and on replay to the same, on the same devices.
+func TestWhoIsToldOfWhat(t *testing.T) {
+	members := []ear{tablet, bob, hider}
+	type want map[im.EventType][]ear
+	group := func(s *scene, method, path, body string) {
+		s.t.Helper()
+		s.act(acting, method, "conversations/"+s.group+path, body)
+	}
+	cases := map[string]struct {
+		act  func(*scene)
+		want want
+	}{
+		"a message is sent": {func(s *scene) {
+			group(s, http.MethodPost, "/messages", `{"type":"text","body":{"text":"news"},"mentions":["bob"]}`)
+		}, want{im.MessageCreated: members}},
+		"it is revoked": {func(s *scene) {
+			s.act(acting, http.MethodPost, "messages/"+s.message+"/revoke", `{"postscript":"sorry","push_content":"gone"}`)
+		}, want{im.MessageRevoked: {tablet, bob}}},
+		"it is read and begins to burn": {func(s *scene) {
+			s.act(acting, http.MethodPost, "conversations/@bob/receipts", fmt.Sprintf(`{"kind":"read","message_ids":[%q]}`, s.burning))
+		}, want{im.ReceiptRead: {tablet, bob}, im.MessageBurnStarted: {tablet, bob}, im.UnreadChanged: {tablet}}},
+		"it is hidden by its sender and begins to burn": {func(s *scene) {
+			s.act(bob, http.MethodPost, "conversations/@alice/hide", `{"all":true}`)
+			s.act(acting, http.MethodPost, "conversations/@bob/receipts", fmt.Sprintf(`{"kind":"read","up_to":%q}`, s.burning))
+		}, want{im.ReceiptRead: {tablet, bob}, im.MessageBurnStarted: {tablet}, im.UnreadChanged: {tablet}}},
+		"it is burned": {func(s *scene) {
+			s.act(acting, http.MethodPost, "messages/"+s.burning+"/burn", "")
+		}, want{im.MessageBurned: {tablet, bob}}},
+		"it burns unread, hidden by its sender": {func(s *scene) {
+			s.act(bob, http.MethodPost, "conversations/@alice/hide", fmt.Sprintf(`{"message_ids":[%q]}`, s.burning))
+			s.erase(8 * 24 * time.Hour)
+		}, want{im.MessageBurned: {acting, tablet}}},
+		"one expires": {func(s *scene) {
+			group(s, http.MethodPost, "/messages", `{"type":"text","body":{"text":"short"},"expire_after_seconds":5}`)
+			s.erase(6 * time.Second)
+		}, want{im.MessageCreated: members, im.MessageExpired: {acting, tablet, bob, hider}}},
+		"messages are hidden": {func(s *scene) {
+			group(s, http.MethodPost, "/hide", fmt.Sprintf(`{"message_ids":[%q]}`, s.message))
+		}, want{im.MessageHidden: {tablet}}},
+		"all are hidden, unread ones too": {func(s *scene) {
+			group(s, http.MethodPost, "/hide", `{"all":true}`)
+		}, want{im.MessageHidden: {tablet}, im.UnreadChanged: {tablet}}},
+		"a message is delivered": {func(s *scene) {
+			s.act(acting, http.MethodPost, "conversations/@bob/receipts", fmt.Sprintf(`{"kind":"delivered","message_ids":[%q]}`, s.burning))
+		}, want{im.ReceiptDelivered: {bob}}},
+		"the count is cleared": {func(s *scene) { group(s, http.MethodPost, "/unread/clear", "") }, want{im.UnreadChanged: {tablet}}},
+		"all counts are cleared": {func(s *scene) {
+			s.act(acting, http.MethodPost, "unread/clear", "")
+		}, want{im.UnreadChanged: {tablet, tablet}}}, // one a conversation
+		"a group is made": {func(s *scene) {
+			s.act(acting, http.MethodPost, "conversations", `{"kind":"group","name":"new","members":["bob"]}`)
+		}, want{im.ConversationCreated: {tablet, bob}}},
+		"it is renamed": {func(s *scene) { group(s, http.MethodPatch, "", `{"name":"other"}`) }, want{im.ConversationUpdated: members}},
+		"it is pinned": {func(s *scene) {
+			group(s, http.MethodPatch, "", `{"pinned":true,"muted":true}`)
+		}, want{im.ConversationUpdated: {tablet}}},
+		"it is hidden": {func(s *scene) { group(s, http.MethodDelete, "", "") }, want{im.ConversationHidden: {tablet}}},
+		"it is deleted": {func(s *scene) {
+			group(s, http.MethodDelete, "?scope=everyone", "")
+		}, want{im.ConversationDeleted: members}},
+		"it is trimmed": {func(s *scene) {
+			group(s, http.MethodPatch, "", `{"settings":{"retention_days":1}}`)
+			if err := s.later(25*time.Hour).Trim(s.t.Context(), time.Time{}, nil); err != nil {
+				s.t.Fatal(err)
+			}
+		}, want{im.ConversationUpdated: members, im.ConversationTrimmed: {acting, tablet, bob, hider}}},
+		"somebody is added": {func(s *scene) {
+			group(s, http.MethodPost, "/members", `{"members":["eve"]}`)
+		}, want{im.MemberAdded: {tablet, bob, hider, nobody}}},
+		"somebody comes back": {func(s *scene) {
+			group(s, http.MethodPost, "/members", `{"members":["dave"]}`)
+		}, want{im.MemberAdded: {tablet, bob, hider, former}}},
+		"somebody is removed": {func(s *scene) { group(s, http.MethodDelete, "/members/bob", "") }, want{im.MemberRemoved: members}},
+		"somebody gets a role": {func(s *scene) {
+			group(s, http.MethodPatch, "/members/bob", `{"role":"admin"}`)
+		}, want{im.MemberUpdated: members}},
+	}
+	seen := make(map[im.EventType]bool)
+	for name, tt := range cases {
+		for typ := range tt.want {
+			seen[typ] = true
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			tt.act(s)
+			s.check(tt.want)
+		})
+	}
+	for _, typ := range im.EventTypes {
+		if !seen[typ] {
+			t.Errorf("nothing here is about %s", typ)
+		}
+	}
+}
+
+// erase does what the timers would do after some time.
+func (s *scene) erase(after time.Duration) {
+	s.t.Helper()
+	if _, _, err := s.later(after).EraseDue(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// check holds what was told against what is wanted, and against the log.
+func (s *scene) check(want map[im.EventType][]ear) {
+	s.t.Helper()
+	barrier := s.say("zoe", s.barrier, "so far")["id"].(string)
+	for _, e := range ears {
+		live := s.told(e, barrier)
+		var types, wanted []string
+		for _, v := range live {
+			types = append(types, v["type"].(string))
+		}
+		for typ, listeners := range want {
+			for _, listener := range listeners {
+				if listener == e {
+					wanted = append(wanted, string(typ))
+				}
+			}
+		}
+		slices.Sort(types)
+		slices.Sort(wanted)
+		if !slices.Equal(types, wanted) {
+			s.t.Errorf("%v was told %v, want %v", e, types, wanted)
+		}
+		items := s.page(e, s.cursors[e])["items"].([]any)
+		replayed := items[:len(items)-1] // but the barrier
+		var again []map[string]any
+		for _, item := range replayed {
+			again = append(again, item.(map[string]any))
+		}
+		s.compare(e, live, again)
+	}
+}
+
+// compare holds what was told live against what the log says now: the same,
+// but that the messages are as they are now.
+func (s *scene) compare(e ear, live, again []map[string]any) {
+	s.t.Helper()
+	gone := make(map[any]any) // tombstones, and nil for what is told no more
+	for _, v := range live {
+		if m, ok := v["message"].(map[string]any); ok {
+			gone[v["message_id"]] = m
+		}
+	}
+	var want, got []string
+	for _, v := range live {
+		v = maps.Clone(v)
+		if _, ok := v["message"]; ok {
+			v["message"] = gone[v["message_id"]]
+		}
+		want = append(want, comparable(v))
+	}
+	for _, v := range again {
+		got = append(got, comparable(v))
+	}
+	if !slices.Equal(got, want) {
+		s.t.Errorf("%v is replayed\n%s\nwas told\n%s", e, strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// The log tells of a deleted conversation that it was there and is gone, and
+// nothing of its messages; nothing that came after one left.
+func TestReplayOfADeletedConversation(t *testing.T) {
+	s := newScene(t)
+	s.act(acting, http.MethodPost, "messages/"+s.message+"/revoke", "")
+	s.act(acting, http.MethodDelete, "conversations/"+s.group+"?scope=everyone", "")
+	for e, want := range map[ear][]string{
+		tablet: {"conversation.created", "member.removed", "conversation.deleted"},
+		bob:    {"conversation.created", "member.removed", "conversation.deleted"},
+		hider:  {"conversation.created", "member.removed", "conversation.deleted"},
+		former: {"conversation.created"},
+		nobody: nil,
+	} {
+		for _, purged := range []bool{false, true} {
+			if purged {
+				if err := s.later(0).Purge(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var got []string
+			for _, item := range s.page(e, "")["items"].([]any) {
+				if v := item.(map[string]any); v["conversation_id"] == s.group {
+					got = append(got, v["type"].(string))
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%v, purged=%t: replayed %v, want %v", e, purged, got, want)
+			}
+		}
+	}
+}
+
+// What was hidden or left behind has no place on replay, but that it was.
+func TestReplayLeavesOutWhatWasHidden(t *testing.T) {
+	s := newScene(t)
+	s.act(acting, http.MethodPost, "messages/"+s.message+"/revoke", "")
+	s.act(hider, http.MethodPost, "conversations/"+s.group+"/leave", "")
+	var got []string
+	for _, item := range s.page(ear{"carol", "other"}, "")["items"].([]any) {
+		v := item.(map[string]any)
+		if v["conversation_id"] == s.group {
+			got = append(got, fmt.Sprint(v["type"], " ", v["message"] != nil, " ", v["message_id"] == s.message))
+		}
+	}
+	want := []string{
+		"conversation.created false false", "message.created false false", "message.hidden false false",
+		"unread.changed false false", "member.removed false false", "member.removed false false",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("replayed %v, want %v", got, want)
+	}
+}
