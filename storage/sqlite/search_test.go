@@ -1,0 +1,303 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/search"
+)
+
+func TestSearch(t *testing.T) {
+	s := newTalk(t, 3, Options{Synchronous: "normal"})
+	location, err := im.ParseContent([]byte(`{"body":{"latitude":1,"longitude":2,"address":"上海 Bund"},"type":"location"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	custom, err := im.ParseContent([]byte(`{"body":{"name":"Bund","data":{"text":"Bund"}},"type":"custom"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const day = im.ID(86_400_000) << 21
+	at := text(1, 5*day, "")
+	at.Type, at.Content = im.Location, location
+	odd := text(1, 6*day, "")
+	odd.Type, odd.Content = im.Custom, custom
+	bob := text(3, 7*day, "Bund of 上海")
+	bob.Sender = "bob"
+	old := text(3, 8*day, "the Bund long ago")
+	old.CreatedAt = fromMillis(1) // as one that was imported
+	s.say(text(1, 1*day, "我家在上海东边"), text(2, 2*day, "海上 Bundle"), text(2, 3*day, "ＢＵＮＤ!"), text(3, 4*day, "!?"), at, odd, bob, old)
+	all := []im.ID{1, 2, 3}
+	for _, test := range []struct {
+		name string
+		q    im.SearchQuery
+		want []im.ID // in days
+	}{
+		{"word", im.SearchQuery{Words: "bund"}, []im.ID{8, 7, 5, 3, 2}},
+		{"longer", im.SearchQuery{Words: "bundle"}, []im.ID{2}},
+		{"letters", im.SearchQuery{Words: "bu"}, []im.ID{8, 7, 5, 3, 2}},
+		{"one letter", im.SearchQuery{Words: "b"}, []im.ID{8, 7, 5, 3, 2}},
+		{"one letter and a word", im.SearchQuery{Words: "l ago"}, []im.ID{8}},
+		{"characters", im.SearchQuery{Words: "上海"}, []im.ID{7, 5, 1}},
+		{"one character", im.SearchQuery{Words: "东"}, []im.ID{1}},
+		{"both", im.SearchQuery{Words: "上海 BUND"}, []im.ID{7, 5}},
+		{"here", im.SearchQuery{Words: "bund", Conversations: []im.ID{2}}, []im.ID{3, 2}},
+		{"nowhere", im.SearchQuery{Words: "bund", Conversations: []im.ID{}}, nil},
+		{"where it is not", im.SearchQuery{Words: "东", Conversations: []im.ID{2, 99}}, nil},
+		{"type", im.SearchQuery{Words: "bund", Type: im.Location}, []im.ID{5}},
+		{"texts", im.SearchQuery{Words: "bund", Type: im.Text}, []im.ID{8, 7, 3, 2}},
+		{"sender", im.SearchQuery{Words: "bund", Sender: "bob"}, []im.ID{7}},
+		{"nobody", im.SearchQuery{Words: "bund", Sender: "nobody"}, nil},
+		{"from", im.SearchQuery{Words: "bund", From: fromMillis(int64(3 * day >> 21))}, []im.ID{7, 5, 3}},
+		{"to", im.SearchQuery{Words: "bund", To: fromMillis(int64(3 * day >> 21))}, []im.ID{8, 2}},
+		{"past", im.SearchQuery{Words: "bund", Past: 5 * day}, []im.ID{3, 2}},
+		{"no words", im.SearchQuery{Words: `"*" !`}, nil},
+		{"syntax", im.SearchQuery{Words: `bund" OR "上`}, nil},
+		{"syntax that is words", im.SearchQuery{Words: `bund*) AND (of`}, nil},
+	} {
+		if test.q.Conversations == nil {
+			test.q.Conversations = all
+		}
+		var got []im.ID
+		for _, h := range s.search(test.q) {
+			got = append(got, h.Message.ID/day)
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: %v, not %v", test.name, got, test.want)
+		}
+	}
+	hit := s.search(im.SearchQuery{Words: "上海", Conversations: []im.ID{1}, Type: im.Text})[0]
+	if want := []im.SnippetPart{{Text: "我家在"}, {Text: "上海", Match: true}, {Text: "东边"}}; !slices.Equal(hit.Snippet, want) {
+		t.Errorf("the snippet is %v", hit.Snippet)
+	}
+	if hit.Message.Sender != "alice" || hit.Message.Words() != "我家在上海东边" {
+		t.Errorf("the message is %+v", hit.Message)
+	}
+}
+
+// TestSearchFindsAll: whatever is asked for in however many conversations, the
+// pages together are what a look at each message gives.
+func TestSearchFindsAll(t *testing.T) {
+	const places = 200
+	s := newTalk(t, places, Options{Synchronous: "normal"})
+	random := rand.New(rand.NewPCG(41, 42))
+	talk := newSpeech(43)
+	var list []im.Message
+	id := im.ID(1)
+	for range 6000 {
+		id += 1 + im.ID(random.IntN(1_000_000))
+		list = append(list, text(im.ID(1+random.IntN(places)), id, talk.text()))
+	}
+	for part := range slices.Chunk(list, 300) {
+		s.say(part...)
+	}
+	for range 300 {
+		i := random.IntN(len(list))
+		s.erase(list[i])
+		list = slices.Delete(list, i, i+1)
+	}
+	for n := range 120 {
+		q := im.SearchQuery{Words: talk.words[int(talk.zipf.Uint64())], Limit: 1 + random.IntN(50)}
+		switch n % 4 {
+		case 1:
+			runes := []rune(q.Words)
+			q.Words = string(runes[:1+random.IntN(len(runes))])
+		case 2:
+			q.Words += " " + talk.words[int(talk.zipf.Uint64())]
+		case 3:
+			q.Words = string(talk.characters[talk.zipf.Uint64()%3000]) + string(talk.characters[talk.zipf.Uint64()%30])
+		}
+		in := s.conversations[:[]int{1, 5, fewConversations, places}[random.IntN(4)]]
+		q.Conversations = in
+		terms := search.Parse(q.Words)
+		var want []im.ID
+		for _, m := range list {
+			if slices.Contains(in, m.Conversation) && terms.Match(m.Words()) {
+				want = append(want, m.ID)
+			}
+		}
+		if got := ids(s.search(q)); !slices.Equal(got, newest(want)) {
+			t.Fatalf("%q in %d conversations: %d found, not %d", q.Words, len(in), len(got), len(want))
+		}
+	}
+}
+
+// TestSearchElsewhere: where nearly all that has the words is in other
+// conversations than the many asked for, pages are not empty for long.
+func TestSearchElsewhere(t *testing.T) {
+	s := newTalk(t, 200, Options{Synchronous: "normal"})
+	var list []im.Message
+	for i := range im.ID(8000) {
+		place := im.ID(1)
+		if i%1000 == 0 {
+			place = 2 + i/1000
+		}
+		list = append(list, text(place, i+1, "the same word"))
+	}
+	for part := range slices.Chunk(list, 1000) {
+		s.say(part...)
+	}
+	pages := 0
+	q := im.SearchQuery{Words: "word", Conversations: s.conversations[1:], Limit: 100}
+	for {
+		var page im.SearchPage
+		err := s.View(t.Context(), func(r im.Reader) (err error) {
+			page, err = r.Search(q)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages++
+		if page.Next == 0 {
+			if len(page.Hits) != 8 || pages != 1 {
+				t.Errorf("%d found on page %d", len(page.Hits), pages)
+			}
+			return
+		}
+		q.Past = page.Next
+	}
+}
+
+// TestSearchIsBounded: a page looks at a bounded number of messages.
+func TestSearchIsBounded(t *testing.T) {
+	s := newTalk(t, 1, Options{Synchronous: "normal"})
+	var list []im.Message
+	for i := range im.ID(searchBudget/candidateRead + 500) {
+		list = append(list, text(1, i+1, "word of all"))
+	}
+	for part := range slices.Chunk(list, 1000) {
+		s.say(part...)
+	}
+	for _, words := range []string{"word-all", "x"} { // the index cannot tell these
+		var page im.SearchPage
+		err := s.View(t.Context(), func(r im.Reader) (err error) {
+			page, err = r.Search(im.SearchQuery{Words: words, Conversations: []im.ID{1}, Limit: 10})
+			return err
+		})
+		if err != nil || len(page.Hits) > 0 || page.Next == 0 {
+			t.Errorf("%q: %v, %d hits, next %d", words, err, len(page.Hits), page.Next)
+		}
+		if hits := s.search(im.SearchQuery{Words: words, Conversations: []im.ID{1}}); len(hits) > 0 {
+			t.Errorf("%q: %d found", words, len(hits))
+		}
+	}
+}
+
+// TestSearchUnreadable: a message that cannot be read is in nobody's way, and
+// leaves the index whole when it is erased.
+func TestSearchUnreadable(t *testing.T) {
+	s := newTalk(t, 1, Options{Synchronous: "normal"})
+	list := []im.Message{text(1, 1, "one word"), text(1, 2, "another word"), text(1, 3, "last word")}
+	s.say(list...)
+	s.write(func(tx *tx) error {
+		_, err := tx.session.exec("UPDATE contents SET data = x'00' WHERE id = (SELECT content_id FROM messages WHERE id = 2)")
+		return err
+	})
+	q := im.SearchQuery{Words: "word", Conversations: []im.ID{1}}
+	if got := ids(s.search(q)); !slices.Equal(got, []im.ID{3, 1}) {
+		t.Errorf("found %v", got)
+	}
+	s.erase(list[1])
+	if left := s.index(); left[2] != 0 || left[1] == 0 || left[3] == 0 {
+		t.Errorf("the index has %v", left)
+	}
+}
+
+// TestSearchAfterUpgrade: what was stored before there was an index is in it.
+func TestSearchAfterUpgrade(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "imapi.db")
+	if err := createFile(path); err != nil {
+		t.Fatal(err)
+	}
+	before := fstest.MapFS{}
+	names, err := migrations.ReadDir("migrations")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names[:indexVersion-1] {
+		data, err := migrations.ReadFile("migrations/" + name.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		before["migrations/"+name.Name()] = &fstest.MapFile{Data: data}
+	}
+	session, err := openSession(path, Options{Synchronous: "NORMAL"}, setup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := migrate(session, before); err != nil {
+		t.Fatal(err)
+	}
+	exec := func(query string, args ...any) {
+		t.Helper()
+		if _, err := session.exec(query, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec("INSERT INTO users (id, name) VALUES (1, 'alice')")
+	exec("INSERT INTO conversations (id, kind, name, history, created_at, updated_at) VALUES (1, 2, '', 2, 0, 0)")
+	const stored = 2100
+	exec("BEGIN")
+	for i := 1; i <= stored; i++ {
+		said := text(1, im.ID(i), fmt.Sprint("word ", i)).Content.Sent
+		state := 1
+		switch i {
+		case 10:
+			said = []byte("?")
+		case 11:
+			state = 2
+		}
+		exec("INSERT INTO contents (id, data) VALUES (?, ?)", i, said)
+		exec(`INSERT INTO messages (id, conversation_id, seq, sender_id, sender_device, type, state, receipt, created_at, content_id)
+			VALUES (?, 1, ?, 1, '', 1, ?, 0, 0, ?)`, i, i, state, i)
+	}
+	exec("COMMIT")
+	if err := session.close(); err != nil {
+		t.Fatal(err)
+	}
+	s := &talk{TB: t, Store: openAt(t, path, Options{Synchronous: "normal"})}
+	got := ids(s.search(im.SearchQuery{Words: "word", Conversations: []im.ID{1}, Limit: 100}))
+	if len(got) != stored-2 || got[0] != stored || slices.Contains(got, 10) || slices.Contains(got, 11) {
+		t.Errorf("%d found, first %v", len(got), got[0])
+	}
+}
+
+func TestRequireFTS5(t *testing.T) {
+	s, err := openSession(openNew(t, Options{}).path, Options{Synchronous: "normal"}, reading)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.close() }()
+	if err := requireFTS5(s); err != nil {
+		t.Error(err)
+	}
+	err = s.compiledWith("ENABLE_NOTHING", errNoFTS5)
+	if !errors.Is(err, errNoFTS5) || !strings.Contains(err.Error(), "-tags sqlite_fts5") {
+		t.Error(err)
+	}
+}
+
+// TestSearchHasNoPlaceForSyntax: whatever is typed, FTS5 is asked nothing that
+// it refuses.
+func TestSearchHasNoPlaceForSyntax(t *testing.T) {
+	s := newTalk(t, 1, Options{Synchronous: "normal"})
+	s.say(text(1, 1, "a AND b NOT c NEAR d"))
+	for _, words := range []string{`"`, `""`, `a"`, `a*`, `^a`, `a:b`, `entries:a`, `{a b}:c`, `NEAR(a b)`, `a AND`, `NOT a`, `-a`, `(`, "a\x00b", "\xff", `'`, `;`, `+a`} {
+		err := s.View(context.Background(), func(r im.Reader) error {
+			_, err := r.Search(im.SearchQuery{Words: words, Conversations: []im.ID{1}, Limit: 1})
+			return err
+		})
+		if err != nil {
+			t.Errorf("%q: %v", words, err)
+		}
+	}
+}
