@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	selectContentID = "SELECT content_id FROM messages WHERE id = ? AND state = 1"
-	deleteMentions  = `DELETE FROM mentions WHERE (conversation_id, seq) = (SELECT conversation_id, seq FROM messages WHERE id = ?)`
+	selectActive = "SELECT " + messageColumns + withContent + ", m.content_id FROM messages m" + messageParts +
+		"WHERE m.id = ? AND m.state = 1"
+	deleteMentions = "DELETE FROM mentions WHERE conversation_id = ? AND seq = ?"
 	// eraseRow never goes back in time, though the clock may: who has asked for
 	// what was erased up to a time need not ask for it again.
 	eraseRow = `UPDATE messages SET state = ?1, erased_at = ?2, erased_by = ?3,
@@ -28,8 +29,7 @@ const (
 // content is overwritten in the log; the scrubber then wipes the log. It counts
 // as wiped at the given time, or when the one before it was if that is later.
 func (t *tx) Erase(id im.ID, e im.Erasure, wiped time.Time) (bool, error) {
-	var content sql.NullInt64
-	active, err := t.session.row(selectContentID, []any{int64(id)}, &content)
+	m, content, active, err := t.active(id)
 	if err != nil || !active {
 		return false, err
 	}
@@ -37,12 +37,15 @@ func (t *tx) Erase(id im.ID, e im.Erasure, wiped time.Time) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if err := t.unindexMessage(m); err != nil {
+		return false, err
+	}
 	if content.Valid {
 		if err := t.wipeOne(content.Int64); err != nil {
 			return false, err
 		}
 	}
-	if _, err := t.session.exec(deleteMentions, int64(id)); err != nil {
+	if _, err := t.session.exec(deleteMentions, int64(m.Conversation), m.Seq); err != nil {
 		return false, err
 	}
 	note, err := t.insertNote(e)
@@ -51,6 +54,21 @@ func (t *tx) Erase(id im.ID, e im.Erasure, wiped time.Time) (bool, error) {
 	}
 	err = t.must(eraseRow, int64(e.State), e.At.UnixMilli(), by, wiped.UnixMilli(), note, int64(id))
 	return err == nil, err
+}
+
+// active loads an active message and the id of its content. One of which the
+// content cannot be read comes with an empty one: it is to be erased all the
+// same.
+func (t *tx) active(id im.ID) (m im.Message, content sql.NullInt64, found bool, err error) {
+	err = t.session.query(selectActive, []any{int64(id)}, func(rows *sql.Rows) (bool, error) {
+		found = true
+		m, err = scanMessage(rows, &content)
+		if errors.Is(err, errContent) {
+			m.Content, err = &im.Content{}, nil
+		}
+		return false, err
+	})
+	return m, content, found, err
 }
 
 // StartBurn sets when an active message burns.

@@ -8,15 +8,14 @@ import (
 )
 
 const (
-	// takeSeq makes room for a message ?1 of the conversation: with its own seq
-	// ?2 if that is greater than the next one. ?3 says whether it counts, ?4
-	// whether all can see it, ?5 when it was created.
-	takeSeq = `UPDATE conversations SET last_seq = max(last_seq + 1, ?2), counted = counted + ?3,
-		updated_at = CASE WHEN ?3 THEN ?5 WHEN ?4 THEN max(updated_at, ?5) ELSE updated_at END
-		WHERE id = ?1 RETURNING last_seq, counted, oldest_at`
-	// makeOldest is apart from it, for it moves the conversation in an index.
-	makeOldest = "UPDATE conversations SET oldest_at = ? WHERE id = ?"
-	makeFirst  = "UPDATE conversations SET oldest_at = ?, first_seq = ? WHERE id = ?"
+	// A message is counted in its conversation in two statements: one that
+	// returned what it wrote would begin a savepoint, at which FTS5 writes down
+	// what it has so far.
+	selectCounts = "SELECT last_seq, counted, updated_at, oldest_at FROM conversations WHERE id = ?"
+	putCounts    = "UPDATE conversations SET last_seq = ?, counted = ?, updated_at = ? WHERE id = ?"
+	// putOldest is apart from it, for it moves the conversation in an index.
+	putOldest = "UPDATE conversations SET oldest_at = ? WHERE id = ?"
+	putFirst  = "UPDATE conversations SET oldest_at = ?, first_seq = ? WHERE id = ?"
 
 	// sender_ord goes on from the sender's message before.
 	insertMessage = `INSERT INTO messages
@@ -81,26 +80,39 @@ func (t *tx) InsertMessage(m im.Message) (seq int64, err error) {
 	if m.Erased != nil {
 		return seq, t.insertErasure(m)
 	}
-	return seq, t.insertMentions(m, seq, sender)
+	if err := t.insertMentions(m, seq, sender); err != nil {
+		return 0, err
+	}
+	return seq, t.indexMessage(m)
 }
 
 // takeSeq counts a message in its conversation and returns its seq, and how many
 // messages were counted up to it.
-func (t *tx) takeSeq(m im.Message) (seq, ord int64, err error) {
-	created := m.CreatedAt.UnixMilli()
+func (t *tx) takeSeq(m im.Message) (seq, counted int64, err error) {
+	id, created := int64(m.Conversation), m.CreatedAt.UnixMilli()
+	var updated int64
 	var oldest sql.NullInt64
-	found, err := t.session.writeRow(takeSeq,
-		[]any{int64(m.Conversation), m.Seq, !m.Quiet, m.VisibleTo == "", created}, &seq, &ord, &oldest)
-	switch {
-	case err != nil:
-	case !found:
-		err = im.ErrNotFound
-	case !oldest.Valid:
-		_, err = t.session.exec(makeFirst, created, seq, int64(m.Conversation))
-	case created < oldest.Int64:
-		_, err = t.session.exec(makeOldest, created, int64(m.Conversation))
+	found, err := t.session.row(selectCounts, []any{id}, &seq, &counted, &updated, &oldest)
+	if err != nil || !found {
+		return 0, 0, orNotFound(err)
 	}
-	return seq, ord, err
+	seq = max(seq+1, m.Seq)
+	switch {
+	case !m.Quiet:
+		counted, updated = counted+1, created
+	case m.VisibleTo == "":
+		updated = max(updated, created)
+	}
+	if _, err := t.session.exec(putCounts, seq, counted, updated, id); err != nil {
+		return 0, 0, err
+	}
+	switch {
+	case !oldest.Valid:
+		_, err = t.session.exec(putFirst, created, seq, id)
+	case created < oldest.Int64:
+		_, err = t.session.exec(putOldest, created, id)
+	}
+	return seq, counted, err
 }
 
 // insertMentions notes whom a message mentions, for their counts.

@@ -142,8 +142,8 @@ func TestHotPlans(t *testing.T) {
 		selectHead:   {"SEARCH events"},
 		selectOldest: {"SEARCH events USING INTEGER PRIMARY KEY (rowid>?)"},
 
-		selectContentID: {"SEARCH messages USING INTEGER PRIMARY KEY (rowid=?)"},
-		wipeContent:     {"SEARCH contents USING INTEGER PRIMARY KEY (rowid=?)"},
+		selectActive: {"SEARCH m USING INTEGER PRIMARY KEY (rowid=?)"},
+		wipeContent:  {"SEARCH contents USING INTEGER PRIMARY KEY (rowid=?)"},
 		eraseRow: {
 			"SEARCH messages USING INTEGER PRIMARY KEY (rowid=?)",
 			"SEARCH messages USING COVERING INDEX messages_wiped (wiped_at>?)",
@@ -179,10 +179,7 @@ func TestHotPlans(t *testing.T) {
 		selectMarksSince:   {"SEARCH marks USING INDEX marks_hidden (user_id=? AND hidden_at>?)"},
 		selectGoneSince:    {"SEARCH k USING INDEX marks_changed (user_id=? AND changed_at>?)"},
 		selectDeletedSince: {"SEARCH i USING COVERING INDEX intervals_of_user (user_id=? AND to_event<?)"},
-		deleteMentions: {
-			"SEARCH mentions USING PRIMARY KEY (conversation_id=? AND seq=?)",
-			"SEARCH messages USING INTEGER PRIMARY KEY (rowid=?)",
-		},
+		deleteMentions:     {"SEARCH mentions USING PRIMARY KEY (conversation_id=? AND seq=?)"},
 		selectReceipts: {
 			"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq>? AND from_seq<?)",
 		},
