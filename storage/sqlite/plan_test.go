@@ -35,11 +35,14 @@ var mayScan = []string{
 	"SCAN users USING COVERING INDEX users_cut",
 	"SCAN users USING INDEX users_cut", // the users with a cut-off, and no others
 	"SCAN (subquery-", "SCAN CONSTANT ROW",
-	"SCAN reader", // a step for each user with receipts, of which each is a seek
-	"SCAN half",   // as many steps as the seqs have binary digits
-	"SCAN gap",    // of what was read, in bounded parts
-	"SCAN p",      // the page of a list that was found
-	"SCAN d",      // who ever was a member, for an export
+	"SCAN setting", // a step for each setting of retention
+	"SCAN c USING INDEX conversations_trimming", // the first of those under way
+	"SCAN wiped USING INDEX wiped_whole",        // the first
+	"SCAN reader",                               // a step for each user with receipts, of which each is a seek
+	"SCAN half",                                 // as many steps as the seqs have binary digits
+	"SCAN gap",                                  // of what was read, in bounded parts
+	"SCAN p",                                    // the page of a list that was found
+	"SCAN d",                                    // who ever was a member, for an export
 }
 
 // maySort are the statements whose rows come from many places at once: the
@@ -197,6 +200,23 @@ func TestHotPlans(t *testing.T) {
 			"SEARCH r USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq=?)",
 		},
 		selectOthers: {"SEARCH messages USING INDEX messages_by_seq (conversation_id=? AND seq>? AND seq<?)"},
+
+		selectBefore:        {"SEARCH messages USING INDEX messages_by_time (conversation_id=? AND created_at<?)"},
+		selectFirstSeq:      {"SEARCH messages USING COVERING INDEX messages_by_seq (conversation_id=?)"},
+		selectOldestAt:      {"SEARCH messages USING COVERING INDEX messages_by_time (conversation_id=?)"},
+		countBefore:         {"SEARCH messages USING COVERING INDEX messages_by_time (conversation_id=? AND created_at<?)"},
+		deleteMessages:      {"SEARCH messages USING INTEGER PRIMARY KEY (rowid=?)"},
+		deleteEvents:        {"SEARCH events USING INTEGER PRIMARY KEY (rowid=?)"},
+		selectEventsFrom:    {"SEARCH events USING INDEX events_of_conversation (conversation_id=? AND rowid>?)"},
+		selectAddressedFrom: {"SEARCH events USING INDEX events_addressed (conversation_id=? AND rowid>?)"},
+		selectReceiptsPast:  {"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND (kind,user_id)>(?,?))"},
+		deleteReceiptsUpTo:  {"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq<?)"},
+		deleteMentionsOf:    {"SEARCH mentions USING PRIMARY KEY (conversation_id=? AND seq=?)"},
+		endIntervals:        {"SEARCH intervals USING INDEX intervals_of_conversation (conversation_id=? AND to_event=?)"},
+		selectAged:          {"SEARCH c USING INDEX conversations_oldest (retention=? AND oldest_at>? AND oldest_at<?)"},
+		selectContentBefore: {"SEARCH contents USING INTEGER PRIMARY KEY (rowid<?)"},
+		selectContentFrom:   {"SEARCH contents USING INTEGER PRIMARY KEY (rowid>?)"},
+		deleteContents:      {"SEARCH contents USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"},
 	}
 	s, err := openSession(openNew(t, Options{}).path, Options{Synchronous: "normal"}, reading)
 	if err != nil {

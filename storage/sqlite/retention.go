@@ -15,13 +15,13 @@ const (
 	isAged = "c.oldest_at IS NOT NULL AND c.deleted_at IS NULL"
 
 	// selectRetentions goes from one setting to the next greater one.
-	selectRetentions = `WITH RECURSIVE setting (is_) AS (
+	selectRetentions = `WITH RECURSIVE setting (value) AS (
 			SELECT min(c.retention)` + agedRows + "WHERE " + isAged + ` AND c.retention IS NOT NULL
 			UNION ALL
-			SELECT (SELECT min(c.retention)` + agedRows + "WHERE c.retention > setting.is_ AND " + isAged + `)
-			FROM setting WHERE setting.is_ IS NOT NULL)
+			SELECT (SELECT min(c.retention)` + agedRows + "WHERE c.retention > setting.value AND " + isAged + `)
+			FROM setting WHERE setting.value IS NOT NULL)
 		SELECT NULL WHERE EXISTS (SELECT 1` + agedRows + "WHERE c.retention IS NULL AND " + isAged + `)
-		UNION ALL SELECT is_ FROM setting WHERE is_ IS NOT NULL`
+		UNION ALL SELECT value FROM setting WHERE value IS NOT NULL`
 	selectAged = "SELECT " + conversationColumns + agedRows + conversationPeers +
 		"WHERE c.retention IS ?1 AND c.oldest_at < ?2 AND (c.oldest_at, c.id) > (?3, ?4) AND " + isAged +
 		" ORDER BY c.oldest_at, c.id LIMIT ?5"

@@ -1,0 +1,429 @@
+package storagetest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// trim is one step of a trimming.
+func (w *world) trim(id im.ID, before time.Time, limit int) (step im.Trimmed) {
+	w.Helper()
+	w.write(func(tx im.Tx) (err error) {
+		step, err = tx.Trim(id, before, limit)
+		return err
+	})
+	return step
+}
+
+// trimAll trims until it is done and returns how many messages it removed.
+func (w *world) trimAll(id im.ID, before time.Time, limit int) (n int) {
+	w.Helper()
+	for {
+		step := w.trim(id, before, limit)
+		n += step.Messages
+		if step.Done {
+			return n
+		}
+	}
+}
+
+// testTrim trims conversations again and again, with messages that were imported
+// and so are older than those before them, and holds what is left against what
+// was not removed.
+func testTrim(w *world) {
+	random := rand.New(rand.NewPCG(71, 72))
+	ids := []im.ID{w.group(im.HistoryAll, "alice", "bob"), w.group(im.HistoryAll, "alice", "bob")}
+	var all []im.Message
+	for round := range 12 {
+		for i := range 60 {
+			m := w.text(ids[random.IntN(2)], "alice", "said")
+			m.ClientID = fmt.Sprint("client ", round, " ", i)
+			if m.Quiet = random.IntN(4) == 0; m.Quiet {
+				m.CreatedAt = m.CreatedAt.Add(-time.Duration(random.IntN(300)) * time.Millisecond)
+			}
+			m = w.send(m)
+			if random.IntN(5) == 0 {
+				e := im.Erasure{State: im.Revoked, At: w.now, By: "alice", Postscript: "sorry"}
+				w.erase(m.ID, e)
+				m = m.Tombstone(e)
+			}
+			if random.IntN(2) == 0 {
+				w.put(im.Read, m.Conversation, "bob", m.Seq, m.Seq, w.now)
+			}
+			all = append(all, m)
+		}
+		id := ids[random.IntN(2)]
+		before := w.now.Add(-time.Duration(random.IntN(200)) * time.Millisecond)
+		past := func(m im.Message) bool { return m.Conversation == id && m.CreatedAt.Before(before) }
+		want := 0
+		for _, m := range all {
+			if past(m) {
+				want++
+			}
+		}
+		count := read(w, func(r im.Reader) (int64, error) { return r.CountBefore(id, before) })
+		w.equal("counted", count, want)
+		w.equal("removed", w.trimAll(id, before, 1+random.IntN(30)), want)
+		all = slices.DeleteFunc(all, func(m im.Message) bool {
+			if past(m) {
+				w.removed(m)
+			}
+			return past(m)
+		})
+		for _, id := range ids {
+			w.left(id, all)
+		}
+	}
+	events, _ := w.events("alice", 0, w.bounds().Head, 100)
+	w.equal("events of the conversations stay", []im.EventType{events[0].Type, events[1].Type},
+		[]im.EventType{im.ConversationCreated, im.ConversationCreated})
+}
+
+// removed holds that nothing is known of a message.
+func (w *world) removed(m im.Message) {
+	w.Helper()
+	w.view(func(r im.Reader) error {
+		_, err := r.Message(m.ID)
+		w.notFound("a message that was removed", err)
+		_, err = r.MessageByClientID(m.Sender, m.ClientID)
+		w.notFound("its client_id", err)
+		return nil
+	})
+}
+
+// left holds a conversation against the messages that are left of it.
+func (w *world) left(id im.ID, all []im.Message) {
+	w.Helper()
+	c := w.conversation(id)
+	first, oldest := c.LastSeq+1, time.Time{}
+	for _, m := range all {
+		if m.Conversation != id {
+			continue
+		}
+		first = min(first, m.Seq)
+		if oldest.IsZero() || m.CreatedAt.Before(oldest) {
+			oldest = m.CreatedAt
+		}
+		w.sameMessage(w.message(m.ID), m)
+	}
+	w.equal("first seq, oldest, cutoff", []any{c.FirstSeq, c.OldestAt, c.TrimBefore}, []any{first, oldest, time.Time{}})
+	for seq := int64(1); seq < first; seq++ {
+		if got := w.receiptsOf(im.Read, id, seq); len(got) != 0 {
+			w.Fatalf("a receipt for %d, and %d is the first that is left", seq, first)
+		}
+	}
+}
+
+// testTrimSteps looks at a trimming between its steps.
+func testTrimSteps(w *world) {
+	id, other := w.group(im.HistoryAll, "alice", "bob"), w.group(im.HistoryAll, "alice")
+	w.equal("nothing to do", w.trim(id, w.now, 10), im.Trimmed{FirstSeq: 1, Done: true})
+	trimming := func() (ids []im.ID) {
+		for _, c := range read(w, func(r im.Reader) ([]im.Conversation, error) { return r.Trimming(10) }) {
+			ids = append(ids, c.ID)
+		}
+		return ids
+	}
+	var list []im.Message
+	for range 7 {
+		list = append(list, w.send(w.text(id, "alice", "said")))
+	}
+	kept := w.send(w.text(other, "alice", "stays"))
+	w.put(im.Read, id, "bob", 1, 3, w.now)
+	w.put(im.Delivered, id, "bob", 1, 6, w.now)
+	before := list[4].CreatedAt.Add(time.Microsecond) // so the fifth is older, too
+	for i, want := range []im.Trimmed{
+		{Messages: 2, FirstSeq: 3}, {Messages: 2, FirstSeq: 5}, {Messages: 1, FirstSeq: 6, Done: true}, {FirstSeq: 6, Done: true},
+	} {
+		w.equal(fmt.Sprint("step ", i), w.trim(id, before, 2), want)
+		c := w.conversation(id)
+		w.equal("first seq", c.FirstSeq, want.FirstSeq)
+		w.equal("oldest", c.OldestAt, list[want.FirstSeq-1].CreatedAt)
+		if want.Done {
+			w.equal("not under way", []any{c.TrimBefore, trimming()}, []any{time.Time{}, []im.ID(nil)})
+			continue
+		}
+		w.equal("is under way", trimming(), []im.ID{id})
+		if !c.TrimBefore.After(list[4].CreatedAt) || c.TrimBefore.After(list[5].CreatedAt) {
+			w.Fatalf("the cutoff is %v", c.TrimBefore)
+		}
+	}
+	w.equal("read", len(w.receiptsOf(im.Read, id, 3)), 0)
+	w.equal("a range that reaches beyond stays", len(w.receiptsOf(im.Delivered, id, 6)), 1)
+	w.sameMessage(w.message(kept.ID), kept)
+	next := w.send(w.text(id, "alice", "goes on"))
+	w.equal("seq goes on", next.Seq, 8)
+
+	w.equal("all of it", w.trimAll(id, w.now.Add(time.Hour), 100), 3)
+	c := w.conversation(id)
+	w.equal("the next one is the first", []any{c.FirstSeq, c.OldestAt}, []any{9, time.Time{}})
+	w.equal("seq goes on", w.send(w.text(id, "alice", "anew")).Seq, 9)
+	err := w.store.Write(w.Context(), func(tx im.Tx) error {
+		_, err := tx.Trim(1, w.now, 1)
+		return err
+	})
+	w.notFound("trimming what is not there", err)
+}
+
+// testOldest holds settings of retention, and conversations by their oldest
+// message, against what they say of themselves.
+func testOldest(w *world) {
+	random := rand.New(rand.NewPCG(73, 74))
+	oldestMessage := func() (at time.Time) {
+		w.view(func(r im.Reader) error {
+			got, found, err := r.OldestMessage()
+			if at = got; found == got.IsZero() {
+				w.Fatalf("%v, %v", got, found)
+			}
+			return err
+		})
+		return at
+	}
+	w.equal("without any", oldestMessage(), time.Time{})
+	day := 24 * time.Hour
+	var settings []*time.Duration
+	for _, days := range []int{-1, 0, 3, 90} {
+		keep := time.Duration(days) * day
+		settings = append(settings, &keep)
+	}
+	settings[0] = nil
+	of := map[int][]im.Conversation{}
+	for range 40 {
+		id := w.group(im.HistoryAll, "alice")
+		n := random.IntN(len(settings))
+		c := w.conversation(id)
+		c.Retention = settings[n]
+		w.write(func(tx im.Tx) error { return tx.UpdateConversation(c) })
+		if random.IntN(5) == 0 {
+			continue // without messages
+		}
+		w.now = epoch.Add(time.Duration(random.IntN(20)) * time.Hour) // so that some are equally old
+		w.send(w.text(id, "alice", "said"))
+		of[n] = append(of[n], w.conversation(id))
+	}
+	got := read(w, func(r im.Reader) ([]*time.Duration, error) { return r.Retentions() })
+	seen := map[string]bool{}
+	for _, g := range got {
+		seen[setting(g)] = true
+	}
+	if len(got) != len(settings) || len(seen) != len(settings) {
+		w.Fatalf("settings: %v", seen)
+	}
+	oldest := epoch.Add(1000 * time.Hour)
+	for n, keep := range settings {
+		if !seen[setting(keep)] {
+			w.Fatalf("%s is missing", setting(keep))
+		}
+		slices.SortFunc(of[n], func(a, b im.Conversation) int {
+			return cmp.Or(a.OldestAt.Compare(b.OldestAt), cmp.Compare(a.ID, b.ID))
+		})
+		oldest = minTime(oldest, of[n][0].OldestAt)
+		before := epoch.Add(10 * time.Hour)
+		var want []im.ID
+		for _, c := range of[n] {
+			if c.OldestAt.Before(before) {
+				want = append(want, c.ID)
+			}
+		}
+		var ids []im.ID
+		var past *im.OldestKey
+		for {
+			page := read(w, func(r im.Reader) ([]im.Conversation, error) { return r.Oldest(keep, before, past, 3) })
+			for _, c := range page {
+				ids = append(ids, c.ID)
+				past = &im.OldestKey{OldestAt: c.OldestAt, ID: c.ID}
+			}
+			if len(page) < 3 {
+				break
+			}
+		}
+		w.equal("by their oldest message", ids, want)
+	}
+	w.equal("the oldest message", oldestMessage(), oldest)
+}
+
+func setting(d *time.Duration) string {
+	if d == nil {
+		return "none"
+	}
+	return d.String()
+}
+
+func minTime(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// deleteForAll deletes a conversation for everyone.
+func (w *world) deleteForAll(id im.ID) (pos im.Position) {
+	w.Helper()
+	at := w.tick()
+	w.write(func(tx im.Tx) (err error) {
+		pos, err = tx.Append(im.Event{Type: im.ConversationDeleted, At: at, Conversation: id, Actor: "alice"})
+		if err != nil {
+			return err
+		}
+		return tx.DeleteConversation(id, at, pos)
+	})
+	return pos
+}
+
+func testDeleteConversation(w *world) {
+	peers := im.PeersOf("alice", "bob")
+	at := w.tick()
+	make := func() im.ID {
+		id := w.ids.Next(w.tick())
+		w.write(func(tx im.Tx) error {
+			return makeGroup(tx, im.Conversation{
+				ID: id, Kind: im.Direct, History: im.HistoryAll, Peers: peers, CreatedAt: at, UpdatedAt: at,
+			}, []im.UserID{"alice", "bob"})
+		})
+		return id
+	}
+	id, other := make(), w.group(im.HistoryAll, "alice", "bob", "carol")
+	m := w.send(w.text(id, "alice", "said"))
+	w.leave(other, "carol")
+	w.send(w.text(other, "alice", "said"))
+	unpurged := func() (ids []im.ID) {
+		for _, c := range read(w, func(r im.Reader) ([]im.Conversation, error) { return r.Unpurged(10) }) {
+			ids = append(ids, c.ID)
+		}
+		return ids
+	}
+	w.equal("nothing was deleted", unpurged(), []im.ID(nil))
+	pos := w.deleteForAll(id)
+	c := w.conversation(id)
+	w.equal("deleted", []any{c.DeletedAt, c.Name, c.Peers, c.MemberCount}, []any{w.now, "", [2]im.UserID{}, 0})
+	for _, user := range []im.UserID{"alice", "bob"} {
+		me := w.membership(id, user)
+		last := me.Intervals[len(me.Intervals)-1]
+		w.equal("the stay of "+string(user), []any{me.Active(), last.ToEvent, last.ToSeq}, []any{false, pos, m.Seq})
+		events, _ := w.events(user, 0, w.bounds().Head, 100)
+		w.equal("the last event of it", events[len(events)-1].Position, pos)
+	}
+	w.equal("members", len(read(w, func(r im.Reader) ([]im.Membership, error) { return r.Members(id, im.Page{Limit: 9}) })), 0)
+	w.notFound("the direct conversation", w.store.View(w.Context(), func(r im.Reader) error {
+		_, err := r.DirectConversation(peers)
+		return err
+	}))
+	again := make()
+	got := read(w, func(r im.Reader) (im.Conversation, error) { return r.DirectConversation(peers) })
+	w.equal("another one", got.ID, again)
+
+	w.deleteForAll(other)
+	me := w.membership(other, "carol")
+	w.equal("who had left before", []any{len(me.Intervals), me.Intervals[0].ToEvent < pos}, []any{1, true})
+	w.equal("the longest deleted first", unpurged(), []im.ID{id, other})
+	for _, id := range []im.ID{id, 1} {
+		err := w.store.Write(w.Context(), func(tx im.Tx) error { return tx.DeleteConversation(id, at, pos) })
+		w.notFound("deleting what is not there", err)
+	}
+}
+
+func testPurge(w *world) {
+	purge := func(id im.ID, limit int) (done bool) {
+		w.Helper()
+		w.write(func(tx im.Tx) (err error) {
+			done, err = tx.Purge(id, limit)
+			return err
+		})
+		return done
+	}
+	id, other := w.group(im.HistoryAll, "alice", "bob"), w.group(im.HistoryAll, "alice", "bob")
+	var list []im.Message
+	for i := range 25 {
+		m := w.text(id, "alice", "said")
+		m.ClientID = fmt.Sprint("client ", i)
+		m.Content.Mentions = []im.UserID{"bob"}
+		list = append(list, w.send(m))
+		if i%3 == 0 {
+			w.erase(m.ID, im.Erasure{State: im.Revoked, At: w.now, By: "alice", Postscript: "sorry"})
+		}
+	}
+	kept := w.send(w.text(other, "alice", "stays"))
+	w.put(im.Read, other, "bob", 1, 1, w.now)
+	w.put(im.Read, id, "bob", 3, 9, w.now)
+	w.putMark(id, "bob", im.Mark{PinnedAt: w.now, ChangedAt: w.now})
+	err := w.store.Write(w.Context(), func(tx im.Tx) error {
+		_, err := tx.Purge(id, 10)
+		return err
+	})
+	w.notFound("purging what was not deleted", err)
+	pos := w.deleteForAll(id)
+	steps := 1
+	for !purge(id, 10) {
+		steps++
+	}
+	if steps < 3 || steps > 6 {
+		w.Fatalf("25 messages took %d steps of 10", steps)
+	}
+	w.equal("once more", purge(id, 10), true)
+	for _, m := range list {
+		w.removed(m)
+	}
+	w.equal("nothing is left to do", len(read(w, func(r im.Reader) ([]im.Conversation, error) { return r.Unpurged(10) })), 0)
+	w.equal("receipts", len(w.receiptsOf(im.Read, id, 5)), 0)
+	c := w.conversation(id)
+	w.equal("it is known still", []any{c.DeletedAt.IsZero(), c.FirstSeq, c.OldestAt}, []any{false, 26, time.Time{}})
+	w.equal("a mark", w.membership(id, "bob").Mark, im.Mark{})
+	events, _ := w.events("bob", 0, w.bounds().Head, 100)
+	var types []im.EventType
+	for _, e := range events {
+		if e.Conversation == id {
+			types = append(types, e.Type)
+		}
+	}
+	w.equal("what is told of it", types, []im.EventType{im.ConversationCreated, im.ConversationDeleted})
+	w.equal("up to its end", events[len(events)-1].Position, pos)
+	w.sameMessage(w.message(kept.ID), kept)
+	w.equal("a receipt elsewhere", len(w.receiptsOf(im.Read, other, 1)), 1)
+
+	// What a transaction that is undone has purged is there.
+	kept = w.message(kept.ID)
+	w.deleteForAll(other)
+	undone := errors.New("for a test")
+	err = w.store.Write(w.Context(), func(tx im.Tx) error {
+		if _, err := tx.Purge(other, 10); err != nil {
+			return err
+		}
+		return undone
+	})
+	w.equal("undone", err, undone)
+	w.sameMessage(w.message(kept.ID), kept)
+}
+
+// testReclaim: what is left is there after room was given back, and it ends with
+// its context.
+func testReclaim(w *world) {
+	id, other := w.group(im.HistoryAll, "alice"), w.group(im.HistoryAll, "alice")
+	var kept []im.Message
+	for i := range 2000 {
+		if i%400 == 0 {
+			kept = append(kept, w.send(w.text(other, "alice", fmt.Sprint("stays ", i))))
+		}
+		w.send(w.text(id, "alice", "a message of a usual length, neither short nor long"))
+	}
+	ended, cancel := context.WithCancelCause(w.Context())
+	cause := errors.New("for a test")
+	cancel(cause)
+	w.must(w.store.Reclaim(w.Context()))
+	w.trimAll(id, w.now.Add(time.Hour), 500)
+	if err := w.store.Reclaim(ended); !errors.Is(err, cause) {
+		w.Fatal(err)
+	}
+	w.must(w.store.Reclaim(w.Context()))
+	for _, m := range kept {
+		w.sameMessage(w.message(m.ID), m)
+	}
+	m := w.send(w.text(id, "alice", "goes on"))
+	w.sameMessage(w.message(m.ID), m)
+}
