@@ -107,6 +107,16 @@ async function demo(browser) {
   }
   await say('你好 👋');
   assert.equal(await bob.locator('#log li').filter({ hasText: 'alice' }).filter({ hasText: '#' }).count(), 2);
+  await say('not for long');
+  await bob.locator('#log li:first-child').getByRole('button', { name: 'hide for me' }).click();
+  await bob.locator('#log li').filter({ hasText: 'not for long' }).waitFor({ state: 'detached' });
+  await bob.locator('#places li').filter({ hasText: '你好' }).waitFor();
+  await alice.locator('#places li').filter({ hasText: 'not for long' }).waitFor();
+  for (const [page, finds] of [[alice, 'not for long'], [bob, 'nothing found']]) {
+    await page.getByLabel('words').fill('long');
+    await page.getByRole('button', { name: 'Search' }).click();
+    await page.locator('#found').filter({ hasText: finds }).waitFor();
+  }
   assert.deepEqual(faults, [], 'no errors, warnings or violations of the content security policy');
 
   // From here on the console may say that the server was gone.
