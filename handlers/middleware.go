@@ -102,7 +102,8 @@ const (
 // else is said about the request.
 func (s *Server) authenticated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !strings.HasPrefix(r.URL.Path, apiPrefix) {
+		_, known := r.Context().Value(principalKey{}).(auth.Principal)
+		if known || !strings.HasPrefix(r.URL.Path, apiPrefix) {
 			next.ServeHTTP(w, r)
 			return
 		}

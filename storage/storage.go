@@ -34,6 +34,9 @@ type Options struct {
 	Now func() time.Time
 }
 
+// ErrInUse is in the chain of Open's error if another process has the data.
+var ErrInUse = sqlite.ErrInUse
+
 // fileName is the SQLite file in the data directory.
 const fileName = "imapi.db"
 

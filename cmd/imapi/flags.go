@@ -23,10 +23,15 @@ func misuse(format string, args ...any) error {
 }
 
 func newFlags(name, summary string, diag io.Writer) flags {
+	return newFlagsWithFiles(name, "", summary, diag)
+}
+
+// newFlagsWithFiles is newFlags for a command that takes files.
+func newFlagsWithFiles(name, files, summary string, diag io.Writer) flags {
 	f := flags{flag.NewFlagSet(name, flag.ContinueOnError)}
 	f.SetOutput(io.Discard) // mistakes are reported by dispatch
 	f.Usage = func() {
-		_, _ = fmt.Fprintf(diag, "usage: imapi %s [FLAGS]\n\n%s\n", name, summary)
+		_, _ = fmt.Fprintf(diag, "usage: imapi %s\n\n%s\n", strings.TrimSpace(name+" [FLAGS] "+files), summary)
 		f.VisitAll(func(fl *flag.Flag) {
 			value, text := flag.UnquoteUsage(fl)
 			byDefault := ""
@@ -47,15 +52,33 @@ func environment(name string) string {
 // parse reads the arguments, and the environment for flags that they leave
 // out.
 func (f flags) parse(args []string) error {
-	if err := f.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return err
+	files, err := f.parseWithFiles(args)
+	if err == nil && len(files) > 0 {
+		err = misuse("unexpected argument %q", files[0])
+	}
+	return err
+}
+
+// parseWithFiles is parse for a command that takes files, before, between and
+// after its flags.
+func (f flags) parseWithFiles(args []string) (files []string, err error) {
+	for {
+		if err := f.Parse(args); err != nil {
+			if errors.Is(err, flag.ErrHelp) {
+				return nil, err
+			}
+			return nil, &usageError{err}
 		}
-		return &usageError{err}
+		rest := f.Args()
+		if n := len(args) - len(rest); len(rest) == 0 || n > 0 && args[n-1] == "--" {
+			return append(files, rest...), f.parseEnvironment()
+		}
+		files, args = append(files, rest[0]), rest[1:]
 	}
-	if f.NArg() > 0 {
-		return misuse("unexpected argument %q", f.Arg(0))
-	}
+}
+
+// parseEnvironment sets the flags that were left out.
+func (f flags) parseEnvironment() error {
 	given := make(map[string]bool)
 	f.Visit(func(fl *flag.Flag) { given[fl.Name] = true })
 	var err error

@@ -26,6 +26,9 @@ type command struct {
 var commands = []command{
 	{"serve", "run the server", serve},
 	{"token", "print a token for a user", token},
+	{"import", "import messages and conversations from a file", importFile},
+	{"export", "export messages and conversations to a file", exportFile},
+	{"retention", "remove what is past retention, or tell what would be", runRetention},
 	{"version", "print the version", printVersion},
 }
 

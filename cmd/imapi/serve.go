@@ -190,6 +190,7 @@ type node struct {
 	metrics *metrics.Metrics
 
 	listener, metricsListener net.Listener
+	control                   *control
 	stopJobs                  context.CancelFunc
 	jobs                      sync.WaitGroup
 }
@@ -292,9 +293,11 @@ func (n *node) listen() (err error) {
 		return err
 	}
 	if n.config.metricsListen != "" {
-		n.metricsListener, err = net.Listen("tcp", n.config.metricsListen)
+		if n.metricsListener, err = net.Listen("tcp", n.config.metricsListen); err != nil {
+			return err
+		}
 	}
-	return err
+	return n.listenControl()
 }
 
 // greet tells a person what they need next.
@@ -319,7 +322,7 @@ func (n *node) run(ctx context.Context) error {
 	n.jobs.Go(func() { n.cleanup.Run(jobs) })
 	n.jobs.Go(func() { retention.TrimLog(jobs, n.log, n.service, retention.LogInterval) })
 
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	main := n.httpServer(n.routes)
 	servers := []*http.Server{main}
 	go func() {
@@ -336,6 +339,9 @@ func (n *node) run(ctx context.Context) error {
 		servers = append(servers, side)
 		go func() { failed <- side.Serve(n.metricsListener) }()
 	}
+	commands := n.httpServer(handlers.Control(n.control.Key, n.routes))
+	servers = append(servers, commands)
+	go func() { failed <- commands.Serve(n.control.listener) }()
 
 	var err error
 	select {
@@ -389,6 +395,9 @@ func (n *node) close() {
 		if l != nil {
 			_ = l.Close() // closed by its server already, as a rule
 		}
+	}
+	if n.control != nil {
+		n.control.close()
 	}
 	n.stopJobs()
 	n.jobs.Wait()

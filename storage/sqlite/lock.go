@@ -12,6 +12,9 @@ import (
 // never removed: a lock on a removed file keeps nobody out.
 const lockFile = "imapi.lock"
 
+// ErrInUse says that another process owns a data directory.
+var ErrInUse = errors.New("in use by another imapi process")
+
 // DirLock is the ownership of a data directory.
 type DirLock struct{ file *os.File }
 
@@ -27,7 +30,7 @@ func LockDir(dir string) (*DirLock, error) {
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = file.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("the data directory %s is in use by another imapi process", dir)
+			return nil, fmt.Errorf("the data directory %s is %w", dir, ErrInUse)
 		}
 		return nil, fmt.Errorf("lock the data directory %s: %w", dir, err)
 	}

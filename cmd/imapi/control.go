@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/imapi/imapi/handlers"
+	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/storage"
+)
+
+// controlName is the file in the data directory that says how commands reach the
+// server that runs. Whoever can read it may do what admins may.
+const controlName = "control.json"
+
+// control is a listener for commands on the same machine: of its own, so that
+// they work whatever tokens and certificates the server takes.
+type control struct {
+	// URL is where it listens, and Key what a command shows.
+	URL string `json:"url"`
+	Key string `json:"key"`
+
+	listener net.Listener
+	path     string // of the file, "" without one
+}
+
+// newControl listens on any port of the loopback address, with a new key.
+func newControl() (*control, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	var key [32]byte
+	_, _ = rand.Read(key[:]) // never fails, says crypto/rand
+	return &control{URL: "http://" + l.Addr().String(), Key: hex.EncodeToString(key[:]), listener: l}, nil
+}
+
+// listenControl opens the server's own, and says so in the data directory.
+func (n *node) listenControl() (err error) {
+	if n.control, err = newControl(); err != nil {
+		return err
+	}
+	return n.control.publish(n.config.data)
+}
+
+// publish writes the file, whole or not at all.
+func (c *control) publish(data string) error {
+	b, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(data, controlName+".*") // readable by this user alone
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(data, controlName)
+	_, err = f.Write(append(b, '\n'))
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	c.path = path
+	return nil
+}
+
+// close ends it and removes the file.
+func (c *control) close() {
+	_ = c.listener.Close() // closed by its server already, as a rule
+	if c.path != "" {
+		_ = os.Remove(c.path) // a stale one does no harm
+	}
+}
+
+// admin reaches a server, for commands: the one that runs, or one in this
+// process.
+type admin struct {
+	control
+	// local is the server in this process, nil if another one runs.
+	local *node
+	http  *http.Server
+}
+
+// serverWait is how long a command waits for a server that is just starting, or
+// ending.
+const serverWait = 5 * time.Second
+
+// adminFlags are those of commands that need a server.
+type adminFlags struct {
+	data, database string
+	policy         im.Policy
+}
+
+func (a *adminFlags) add(f flags) {
+	a.policy = im.DefaultPolicy()
+	f.StringVar(&a.data, "data", "./data", "`directory` of the server's data")
+	f.StringVar(&a.database, "database", "", "`URL` of the database, as for serve; while a server runs it uses its own")
+	f.IntVar(&a.policy.MaxMessageBytes, "max-message-bytes", a.policy.MaxMessageBytes, "as for serve; while a server runs its own counts: most `bytes` of a message's body and ext")
+	f.retention(&a.policy)
+}
+
+func (a *adminFlags) check() error {
+	if a.policy.MaxMessageBytes < im.MinMessageBytes || a.policy.MaxMessageBytes > maxMessageBytes {
+		return misuse("--max-message-bytes: must be %d to %d", im.MinMessageBytes, maxMessageBytes)
+	}
+	return checkRetention(a.policy)
+}
+
+// open finds the server that runs on the data, or opens the data itself.
+func (a *adminFlags) open(ctx context.Context) (*admin, error) {
+	ctx, cancel := context.WithTimeout(ctx, serverWait)
+	defer cancel()
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for {
+		if c, ok := runningServer(ctx, a.data); ok {
+			return &admin{control: c}, nil
+		}
+		local, err := a.openHere(ctx)
+		if !errors.Is(err, storage.ErrInUse) {
+			return local, err
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w, which does not answer at what %s says", err, filepath.Join(a.data, controlName))
+		}
+	}
+}
+
+// runningServer asks the server that the file names whether it is there.
+func runningServer(ctx context.Context, data string) (c control, ok bool) {
+	b, err := os.ReadFile(filepath.Join(data, controlName))
+	if err != nil || json.Unmarshal(b, &c) != nil {
+		return c, false
+	}
+	res, err := (&admin{control: c}).do(ctx, http.MethodGet, "/v1/admin/erasures?limit=1", "", nil)
+	if err != nil {
+		return c, false
+	}
+	_ = res.Body.Close()
+	return c, true
+}
+
+// openHere opens the data and serves commands alone, on a listener that nobody
+// else knows of. There has to be a data directory: a misspelt one must not be
+// taken for an empty server.
+func (a *adminFlags) openHere(ctx context.Context) (*admin, error) {
+	if _, err := os.Stat(a.data); err != nil {
+		return nil, fmt.Errorf("--data: %w", err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	n := &node{log: log, stopJobs: func() {}}
+	var err error
+	n.store, err = storage.Open(ctx, a.database, storage.Options{DataDir: a.data, Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	n.service = im.NewService(n.store, a.policy, nil)
+	n.server, n.routes, err = handlers.New(handlers.Options{Service: n.service, LogID: n.store.Instance().Log, Logger: log})
+	if err == nil {
+		n.control, err = newControl()
+	}
+	if err != nil {
+		n.close()
+		return nil, err
+	}
+	here := &admin{control: *n.control, local: n}
+	here.http = n.httpServer(handlers.Control(n.control.Key, n.routes))
+	go func() { _ = here.http.Serve(n.control.listener) }() // until close
+	return here, nil
+}
+
+// close ends the server in this process.
+func (a *admin) close() {
+	if a.local == nil {
+		return
+	}
+	a.local.server.Drain()
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	if a.http.Shutdown(ctx) != nil {
+		_ = a.http.Close()
+	}
+	a.local.close()
+}
+
+// do makes a request. What is refused is an error with the code and its detail.
+func (a *admin) do(ctx context.Context, method, path, mediaType string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, a.URL+path, body)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+a.Key)
+	if mediaType != "" {
+		req.Header.Set("Content-Type", mediaType)
+	}
+	res, err := controlClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode == http.StatusOK {
+		return res, nil
+	}
+	defer func() { _ = res.Body.Close() }()
+	var p struct{ Code, Detail, Field string }
+	if err := json.NewDecoder(res.Body).Decode(&p); err != nil || p.Code == "" {
+		return nil, fmt.Errorf("the server answers %s", res.Status)
+	}
+	return nil, fmt.Errorf("%s: %s", p.Code, joinField(p.Field, p.Detail))
+}
+
+// controlClient speaks to the loopback address directly: no proxy may see a key.
+var controlClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
+// joinField puts the field in front of what is said about it.
+func joinField(field, detail string) string {
+	if field == "" {
+		return detail
+	}
+	return field + " " + detail
+}

@@ -1,0 +1,301 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const importSummary = `Import messages and conversations: lines of JSON as POST /v1/admin/import takes
+them, and as imapi export writes them, or an export of Easemob's. Nobody is told.
+What is there already is left as it is, so an import that broke off can be run again.
+It goes through the server that runs on the data directory; without one this command
+is it. FILE - is standard input.`
+
+// importFile imports a file, and fails if a line of it does.
+func importFile(ctx context.Context, args []string, _, diag io.Writer) error {
+	var a adminFlags
+	f := newFlagsWithFiles("import", "FILE", importSummary, diag)
+	a.add(f)
+	format := f.String("format", "imapi", "`form` of the file: imapi or easemob")
+	groups := f.String("conversations", "", "`file` of lines with the id of a group at Easemob and of its conversation here")
+	files, err := f.parseWithFiles(args)
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(files) != 1:
+		return misuse("name one FILE, or - for standard input")
+	case *format != "imapi" && *format != "easemob":
+		return misuse("--format: must be imapi or easemob")
+	case *groups != "" && *format != "easemob":
+		return misuse("--conversations goes with --format easemob")
+	}
+	if err := a.check(); err != nil {
+		return err
+	}
+	in, size, err := openInput(files[0])
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	var convert converter
+	if *format == "easemob" {
+		e, err := newEasemob(*groups)
+		if err != nil {
+			return err
+		}
+		convert = e.convert
+	}
+	server, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer server.close()
+	run := importRun{bar: newProgress(diag, size), convert: convert}
+	return run.do(ctx, server, in)
+}
+
+// openInput opens a file, or standard input, and tells its size, 0 if it has
+// none.
+func openInput(name string) (*os.File, int64, error) {
+	f := os.Stdin
+	if name != "-" {
+		var err error
+		if f, err = os.Open(name); err != nil {
+			return nil, 0, err
+		}
+	}
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		err = fmt.Errorf("%s is a directory", name)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return f, 0, nil
+	}
+	return f, info.Size(), nil
+}
+
+// converter turns a line of another form into lines of ours, or says why it is
+// passed over.
+type converter func(line []byte) (lines [][]byte, skipped string, err error)
+
+// importRun is one run of the command.
+type importRun struct {
+	bar     *progress
+	convert converter
+
+	mu sync.Mutex
+	// origins are the numbers of the lines of the file that were sent and not
+	// answered yet, in their order.
+	origins []int64
+
+	stored, again, failed, skipped int64
+	// through is the last line of the file that was answered.
+	through int64
+
+	interrupted atomic.Bool
+}
+
+// stopWait is how long the command waits, once it was interrupted, for answers
+// to what it has sent.
+const stopWait = 10 * time.Second
+
+// do sends the file and reads the answers until both have ended.
+func (r *importRun) do(ctx context.Context, server *admin, in io.Reader) error {
+	began := time.Now()
+	body, send := io.Pipe()
+	// Interrupted, the command sends no more and waits for the answers.
+	stopped := context.AfterFunc(ctx, func() {
+		r.interrupted.Store(true)
+		_ = send.Close()
+	})
+	defer stopped()
+	request, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	late := context.AfterFunc(ctx, func() { time.AfterFunc(stopWait, cancel) })
+	defer late()
+
+	sent := make(chan error, 1)
+	go func() {
+		err := r.send(in, send)
+		_ = send.CloseWithError(err)
+		sent <- err
+	}()
+	stopBar := r.bar.run()
+	err := r.receive(request, server, body)
+	stopBar()
+	_ = body.CloseWithError(errEnded)
+	if err == nil && !r.interrupted.Load() {
+		err = endOf(sent)
+	}
+	r.summarize(time.Since(began))
+	switch {
+	case r.interrupted.Load():
+		return fmt.Errorf("interrupted after line %d: run it again to go on, what was stored is passed over", r.through)
+	case err != nil:
+		return fmt.Errorf("after line %d: %w", r.through, err)
+	case r.failed > 0:
+		return fmt.Errorf("%d lines failed", r.failed)
+	}
+	return nil
+}
+
+var errEnded = errors.New("the server has ended the import")
+
+// endOf tells how the sending ended that has to be over once the server has
+// answered all of it. If it is not, it may wait for a file that says no more.
+func endOf(sent <-chan error) error {
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	select {
+	case err := <-sent:
+		return err
+	case <-timer.C:
+		return errEnded
+	}
+}
+
+// send sends the file, by whole lines as far as they are there, until its end.
+func (r *importRun) send(in io.Reader, to io.Writer) error {
+	lines := bufio.NewReaderSize(in, 64<<10)
+	var out bytes.Buffer
+	for number := int64(1); ; number++ {
+		line, err := readLine(lines)
+		r.bar.add(len(line))
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		r.put(&out, number, line)
+		if err != nil || out.Len() >= 64<<10 || lines.Buffered() == 0 {
+			if _, err := to.Write(out.Bytes()); err != nil {
+				return err
+			}
+			out.Reset()
+		}
+		if err != nil {
+			return nil
+		}
+	}
+}
+
+// longestLine is the most that is read of a line. The server takes less, and
+// says so.
+const longestLine = 2 << 20
+
+// readLine reads a line of any length, of which it keeps the beginning.
+func readLine(in *bufio.Reader) ([]byte, error) {
+	line, err := in.ReadSlice('\n')
+	if !errors.Is(err, bufio.ErrBufferFull) {
+		return line, err
+	}
+	whole := bytes.Clone(line)
+	for errors.Is(err, bufio.ErrBufferFull) {
+		line, err = in.ReadSlice('\n')
+		if len(whole) < longestLine {
+			whole = append(whole, line...)
+		}
+	}
+	return whole, err
+}
+
+// put adds what is to be sent of a line of the file.
+func (r *importRun) put(out *bytes.Buffer, number int64, line []byte) {
+	if line = bytes.TrimSpace(line); len(line) == 0 {
+		return
+	}
+	lines := [][]byte{line}
+	if r.convert != nil {
+		var skipped string
+		var err error
+		if lines, skipped, err = r.convert(line); err != nil {
+			r.count(&r.failed)
+			r.bar.printf("line %d: %v\n", number, err)
+		} else if skipped != "" {
+			r.count(&r.skipped)
+			r.bar.printf("line %d: passed over: %s\n", number, skipped)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range lines {
+		r.origins = append(r.origins, number)
+		out.Write(l)
+		out.WriteByte('\n')
+	}
+}
+
+func (r *importRun) count(n *int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	*n++
+}
+
+// importResult is what became of a line.
+type importResult struct {
+	Status              int
+	Code, Detail, Field string
+}
+
+// receive reads the answers until the server ends them.
+func (r *importRun) receive(ctx context.Context, server *admin, body io.Reader) error {
+	res, err := server.do(ctx, http.MethodPost, "/v1/admin/import", "application/x-ndjson", io.NopCloser(body))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	for answers := json.NewDecoder(res.Body); ; {
+		var result importResult
+		switch err := answers.Decode(&result); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+		r.answered(result)
+	}
+}
+
+// answered counts an answer, and tells of one that is a failure.
+func (r *importRun) answered(result importResult) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var line int64
+	if len(r.origins) > 0 {
+		line, r.origins = r.origins[0], r.origins[1:]
+	}
+	switch {
+	case r.interrupted.Load() && result.Code == "malformed_json":
+		return // the interruption has cut it in two
+	case result.Status == http.StatusCreated:
+		r.stored++
+	case result.Status == http.StatusOK:
+		r.again++
+	default:
+		r.failed++
+		r.bar.printf("line %d: %d %s: %s\n", line, result.Status, result.Code, joinField(result.Field, result.Detail))
+	}
+	r.through = max(r.through, line)
+	r.bar.done.Add(1)
+}
+
+func (r *importRun) summarize(took time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.stored + r.again + r.failed + r.skipped
+	r.bar.printf("%d lines in %v, %.0f a second: %d stored, %d there already, %d failed, %d passed over\n",
+		n, took.Round(time.Millisecond), float64(n)/max(took.Seconds(), 0.001), r.stored, r.again, r.failed, r.skipped)
+}

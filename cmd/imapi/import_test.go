@@ -1,0 +1,298 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// command runs a subcommand on the server's data directory and returns its exit
+// status and what it wrote.
+func (s *server) command(stdin string, args ...string) (status int, out, diag string) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, s.bin, append(args, "--data", s.data)...)
+	var o, d bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &o, &d
+	err := cmd.Run()
+	if err != nil && cmd.ProcessState == nil || ctx.Err() != nil {
+		s.t.Fatalf("%v: %v\n%s", args, err, d.String())
+	}
+	return cmd.ProcessState.ExitCode(), o.String(), d.String()
+}
+
+func (s *server) mustCommand(stdin string, args ...string) (out, diag string) {
+	s.t.Helper()
+	status, out, diag := s.command(stdin, args...)
+	if status != 0 {
+		s.t.Fatalf("%v: exit %d\n%s", args, status, diag)
+	}
+	return out, diag
+}
+
+func importLines(n int, with string) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `{"conversation_id":"@bob","sender":"alice","client_id":"c-%d","type":"text","body":{"text":"message %d"},"created_at":"2025-01-02T03:04:05.678Z"%s}`+"\n", i, i, with)
+	}
+	return b.String()
+}
+
+// TestCommandsWithAndWithoutAServer holds that import, export and retention do
+// the same through a server that runs, whatever tokens it takes, and without one.
+func TestCommandsWithAndWithoutAServer(t *testing.T) {
+	var exports [2]string
+	for i, running := range []bool{true, false} {
+		t.Run(fmt.Sprintf("running %v", running), func(t *testing.T) {
+			s := newServer(t, "--auth-issuer", "nobody's")
+			s.start()
+			if !running {
+				if err := s.stop(); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := os.Stat(filepath.Join(s.data, "control.json")); !os.IsNotExist(err) {
+					t.Errorf("control.json after a clean stop: %v", err)
+				}
+			} else if info, err := os.Stat(filepath.Join(s.data, "control.json")); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("control.json: %v %v", info, err)
+			}
+			group := `{"conversation":{"id":"02qh5dd5g0001","kind":"group","name":"g","settings":{"retention_days":30},"members":[{"user":"alice","role":"owner"},{"user":"bob"}],"created_at":"2025-01-02T03:04:05.000Z"}}` + "\n"
+			file := filepath.Join(t.TempDir(), "in.ndjson")
+			if err := os.WriteFile(file, []byte(importLines(50, "")), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, diag := s.mustCommand("", "import", file)
+			if !strings.Contains(diag, "50 stored, 0 there already, 0 failed") || strings.Contains(diag, "\r") {
+				t.Errorf("first: %s", diag)
+			}
+			status, _, diag := s.command(group+importLines(51, "")+"{\n"+importLines(1, `,"seq":0`), "import", "-")
+			if status != 1 || !strings.Contains(diag, "2 stored, 50 there already, 2 failed") ||
+				!strings.Contains(diag, "line 53: 400 malformed_json") || !strings.Contains(diag, "line 54: 400 invalid_request: seq ") {
+				t.Errorf("again, and more: exit %d %s", status, diag)
+			}
+			// Of the group nothing is kept for longer than 30 days.
+			if status, _, diag := s.command(strings.ReplaceAll(importLines(3, ""), `"@bob"`, `"02qh5dd5g0001"`), "import", "-"); status != 1 || !strings.Contains(diag, "past_retention") && !strings.Contains(diag, "client_id_reused") {
+				t.Errorf("past retention: exit %d %s", status, diag)
+			}
+
+			whole, _ := s.mustCommand("", "export")
+			out := filepath.Join(t.TempDir(), "out.ndjson")
+			s.mustCommand("", "export", out)
+			if b, err := os.ReadFile(out); err != nil || string(b) != whole || strings.Count(whole, "\n") != 53 {
+				t.Errorf("%d lines to standard output, the file: %v", strings.Count(whole, "\n"), err)
+			}
+			one, _ := s.mustCommand("", "export", "--conversation", "02qh5dd5g0001", "-")
+			if strings.Count(one, "\n") != 1 {
+				t.Errorf("one conversation: %s", one)
+			}
+			if status, _, diag := s.command("", "export", "--conversation", "x"); status != 1 || !strings.Contains(diag, "conversation_not_found") {
+				t.Errorf("an unknown one: exit %d %s", status, diag)
+			}
+			exports[i] = withoutIDs(t, whole)
+
+			table, _ := s.mustCommand("", "retention", "--dry-run")
+			if !strings.HasPrefix(table, "total\t0 messages of 0 conversations as of ") {
+				t.Errorf("retention: %s", table)
+			}
+			if status, _, _ := s.command("", "retention", "--as-of", "yesterday"); status != 2 {
+				t.Errorf("--as-of yesterday: exit %d", status)
+			}
+		})
+	}
+	if exports[0] != exports[1] {
+		t.Errorf("the two differ:\n%s\n%s", exports[0], exports[1])
+	}
+}
+
+// withoutIDs leaves out what a server makes up itself.
+func withoutIDs(t *testing.T, export string) string {
+	var out strings.Builder
+	for line := range strings.Lines(export) {
+		var v map[string]any
+		if err := json.Unmarshal([]byte(line), &v); err != nil {
+			t.Fatal(err)
+		}
+		delete(v, "id")
+		delete(v, "conversation_id")
+		if c, ok := v["conversation"].(map[string]any); ok {
+			delete(c, "id")
+		}
+		b, _ := json.Marshal(v)
+		out.Write(append(b, '\n'))
+	}
+	return out.String()
+}
+
+// TestRetentionCommandRemovesWhatItPrinted holds that a run removes exactly what
+// the dry run printed, with the policy that it is given.
+func TestRetentionCommandRemovesWhatItPrinted(t *testing.T) {
+	s := newServer(t)
+	if err := os.MkdirAll(s.data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.mustCommand(importLines(500, ""), "import", "-")
+	recent := strings.ReplaceAll(importLines(3, ""), "2025-01-02T03:04:05.678Z", time.Now().Add(-time.Hour).UTC().Format(time.RFC3339))
+	s.mustCommand(strings.ReplaceAll(recent, "c-", "r-"), "import", "-")
+	if _, diag := s.mustCommand("", "retention", "--dry-run"); !strings.Contains(diag, "no --retention") {
+		t.Errorf("without a policy: %s", diag)
+	}
+	told, _ := s.mustCommand("", "retention", "--dry-run", "--retention", "basic")
+	lines := strings.Split(told, "\n")
+	_, asOf, _ := strings.Cut(lines[1], " as of ")
+	if fields := strings.Split(lines[0], "\t"); len(fields) != 3 || fields[1] != "500" || asOf == "" {
+		t.Fatalf("told %q", told)
+	}
+	done, _ := s.mustCommand("", "retention", "--retention", "basic", "--as-of", asOf)
+	if strings.Split(done, "\n")[0] != lines[0] {
+		t.Errorf("told %q, did %q", told, done)
+	}
+	if left, _ := s.mustCommand("", "export"); strings.Count(left, "\n") != 4 {
+		t.Errorf("left: %s", left)
+	}
+}
+
+// TestControlTakesItsKeyAlone holds who gets through the control listener, and to
+// what.
+func TestControlTakesItsKeyAlone(t *testing.T) {
+	s := startServer(t)
+	b, err := os.ReadFile(filepath.Join(s.data, "control.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var control struct{ URL, Key string }
+	if err := json.Unmarshal(b, &control); err != nil || len(control.Key) != 64 || !strings.HasPrefix(control.URL, "http://127.0.0.1:") {
+		t.Fatalf("%s: %v", b, err)
+	}
+	for _, c := range []struct {
+		base, key, path string
+		status          int
+	}{
+		{control.URL, control.Key, "/v1/admin/erasures", 200},
+		{control.URL, "", "/v1/admin/erasures", 401},
+		{control.URL, control.Key[1:], "/v1/admin/erasures", 401},
+		{control.URL, s.token("root", "--admin"), "/v1/admin/erasures", 401},
+		{control.URL, control.Key, "/v1/conversations", 404},
+		{control.URL, control.Key, "/", 404},
+		{"http://" + s.addr, control.Key, "/v1/admin/erasures", 401},
+	} {
+		req, err := http.NewRequest(http.MethodGet, c.base+c.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+c.key)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != c.status {
+			t.Errorf("%s with a key of %d bytes: %d, want %d", c.base+c.path, len(c.key), res.StatusCode, c.status)
+		}
+	}
+	if strings.Contains(s.log.String(), control.Key) {
+		t.Error("the key is in the log")
+	}
+}
+
+// TestImportAfterAKill holds that an import that was killed can be repeated, as
+// can one whose server was, and that nothing is there twice.
+func TestImportAfterAKill(t *testing.T) {
+	for _, victim := range []string{"server", "command", "interrupted"} {
+		t.Run(victim, func(t *testing.T) {
+			const n = 20000
+			s := startServer(t)
+			file := filepath.Join(t.TempDir(), "in.ndjson")
+			if err := os.WriteFile(file, []byte(importLines(n, "")), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(s.bin, "import", file, "--data", s.data)
+			diag := &syncBuffer{}
+			cmd.Stderr = diag
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			admin := s.token("root", "--admin")
+			for s.count(admin) == 0 {
+			}
+			switch victim {
+			case "server":
+				s.kill()
+			case "command":
+				_ = cmd.Process.Kill()
+			case "interrupted":
+				_ = cmd.Process.Signal(syscall.SIGINT)
+			}
+			err := cmd.Wait()
+			if err == nil {
+				t.Fatal("it was done before")
+			}
+			if victim == "interrupted" && !strings.Contains(diag.String(), "run it again to go on") {
+				t.Errorf("%v: %s", err, diag)
+			}
+			if victim == "server" {
+				s.start()
+			}
+			stored := s.count(admin)
+			if stored == 0 || stored > n {
+				t.Errorf("%d stored before", stored)
+			}
+			_, out := s.mustCommand("", "import", file)
+			// The server may have stored more after the command was gone.
+			if !strings.Contains(out, ", 0 failed") || strings.Contains(out, ", 0 there already") {
+				t.Errorf("%d were there: %s", stored, out)
+			}
+			if left := s.count(admin); left != n {
+				t.Errorf("%d stored in the end", left)
+			}
+		})
+	}
+}
+
+// count counts the messages of an export.
+func (s *server) count(admin string) int {
+	s.t.Helper()
+	req, err := http.NewRequest(http.MethodGet, "http://"+s.addr+"/v1/admin/export", nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+admin)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	var b bytes.Buffer
+	if _, err := b.ReadFrom(res.Body); err != nil {
+		s.t.Fatal(err)
+	}
+	return max(0, bytes.Count(b.Bytes(), []byte("\n"))-1) // less the conversation
+}
+
+// TestImportCommandMisuse holds what the command refuses before it begins.
+func TestImportCommandMisuse(t *testing.T) {
+	s := newServer(t)
+	for _, c := range []struct {
+		status int
+		args   []string
+	}{
+		{2, []string{"import"}}, {2, []string{"import", "a", "b"}}, {2, []string{"import", "--format", "x", "-"}},
+		{2, []string{"import", "--conversations", "x", "-"}}, {2, []string{"export", "a", "b"}},
+		{2, []string{"import", "--retention", "x", "-"}}, {1, []string{"import", "/no/such/file"}},
+		{1, []string{"import", "/"}}, {1, []string{"import", "-"}}, {1, []string{"export"}}, {1, []string{"retention"}},
+		{0, []string{"import", "--help"}}, {0, []string{"export", "--help"}}, {0, []string{"retention", "--help"}},
+	} {
+		if status, _, diag := s.command("", c.args...); status != c.status {
+			t.Errorf("%v: exit %d, want %d: %s", c.args, status, c.status, diag)
+		}
+	}
+}

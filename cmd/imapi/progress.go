@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// progress is a line on a terminal that says how far a command is, and lines of
+// text above it. Where there is no terminal there are only these.
+type progress struct {
+	out      io.Writer
+	terminal bool
+	// size is how many bytes there are in all, 0 if nobody knows.
+	size  int64
+	bytes atomic.Int64
+	// done counts what was answered.
+	done atomic.Int64
+
+	mu    sync.Mutex
+	shown bool
+}
+
+func newProgress(out io.Writer, size int64) *progress {
+	return &progress{out: out, terminal: isTerminal(out), size: size}
+}
+
+// isTerminal reports whether a person is watching.
+func isTerminal(out io.Writer) bool {
+	f, ok := out.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(info, null)
+}
+
+func (p *progress) add(bytes int) { p.bytes.Add(int64(bytes)) }
+
+// printf writes text above the bar.
+func (p *progress) printf(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+	_, _ = fmt.Fprintf(p.out, format, args...)
+}
+
+func (p *progress) clear() {
+	if p.shown {
+		_, _ = io.WriteString(p.out, "\r\x1b[K")
+		p.shown = false
+	}
+}
+
+// run shows the bar until the function that it returns is called.
+func (p *progress) run() (stop func()) {
+	if !p.terminal {
+		return func() {}
+	}
+	began := time.Now()
+	ended, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				p.mu.Lock()
+				p.clear()
+				_, _ = io.WriteString(p.out, p.line(time.Since(began)))
+				p.shown = true
+				p.mu.Unlock()
+			case <-ended:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(ended)
+		<-done
+		p.printf("")
+	}
+}
+
+// line returns the bar after some time.
+func (p *progress) line(took time.Duration) string {
+	const width = 24
+	bytes, lines := p.bytes.Load(), p.done.Load()
+	text := fmt.Sprintf("%.1f MB  %d lines  %.0f/s", float64(bytes)/1e6, lines, float64(lines)/max(took.Seconds(), 0.001))
+	if p.size <= 0 || bytes <= 0 {
+		return text
+	}
+	part := min(float64(bytes)/float64(p.size), 1)
+	full := int(part * width)
+	left := time.Duration(float64(took) * (1 - part) / part).Round(time.Second)
+	return fmt.Sprintf("%3.0f%% [%s%s]  %s  %v left", part*100, strings.Repeat("=", full), strings.Repeat(" ", width-full), text, left)
+}
