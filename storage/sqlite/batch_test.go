@@ -155,7 +155,7 @@ func (j *job) write(tx im.Tx) error {
 	}
 	message := im.Message{
 		ID: j.id + 1<<40, Conversation: j.id, Sender: user, ClientID: "c", Type: im.Text, State: im.Active,
-		Content: &im.Content{Sent: []byte(`{"body":{"text":"x"},"type":"text"}`)},
+		Content: textX,
 	}
 	seq, err := tx.InsertMessage(message)
 	if !try(err) {
@@ -174,7 +174,7 @@ func (j *job) takeBack(tx im.Tx, user im.UserID, try func(error) bool) {
 	for i, burn := range []*im.Burn{{UnreadTTL: time.Hour}, nil} {
 		_, err := tx.InsertMessage(im.Message{
 			ID: j.taken(i), Conversation: j.id, Sender: user, Type: im.Text, State: im.Active, Burn: burn,
-			CreatedAt: fromMillis(0), Content: &im.Content{Sent: []byte(`{"body":{"text":"x"},"type":"text"}`)},
+			CreatedAt: fromMillis(0), Content: textX,
 		})
 		if !try(err) {
 			return
@@ -348,3 +348,6 @@ func (b *bench) every() []*job {
 		b.job(panics), b.job(readsOnly), b.job(explodes), b.job(honest),
 	}
 }
+
+// textX is what messages of a batch say.
+var textX = &im.Content{Sent: []byte(`{"body":{"text":"x"},"type":"text"}`), Body: []byte(`{"text":"x"}`)}
