@@ -15,8 +15,9 @@ const (
 // Terms are what a text is searched for: all of them must be in it.
 type Terms []term
 
-// term is a sequence of tokens that stand next to each other. Where the last
-// is a word, one that begins with it will do.
+// term is a sequence of tokens that stand next to each other, characters with
+// nothing in between where there is nothing in the term. Where the last is a
+// word, one that begins with it will do.
 type term []token
 
 // Parse makes terms of what somebody typed. White space is between terms;
@@ -38,6 +39,9 @@ func Parse(words string) Terms {
 	}
 	return terms
 }
+
+// touches reports whether two characters stand side by side.
+func (t token) touches(next token) bool { return t.single && next.single && next.start <= t.end }
 
 func sameToken(a, b token) bool { return a.text == b.text }
 
@@ -74,6 +78,11 @@ func (t term) at(text []token) bool {
 	last := len(t) - 1
 	for i, want := range t[:last] {
 		if text[i].text != want.text {
+			return false
+		}
+	}
+	for i := range last {
+		if t[i].touches(t[i+1]) && !text[i].touches(text[i+1]) {
 			return false
 		}
 	}
