@@ -201,7 +201,7 @@ func TestHotPlans(t *testing.T) {
 		},
 		selectOthers: {"SEARCH messages USING INDEX messages_by_seq (conversation_id=? AND seq>? AND seq<?)"},
 
-		selectBefore:        {"SEARCH messages USING INDEX messages_by_time (conversation_id=? AND created_at<?)"},
+		selectBefore:        {"SEARCH m USING INDEX messages_by_time (conversation_id=? AND created_at<?)"},
 		selectFirstSeq:      {"SEARCH messages USING COVERING INDEX messages_by_seq (conversation_id=?)"},
 		selectOldestAt:      {"SEARCH messages USING COVERING INDEX messages_by_time (conversation_id=?)"},
 		countBefore:         {"SEARCH messages USING COVERING INDEX messages_by_time (conversation_id=? AND created_at<?)"},

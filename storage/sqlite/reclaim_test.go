@@ -270,6 +270,8 @@ func (w *town) hold() {
 		"contents of messages are not there":     unwritten,
 		"blocks are counted wrong":               miscounted,
 		"conversations do not know what is left": misknown,
+		"entries of the index are of messages that are gone": `SELECT count(DISTINCT doc) FROM search_entries
+			WHERE doc NOT IN (SELECT id FROM messages WHERE state = 1)`,
 		"events are of messages that are gone": `SELECT count(*) FROM events e WHERE message_id IS NOT NULL
 			AND pos < (SELECT max(pos) FROM events) AND NOT EXISTS (SELECT 1 FROM messages WHERE id = e.message_id)`,
 		"receipts are for messages that are gone": `SELECT count(*) FROM receipts r CROSS JOIN conversations c ON c.id = r.conversation_id
@@ -294,18 +296,21 @@ func (w *town) number(query string) (n int64) {
 	return n
 }
 
+// intact has SQLite check the file, on a connection of its own: on one that was
+// used before, FTS5 checks against what the index was then.
 func (w *town) intact() {
 	w.Helper()
-	w.must(w.View(context.Background(), func(r im.Reader) error {
-		return r.(*reader).session.query("PRAGMA integrity_check", nil, func(rows *sql.Rows) (bool, error) {
-			var says string
-			err := rows.Scan(&says)
-			if says != "ok" {
-				w.Error(says)
-			}
-			return true, err
-		})
-	}))
+	session, err := openSession(w.path, w.options, checkpointing)
+	w.must(err)
+	err = session.query("PRAGMA integrity_check", nil, func(rows *sql.Rows) (bool, error) {
+		var says string
+		err := rows.Scan(&says)
+		if says != "ok" {
+			w.Error(says)
+		}
+		return true, err
+	})
+	w.must(errors.Join(err, session.close()))
 }
 
 func (w *town) size() int64 {
@@ -391,7 +396,7 @@ func TestReclaimedIsGone(t *testing.T) {
 	w.hold()
 	w.intact()
 	logEmpty(t, s, time.Now())
-	if size := w.size(); size > 300<<10 {
+	if size := w.size(); size > 600<<10 {
 		t.Errorf("the file still has %d bytes", size)
 	}
 	if n := w.number("PRAGMA freelist_count"); n != 0 {

@@ -28,13 +28,13 @@ func TestFaultWhileRemoving(t *testing.T) {
 }
 
 func breakRemoving(t *testing.T, driverError sqlite3.Error, gone bool) {
-	const each = 120
+	const each = 60
 	faults := &injector{}
 	dir := t.TempDir()
 	s := openAt(t, filepath.Join(dir, "imapi.db"), Options{Synchronous: "normal", fault: faults.hook})
 	w := newTown(t, s, 3)
 	w.found()
-	for at := 0; ; at += 13 {
+	for at := 0; ; at += 17 {
 		id := w.found()
 		w.say(each)
 		for _, m := range w.pick(func(m *spoken) bool { return m.in == id }) {

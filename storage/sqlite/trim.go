@@ -1,9 +1,12 @@
 package sqlite
 
 import (
+	"cmp"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/imapi/imapi/im"
@@ -13,8 +16,8 @@ const (
 	selectTrim = "SELECT last_seq, first_seq, trim_before FROM conversations WHERE id = ?"
 	// selectBefore finds the oldest messages, with what they say and what stands
 	// in their place.
-	selectBefore = `SELECT id, seq, content_id, note_id FROM messages INDEXED BY messages_by_time
-		WHERE conversation_id = ? AND created_at < ? ORDER BY created_at, seq LIMIT ?`
+	selectBefore = "SELECT " + messageColumns + withContent + ", m.content_id, m.note_id FROM messages m INDEXED BY messages_by_time" +
+		messageParts + "WHERE m.conversation_id = ? AND m.created_at < ? ORDER BY m.created_at, m.seq LIMIT ?"
 	selectFirstSeq = "SELECT seq FROM messages INDEXED BY messages_by_seq WHERE conversation_id = ? ORDER BY seq LIMIT 1"
 	selectOldestAt = `SELECT created_at FROM messages INDEXED BY messages_by_time
 		WHERE conversation_id = ? ORDER BY created_at LIMIT 1`
@@ -102,17 +105,25 @@ func (t *tx) firstLeft(conversation, lastSeq int64, first *int64) (oldest sql.Nu
 	return oldest, err
 }
 
-// removal is a message that is to be removed.
+// removal is a message that is to be removed, with the ids of its contents.
 type removal struct {
-	id, seq       int64
+	im.Message
 	content, note sql.NullInt64
 }
 
-// messagesBefore returns the oldest messages, up to a number.
+// messagesBefore returns the oldest messages, up to a number. Those of which the
+// content cannot be read come with an empty one: they are to be removed all the
+// same.
 func (r *reader) messagesBefore(conversation, cutoff int64, limit int) (list []removal, err error) {
 	err = r.session.query(selectBefore, []any{conversation, cutoff, limit}, func(rows *sql.Rows) (bool, error) {
 		var m removal
-		err := rows.Scan(&m.id, &m.seq, &m.content, &m.note)
+		var err error
+		m.Message, err = scanMessage(rows, &m.content, &m.note)
+		if errors.Is(err, errContent) {
+			if err = nil; m.State == im.Active {
+				m.Content = &im.Content{}
+			}
+		}
 		list = append(list, m)
 		return true, err
 	})
@@ -120,14 +131,17 @@ func (r *reader) messagesBefore(conversation, cutoff int64, limit int) (list []r
 }
 
 // removeMessages destroys what messages say and what stands in their place, and
-// removes their rows. It takes a few statements, however many they are.
+// removes their rows. But for the index it takes a few statements, however many
+// they are.
 func (t *tx) removeMessages(conversation int64, list []removal) error {
-	if len(list) == 0 {
-		return nil
-	}
+	// The index is told in the order in which they were put in.
+	slices.SortFunc(list, func(a, b removal) int { return cmp.Compare(a.ID, b.ID) })
 	var ids, seqs, contents []int64
 	for _, m := range list {
-		ids, seqs = append(ids, m.id), append(seqs, m.seq)
+		if err := t.unindexMessage(m.Message); err != nil {
+			return err
+		}
+		ids, seqs = append(ids, int64(m.ID)), append(seqs, m.Seq)
 		for _, content := range []sql.NullInt64{m.content, m.note} {
 			if content.Valid {
 				contents = append(contents, content.Int64)
