@@ -91,14 +91,14 @@ func (c *crawler) leaks(markers ...marker) []string {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	for _, m := range markers {
+		c.queries["q"] = append(c.queries["q"], m.text, m.text[:len(m.text)-2])
+	}
 	for path, item := range spec.Paths.Map() {
 		if item.Get == nil {
 			continue
 		}
 		answered := false
-		for _, m := range markers {
-			c.queries["q"] = append(c.queries["q"], m.text, m.text[:len(m.text)-2])
-		}
 		for _, target := range c.fill(path, item.Get.Parameters) {
 			for user := range c.tokens {
 				status, body := c.get(user, target, item.Get.OperationID == "getEvents")
@@ -145,7 +145,11 @@ func (c *crawler) fill(path string, parameters openapi3.Parameters) []string {
 		var next []string
 		for _, target := range targets {
 			for _, id := range c.ids[name] {
-				next = append(next, strings.Replace(target, "{"+name+"}", url.QueryEscape(id), 1))
+				escaped := url.PathEscape(id)
+				if strings.Contains(target[:begin], "?") {
+					escaped = url.QueryEscape(id)
+				}
+				next = append(next, strings.Replace(target, "{"+name+"}", escaped, 1))
 			}
 		}
 		targets = next
@@ -309,6 +313,8 @@ func newScene(t *testing.T) *scene {
 	sc.group = sc.post("alice", "/v1/conversations", `{"kind":"group","name":"g","members":["bob","carol"]}`)["id"].(string)
 	sc.direct = sc.post("alice", "/v1/conversations/@bob/messages", `{"type":"text","body":{"text":"stays"}}`)["conversation_id"].(string)
 	sc.ids["conversation"] = []string{sc.group, sc.direct, "@alice", "@bob"}
+	sc.ids["message"] = []string{sc.post("alice", "/v1/conversations/"+sc.group+"/messages",
+		`{"type":"text","body":{"text":"stays"},"receipt":true}`)["id"].(string)}
 	return sc
 }
 
