@@ -20,7 +20,7 @@ func Bench(b *testing.B, open Engine) {
 	b.Run("Send", func(b *testing.B) { benchSend(b, open) })
 	b.Run("Replay", func(b *testing.B) { benchReplay(b, open) })
 	b.Run("History", func(b *testing.B) { benchHistory(b, open) })
-	b.Run("List", func(b *testing.B) { benchList(b, open) })
+	b.Run("Views", func(b *testing.B) { benchViews(b, open) })
 	b.Run("Import", func(b *testing.B) { benchImport(b, open) })
 	b.Run("Erase", func(b *testing.B) { benchErase(b, open) })
 	b.Run("Receipt", func(b *testing.B) { benchReceipt(b, open) })

@@ -1,27 +1,113 @@
 package storagetest
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
 	"github.com/imapi/imapi/im"
 )
 
-// benchList measures the first page of 50 of a thousand conversations.
-func benchList(b *testing.B, open Engine) {
-	for _, n := range []int{10, 1000} {
-		b.Run(fmt.Sprintf("conversations=%d", n), func(b *testing.B) {
-			w := newWorld(b, open(b, false, nil))
-			for range n {
-				w.fill(w.group(im.HistoryAll, "alice", "bob"), 10, func(int) im.UserID { return "bob" })
+// benchViews measures what a client asks for when it opens, of a user with a
+// thousand conversations in which nothing was read: the first page of the list,
+// what is unread in all of them, and a page of history. It must not take twice as
+// long with a hundred times as many messages.
+func benchViews(b *testing.B, open Engine) {
+	const n = 1000
+	for _, messages := range []int{10_000, 1_000_000} {
+		var w *world
+		var ids []im.ID
+		b.Run(fmt.Sprintf("messages=%d", messages), func(b *testing.B) {
+			if w == nil {
+				w = newWorld(b, open(b, false, nil))
+				ids = w.spread(n, messages)
 			}
-			q := im.ConversationQuery{User: "alice", AsOf: w.now, Limit: 50}
-			b.ResetTimer()
-			for b.Loop() {
-				if got := w.list(q); len(got) != min(n, 50) {
-					b.Fatalf("%d are listed", len(got))
+			list := im.ConversationQuery{User: "alice", AsOf: w.now, Limit: 50}
+			b.Run("list", func(b *testing.B) {
+				for b.Loop() {
+					if got := w.list(list); len(got) != list.Limit {
+						b.Fatalf("%d are listed", len(got))
+					}
+				}
+			})
+			b.Run("list as of before", func(b *testing.B) {
+				before := list
+				before.AsOf = epoch.Add(w.now.Sub(epoch) / 2) // all were active since
+				for b.Loop() {
+					if got := w.list(before); len(got) != before.Limit {
+						b.Fatalf("%d are listed", len(got))
+					}
+				}
+			})
+			b.Run("unread of all", func(b *testing.B) {
+				for b.Loop() {
+					w.unreadOfAll(ids, "alice", min(messages/n, im.MaxUnread))
+				}
+			})
+			b.Run("history", func(b *testing.B) {
+				q := im.HistoryQuery{
+					Conversation: ids[n/2], Ranges: []im.SeqRange{{From: 1, To: int64(messages / n)}}, Reader: "alice", Limit: 10,
+				}
+				for b.Loop() {
+					read(w, func(r im.Reader) (im.HistoryPage, error) { return r.Messages(q) })
+				}
+			})
+		})
+	}
+}
+
+// spread makes conversations with as many messages each, one after the other.
+func (w *world) spread(conversations, messages int) []im.ID {
+	w.Helper()
+	ids := make([]im.ID, conversations)
+	for i := range ids {
+		ids[i] = w.group(im.HistoryAll, "alice", "bob")
+	}
+	text := content(w, `{"text":"a message of a usual length, neither short nor long"}`)
+	for sent := 0; sent < messages; sent += conversations {
+		w.write(func(tx im.Tx) error {
+			for _, id := range ids {
+				at := w.tick()
+				_, err := tx.InsertMessage(im.Message{
+					ID: w.ids.Next(at), Conversation: id, Sender: "bob", Type: im.Text, State: im.Active,
+					CreatedAt: at, Content: text,
+				})
+				if err != nil {
+					return err
 				}
 			}
+			return nil
 		})
+	}
+	return ids
+}
+
+// unreadOfAll counts what is unread in every conversation, as the use case does:
+// in reads of a bounded length.
+func (w *world) unreadOfAll(ids []im.ID, user im.UserID, want int) {
+	w.Helper()
+	for len(ids) > 0 {
+		part := ids[:min(200, len(ids))]
+		ids = ids[len(part):]
+		w.must(w.store.View(context.Background(), func(r im.Reader) error {
+			for _, id := range part {
+				m, err := r.Membership(id, user)
+				if err != nil {
+					return err
+				}
+				c, err := r.Conversation(id)
+				if err != nil {
+					return err
+				}
+				got, err := r.Unread(im.UnreadQuery{Conversation: id, User: user, Ranges: m.Stays(c), Now: w.now})
+				if err == nil && got.Messages != want {
+					err = fmt.Errorf("%d are unread, not %d", got.Messages, want)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
 	}
 }
