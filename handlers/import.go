@@ -66,12 +66,13 @@ const (
 	importRetries = 100
 )
 
-// The bounds of how many rows are stored in one transaction, and how long one is
-// to last: others wait meanwhile.
+// The bounds of how many rows are stored in one transaction, and how long one may
+// last: others wait meanwhile. Below the lesser bound most of the time would be
+// that of commits, which on a busy machine are slow whatever is in them.
 const (
-	leastBatch = 64
-	mostBatch  = 4096
-	batchTime  = 25 * time.Millisecond
+	leastBatch = 512
+	mostBatch  = 2048
+	batchTime  = 40 * time.Millisecond
 )
 
 // importedLine is a line with its number, from 1.

@@ -108,10 +108,13 @@ func (s *Service) Import(ctx context.Context, actor Actor, batch []Prepared) ([]
 	}
 	defer done()
 	return write(ctx, s, func(tx Tx) ([]ImportResult, error) {
-		b := newImporting(s, tx)
+		b, err := newImporting(s, tx, batch)
+		if err != nil {
+			return nil, err
+		}
 		results := make([]ImportResult, len(batch))
 		for i, p := range batch {
-			r, err := b.store(p)
+			r, err := b.store(i, p)
 			if refusal, ok := AsError(err); ok && refusal.Kind < Unavailable {
 				r, err = ImportResult{Err: refusal}, nil
 			}
@@ -138,9 +141,12 @@ func (s *Service) Insert(ctx context.Context, actor Actor, m ImportMessage) (sto
 		return Message{}, false, p.err
 	}
 	err = s.store.Write(ctx, func(tx Tx) error {
-		b := newImporting(s, tx)
+		b, err := newImporting(s, tx, []Prepared{p})
+		if err != nil {
+			return err
+		}
 		b.single = true
-		r, err := b.store(p)
+		r, err := b.store(0, p)
 		if err != nil {
 			return err
 		}

@@ -21,6 +21,12 @@ type importing struct {
 
 	places  map[ID]*place
 	directs map[[2]UserID]ID
+	// taken and sentAs are what of the ids and client_ids of the lines is that of
+	// a message, here or in a line before: all others are not.
+	taken  map[ID]bool
+	sentAs map[ClientKey]bool
+	// fresh are ids for the lines, by their place in the batch.
+	fresh []ID
 }
 
 // place is a conversation into which is imported.
@@ -32,25 +38,58 @@ type place struct {
 	cutoff time.Time
 }
 
-func newImporting(s *Service, tx Tx) *importing {
-	return &importing{s: s, tx: tx, now: s.time(), places: map[ID]*place{}, directs: map[[2]UserID]ID{}}
+// newImporting looks up at once what is asked of all lines.
+func newImporting(s *Service, tx Tx, batch []Prepared) (*importing, error) {
+	b := &importing{
+		s: s, tx: tx, now: s.time(), places: map[ID]*place{}, directs: map[[2]UserID]ID{},
+		taken: map[ID]bool{}, sentAs: map[ClientKey]bool{}, fresh: make([]ID, len(batch)),
+	}
+	var ids []ID
+	var keys []ClientKey
+	var last ID
+	for i, p := range batch {
+		if m := p.message; m != nil {
+			last = idAfter(last, m.CreatedAt)
+			b.fresh[i] = last
+			ids = append(ids, last)
+			if m.ID != 0 {
+				ids = append(ids, m.ID)
+			}
+			if m.ClientID != "" {
+				keys = append(keys, ClientKey{m.Sender, m.ClientID})
+			}
+		}
+	}
+	taken, err := tx.Taken(ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range taken {
+		b.taken[id] = true
+	}
+	sentAs, err := tx.SentAs(keys)
+	for _, key := range sentAs {
+		b.sentAs[key] = true
+	}
+	return b, err
 }
 
 // store stores one line. A refusal comes before anything is changed.
-func (b *importing) store(p Prepared) (ImportResult, error) {
+func (b *importing) store(i int, p Prepared) (ImportResult, error) {
 	switch {
 	case p.err != nil:
 		return ImportResult{}, p.err
 	case p.conversation != nil:
 		return b.conversation(*p.conversation, p.members)
 	default:
-		return b.message(*p.message, p.place)
+		return b.message(p, b.fresh[i])
 	}
 }
 
 // message stores a message, or finds it.
-func (b *importing) message(m Message, ref ConversationRef) (ImportResult, error) {
-	c, err := b.find(m.Sender, ref)
+func (b *importing) message(p Prepared, fresh ID) (ImportResult, error) {
+	m := *p.message
+	c, err := b.find(m.Sender, p.place)
 	if err != nil {
 		return ImportResult{}, err
 	}
@@ -67,7 +106,7 @@ func (b *importing) message(m Message, ref ConversationRef) (ImportResult, error
 		}
 		m.Conversation = c.ID
 	}
-	if m.ID, err = b.id(c, m); err != nil {
+	if m.ID, err = b.id(c, m, fresh); err != nil {
 		return ImportResult{}, err
 	}
 	if m.Seq <= c.LastSeq {
@@ -80,7 +119,10 @@ func (b *importing) message(m Message, ref ConversationRef) (ImportResult, error
 	if err != nil {
 		return ImportResult{}, err
 	}
-	c.LastSeq, c.lastID = seq, m.ID
+	c.LastSeq, c.lastID, b.taken[m.ID] = seq, m.ID, true
+	if m.ClientID != "" {
+		b.sentAs[ClientKey{m.Sender, m.ClientID}] = true
+	}
 	return ImportResult{ID: m.ID}, nil
 }
 
@@ -141,29 +183,24 @@ func (b *importing) place(id ID) (*place, error) {
 // again looks for a message that is there already: by its id, else by its
 // client_id, else by when it was created and what it says.
 func (b *importing) again(c *place, m Message) (ID, bool, error) {
-	if m.ID != 0 {
-		there, found, err := maybe(b.tx.Message(m.ID))
-		if err != nil {
-			return 0, false, err
+	if b.taken[m.ID] {
+		there, err := b.tx.Message(m.ID)
+		if err == nil && (there.Conversation != c.ID || there.Sender != m.Sender || !there.saysAs(m)) {
+			err = errIDTaken("id")
 		}
-		if found {
-			if there.Conversation != c.ID || there.Sender != m.Sender || !there.saysAs(m) {
-				return 0, false, errIDTaken("id")
-			}
-			return there.ID, true, nil
-		}
+		return there.ID, true, err
 	}
 	if m.ClientID != "" {
-		there, found, err := maybe(b.tx.MessageByClientID(m.Sender, m.ClientID))
-		if err != nil {
-			return 0, false, err
-		}
-		if found && (there.Conversation != c.ID || !there.saysAs(m)) {
-			return 0, false, RefuseField(Conflict, "client_id_reused", "client_id", "was used for another message of this sender")
-		}
 		// Whatever is there keeps its client_id, erased or not: a message that
 		// is not found by it is not there.
-		return there.ID, found, nil
+		if !b.sentAs[ClientKey{m.Sender, m.ClientID}] {
+			return 0, false, nil
+		}
+		there, err := b.tx.MessageByClientID(m.Sender, m.ClientID)
+		if err == nil && (there.Conversation != c.ID || !there.saysAs(m)) {
+			err = RefuseField(Conflict, "client_id_reused", "client_id", "was used for another message of this sender")
+		}
+		return there.ID, true, err
 	}
 	if c.LastSeq == 0 || b.keeps(c, m) {
 		// Its id would have been kept the first time, too.
@@ -319,45 +356,34 @@ func (b *importing) keeps(c *place, m Message) bool {
 
 // id returns the id of a message: its own if it may have it, else one of the
 // time at which it was created, else one of now.
-func (b *importing) id(c *place, m Message) (ID, error) {
+func (b *importing) id(c *place, m Message, fresh ID) (ID, error) {
 	if m.ID != 0 && b.keeps(c, m) {
 		_, found, err := maybe(b.tx.Conversation(m.ID))
-		if err != nil {
-			return 0, err
-		}
-		if found {
-			return 0, errIDTaken("id")
+		if err == nil && found {
+			err = errIDTaken("id")
 		}
 		b.s.ids.pass(m.ID)
-		return m.ID, nil
+		return m.ID, err
 	}
-	if id := idAt(m.CreatedAt); id > c.lastID {
-		free, err := b.free(id)
-		if err != nil {
-			return 0, err
-		}
-		if free {
-			b.s.ids.pass(id)
-			return id, nil
-		}
+	if fresh > c.lastID && !b.taken[fresh] {
+		b.s.ids.pass(fresh)
+		return fresh, nil
 	}
 	return b.s.ids.Next(b.now), nil
 }
 
-// free reports whether nothing has this id.
-func (b *importing) free(id ID) (bool, error) {
-	if _, found, err := maybe(b.tx.Message(id)); err != nil || found {
-		return false, err
-	}
-	_, found, err := maybe(b.tx.Conversation(id))
-	return err == nil && !found, err
-}
-
-// idAt returns an id of a time.
-func idAt(at time.Time) ID {
+// idAfter returns an id of a time, greater than the one before if that is of the
+// same millisecond: messages of one are often of one conversation, and the store
+// takes those best whose ids rise.
+func idAfter(before ID, at time.Time) ID {
 	var r [4]byte
 	_, _ = rand.Read(r[:]) // never fails, says crypto/rand
-	return ID(at.UnixMilli()<<idRandomBits | int64(binary.LittleEndian.Uint32(r[:])&(1<<idRandomBits-1)))
+	random := binary.LittleEndian.Uint32(r[:])
+	id := ID(at.UnixMilli()<<idRandomBits | int64(random&(1<<idRandomBits-1)))
+	if next := before + 1 + ID(random&0xff); id < next && next>>idRandomBits == id>>idRandomBits {
+		return next
+	}
+	return id
 }
 
 // pass sees to it that ids to come are greater than one that came from

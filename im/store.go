@@ -58,6 +58,12 @@ type Page struct {
 	Limit int
 }
 
+// ClientKey is what a message is known by to who sent it.
+type ClientKey struct {
+	Sender   UserID
+	ClientID string
+}
+
 // Reader reads the state. What is not there is [ErrNotFound]; users that
 // nothing is known of are as good as any.
 type Reader interface {
@@ -124,6 +130,10 @@ type Reader interface {
 	SeqSince(conversation ID, at time.Time) (int64, error)
 	// Search returns messages that have words in them.
 	Search(q SearchQuery) (SearchPage, error)
+	// Taken returns which of the ids are those of messages.
+	Taken(ids []ID) ([]ID, error)
+	// SentAs returns which of these are those of messages.
+	SentAs(keys []ClientKey) ([]ClientKey, error)
 	// MessageAt returns a message of the sender in the conversation that was
 	// created at this time and says this, which is canonical JSON.
 	MessageAt(conversation ID, sender UserID, at time.Time, sent []byte) (Message, error)

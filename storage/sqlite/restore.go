@@ -1,6 +1,57 @@
 package sqlite
 
-import "github.com/imapi/imapi/im"
+import (
+	"database/sql"
+	"encoding/json"
+
+	"github.com/imapi/imapi/im"
+)
+
+// Many are asked for at once: a statement a message takes longer than all the
+// rest that is done to import it.
+const (
+	selectTaken  = "SELECT m.id FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value"
+	selectSentAs = `SELECT j.key FROM json_each(?) j CROSS JOIN users u ON u.name = j.value ->> 0
+		CROSS JOIN messages m INDEXED BY messages_by_client_id ON m.sender_id = u.id AND m.client_id = j.value ->> 1`
+)
+
+// Taken returns which of the ids are those of messages.
+func (r *reader) Taken(ids []im.ID) (list []im.ID, err error) {
+	asked := make([]int64, len(ids))
+	for i, id := range ids {
+		asked[i] = int64(id)
+	}
+	b, err := json.Marshal(asked)
+	if err != nil {
+		return nil, err
+	}
+	err = r.session.query(selectTaken, []any{string(b)}, func(rows *sql.Rows) (bool, error) {
+		var id im.ID
+		err := rows.Scan(&id)
+		list = append(list, id)
+		return true, err
+	})
+	return list, err
+}
+
+// SentAs returns which of these are those of messages.
+func (r *reader) SentAs(keys []im.ClientKey) (list []im.ClientKey, err error) {
+	asked := make([][2]string, len(keys))
+	for i, k := range keys {
+		asked[i] = [2]string{string(k.Sender), k.ClientID}
+	}
+	b, err := json.Marshal(asked)
+	if err != nil {
+		return nil, err
+	}
+	err = r.session.query(selectSentAs, []any{string(b)}, func(rows *sql.Rows) (bool, error) {
+		var i int
+		err := rows.Scan(&i)
+		list = append(list, keys[i])
+		return true, err
+	})
+	return list, err
+}
 
 // RestoreMember stores a standing as it was. Positions of the log are positive:
 // stays that were over before the log knew of them get negative ones, in their
