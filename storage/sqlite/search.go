@@ -33,14 +33,15 @@ const (
 	searchMost  = 4096
 )
 
-// fewConversations is up to how many the index is asked for messages of these
-// alone. Opening a list for each costs more than to leave out what is found
-// elsewhere, unless that is nearly all: but one in scarceFactor, of at least
-// scarceAfter.
+// A query begins with the words alone if they are one condition, which is all
+// that a rare word takes; what is found in other conversations is left out. It
+// goes on with the conversations as a condition once nearly all is of others:
+// but one in scarceFactor, of at least scarceAfter if there are more than
+// fewConversations, each of which is a list to open.
 const (
 	fewConversations = 64
 	manyAtMost       = 4096
-	scarceFactor     = 8
+	scarceFactor     = 4
 	scarceAfter      = 256
 )
 
@@ -96,10 +97,14 @@ func (r *reader) Search(q im.SearchQuery) (im.SearchPage, error) {
 	if !q.From.IsZero() {
 		f.least = int64(im.FirstID(q.From)) // none is stored before it was created
 	}
-	if err := f.ask(len(q.Conversations) <= fewConversations); err != nil {
-		return f.page, err
+	err := f.ask(false)
+	if err == nil && f.clauses != 1 && len(f.wanted) <= fewConversations {
+		err = f.ask(true)
 	}
-	return f.page, f.find()
+	if err == nil {
+		err = f.find()
+	}
+	return f.page, err
 }
 
 // ask makes the query, with the conversations or without.
@@ -280,9 +285,10 @@ func (f *finder) read(c candidate) error {
 	return nil
 }
 
-// scarce reports whether the conversations alone are to be asked for: nearly all
-// that was found is of others.
+// scarce reports whether the conversations are to be a condition.
 func (f *finder) scarce() bool {
-	return !f.scoped && f.looked >= scarceAfter && (f.looked-f.elsewhere)*scarceFactor <= f.looked &&
-		len(f.wanted) <= manyAtMost
+	if f.scoped || len(f.wanted) > manyAtMost || len(f.wanted) > fewConversations && f.looked < scarceAfter {
+		return false
+	}
+	return (f.looked-f.elsewhere)*scarceFactor <= f.looked
 }

@@ -1,0 +1,178 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// library is a corpus to search: a tenth of it in one conversation, the rest in
+// 999 others. As many messages of each size have the rare word, and the same
+// part of them the common one and the two characters.
+type library struct {
+	*talk
+	says *speech
+	last im.ID
+	n    int
+}
+
+const (
+	libraryPlaces = 1000
+	rareWord      = "quixotically"
+	rarePair      = "饕餮"
+	commonPair    = "上海"
+)
+
+func newLibrary(tb testing.TB) *library {
+	return &library{talk: newTalk(tb, libraryPlaces, Options{Synchronous: "normal"}), says: newSpeech(61), last: im.FirstID(fromMillis(1.7e12))}
+}
+
+// next is the next message.
+func (l *library) next() im.Message {
+	l.n++
+	l.last += im.ID(10_000_000 + l.says.random.IntN(200_000_000))
+	place := im.ID(1)
+	if l.n%10 != 0 {
+		place = 2 + im.ID(l.says.random.IntN(libraryPlaces-1))
+	}
+	words := l.says.text()
+	switch {
+	case l.n%50 < 3 || l.n%100 == 10:
+		words += " 我在" + commonPair + "等你"
+	case l.n%1000 == 510 && l.n <= 10_000:
+		words += " " + rareWord + " " + rarePair
+	}
+	return text(place, l.last, words)
+}
+
+// fill stores messages up to a number.
+func (l *library) fill(n int) {
+	for l.n < n {
+		l.write(func(tx *tx) error {
+			for range min(1000, n-l.n) {
+				if _, err := tx.InsertMessage(l.next()); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+}
+
+// BenchmarkSearch measures a page of 20 in 10^4 and in 10^6 messages, and holds
+// the one against the other.
+func BenchmarkSearch(b *testing.B) {
+	l := newLibrary(b)
+	small := map[string]float64{}
+	for _, n := range []int{10_000, 1_000_000} {
+		b.Run(fmt.Sprintf("messages=%d", n), func(b *testing.B) {
+			l.fill(n)
+			for _, words := range []struct{ name, words string }{
+				{"common", l.says.words[0]},
+				{"rare", rareWord},
+				{"none", "zzzyzx"},
+				{"pair", commonPair},
+				{"rare pair", rarePair},
+				{"character", "海"},
+				{"beginning", l.says.words[0][:2]},
+				{"two", l.says.words[0] + " " + l.says.words[1]},
+			} {
+				for _, in := range []struct {
+					name string
+					list []im.ID
+				}{{"one", l.conversations[:1]}, {"all", l.conversations}} {
+					name := words.name + "/" + in.name
+					b.Run(name, func(b *testing.B) {
+						q := im.SearchQuery{Words: words.words, Conversations: in.list, Limit: 20}
+						var page im.SearchPage
+						began := processorTime(b)
+						for b.Loop() {
+							err := l.View(context.Background(), func(r im.Reader) (err error) {
+								page, err = r.Search(q)
+								return err
+							})
+							if err != nil {
+								b.Fatal(err)
+							}
+						}
+						each := float64((processorTime(b) - began).Nanoseconds()) / float64(b.N)
+						b.ReportMetric(each/1000, "cpu-µs")
+						b.ReportMetric(float64(len(page.Hits)), "hits")
+						if before := small[name]; before > 0 && n > 10_000 {
+							b.ReportMetric(each/before, "of-10^4")
+						} else {
+							small[name] = each
+						}
+					})
+				}
+			}
+		})
+	}
+}
+
+// processorTime is what this process has used: others disturb it less than they
+// do the clock.
+func processorTime(tb testing.TB) time.Duration {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
+// BenchmarkIndex measures what a message of ten words, and one of 4 KiB, costs
+// to put into the index, by the hundred, and to take out, one by one, among
+// 10^5 others.
+func BenchmarkIndex(b *testing.B) {
+	l := newLibrary(b)
+	l.fill(100_000)
+	short := func() string { return l.says.text() }
+	long := func() string {
+		words := ""
+		for len(words) < 4<<10 {
+			words += l.says.text()
+		}
+		return words
+	}
+	for _, size := range []struct {
+		name string
+		say  func() string
+	}{{"ten words", short}, {"4 KiB", long}} {
+		var put []im.Message
+		b.Run(size.name+"/put", func(b *testing.B) {
+			var used time.Duration
+			for n := 0; n < b.N; n += 100 {
+				b.StopTimer()
+				var list []im.Message
+				for range min(100, b.N-n) {
+					l.last += 1 << 21
+					list = append(list, text(2, l.last, size.say()))
+				}
+				put = append(put, list...)
+				began := processorTime(b)
+				b.StartTimer()
+				l.write(func(tx *tx) error {
+					for _, m := range list {
+						if err := tx.indexMessage(m); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+				used += processorTime(b) - began
+			}
+			b.ReportMetric(float64(used.Microseconds())/float64(b.N), "cpu-µs")
+		})
+		b.Run(size.name+"/take", func(b *testing.B) {
+			began := processorTime(b)
+			for n := range b.N {
+				l.write(func(tx *tx) error { return tx.unindexMessage(put[n%len(put)]) })
+			}
+			b.ReportMetric(float64((processorTime(b)-began).Microseconds())/float64(b.N), "cpu-µs")
+		})
+	}
+}
