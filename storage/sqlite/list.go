@@ -15,19 +15,20 @@ import (
 // page alone.
 //
 // A conversation that was active since stands where its newest message, its
-// last edit or its creation before that put it.
+// last edit or its creation before that put it. LIMIT -1, which is none, has
+// that found once for each: else it is for each use of it.
 const (
-	listed = `SELECT c.id AS id, CASE WHEN c.updated_at <= ?2 THEN c.updated_at ELSE max(c.created_at,
+	listed = `SELECT id, place FROM (SELECT c.id AS id, CASE WHEN c.updated_at <= ?2 THEN c.updated_at ELSE max(c.created_at,
 			CASE WHEN c.edited_at <= ?2 THEN c.edited_at ELSE c.created_at END,
 			coalesce((SELECT m.created_at FROM messages m INDEXED BY messages_by_time
 				WHERE m.conversation_id = c.id AND m.created_at <= ?2 AND (m.quiet = 0 OR m.visible_to IS NULL)
 				ORDER BY m.created_at DESC, m.seq DESC LIMIT 1), c.created_at)) END AS place
 		FROM members o CROSS JOIN conversations c ON c.id = o.conversation_id
 		LEFT JOIN marks k ON k.conversation_id = o.conversation_id AND k.user_id = ?1 `
-	listedWhere = `WHERE o.user_id = ?1 AND c.created_at <= ?2 AND (place, c.id) < (?3, ?4)
+	listedWhere = `WHERE o.user_id = ?1 AND c.created_at <= ?2
 		AND (?5 = 0 OR c.kind = ?5) AND (?6 IS NULL OR (k.pinned_at IS NOT NULL) = ?6)
 		AND (?7 OR coalesce(k.gone_counted, -1) < c.counted) `
-	listedOrder = "ORDER BY place DESC, c.id DESC LIMIT ?8"
+	listedOrder = "LIMIT -1) WHERE (place, id) < (?3, ?4) ORDER BY place DESC, id DESC LIMIT ?8"
 	// joined is only for who asks for changes: the index of a user's
 	// conversations does not have it.
 	listedJoined  = "CROSS JOIN members j ON j.conversation_id = o.conversation_id AND j.user_id = ?1 "
