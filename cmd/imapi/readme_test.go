@@ -401,7 +401,7 @@ func TestReadmeDependencies(t *testing.T) {
 func TestReadmeFlags(t *testing.T) {
 	operations := readDoc(t, "docs/operations.md")
 	help := regexp.MustCompile(`(?m)^  --(\S+) .*\n        (.*)\n        (IMAPI_\w+)$`)
-	for _, command := range []string{"serve", "token"} {
+	for _, command := range []string{"serve", "token", "import", "export", "retention"} {
 		var out, diag bytes.Buffer
 		dispatch(t.Context(), []string{command, "--help"}, &out, &diag)
 		rows := table(t, operations, "flags: "+command)
@@ -436,6 +436,7 @@ func TestReadmeMetrics(t *testing.T) {
 	m.Request("none", 200, 0)
 	m.Erased("revoked")
 	m.ErasedLate(0)
+	m.OldestMessage(func() (time.Time, bool) { return time.Time{}, false })
 	response := httptest.NewRecorder()
 	m.Handler().ServeHTTP(response, httptest.NewRequest("GET", "/metrics", nil))
 	rows := table(t, readDoc(t, "docs/operations.md"), "metrics")
