@@ -27,6 +27,9 @@ type Draft struct {
 	// ExpireAfter is when the message expires, from sending; 0 leaves that to
 	// the conversation.
 	ExpireAfter time.Duration
+	// VisibleTo is the one member who is to see it, of what is inserted; "" for
+	// all.
+	VisibleTo UserID
 }
 
 // MaxClientID is the longest client_id, in bytes.
@@ -47,6 +50,8 @@ type sent struct {
 	Receipt  bool            `json:"receipt,omitempty"`
 	ReplyTo  string          `json:"reply_to,omitempty"`
 	Type     string          `json:"type"`
+
+	VisibleTo UserID `json:"visible_to,omitempty"`
 }
 
 type sentBurn struct {
@@ -135,7 +140,7 @@ func (d Draft) Content(maxBytes int) (*Content, error) {
 	}
 	asSent := sent{
 		Body: body, Expire: int64(d.ExpireAfter / time.Second), Ext: ext, Mentions: d.Mentions, Push: push,
-		Receipt: d.Receipt, ReplyTo: d.ReplyTo, Type: d.Type.String(),
+		Receipt: d.Receipt, ReplyTo: d.ReplyTo, Type: d.Type.String(), VisibleTo: d.VisibleTo,
 	}
 	if b := d.Burn; b != nil {
 		asSent.Burn = &sentBurn{int64(b.After / time.Second), int64(b.UnreadTTL / time.Second)}

@@ -224,7 +224,7 @@ func (b *importing) saidAt(c *place, m Message) (ID, bool, error) {
 		From: m.CreatedAt, To: m.CreatedAt.Add(time.Millisecond), Limit: atATime,
 	})
 	for _, there := range page.Messages {
-		if there.State != Active && there.ClientID == "" {
+		if there.State != Active && there.ClientID == "" && there.VisibleTo == m.VisibleTo {
 			return there.ID, true, nil
 		}
 	}
@@ -234,7 +234,7 @@ func (b *importing) saidAt(c *place, m Message) (ID, bool, error) {
 // saysAs reports whether a message that is stored says the same as one that is
 // imported. Where one of them was taken back, nothing is left to compare.
 func (m Message) saysAs(as Message) bool {
-	if m.Type != as.Type {
+	if m.Type != as.Type || m.VisibleTo != as.VisibleTo {
 		return false
 	}
 	a, b := m.Content, as.Content

@@ -56,7 +56,7 @@ func (s *Service) prepareMessage(m ImportMessage) (Prepared, error) {
 	} else {
 		d := Draft{
 			ClientID: m.ClientID, Type: m.Type, Body: m.Body, Ext: m.Ext, Mentions: m.Mentions,
-			ReplyTo: m.ReplyTo, Receipt: m.Receipt, Burn: m.Burn,
+			ReplyTo: m.ReplyTo, Receipt: m.Receipt, Burn: m.Burn, VisibleTo: m.VisibleTo,
 		}
 		out.Content, err = d.Content(s.policy.MaxMessageBytes)
 	}
