@@ -1,0 +1,172 @@
+package handlers_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/events"
+	"github.com/imapi/imapi/handlers"
+	"github.com/imapi/imapi/im"
+)
+
+// soon bounds what must happen soon, on a machine that may be busy.
+const soon = time.Minute
+
+// TestImportDropsAClientThatDoesNotRead holds that a client that sends and never
+// reads is dropped, and that the server goes on.
+func TestImportDropsAClientThatDoesNotRead(t *testing.T) {
+	w := newWorld(t, func(o *handlers.Options, _ *events.Options, _ *im.Policy) { o.WriteTimeout = 100 * time.Millisecond })
+	conn, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if err := conn.SetDeadline(time.Now().Add(soon)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = fmt.Fprintf(conn, "POST /v1/admin/import HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\n"+
+		"Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n", adminOf(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Repeat("1\n", 10000) // each answered with much more
+	for err == nil {
+		_, err = fmt.Fprintf(conn, "%x\r\n%s\r\n", len(lines), lines)
+	}
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		t.Errorf("it was not dropped: %v", err)
+	}
+	if r := w.importLines(importable("")); r[0].Status != 201 {
+		t.Errorf("afterwards: %+v", r)
+	}
+}
+
+// TestImportEndsWithItsClient holds that a client that goes away in the midst of
+// a line leaves nothing behind but what it has sent whole.
+func TestImportEndsWithItsClient(t *testing.T) {
+	ended := make(chan struct{}, 1)
+	w := newWorld(t, func(o *handlers.Options, _ *events.Options, _ *im.Policy) {
+		o.Observe = func(operation string, _ int, _ time.Duration) {
+			if operation == "importMessages" {
+				ended <- struct{}{}
+			}
+		}
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	r, body := io.Pipe()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url+"/v1/admin/import", r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-ndjson")
+	req.Header.Set("Authorization", adminOf(t))
+	go func() {
+		_, _ = io.WriteString(body, importable(`"client_id":"whole"`)+"\n"+importable(`"client_id":"half"`))
+	}()
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bufio.NewReader(res.Body).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	_ = res.Body.Close()
+	select {
+	case <-ended:
+	case <-time.After(soon):
+		t.Fatal("the import goes on without its client")
+	}
+	if whole := w.export(); !strings.Contains(whole, `"whole"`) || strings.Contains(whole, `"half"`) {
+		t.Errorf("stored: %s", whole)
+	}
+}
+
+// unending is a text that goes on for n bytes.
+type unending struct {
+	unit string
+	at   int
+	n    int64
+}
+
+func (e *unending) Read(b []byte) (n int, err error) {
+	for n < len(b) && e.n > 0 {
+		m := copy(b[n:min(int64(len(b)), int64(n)+e.n)], e.unit[e.at:])
+		e.at = (e.at + m) % len(e.unit)
+		e.n -= int64(m)
+		n += m
+	}
+	if n == 0 {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// TestImportTakesBoundedMemory holds that the memory that an import takes does
+// not grow with what is sent, in lines and in one that never ends.
+func TestImportTakesBoundedMemory(t *testing.T) {
+	const total, allowed = 48 << 20, 24 << 20
+	for name, unit := range map[string]string{
+		"long lines":   `{"x":"` + strings.Repeat("x", 500<<10) + `"}` + "\n",
+		"a line":       "x",
+		"blank lines":  "\n",
+		"not accepted": importable(`"body":{"text":"`+strings.Repeat("x", 100<<10)+`"}`) + "\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.importLines(importable("")) // so that all that lasts is there
+			before := heap()
+			most := uint64(0)
+			body := &unending{unit: unit, n: total}
+			sampled := readerFunc(func(b []byte) (int, error) {
+				n, err := body.Read(b)
+				if before := body.n + int64(n); before>>23 != body.n>>23 { // every 8 MiB
+					most = max(most, heap())
+				}
+				return n, err
+			})
+			req, err := http.NewRequest(http.MethodPost, w.url+"/v1/admin/import", sampled)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Content-Type", "application/x-ndjson")
+			req.Header.Set("Authorization", adminOf(t))
+			res, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = res.Body.Close() }()
+			if _, err := io.Copy(io.Discard, res.Body); err != nil {
+				t.Fatal(err)
+			}
+			if most == 0 {
+				t.Fatal("the heap was not measured")
+			}
+			if most > before+allowed {
+				t.Errorf("the heap grew from %d to %d MiB for %d MiB", before>>20, most>>20, total>>20)
+			}
+		})
+	}
+}
+
+// heap returns how much memory is in use.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
