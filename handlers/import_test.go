@@ -1,11 +1,8 @@
 package handlers_test
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
-	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -308,8 +305,11 @@ func TestImportConversationRefusals(t *testing.T) {
 func TestImportIsForAdmins(t *testing.T) {
 	w := newWorld(t)
 	for _, c := range [][3]string{
-		{"POST", "/v1/admin/import", "application/x-ndjson"}, {"GET", "/v1/admin/export", ""},
-		{"POST", "/v1/admin/insert", "application/json"}, {"GET", "/v1/admin/retention", ""}, {"POST", "/v1/admin/retention", ""},
+		{"POST", "/v1/admin/import", "application/x-ndjson"},
+		{"GET", "/v1/admin/export", ""},
+		{"POST", "/v1/admin/insert", "application/json"},
+		{"GET", "/v1/admin/retention", ""},
+		{"POST", "/v1/admin/retention", ""},
 	} {
 		body := ""
 		if c[2] != "" {
@@ -331,106 +331,5 @@ func TestImportIsForAdmins(t *testing.T) {
 	a := w.do("", "POST", "/v1/admin/import", importable(""), "Authorization", adminOf(t), "Content-Type", "application/x-ndjson; charset=utf-8")
 	if a.status != 200 {
 		t.Errorf("with a charset: %d %s", a.status, a.body)
-	}
-}
-
-// TestImportAnswersAsItGoes holds that results come while the request is being
-// sent.
-func TestImportAnswersAsItGoes(t *testing.T) {
-	w := newWorld(t)
-	in := w.openImport()
-	for i := range 3 {
-		in.send(importable(fmt.Sprintf(`"client_id":"c-%d"`, i)) + "\n" + `{"half":`)
-		if r := in.result(); r.Status != 201 || r.Line != int64(2*i+1) {
-			t.Fatalf("message %d: %+v", i, r)
-		}
-		in.send("1}\n")
-		if r := in.result(); r.Status != 400 || r.Line != int64(2*i+2) {
-			t.Fatalf("other %d: %+v", i, r)
-		}
-	}
-	in.end()
-}
-
-// TestDrainEndsAnImport holds that a server that stops says where it did.
-func TestDrainEndsAnImport(t *testing.T) {
-	w := newWorld(t)
-	in := w.openImport()
-	in.send(importable("") + "\n")
-	if r := in.result(); r.Status != 201 {
-		t.Fatalf("%+v", r)
-	}
-	w.server.Drain()
-	if r := in.result(); r.Status != 503 || r.Code != "shutting_down" || r.Line != 2 {
-		t.Errorf("%+v", r)
-	}
-	if in.results.Scan() {
-		t.Errorf("and then %q", in.results.Text())
-	}
-}
-
-// openedImport is an import that goes on.
-type openedImport struct {
-	t       testing.TB
-	body    *io.PipeWriter
-	res     chan *http.Response
-	results *bufio.Scanner
-}
-
-func (w *world) openImport() *openedImport {
-	w.t.Helper()
-	r, body := io.Pipe()
-	req, err := http.NewRequest(http.MethodPost, w.url+"/v1/admin/import", r)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/x-ndjson")
-	req.Header.Set("Authorization", adminOf(w.t))
-	in := &openedImport{t: w.t, body: body, res: make(chan *http.Response, 1)}
-	go func() {
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			w.t.Error(err)
-		}
-		in.res <- res
-	}()
-	w.t.Cleanup(func() { _ = body.Close() })
-	return in
-}
-
-func (in *openedImport) send(text string) {
-	in.t.Helper()
-	if _, err := io.WriteString(in.body, text); err != nil {
-		in.t.Fatal(err)
-	}
-}
-
-func (in *openedImport) result() (r result) {
-	in.t.Helper()
-	if in.results == nil {
-		res := <-in.res
-		if res == nil || res.StatusCode != http.StatusOK {
-			in.t.Fatalf("import: %+v", res)
-		}
-		in.t.Cleanup(func() { _ = res.Body.Close() })
-		in.results = bufio.NewScanner(res.Body)
-	}
-	if !in.results.Scan() {
-		in.t.Fatalf("no more results: %v", in.results.Err())
-	}
-	if err := json.Unmarshal(in.results.Bytes(), &r); err != nil {
-		in.t.Fatal(err)
-	}
-	return r
-}
-
-// end ends the request and expects the end of the results.
-func (in *openedImport) end() {
-	in.t.Helper()
-	if err := in.body.Close(); err != nil {
-		in.t.Fatal(err)
-	}
-	if in.results.Scan() || in.results.Err() != nil {
-		in.t.Errorf("after the end: %q %v", in.results.Text(), in.results.Err())
 	}
 }

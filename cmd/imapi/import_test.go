@@ -285,11 +285,20 @@ func TestImportCommandMisuse(t *testing.T) {
 		status int
 		args   []string
 	}{
-		{2, []string{"import"}}, {2, []string{"import", "a", "b"}}, {2, []string{"import", "--format", "x", "-"}},
-		{2, []string{"import", "--conversations", "x", "-"}}, {2, []string{"export", "a", "b"}},
-		{2, []string{"import", "--retention", "x", "-"}}, {1, []string{"import", "/no/such/file"}},
-		{1, []string{"import", "/"}}, {1, []string{"import", "-"}}, {1, []string{"export"}}, {1, []string{"retention"}},
-		{0, []string{"import", "--help"}}, {0, []string{"export", "--help"}}, {0, []string{"retention", "--help"}},
+		{2, []string{"import"}},
+		{2, []string{"import", "a", "b"}},
+		{2, []string{"import", "--format", "x", "-"}},
+		{2, []string{"import", "--conversations", "x", "-"}},
+		{2, []string{"export", "a", "b"}},
+		{2, []string{"import", "--retention", "x", "-"}},
+		{1, []string{"import", "/no/such/file"}},
+		{1, []string{"import", "/"}},
+		{1, []string{"import", "-"}},
+		{1, []string{"export"}},
+		{1, []string{"retention"}},
+		{0, []string{"import", "--help"}},
+		{0, []string{"export", "--help"}},
+		{0, []string{"retention", "--help"}},
 	} {
 		if status, _, diag := s.command("", c.args...); status != c.status {
 			t.Errorf("%v: exit %d, want %d: %s", c.args, status, c.status, diag)

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"testing"
+	"time"
+)
+
+// TestProgressLine holds what the bar says, with and without a known size.
+func TestProgressLine(t *testing.T) {
+	p := newProgress(&bytes.Buffer{}, 4_000_000)
+	p.add(1_000_000)
+	p.done.Add(30)
+	want := " 25% [======                  ]  1.0 MB  30 lines  15/s  6s left"
+	if got := p.line(2 * time.Second); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	p.size = 0
+	if got, want := p.line(2*time.Second), "1.0 MB  30 lines  15/s"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestProgressIsForPeople holds that there is no bar where nobody watches, and
+// that text is written above one that is there.
+func TestProgressIsForPeople(t *testing.T) {
+	file, err := os.Create(t.TempDir() + "/out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = null.Close() }()
+	if isTerminal(&bytes.Buffer{}) || isTerminal(file) || isTerminal(null) {
+		t.Error("a buffer, a file or nothing is taken for a terminal")
+	}
+	var out bytes.Buffer
+	p := newProgress(&out, 0)
+	p.terminal, p.shown = true, true
+	p.printf("line %d\n", 7)
+	if got, want := out.String(), "\r\x1b[Kline 7\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	out.Reset()
+	stop := p.run()
+	stop()
+	if p.shown {
+		t.Error("the bar stays")
+	}
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+const retentionSummary = `Remove what is past retention, as the server does by itself every so often, and print
+for each conversation its id, how many messages went, and the time before which they
+were created. With --dry-run print what would go, and remove nothing: a run with the
+same --as-of removes exactly that.`
+
+// runRetention removes what is past retention, or tells what would be.
+func runRetention(ctx context.Context, args []string, out, diag io.Writer) error {
+	var a adminFlags
+	f := newFlags("retention", retentionSummary, diag)
+	a.add(f)
+	dry := f.Bool("dry-run", false, "remove nothing")
+	asOf := f.String("as-of", "", "`time` to go by, not in the future, such as 2026-01-02T03:04:05Z; now by default")
+	if err := f.parse(args); err != nil {
+		return err
+	}
+	if *asOf != "" {
+		if _, err := time.Parse(time.RFC3339, *asOf); err != nil {
+			return misuse("--as-of: must be a time such as 2026-01-02T03:04:05Z")
+		}
+	}
+	if err := a.check(); err != nil {
+		return err
+	}
+	server, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer server.close()
+	if server.local != nil && a.policy.Retention == 0 && a.policy.RetentionMax == 0 {
+		_, _ = fmt.Fprintln(diag, "no server runs, and no --retention is given: only conversations count that set their own")
+	}
+	query := url.Values{}
+	if *asOf != "" {
+		query.Set("as_of", *asOf)
+	}
+	t := &retentionTable{out: out}
+	if *dry {
+		err = t.tell(ctx, server, query)
+	} else {
+		err = t.remove(ctx, server, query)
+	}
+	if err == nil {
+		err = t.total()
+	}
+	return err
+}
+
+// retentionTable prints what retention does, a line a conversation.
+type retentionTable struct {
+	out                     io.Writer
+	conversations, messages int64
+	asOf                    string
+}
+
+type retentionLine struct {
+	ConversationID string `json:"conversation_id"`
+	Messages       int64  `json:"messages"`
+	Before         string `json:"before"`
+}
+
+func (t *retentionTable) add(l retentionLine) error {
+	t.conversations++
+	t.messages += l.Messages
+	_, err := fmt.Fprintf(t.out, "%s\t%d\t%s\n", l.ConversationID, l.Messages, l.Before)
+	return err
+}
+
+func (t *retentionTable) total() error {
+	asOf := ""
+	if t.asOf != "" {
+		asOf = " as of " + t.asOf
+	}
+	_, err := fmt.Fprintf(t.out, "total\t%d messages of %d conversations%s\n", t.messages, t.conversations, asOf)
+	return err
+}
+
+// tell prints what a run would remove.
+func (t *retentionTable) tell(ctx context.Context, server *admin, query url.Values) error {
+	for {
+		res, err := server.do(ctx, http.MethodGet, "/v1/admin/retention?"+query.Encode(), "", nil)
+		if err != nil {
+			return err
+		}
+		var page struct {
+			AsOf  string          `json:"as_of"`
+			Items []retentionLine `json:"items"`
+			Next  string          `json:"next_page_token"`
+		}
+		err = json.NewDecoder(res.Body).Decode(&page)
+		if err = errors.Join(err, res.Body.Close()); err != nil {
+			return err
+		}
+		t.asOf = page.AsOf
+		for _, l := range page.Items {
+			if err := t.add(l); err != nil {
+				return err
+			}
+		}
+		if page.Next == "" {
+			return nil
+		}
+		query.Set("page_token", page.Next)
+	}
+}
+
+// remove prints what a run removes.
+func (t *retentionTable) remove(ctx context.Context, server *admin, query url.Values) error {
+	res, err := server.do(ctx, http.MethodPost, "/v1/admin/retention?"+query.Encode(), "", nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	for lines := json.NewDecoder(res.Body); ; {
+		var l retentionLine
+		switch err := lines.Decode(&l); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+		if err := t.add(l); err != nil {
+			return err
+		}
+	}
+}
