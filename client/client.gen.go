@@ -2523,9 +2523,10 @@ type ClientInterface interface {
 	// ExportMessages Export messages and conversations
 	//
 	// The mirror of the import: each conversation with its members, then its messages
-	// by `seq`, tombstones too, as lines of JSON. What is past retention or due is not
-	// in it. Each conversation is as it was when its lines were written. Receipts,
-	// blocks and what users have hidden are not exported.
+	// by `seq`, tombstones too, as lines of JSON. What is past retention is not in it,
+	// nor is a `reply_to` to that; what is due is a tombstone. Each conversation is as
+	// it was when its lines were written. Receipts, blocks and what users have hidden
+	// are not exported.
 	//
 	// Corresponds with GET /v1/admin/export (the `ExportMessages` operationId).
 	ExportMessages(ctx context.Context, params *ExportMessagesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2541,8 +2542,9 @@ type ClientInterface interface {
 	// already is answered 200 and changes nothing, so that an import that broke off
 	// can be repeated: it is known by its `id`; else by its `sender` and `client_id`;
 	// else by conversation, sender, `created_at` and content. `id` and `seq` are kept
-	// where they are greater than the last of the conversation, as they are when a
-	// whole export goes to an empty server; else the message gets new ones. A
+	// where they are greater than the last of the conversation, and the `id` is of no
+	// time before `created_at`, as they are when a whole export goes to an empty
+	// server; else the message gets new ones. A
 	// `created_at` past retention is refused, 422 `past_retention`. To import into a
 	// conversation that has messages, mind that history is by `seq`: what is imported
 	// comes after them.
@@ -3081,9 +3083,10 @@ func (c *API) ListErasures(ctx context.Context, params *ListErasuresParams, reqE
 // ExportMessages Export messages and conversations
 //
 // The mirror of the import: each conversation with its members, then its messages
-// by `seq`, tombstones too, as lines of JSON. What is past retention or due is not
-// in it. Each conversation is as it was when its lines were written. Receipts,
-// blocks and what users have hidden are not exported.
+// by `seq`, tombstones too, as lines of JSON. What is past retention is not in it,
+// nor is a `reply_to` to that; what is due is a tombstone. Each conversation is as
+// it was when its lines were written. Receipts, blocks and what users have hidden
+// are not exported.
 //
 // Corresponds with GET /v1/admin/export (the `ExportMessages` operationId).
 func (c *API) ExportMessages(ctx context.Context, params *ExportMessagesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3109,8 +3112,9 @@ func (c *API) ExportMessages(ctx context.Context, params *ExportMessagesParams, 
 // already is answered 200 and changes nothing, so that an import that broke off
 // can be repeated: it is known by its `id`; else by its `sender` and `client_id`;
 // else by conversation, sender, `created_at` and content. `id` and `seq` are kept
-// where they are greater than the last of the conversation, as they are when a
-// whole export goes to an empty server; else the message gets new ones. A
+// where they are greater than the last of the conversation, and the `id` is of no
+// time before `created_at`, as they are when a whole export goes to an empty
+// server; else the message gets new ones. A
 // `created_at` past retention is refused, 422 `past_retention`. To import into a
 // conversation that has messages, mind that history is by `seq`: what is imported
 // comes after them.
@@ -6702,9 +6706,10 @@ type ClientWithResponsesInterface interface {
 	// ExportMessagesWithResponse Export messages and conversations
 	//
 	// The mirror of the import: each conversation with its members, then its messages
-	// by `seq`, tombstones too, as lines of JSON. What is past retention or due is not
-	// in it. Each conversation is as it was when its lines were written. Receipts,
-	// blocks and what users have hidden are not exported.
+	// by `seq`, tombstones too, as lines of JSON. What is past retention is not in it,
+	// nor is a `reply_to` to that; what is due is a tombstone. Each conversation is as
+	// it was when its lines were written. Receipts, blocks and what users have hidden
+	// are not exported.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6722,8 +6727,9 @@ type ClientWithResponsesInterface interface {
 	// already is answered 200 and changes nothing, so that an import that broke off
 	// can be repeated: it is known by its `id`; else by its `sender` and `client_id`;
 	// else by conversation, sender, `created_at` and content. `id` and `seq` are kept
-	// where they are greater than the last of the conversation, as they are when a
-	// whole export goes to an empty server; else the message gets new ones. A
+	// where they are greater than the last of the conversation, and the `id` is of no
+	// time before `created_at`, as they are when a whole export goes to an empty
+	// server; else the message gets new ones. A
 	// `created_at` past retention is refused, 422 `past_retention`. To import into a
 	// conversation that has messages, mind that history is by `seq`: what is imported
 	// comes after them.
@@ -11023,9 +11029,10 @@ func (c *ClientWithResponses) ListErasuresWithResponse(ctx context.Context, para
 // ExportMessagesWithResponse Export messages and conversations
 //
 // The mirror of the import: each conversation with its members, then its messages
-// by `seq`, tombstones too, as lines of JSON. What is past retention or due is not
-// in it. Each conversation is as it was when its lines were written. Receipts,
-// blocks and what users have hidden are not exported.
+// by `seq`, tombstones too, as lines of JSON. What is past retention is not in it,
+// nor is a `reply_to` to that; what is due is a tombstone. Each conversation is as
+// it was when its lines were written. Receipts, blocks and what users have hidden
+// are not exported.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -11049,8 +11056,9 @@ func (c *ClientWithResponses) ExportMessagesWithResponse(ctx context.Context, pa
 // already is answered 200 and changes nothing, so that an import that broke off
 // can be repeated: it is known by its `id`; else by its `sender` and `client_id`;
 // else by conversation, sender, `created_at` and content. `id` and `seq` are kept
-// where they are greater than the last of the conversation, as they are when a
-// whole export goes to an empty server; else the message gets new ones. A
+// where they are greater than the last of the conversation, and the `id` is of no
+// time before `created_at`, as they are when a whole export goes to an empty
+// server; else the message gets new ones. A
 // `created_at` past retention is refused, 422 `past_retention`. To import into a
 // conversation that has messages, mind that history is by `seq`: what is imported
 // comes after them.
