@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -114,7 +115,9 @@ func readTime(field string, v []byte, into *time.Time) error {
 	if v[0] != '"' {
 		return errType(field)
 	}
-	if err := into.UnmarshalJSON(v); err != nil || into.IsZero() {
+	// Package time takes a comma for the point, and hours of one digit.
+	loose := len(v) < len(`"2006-01-02T15:04:05Z"`) || v[len(`"2006-01-02T15`)] != ':' || bytes.IndexByte(v, ',') >= 0
+	if err := into.UnmarshalJSON(v); err != nil || into.IsZero() || loose {
 		return im.RefuseField(im.Invalid, "invalid_request", field, "must be a time as of RFC 3339")
 	}
 	return nil
