@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -303,5 +305,43 @@ func TestImportCommandMisuse(t *testing.T) {
 		if status, _, diag := s.command("", c.args...); status != c.status {
 			t.Errorf("%v: exit %d, want %d: %s", c.args, status, c.status, diag)
 		}
+	}
+}
+
+// TestImportOverHTTP2 holds that results come while the request is being sent
+// over HTTP/2, too.
+func TestImportOverHTTP2(t *testing.T) {
+	s := startServer(t)
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: protocols}
+	defer transport.CloseIdleConnections()
+	r, body := io.Pipe()
+	defer func() { _ = body.Close() }()
+	req, err := http.NewRequest(http.MethodPost, "http://"+s.addr+"/v1/admin/import", r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+s.token("root", "--admin"))
+	req.Header.Set("Content-Type", "application/x-ndjson")
+	go func() { _, _ = io.WriteString(body, importLines(1, "")) }()
+	res, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil || res.ProtoMajor != 2 {
+		t.Fatalf("%+v %v", res, err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	results := bufio.NewScanner(res.Body)
+	if !results.Scan() || !strings.Contains(results.Text(), `"status":201`) {
+		t.Fatalf("%q %v", results.Text(), results.Err())
+	}
+	go func() { _, _ = io.WriteString(body, importLines(2, "")); _ = body.Close() }()
+	for _, want := range [][2]int{{2, http.StatusOK}, {3, http.StatusCreated}} {
+		var v struct{ Line, Status int }
+		if !results.Scan() || json.Unmarshal(results.Bytes(), &v) != nil || [2]int{v.Line, v.Status} != want {
+			t.Errorf("%q, want %v", results.Text(), want)
+		}
+	}
+	if results.Scan() || results.Err() != nil {
+		t.Errorf("after the end: %q %v", results.Text(), results.Err())
 	}
 }
