@@ -170,7 +170,7 @@ func come(t *testing.T, s *Store, random *rand.Rand, traces *traces,
 }
 
 // logEmpties has the write-ahead log be emptied, which sets the file's size.
-func logEmpties(t *testing.T, s *Store) {
+func logEmpties(t testing.TB, s *Store) {
 	t.Helper()
 	s.scrubber.request()
 	logEmpty(t, s, time.Now())

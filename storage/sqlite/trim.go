@@ -27,6 +27,10 @@ const (
 	deleteMessages   = "DELETE FROM messages WHERE id IN (SELECT j.value FROM json_each(?1) AS j)"
 )
 
+// indexedBatch is how many messages that say something one transaction removes:
+// taking them out of the search index is most of the work.
+const indexedBatch = 10
+
 // forEver is a time in milliseconds before which everything was created.
 const forEver = math.MaxInt64
 
@@ -111,10 +115,12 @@ type removal struct {
 	content, note sql.NullInt64
 }
 
-// messagesBefore returns the oldest messages, up to a number. Those of which the
+// messagesBefore returns the oldest messages, up to a number and up to
+// indexedBatch that say something. Those of which the
 // content cannot be read come with an empty one: they are to be removed all the
 // same.
 func (r *reader) messagesBefore(conversation, cutoff int64, limit int) (list []removal, err error) {
+	indexed := 0
 	err = r.session.query(selectBefore, []any{conversation, cutoff, limit}, func(rows *sql.Rows) (bool, error) {
 		var m removal
 		var err error
@@ -125,7 +131,10 @@ func (r *reader) messagesBefore(conversation, cutoff int64, limit int) (list []r
 			}
 		}
 		list = append(list, m)
-		return true, err
+		if m.Content != nil {
+			indexed++
+		}
+		return indexed < indexedBatch, err
 	})
 	return list, err
 }
