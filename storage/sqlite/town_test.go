@@ -1,0 +1,318 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/imapi/imapi/im"
+)
+
+// what has become of a message.
+const (
+	stays = iota
+	tombstone
+	removed
+)
+
+// spoken is a secret in one of many conversations.
+type spoken struct {
+	*secret
+	in im.ID
+	at int64 // created, in milliseconds
+	is int
+	// note is the marker of what was left in its place.
+	note string
+}
+
+// town is a store with many conversations, of which some keep their messages and
+// others do not, and what must be in it.
+type town struct {
+	testing.TB
+	*Store
+	random *rand.Rand
+	traces *traces
+	places []im.ID
+	said   []*spoken
+	gone   map[im.ID]bool // conversations that were deleted
+	next   im.ID
+}
+
+func newTown(tb testing.TB, s *Store, seed uint64) *town {
+	return &town{
+		TB: tb, Store: s, random: rand.New(rand.NewPCG(seed, 62)), traces: newTraces(), next: firstID, gone: map[im.ID]bool{},
+	}
+}
+
+func (w *town) must(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *town) write(fn func(*tx) error) {
+	w.Helper()
+	w.must(w.Write(context.Background(), func(t im.Tx) error { return fn(t.(*tx)) }))
+}
+
+// found makes a conversation of alice and bob.
+func (w *town) found() im.ID {
+	w.Helper()
+	id := im.ID(100 + len(w.places))
+	w.write(func(t *tx) error {
+		if err := t.CreateConversation(im.Conversation{ID: id, Kind: im.Group, History: im.HistoryAll}); err != nil {
+			return err
+		}
+		pos, err := t.Append(im.Event{Type: im.ConversationCreated, Conversation: id, Actor: "alice"})
+		if err != nil {
+			return err
+		}
+		for _, user := range []im.UserID{"alice", "bob"} {
+			if err := t.AddMember(im.Membership{Conversation: id, User: user, Role: im.Member}, pos); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	w.places = append(w.places, id)
+	return id
+}
+
+// say stores messages, some as long runs in one conversation, as who talks does,
+// some one by one.
+func (w *town) say(n int) {
+	w.Helper()
+	var open []im.ID
+	for _, id := range w.places {
+		if !w.gone[id] {
+			open = append(open, id)
+		}
+	}
+	list := make([]*spoken, n)
+	in, run := im.ID(0), 0
+	for i, s := range secrets(w.random, n) {
+		if run == 0 {
+			in, run = open[w.random.IntN(len(open))], 1
+			if w.random.IntN(4) == 0 {
+				run = w.random.IntN(400)
+			}
+		}
+		run = max(run-1, 0)
+		s.id = w.next
+		w.next++
+		list[i] = &spoken{secret: s, in: in, at: int64(s.id)}
+	}
+	for part := range slices.Chunk(list, 50) {
+		w.write(func(t *tx) error {
+			for _, m := range part {
+				seq, err := t.InsertMessage(im.Message{
+					ID: m.id, Conversation: m.in, Sender: "alice", Type: im.Text, State: im.Active,
+					CreatedAt: fromMillis(m.at), Content: m.content,
+				})
+				if err != nil {
+					return err
+				}
+				_, err = t.Append(im.Event{
+					Type: im.MessageCreated, At: fromMillis(m.at), Conversation: m.in, MessageID: m.id, Seq: seq, Actor: "alice",
+				})
+				if err != nil {
+					return err
+				}
+				if m.id%3 == 0 {
+					if _, err := t.PutReceipt(im.Read, m.in, "bob", im.SeqRange{From: seq, To: seq}, fromMillis(m.at)); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+	}
+	w.said = append(w.said, list...)
+}
+
+// pick returns messages that stay and fulfil a condition.
+func (w *town) pick(is func(*spoken) bool) (list []*spoken) {
+	for _, m := range w.said {
+		if m.is == stays && is(m) {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// erase takes messages back, and leaves notes in the place of some.
+func (w *town) erase(list []*spoken) {
+	w.Helper()
+	for part := range slices.Chunk(list, 20) {
+		w.write(func(t *tx) error {
+			for _, m := range part {
+				e := im.Erasure{State: im.Revoked, At: fromMillis(m.at), By: "alice"}
+				if m.id%2 == 0 {
+					if m.note == "" {
+						m.note = newMarker(w.random)
+					}
+					e.Postscript = m.note
+				}
+				if done, err := t.Erase(m.id, e, fromMillis(2)); err != nil || !done {
+					return fmt.Errorf("%v: %v, %w", m.id, done, err)
+				}
+			}
+			return nil
+		})
+		for _, m := range part {
+			m.is = tombstone
+			w.traces.add(m.marker)
+		}
+	}
+}
+
+// remove notes that messages are gone whole.
+func (w *town) remove(is func(*spoken) bool) {
+	for _, m := range w.said {
+		if m.is != removed && is(m) {
+			m.is = removed
+			w.traces.add(m.marker)
+			if m.note != "" {
+				w.traces.add(m.note)
+			}
+		}
+	}
+}
+
+// trim removes what a conversation has from before a time.
+func (w *town) trim(id im.ID, before int64) {
+	w.Helper()
+	for done := false; !done; {
+		w.write(func(t *tx) error {
+			step, err := t.Trim(id, fromMillis(before), 100)
+			done = step.Done
+			return err
+		})
+	}
+	w.remove(func(m *spoken) bool { return m.in == id && m.at < before })
+}
+
+// purge deletes a conversation for everyone.
+func (w *town) purge(id im.ID) {
+	w.Helper()
+	w.write(func(t *tx) error {
+		pos, err := t.Append(im.Event{Type: im.ConversationDeleted, Conversation: id, Actor: "alice"})
+		if err != nil {
+			return err
+		}
+		return t.DeleteConversation(id, fromMillis(1), pos)
+	})
+	w.gone[id] = true
+	w.purgeRest(id)
+}
+
+func (w *town) purgeRest(id im.ID) {
+	w.Helper()
+	for done := false; !done; {
+		w.write(func(t *tx) (err error) {
+			done, err = t.Purge(id, 100)
+			return err
+		})
+	}
+	w.remove(func(m *spoken) bool { return m.in == id })
+}
+
+// These count what does not fit together.
+const (
+	orphans = `SELECT count(*) FROM contents WHERE data <> zeroblob(length(data))
+		AND id NOT IN (SELECT content_id FROM messages WHERE content_id IS NOT NULL)
+		AND id NOT IN (SELECT note_id FROM messages WHERE note_id IS NOT NULL)`
+	unwritten = `SELECT count(*) FROM messages m WHERE coalesce(content_id, note_id) IS NOT NULL
+		AND NOT EXISTS (SELECT 1 FROM contents WHERE id = coalesce(m.content_id, m.note_id) AND substr(data, 1, 1) <> x'00')`
+	// miscounted are not those of which all that can be deleted was.
+	miscounted = `SELECT count(*) FROM wiped WHERE
+		n + (SELECT count(*) FROM contents WHERE id BETWEEN block * 64 + 1 AND block * 64 + 64 AND substr(data, 1, 1) <> x'00')
+		<> min(64, (SELECT seq FROM sqlite_sequence WHERE name = 'contents') - block * 64)`
+	misknown = `SELECT count(*) FROM conversations c
+		WHERE first_seq <> coalesce((SELECT min(seq) FROM messages WHERE conversation_id = c.id), last_seq + 1)
+		OR oldest_at IS NOT (SELECT min(created_at) FROM messages WHERE conversation_id = c.id)`
+)
+
+// hold holds all messages against what they must be, the rows of contents
+// against who refers to them, and what is counted as wiped against them.
+func (w *town) hold() {
+	w.Helper()
+	for part := range slices.Chunk(w.said, 200) {
+		w.must(w.View(context.Background(), func(r im.Reader) error {
+			for _, m := range part {
+				if m.is == removed {
+					if _, err := r.Message(m.id); !errors.Is(err, im.ErrNotFound) {
+						return fmt.Errorf("%v is there: %v", m.id, err)
+					}
+					continue
+				}
+				if err := m.check(r, m.is == tombstone); err != nil {
+					return err
+				}
+				if got, err := r.Message(m.id); err != nil || got.Erased != nil && got.Erased.Postscript != m.note {
+					return fmt.Errorf("%v has %+v in its place: %v", m.id, got.Erased, err)
+				}
+			}
+			return nil
+		}))
+	}
+	for what, query := range map[string]string{
+		"contents of no message are not zeros":   orphans,
+		"contents of messages are not there":     unwritten,
+		"blocks are counted wrong":               miscounted,
+		"conversations do not know what is left": misknown,
+		"entries of the index are of messages that are gone": `SELECT count(DISTINCT doc) FROM search_entries
+			WHERE doc NOT IN (SELECT id FROM messages WHERE state = 1)`,
+		"events are of messages that are gone": `SELECT count(*) FROM events e WHERE message_id IS NOT NULL
+			AND pos < (SELECT max(pos) FROM events) AND NOT EXISTS (SELECT 1 FROM messages WHERE id = e.message_id)`,
+		"receipts are for messages that are gone": `SELECT count(*) FROM receipts r CROSS JOIN conversations c ON c.id = r.conversation_id
+			WHERE r.to_seq < c.first_seq`,
+	} {
+		if n := w.number(query); n != 0 {
+			w.Errorf("%d %s", n, what)
+		}
+	}
+	if w.Failed() {
+		w.FailNow()
+	}
+}
+
+// number is what a query returns.
+func (w *town) number(query string) (n int64) {
+	w.Helper()
+	w.must(w.View(context.Background(), func(r im.Reader) error {
+		_, err := r.(*reader).session.row(query, nil, &n)
+		return err
+	}))
+	return n
+}
+
+// intact has SQLite check the file, on a connection of its own: on one that was
+// used before, FTS5 checks against what the index was then.
+func (w *town) intact() {
+	w.Helper()
+	session, err := openSession(w.path, w.options, checkpointing)
+	w.must(err)
+	err = session.query("PRAGMA integrity_check", nil, func(rows *sql.Rows) (bool, error) {
+		var says string
+		err := rows.Scan(&says)
+		if says != "ok" {
+			w.Error(says)
+		}
+		return true, err
+	})
+	w.must(errors.Join(err, session.close()))
+}
+
+func (w *town) size() int64 {
+	w.Helper()
+	info, err := os.Stat(w.path)
+	w.must(err)
+	return info.Size()
+}

@@ -1,0 +1,175 @@
+package storagetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// deleteForAll deletes a conversation for everyone.
+func (w *world) deleteForAll(id im.ID) (pos im.Position) {
+	w.Helper()
+	at := w.tick()
+	w.write(func(tx im.Tx) (err error) {
+		pos, err = tx.Append(im.Event{Type: im.ConversationDeleted, At: at, Conversation: id, Actor: "alice"})
+		if err != nil {
+			return err
+		}
+		return tx.DeleteConversation(id, at, pos)
+	})
+	return pos
+}
+
+func testDeleteConversation(w *world) {
+	peers := im.PeersOf("alice", "bob")
+	at := w.tick()
+	make := func() im.ID {
+		id := w.ids.Next(w.tick())
+		w.write(func(tx im.Tx) error {
+			return makeGroup(tx, im.Conversation{
+				ID: id, Kind: im.Direct, History: im.HistoryAll, Peers: peers, CreatedAt: at, UpdatedAt: at,
+			}, []im.UserID{"alice", "bob"})
+		})
+		return id
+	}
+	id, other := make(), w.group(im.HistoryAll, "alice", "bob", "carol")
+	m := w.send(w.text(id, "alice", "said"))
+	w.leave(other, "carol")
+	w.send(w.text(other, "alice", "said"))
+	unpurged := func() (ids []im.ID) {
+		for _, c := range read(w, func(r im.Reader) ([]im.Conversation, error) { return r.Unpurged(10) }) {
+			ids = append(ids, c.ID)
+		}
+		return ids
+	}
+	w.equal("nothing was deleted", unpurged(), []im.ID(nil))
+	pos := w.deleteForAll(id)
+	c := w.conversation(id)
+	w.equal("deleted", []any{c.DeletedAt, c.Name, c.Peers, c.MemberCount}, []any{w.now, "", [2]im.UserID{}, 0})
+	for _, user := range []im.UserID{"alice", "bob"} {
+		me := w.membership(id, user)
+		last := me.Intervals[len(me.Intervals)-1]
+		w.equal("the stay of "+string(user), []any{me.Active(), last.ToEvent, last.ToSeq}, []any{false, pos, m.Seq})
+		events, _ := w.events(user, 0, w.bounds().Head, 100)
+		w.equal("the last event of it", events[len(events)-1].Position, pos)
+	}
+	w.equal("members", len(read(w, func(r im.Reader) ([]im.Membership, error) { return r.Members(id, im.Page{Limit: 9}) })), 0)
+	w.notFound("the direct conversation", w.store.View(w.Context(), func(r im.Reader) error {
+		_, err := r.DirectConversation(peers)
+		return err
+	}))
+	again := make()
+	got := read(w, func(r im.Reader) (im.Conversation, error) { return r.DirectConversation(peers) })
+	w.equal("another one", got.ID, again)
+
+	w.deleteForAll(other)
+	me := w.membership(other, "carol")
+	w.equal("who had left before", []any{len(me.Intervals), me.Intervals[0].ToEvent < pos}, []any{1, true})
+	w.equal("the longest deleted first", unpurged(), []im.ID{id, other})
+	for _, id := range []im.ID{id, 1} {
+		err := w.store.Write(w.Context(), func(tx im.Tx) error { return tx.DeleteConversation(id, at, pos) })
+		w.notFound("deleting what is not there", err)
+	}
+}
+
+func testPurge(w *world) {
+	purge := func(id im.ID, limit int) (done bool) {
+		w.Helper()
+		w.write(func(tx im.Tx) (err error) {
+			done, err = tx.Purge(id, limit)
+			return err
+		})
+		return done
+	}
+	id, other := w.group(im.HistoryAll, "alice", "bob"), w.group(im.HistoryAll, "alice", "bob")
+	var list []im.Message
+	for i := range 25 {
+		m := w.text(id, "alice", "said")
+		m.ClientID = fmt.Sprint("client ", i)
+		m.Content.Mentions = []im.UserID{"bob"}
+		list = append(list, w.send(m))
+		if i%3 == 0 {
+			w.erase(m.ID, im.Erasure{State: im.Revoked, At: w.now, By: "alice", Postscript: "sorry"})
+		}
+	}
+	kept := w.send(w.text(other, "alice", "stays"))
+	w.put(im.Read, other, "bob", 1, 1, w.now)
+	w.put(im.Read, id, "bob", 3, 9, w.now)
+	w.putMark(id, "bob", im.Mark{PinnedAt: w.now, ChangedAt: w.now})
+	err := w.store.Write(w.Context(), func(tx im.Tx) error {
+		_, err := tx.Purge(id, 10)
+		return err
+	})
+	w.notFound("purging what was not deleted", err)
+	pos := w.deleteForAll(id)
+	steps := 1
+	for !purge(id, 10) {
+		steps++
+	}
+	if steps < 3 || steps > 6 {
+		w.Fatalf("25 messages took %d steps of 10", steps)
+	}
+	w.equal("once more", purge(id, 10), true)
+	for _, m := range list {
+		w.removed(m)
+	}
+	w.equal("nothing is left to do", len(read(w, func(r im.Reader) ([]im.Conversation, error) { return r.Unpurged(10) })), 0)
+	w.equal("receipts", len(w.receiptsOf(im.Read, id, 5)), 0)
+	c := w.conversation(id)
+	w.equal("it is known still", []any{c.DeletedAt.IsZero(), c.FirstSeq, c.OldestAt}, []any{false, 26, time.Time{}})
+	w.equal("a mark", w.membership(id, "bob").Mark, im.Mark{})
+	events, _ := w.events("bob", 0, w.bounds().Head, 100)
+	var types []im.EventType
+	for _, e := range events {
+		if e.Conversation == id {
+			types = append(types, e.Type)
+		}
+	}
+	w.equal("what is told of it", types, []im.EventType{im.ConversationCreated, im.ConversationDeleted})
+	w.equal("up to its end", events[len(events)-1].Position, pos)
+	w.sameMessage(w.message(kept.ID), kept)
+	w.equal("a receipt elsewhere", len(w.receiptsOf(im.Read, other, 1)), 1)
+
+	// What a transaction that is undone has purged is there.
+	kept = w.message(kept.ID)
+	w.deleteForAll(other)
+	undone := errors.New("for a test")
+	err = w.store.Write(w.Context(), func(tx im.Tx) error {
+		if _, err := tx.Purge(other, 10); err != nil {
+			return err
+		}
+		return undone
+	})
+	w.equal("undone", err, undone)
+	w.sameMessage(w.message(kept.ID), kept)
+}
+
+// testReclaim: what is left is there after room was given back, and it ends with
+// its context.
+func testReclaim(w *world) {
+	id, other := w.group(im.HistoryAll, "alice"), w.group(im.HistoryAll, "alice")
+	var kept []im.Message
+	for i := range 2000 {
+		if i%400 == 0 {
+			kept = append(kept, w.send(w.text(other, "alice", fmt.Sprint("stays ", i))))
+		}
+		w.send(w.text(id, "alice", "a message of a usual length, neither short nor long"))
+	}
+	ended, cancel := context.WithCancelCause(w.Context())
+	cause := errors.New("for a test")
+	cancel(cause)
+	w.must(w.store.Reclaim(w.Context()))
+	w.trimAll(id, w.now.Add(time.Hour), 500)
+	if err := w.store.Reclaim(ended); !errors.Is(err, cause) {
+		w.Fatal(err)
+	}
+	w.must(w.store.Reclaim(w.Context()))
+	for _, m := range kept {
+		w.sameMessage(w.message(m.ID), m)
+	}
+	m := w.send(w.text(id, "alice", "goes on"))
+	w.sameMessage(w.message(m.ID), m)
+}
