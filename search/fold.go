@@ -50,6 +50,9 @@ func classOf(r rune) class {
 		}
 		return separator
 	}
+	if isPlain(r) {
+		return single
+	}
 	wordly := unicode.IsLetter(r) || unicode.IsNumber(r)
 	switch {
 	case r == zeroWidthSpace:
@@ -93,19 +96,26 @@ func tokens(text string) []token {
 // boundary returns the length of the first piece of a text that is folded by
 // itself, whatever follows it.
 func boundary(text string) int {
-	if text[0] < utf8.RuneSelf && (len(text) == 1 || text[1] < utf8.RuneSelf) {
-		return 1
+	first, size := utf8.DecodeRuneInString(text)
+	if isPlain(first) {
+		if next, _ := utf8.DecodeRuneInString(text[size:]); size == len(text) || isPlain(next) {
+			return size
+		}
 	}
 	return norm.NFKC.NextBoundaryInString(text, true)
 }
 
+// isPlain reports whether a character is normal and stands by itself: ASCII, and
+// the most of Chinese. What is not is looked up in tables.
+func isPlain(r rune) bool { return r < utf8.RuneSelf || 0x4e00 <= r && r <= 0x9fff }
+
 // segment adds a piece of the text, from start to end in it.
 func (t *tokenizer) segment(piece string, start, end int) {
-	if c := piece[0]; len(piece) == 1 && c < utf8.RuneSelf {
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
+	if r, size := utf8.DecodeRuneInString(piece); size == len(piece) && isPlain(r) {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
 		}
-		t.add(rune(c), start, end)
+		t.add(r, start, end)
 		return
 	}
 	folded := norm.NFKC.String(t.fold.String(norm.NFKC.String(piece)))

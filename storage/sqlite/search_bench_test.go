@@ -43,7 +43,7 @@ func (l *library) next() im.Message {
 	switch {
 	case l.n%50 < 3 || l.n%100 == 10:
 		words += " 我在" + commonPair + "等你"
-	case l.n%1000 == 510 && l.n <= 10_000:
+	case l.n%1000 == 520 && l.n <= 10_000:
 		words += " " + rareWord + " " + rarePair
 	}
 	return text(place, l.last, words)
