@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,13 +16,20 @@ import (
 
 // cleaner writes down what it is asked to do.
 type cleaner struct {
+	mu      sync.Mutex
 	did     []string
 	fails   error
 	trimmed im.RetentionOf
 }
 
+func (c *cleaner) note(what string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.did = append(c.did, what)
+}
+
 func (c *cleaner) Purge(context.Context) error {
-	c.did = append(c.did, "purge")
+	c.note("purge")
 	return c.fails
 }
 
@@ -29,7 +37,7 @@ func (c *cleaner) Trim(_ context.Context, asOf time.Time, told func(im.Retention
 	if !asOf.IsZero() {
 		return errors.New("the job trims as of now")
 	}
-	c.did = append(c.did, "trim")
+	c.note("trim")
 	if c.trimmed.Messages > 0 {
 		_ = told(c.trimmed)
 	}
@@ -37,7 +45,7 @@ func (c *cleaner) Trim(_ context.Context, asOf time.Time, told func(im.Retention
 }
 
 func (c *cleaner) Reclaim(context.Context) error {
-	c.did = append(c.did, "reclaim")
+	c.note("reclaim")
 	return c.fails
 }
 
@@ -59,6 +67,8 @@ func running(t *testing.T, c *cleaner, removed func(int64), fn func(*retention.C
 
 func (c *cleaner) want(t *testing.T, what string, rounds int) {
 	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if want := slices.Repeat(round, rounds); !slices.Equal(c.did, want) {
 		t.Errorf("%s: did %v, want %d rounds", what, c.did, rounds)
 	}
