@@ -5,7 +5,6 @@ import (
 	"encoding/base32"
 	"encoding/binary"
 	"slices"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -41,29 +40,48 @@ const (
 // "ford" is among all that begins with "for".
 var beginnings = []int{3, 4, 6, 8, 10, 12, 16, 20, 28}
 
-// entryLength is that of an entry, in characters: 40 bits. Where two words have
+// Entry is the hash of a word, a conversation or a kind: 40 bits. Where two have
 // the same, the text decides.
+type Entry uint64
+
+// entryLength is that of an entry as text, in characters.
 const entryLength = 8
 
 var encoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567")
 
-// entry appends the hash of something.
-func (h *Hasher) entry(to []byte, kind byte, of string) []byte {
+// appendText appends an entry as FTS5 is given it.
+func (e Entry) appendText(to []byte) []byte {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], uint64(e))
+	return encoding.AppendEncode(to, b[8-entryLength*5/8:])
+}
+
+// Text returns entries as FTS5 is given them, with blanks in between.
+func Text(entries []Entry) string {
+	b := make([]byte, 0, len(entries)*(entryLength+1))
+	for _, e := range entries {
+		b = append(e.appendText(b), ' ')
+	}
+	return string(b)
+}
+
+// entry returns the hash of something.
+func (h *Hasher) entry(kind byte, of string) Entry {
 	var room [96]byte
 	b := append(room[:0], h.key[:]...)
 	b = append(append(b, kind), of...)
 	sum := sha256.Sum256(b)
-	return encoding.AppendEncode(to, sum[:entryLength*5/8])
+	return Entry(binary.BigEndian.Uint64(sum[:8]) >> (64 - entryLength*5))
 }
 
-func (h *Hasher) number(to []byte, kind byte, n int64) []byte {
-	return h.entry(to, kind, string(binary.BigEndian.AppendUint64(nil, uint64(n))))
+func (h *Hasher) number(kind byte, n int64) Entry {
+	return h.entry(kind, string(binary.BigEndian.AppendUint64(nil, uint64(n))))
 }
 
-// Document returns the entries of a text in a conversation, with blanks in
-// between; "" for one without words. kind is told from others, unless it is 0.
-func (h *Hasher) Document(text string, conversation int64, kind uint8) string {
-	d := document{h: h, seen: map[string]bool{}}
+// Document returns the entries of a text in a conversation, rising; none for one
+// without words. kind is told from others, unless it is 0.
+func (h *Hasher) Document(text string, conversation int64, kind uint8) []Entry {
+	d := document{h: h}
 	previous := token{}
 	for _, t := range tokens(text) {
 		if t.single {
@@ -77,27 +95,24 @@ func (h *Hasher) Document(text string, conversation int64, kind uint8) string {
 		previous = t
 	}
 	if len(d.entries) == 0 {
-		return ""
+		return nil
 	}
-	d.entries = append(h.number(d.entries, ofConversation, conversation), ' ')
+	d.entries = append(d.entries, h.number(ofConversation, conversation))
 	if kind != 0 {
-		d.entries = append(h.number(d.entries, ofType, int64(kind)), ' ')
+		d.entries = append(d.entries, h.number(ofType, int64(kind)))
 	}
-	return string(d.entries)
+	slices.Sort(d.entries)
+	return slices.Compact(d.entries)
 }
 
-// document is a text's entries in the making, each of them once.
+// document is a text's entries in the making.
 type document struct {
 	h       *Hasher
-	seen    map[string]bool
-	entries []byte
+	entries []Entry
 }
 
 func (d *document) add(word string) {
-	if !d.seen[word] {
-		d.seen[word] = true
-		d.entries = append(d.h.entry(d.entries, ofWord, word), ' ')
-	}
+	d.entries = append(d.entries, d.h.entry(ofWord, word))
 }
 
 func (d *document) beginnings(word string) {
@@ -150,43 +165,69 @@ type Scope struct {
 // left out only make more candidates.
 const maxEntries = 24
 
-// Query returns what asks FTS5 for candidates: texts with the terms are among
-// them. Clauses says how many conditions it has. With none it is "", and
-// everything is a candidate: so where nothing but single letters is looked for,
-// which may begin any word, in no conversation and no kind.
-func (h *Hasher) Query(t Terms, in Scope) (query string, clauses int) {
-	var all []string
+// Query is what candidates have: of each group of entries one at least. One
+// without groups asks for everything: so where nothing but single letters is
+// looked for, which may begin any word, in no conversation and no kind.
+type Query [][]Entry
+
+// Query returns one by which texts with the terms are found.
+func (h *Hasher) Query(t Terms, in Scope) (q Query) {
 	for _, one := range t {
 		for _, alternatives := range one.entries() {
-			clause := h.anyOf(alternatives)
-			if !slices.Contains(all, clause) && len(all) < maxEntries {
-				all = append(all, clause)
+			group := make([]Entry, len(alternatives))
+			for i, word := range alternatives {
+				group[i] = h.entry(ofWord, word)
+			}
+			known := func(other []Entry) bool { return slices.Equal(other, group) }
+			if len(q) < maxEntries && !slices.ContainsFunc(q, known) {
+				q = append(q, group)
 			}
 		}
 	}
 	if in.Kind != 0 {
-		all = append(all, quote(h.number(nil, ofType, int64(in.Kind))))
+		q = append(q, []Entry{h.number(ofType, int64(in.Kind))})
 	}
 	if len(in.Conversations) > 0 {
-		places := make([]string, len(in.Conversations))
+		places := make([]Entry, len(in.Conversations))
 		for i, c := range in.Conversations {
-			places[i] = quote(h.number(nil, ofConversation, c))
+			places[i] = h.number(ofConversation, c)
 		}
-		all = append(all, "("+strings.Join(places, " OR ")+")")
+		q = append(q, places)
 	}
-	return strings.Join(all, " AND "), len(all)
+	return q
 }
 
-// anyOf is the condition that a text has one of some words.
-func (h *Hasher) anyOf(words []string) string {
-	quoted := make([]string, len(words))
-	for i, word := range words {
-		quoted[i] = quote(h.entry(nil, ofWord, word))
+// FTS5 returns the query in the syntax of FTS5.
+func (q Query) FTS5() string {
+	var b []byte
+	for i, group := range q {
+		if i > 0 {
+			b = append(b, " AND "...)
+		}
+		b = append(b, '(')
+		for k, e := range group {
+			if k > 0 {
+				b = append(b, " OR "...)
+			}
+			b = append(e.appendText(append(b, '"')), '"')
+		}
+		b = append(b, ')')
 	}
-	return "(" + strings.Join(quoted, " OR ") + ")"
+	return string(b)
 }
 
-func quote(entry []byte) string { return `"` + string(entry) + `"` }
+// In reports whether a text with these entries, which rise, is a candidate.
+func (q Query) In(entries []Entry) bool {
+	for _, group := range q {
+		if !slices.ContainsFunc(group, func(e Entry) bool {
+			_, found := slices.BinarySearch(entries, e)
+			return found
+		}) {
+			return false
+		}
+	}
+	return true
+}
 
 // entries returns what texts with the term have in the index: one at least of
 // each group. Two characters that stand side by side are one entry: each of

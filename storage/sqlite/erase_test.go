@@ -17,7 +17,7 @@ import (
 // those due after it, from being erased, and is not told to the log.
 func TestDueUnreadable(t *testing.T) {
 	var log bytes.Buffer
-	s := openNew(t, Options{Synchronous: "normal", Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	s := openNew(t, Options{Synchronous: "normal", recent: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	makePlace(t, s)
 	err := s.Write(t.Context(), func(w im.Tx) error {
 		for i := range 3 {

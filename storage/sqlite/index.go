@@ -67,14 +67,14 @@ func kindOf(t im.MessageType) uint8 {
 }
 
 // entries returns what the index has of a message, "" if nothing.
-func (s *session) entriesOf(m im.Message) (string, error) {
+func (s *session) entriesOf(m im.Message) ([]search.Entry, error) {
 	words := m.Words()
 	if words == "" {
-		return "", nil
+		return nil, nil
 	}
 	h, err := s.hasher()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	return h.Document(words, int64(m.Conversation), kindOf(m.Type)), nil
 }
@@ -82,14 +82,29 @@ func (s *session) entriesOf(m im.Message) (string, error) {
 // indexMessage has a message found by its words. Within a transaction messages
 // are best indexed in the order of their ids: with a smaller one FTS5 writes
 // down what it has so far.
-func (t *tx) indexMessage(m im.Message) error { return t.session.indexMessage(m) }
+func (t *tx) indexMessage(m im.Message) error {
+	entries, err := t.session.entriesOf(m)
+	if err != nil || len(entries) == 0 {
+		return err
+	}
+	through, err := t.indexedThrough()
+	if err != nil {
+		return err
+	}
+	if int64(m.ID) > through {
+		t.fresh = append(t.fresh, newRecent(m, entries))
+		return nil
+	}
+	_, err = t.session.exec(insertEntries, int64(m.ID), search.Text(entries))
+	return err
+}
 
 func (s *session) indexMessage(m im.Message) error {
 	entries, err := s.entriesOf(m)
-	if err != nil || entries == "" {
+	if err != nil || len(entries) == 0 {
 		return err
 	}
-	_, err = s.exec(insertEntries, int64(m.ID), entries)
+	_, err = s.exec(insertEntries, int64(m.ID), search.Text(entries))
 	return err
 }
 
@@ -100,10 +115,19 @@ func (t *tx) unindexMessage(m im.Message) error {
 	if m.Content == nil || m.Type != im.Text && m.Type != im.Location {
 		return nil
 	}
+	through, err := t.indexedThrough()
+	if err != nil {
+		return err
+	}
+	if int64(m.ID) > through {
+		t.forgotten = append(t.forgotten, int64(m.ID))
+		return nil
+	}
 	var entries string
-	var err error
 	if json.Valid(m.Content.Body) {
-		entries, err = t.session.entriesOf(m)
+		var list []search.Entry
+		list, err = t.session.entriesOf(m)
+		entries = search.Text(list)
 	} else {
 		entries, err = t.unreadable(m.ID)
 	}
@@ -156,5 +180,6 @@ func indexStored(s *session) error {
 		}
 		full = n == 1000
 	}
-	return nil
+	_, err := s.exec("INSERT INTO meta (key, value) VALUES ('search_through', ?)", int64(last))
+	return err
 }

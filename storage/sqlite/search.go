@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/imapi/imapi/im"
@@ -64,7 +65,8 @@ type finder struct {
 	sender int64
 	wanted map[int64]bool // the conversations
 
-	match   string // for FTS5, "" for all messages
+	query   search.Query
+	match   string // query for FTS5, "" for all messages
 	clauses int
 	scoped  bool // whether match has the conversations
 
@@ -101,10 +103,54 @@ func (r *reader) Search(q im.SearchQuery) (im.SearchPage, error) {
 	if err == nil && f.clauses != 1 && len(f.wanted) <= fewConversations {
 		err = f.ask(true)
 	}
-	if err == nil {
+	if err != nil {
+		return f.page, err
+	}
+	full, err := f.findRecent()
+	switch {
+	case err != nil:
+	case full:
+		f.page.Next = im.ID(f.next)
+	default:
 		err = f.find()
 	}
 	return f.page, err
+}
+
+const selectCandidate = `SELECT m.id, m.conversation_id, m.type, m.sender_id, m.created_at, m.state
+	FROM messages m WHERE m.id = ?`
+
+// findRecent looks at the messages that the file's index does not have. It
+// reports that the page is full.
+func (f *finder) findRecent() (full bool, err error) {
+	through, err := f.r.indexedThrough()
+	if err != nil {
+		return false, err
+	}
+	for _, m := range slices.Backward(f.r.recent) {
+		if m.id <= through || m.id < f.least {
+			break
+		}
+		entries := m.entries.Load()
+		if m.id >= f.next || entries == nil || !f.wanted[m.conversation] || !f.query.In(*entries) {
+			continue
+		}
+		var c candidate
+		found, err := f.r.session.row(selectCandidate, []any{m.id}, &c.id, &c.conversation, &c.kind, &c.sender, &c.created, &c.state)
+		if err != nil {
+			return false, err
+		}
+		if !found { // it came after this snapshot, or is gone
+			continue
+		}
+		if full, err := f.look(c); err != nil || full {
+			return full, err
+		}
+	}
+	if f.match != "" { // else all messages are looked at
+		f.next = min(f.next, through+1)
+	}
+	return false, nil
 }
 
 // ask makes the query, with the conversations or without.
@@ -119,7 +165,8 @@ func (f *finder) ask(scoped bool) error {
 			in.Conversations = append(in.Conversations, c)
 		}
 	}
-	f.match, f.clauses = h.Query(f.terms, in)
+	f.query = h.Query(f.terms, in)
+	f.match, f.clauses = f.query.FTS5(), len(f.query)
 	f.scoped = scoped
 	return nil
 }

@@ -86,8 +86,14 @@ func TestSearch(t *testing.T) {
 // TestSearchFindsAll: whatever is asked for in however many conversations, the
 // pages together are what a look at each message gives.
 func TestSearchFindsAll(t *testing.T) {
+	for name, recent := range map[string]int{"in memory": 0, "in the file": 1, "in both": 3000} {
+		t.Run(name, func(t *testing.T) { searchFindsAll(t, recent) })
+	}
+}
+
+func searchFindsAll(t *testing.T, recent int) {
 	const places = 200
-	s := newTalk(t, places, Options{Synchronous: "normal"})
+	s := newTalk(t, places, Options{Synchronous: "normal", recent: recent})
 	random := rand.New(rand.NewPCG(41, 42))
 	talk := newSpeech(43)
 	var list []im.Message
@@ -195,7 +201,7 @@ func TestSearchIsBounded(t *testing.T) {
 // TestSearchUnreadable: a message that cannot be read is in nobody's way, and
 // leaves the index whole when it is erased.
 func TestSearchUnreadable(t *testing.T) {
-	s := newTalk(t, 1, Options{Synchronous: "normal"})
+	s := newTalk(t, 1, Options{Synchronous: "normal", recent: 1})
 	list := []im.Message{text(1, 1, "one word"), text(1, 2, "another word"), text(1, 3, "last word")}
 	s.say(list...)
 	s.write(func(tx *tx) error {

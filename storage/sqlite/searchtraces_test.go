@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/search"
 )
 
 // TestErasedLeavesTheIndex: of messages that were erased, oldest first, newest
@@ -25,7 +26,7 @@ func TestErasedLeavesTheIndex(t *testing.T) {
 	}{{"with secure-delete", true}, {"without", false}} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()
-			s := &talk{TB: t, Store: openAt(t, filepath.Join(dir, "imapi.db"), Options{Synchronous: "normal"})}
+			s := &talk{TB: t, Store: openAt(t, filepath.Join(dir, "imapi.db"), Options{Synchronous: "normal", recent: 1})}
 			makePlace(t, s.Store)
 			if !test.secure {
 				s.write(func(tx *tx) error {
@@ -84,8 +85,13 @@ func (t *talk) longest(m im.Message) (entry string) {
 		if err != nil {
 			return err
 		}
-		entries := strings.Fields(h.Document(marker(m), 0, 0))
-		entry = entries[len(entries)-2] // the last is of the conversation
+		common := h.Document(marking, 0, 0)
+		word := marker(m)
+		for _, e := range h.Document(word[strings.Index(word, marking):], 0, 0) {
+			if !slices.Contains(common, e) {
+				entry = strings.TrimSpace(search.Text([]search.Entry{e}))
+			}
+		}
 		return nil
 	})
 	if err != nil {

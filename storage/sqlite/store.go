@@ -49,6 +49,8 @@ type Options struct {
 	// in tests that show what the two are for.
 	wipe     string
 	noScrubs bool
+	// recent is recentMost, or less in tests that look at the file's index.
+	recent int
 }
 
 // BatchStats tell how one transaction of the writer went.
@@ -91,6 +93,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.wipe == "" {
 		o.wipe = wipeContent
 	}
+	if o.recent == 0 {
+		o.recent = recentMost
+	}
 	return o, nil
 }
 
@@ -101,6 +106,7 @@ type Store struct {
 	lock     *DirLock
 	instance im.Instance
 	users    *userCache
+	recent   recentIndex
 	writer   *writer
 	scrubber *scrubber
 
@@ -138,6 +144,7 @@ func Open(ctx context.Context, path string, options Options) (_ *Store, err erro
 		readers: make(chan *session, options.Readers),
 		closing: make(chan struct{}),
 	}
+	s.recent.most = options.recent
 	if s.lock, err = LockDir(dir); err != nil {
 		return nil, err
 	}
@@ -200,6 +207,9 @@ func (s *Store) prepareFile(ctx context.Context) error {
 	if err == nil {
 		s.instance, err = loadInstance(session)
 	}
+	if err == nil {
+		err = s.recent.load(session)
+	}
 	if err := errors.Join(err, session.close()); err != nil {
 		return err
 	}
@@ -246,6 +256,8 @@ func (s *Store) View(ctx context.Context, fn func(im.Reader) error) error {
 
 	ctx, cancel := context.WithTimeoutCause(ctx, s.options.readLimit, errSlowRead)
 	defer cancel()
+	// Before the snapshot: nothing falls between the two.
+	recent := s.recent.all()
 	session.reset()
 	session.ctx = ctx
 	defer func() { session.ctx = context.Background() }()
@@ -267,7 +279,7 @@ func (s *Store) View(ctx context.Context, fn func(im.Reader) error) error {
 			session = nil
 		}
 	}()
-	if err := fn(&reader{session: session, users: s.users}); err != nil {
+	if err := fn(&reader{session: session, users: s.users, recent: recent}); err != nil {
 		return err
 	}
 	// What was read after the snapshot had ended may not belong together.

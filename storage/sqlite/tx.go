@@ -13,6 +13,8 @@ type reader struct {
 	// interned are the users that this transaction has found or made, which
 	// the cache must not know of before it is committed; nil in a read.
 	interned map[im.UserID]int64
+	// recent are the messages that the file's index may not have.
+	recent []*recentMessage
 }
 
 var _ im.Reader = (*reader)(nil)
@@ -30,12 +32,19 @@ type tx struct {
 	erased bool
 	// wipe is wipeContent.
 	wipe string
+
+	// index are the recent messages, of which fresh are to be added once this is
+	// committed. Those up to written went to the file, and forgotten were erased.
+	index     *recentIndex
+	fresh     []*recentMessage
+	written   int64
+	forgotten []int64
 }
 
 var _ im.Tx = (*tx)(nil)
 
-func newTx(s *session, users *userCache, wipe string) *tx {
-	return &tx{reader: reader{session: s, users: users, interned: map[im.UserID]int64{}}, wipe: wipe}
+func newTx(s *session, users *userCache, index *recentIndex, wipe string) *tx {
+	return &tx{reader: reader{session: s, users: users, interned: map[im.UserID]int64{}, recent: index.all()}, index: index, wipe: wipe}
 }
 
 // head returns the position of the newest event that was appended, 0 if none

@@ -132,6 +132,7 @@ func (w *writer) loop() {
 				return
 			}
 			w.run(w.gather(c))
+			w.writeRecent()
 		case fn := <-w.between:
 			fn()
 		}
@@ -180,6 +181,25 @@ func (w *writer) run(calls []*call) {
 	}
 }
 
+// writeRecent writes messages to the file's search index of which there are too
+// many in memory. Nobody waits for it but those who write next.
+func (w *writer) writeRecent() {
+	for {
+		n := w.store.recent.over()
+		if n == 0 {
+			return
+		}
+		c := &call{ctx: context.Background(), done: make(chan error, 1), fn: func(t im.Tx) error { return t.(*tx).writeRecent(n) }}
+		w.run([]*call{c})
+		if err := <-c.done; err != nil {
+			w.store.options.Logger.Error("messages could not be written to the search index", "error", err)
+			w.store.recent.spare += recentBatch // tried again then
+			return
+		}
+		w.store.recent.spare = 0
+	}
+}
+
 // transact runs the calls in one transaction, or the first of them if they
 // take long, and returns those that are left. If one of them breaks it, those
 // before run again without it, in one of their own, and those after it are
@@ -202,7 +222,7 @@ func (w *writer) transact(calls []*call) (rest []*call) {
 		report(err)
 		return nil
 	}
-	t := newTx(w.session, w.store.users, w.store.options.wipe)
+	t := newTx(w.session, w.store.users, &w.store.recent, w.store.options.wipe)
 	ran := make([]*call, 0, len(calls))
 	for i, c := range calls {
 		if c.ctx.Err() != nil {
@@ -245,6 +265,7 @@ func (w *writer) transact(calls []*call) (rest []*call) {
 	}
 	stats.Commit = now().Sub(committing)
 	w.store.users.add(t.interned)
+	w.store.recent.add(t.fresh, t.written, t.forgotten)
 	w.publish(im.Commit{Events: t.events, Cuts: t.cuts, Due: t.due, Head: max(w.head, t.head())})
 	for _, c := range ran {
 		c.answer(c.err)
@@ -335,6 +356,9 @@ func (w *writer) ensureSession() error {
 	}
 	cuts, err := r.TokenCuts()
 	if err != nil {
+		return errors.Join(err, s.close())
+	}
+	if err := w.store.recent.load(s); err != nil {
 		return errors.Join(err, s.close())
 	}
 	w.session = s
