@@ -185,7 +185,8 @@ func (t *tx) notErased(ids []int64) (list []int64, err error) {
 	return list, err
 }
 
-// load reads the messages again that are not in the file's index.
+// load reads the messages again that are not in the file's index. Where it finds
+// others before the first of them, it says that these need not be read again.
 func (x *recentIndex) load(s *session) error {
 	r := &reader{session: s}
 	through, err := r.indexedThrough()
@@ -193,7 +194,8 @@ func (x *recentIndex) load(s *session) error {
 		return err
 	}
 	var list []*recentMessage
-	for last, full := through, true; full; {
+	last := through
+	for full := true; full; {
 		n := 0
 		err := s.query(selectAfter, []any{last, recentBatch}, func(rows *sql.Rows) (bool, error) {
 			m, err := scanMessage(rows)
@@ -218,5 +220,12 @@ func (x *recentIndex) load(s *session) error {
 	x.list.Store(nil)
 	x.entries = 0
 	x.add(list, 0, nil)
-	return nil
+	if len(list) > 0 {
+		last = list[0].id - 1
+	}
+	if last <= through {
+		return nil
+	}
+	_, err = s.exec(putThrough, last)
+	return err
 }

@@ -135,3 +135,25 @@ func TestRecentCannotBeWritten(t *testing.T) {
 	}
 	s.finds("word", found...)
 }
+
+// TestRecentWithoutWords: what has no words is not read at every opening.
+func TestRecentWithoutWords(t *testing.T) {
+	s := newTalk(t, 1, Options{Synchronous: "normal"})
+	for id := im.ID(1); id <= 5; id++ {
+		m := text(1, id, "nothing to be found")
+		m.Type = im.Custom
+		s.say(m)
+	}
+	s.say(text(1, 6, "word"))
+	if through := s.through(); through != 0 {
+		t.Errorf("the index goes through %d", through)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.Store = openAt(t, s.path, Options{Synchronous: "normal"})
+	if through := s.through(); through != 5 {
+		t.Errorf("after opening the index goes through %d", through)
+	}
+	s.finds("word", 6)
+}
