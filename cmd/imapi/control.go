@@ -101,6 +101,8 @@ const serverWait = 5 * time.Second
 type adminFlags struct {
 	data, database string
 	policy         im.Policy
+	// begins lets the command be the first to use a data directory, and make it.
+	begins bool
 }
 
 func (a *adminFlags) add(f flags) {
@@ -155,10 +157,10 @@ func runningServer(ctx context.Context, data string) (c control, ok bool) {
 }
 
 // openHere opens the data and serves commands alone, on a listener that nobody
-// else knows of. There has to be a data directory: a misspelt one must not be
-// taken for an empty server.
+// else knows of. But for an import there has to be a data directory: a misspelt
+// one must not be taken for an empty server.
 func (a *adminFlags) openHere(ctx context.Context) (*admin, error) {
-	if _, err := os.Stat(a.data); err != nil {
+	if _, err := os.Stat(a.data); err != nil && !a.begins {
 		return nil, fmt.Errorf("--data: %w", err)
 	}
 	log := slog.New(slog.DiscardHandler)

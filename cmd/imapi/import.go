@@ -23,7 +23,7 @@ is it. FILE - is standard input.`
 
 // importFile imports a file, and fails if a line of it does.
 func importFile(ctx context.Context, args []string, _, diag io.Writer) error {
-	var a adminFlags
+	a := adminFlags{begins: true}
 	f := newFlagsWithFiles("import", "FILE", importSummary, diag)
 	a.add(f)
 	format := f.String("format", "imapi", "`form` of the file: imapi or easemob")
