@@ -295,9 +295,10 @@ func TestImportCommandMisuse(t *testing.T) {
 		{2, []string{"import", "--retention", "x", "-"}},
 		{1, []string{"import", "/no/such/file"}},
 		{1, []string{"import", "/"}},
-		{1, []string{"import", "-"}},
-		{1, []string{"export"}},
+		{1, []string{"export"}}, // of what is not there
 		{1, []string{"retention"}},
+		{0, []string{"import", "-"}}, // may be the first
+		{0, []string{"export"}},
 		{0, []string{"import", "--help"}},
 		{0, []string{"export", "--help"}},
 		{0, []string{"retention", "--help"}},
