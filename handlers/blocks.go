@@ -10,7 +10,7 @@ import (
 // ListBlocks implements GET /v1/blocks.
 func (s *Server) ListBlocks(ctx context.Context, r api.ListBlocksRequestObject) (api.ListBlocksResponseObject, error) {
 	list := listOf("blocks")
-	page, limit, err := userPage(list, r.Params.PageToken, r.Params.Limit)
+	page, limit, err := s.userPage(list, r.Params.PageToken, r.Params.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -24,7 +24,7 @@ func (s *Server) ListBlocks(ctx context.Context, r api.ListBlocksRequestObject) 
 		out.Items[i] = api.Block{User: api.UserID(b.User), CreatedAt: api.Time(b.At)}
 	}
 	if more {
-		out.NextPageToken = optional(pageToken{List: list, Key: string(blocks[limit-1].User)}.String())
+		out.NextPageToken = optional(s.seal(pageToken{List: list, Key: string(blocks[limit-1].User)}))
 	}
 	return out, nil
 }

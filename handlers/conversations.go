@@ -73,7 +73,7 @@ func (s *Server) ListConversations(ctx context.Context, r api.ListConversationsR
 		f.Kind, _ = im.ParseKind(string(*p.Kind))
 	}
 	list := listOf("conversations", fmt.Sprint(f.Kind, p.Pinned != nil, value(p.Pinned, false), f.ChangedSince.UnixNano()))
-	token, err := readPageToken(list, p.PageToken)
+	token, err := s.readPageToken(list, p.PageToken)
 	if err != nil {
 		return nil, err
 	}
@@ -90,9 +90,9 @@ func (s *Server) ListConversations(ctx context.Context, r api.ListConversationsR
 		out.Items[i] = conversation(v)
 	}
 	if n := page.Next; n != nil {
-		out.NextPageToken = optional(pageToken{
+		out.NextPageToken = optional(s.seal(pageToken{
 			List: list, At: n.ActiveAt.UnixMilli(), Seq: int64(n.ID), AsOf: page.AsOf.UnixMilli(),
-		}.String())
+		}))
 	}
 	return out, nil
 }

@@ -11,7 +11,7 @@ import (
 
 // ListErased implements GET /v1/messages/erased.
 func (s *Server) ListErased(ctx context.Context, r api.ListErasedRequestObject) (api.ListErasedResponseObject, error) {
-	list, q, err := erasureQuery("erased", r.Params.Since, r.Params.PageToken, r.Params.Limit)
+	list, q, err := s.erasureQuery("erased", r.Params.Since, r.Params.PageToken, r.Params.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -19,7 +19,7 @@ func (s *Server) ListErased(ctx context.Context, r api.ListErasedRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	out := api.ListErased200JSONResponse{Items: make([]api.Message, len(page.Items)), NextPageToken: erasureToken(list, page)}
+	out := api.ListErased200JSONResponse{Items: make([]api.Message, len(page.Items)), NextPageToken: s.erasureToken(list, page)}
 	for i, e := range page.Items {
 		out.Items[i] = message(e.Message)
 	}
@@ -59,7 +59,7 @@ func goneConversations(list []im.GoneConversation) []api.GoneConversation {
 
 // ListErasures implements GET /v1/admin/erasures.
 func (s *Server) ListErasures(ctx context.Context, r api.ListErasuresRequestObject) (api.ListErasuresResponseObject, error) {
-	list, q, err := erasureQuery("erasures", r.Params.Since, r.Params.PageToken, r.Params.Limit)
+	list, q, err := s.erasureQuery("erasures", r.Params.Since, r.Params.PageToken, r.Params.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func (s *Server) ListErasures(ctx context.Context, r api.ListErasuresRequestObje
 	if err != nil {
 		return nil, err
 	}
-	out := api.ListErasures200JSONResponse{Items: make([]api.Erasure, len(page.Items)), NextPageToken: erasureToken(list, page)}
+	out := api.ListErasures200JSONResponse{Items: make([]api.Erasure, len(page.Items)), NextPageToken: s.erasureToken(list, page)}
 	for i, e := range page.Items {
 		out.Items[i] = api.Erasure{
 			MessageID: e.ID.String(), ConversationID: e.Conversation.String(), Seq: e.Seq, Sender: api.UserID(e.Sender),
@@ -78,19 +78,19 @@ func (s *Server) ListErasures(ctx context.Context, r api.ListErasuresRequestObje
 	return out, nil
 }
 
-func erasureQuery(operation string, since *time.Time, token *string, limit *int32) (uint32, im.ErasureQuery, error) {
+func (s *Server) erasureQuery(operation string, since *time.Time, token *string, limit *int32) (uint32, im.ErasureQuery, error) {
 	q := im.ErasureQuery{Since: value(since, time.Time{}), Limit: int(value(limit, 50))}
 	list := listOf(operation, fmt.Sprint(q.Since))
-	t, err := readPageToken(list, token)
+	t, err := s.readPageToken(list, token)
 	if err == nil && t != nil {
 		q.Past = &im.ErasureKey{Wiped: time.UnixMilli(t.At).UTC(), ID: im.ID(t.Seq)}
 	}
 	return list, q, err
 }
 
-func erasureToken(list uint32, page im.ErasurePage) *string {
+func (s *Server) erasureToken(list uint32, page im.ErasurePage) *string {
 	if page.Next == nil {
 		return nil
 	}
-	return optional(pageToken{List: list, At: page.Next.Wiped.UnixMilli(), Seq: int64(page.Next.ID)}.String())
+	return optional(s.seal(pageToken{List: list, At: page.Next.Wiped.UnixMilli(), Seq: int64(page.Next.ID)}))
 }

@@ -28,7 +28,7 @@ func (s *Server) ExportMessages(ctx context.Context, r api.ExportMessagesRequest
 func (s *Server) GetRetention(ctx context.Context, r api.GetRetentionRequestObject) (api.GetRetentionResponseObject, error) {
 	asOf := value(r.Params.AsOf, time.Time{})
 	list := listOf("retention", asOf.String())
-	token, err := readPageToken(list, r.Params.PageToken)
+	token, err := s.readPageToken(list, r.Params.PageToken)
 	if err != nil {
 		return nil, err
 	}
@@ -50,9 +50,9 @@ func (s *Server) GetRetention(ctx context.Context, r api.GetRetentionRequestObje
 		out.Items[i] = retentionOf(of)
 	}
 	if n := page.Next; n != nil {
-		out.NextPageToken = optional(pageToken{
+		out.NextPageToken = optional(s.seal(pageToken{
 			List: list, Key: strconv.Itoa(n.Setting), At: n.OldestAt.UnixMilli(), Seq: int64(n.ID), AsOf: page.AsOf.UnixMilli(),
-		}.String())
+		}))
 	}
 	return out, nil
 }
@@ -121,6 +121,7 @@ func newLineWriter(s *Server, w http.ResponseWriter) *lineWriter {
 	// The server's read timeout is for requests; it would end this one as if the
 	// client had gone.
 	_ = l.rc.SetReadDeadline(time.Time{})
+	_ = l.rc.SetWriteDeadline(time.Time{}) // each write has one of its own
 	return l
 }
 

@@ -87,7 +87,8 @@ func (i importing) VisitImportMessagesResponse(w http.ResponseWriter) error {
 	ctx, cancel := context.WithCancel(i.ctx)
 	defer cancel()
 	rc := http.NewResponseController(w)
-	_ = rc.EnableFullDuplex() // HTTP/2 is so by itself
+	_ = rc.EnableFullDuplex()            // HTTP/2 is so by itself
+	_ = rc.SetWriteDeadline(time.Time{}) // each write has one of its own
 
 	in := &lineReader{
 		server: i.server, out: make(chan []importedLine, chunksAhead), done: make(chan struct{}),
@@ -265,7 +266,11 @@ func (o *resultWriter) flush() error {
 	if _, err := o.w.Write(o.buffer.Bytes()); err != nil {
 		return err
 	}
-	return o.rc.Flush()
+	if err := o.rc.Flush(); err != nil {
+		return err
+	}
+	_ = o.rc.SetWriteDeadline(time.Time{}) // over HTTP/2 it would end what comes after it
+	return nil
 }
 
 // end completes an answer, also one without lines.

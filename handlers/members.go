@@ -14,7 +14,7 @@ func (s *Server) ListMembers(ctx context.Context, r api.ListMembersRequestObject
 		return nil, err
 	}
 	list := listOf("members", r.Conversation)
-	page, limit, err := userPage(list, r.Params.PageToken, r.Params.Limit)
+	page, limit, err := s.userPage(list, r.Params.PageToken, r.Params.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -25,7 +25,7 @@ func (s *Server) ListMembers(ctx context.Context, r api.ListMembersRequestObject
 	found, more := cut(found, limit)
 	out := api.ListMembers200JSONResponse{Items: members(found)}
 	if more {
-		out.NextPageToken = optional(pageToken{List: list, Key: string(found[limit-1].User)}.String())
+		out.NextPageToken = optional(s.seal(pageToken{List: list, Key: string(found[limit-1].User)}))
 	}
 	return out, nil
 }
@@ -87,9 +87,9 @@ func (s *Server) LeaveConversation(ctx context.Context, r api.LeaveConversationR
 
 // userPage reads the parameters of a list of users. It asks for one item more than
 // the limit, which tells whether another page follows.
-func userPage(list uint32, token *string, limit *int32) (im.Page, int, error) {
+func (s *Server) userPage(list uint32, token *string, limit *int32) (im.Page, int, error) {
 	n := int(value(limit, 100))
-	t, err := readPageToken(list, token)
+	t, err := s.readPageToken(list, token)
 	if err != nil || t == nil {
 		return im.Page{Limit: n + 1}, n, err
 	}

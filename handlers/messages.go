@@ -111,7 +111,7 @@ func (s *Server) ListMessages(ctx context.Context, r api.ListMessagesRequestObje
 	}
 	list := listOf("messages", r.Conversation, f.Around,
 		fmt.Sprint(f.BeforeSeq, f.AfterSeq, f.Ascending, f.Type, f.Sender, f.From, f.To, f.NoErased))
-	token, err := readPageToken(list, p.PageToken)
+	token, err := s.readPageToken(list, p.PageToken)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +124,7 @@ func (s *Server) ListMessages(ctx context.Context, r api.ListMessagesRequestObje
 	}
 	out := api.ListMessages200JSONResponse{Items: messages(page.Messages)}
 	if n := page.Next; n != nil {
-		out.NextPageToken = optional(pageToken{List: list, At: n.CreatedAt.UnixMilli(), Seq: n.Seq}.String())
+		out.NextPageToken = optional(s.seal(pageToken{List: list, At: n.CreatedAt.UnixMilli(), Seq: n.Seq}))
 	}
 	return out, nil
 }

@@ -1,11 +1,15 @@
 package handlers_test
 
 import (
+	"bytes"
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/imapi/imapi/im"
 )
 
 // pick returns members of an object, as text.
@@ -179,4 +183,29 @@ func TestBadInputOfOwnViews(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPageTokensTellNothing: a search goes on after what its reader must not know
+// of, so the place is sealed.
+func TestPageTokensTellNothing(t *testing.T) {
+	w := newWorld(t)
+	own := w.group("mallory", "eve")
+	w.say("mallory", own, "merger")
+	secret := w.say("alice", "@bob", "the merger is on")
+	w.say("mallory", own, "merger")
+	path := "/v1/messages/search?limit=1&q=merger"
+	first := w.must(http.StatusOK, "mallory", "GET", path, "")
+	token := first["next_page_token"].(string)
+	b, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, _ := im.ParseID(secret["id"].(string))
+	if bytes.Contains(b, []byte(fmt.Sprint(int64(id)))) || bytes.Contains(b, []byte("{")) {
+		t.Errorf("the token says %q", b)
+	}
+	again := w.must(http.StatusOK, "mallory", "GET", path, "")["next_page_token"]
+	w.same("the same place", fmt.Sprint(again), token)
+	second := w.must(http.StatusOK, "mallory", "GET", path+"&page_token="+token, "")
+	w.same("the other", fmt.Sprint(len(items(second)), items(second)[0]["conversation_id"]), "1 "+own)
 }

@@ -1,6 +1,10 @@
 package handlers
 
 import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"hash/fnv"
@@ -10,8 +14,9 @@ import (
 
 // A page token is the place where a list goes on, and a check that it is
 // given back to the same list with the same parameters: a token of another one
-// would silently skip items. Tokens are not secret and grant nothing, for what
-// may be seen is asked for on every page; so they are not signed.
+// would silently skip items. It grants nothing, for what may be seen is asked for
+// on every page; but the place may be that of something that its reader must not
+// know of, so tokens are sealed.
 type pageToken struct {
 	List uint32 `json:"l"` // a hash of what list this is
 	Key  string `json:"k,omitempty"`
@@ -30,23 +35,46 @@ func listOf(parts ...string) uint32 {
 	return h.Sum32()
 }
 
-func (t pageToken) String() string {
+// sealer seals page tokens: AES-GCM with a nonce made of what is sealed, so that
+// the same place has the same token.
+type sealer struct {
+	aead cipher.AEAD
+	key  []byte
+}
+
+// newSealer returns one that makes the same tokens for the same key.
+func newSealer(key []byte) (sealer, error) {
+	derived := sha256.Sum256(append([]byte("page tokens\x00"), key...))
+	block, err := aes.NewCipher(derived[:])
+	if err != nil {
+		return sealer{}, err
+	}
+	aead, err := cipher.NewGCM(block)
+	return sealer{aead: aead, key: derived[:]}, err
+}
+
+func (s *Server) seal(t pageToken) string {
 	b, _ := json.Marshal(t) // a struct of integers and strings cannot fail
-	return base64.RawURLEncoding.EncodeToString(b)
+	mac := hmac.New(sha256.New, s.sealer.key)
+	_, _ = mac.Write(b) // never fails, says package hash
+	nonce := mac.Sum(nil)[:s.sealer.aead.NonceSize()]
+	return base64.RawURLEncoding.EncodeToString(s.sealer.aead.Seal(nonce, nonce, b, nil))
 }
 
 // readPageToken reads the token that continues a list; nil begins it.
-func readPageToken(list uint32, token *string) (*pageToken, error) {
+func (s *Server) readPageToken(list uint32, token *string) (*pageToken, error) {
 	if token == nil {
 		return nil, nil
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(*token)
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(*token)
 	var t pageToken
-	if err == nil {
-		err = json.Unmarshal(b, &t)
+	if n := s.sealer.aead.NonceSize(); err == nil && len(sealed) >= n {
+		var b []byte
+		if b, err = s.sealer.aead.Open(nil, sealed[:n], sealed[n:], nil); err == nil {
+			err = json.Unmarshal(b, &t)
+		}
 	}
-	// One text a token: what would not be written again as it came is refused.
-	if err != nil || t.List != list || t.String() != *token {
+	if err != nil || t.List != list {
 		return nil, im.RefuseField(im.Invalid, "invalid_page_token", "page_token", "is not a token of this list with these parameters")
 	}
 	return &t, nil

@@ -24,7 +24,7 @@ func (s *Server) SearchMessages(ctx context.Context, r api.SearchMessagesRequest
 		f.Type, _ = im.ParseMessageType(string(*p.Type))
 	}
 	list := listOf("search", p.Q, value(p.ConversationID, ""), fmt.Sprint(f.Type, f.Sender, f.From, f.To))
-	token, err := readPageToken(list, p.PageToken)
+	token, err := s.readPageToken(list, p.PageToken)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (s *Server) SearchMessages(ctx context.Context, r api.SearchMessagesRequest
 		out.Items[i].Snippet = &snippet
 	}
 	if page.Next != 0 {
-		out.NextPageToken = optional(pageToken{List: list, Seq: int64(page.Next)}.String())
+		out.NextPageToken = optional(s.seal(pageToken{List: list, Seq: int64(page.Next)}))
 	}
 	return out, nil
 }

@@ -6,6 +6,7 @@ package handlers
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -28,6 +29,8 @@ type Options struct {
 	Hub      *events.Hub
 	// LogID names the event log in cursors.
 	LogID uint32
+	// TokenKey seals page tokens; without one they are good until the server ends.
+	TokenKey []byte
 	// Metrics answers GET /metrics; nil serves none here.
 	Metrics http.Handler
 	// Demo answers GET /; nil serves none.
@@ -50,6 +53,7 @@ type Server struct {
 	hub      *events.Hub
 	logID    uint32
 	metrics  http.Handler
+	sealer   sealer
 	log      *slog.Logger
 	observe  func(operation string, status int, took time.Duration)
 
@@ -75,6 +79,14 @@ func New(o Options) (*Server, http.Handler, error) {
 	}
 	if s.writeTimeout == 0 {
 		s.writeTimeout = 10 * time.Second
+	}
+	if len(o.TokenKey) == 0 {
+		o.TokenKey = make([]byte, 32)
+		_, _ = rand.Read(o.TokenKey) // never fails, says crypto/rand
+	}
+	var err error
+	if s.sealer, err = newSealer(o.TokenKey); err != nil {
+		return nil, nil, err
 	}
 	doc, err := loadDocument()
 	if err != nil {

@@ -168,21 +168,23 @@ func (s *Service) UpdateConversation(ctx context.Context, actor Actor, ref Conve
 	if err := p.check(s.policy); err != nil {
 		return ConversationView{}, err
 	}
-	return write(ctx, s, func(tx Tx) (ConversationView, error) {
+	id, err := write(ctx, s, func(tx Tx) (ID, error) {
 		c, m, err := enter(tx, actor, ref)
 		if err != nil {
-			return ConversationView{}, err
+			return 0, err
 		}
 		if p.shared() {
 			if err := s.patchShared(tx, actor, c, m, p); err != nil {
-				return ConversationView{}, err
+				return 0, err
 			}
 		}
-		if err := s.patchOwn(tx, actor, c, m, p); err != nil {
-			return ConversationView{}, err
-		}
-		return s.seen(tx, actor, c.ID)
+		return c.ID, s.patchOwn(tx, actor, c, m, p)
 	})
+	if err != nil {
+		return ConversationView{}, err
+	}
+	// What it looks like takes reads that nobody else has to wait for.
+	return s.Conversation(ctx, actor, ConversationRef{ID: id})
 }
 
 // patchShared changes what all members see.
@@ -201,6 +203,9 @@ func (s *Service) patchShared(tx Tx, actor Actor, c Conversation, m Membership, 
 	}
 	changed.UpdatedAt = s.time()
 	changed.EditedAt = changed.UpdatedAt
+	if cutoff := s.cutoff(c); !c.OldestAt.IsZero() && c.OldestAt.Before(cutoff) {
+		changed.TrimBefore = cutoff // it stays past, whatever the retention is now
+	}
 	if err := tx.UpdateConversation(changed); err != nil {
 		return err
 	}

@@ -67,13 +67,15 @@ func (s *Service) hideIDs(tx Tx, actor Actor, c Conversation, me Membership, nam
 		}
 		ids, seqs = append(ids, m.ID), append(seqs, m.Seq)
 	}
-	before, err := s.unread(tx, c, me)
+	ranges := rangesOf(seqs)
+	// Of what is about to be hidden; all is counted once, if that changes it.
+	unread, err := s.unreadIn(tx, c, me, ranges)
 	if err != nil {
 		return err
 	}
 	now := s.time()
 	fresh := false
-	for _, r := range rangesOf(seqs) {
+	for _, r := range ranges {
 		parts, err := tx.Hide(c.ID, actor.User, r, now)
 		if err != nil {
 			return err
@@ -83,14 +85,21 @@ func (s *Service) hideIDs(tx Tx, actor Actor, c Conversation, me Membership, nam
 	if !fresh {
 		return nil
 	}
+	if err := touchMark(tx, c, me, now); err != nil {
+		return err
+	}
 	_, err = tx.Append(Event{
 		Type: MessageHidden, At: now, Conversation: c.ID, To: actor.User,
 		Actor: actor.User, ActorDevice: actor.Device, MessageIDs: unique(ids),
 	})
+	if err != nil || unread.Messages == 0 {
+		return err
+	}
+	after, err := s.unread(tx, c, me)
 	if err != nil {
 		return err
 	}
-	return s.tellIfChanged(tx, actor, c, me, before, now)
+	return tellUnread(tx, actor, c, after, Event{At: now})
 }
 
 // hideUpTo hides what is before a time or all that there is.

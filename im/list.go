@@ -135,6 +135,11 @@ func (s *Service) look(r Reader, c Conversation, m Membership) (ConversationView
 	return v, err
 }
 
+// maxLooks is how many pages of history, each of a bounded number of messages, are
+// looked at for a preview: beyond it, for who has hidden thousands of messages one
+// by one or was left nothing but old imports, there is none.
+const maxLooks = 4
+
 // newest returns the newest message that a member may read, nil without one.
 func (s *Service) newest(r Reader, c Conversation, m Membership) (*Message, error) {
 	q, err := s.sight(r, c, m)
@@ -142,7 +147,7 @@ func (s *Service) newest(r Reader, c Conversation, m Membership) (*Message, erro
 		return nil, err
 	}
 	q.Limit = 1
-	for {
+	for range maxLooks {
 		if len(q.Ranges) == 0 {
 			return nil, nil
 		}
@@ -158,4 +163,5 @@ func (s *Service) newest(r Reader, c Conversation, m Membership) (*Message, erro
 		}
 		q.Past = page.Next
 	}
+	return nil, nil
 }

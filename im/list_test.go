@@ -82,8 +82,10 @@ func TestConversationsOfAKind(t *testing.T) {
 // for it, whatever it was.
 func TestWhatChangedSince(t *testing.T) {
 	for name, act := range map[string]func(w *world, id im.ID, m im.Message){
-		"said":    func(w *world, id im.ID, _ im.Message) { w.say("alice", byID(id), "more") },
-		"revoked": func(w *world, _ im.ID, m im.Message) { w.revoke("alice", m.ID) },
+		"said":         func(w *world, id im.ID, _ im.Message) { w.say("alice", byID(id), "more") },
+		"revoked":      func(w *world, _ im.ID, m im.Message) { w.revoke("alice", m.ID) },
+		"read":         func(w *world, id im.ID, m im.Message) { w.read("bob", byID(id), m.ID) },
+		"hidden by id": func(w *world, id im.ID, m im.Message) { w.hide("bob", byID(id), m.ID) },
 		"cleared": func(w *world, id im.ID, _ im.Message) {
 			_, err := w.ClearUnread(w.ctx, as("bob"), byID(id))
 			w.must(err)

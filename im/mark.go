@@ -27,3 +27,9 @@ type Mark struct {
 
 // hides reports whether the conversation is hidden from its member.
 func (k Mark) hides(c Conversation) bool { return k.Gone && c.Counted <= k.GoneCounted }
+
+// touchMark notes that a user has changed what they see of a conversation.
+func touchMark(tx Tx, c Conversation, me Membership, now time.Time) error {
+	me.Mark.ChangedAt = now
+	return tx.PutMark(c.ID, me.User, me.Mark)
+}

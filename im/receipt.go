@@ -122,6 +122,9 @@ func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationR
 				return step{}, err
 			}
 			if d.Kind == Read && out.Unread != before {
+				if err := touchMark(tx, c, me, now); err != nil {
+					return step{}, err
+				}
 				err = tellUnread(tx, actor, c, out.Unread, d.readEvent(ranges, now))
 			}
 			return step{Receipted: out}, err

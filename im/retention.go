@@ -131,6 +131,21 @@ func (s *Service) overdue(r Reader, asOf time.Time, past *RetentionKey, fn func(
 	if err != nil {
 		return err
 	}
+	if past == nil {
+		// Those that were past retention before it was made longer.
+		list, err := r.Trimming(atATime)
+		if err != nil {
+			return err
+		}
+		for _, c := range list {
+			if before := s.policy.cutoff(c, asOf); c.OldestAt.Before(before) {
+				continue // found by its setting
+			}
+			if more, err := fn(RetentionKey{}, c, c.TrimBefore); err != nil || !more {
+				return err
+			}
+		}
+	}
 	for i, setting := range settings {
 		var after *OldestKey
 		if past != nil {
@@ -152,6 +167,10 @@ func (s *Service) overdue(r Reader, asOf time.Time, past *RetentionKey, fn func(
 			}
 			for _, c := range list {
 				key := RetentionKey{Setting: i, OldestKey: OldestKey{OldestAt: c.OldestAt, ID: c.ID}}
+				before := before
+				if c.TrimBefore.After(before) {
+					before = c.TrimBefore
+				}
 				if more, err := fn(key, c, before); err != nil || !more {
 					return err
 				}
@@ -180,7 +199,7 @@ func (s *Service) Overdue(ctx context.Context, actor Actor, asOf time.Time, past
 		page.AsOf = asOf
 		counted := int64(0)
 		err = s.overdue(r, asOf, past, func(key RetentionKey, c Conversation, before time.Time) (bool, error) {
-			if n := len(page.Items); n == limit || counted > enoughCounted {
+			if len(page.Items) >= limit && key != (RetentionKey{}) || counted > enoughCounted {
 				return false, nil
 			}
 			n, err := r.CountBefore(c.ID, before)
@@ -265,6 +284,9 @@ func (s *Service) trim(ctx context.Context, id ID, before time.Time, told func(R
 			c, found, err := maybe(tx.Conversation(id))
 			if err != nil || !found || !c.DeletedAt.IsZero() {
 				return Trimmed{Done: true}, err
+			}
+			if c.TrimBefore.After(before) {
+				before, of.Before = c.TrimBefore, c.TrimBefore
 			}
 			step, err := tx.Trim(id, before, removeBatch)
 			if err != nil || !step.Done || step.Messages == 0 && c.TrimBefore.IsZero() {

@@ -212,3 +212,33 @@ func TestADryRunSaysExactlyWhatGoes(t *testing.T) {
 	w.equal("as a user", answer(err), "403 admin_required")
 	w.equal("trimming as a user", answer(w.TrimAs(w.ctx, as("alice"), time.Time{}, nil)), "403 admin_required")
 }
+
+// What was past retention stays so, however long it is made afterwards, and a dry
+// run says that it goes.
+func TestLongerRetentionBringsNothingBack(t *testing.T) {
+	root := im.Actor{User: "root", Admin: true}
+	w := newWorld(t)
+	id := w.group(im.HistoryAll, "alice", "bob")
+	m := w.say("alice", byID(id), "old")
+	w.pass(5 * day)
+	w.say("alice", byID(id), "young")
+	set := func(keep *time.Duration) {
+		t.Helper()
+		_, err := w.UpdateConversation(w.ctx, as("alice"), byID(id), im.ConversationPatch{Retention: &keep})
+		w.must(err)
+	}
+	short := day
+	set(&short)
+	set(nil)
+	w.equal("read", w.said("bob", byID(id)), []string{"young"})
+	_, err := w.Message(w.ctx, as("bob"), m.ID)
+	w.equal("by its id", answer(err), "404 message_not_found")
+	w.equal("unread", w.unread("bob", byID(id)), "1/0")
+	dry, err := w.Overdue(w.ctx, root, time.Time{}, nil, 10)
+	w.must(err)
+	var gone []im.RetentionOf
+	w.must(w.Trim(w.ctx, time.Time{}, func(of im.RetentionOf) error { gone = append(gone, of); return nil }))
+	w.equal("gone", gone, dry.Items)
+	w.equal("how many", len(gone), 1)
+	w.equal("read", w.said("bob", byID(id)), []string{"young"})
+}

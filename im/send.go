@@ -129,7 +129,7 @@ func (s *Service) quoted(tx Tx, actor Actor, c Conversation, replyTo string) (ID
 	if err != nil {
 		return 0, err
 	}
-	if q.Conversation != c.ID {
+	if q.Conversation != c.ID || q.VisibleTo != "" { // others would be told of what they cannot see
 		return 0, refusal
 	}
 	return id, nil

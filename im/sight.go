@@ -30,9 +30,19 @@ func (p Policy) cutoff(c Conversation, now time.Time) time.Time {
 	return now.Add(-keep)
 }
 
+// cutoff returns the time before which messages of the conversation are past
+// retention, now or since it was shorter: what was once, does not come back.
+func (s *Service) cutoff(c Conversation) time.Time {
+	cutoff := s.policy.cutoff(c, s.time())
+	if c.TrimBefore.After(cutoff) {
+		return c.TrimBefore
+	}
+	return cutoff
+}
+
 // since returns the time before which a member sees nothing, zero without one.
 func (s *Service) since(c Conversation, me Membership) time.Time {
-	since := s.policy.cutoff(c, s.time())
+	since := s.cutoff(c)
 	if me.Mark.HiddenBefore.After(since) {
 		since = me.Mark.HiddenBefore
 	}
@@ -86,7 +96,7 @@ func (s *Service) within(c Conversation, me Membership, m Message) bool {
 
 // past reports whether a message is past retention.
 func (s *Service) past(c Conversation, m Message) bool {
-	return m.CreatedAt.Before(s.policy.cutoff(c, s.time()))
+	return m.CreatedAt.Before(s.cutoff(c))
 }
 
 // asOf returns the message as it is to be read now: [Message.AsOf], or, past
@@ -94,7 +104,7 @@ func (s *Service) past(c Conversation, m Message) bool {
 func (s *Service) asOf(c Conversation, m Message) Message {
 	now := s.time()
 	if m.State == Active && s.past(c, m) {
-		return m.Tombstone(Erasure{State: Expired, At: m.CreatedAt.Add(s.policy.retention(c))})
+		return m.Tombstone(Erasure{State: Expired, At: s.cutoff(c)})
 	}
 	return m.AsOf(now)
 }

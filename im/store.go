@@ -204,7 +204,8 @@ type Tx interface {
 	// CreateConversation stores a new conversation without members.
 	CreateConversation(c Conversation) error
 	// UpdateConversation stores name, history, RevokeWindow, ExpireAfter,
-	// Retention, UpdatedAt and EditedAt.
+	// Retention, UpdatedAt and EditedAt, and TrimBefore if it is later than the one
+	// there is.
 	UpdateConversation(c Conversation) error
 	// AddMember makes m.User a member with m.Role since m.JoinedAt: it opens an
 	// interval from the event on, with the next message as its first, and

@@ -1,7 +1,9 @@
 package im
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 )
 
@@ -59,11 +61,20 @@ func (s *Service) unread(r Reader, c Conversation, me Membership) (UnreadCount, 
 	if !me.Active() || c.Counted == 0 {
 		return UnreadCount{}, nil
 	}
+	return s.unreadIn(r, c, me, []SeqRange{{From: 1, To: c.LastSeq}})
+}
+
+// unreadIn is unread of some messages alone.
+func (s *Service) unreadIn(r Reader, c Conversation, me Membership, of []SeqRange) (UnreadCount, error) {
 	floor, err := s.floor(r, c, me)
 	if err != nil {
 		return UnreadCount{}, err
 	}
-	ranges := clip(me.Stays(c), max(floor-1, me.Mark.ClearedSeq), 0)
+	stays := clip(me.Stays(c), max(floor-1, me.Mark.ClearedSeq), 0)
+	var ranges []SeqRange
+	for _, o := range of {
+		ranges = append(ranges, clip(stays, o.From-1, o.To+1)...)
+	}
 	if len(ranges) == 0 {
 		return UnreadCount{}, nil
 	}
@@ -89,10 +100,17 @@ func (s *Service) Unread(ctx context.Context, actor Actor, ref *ConversationRef)
 		})
 	}
 	var out Unread
+	active := make(map[ID]time.Time)
 	err := s.eachConversation(ctx, actor, func(r Reader, c Conversation, me Membership) error {
 		n, err := s.unread(r, c, me)
-		out.add(UnreadOf{Conversation: c.ID, UnreadCount: n, Muted: me.Mark.Muted})
+		if n.Messages > 0 {
+			out.add(UnreadOf{Conversation: c.ID, UnreadCount: n, Muted: me.Mark.Muted})
+			active[c.ID] = c.UpdatedAt
+		}
 		return err
+	})
+	slices.SortFunc(out.Items, func(a, b UnreadOf) int {
+		return cmp.Or(active[b.Conversation].Compare(active[a.Conversation]), cmp.Compare(b.Conversation, a.Conversation))
 	})
 	return out, err
 }
@@ -102,36 +120,40 @@ func (s *Service) Unread(ctx context.Context, actor Actor, ref *ConversationRef)
 const atATime = 200
 
 // eachConversation calls fn for each conversation of the actor that is not
-// hidden, by last activity, in reads of a bounded length.
+// hidden and in which something was ever told, in reads of a bounded length.
 func (s *Service) eachConversation(ctx context.Context, actor Actor, fn func(Reader, Conversation, Membership) error) error {
-	q := ConversationQuery{User: actor.User, AsOf: s.time(), Limit: atATime}
-	for {
-		var last *ConversationKey
+	all, err := view(ctx, s, func(r Reader) ([]ID, error) { return r.ConversationsOf(actor.User) })
+	if err != nil {
+		return err
+	}
+	for ids := range slices.Chunk(all, atATime) {
 		err := s.store.View(ctx, func(r Reader) error {
-			list, err := r.Conversations(q)
-			if err != nil {
-				return err
-			}
-			for _, c := range list {
-				me, err := r.Membership(c.ID, actor.User)
+			for _, id := range ids {
+				c, found, err := maybe(r.Conversation(id))
 				if err != nil {
 					return err
 				}
-				if err := fn(r, c.Conversation, me); err != nil {
+				if !found || c.Counted == 0 {
+					continue
+				}
+				me, found, err := maybe(r.Membership(id, actor.User))
+				if err != nil {
+					return err
+				}
+				if !found || me.Mark.hides(c) {
+					continue
+				}
+				if err := fn(r, c, me); err != nil {
 					return err
 				}
 			}
-			if len(list) == q.Limit {
-				key := list[len(list)-1].Key()
-				last = &key
-			}
 			return nil
 		})
-		if err != nil || last == nil {
+		if err != nil {
 			return err
 		}
-		q.Past = last
 	}
+	return nil
 }
 
 // ClearUnread makes what there is now in a conversation not unread any more and

@@ -127,12 +127,14 @@ func (a *adminFlags) open(ctx context.Context) (*admin, error) {
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
 	for {
-		if c, ok := runningServer(ctx, a.data); ok {
-			return &admin{control: c}, nil
-		}
+		// Only who finds the data in use believes the file: it may be a copy, or
+		// be left over from a crash.
 		local, err := a.openHere(ctx)
 		if !errors.Is(err, storage.ErrInUse) {
 			return local, err
+		}
+		if c, ok := runningServer(ctx, a.data); ok {
+			return &admin{control: c}, nil
 		}
 		select {
 		case <-again.C:

@@ -274,7 +274,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 
 	options := handlers.Options{
 		Service: n.service, Verifier: verifier, Hub: n.hub, LogID: n.store.Instance().Log,
-		Demo: web.Handler(), Observe: n.metrics.Request, Logger: log,
+		TokenKey: n.store.Instance().TicketKey, Demo: web.Handler(), Observe: n.metrics.Request, Logger: log,
 	}
 	if c.metricsListen == "" {
 		options.Metrics = n.metrics.Handler()

@@ -135,10 +135,16 @@ func durationMillis(d *time.Duration) sql.NullInt64 {
 // UpdateConversation stores what a conversation is set to, UpdatedAt and
 // EditedAt.
 func (t *tx) UpdateConversation(c im.Conversation) error {
+	trimBefore := int64(0)
+	if !c.TrimBefore.IsZero() {
+		trimBefore = c.TrimBefore.UnixMilli()
+	}
 	return t.must(`UPDATE conversations SET name = ?, history = ?, revoke_window = ?, expire_after = ?,
-		retention = ?, updated_at = ?, edited_at = ? WHERE id = ?`,
+		retention = ?, updated_at = ?, edited_at = ?,
+		trim_before = nullif(max(coalesce(trim_before, 0), ?), 0) WHERE id = ?`,
 		c.Name, int64(c.History), durationMillis(c.RevokeWindow), c.ExpireAfter.Milliseconds(),
-		durationMillis(c.Retention), c.UpdatedAt.UnixMilli(), c.EditedAt.UnixMilli(), int64(c.ID))
+		durationMillis(c.Retention), c.UpdatedAt.UnixMilli(), c.EditedAt.UnixMilli(),
+		trimBefore, int64(c.ID))
 }
 
 // must runs a statement that has to change a row.
