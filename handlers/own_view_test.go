@@ -207,5 +207,5 @@ func TestPageTokensTellNothing(t *testing.T) {
 	again := w.must(http.StatusOK, "mallory", "GET", path, "")["next_page_token"]
 	w.same("the same place", fmt.Sprint(again), token)
 	second := w.must(http.StatusOK, "mallory", "GET", path+"&page_token="+token, "")
-	w.same("the other", fmt.Sprint(len(items(second)), items(second)[0]["conversation_id"]), "1 "+own)
+	w.same("the other", fmt.Sprint(len(items(second)), items(second)[0]["conversation_id"]), "1"+own)
 }

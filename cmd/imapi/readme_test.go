@@ -219,7 +219,7 @@ func (term *terminal) settled() string {
 var varying = []string{
 	`A[Q-Za-f][A-Za-z0-9_-]{18}`,
 	`"[0-7][0-9a-v]{12}"`,
-	`"eyJ[A-Za-z0-9_-]+"`,
+	`"[A-Za-z0-9_-]{60,}"`,
 	`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`,
 	`retry: \d+`,
 }
