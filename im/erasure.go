@@ -19,6 +19,9 @@ func errErased(s State) error {
 // The message must be active. told is the event as far as its cause knows it.
 func (s *Service) erase(tx Tx, m Message, e Erasure, told Event) (Message, error) {
 	now := s.time()
+	if e.By != "" {
+		now = e.At // one moment, not two
+	}
 	hiddenBy, err := tx.HiddenBy(m)
 	if err != nil {
 		return Message{}, err
