@@ -84,9 +84,11 @@ func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationR
 			if err != nil {
 				return step{}, err
 			}
-			before, err := s.unread(tx, c, me)
-			if err != nil {
-				return step{}, err
+			var before UnreadCount // delivering changes none
+			if d.Kind == Read {
+				if before, err = s.unread(tx, c, me); err != nil {
+					return step{}, err
+				}
 			}
 			now := s.time()
 			var unstarted []Message

@@ -6,7 +6,7 @@ import "time"
 // membership lets them see, less what they have hidden, less what is past
 // retention, less what is for somebody else.
 
-// Retention returns how long messages of the conversation are kept: as it says
+// retention returns how long messages of the conversation are kept: as it says
 // itself, but no longer than the policy allows, else as the policy says; 0 is
 // for ever.
 func (p Policy) retention(c Conversation) time.Duration {

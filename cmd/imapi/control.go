@@ -236,3 +236,19 @@ func joinField(field, detail string) string {
 	}
 	return field + " " + detail
 }
+
+// eachLine calls fn with what each line of an answer says, as it comes.
+func eachLine[T any](body io.Reader, fn func(T) error) error {
+	for lines := json.NewDecoder(body); ; {
+		var line T
+		switch err := lines.Decode(&line); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+		if err := fn(line); err != nil {
+			return err
+		}
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -257,16 +256,10 @@ func (r *importRun) receive(ctx context.Context, server *admin, body io.Reader) 
 		return err
 	}
 	defer func() { _ = res.Body.Close() }()
-	for answers := json.NewDecoder(res.Body); ; {
-		var result importResult
-		switch err := answers.Decode(&result); {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
-		}
+	return eachLine(res.Body, func(result importResult) error {
 		r.answered(result)
-	}
+		return nil
+	})
 }
 
 // answered counts an answer, and tells of one that is a failure.

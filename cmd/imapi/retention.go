@@ -123,16 +123,5 @@ func (t *retentionTable) remove(ctx context.Context, server *admin, query url.Va
 		return err
 	}
 	defer func() { _ = res.Body.Close() }()
-	for lines := json.NewDecoder(res.Body); ; {
-		var l retentionLine
-		switch err := lines.Decode(&l); {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
-		}
-		if err := t.add(l); err != nil {
-			return err
-		}
-	}
+	return eachLine(res.Body, t.add)
 }
