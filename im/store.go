@@ -22,8 +22,9 @@ type Store interface {
 	Write(ctx context.Context, fn func(Tx) error) error
 
 	// OnCommit registers what is told of every commit, after it, in order,
-	// on the writer's own time: fn must not block. Register before the first
-	// Write.
+	// on the writer's own time: fn must not block. Of one that cuts tokens off or
+	// erases content it is told before the callers are answered, else after that,
+	// and before the next commit. Register before the first Write.
 	OnCommit(fn func(Commit))
 
 	// Instance tells what this store's data was given when it was made.

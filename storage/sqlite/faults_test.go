@@ -108,13 +108,14 @@ func TestUnknownOutcome(t *testing.T) {
 			t.Fatal(j.err)
 		}
 	}
-	if got, want := fmt.Sprintf("%+v", b.commits), fmt.Sprintf("%+v", []im.Commit{{Due: fromMillis(1), Head: 4, Gap: true}}); got != want {
+	if got, want := fmt.Sprintf("%+v", b.heard()), fmt.Sprintf("%+v", []im.Commit{{Due: fromMillis(1), Head: 4, Gap: true}}); got != want {
 		t.Fatalf("told %s, want %s", got, want)
 	}
 	next := []*job{b.job(honest)}
 	b.batch(next, 0, "", nil)
 	b.hold(next)
-	if last := b.commits[len(b.commits)-1]; last.Gap || last.Head != 6 || last.Events[0].Position != 5 {
+	heard := b.heard()
+	if last := heard[len(heard)-1]; last.Gap || last.Head != 6 || last.Events[0].Position != 5 {
 		t.Fatalf("told %+v", last)
 	}
 }

@@ -266,9 +266,19 @@ func (w *writer) transact(calls []*call) (rest []*call) {
 	stats.Commit = now().Sub(committing)
 	w.store.users.add(t.interned)
 	w.store.recent.add(t.fresh, t.written, t.forgotten)
-	w.publish(im.Commit{Events: t.events, Cuts: t.cuts, Due: t.due, Head: max(w.head, t.head())})
+	told := im.Commit{Events: t.events, Cuts: t.cuts, Due: t.due, Head: max(w.head, t.head())}
+	// What takes something from somebody holds once it is answered: a token that is cut
+	// off, content that is gone. Else who waits for the answer comes before those who
+	// are told, of whom there may be a thousand.
+	takes := len(t.cuts) > 0 || t.erased
+	if takes {
+		w.publish(told)
+	}
 	for _, c := range ran {
 		c.answer(c.err)
+	}
+	if !takes {
+		w.publish(told)
 	}
 	report(nil)
 	return rest

@@ -134,6 +134,13 @@ func (w *world) write(fn func(im.Tx) error) {
 	w.must(w.store.Write(context.Background(), fn))
 }
 
+// settle returns once the listeners were told of all commits that were answered by
+// now: those are told before the next one.
+func (w *world) settle() {
+	w.Helper()
+	w.must(w.store.Ready(context.Background()))
+}
+
 func (w *world) view(fn func(im.Reader) error) {
 	w.Helper()
 	w.must(w.store.View(context.Background(), fn))
