@@ -20,12 +20,15 @@ import (
 // Defines values for CreateConversationKind.
 const (
 	CreateConversationKindGroup CreateConversationKind = "group"
+	CreateConversationKindRoom  CreateConversationKind = "room"
 )
 
 // Valid indicates whether the value is a known member of the CreateConversationKind enum.
 func (e CreateConversationKind) Valid() bool {
 	switch e {
 	case CreateConversationKindGroup:
+		return true
+	case CreateConversationKindRoom:
 		return true
 	default:
 		return false
@@ -55,6 +58,11 @@ func (e ErasureHow) Valid() bool {
 
 // Defines values for EventType.
 const (
+	ChannelClosed       EventType = "channel.closed"
+	ChannelCreated      EventType = "channel.created"
+	ChannelDeleted      EventType = "channel.deleted"
+	ChannelOpened       EventType = "channel.opened"
+	ChannelUpdated      EventType = "channel.updated"
 	ConversationCreated EventType = "conversation.created"
 	ConversationDeleted EventType = "conversation.deleted"
 	ConversationHidden  EventType = "conversation.hidden"
@@ -73,12 +81,33 @@ const (
 	ReceiptDelivered    EventType = "receipt.delivered"
 	ReceiptRead         EventType = "receipt.read"
 	Reset               EventType = "reset"
+	RoleCreated         EventType = "role.created"
+	RoleDeleted         EventType = "role.deleted"
+	RoleUpdated         EventType = "role.updated"
+	SpaceCreated        EventType = "space.created"
+	SpaceDeleted        EventType = "space.deleted"
+	SpaceInvited        EventType = "space.invited"
+	SpaceUninvited      EventType = "space.uninvited"
+	SpaceUpdated        EventType = "space.updated"
+	ThreadCreated       EventType = "thread.created"
+	ThreadDeleted       EventType = "thread.deleted"
+	ThreadUpdated       EventType = "thread.updated"
 	UnreadChanged       EventType = "unread.changed"
 )
 
 // Valid indicates whether the value is a known member of the EventType enum.
 func (e EventType) Valid() bool {
 	switch e {
+	case ChannelClosed:
+		return true
+	case ChannelCreated:
+		return true
+	case ChannelDeleted:
+		return true
+	case ChannelOpened:
+		return true
+	case ChannelUpdated:
+		return true
 	case ConversationCreated:
 		return true
 	case ConversationDeleted:
@@ -115,6 +144,28 @@ func (e EventType) Valid() bool {
 		return true
 	case Reset:
 		return true
+	case RoleCreated:
+		return true
+	case RoleDeleted:
+		return true
+	case RoleUpdated:
+		return true
+	case SpaceCreated:
+		return true
+	case SpaceDeleted:
+		return true
+	case SpaceInvited:
+		return true
+	case SpaceUninvited:
+		return true
+	case SpaceUpdated:
+		return true
+	case ThreadCreated:
+		return true
+	case ThreadDeleted:
+		return true
+	case ThreadUpdated:
+		return true
 	case UnreadChanged:
 		return true
 	default:
@@ -134,6 +185,45 @@ func (e GoneConversationState) Valid() bool {
 	case GoneDeleted:
 		return true
 	case GoneHidden:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Grant.
+const (
+	GrantAllow   Grant = "allow"
+	GrantDeny    Grant = "deny"
+	GrantInherit Grant = "inherit"
+)
+
+// Valid indicates whether the value is a known member of the Grant enum.
+func (e Grant) Valid() bool {
+	switch e {
+	case GrantAllow:
+		return true
+	case GrantDeny:
+		return true
+	case GrantInherit:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Granted.
+const (
+	GrantedAllow Granted = "allow"
+	GrantedDeny  Granted = "deny"
+)
+
+// Valid indicates whether the value is a known member of the Granted enum.
+func (e Granted) Valid() bool {
+	switch e {
+	case GrantedAllow:
+		return true
+	case GrantedDeny:
 		return true
 	default:
 		return false
@@ -209,18 +299,102 @@ func (e ImportMemberRole) Valid() bool {
 	}
 }
 
+// Defines values for InvitePolicy.
+const (
+	InvitePolicyAdmins  InvitePolicy = "admins"
+	InvitePolicyMembers InvitePolicy = "members"
+)
+
+// Valid indicates whether the value is a known member of the InvitePolicy enum.
+func (e InvitePolicy) Valid() bool {
+	switch e {
+	case InvitePolicyAdmins:
+		return true
+	case InvitePolicyMembers:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for JoinPolicy.
+const (
+	Closed JoinPolicy = "closed"
+	Open   JoinPolicy = "open"
+)
+
+// Valid indicates whether the value is a known member of the JoinPolicy enum.
+func (e JoinPolicy) Valid() bool {
+	switch e {
+	case Closed:
+		return true
+	case Open:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Kind.
 const (
-	KindDirect Kind = "direct"
-	KindGroup  Kind = "group"
+	KindChannel Kind = "channel"
+	KindDirect  Kind = "direct"
+	KindGroup   Kind = "group"
+	KindRoom    Kind = "room"
+	KindThread  Kind = "thread"
 )
 
 // Valid indicates whether the value is a known member of the Kind enum.
 func (e Kind) Valid() bool {
 	switch e {
+	case KindChannel:
+		return true
 	case KindDirect:
 		return true
 	case KindGroup:
+		return true
+	case KindRoom:
+		return true
+	case KindThread:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListName.
+const (
+	ListNameAllow ListName = "allow"
+	ListNameDeny  ListName = "deny"
+)
+
+// Valid indicates whether the value is a known member of the ListName enum.
+func (e ListName) Valid() bool {
+	switch e {
+	case ListNameAllow:
+		return true
+	case ListNameDeny:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListedKind.
+const (
+	ListedKindDirect ListedKind = "direct"
+	ListedKindGroup  ListedKind = "group"
+	ListedKindRoom   ListedKind = "room"
+)
+
+// Valid indicates whether the value is a known member of the ListedKind enum.
+func (e ListedKind) Valid() bool {
+	switch e {
+	case ListedKindDirect:
+		return true
+	case ListedKindGroup:
+		return true
+	case ListedKindRoom:
 		return true
 	default:
 		return false
@@ -272,60 +446,140 @@ func (e MessageType) Valid() bool {
 	}
 }
 
+// Defines values for Permission.
+const (
+	PermissionCreateThread       Permission = "create_thread"
+	PermissionDelete             Permission = "delete"
+	PermissionDeleteOthers       Permission = "delete_others"
+	PermissionInvite             Permission = "invite"
+	PermissionKick               Permission = "kick"
+	PermissionManageConversation Permission = "manage_conversation"
+	PermissionManageMembers      Permission = "manage_members"
+	PermissionManageRetention    Permission = "manage_retention"
+	PermissionManageRoles        Permission = "manage_roles"
+	PermissionManageSpace        Permission = "manage_space"
+	PermissionManageThreads      Permission = "manage_threads"
+	PermissionMentionAll         Permission = "mention_all"
+	PermissionMute               Permission = "mute"
+	PermissionRevokeOthers       Permission = "revoke_others"
+	PermissionRevokeOwn          Permission = "revoke_own"
+	PermissionSend               Permission = "send"
+	PermissionView               Permission = "view"
+)
+
+// Valid indicates whether the value is a known member of the Permission enum.
+func (e Permission) Valid() bool {
+	switch e {
+	case PermissionCreateThread:
+		return true
+	case PermissionDelete:
+		return true
+	case PermissionDeleteOthers:
+		return true
+	case PermissionInvite:
+		return true
+	case PermissionKick:
+		return true
+	case PermissionManageConversation:
+		return true
+	case PermissionManageMembers:
+		return true
+	case PermissionManageRetention:
+		return true
+	case PermissionManageRoles:
+		return true
+	case PermissionManageSpace:
+		return true
+	case PermissionManageThreads:
+		return true
+	case PermissionMentionAll:
+		return true
+	case PermissionMute:
+		return true
+	case PermissionRevokeOthers:
+		return true
+	case PermissionRevokeOwn:
+		return true
+	case PermissionSend:
+		return true
+	case PermissionView:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ProblemCode.
 const (
-	ProblemCodeAdminRequired        ProblemCode = "admin_required"
-	ProblemCodeAlreadyBurned        ProblemCode = "already_burned"
-	ProblemCodeAlreadyExpired       ProblemCode = "already_expired"
-	ProblemCodeAlreadyRevoked       ProblemCode = "already_revoked"
-	ProblemCodeBlockSelf            ProblemCode = "block_self"
-	ProblemCodeBlocked              ProblemCode = "blocked"
-	ProblemCodeBodyTooLarge         ProblemCode = "body_too_large"
-	ProblemCodeBurnUnsupported      ProblemCode = "burn_unsupported"
-	ProblemCodeClientIDReused       ProblemCode = "client_id_reused"
-	ProblemCodeConversationNotFound ProblemCode = "conversation_not_found"
-	ProblemCodeDeviceMismatch       ProblemCode = "device_mismatch"
-	ProblemCodeDirectConversation   ProblemCode = "direct_conversation"
-	ProblemCodeDirectWithSelf       ProblemCode = "direct_with_self"
-	ProblemCodeIDTaken              ProblemCode = "id_taken"
-	ProblemCodeInternal             ProblemCode = "internal"
-	ProblemCodeInvalidCursor        ProblemCode = "invalid_cursor"
-	ProblemCodeInvalidPageToken     ProblemCode = "invalid_page_token"
-	ProblemCodeInvalidRequest       ProblemCode = "invalid_request"
-	ProblemCodeKeysUnavailable      ProblemCode = "keys_unavailable"
-	ProblemCodeMalformedJSON        ProblemCode = "malformed_json"
-	ProblemCodeMemberNotFound       ProblemCode = "member_not_found"
-	ProblemCodeMessageNotFound      ProblemCode = "message_not_found"
-	ProblemCodeMessageTooLarge      ProblemCode = "message_too_large"
-	ProblemCodeMethodNotAllowed     ProblemCode = "method_not_allowed"
-	ProblemCodeNotBurnable          ProblemCode = "not_burnable"
-	ProblemCodeNotFound             ProblemCode = "not_found"
-	ProblemCodeNotRecipient         ProblemCode = "not_recipient"
-	ProblemCodeNotSender            ProblemCode = "not_sender"
-	ProblemCodeOneOwner             ProblemCode = "one_owner"
-	ProblemCodeOverloaded           ProblemCode = "overloaded"
-	ProblemCodeOwnerMustHandOver    ProblemCode = "owner_must_hand_over"
-	ProblemCodePastRetention        ProblemCode = "past_retention"
-	ProblemCodePermissionDenied     ProblemCode = "permission_denied"
-	ProblemCodeReceiptNotAsked      ProblemCode = "receipt_not_asked"
-	ProblemCodeReplyToNotFound      ProblemCode = "reply_to_not_found"
-	ProblemCodeRetentionTooLong     ProblemCode = "retention_too_long"
-	ProblemCodeRevokeWindowExpired  ProblemCode = "revoke_window_expired"
-	ProblemCodeShuttingDown         ProblemCode = "shutting_down"
-	ProblemCodeStorageFull          ProblemCode = "storage_full"
-	ProblemCodeStorageUnavailable   ProblemCode = "storage_unavailable"
-	ProblemCodeTicketExpired        ProblemCode = "ticket_expired"
-	ProblemCodeTicketInvalid        ProblemCode = "ticket_invalid"
-	ProblemCodeTokenCutOff          ProblemCode = "token_cut_off"
-	ProblemCodeTokenExpired         ProblemCode = "token_expired"
-	ProblemCodeTokenInvalid         ProblemCode = "token_invalid"
-	ProblemCodeTokenMalformed       ProblemCode = "token_malformed"
-	ProblemCodeTokenMissing         ProblemCode = "token_missing"
-	ProblemCodeTokenNotYetValid     ProblemCode = "token_not_yet_valid"
-	ProblemCodeTooManyForReceipts   ProblemCode = "too_many_for_receipts"
-	ProblemCodeTooManyMembers       ProblemCode = "too_many_members"
-	ProblemCodeTooManyStreams       ProblemCode = "too_many_streams"
-	ProblemCodeUnsupportedMediaType ProblemCode = "unsupported_media_type"
+	ProblemCodeAdminRequired          ProblemCode = "admin_required"
+	ProblemCodeAlreadyBurned          ProblemCode = "already_burned"
+	ProblemCodeAlreadyExpired         ProblemCode = "already_expired"
+	ProblemCodeAlreadyRevoked         ProblemCode = "already_revoked"
+	ProblemCodeBlockSelf              ProblemCode = "block_self"
+	ProblemCodeBlocked                ProblemCode = "blocked"
+	ProblemCodeBodyTooLarge           ProblemCode = "body_too_large"
+	ProblemCodeBurnUnsupported        ProblemCode = "burn_unsupported"
+	ProblemCodeClientIDReused         ProblemCode = "client_id_reused"
+	ProblemCodeConversationNotFound   ProblemCode = "conversation_not_found"
+	ProblemCodeDeviceMismatch         ProblemCode = "device_mismatch"
+	ProblemCodeDirectConversation     ProblemCode = "direct_conversation"
+	ProblemCodeDirectWithSelf         ProblemCode = "direct_with_self"
+	ProblemCodeEveryoneRole           ProblemCode = "everyone_role"
+	ProblemCodeIDTaken                ProblemCode = "id_taken"
+	ProblemCodeInternal               ProblemCode = "internal"
+	ProblemCodeInvalidCursor          ProblemCode = "invalid_cursor"
+	ProblemCodeInvalidPageToken       ProblemCode = "invalid_page_token"
+	ProblemCodeInvalidRequest         ProblemCode = "invalid_request"
+	ProblemCodeInvitationNotFound     ProblemCode = "invitation_not_found"
+	ProblemCodeKeysUnavailable        ProblemCode = "keys_unavailable"
+	ProblemCodeListUnsupported        ProblemCode = "list_unsupported"
+	ProblemCodeMalformedJSON          ProblemCode = "malformed_json"
+	ProblemCodeMemberNotFound         ProblemCode = "member_not_found"
+	ProblemCodeMembersUnsupported     ProblemCode = "members_unsupported"
+	ProblemCodeMessageNotFound        ProblemCode = "message_not_found"
+	ProblemCodeMessageTooLarge        ProblemCode = "message_too_large"
+	ProblemCodeMethodNotAllowed       ProblemCode = "method_not_allowed"
+	ProblemCodeNotBurnable            ProblemCode = "not_burnable"
+	ProblemCodeNotFound               ProblemCode = "not_found"
+	ProblemCodeNotJoined              ProblemCode = "not_joined"
+	ProblemCodeNotRecipient           ProblemCode = "not_recipient"
+	ProblemCodeNotSender              ProblemCode = "not_sender"
+	ProblemCodeOnDenyList             ProblemCode = "on_deny_list"
+	ProblemCodeOneOwner               ProblemCode = "one_owner"
+	ProblemCodeOverloaded             ProblemCode = "overloaded"
+	ProblemCodeOwnerMustHandOver      ProblemCode = "owner_must_hand_over"
+	ProblemCodePastRetention          ProblemCode = "past_retention"
+	ProblemCodePermissionDenied       ProblemCode = "permission_denied"
+	ProblemCodePermissionNotGrantable ProblemCode = "permission_not_grantable"
+	ProblemCodeReceiptNotAsked        ProblemCode = "receipt_not_asked"
+	ProblemCodeReceiptsUnsupported    ProblemCode = "receipts_unsupported"
+	ProblemCodeReplyToNotFound        ProblemCode = "reply_to_not_found"
+	ProblemCodeRetentionTooLong       ProblemCode = "retention_too_long"
+	ProblemCodeRevokeWindowExpired    ProblemCode = "revoke_window_expired"
+	ProblemCodeRoleNotFound           ProblemCode = "role_not_found"
+	ProblemCodeSettingUnsupported     ProblemCode = "setting_unsupported"
+	ProblemCodeShuttingDown           ProblemCode = "shutting_down"
+	ProblemCodeSlowMode               ProblemCode = "slow_mode"
+	ProblemCodeSpaceNotFound          ProblemCode = "space_not_found"
+	ProblemCodeStorageFull            ProblemCode = "storage_full"
+	ProblemCodeStorageUnavailable     ProblemCode = "storage_unavailable"
+	ProblemCodeThreadExists           ProblemCode = "thread_exists"
+	ProblemCodeThreadNotFound         ProblemCode = "thread_not_found"
+	ProblemCodeThreadUnsupported      ProblemCode = "thread_unsupported"
+	ProblemCodeTicketExpired          ProblemCode = "ticket_expired"
+	ProblemCodeTicketInvalid          ProblemCode = "ticket_invalid"
+	ProblemCodeTokenCutOff            ProblemCode = "token_cut_off"
+	ProblemCodeTokenExpired           ProblemCode = "token_expired"
+	ProblemCodeTokenInvalid           ProblemCode = "token_invalid"
+	ProblemCodeTokenMalformed         ProblemCode = "token_malformed"
+	ProblemCodeTokenMissing           ProblemCode = "token_missing"
+	ProblemCodeTokenNotYetValid       ProblemCode = "token_not_yet_valid"
+	ProblemCodeTooManyChannels        ProblemCode = "too_many_channels"
+	ProblemCodeTooManyForReceipts     ProblemCode = "too_many_for_receipts"
+	ProblemCodeTooManyMembers         ProblemCode = "too_many_members"
+	ProblemCodeTooManyRoles           ProblemCode = "too_many_roles"
+	ProblemCodeTooManyStreams         ProblemCode = "too_many_streams"
+	ProblemCodeUnsupportedMediaType   ProblemCode = "unsupported_media_type"
 )
 
 // Valid indicates whether the value is a known member of the ProblemCode enum.
@@ -357,6 +611,8 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeDirectWithSelf:
 		return true
+	case ProblemCodeEveryoneRole:
+		return true
 	case ProblemCodeIDTaken:
 		return true
 	case ProblemCodeInternal:
@@ -367,11 +623,17 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeInvalidRequest:
 		return true
+	case ProblemCodeInvitationNotFound:
+		return true
 	case ProblemCodeKeysUnavailable:
+		return true
+	case ProblemCodeListUnsupported:
 		return true
 	case ProblemCodeMalformedJSON:
 		return true
 	case ProblemCodeMemberNotFound:
+		return true
+	case ProblemCodeMembersUnsupported:
 		return true
 	case ProblemCodeMessageNotFound:
 		return true
@@ -383,9 +645,13 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeNotFound:
 		return true
+	case ProblemCodeNotJoined:
+		return true
 	case ProblemCodeNotRecipient:
 		return true
 	case ProblemCodeNotSender:
+		return true
+	case ProblemCodeOnDenyList:
 		return true
 	case ProblemCodeOneOwner:
 		return true
@@ -397,7 +663,11 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodePermissionDenied:
 		return true
+	case ProblemCodePermissionNotGrantable:
+		return true
 	case ProblemCodeReceiptNotAsked:
+		return true
+	case ProblemCodeReceiptsUnsupported:
 		return true
 	case ProblemCodeReplyToNotFound:
 		return true
@@ -405,11 +675,25 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeRevokeWindowExpired:
 		return true
+	case ProblemCodeRoleNotFound:
+		return true
+	case ProblemCodeSettingUnsupported:
+		return true
 	case ProblemCodeShuttingDown:
+		return true
+	case ProblemCodeSlowMode:
+		return true
+	case ProblemCodeSpaceNotFound:
 		return true
 	case ProblemCodeStorageFull:
 		return true
 	case ProblemCodeStorageUnavailable:
+		return true
+	case ProblemCodeThreadExists:
+		return true
+	case ProblemCodeThreadNotFound:
+		return true
+	case ProblemCodeThreadUnsupported:
 		return true
 	case ProblemCodeTicketExpired:
 		return true
@@ -427,9 +711,13 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeTokenNotYetValid:
 		return true
+	case ProblemCodeTooManyChannels:
+		return true
 	case ProblemCodeTooManyForReceipts:
 		return true
 	case ProblemCodeTooManyMembers:
+		return true
+	case ProblemCodeTooManyRoles:
 		return true
 	case ProblemCodeTooManyStreams:
 		return true
@@ -524,6 +812,57 @@ func (e SendTextType) Valid() bool {
 	}
 }
 
+// Defines values for SpaceStanding.
+const (
+	SpaceStandingMember SpaceStanding = "member"
+	SpaceStandingOwner  SpaceStanding = "owner"
+)
+
+// Valid indicates whether the value is a known member of the SpaceStanding enum.
+func (e SpaceStanding) Valid() bool {
+	switch e {
+	case SpaceStandingMember:
+		return true
+	case SpaceStandingOwner:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for UpdateSpaceMemberRole.
+const (
+	UpdateSpaceMemberRoleOwner UpdateSpaceMemberRole = "owner"
+)
+
+// Valid indicates whether the value is a known member of the UpdateSpaceMemberRole enum.
+func (e UpdateSpaceMemberRole) Valid() bool {
+	switch e {
+	case UpdateSpaceMemberRoleOwner:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Visibility.
+const (
+	Private Visibility = "private"
+	Public  Visibility = "public"
+)
+
+// Valid indicates whether the value is a known member of the Visibility enum.
+func (e Visibility) Valid() bool {
+	switch e {
+	case Private:
+		return true
+	case Public:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DeleteScope.
 const (
 	DeleteScopeEveryone DeleteScope = "everyone"
@@ -566,6 +905,11 @@ type AddMembers struct {
 
 	// Role A higher role may do all that a lower one may.
 	Role *Role `json:"role,omitempty"`
+}
+
+// AddSpaceMembers defines model for AddSpaceMembers.
+type AddSpaceMembers struct {
+	Members []UserID `json:"members"`
 }
 
 // AskReceipt Ask for receipts in a group.
@@ -611,6 +955,9 @@ type Conversation struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	CreatedAt Timestamp `json:"created_at"`
 
+	// Creator Who created it; null: that is not known.
+	Creator *string `json:"creator"`
+
 	// FirstSeq What lies before this seq was removed by retention.
 	FirstSeq int64 `json:"first_seq"`
 
@@ -619,15 +966,29 @@ type Conversation struct {
 	ID     string `json:"id"`
 	Kind   Kind   `json:"kind"`
 
+	// LastActivityAt When the newest of them was sent, or the thread created; null for other kinds.
+	LastActivityAt *Time `json:"last_activity_at"`
+
 	// LastMessage The newest Message that I can read.
 	LastMessage *Message `json:"last_message"`
-	MemberCount int      `json:"member_count"`
+
+	// MemberCount Of a channel, that of its space.
+	MemberCount int `json:"member_count"`
+
+	// MessageCount How many messages of a thread were not erased; null for other kinds.
+	MessageCount *int64 `json:"message_count"`
 
 	// Muted My own setting: clients and push are quiet about it.
 	Muted bool `json:"muted"`
 
+	// MutedUntil Until when I may not send, far in the future: until I am unmuted; null: I am not muted.
+	MutedUntil *Time `json:"muted_until"`
+
 	// Name Empty for a direct conversation.
 	Name string `json:"name"`
+
+	// ParentID The conversation that a thread hangs in.
+	ParentID *string `json:"parent_id"`
 
 	// Peer The other user, of a direct conversation alone.
 	Peer *string `json:"peer,omitempty"`
@@ -635,11 +996,17 @@ type Conversation struct {
 	// Pinned My own setting: clients show it first.
 	Pinned bool `json:"pinned"`
 
-	// Role A higher role may do all that a lower one may.
-	Role     Role     `json:"role"`
+	// Role What I am here; null: I have not joined this thread.
+	Role *Role `json:"role"`
+
+	// RootID The message that a thread hangs under.
+	RootID   *string  `json:"root_id"`
 	Settings Settings `json:"settings"`
 
-	// Unread Messages that I have not read, exact up to 1,000.
+	// SpaceID The space of a channel, or of a thread in one.
+	SpaceID *string `json:"space_id"`
+
+	// Unread Messages that I have not read, exact up to 1,000; 0 in rooms, and in threads that I have not joined.
 	Unread int `json:"unread"`
 
 	// UnreadMentions How many of the unread messages mention me, up to 1,000.
@@ -650,6 +1017,9 @@ type Conversation struct {
 
 	// UpdatedAt The last activity - a message, the creation, or a change of name or settings.
 	UpdatedAt Time `json:"updated_at"`
+
+	// Visibility Of a channel; null for other kinds.
+	Visibility *Visibility `json:"visibility"`
 }
 
 // ConversationPage defines model for ConversationPage.
@@ -658,18 +1028,67 @@ type ConversationPage struct {
 	NextPageToken *string        `json:"next_page_token"`
 }
 
+// CreateChannel defines model for CreateChannel.
+type CreateChannel struct {
+	Name string `json:"name"`
+
+	// Settings Each kind has some of them; another one is 422 `setting_unsupported`.
+	//
+	// | setting | kinds |
+	// |---|---|
+	// | `expire_after_seconds`, `retention_days` | direct, group, room, channel |
+	// | `revoke_window_seconds`, `revoke_others_window_seconds`, `announcement`, `avatar`, `mute_all`, `slow_mode_seconds` | group, room, channel |
+	// | `history` | group, room |
+	// | `join`, `invite` | group |
+	Settings *SettingsPatch `json:"settings,omitempty"`
+
+	// Visibility Whether a channel is seen by all members of its space who are not on its deny list, or only by those who are let in.
+	Visibility *Visibility `json:"visibility,omitempty"`
+}
+
 // CreateConversation defines model for CreateConversation.
 type CreateConversation struct {
 	Kind CreateConversationKind `json:"kind"`
 
 	// Members Members besides me.
-	Members  *[]UserID      `json:"members,omitempty"`
-	Name     string         `json:"name"`
+	Members *[]UserID `json:"members,omitempty"`
+	Name    string    `json:"name"`
+
+	// Settings Each kind has some of them; another one is 422 `setting_unsupported`.
+	//
+	// | setting | kinds |
+	// |---|---|
+	// | `expire_after_seconds`, `retention_days` | direct, group, room, channel |
+	// | `revoke_window_seconds`, `revoke_others_window_seconds`, `announcement`, `avatar`, `mute_all`, `slow_mode_seconds` | group, room, channel |
+	// | `history` | group, room |
+	// | `join`, `invite` | group |
 	Settings *SettingsPatch `json:"settings,omitempty"`
 }
 
 // CreateConversationKind defines model for CreateConversation.Kind.
 type CreateConversationKind string
+
+// CreateRole defines model for CreateRole.
+type CreateRole struct {
+	Name string `json:"name"`
+
+	// Permissions What a role is to say, by permission. The last two stay with the owner and are refused, 422 `permission_not_grantable`.
+	Permissions Grants `json:"permissions"`
+
+	// Position Where the role is to be among the roles of the space; 1 is the highest.
+	Position *RolePosition `json:"position,omitempty"`
+}
+
+// CreateSpace defines model for CreateSpace.
+type CreateSpace struct {
+	Name     string              `json:"name"`
+	Settings *SpaceSettingsPatch `json:"settings,omitempty"`
+}
+
+// CreateThread defines model for CreateThread.
+type CreateThread struct {
+	Name string `json:"name"`
+}
 
 // CustomBody defines model for CustomBody.
 type CustomBody struct {
@@ -750,20 +1169,38 @@ type Event struct {
 	// BurnAt RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
-	BurnAt         *Timestamp `json:"burn_at,omitempty"`
-	ConversationID *string    `json:"conversation_id,omitempty"`
-	FirstSeq       *int64     `json:"first_seq,omitempty"`
+	BurnAt *Timestamp `json:"burn_at,omitempty"`
+
+	// ConversationID Missing if it is about a space itself.
+	ConversationID *string `json:"conversation_id,omitempty"`
+	FirstSeq       *int64  `json:"first_seq,omitempty"`
 
 	// ID The cursor of this event.
 	ID string `json:"id"`
 
+	// LastActivityAt RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	LastActivityAt *Timestamp `json:"last_activity_at,omitempty"`
+
+	// MentionAll There, and true, if the message mentions, or mentioned, everyone.
+	MentionAll *bool `json:"mention_all,omitempty"`
+
 	// Mentions Users whom the message mentions, or, for those who are told of its erasing as it happens, mentioned.
-	Mentions   *[]string `json:"mentions,omitempty"`
-	Message    *Message  `json:"message,omitempty"`
-	MessageID  *string   `json:"message_id,omitempty"`
-	MessageIds *[]string `json:"message_ids,omitempty"`
-	Muted      *bool     `json:"muted,omitempty"`
-	Pinned     *bool     `json:"pinned,omitempty"`
+	Mentions *[]string `json:"mentions,omitempty"`
+	Message  *Message  `json:"message,omitempty"`
+
+	// MessageCount How many messages of the thread were not erased.
+	MessageCount *int64    `json:"message_count,omitempty"`
+	MessageID    *string   `json:"message_id,omitempty"`
+	MessageIds   *[]string `json:"message_ids,omitempty"`
+	Muted        *bool     `json:"muted,omitempty"`
+
+	// MutedUntil RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	MutedUntil *Timestamp `json:"muted_until,omitempty"`
+	Pinned     *bool      `json:"pinned,omitempty"`
 
 	// PushContent From who revoked it, for those who are told as it happens.
 	PushContent *string `json:"push_content,omitempty"`
@@ -774,11 +1211,23 @@ type Event struct {
 	// Role A higher role may do all that a lower one may.
 	Role *Role `json:"role,omitempty"`
 
+	// RoleID The role of the space that it is about, or `everyone`.
+	RoleID *string `json:"role_id,omitempty"`
+
+	// RootID The message under which the thread hangs.
+	RootID *string `json:"root_id,omitempty"`
+
 	// Sender The sender of the message.
 	Sender *string `json:"sender,omitempty"`
 
 	// Seq The seq of the message.
 	Seq *int64 `json:"seq,omitempty"`
+
+	// SpaceID The space that it is about, or that the channel or thread is in.
+	SpaceID *string `json:"space_id,omitempty"`
+
+	// ThreadID The thread that it is about, if it is told to the members of its parent.
+	ThreadID *string `json:"thread_id,omitempty"`
 
 	// Type - `message.created`: a message was sent; `message` is the message, absent if you cannot read it any more.
 	// - `message.revoked`, `message.burned`, `message.expired`: it was taken back; `message` is the tombstone.
@@ -788,10 +1237,18 @@ type Event struct {
 	// - `message.hidden`: on another device you have hidden the messages in `message_ids`, all up to `up_to_seq`, or those created before `before`.
 	// - `conversation.updated`: its name or settings changed; with `pinned` and `muted`, those of your own.
 	// - `conversation.hidden`: on another device you have hidden it, with its messages up to `up_to_seq` if that is there; none of them is unread any more.
-	// - `conversation.deleted`: it was deleted for everyone, with all of its messages.
+	// - `conversation.deleted`: it was deleted for everyone, with all of its messages and threads.
 	// - `conversation.trimmed`: retention has removed what was created before `before`; `first_seq` is the first seq that is left.
 	// - `unread.changed`: on another device you have read, cleared or hidden; `unread`, `unread_more` and `unread_mentions` are the numbers now. The messages in `message_ids`, or all up to `up_to_seq`, are not unread any more.
-	// - `member.added`, `member.removed`, `member.updated`: `user` joined or was added, left or was removed, has another `role`.
+	// - `member.added`, `member.removed`: `user` joined or was added, left or was removed. In rooms and spaces only they are told.
+	// - `member.updated`: `user` has another `role` or other roles of the space, or may not send until `muted_until`, or may again if that is missing. In rooms, channels and spaces only they are told.
+	// - `thread.created`, `thread.updated`, `thread.deleted`: `thread_id` hangs under `root_id` in `conversation_id`, all members of which are told. `thread.updated` tells its `message_count` and `last_activity_at`, or that its name changed; never what was said.
+	// - `space.created`: you are in a new space. `space.updated`: its name or settings changed. `space.deleted`: it was deleted, with all of its channels.
+	// - `space.invited`, `space.uninvited`: you were invited to a space, or are not any more.
+	// - `channel.created`: there is a new channel that you can see. `channel.deleted`: it was deleted, with all of its messages and threads.
+	// - `channel.updated`: its name, settings, visibility or overrides changed: ask again what you may there.
+	// - `channel.opened`, `channel.closed`: you can see the channel now, or not any more: forget what you hold of it.
+	// - `role.created`, `role.updated`, `role.deleted`: the roles of a space changed: ask again what you may in it and its channels.
 	// - `ready`: the stream is open; `id` is where it stands.
 	// - `reset`: something was missed that cannot be told any more; read anew what you show. `id` is where the stream goes on.
 	Type           EventType `json:"type"`
@@ -801,7 +1258,7 @@ type Event struct {
 	UpTo           *string   `json:"up_to,omitempty"`
 	UpToSeq        *int64    `json:"up_to_seq,omitempty"`
 
-	// User The member that it is about.
+	// User The member, or who was invited, that it is about.
 	User *string `json:"user,omitempty"`
 }
 
@@ -821,10 +1278,18 @@ type EventPage struct {
 // - `message.hidden`: on another device you have hidden the messages in `message_ids`, all up to `up_to_seq`, or those created before `before`.
 // - `conversation.updated`: its name or settings changed; with `pinned` and `muted`, those of your own.
 // - `conversation.hidden`: on another device you have hidden it, with its messages up to `up_to_seq` if that is there; none of them is unread any more.
-// - `conversation.deleted`: it was deleted for everyone, with all of its messages.
+// - `conversation.deleted`: it was deleted for everyone, with all of its messages and threads.
 // - `conversation.trimmed`: retention has removed what was created before `before`; `first_seq` is the first seq that is left.
 // - `unread.changed`: on another device you have read, cleared or hidden; `unread`, `unread_more` and `unread_mentions` are the numbers now. The messages in `message_ids`, or all up to `up_to_seq`, are not unread any more.
-// - `member.added`, `member.removed`, `member.updated`: `user` joined or was added, left or was removed, has another `role`.
+// - `member.added`, `member.removed`: `user` joined or was added, left or was removed. In rooms and spaces only they are told.
+// - `member.updated`: `user` has another `role` or other roles of the space, or may not send until `muted_until`, or may again if that is missing. In rooms, channels and spaces only they are told.
+// - `thread.created`, `thread.updated`, `thread.deleted`: `thread_id` hangs under `root_id` in `conversation_id`, all members of which are told. `thread.updated` tells its `message_count` and `last_activity_at`, or that its name changed; never what was said.
+// - `space.created`: you are in a new space. `space.updated`: its name or settings changed. `space.deleted`: it was deleted, with all of its channels.
+// - `space.invited`, `space.uninvited`: you were invited to a space, or are not any more.
+// - `channel.created`: there is a new channel that you can see. `channel.deleted`: it was deleted, with all of its messages and threads.
+// - `channel.updated`: its name, settings, visibility or overrides changed: ask again what you may there.
+// - `channel.opened`, `channel.closed`: you can see the channel now, or not any more: forget what you hold of it.
+// - `role.created`, `role.updated`, `role.deleted`: the roles of a space changed: ask again what you may in it and its channels.
 // - `ready`: the stream is open; `id` is where it stands.
 // - `reset`: something was missed that cannot be told any more; read anew what you show. `id` is where the stream goes on.
 type EventType string
@@ -850,6 +1315,18 @@ type GoneConversation struct {
 
 // GoneConversationState defines model for GoneConversation.State.
 type GoneConversationState string
+
+// Grant What a role says of a permission - with `inherit`, nothing.
+type Grant string
+
+// Granted defines model for Granted.
+type Granted string
+
+// GrantedPermissions What a role says, by permission. Of those that are missing it says nothing.
+type GrantedPermissions = map[Permission]Granted
+
+// Grants What a role is to say, by permission. The last two stay with the owner and are refused, 422 `permission_not_grantable`.
+type Grants = map[Permission]Grant
 
 // Health defines model for Health.
 type Health struct {
@@ -892,12 +1369,23 @@ type History string
 
 // ImportConversation A conversation as it was. One with this id that is there is left as it is.
 type ImportConversation struct {
-	CreatedAt time.Time      `json:"created_at"`
-	ID        string         `json:"id"`
-	Kind      Kind           `json:"kind"`
-	Members   []ImportMember `json:"members"`
-	Name      *string        `json:"name,omitempty"`
-	Settings  *SettingsPatch `json:"settings,omitempty"`
+	CreatedAt time.Time `json:"created_at"`
+	ID        string    `json:"id"`
+
+	// Kind The kinds that the list of conversations, exports and imports have.
+	Kind    ListedKind     `json:"kind"`
+	Members []ImportMember `json:"members"`
+	Name    *string        `json:"name,omitempty"`
+
+	// Settings Each kind has some of them; another one is 422 `setting_unsupported`.
+	//
+	// | setting | kinds |
+	// |---|---|
+	// | `expire_after_seconds`, `retention_days` | direct, group, room, channel |
+	// | `revoke_window_seconds`, `revoke_others_window_seconds`, `announcement`, `avatar`, `mute_all`, `slow_mode_seconds` | group, room, channel |
+	// | `history` | group, room |
+	// | `join`, `invite` | group |
+	Settings *SettingsPatch `json:"settings,omitempty"`
 }
 
 // ImportConversationLine defines model for ImportConversationLine.
@@ -955,12 +1443,13 @@ type ImportMessage struct {
 		Extension  *json.RawMessage `json:"extension,omitempty"`
 		Postscript *string          `json:"postscript,omitempty"`
 	} `json:"erased,omitempty"`
-	ExpiresAt *time.Time       `json:"expires_at,omitempty"`
-	Ext       *json.RawMessage `json:"ext,omitempty"`
-	ID        *string          `json:"id,omitempty"`
-	Mentions  *[]UserID        `json:"mentions,omitempty"`
-	Receipt   *bool            `json:"receipt,omitempty"`
-	ReplyTo   *string          `json:"reply_to,omitempty"`
+	ExpiresAt  *time.Time       `json:"expires_at,omitempty"`
+	Ext        *json.RawMessage `json:"ext,omitempty"`
+	ID         *string          `json:"id,omitempty"`
+	MentionAll *bool            `json:"mention_all,omitempty"`
+	Mentions   *[]UserID        `json:"mentions,omitempty"`
+	Receipt    *bool            `json:"receipt,omitempty"`
+	ReplyTo    *string          `json:"reply_to,omitempty"`
 
 	// Sender 1 to 128 printable ASCII characters.
 	//
@@ -994,7 +1483,7 @@ type ImportResult struct {
 	// | `token_cut_off` | 401 | an admin cut off the tokens of this user |
 	// | `ticket_invalid` | 401 | the ticket is not one of this server |
 	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
-	// | `permission_denied` | 403 | your role here does not allow it |
+	// | `permission_denied` | 403 | you lack a permission here; `detail` names it |
 	// | `blocked` | 403 | the user takes no direct messages from you |
 	// | `admin_required` | 403 | this takes the scope `admin` |
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
@@ -1005,28 +1494,45 @@ type ImportResult struct {
 	// | `conversation_not_found` | 404 | no such conversation, or not yours |
 	// | `message_not_found` | 404 | no such message, or not yours to read |
 	// | `member_not_found` | 404 | no such member |
+	// | `thread_not_found` | 404 | the message has no thread |
+	// | `space_not_found` | 404 | no such space, or not yours |
+	// | `role_not_found` | 404 | no such role in this space |
+	// | `invitation_not_found` | 404 | no such invitation |
 	// | `method_not_allowed` | 405 | the path does not take this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
-	// | `owner_must_hand_over` | 409 | a group is not left without an owner |
+	// | `owner_must_hand_over` | 409 | a group, room or space is not left without an owner |
 	// | `already_revoked` | 409 | the message is revoked already |
 	// | `already_burned` | 409 | the message is burned already |
 	// | `already_expired` | 409 | the message is expired already |
 	// | `not_burnable` | 409 | the message was not sent for burning |
 	// | `id_taken` | 409 | the `id` is that of something else |
+	// | `on_deny_list` | 409 | the user is on the deny list |
+	// | `thread_exists` | 409 | the message has a thread |
 	// | `body_too_large` | 413 | the request body is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
 	// | `direct_with_self` | 422 | `@` and your own id |
 	// | `direct_conversation` | 422 | a direct conversation does not have this |
 	// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
-	// | `too_many_members` | 422 | the group would have too many members |
-	// | `one_owner` | 422 | a group has one owner |
+	// | `too_many_members` | 422 | the group, room or space would have too many members |
+	// | `one_owner` | 422 | a group or room has one owner |
+	// | `members_unsupported` | 422 | who is in it, and as what, follows from what it hangs in |
+	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
 	// | `too_many_for_receipts` | 422 | the group is too large for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation keeps any |
 	// | `retention_too_long` | 422 | the server keeps no message for so long |
+	// | `thread_unsupported` | 422 | threads hang under messages of groups and channels |
+	// | `receipts_unsupported` | 422 | a room has no receipts, and messages of channels do not ask for them |
+	// | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
+	// | `list_unsupported` | 422 | this conversation has no such list |
+	// | `too_many_channels` | 422 | the space would have too many channels |
+	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
+	// | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
+	// | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
 	// | `too_many_streams` | 429 | the user has 32 streams |
+	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
 	// | `overloaded` | 503 | too much is waiting to be stored |
 	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
@@ -1055,8 +1561,73 @@ type ImportStay struct {
 	ToSeq *int64 `json:"to_seq,omitempty"`
 }
 
+// Invitation defines model for Invitation.
+type Invitation struct {
+	// By 1 to 128 printable ASCII characters.
+	//
+	// Example: alice
+	By UserID `json:"by"`
+
+	// CreatedAt RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	CreatedAt Timestamp `json:"created_at"`
+	SpaceID   string    `json:"space_id"`
+	SpaceName string    `json:"space_name"`
+
+	// User 1 to 128 printable ASCII characters.
+	//
+	// Example: alice
+	User UserID `json:"user"`
+}
+
+// InvitationPage defines model for InvitationPage.
+type InvitationPage struct {
+	Items         []Invitation `json:"items"`
+	NextPageToken *string      `json:"next_page_token"`
+}
+
+// Invitations defines model for Invitations.
+type Invitations struct {
+	Items []Invitation `json:"items"`
+}
+
+// InvitePolicy Who may add members to a group - owner and admins, or every member.
+type InvitePolicy string
+
+// InviteToSpace defines model for InviteToSpace.
+type InviteToSpace struct {
+	Users []UserID `json:"users"`
+}
+
+// JoinPolicy Who may join by themselves - nobody, or who knows the id.
+type JoinPolicy string
+
 // Kind defines model for Kind.
 type Kind string
+
+// ListName allow: who may see a private channel; deny: who may not see a public channel, or be in a group or room.
+type ListName string
+
+// ListedKind The kinds that the list of conversations, exports and imports have.
+type ListedKind string
+
+// Listing defines model for Listing.
+type Listing struct {
+	// CreatedAt When they were put on it.
+	CreatedAt Time `json:"created_at"`
+
+	// User 1 to 128 printable ASCII characters.
+	//
+	// Example: alice
+	User UserID `json:"user"`
+}
+
+// ListingPage defines model for ListingPage.
+type ListingPage struct {
+	Items         []Listing `json:"items"`
+	NextPageToken *string   `json:"next_page_token"`
+}
 
 // LocationBody defines model for LocationBody.
 type LocationBody struct {
@@ -1071,6 +1642,9 @@ type Member struct {
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	JoinedAt Timestamp `json:"joined_at"`
+
+	// MutedUntil Until when they may not send; null: they are not muted.
+	MutedUntil *Time `json:"muted_until"`
 
 	// Role A higher role may do all that a lower one may.
 	Role Role `json:"role"`
@@ -1091,6 +1665,9 @@ type MemberPage struct {
 type Members struct {
 	Items []Member `json:"items"`
 }
+
+// MentionAll Mention everyone.
+type MentionAll = bool
 
 // Mentions Users whom the message mentions.
 type Mentions = []UserID
@@ -1119,6 +1696,9 @@ type Message struct {
 	// Ext What the application added; null once the message was erased.
 	Ext json.RawMessage `json:"ext"`
 	ID  string          `json:"id"`
+
+	// MentionAll There, and true, while the message mentions everyone.
+	MentionAll *bool `json:"mention_all,omitempty"`
 
 	// Mentions Users whom the message mentions; null once the message was erased.
 	Mentions *[]UserID `json:"mentions"`
@@ -1184,6 +1764,69 @@ type MessageState string
 // MessageType defines model for MessageType.
 type MessageType string
 
+// Mute defines model for Mute.
+type Mute struct {
+	// MutedUntil Far in the future: until they are unmuted.
+	MutedUntil Time `json:"muted_until"`
+
+	// User 1 to 128 printable ASCII characters.
+	//
+	// Example: alice
+	User UserID `json:"user"`
+}
+
+// MuteFor defines model for MuteFor.
+type MuteFor struct {
+	// Seconds Until they are unmuted, if left out.
+	Seconds *int64 `json:"seconds,omitempty"`
+}
+
+// MyPermissions defines model for MyPermissions.
+type MyPermissions struct {
+	Permissions []Permission `json:"permissions"`
+
+	// Role What I am here; null: I have not joined this thread.
+	Role *Role `json:"role"`
+}
+
+// Override What a role says in one channel.
+type Override struct {
+	// Permissions What a role says, by permission. Of those that are missing it says nothing.
+	Permissions GrantedPermissions `json:"permissions"`
+
+	// RoleID The id of a role, or `everyone`.
+	RoleID string `json:"role_id"`
+}
+
+// Overrides defines model for Overrides.
+type Overrides struct {
+	Items []Override `json:"items"`
+}
+
+// Permission | permission | what it is for | in groups and rooms |
+// |---|---|---|
+// | `view` | to see that it is there, and to read it | members |
+// | `send` | to send messages | members |
+// | `mention_all` | to mention everyone at once | admins |
+// | `create_thread` | to create threads | members, in groups |
+// | `manage_threads` | to rename and dissolve threads, and to remove their members | admins, in groups |
+// | `revoke_own` | to revoke what one sent | members |
+// | `revoke_others` | to revoke what others sent | admins |
+// | `delete_others` | to delete messages for everyone, however old | owner |
+// | `invite` | to add members to a group or room, to invite to a space | admins, or members as a group is set up |
+// | `kick` | to remove members | admins |
+// | `mute` | to mute members, and to speak where all are muted or in slow mode | admins |
+// | `manage_members` | the lists of a conversation; to add members to a space | admins |
+// | `manage_roles` | who has which role, and what roles may | owner |
+// | `manage_conversation` | name and settings; in a space, its channels | admins |
+// | `manage_space` | name and settings of a space | |
+// | `manage_retention` | how long messages are kept | owner |
+// | `delete` | to delete it for everyone | owner |
+//
+// A higher role of a group or room may all that a lower one may. Roles of a space
+// take all but the last two.
+type Permission string
+
 // Postscript defines model for Postscript.
 type Postscript = string
 
@@ -1204,7 +1847,7 @@ type Problem struct {
 	// | `token_cut_off` | 401 | an admin cut off the tokens of this user |
 	// | `ticket_invalid` | 401 | the ticket is not one of this server |
 	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
-	// | `permission_denied` | 403 | your role here does not allow it |
+	// | `permission_denied` | 403 | you lack a permission here; `detail` names it |
 	// | `blocked` | 403 | the user takes no direct messages from you |
 	// | `admin_required` | 403 | this takes the scope `admin` |
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
@@ -1215,28 +1858,45 @@ type Problem struct {
 	// | `conversation_not_found` | 404 | no such conversation, or not yours |
 	// | `message_not_found` | 404 | no such message, or not yours to read |
 	// | `member_not_found` | 404 | no such member |
+	// | `thread_not_found` | 404 | the message has no thread |
+	// | `space_not_found` | 404 | no such space, or not yours |
+	// | `role_not_found` | 404 | no such role in this space |
+	// | `invitation_not_found` | 404 | no such invitation |
 	// | `method_not_allowed` | 405 | the path does not take this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
-	// | `owner_must_hand_over` | 409 | a group is not left without an owner |
+	// | `owner_must_hand_over` | 409 | a group, room or space is not left without an owner |
 	// | `already_revoked` | 409 | the message is revoked already |
 	// | `already_burned` | 409 | the message is burned already |
 	// | `already_expired` | 409 | the message is expired already |
 	// | `not_burnable` | 409 | the message was not sent for burning |
 	// | `id_taken` | 409 | the `id` is that of something else |
+	// | `on_deny_list` | 409 | the user is on the deny list |
+	// | `thread_exists` | 409 | the message has a thread |
 	// | `body_too_large` | 413 | the request body is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
 	// | `direct_with_self` | 422 | `@` and your own id |
 	// | `direct_conversation` | 422 | a direct conversation does not have this |
 	// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
-	// | `too_many_members` | 422 | the group would have too many members |
-	// | `one_owner` | 422 | a group has one owner |
+	// | `too_many_members` | 422 | the group, room or space would have too many members |
+	// | `one_owner` | 422 | a group or room has one owner |
+	// | `members_unsupported` | 422 | who is in it, and as what, follows from what it hangs in |
+	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
 	// | `too_many_for_receipts` | 422 | the group is too large for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation keeps any |
 	// | `retention_too_long` | 422 | the server keeps no message for so long |
+	// | `thread_unsupported` | 422 | threads hang under messages of groups and channels |
+	// | `receipts_unsupported` | 422 | a room has no receipts, and messages of channels do not ask for them |
+	// | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
+	// | `list_unsupported` | 422 | this conversation has no such list |
+	// | `too_many_channels` | 422 | the space would have too many channels |
+	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
+	// | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
+	// | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
 	// | `too_many_streams` | 429 | the user has 32 streams |
+	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
 	// | `overloaded` | 503 | too much is waiting to be stored |
 	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
@@ -1276,7 +1936,7 @@ type Problem struct {
 // | `token_cut_off` | 401 | an admin cut off the tokens of this user |
 // | `ticket_invalid` | 401 | the ticket is not one of this server |
 // | `ticket_expired` | 401 | the ticket has ended: get a new one |
-// | `permission_denied` | 403 | your role here does not allow it |
+// | `permission_denied` | 403 | you lack a permission here; `detail` names it |
 // | `blocked` | 403 | the user takes no direct messages from you |
 // | `admin_required` | 403 | this takes the scope `admin` |
 // | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
@@ -1287,28 +1947,45 @@ type Problem struct {
 // | `conversation_not_found` | 404 | no such conversation, or not yours |
 // | `message_not_found` | 404 | no such message, or not yours to read |
 // | `member_not_found` | 404 | no such member |
+// | `thread_not_found` | 404 | the message has no thread |
+// | `space_not_found` | 404 | no such space, or not yours |
+// | `role_not_found` | 404 | no such role in this space |
+// | `invitation_not_found` | 404 | no such invitation |
 // | `method_not_allowed` | 405 | the path does not take this method |
 // | `client_id_reused` | 409 | the `client_id` was used for another message |
-// | `owner_must_hand_over` | 409 | a group is not left without an owner |
+// | `owner_must_hand_over` | 409 | a group, room or space is not left without an owner |
 // | `already_revoked` | 409 | the message is revoked already |
 // | `already_burned` | 409 | the message is burned already |
 // | `already_expired` | 409 | the message is expired already |
 // | `not_burnable` | 409 | the message was not sent for burning |
 // | `id_taken` | 409 | the `id` is that of something else |
+// | `on_deny_list` | 409 | the user is on the deny list |
+// | `thread_exists` | 409 | the message has a thread |
 // | `body_too_large` | 413 | the request body is over 1 MiB |
 // | `message_too_large` | 413 | `body` and `ext` are too large together |
 // | `direct_with_self` | 422 | `@` and your own id |
 // | `direct_conversation` | 422 | a direct conversation does not have this |
 // | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
-// | `too_many_members` | 422 | the group would have too many members |
-// | `one_owner` | 422 | a group has one owner |
+// | `too_many_members` | 422 | the group, room or space would have too many members |
+// | `one_owner` | 422 | a group or room has one owner |
+// | `members_unsupported` | 422 | who is in it, and as what, follows from what it hangs in |
+// | `not_joined` | 422 | join the thread first |
 // | `block_self` | 422 | you cannot block yourself |
 // | `burn_unsupported` | 422 | only direct messages burn |
 // | `too_many_for_receipts` | 422 | the group is too large for receipts |
 // | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 // | `past_retention` | 422 | the message is older than the conversation keeps any |
 // | `retention_too_long` | 422 | the server keeps no message for so long |
+// | `thread_unsupported` | 422 | threads hang under messages of groups and channels |
+// | `receipts_unsupported` | 422 | a room has no receipts, and messages of channels do not ask for them |
+// | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
+// | `list_unsupported` | 422 | this conversation has no such list |
+// | `too_many_channels` | 422 | the space would have too many channels |
+// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
+// | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
+// | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
 // | `too_many_streams` | 429 | the user has 32 streams |
+// | `slow_mode` | 429 | slow mode: wait before you send again |
 // | `internal` | 500 | a fault of the server |
 // | `overloaded` | 503 | too much is waiting to be stored |
 // | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
@@ -1316,6 +1993,12 @@ type Problem struct {
 // | `shutting_down` | 503 | the server is about to stop |
 // | `storage_full` | 507 | there is no room left to store it |
 type ProblemCode string
+
+// PutOverride defines model for PutOverride.
+type PutOverride struct {
+	// Permissions What a role is to say, by permission. The last two stay with the owner and are refused, 422 `permission_not_grantable`.
+	Permissions Grants `json:"permissions"`
+}
 
 // PutReceipts A kind, and either `message_ids` or `up_to`.
 type PutReceipts struct {
@@ -1430,7 +2113,7 @@ type RevokeResult struct {
 	// | `token_cut_off` | 401 | an admin cut off the tokens of this user |
 	// | `ticket_invalid` | 401 | the ticket is not one of this server |
 	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
-	// | `permission_denied` | 403 | your role here does not allow it |
+	// | `permission_denied` | 403 | you lack a permission here; `detail` names it |
 	// | `blocked` | 403 | the user takes no direct messages from you |
 	// | `admin_required` | 403 | this takes the scope `admin` |
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
@@ -1441,28 +2124,45 @@ type RevokeResult struct {
 	// | `conversation_not_found` | 404 | no such conversation, or not yours |
 	// | `message_not_found` | 404 | no such message, or not yours to read |
 	// | `member_not_found` | 404 | no such member |
+	// | `thread_not_found` | 404 | the message has no thread |
+	// | `space_not_found` | 404 | no such space, or not yours |
+	// | `role_not_found` | 404 | no such role in this space |
+	// | `invitation_not_found` | 404 | no such invitation |
 	// | `method_not_allowed` | 405 | the path does not take this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
-	// | `owner_must_hand_over` | 409 | a group is not left without an owner |
+	// | `owner_must_hand_over` | 409 | a group, room or space is not left without an owner |
 	// | `already_revoked` | 409 | the message is revoked already |
 	// | `already_burned` | 409 | the message is burned already |
 	// | `already_expired` | 409 | the message is expired already |
 	// | `not_burnable` | 409 | the message was not sent for burning |
 	// | `id_taken` | 409 | the `id` is that of something else |
+	// | `on_deny_list` | 409 | the user is on the deny list |
+	// | `thread_exists` | 409 | the message has a thread |
 	// | `body_too_large` | 413 | the request body is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
 	// | `direct_with_self` | 422 | `@` and your own id |
 	// | `direct_conversation` | 422 | a direct conversation does not have this |
 	// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
-	// | `too_many_members` | 422 | the group would have too many members |
-	// | `one_owner` | 422 | a group has one owner |
+	// | `too_many_members` | 422 | the group, room or space would have too many members |
+	// | `one_owner` | 422 | a group or room has one owner |
+	// | `members_unsupported` | 422 | who is in it, and as what, follows from what it hangs in |
+	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
 	// | `too_many_for_receipts` | 422 | the group is too large for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation keeps any |
 	// | `retention_too_long` | 422 | the server keeps no message for so long |
+	// | `thread_unsupported` | 422 | threads hang under messages of groups and channels |
+	// | `receipts_unsupported` | 422 | a room has no receipts, and messages of channels do not ask for them |
+	// | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
+	// | `list_unsupported` | 422 | this conversation has no such list |
+	// | `too_many_channels` | 422 | the space would have too many channels |
+	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
+	// | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
+	// | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
 	// | `too_many_streams` | 429 | the user has 32 streams |
+	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
 	// | `overloaded` | 503 | too much is waiting to be stored |
 	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
@@ -1483,6 +2183,9 @@ type RevokeResults struct {
 
 // Role A higher role may do all that a lower one may.
 type Role string
+
+// RolePosition Where the role is to be among the roles of the space; 1 is the highest.
+type RolePosition = int32
 
 // SendBurn Destroy a direct message once its recipient has read it.
 type SendBurn struct {
@@ -1510,6 +2213,9 @@ type SendCustom struct {
 
 	// Ext A JSON object of the application's own.
 	Ext *FreeObject `json:"ext,omitempty"`
+
+	// MentionAll Mention everyone.
+	MentionAll *MentionAll `json:"mention_all,omitempty"`
 
 	// Mentions Users whom the message mentions.
 	Mentions *Mentions `json:"mentions,omitempty"`
@@ -1547,6 +2253,9 @@ type SendLocation struct {
 
 	// Ext A JSON object of the application's own.
 	Ext *FreeObject `json:"ext,omitempty"`
+
+	// MentionAll Mention everyone.
+	MentionAll *MentionAll `json:"mention_all,omitempty"`
 
 	// Mentions Users whom the message mentions.
 	Mentions *Mentions `json:"mentions,omitempty"`
@@ -1590,6 +2299,9 @@ type SendText struct {
 	// Ext A JSON object of the application's own.
 	Ext *FreeObject `json:"ext,omitempty"`
 
+	// MentionAll Mention everyone.
+	MentionAll *MentionAll `json:"mention_all,omitempty"`
+
 	// Mentions Users whom the message mentions.
 	Mentions *Mentions `json:"mentions,omitempty"`
 
@@ -1617,27 +2329,66 @@ type SetRole struct {
 
 // Settings defines model for Settings.
 type Settings struct {
+	// Announcement A text for all members, for clients to show.
+	Announcement *string `json:"announcement"`
+
+	// Avatar A URL of a picture, or whatever the application makes of it.
+	Avatar *string `json:"avatar"`
+
 	// ExpireAfterSeconds When messages expire that do not say so themselves; null: they stay.
 	ExpireAfterSeconds *int64 `json:"expire_after_seconds"`
 
 	// History What somebody who joins may read - from the joining on, or all.
 	History History `json:"history"`
 
+	// Invite Who may add members to a group - owner and admins, or every member.
+	Invite InvitePolicy `json:"invite"`
+
+	// Join Who may join by themselves - nobody, or who knows the id.
+	Join JoinPolicy `json:"join"`
+
+	// MuteAll Only those may send who may `mute`.
+	MuteAll bool `json:"mute_all"`
+
 	// RetentionDays The longest that a message is kept; 0: for ever; null leaves it to the server.
 	RetentionDays *int64 `json:"retention_days"`
 
-	// RevokeWindowSeconds How long one may revoke what one sent; 0 sets no limit, null leaves it to the server.
+	// RevokeOthersWindowSeconds How long those with the permission may revoke what others sent; 0 sets no limit, null leaves it to the space or the server.
+	RevokeOthersWindowSeconds *int64 `json:"revoke_others_window_seconds"`
+
+	// RevokeWindowSeconds How long one may revoke what one sent; 0 sets no limit, null leaves it to the space or the server.
 	RevokeWindowSeconds *int64 `json:"revoke_window_seconds"`
+
+	// SlowModeSeconds How long one waits between two messages; null: one does not. Those who may `mute` never wait.
+	SlowModeSeconds *int64 `json:"slow_mode_seconds"`
 }
 
-// SettingsPatch defines model for SettingsPatch.
+// SettingsPatch Each kind has some of them; another one is 422 `setting_unsupported`.
+//
+// | setting | kinds |
+// |---|---|
+// | `expire_after_seconds`, `retention_days` | direct, group, room, channel |
+// | `revoke_window_seconds`, `revoke_others_window_seconds`, `announcement`, `avatar`, `mute_all`, `slow_mode_seconds` | group, room, channel |
+// | `history` | group, room |
+// | `join`, `invite` | group |
 type SettingsPatch struct {
+	Announcement       json.RawMessage `json:"announcement,omitempty"`
+	Avatar             json.RawMessage `json:"avatar,omitempty"`
 	ExpireAfterSeconds json.RawMessage `json:"expire_after_seconds,omitempty"`
 
 	// History What somebody who joins may read - from the joining on, or all.
-	History             *History        `json:"history,omitempty"`
-	RetentionDays       json.RawMessage `json:"retention_days,omitempty"`
-	RevokeWindowSeconds json.RawMessage `json:"revoke_window_seconds,omitempty"`
+	History *History `json:"history,omitempty"`
+
+	// Invite Who may add members to a group - owner and admins, or every member.
+	Invite *InvitePolicy `json:"invite,omitempty"`
+
+	// Join Who may join by themselves - nobody, or who knows the id.
+	Join                      *JoinPolicy     `json:"join,omitempty"`
+	MuteAll                   *bool           `json:"mute_all,omitempty"`
+	RetentionDays             json.RawMessage `json:"retention_days,omitempty"`
+	RevokeOthersWindowSeconds json.RawMessage `json:"revoke_others_window_seconds,omitempty"`
+	RevokeWindowSeconds       json.RawMessage `json:"revoke_window_seconds,omitempty"`
+	SlowModeSeconds           json.RawMessage `json:"slow_mode_seconds,omitempty"`
 }
 
 // SnippetPart defines model for SnippetPart.
@@ -1646,6 +2397,121 @@ type SnippetPart struct {
 	Match bool   `json:"match"`
 	Text  string `json:"text"`
 }
+
+// Space defines model for Space.
+type Space struct {
+	// CreatedAt RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	CreatedAt   Timestamp `json:"created_at"`
+	ID          string    `json:"id"`
+	MemberCount int       `json:"member_count"`
+
+	// MutedUntil Until when I may not send, far in the future: until I am unmuted; null: not muted.
+	MutedUntil *Time  `json:"muted_until"`
+	Name       string `json:"name"`
+
+	// Owner 1 to 128 printable ASCII characters.
+	//
+	// Example: alice
+	Owner UserID `json:"owner"`
+
+	// Role A space has one owner; what its other members may, their roles say.
+	Role     SpaceStanding `json:"role"`
+	Settings SpaceSettings `json:"settings"`
+
+	// UpdatedAt The creation, or the last change of name or settings.
+	UpdatedAt Time `json:"updated_at"`
+}
+
+// SpaceMember defines model for SpaceMember.
+type SpaceMember struct {
+	// JoinedAt RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	JoinedAt Timestamp `json:"joined_at"`
+
+	// MutedUntil Until when they may not send, far in the future: until they are unmuted; null: not muted.
+	MutedUntil *Time `json:"muted_until"`
+
+	// Role A space has one owner; what its other members may, their roles say.
+	Role SpaceStanding `json:"role"`
+
+	// Roles The ids of their roles, besides `everyone`.
+	Roles []string `json:"roles"`
+
+	// User 1 to 128 printable ASCII characters.
+	//
+	// Example: alice
+	User UserID `json:"user"`
+}
+
+// SpaceMemberPage defines model for SpaceMemberPage.
+type SpaceMemberPage struct {
+	Items         []SpaceMember `json:"items"`
+	NextPageToken *string       `json:"next_page_token"`
+}
+
+// SpaceMembers defines model for SpaceMembers.
+type SpaceMembers struct {
+	Items []SpaceMember `json:"items"`
+}
+
+// SpacePage defines model for SpacePage.
+type SpacePage struct {
+	Items         []Space `json:"items"`
+	NextPageToken *string `json:"next_page_token"`
+}
+
+// SpaceRole defines model for SpaceRole.
+type SpaceRole struct {
+	// ID `everyone` of the role that all members have.
+	ID   string `json:"id"`
+	Name string `json:"name"`
+
+	// Permissions What a role says, by permission. Of those that are missing it says nothing.
+	Permissions GrantedPermissions `json:"permissions"`
+
+	// Position 1 is the highest.
+	Position int `json:"position"`
+}
+
+// SpaceRoles defines model for SpaceRoles.
+type SpaceRoles struct {
+	Items []SpaceRole `json:"items"`
+}
+
+// SpaceSettings defines model for SpaceSettings.
+type SpaceSettings struct {
+	// Announcement A text for all members, for clients to show.
+	Announcement *string `json:"announcement"`
+
+	// Avatar A URL of a picture, or whatever the application makes of it.
+	Avatar *string `json:"avatar"`
+
+	// Join Who may join by themselves - nobody, or who knows the id.
+	Join JoinPolicy `json:"join"`
+
+	// RevokeOthersWindowSeconds The same.
+	RevokeOthersWindowSeconds *int64 `json:"revoke_others_window_seconds"`
+
+	// RevokeWindowSeconds As of a conversation, for channels that do not say so themselves.
+	RevokeWindowSeconds *int64 `json:"revoke_window_seconds"`
+}
+
+// SpaceSettingsPatch defines model for SpaceSettingsPatch.
+type SpaceSettingsPatch struct {
+	Announcement json.RawMessage `json:"announcement,omitempty"`
+	Avatar       json.RawMessage `json:"avatar,omitempty"`
+
+	// Join Who may join by themselves - nobody, or who knows the id.
+	Join                      *JoinPolicy     `json:"join,omitempty"`
+	RevokeOthersWindowSeconds json.RawMessage `json:"revoke_others_window_seconds,omitempty"`
+	RevokeWindowSeconds       json.RawMessage `json:"revoke_window_seconds,omitempty"`
+}
+
+// SpaceStanding A space has one owner; what its other members may, their roles say.
+type SpaceStanding string
 
 // TextBody defines model for TextBody.
 type TextBody struct {
@@ -1709,16 +2575,57 @@ type UnreadOf struct {
 
 // UpdateConversation defines model for UpdateConversation.
 type UpdateConversation struct {
-	Muted    *bool          `json:"muted,omitempty"`
-	Name     *string        `json:"name,omitempty"`
-	Pinned   *bool          `json:"pinned,omitempty"`
+	Muted  *bool   `json:"muted,omitempty"`
+	Name   *string `json:"name,omitempty"`
+	Pinned *bool   `json:"pinned,omitempty"`
+
+	// Settings Each kind has some of them; another one is 422 `setting_unsupported`.
+	//
+	// | setting | kinds |
+	// |---|---|
+	// | `expire_after_seconds`, `retention_days` | direct, group, room, channel |
+	// | `revoke_window_seconds`, `revoke_others_window_seconds`, `announcement`, `avatar`, `mute_all`, `slow_mode_seconds` | group, room, channel |
+	// | `history` | group, room |
+	// | `join`, `invite` | group |
 	Settings *SettingsPatch `json:"settings,omitempty"`
+
+	// Visibility Whether a channel is seen by all members of its space who are not on its deny list, or only by those who are let in.
+	Visibility *Visibility `json:"visibility,omitempty"`
 }
+
+// UpdateRole defines model for UpdateRole.
+type UpdateRole struct {
+	Name *string `json:"name,omitempty"`
+
+	// Permissions What a role is to say, by permission. The last two stay with the owner and are refused, 422 `permission_not_grantable`.
+	Permissions Grants `json:"permissions,omitempty"`
+
+	// Position Where the role is to be among the roles of the space; 1 is the highest.
+	Position *RolePosition `json:"position,omitempty"`
+}
+
+// UpdateSpace defines model for UpdateSpace.
+type UpdateSpace struct {
+	Name     *string             `json:"name,omitempty"`
+	Settings *SpaceSettingsPatch `json:"settings,omitempty"`
+}
+
+// UpdateSpaceMember One of the two.
+type UpdateSpaceMember struct {
+	Role  *UpdateSpaceMemberRole `json:"role,omitempty"`
+	Roles *[]string              `json:"roles,omitempty"`
+}
+
+// UpdateSpaceMemberRole defines model for UpdateSpaceMember.Role.
+type UpdateSpaceMemberRole string
 
 // UserID 1 to 128 printable ASCII characters.
 //
 // Example: alice
 type UserID = string
+
+// Visibility Whether a channel is seen by all members of its space who are not on its deny list, or only by those who are let in.
+type Visibility string
 
 // AfterSeq defines model for AfterSeq.
 type AfterSeq = int64
@@ -1750,8 +2657,8 @@ type ExportConversation = string
 // FilterFrom defines model for FilterFrom.
 type FilterFrom = time.Time
 
-// FilterKind defines model for FilterKind.
-type FilterKind = Kind
+// FilterKind The kinds that the list of conversations, exports and imports have.
+type FilterKind = ListedKind
 
 // FilterPinned defines model for FilterPinned.
 type FilterPinned = bool
@@ -1803,8 +2710,14 @@ type PageToken = string
 // Query defines model for Query.
 type Query = string
 
+// RoleID defines model for RoleId.
+type RoleID = string
+
 // Since defines model for Since.
 type Since = time.Time
+
+// SpaceID defines model for SpaceId.
+type SpaceID = string
 
 // StreamTicket defines model for StreamTicket.
 type StreamTicket = string
@@ -1992,8 +2905,38 @@ type HideMessagesParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
+// JoinConversationParams defines parameters for JoinConversation.
+type JoinConversationParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
 // LeaveConversationParams defines parameters for LeaveConversation.
 type LeaveConversationParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ListListedParams defines parameters for ListListed.
+type ListListedParams struct {
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// DeleteListedParams defines parameters for DeleteListed.
+type DeleteListedParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// PutListedParams defines parameters for PutListed.
+type PutListedParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
@@ -2022,8 +2965,26 @@ type RemoveMemberParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
+// GetMemberParams defines parameters for GetMember.
+type GetMemberParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
 // SetRoleParams defines parameters for SetRole.
 type SetRoleParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// UnmuteMemberParams defines parameters for UnmuteMember.
+type UnmuteMemberParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// MuteMemberParams defines parameters for MuteMember.
+type MuteMemberParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
@@ -2070,8 +3031,44 @@ type SendMessageParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
+// ListOverridesParams defines parameters for ListOverrides.
+type ListOverridesParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// DeleteOverrideParams defines parameters for DeleteOverride.
+type DeleteOverrideParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// PutOverrideParams defines parameters for PutOverride.
+type PutOverrideParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// GetPermissionsParams defines parameters for GetPermissions.
+type GetPermissionsParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
 // PutReceiptsParams defines parameters for PutReceipts.
 type PutReceiptsParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ListThreadsParams defines parameters for ListThreads.
+type ListThreadsParams struct {
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
+
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
@@ -2105,6 +3102,18 @@ type GetEventsParams struct {
 
 // CreateTicketParams defines parameters for CreateTicket.
 type CreateTicketParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ListMyInvitationsParams defines parameters for ListMyInvitations.
+type ListMyInvitationsParams struct {
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
+
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
@@ -2160,6 +3169,12 @@ type SearchMessagesParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
+// DeleteMessageParams defines parameters for DeleteMessage.
+type DeleteMessageParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
 // GetMessageParams defines parameters for GetMessage.
 type GetMessageParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
@@ -2180,6 +3195,234 @@ type GetReceiptsParams struct {
 
 // RevokeMessageParams defines parameters for RevokeMessage.
 type RevokeMessageParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// GetThreadParams defines parameters for GetThread.
+type GetThreadParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// CreateThreadParams defines parameters for CreateThread.
+type CreateThreadParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ListSpacesParams defines parameters for ListSpaces.
+type ListSpacesParams struct {
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// CreateSpaceParams defines parameters for CreateSpace.
+type CreateSpaceParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// DeleteSpaceParams defines parameters for DeleteSpace.
+type DeleteSpaceParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// GetSpaceParams defines parameters for GetSpace.
+type GetSpaceParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// UpdateSpaceParams defines parameters for UpdateSpace.
+type UpdateSpaceParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ListChannelsParams defines parameters for ListChannels.
+type ListChannelsParams struct {
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// CreateChannelParams defines parameters for CreateChannel.
+type CreateChannelParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ListInvitationsParams defines parameters for ListInvitations.
+type ListInvitationsParams struct {
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// InviteToSpaceParams defines parameters for InviteToSpace.
+type InviteToSpaceParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// DeleteInvitationParams defines parameters for DeleteInvitation.
+type DeleteInvitationParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// JoinSpaceParams defines parameters for JoinSpace.
+type JoinSpaceParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// LeaveSpaceParams defines parameters for LeaveSpace.
+type LeaveSpaceParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ListSpaceDeniedParams defines parameters for ListSpaceDenied.
+type ListSpaceDeniedParams struct {
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// DeleteSpaceDeniedParams defines parameters for DeleteSpaceDenied.
+type DeleteSpaceDeniedParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// PutSpaceDeniedParams defines parameters for PutSpaceDenied.
+type PutSpaceDeniedParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ListSpaceMembersParams defines parameters for ListSpaceMembers.
+type ListSpaceMembersParams struct {
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// AddSpaceMembersParams defines parameters for AddSpaceMembers.
+type AddSpaceMembersParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// RemoveSpaceMemberParams defines parameters for RemoveSpaceMember.
+type RemoveSpaceMemberParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// GetSpaceMemberParams defines parameters for GetSpaceMember.
+type GetSpaceMemberParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// UpdateSpaceMemberParams defines parameters for UpdateSpaceMember.
+type UpdateSpaceMemberParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// UnmuteSpaceMemberParams defines parameters for UnmuteSpaceMember.
+type UnmuteSpaceMemberParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// MuteSpaceMemberParams defines parameters for MuteSpaceMember.
+type MuteSpaceMemberParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// GetSpacePermissionsParams defines parameters for GetSpacePermissions.
+type GetSpacePermissionsParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ListRolesParams defines parameters for ListRoles.
+type ListRolesParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// CreateRoleParams defines parameters for CreateRole.
+type CreateRoleParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// DeleteRoleParams defines parameters for DeleteRole.
+type DeleteRoleParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// UpdateRoleParams defines parameters for UpdateRole.
+type UpdateRoleParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// RevokeRoleParams defines parameters for RevokeRole.
+type RevokeRoleParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// GrantRoleParams defines parameters for GrantRole.
+type GrantRoleParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ListMyThreadsParams defines parameters for ListMyThreads.
+type ListMyThreadsParams struct {
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
+
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
@@ -2217,8 +3460,14 @@ type AddMembersJSONRequestBody = AddMembers
 // SetRoleJSONRequestBody defines body for SetRole for application/json ContentType.
 type SetRoleJSONRequestBody = SetRole
 
+// MuteMemberJSONRequestBody defines body for MuteMember for application/json ContentType.
+type MuteMemberJSONRequestBody = MuteFor
+
 // SendMessageJSONRequestBody defines body for SendMessage for application/json ContentType.
 type SendMessageJSONRequestBody = SendMessage
+
+// PutOverrideJSONRequestBody defines body for PutOverride for application/json ContentType.
+type PutOverrideJSONRequestBody = PutOverride
 
 // PutReceiptsJSONRequestBody defines body for PutReceipts for application/json ContentType.
 type PutReceiptsJSONRequestBody = PutReceipts
@@ -2228,6 +3477,36 @@ type RevokeMessagesJSONRequestBody = RevokeMany
 
 // RevokeMessageJSONRequestBody defines body for RevokeMessage for application/json ContentType.
 type RevokeMessageJSONRequestBody = Revoke
+
+// CreateThreadJSONRequestBody defines body for CreateThread for application/json ContentType.
+type CreateThreadJSONRequestBody = CreateThread
+
+// CreateSpaceJSONRequestBody defines body for CreateSpace for application/json ContentType.
+type CreateSpaceJSONRequestBody = CreateSpace
+
+// UpdateSpaceJSONRequestBody defines body for UpdateSpace for application/json ContentType.
+type UpdateSpaceJSONRequestBody = UpdateSpace
+
+// CreateChannelJSONRequestBody defines body for CreateChannel for application/json ContentType.
+type CreateChannelJSONRequestBody = CreateChannel
+
+// InviteToSpaceJSONRequestBody defines body for InviteToSpace for application/json ContentType.
+type InviteToSpaceJSONRequestBody = InviteToSpace
+
+// AddSpaceMembersJSONRequestBody defines body for AddSpaceMembers for application/json ContentType.
+type AddSpaceMembersJSONRequestBody = AddSpaceMembers
+
+// UpdateSpaceMemberJSONRequestBody defines body for UpdateSpaceMember for application/json ContentType.
+type UpdateSpaceMemberJSONRequestBody = UpdateSpaceMember
+
+// MuteSpaceMemberJSONRequestBody defines body for MuteSpaceMember for application/json ContentType.
+type MuteSpaceMemberJSONRequestBody = MuteFor
+
+// CreateRoleJSONRequestBody defines body for CreateRole for application/json ContentType.
+type CreateRoleJSONRequestBody = CreateRole
+
+// UpdateRoleJSONRequestBody defines body for UpdateRole for application/json ContentType.
+type UpdateRoleJSONRequestBody = UpdateRole
 
 // AsImportMessage returns the union data inside the ImportLine as a ImportMessage
 func (t ImportLine) AsImportMessage() (ImportMessage, error) {
@@ -2475,7 +3754,7 @@ type ServerInterface interface {
 	// ListConversations List my conversations
 	// (GET /v1/conversations)
 	ListConversations(w http.ResponseWriter, r *http.Request, params ListConversationsParams)
-	// CreateConversation Create a group
+	// CreateConversation Create a group or room
 	// (POST /v1/conversations)
 	CreateConversation(w http.ResponseWriter, r *http.Request, params CreateConversationParams)
 	// DeleteConversation Delete a conversation, for me or for everyone
@@ -2490,30 +3769,66 @@ type ServerInterface interface {
 	// HideMessages Hide messages for me
 	// (POST /v1/conversations/{conversation}/hide)
 	HideMessages(w http.ResponseWriter, r *http.Request, conversation ConversationID, params HideMessagesParams)
-	// LeaveConversation Leave a group
+	// JoinConversation Join a conversation
+	// (POST /v1/conversations/{conversation}/join)
+	JoinConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params JoinConversationParams)
+	// LeaveConversation Leave a group, room or thread
 	// (POST /v1/conversations/{conversation}/leave)
 	LeaveConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params LeaveConversationParams)
+	// ListListed List who is on a list
+	// (GET /v1/conversations/{conversation}/lists/{list})
+	ListListed(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListName, params ListListedParams)
+	// DeleteListed Take a user off a list
+	// (DELETE /v1/conversations/{conversation}/lists/{list}/{user})
+	DeleteListed(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListName, user UserID, params DeleteListedParams)
+	// PutListed Put a user on a list
+	// (PUT /v1/conversations/{conversation}/lists/{list}/{user})
+	PutListed(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListName, user UserID, params PutListedParams)
 	// ListMembers List the members
 	// (GET /v1/conversations/{conversation}/members)
 	ListMembers(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ListMembersParams)
-	// AddMembers Add members to a group
+	// AddMembers Add members to a group or room
 	// (POST /v1/conversations/{conversation}/members)
 	AddMembers(w http.ResponseWriter, r *http.Request, conversation ConversationID, params AddMembersParams)
 	// RemoveMember Remove a member
 	// (DELETE /v1/conversations/{conversation}/members/{user})
 	RemoveMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params RemoveMemberParams)
+	// GetMember Get one member
+	// (GET /v1/conversations/{conversation}/members/{user})
+	GetMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params GetMemberParams)
 	// SetRole Change a member's role
 	// (PATCH /v1/conversations/{conversation}/members/{user})
 	SetRole(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params SetRoleParams)
+	// UnmuteMember Unmute a member
+	// (DELETE /v1/conversations/{conversation}/members/{user}/mute)
+	UnmuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params UnmuteMemberParams)
+	// MuteMember Mute a member
+	// (PUT /v1/conversations/{conversation}/members/{user}/mute)
+	MuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params MuteMemberParams)
 	// ListMessages Read the history of a conversation
 	// (GET /v1/conversations/{conversation}/messages)
 	ListMessages(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ListMessagesParams)
 	// SendMessage Send a message
 	// (POST /v1/conversations/{conversation}/messages)
 	SendMessage(w http.ResponseWriter, r *http.Request, conversation ConversationID, params SendMessageParams)
+	// ListOverrides List a channel's overrides
+	// (GET /v1/conversations/{conversation}/overrides)
+	ListOverrides(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ListOverridesParams)
+	// DeleteOverride Delete a role's override in a channel
+	// (DELETE /v1/conversations/{conversation}/overrides/{role})
+	DeleteOverride(w http.ResponseWriter, r *http.Request, conversation ConversationID, role RoleID, params DeleteOverrideParams)
+	// PutOverride Put a role's override in a channel
+	// (PUT /v1/conversations/{conversation}/overrides/{role})
+	PutOverride(w http.ResponseWriter, r *http.Request, conversation ConversationID, role RoleID, params PutOverrideParams)
+	// GetPermissions What I may do here
+	// (GET /v1/conversations/{conversation}/permissions)
+	GetPermissions(w http.ResponseWriter, r *http.Request, conversation ConversationID, params GetPermissionsParams)
 	// PutReceipts Say what was delivered or read
 	// (POST /v1/conversations/{conversation}/receipts)
 	PutReceipts(w http.ResponseWriter, r *http.Request, conversation ConversationID, params PutReceiptsParams)
+	// ListThreads List the threads of a group or channel
+	// (GET /v1/conversations/{conversation}/threads)
+	ListThreads(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ListThreadsParams)
 	// ClearUnreadOf Clear the unread count of a conversation
 	// (POST /v1/conversations/{conversation}/unread/clear)
 	ClearUnreadOf(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ClearUnreadOfParams)
@@ -2523,6 +3838,9 @@ type ServerInterface interface {
 	// CreateTicket Get a ticket for EventSource
 	// (POST /v1/events/tickets)
 	CreateTicket(w http.ResponseWriter, r *http.Request, params CreateTicketParams)
+	// ListMyInvitations List the invitations that I have
+	// (GET /v1/invitations)
+	ListMyInvitations(w http.ResponseWriter, r *http.Request, params ListMyInvitationsParams)
 	// ListErased List what was taken back
 	// (GET /v1/messages/erased)
 	ListErased(w http.ResponseWriter, r *http.Request, params ListErasedParams)
@@ -2532,6 +3850,9 @@ type ServerInterface interface {
 	// SearchMessages Search messages
 	// (GET /v1/messages/search)
 	SearchMessages(w http.ResponseWriter, r *http.Request, params SearchMessagesParams)
+	// DeleteMessage Delete a message for everyone
+	// (DELETE /v1/messages/{message})
+	DeleteMessage(w http.ResponseWriter, r *http.Request, message MessageID, params DeleteMessageParams)
 	// GetMessage Get a message
 	// (GET /v1/messages/{message})
 	GetMessage(w http.ResponseWriter, r *http.Request, message MessageID, params GetMessageParams)
@@ -2544,6 +3865,102 @@ type ServerInterface interface {
 	// RevokeMessage Revoke a message
 	// (POST /v1/messages/{message}/revoke)
 	RevokeMessage(w http.ResponseWriter, r *http.Request, message MessageID, params RevokeMessageParams)
+	// GetThread Get the thread under a message
+	// (GET /v1/messages/{message}/thread)
+	GetThread(w http.ResponseWriter, r *http.Request, message MessageID, params GetThreadParams)
+	// CreateThread Create a thread under a message
+	// (POST /v1/messages/{message}/thread)
+	CreateThread(w http.ResponseWriter, r *http.Request, message MessageID, params CreateThreadParams)
+	// ListSpaces List my spaces
+	// (GET /v1/spaces)
+	ListSpaces(w http.ResponseWriter, r *http.Request, params ListSpacesParams)
+	// CreateSpace Create a space
+	// (POST /v1/spaces)
+	CreateSpace(w http.ResponseWriter, r *http.Request, params CreateSpaceParams)
+	// DeleteSpace Delete a space
+	// (DELETE /v1/spaces/{space})
+	DeleteSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params DeleteSpaceParams)
+	// GetSpace Get a space
+	// (GET /v1/spaces/{space})
+	GetSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params GetSpaceParams)
+	// UpdateSpace Change a space
+	// (PATCH /v1/spaces/{space})
+	UpdateSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params UpdateSpaceParams)
+	// ListChannels List the channels of a space
+	// (GET /v1/spaces/{space}/channels)
+	ListChannels(w http.ResponseWriter, r *http.Request, space SpaceID, params ListChannelsParams)
+	// CreateChannel Create a channel
+	// (POST /v1/spaces/{space}/channels)
+	CreateChannel(w http.ResponseWriter, r *http.Request, space SpaceID, params CreateChannelParams)
+	// ListInvitations List the invitations to a space
+	// (GET /v1/spaces/{space}/invitations)
+	ListInvitations(w http.ResponseWriter, r *http.Request, space SpaceID, params ListInvitationsParams)
+	// InviteToSpace Invite users to a space
+	// (POST /v1/spaces/{space}/invitations)
+	InviteToSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params InviteToSpaceParams)
+	// DeleteInvitation Withdraw or decline an invitation
+	// (DELETE /v1/spaces/{space}/invitations/{user})
+	DeleteInvitation(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params DeleteInvitationParams)
+	// JoinSpace Join a space
+	// (POST /v1/spaces/{space}/join)
+	JoinSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params JoinSpaceParams)
+	// LeaveSpace Leave a space
+	// (POST /v1/spaces/{space}/leave)
+	LeaveSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params LeaveSpaceParams)
+	// ListSpaceDenied List who is kept out of a space
+	// (GET /v1/spaces/{space}/lists/deny)
+	ListSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, params ListSpaceDeniedParams)
+	// DeleteSpaceDenied Let a user in again
+	// (DELETE /v1/spaces/{space}/lists/deny/{user})
+	DeleteSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params DeleteSpaceDeniedParams)
+	// PutSpaceDenied Keep a user out of a space
+	// (PUT /v1/spaces/{space}/lists/deny/{user})
+	PutSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params PutSpaceDeniedParams)
+	// ListSpaceMembers List the members of a space
+	// (GET /v1/spaces/{space}/members)
+	ListSpaceMembers(w http.ResponseWriter, r *http.Request, space SpaceID, params ListSpaceMembersParams)
+	// AddSpaceMembers Add members to a space
+	// (POST /v1/spaces/{space}/members)
+	AddSpaceMembers(w http.ResponseWriter, r *http.Request, space SpaceID, params AddSpaceMembersParams)
+	// RemoveSpaceMember Remove a member from a space
+	// (DELETE /v1/spaces/{space}/members/{user})
+	RemoveSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params RemoveSpaceMemberParams)
+	// GetSpaceMember Get one member of a space
+	// (GET /v1/spaces/{space}/members/{user})
+	GetSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params GetSpaceMemberParams)
+	// UpdateSpaceMember Change a member's roles, or hand the space over
+	// (PATCH /v1/spaces/{space}/members/{user})
+	UpdateSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params UpdateSpaceMemberParams)
+	// UnmuteSpaceMember Unmute a member in a space
+	// (DELETE /v1/spaces/{space}/members/{user}/mute)
+	UnmuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params UnmuteSpaceMemberParams)
+	// MuteSpaceMember Mute a member in a space
+	// (PUT /v1/spaces/{space}/members/{user}/mute)
+	MuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params MuteSpaceMemberParams)
+	// GetSpacePermissions What I may do in a space
+	// (GET /v1/spaces/{space}/permissions)
+	GetSpacePermissions(w http.ResponseWriter, r *http.Request, space SpaceID, params GetSpacePermissionsParams)
+	// ListRoles List the roles of a space
+	// (GET /v1/spaces/{space}/roles)
+	ListRoles(w http.ResponseWriter, r *http.Request, space SpaceID, params ListRolesParams)
+	// CreateRole Create a role
+	// (POST /v1/spaces/{space}/roles)
+	CreateRole(w http.ResponseWriter, r *http.Request, space SpaceID, params CreateRoleParams)
+	// DeleteRole Delete a role
+	// (DELETE /v1/spaces/{space}/roles/{role})
+	DeleteRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, params DeleteRoleParams)
+	// UpdateRole Change a role
+	// (PATCH /v1/spaces/{space}/roles/{role})
+	UpdateRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, params UpdateRoleParams)
+	// RevokeRole Take a role from a member
+	// (DELETE /v1/spaces/{space}/roles/{role}/members/{user})
+	RevokeRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserID, params RevokeRoleParams)
+	// GrantRole Give a member a role
+	// (PUT /v1/spaces/{space}/roles/{role}/members/{user})
+	GrantRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserID, params GrantRoleParams)
+	// ListMyThreads List the threads that I have joined
+	// (GET /v1/threads)
+	ListMyThreads(w http.ResponseWriter, r *http.Request, params ListMyThreadsParams)
 	// GetUnread Count what I have not read
 	// (GET /v1/unread)
 	GetUnread(w http.ResponseWriter, r *http.Request, params GetUnreadParams)
@@ -2646,7 +4063,7 @@ func (_ Unimplemented) ListConversations(w http.ResponseWriter, r *http.Request,
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// CreateConversation Create a group
+// CreateConversation Create a group or room
 // (POST /v1/conversations)
 func (_ Unimplemented) CreateConversation(w http.ResponseWriter, r *http.Request, params CreateConversationParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -2676,9 +4093,33 @@ func (_ Unimplemented) HideMessages(w http.ResponseWriter, r *http.Request, conv
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// LeaveConversation Leave a group
+// JoinConversation Join a conversation
+// (POST /v1/conversations/{conversation}/join)
+func (_ Unimplemented) JoinConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params JoinConversationParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// LeaveConversation Leave a group, room or thread
 // (POST /v1/conversations/{conversation}/leave)
 func (_ Unimplemented) LeaveConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params LeaveConversationParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListListed List who is on a list
+// (GET /v1/conversations/{conversation}/lists/{list})
+func (_ Unimplemented) ListListed(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListName, params ListListedParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeleteListed Take a user off a list
+// (DELETE /v1/conversations/{conversation}/lists/{list}/{user})
+func (_ Unimplemented) DeleteListed(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListName, user UserID, params DeleteListedParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// PutListed Put a user on a list
+// (PUT /v1/conversations/{conversation}/lists/{list}/{user})
+func (_ Unimplemented) PutListed(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListName, user UserID, params PutListedParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2688,7 +4129,7 @@ func (_ Unimplemented) ListMembers(w http.ResponseWriter, r *http.Request, conve
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// AddMembers Add members to a group
+// AddMembers Add members to a group or room
 // (POST /v1/conversations/{conversation}/members)
 func (_ Unimplemented) AddMembers(w http.ResponseWriter, r *http.Request, conversation ConversationID, params AddMembersParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -2700,9 +4141,27 @@ func (_ Unimplemented) RemoveMember(w http.ResponseWriter, r *http.Request, conv
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// GetMember Get one member
+// (GET /v1/conversations/{conversation}/members/{user})
+func (_ Unimplemented) GetMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params GetMemberParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // SetRole Change a member's role
 // (PATCH /v1/conversations/{conversation}/members/{user})
 func (_ Unimplemented) SetRole(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params SetRoleParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// UnmuteMember Unmute a member
+// (DELETE /v1/conversations/{conversation}/members/{user}/mute)
+func (_ Unimplemented) UnmuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params UnmuteMemberParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// MuteMember Mute a member
+// (PUT /v1/conversations/{conversation}/members/{user}/mute)
+func (_ Unimplemented) MuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params MuteMemberParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2718,9 +4177,39 @@ func (_ Unimplemented) SendMessage(w http.ResponseWriter, r *http.Request, conve
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// ListOverrides List a channel's overrides
+// (GET /v1/conversations/{conversation}/overrides)
+func (_ Unimplemented) ListOverrides(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ListOverridesParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeleteOverride Delete a role's override in a channel
+// (DELETE /v1/conversations/{conversation}/overrides/{role})
+func (_ Unimplemented) DeleteOverride(w http.ResponseWriter, r *http.Request, conversation ConversationID, role RoleID, params DeleteOverrideParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// PutOverride Put a role's override in a channel
+// (PUT /v1/conversations/{conversation}/overrides/{role})
+func (_ Unimplemented) PutOverride(w http.ResponseWriter, r *http.Request, conversation ConversationID, role RoleID, params PutOverrideParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetPermissions What I may do here
+// (GET /v1/conversations/{conversation}/permissions)
+func (_ Unimplemented) GetPermissions(w http.ResponseWriter, r *http.Request, conversation ConversationID, params GetPermissionsParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // PutReceipts Say what was delivered or read
 // (POST /v1/conversations/{conversation}/receipts)
 func (_ Unimplemented) PutReceipts(w http.ResponseWriter, r *http.Request, conversation ConversationID, params PutReceiptsParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListThreads List the threads of a group or channel
+// (GET /v1/conversations/{conversation}/threads)
+func (_ Unimplemented) ListThreads(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ListThreadsParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2742,6 +4231,12 @@ func (_ Unimplemented) CreateTicket(w http.ResponseWriter, r *http.Request, para
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// ListMyInvitations List the invitations that I have
+// (GET /v1/invitations)
+func (_ Unimplemented) ListMyInvitations(w http.ResponseWriter, r *http.Request, params ListMyInvitationsParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // ListErased List what was taken back
 // (GET /v1/messages/erased)
 func (_ Unimplemented) ListErased(w http.ResponseWriter, r *http.Request, params ListErasedParams) {
@@ -2757,6 +4252,12 @@ func (_ Unimplemented) RevokeMessages(w http.ResponseWriter, r *http.Request, pa
 // SearchMessages Search messages
 // (GET /v1/messages/search)
 func (_ Unimplemented) SearchMessages(w http.ResponseWriter, r *http.Request, params SearchMessagesParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeleteMessage Delete a message for everyone
+// (DELETE /v1/messages/{message})
+func (_ Unimplemented) DeleteMessage(w http.ResponseWriter, r *http.Request, message MessageID, params DeleteMessageParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2781,6 +4282,198 @@ func (_ Unimplemented) GetReceipts(w http.ResponseWriter, r *http.Request, messa
 // RevokeMessage Revoke a message
 // (POST /v1/messages/{message}/revoke)
 func (_ Unimplemented) RevokeMessage(w http.ResponseWriter, r *http.Request, message MessageID, params RevokeMessageParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetThread Get the thread under a message
+// (GET /v1/messages/{message}/thread)
+func (_ Unimplemented) GetThread(w http.ResponseWriter, r *http.Request, message MessageID, params GetThreadParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// CreateThread Create a thread under a message
+// (POST /v1/messages/{message}/thread)
+func (_ Unimplemented) CreateThread(w http.ResponseWriter, r *http.Request, message MessageID, params CreateThreadParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListSpaces List my spaces
+// (GET /v1/spaces)
+func (_ Unimplemented) ListSpaces(w http.ResponseWriter, r *http.Request, params ListSpacesParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// CreateSpace Create a space
+// (POST /v1/spaces)
+func (_ Unimplemented) CreateSpace(w http.ResponseWriter, r *http.Request, params CreateSpaceParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeleteSpace Delete a space
+// (DELETE /v1/spaces/{space})
+func (_ Unimplemented) DeleteSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params DeleteSpaceParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetSpace Get a space
+// (GET /v1/spaces/{space})
+func (_ Unimplemented) GetSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params GetSpaceParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// UpdateSpace Change a space
+// (PATCH /v1/spaces/{space})
+func (_ Unimplemented) UpdateSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params UpdateSpaceParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListChannels List the channels of a space
+// (GET /v1/spaces/{space}/channels)
+func (_ Unimplemented) ListChannels(w http.ResponseWriter, r *http.Request, space SpaceID, params ListChannelsParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// CreateChannel Create a channel
+// (POST /v1/spaces/{space}/channels)
+func (_ Unimplemented) CreateChannel(w http.ResponseWriter, r *http.Request, space SpaceID, params CreateChannelParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListInvitations List the invitations to a space
+// (GET /v1/spaces/{space}/invitations)
+func (_ Unimplemented) ListInvitations(w http.ResponseWriter, r *http.Request, space SpaceID, params ListInvitationsParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// InviteToSpace Invite users to a space
+// (POST /v1/spaces/{space}/invitations)
+func (_ Unimplemented) InviteToSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params InviteToSpaceParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeleteInvitation Withdraw or decline an invitation
+// (DELETE /v1/spaces/{space}/invitations/{user})
+func (_ Unimplemented) DeleteInvitation(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params DeleteInvitationParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// JoinSpace Join a space
+// (POST /v1/spaces/{space}/join)
+func (_ Unimplemented) JoinSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params JoinSpaceParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// LeaveSpace Leave a space
+// (POST /v1/spaces/{space}/leave)
+func (_ Unimplemented) LeaveSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params LeaveSpaceParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListSpaceDenied List who is kept out of a space
+// (GET /v1/spaces/{space}/lists/deny)
+func (_ Unimplemented) ListSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, params ListSpaceDeniedParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeleteSpaceDenied Let a user in again
+// (DELETE /v1/spaces/{space}/lists/deny/{user})
+func (_ Unimplemented) DeleteSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params DeleteSpaceDeniedParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// PutSpaceDenied Keep a user out of a space
+// (PUT /v1/spaces/{space}/lists/deny/{user})
+func (_ Unimplemented) PutSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params PutSpaceDeniedParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListSpaceMembers List the members of a space
+// (GET /v1/spaces/{space}/members)
+func (_ Unimplemented) ListSpaceMembers(w http.ResponseWriter, r *http.Request, space SpaceID, params ListSpaceMembersParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// AddSpaceMembers Add members to a space
+// (POST /v1/spaces/{space}/members)
+func (_ Unimplemented) AddSpaceMembers(w http.ResponseWriter, r *http.Request, space SpaceID, params AddSpaceMembersParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// RemoveSpaceMember Remove a member from a space
+// (DELETE /v1/spaces/{space}/members/{user})
+func (_ Unimplemented) RemoveSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params RemoveSpaceMemberParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetSpaceMember Get one member of a space
+// (GET /v1/spaces/{space}/members/{user})
+func (_ Unimplemented) GetSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params GetSpaceMemberParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// UpdateSpaceMember Change a member's roles, or hand the space over
+// (PATCH /v1/spaces/{space}/members/{user})
+func (_ Unimplemented) UpdateSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params UpdateSpaceMemberParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// UnmuteSpaceMember Unmute a member in a space
+// (DELETE /v1/spaces/{space}/members/{user}/mute)
+func (_ Unimplemented) UnmuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params UnmuteSpaceMemberParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// MuteSpaceMember Mute a member in a space
+// (PUT /v1/spaces/{space}/members/{user}/mute)
+func (_ Unimplemented) MuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params MuteSpaceMemberParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetSpacePermissions What I may do in a space
+// (GET /v1/spaces/{space}/permissions)
+func (_ Unimplemented) GetSpacePermissions(w http.ResponseWriter, r *http.Request, space SpaceID, params GetSpacePermissionsParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListRoles List the roles of a space
+// (GET /v1/spaces/{space}/roles)
+func (_ Unimplemented) ListRoles(w http.ResponseWriter, r *http.Request, space SpaceID, params ListRolesParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// CreateRole Create a role
+// (POST /v1/spaces/{space}/roles)
+func (_ Unimplemented) CreateRole(w http.ResponseWriter, r *http.Request, space SpaceID, params CreateRoleParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeleteRole Delete a role
+// (DELETE /v1/spaces/{space}/roles/{role})
+func (_ Unimplemented) DeleteRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, params DeleteRoleParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// UpdateRole Change a role
+// (PATCH /v1/spaces/{space}/roles/{role})
+func (_ Unimplemented) UpdateRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, params UpdateRoleParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// RevokeRole Take a role from a member
+// (DELETE /v1/spaces/{space}/roles/{role}/members/{user})
+func (_ Unimplemented) RevokeRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserID, params RevokeRoleParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GrantRole Give a member a role
+// (PUT /v1/spaces/{space}/roles/{role}/members/{user})
+func (_ Unimplemented) GrantRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserID, params GrantRoleParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListMyThreads List the threads that I have joined
+// (GET /v1/threads)
+func (_ Unimplemented) ListMyThreads(w http.ResponseWriter, r *http.Request, params ListMyThreadsParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -3801,6 +5494,56 @@ func (siw *ServerInterfaceWrapper) HideMessages(w http.ResponseWriter, r *http.R
 	handler.ServeHTTP(w, r)
 }
 
+// JoinConversation operation middleware
+func (siw *ServerInterfaceWrapper) JoinConversation(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conversation" -------------
+	var conversation ConversationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation", chi.URLParam(r, "conversation"), &conversation, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conversation", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params JoinConversationParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.JoinConversation(w, r, conversation, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // LeaveConversation operation middleware
 func (siw *ServerInterfaceWrapper) LeaveConversation(w http.ResponseWriter, r *http.Request) {
 
@@ -3842,6 +5585,227 @@ func (siw *ServerInterfaceWrapper) LeaveConversation(w http.ResponseWriter, r *h
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.LeaveConversation(w, r, conversation, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListListed operation middleware
+func (siw *ServerInterfaceWrapper) ListListed(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conversation" -------------
+	var conversation ConversationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation", chi.URLParam(r, "conversation"), &conversation, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conversation", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "list" -------------
+	var list ListName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "list", chi.URLParam(r, "list"), &list, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "list", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListListedParams
+
+	// ------------- Optional query parameter "page_token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", r.URL.Query(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "page_token"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "page_token", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListListed(w, r, conversation, list, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteListed operation middleware
+func (siw *ServerInterfaceWrapper) DeleteListed(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conversation" -------------
+	var conversation ConversationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation", chi.URLParam(r, "conversation"), &conversation, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conversation", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "list" -------------
+	var list ListName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "list", chi.URLParam(r, "list"), &list, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "list", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteListedParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteListed(w, r, conversation, list, user, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PutListed operation middleware
+func (siw *ServerInterfaceWrapper) PutListed(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conversation" -------------
+	var conversation ConversationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation", chi.URLParam(r, "conversation"), &conversation, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conversation", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "list" -------------
+	var list ListName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "list", chi.URLParam(r, "list"), &list, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "list", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutListedParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PutListed(w, r, conversation, list, user, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4036,6 +6000,65 @@ func (siw *ServerInterfaceWrapper) RemoveMember(w http.ResponseWriter, r *http.R
 	handler.ServeHTTP(w, r)
 }
 
+// GetMember operation middleware
+func (siw *ServerInterfaceWrapper) GetMember(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conversation" -------------
+	var conversation ConversationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation", chi.URLParam(r, "conversation"), &conversation, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conversation", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetMemberParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetMember(w, r, conversation, user, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // SetRole operation middleware
 func (siw *ServerInterfaceWrapper) SetRole(w http.ResponseWriter, r *http.Request) {
 
@@ -4086,6 +6109,124 @@ func (siw *ServerInterfaceWrapper) SetRole(w http.ResponseWriter, r *http.Reques
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.SetRole(w, r, conversation, user, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UnmuteMember operation middleware
+func (siw *ServerInterfaceWrapper) UnmuteMember(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conversation" -------------
+	var conversation ConversationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation", chi.URLParam(r, "conversation"), &conversation, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conversation", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UnmuteMemberParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UnmuteMember(w, r, conversation, user, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// MuteMember operation middleware
+func (siw *ServerInterfaceWrapper) MuteMember(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conversation" -------------
+	var conversation ConversationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation", chi.URLParam(r, "conversation"), &conversation, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conversation", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params MuteMemberParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.MuteMember(w, r, conversation, user, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4325,6 +6466,224 @@ func (siw *ServerInterfaceWrapper) SendMessage(w http.ResponseWriter, r *http.Re
 	handler.ServeHTTP(w, r)
 }
 
+// ListOverrides operation middleware
+func (siw *ServerInterfaceWrapper) ListOverrides(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conversation" -------------
+	var conversation ConversationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation", chi.URLParam(r, "conversation"), &conversation, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conversation", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListOverridesParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListOverrides(w, r, conversation, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteOverride operation middleware
+func (siw *ServerInterfaceWrapper) DeleteOverride(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conversation" -------------
+	var conversation ConversationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation", chi.URLParam(r, "conversation"), &conversation, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conversation", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "role" -------------
+	var role RoleID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "role", chi.URLParam(r, "role"), &role, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "role", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteOverrideParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteOverride(w, r, conversation, role, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PutOverride operation middleware
+func (siw *ServerInterfaceWrapper) PutOverride(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conversation" -------------
+	var conversation ConversationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation", chi.URLParam(r, "conversation"), &conversation, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conversation", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "role" -------------
+	var role RoleID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "role", chi.URLParam(r, "role"), &role, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "role", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutOverrideParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PutOverride(w, r, conversation, role, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetPermissions operation middleware
+func (siw *ServerInterfaceWrapper) GetPermissions(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conversation" -------------
+	var conversation ConversationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation", chi.URLParam(r, "conversation"), &conversation, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conversation", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetPermissionsParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetPermissions(w, r, conversation, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // PutReceipts operation middleware
 func (siw *ServerInterfaceWrapper) PutReceipts(w http.ResponseWriter, r *http.Request) {
 
@@ -4366,6 +6725,82 @@ func (siw *ServerInterfaceWrapper) PutReceipts(w http.ResponseWriter, r *http.Re
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.PutReceipts(w, r, conversation, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListThreads operation middleware
+func (siw *ServerInterfaceWrapper) ListThreads(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conversation" -------------
+	var conversation ConversationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation", chi.URLParam(r, "conversation"), &conversation, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conversation", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListThreadsParams
+
+	// ------------- Optional query parameter "page_token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", r.URL.Query(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "page_token"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "page_token", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListThreads(w, r, conversation, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4569,6 +7004,73 @@ func (siw *ServerInterfaceWrapper) CreateTicket(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CreateTicket(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListMyInvitations operation middleware
+func (siw *ServerInterfaceWrapper) ListMyInvitations(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListMyInvitationsParams
+
+	// ------------- Optional query parameter "page_token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", r.URL.Query(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "page_token"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "page_token", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListMyInvitations(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4844,6 +7346,56 @@ func (siw *ServerInterfaceWrapper) SearchMessages(w http.ResponseWriter, r *http
 	handler.ServeHTTP(w, r)
 }
 
+// DeleteMessage operation middleware
+func (siw *ServerInterfaceWrapper) DeleteMessage(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "message" -------------
+	var message MessageID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "message", chi.URLParam(r, "message"), &message, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "message", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteMessageParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteMessage(w, r, message, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetMessage operation middleware
 func (siw *ServerInterfaceWrapper) GetMessage(w http.ResponseWriter, r *http.Request) {
 
@@ -5035,6 +7587,1861 @@ func (siw *ServerInterfaceWrapper) RevokeMessage(w http.ResponseWriter, r *http.
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.RevokeMessage(w, r, message, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetThread operation middleware
+func (siw *ServerInterfaceWrapper) GetThread(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "message" -------------
+	var message MessageID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "message", chi.URLParam(r, "message"), &message, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "message", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetThreadParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetThread(w, r, message, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateThread operation middleware
+func (siw *ServerInterfaceWrapper) CreateThread(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "message" -------------
+	var message MessageID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "message", chi.URLParam(r, "message"), &message, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "message", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateThreadParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateThread(w, r, message, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListSpaces operation middleware
+func (siw *ServerInterfaceWrapper) ListSpaces(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListSpacesParams
+
+	// ------------- Optional query parameter "page_token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", r.URL.Query(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "page_token"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "page_token", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListSpaces(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateSpace operation middleware
+func (siw *ServerInterfaceWrapper) CreateSpace(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateSpaceParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateSpace(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteSpace operation middleware
+func (siw *ServerInterfaceWrapper) DeleteSpace(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteSpaceParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteSpace(w, r, space, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetSpace operation middleware
+func (siw *ServerInterfaceWrapper) GetSpace(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetSpaceParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetSpace(w, r, space, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateSpace operation middleware
+func (siw *ServerInterfaceWrapper) UpdateSpace(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateSpaceParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateSpace(w, r, space, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListChannels operation middleware
+func (siw *ServerInterfaceWrapper) ListChannels(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListChannelsParams
+
+	// ------------- Optional query parameter "page_token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", r.URL.Query(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "page_token"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "page_token", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListChannels(w, r, space, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateChannel operation middleware
+func (siw *ServerInterfaceWrapper) CreateChannel(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateChannelParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateChannel(w, r, space, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListInvitations operation middleware
+func (siw *ServerInterfaceWrapper) ListInvitations(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListInvitationsParams
+
+	// ------------- Optional query parameter "page_token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", r.URL.Query(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "page_token"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "page_token", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListInvitations(w, r, space, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// InviteToSpace operation middleware
+func (siw *ServerInterfaceWrapper) InviteToSpace(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params InviteToSpaceParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.InviteToSpace(w, r, space, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteInvitation operation middleware
+func (siw *ServerInterfaceWrapper) DeleteInvitation(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteInvitationParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteInvitation(w, r, space, user, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// JoinSpace operation middleware
+func (siw *ServerInterfaceWrapper) JoinSpace(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params JoinSpaceParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.JoinSpace(w, r, space, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// LeaveSpace operation middleware
+func (siw *ServerInterfaceWrapper) LeaveSpace(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params LeaveSpaceParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LeaveSpace(w, r, space, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListSpaceDenied operation middleware
+func (siw *ServerInterfaceWrapper) ListSpaceDenied(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListSpaceDeniedParams
+
+	// ------------- Optional query parameter "page_token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", r.URL.Query(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "page_token"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "page_token", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListSpaceDenied(w, r, space, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteSpaceDenied operation middleware
+func (siw *ServerInterfaceWrapper) DeleteSpaceDenied(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteSpaceDeniedParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteSpaceDenied(w, r, space, user, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PutSpaceDenied operation middleware
+func (siw *ServerInterfaceWrapper) PutSpaceDenied(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutSpaceDeniedParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PutSpaceDenied(w, r, space, user, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListSpaceMembers operation middleware
+func (siw *ServerInterfaceWrapper) ListSpaceMembers(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListSpaceMembersParams
+
+	// ------------- Optional query parameter "page_token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", r.URL.Query(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "page_token"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "page_token", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListSpaceMembers(w, r, space, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// AddSpaceMembers operation middleware
+func (siw *ServerInterfaceWrapper) AddSpaceMembers(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AddSpaceMembersParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AddSpaceMembers(w, r, space, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RemoveSpaceMember operation middleware
+func (siw *ServerInterfaceWrapper) RemoveSpaceMember(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RemoveSpaceMemberParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RemoveSpaceMember(w, r, space, user, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetSpaceMember operation middleware
+func (siw *ServerInterfaceWrapper) GetSpaceMember(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetSpaceMemberParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetSpaceMember(w, r, space, user, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateSpaceMember operation middleware
+func (siw *ServerInterfaceWrapper) UpdateSpaceMember(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateSpaceMemberParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateSpaceMember(w, r, space, user, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UnmuteSpaceMember operation middleware
+func (siw *ServerInterfaceWrapper) UnmuteSpaceMember(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UnmuteSpaceMemberParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UnmuteSpaceMember(w, r, space, user, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// MuteSpaceMember operation middleware
+func (siw *ServerInterfaceWrapper) MuteSpaceMember(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params MuteSpaceMemberParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.MuteSpaceMember(w, r, space, user, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetSpacePermissions operation middleware
+func (siw *ServerInterfaceWrapper) GetSpacePermissions(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetSpacePermissionsParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetSpacePermissions(w, r, space, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListRoles operation middleware
+func (siw *ServerInterfaceWrapper) ListRoles(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListRolesParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListRoles(w, r, space, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateRole operation middleware
+func (siw *ServerInterfaceWrapper) CreateRole(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateRoleParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateRole(w, r, space, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteRole operation middleware
+func (siw *ServerInterfaceWrapper) DeleteRole(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "role" -------------
+	var role RoleID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "role", chi.URLParam(r, "role"), &role, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "role", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteRoleParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteRole(w, r, space, role, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateRole operation middleware
+func (siw *ServerInterfaceWrapper) UpdateRole(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "role" -------------
+	var role RoleID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "role", chi.URLParam(r, "role"), &role, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "role", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateRoleParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateRole(w, r, space, role, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RevokeRole operation middleware
+func (siw *ServerInterfaceWrapper) RevokeRole(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "role" -------------
+	var role RoleID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "role", chi.URLParam(r, "role"), &role, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "role", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RevokeRoleParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RevokeRole(w, r, space, role, user, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GrantRole operation middleware
+func (siw *ServerInterfaceWrapper) GrantRole(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "space" -------------
+	var space SpaceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "space", chi.URLParam(r, "space"), &space, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "role" -------------
+	var role RoleID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "role", chi.URLParam(r, "role"), &role, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "role", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GrantRoleParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GrantRole(w, r, space, role, user, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListMyThreads operation middleware
+func (siw *ServerInterfaceWrapper) ListMyThreads(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListMyThreadsParams
+
+	// ------------- Optional query parameter "page_token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", r.URL.Query(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "page_token"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "page_token", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListMyThreads(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5295,6 +9702,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Delete(options.BaseURL+"/v1/conversations/{conversation}/members/{user}", wrapper.RemoveMember)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/conversations/{conversation}/members/{user}", wrapper.GetMember)
+	})
+	r.Group(func(r chi.Router) {
 		r.Patch(options.BaseURL+"/v1/conversations/{conversation}/members/{user}", wrapper.SetRole)
 	})
 	r.Group(func(r chi.Router) {
@@ -5302,6 +9712,45 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/conversations/{conversation}/receipts", wrapper.PutReceipts)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conversations/{conversation}/join", wrapper.JoinConversation)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/conversations/{conversation}/members/{user}/mute", wrapper.UnmuteMember)
+	})
+	r.Group(func(r chi.Router) {
+		r.Put(options.BaseURL+"/v1/conversations/{conversation}/members/{user}/mute", wrapper.MuteMember)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/conversations/{conversation}/permissions", wrapper.GetPermissions)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/conversations/{conversation}/lists/{list}", wrapper.ListListed)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/conversations/{conversation}/lists/{list}/{user}", wrapper.DeleteListed)
+	})
+	r.Group(func(r chi.Router) {
+		r.Put(options.BaseURL+"/v1/conversations/{conversation}/lists/{list}/{user}", wrapper.PutListed)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/conversations/{conversation}/overrides", wrapper.ListOverrides)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/conversations/{conversation}/overrides/{role}", wrapper.DeleteOverride)
+	})
+	r.Group(func(r chi.Router) {
+		r.Put(options.BaseURL+"/v1/conversations/{conversation}/overrides/{role}", wrapper.PutOverride)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/conversations/{conversation}/threads", wrapper.ListThreads)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/threads", wrapper.ListMyThreads)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/messages/{message}", wrapper.DeleteMessage)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/messages/{message}", wrapper.GetMessage)
@@ -5319,10 +9768,106 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/v1/messages/{message}/receipts", wrapper.GetReceipts)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/messages/{message}/thread", wrapper.GetThread)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/messages/{message}/thread", wrapper.CreateThread)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/messages/erased", wrapper.ListErased)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/messages/search", wrapper.SearchMessages)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/spaces", wrapper.ListSpaces)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/spaces", wrapper.CreateSpace)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/spaces/{space}", wrapper.DeleteSpace)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/spaces/{space}", wrapper.GetSpace)
+	})
+	r.Group(func(r chi.Router) {
+		r.Patch(options.BaseURL+"/v1/spaces/{space}", wrapper.UpdateSpace)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/spaces/{space}/join", wrapper.JoinSpace)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/spaces/{space}/leave", wrapper.LeaveSpace)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/spaces/{space}/permissions", wrapper.GetSpacePermissions)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/spaces/{space}/members", wrapper.ListSpaceMembers)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/spaces/{space}/members", wrapper.AddSpaceMembers)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/spaces/{space}/members/{user}", wrapper.RemoveSpaceMember)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/spaces/{space}/members/{user}", wrapper.GetSpaceMember)
+	})
+	r.Group(func(r chi.Router) {
+		r.Patch(options.BaseURL+"/v1/spaces/{space}/members/{user}", wrapper.UpdateSpaceMember)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/spaces/{space}/members/{user}/mute", wrapper.UnmuteSpaceMember)
+	})
+	r.Group(func(r chi.Router) {
+		r.Put(options.BaseURL+"/v1/spaces/{space}/members/{user}/mute", wrapper.MuteSpaceMember)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/spaces/{space}/lists/deny", wrapper.ListSpaceDenied)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/spaces/{space}/lists/deny/{user}", wrapper.DeleteSpaceDenied)
+	})
+	r.Group(func(r chi.Router) {
+		r.Put(options.BaseURL+"/v1/spaces/{space}/lists/deny/{user}", wrapper.PutSpaceDenied)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/spaces/{space}/invitations", wrapper.ListInvitations)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/spaces/{space}/invitations", wrapper.InviteToSpace)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/spaces/{space}/invitations/{user}", wrapper.DeleteInvitation)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/spaces/{space}/roles", wrapper.ListRoles)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/spaces/{space}/roles", wrapper.CreateRole)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/spaces/{space}/roles/{role}", wrapper.DeleteRole)
+	})
+	r.Group(func(r chi.Router) {
+		r.Patch(options.BaseURL+"/v1/spaces/{space}/roles/{role}", wrapper.UpdateRole)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/spaces/{space}/roles/{role}/members/{user}", wrapper.RevokeRole)
+	})
+	r.Group(func(r chi.Router) {
+		r.Put(options.BaseURL+"/v1/spaces/{space}/roles/{role}/members/{user}", wrapper.GrantRole)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/spaces/{space}/channels", wrapper.ListChannels)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/spaces/{space}/channels", wrapper.CreateChannel)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/invitations", wrapper.ListMyInvitations)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/blocks", wrapper.ListBlocks)
@@ -7749,6 +12294,163 @@ func (response HideMessages507ApplicationProblemPlusJSONResponse) VisitHideMessa
 	return err
 }
 
+type JoinConversationRequestObject struct {
+	Conversation ConversationID `json:"conversation"`
+	Params       JoinConversationParams
+}
+
+type JoinConversationResponseObject interface {
+	VisitJoinConversationResponse(w http.ResponseWriter) error
+}
+
+type JoinConversation200JSONResponse Conversation
+
+func (response JoinConversation200JSONResponse) VisitJoinConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinConversation400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response JoinConversation400ApplicationProblemPlusJSONResponse) VisitJoinConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinConversation401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response JoinConversation401ApplicationProblemPlusJSONResponse) VisitJoinConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinConversation403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response JoinConversation403ApplicationProblemPlusJSONResponse) VisitJoinConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinConversation404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response JoinConversation404ApplicationProblemPlusJSONResponse) VisitJoinConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinConversation422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response JoinConversation422ApplicationProblemPlusJSONResponse) VisitJoinConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinConversation429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response JoinConversation429ApplicationProblemPlusJSONResponse) VisitJoinConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinConversation503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response JoinConversation503ApplicationProblemPlusJSONResponse) VisitJoinConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinConversation507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response JoinConversation507ApplicationProblemPlusJSONResponse) VisitJoinConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type LeaveConversationRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
 	Params       LeaveConversationParams
@@ -7889,6 +12591,454 @@ type LeaveConversation507ApplicationProblemPlusJSONResponse struct {
 }
 
 func (response LeaveConversation507ApplicationProblemPlusJSONResponse) VisitLeaveConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListListedRequestObject struct {
+	Conversation ConversationID `json:"conversation"`
+	List         ListName       `json:"list"`
+	Params       ListListedParams
+}
+
+type ListListedResponseObject interface {
+	VisitListListedResponse(w http.ResponseWriter) error
+}
+
+type ListListed200JSONResponse ListingPage
+
+func (response ListListed200JSONResponse) VisitListListedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListListed400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListListed400ApplicationProblemPlusJSONResponse) VisitListListedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListListed401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListListed401ApplicationProblemPlusJSONResponse) VisitListListedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListListed403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListListed403ApplicationProblemPlusJSONResponse) VisitListListedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListListed404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListListed404ApplicationProblemPlusJSONResponse) VisitListListedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListListed422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response ListListed422ApplicationProblemPlusJSONResponse) VisitListListedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListListed429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response ListListed429ApplicationProblemPlusJSONResponse) VisitListListedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListListed503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListListed503ApplicationProblemPlusJSONResponse) VisitListListedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteListedRequestObject struct {
+	Conversation ConversationID `json:"conversation"`
+	List         ListName       `json:"list"`
+	User         UserID         `json:"user"`
+	Params       DeleteListedParams
+}
+
+type DeleteListedResponseObject interface {
+	VisitDeleteListedResponse(w http.ResponseWriter) error
+}
+
+type DeleteListed204Response struct {
+}
+
+func (response DeleteListed204Response) VisitDeleteListedResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteListed400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteListed400ApplicationProblemPlusJSONResponse) VisitDeleteListedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteListed401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteListed401ApplicationProblemPlusJSONResponse) VisitDeleteListedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteListed403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteListed403ApplicationProblemPlusJSONResponse) VisitDeleteListedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteListed404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteListed404ApplicationProblemPlusJSONResponse) VisitDeleteListedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteListed422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteListed422ApplicationProblemPlusJSONResponse) VisitDeleteListedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteListed429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteListed429ApplicationProblemPlusJSONResponse) VisitDeleteListedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteListed503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteListed503ApplicationProblemPlusJSONResponse) VisitDeleteListedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteListed507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteListed507ApplicationProblemPlusJSONResponse) VisitDeleteListedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutListedRequestObject struct {
+	Conversation ConversationID `json:"conversation"`
+	List         ListName       `json:"list"`
+	User         UserID         `json:"user"`
+	Params       PutListedParams
+}
+
+type PutListedResponseObject interface {
+	VisitPutListedResponse(w http.ResponseWriter) error
+}
+
+type PutListed204Response struct {
+}
+
+func (response PutListed204Response) VisitPutListedResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type PutListed400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response PutListed400ApplicationProblemPlusJSONResponse) VisitPutListedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutListed401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response PutListed401ApplicationProblemPlusJSONResponse) VisitPutListedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutListed403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response PutListed403ApplicationProblemPlusJSONResponse) VisitPutListedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutListed404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response PutListed404ApplicationProblemPlusJSONResponse) VisitPutListedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutListed422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response PutListed422ApplicationProblemPlusJSONResponse) VisitPutListedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutListed429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response PutListed429ApplicationProblemPlusJSONResponse) VisitPutListedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutListed503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response PutListed503ApplicationProblemPlusJSONResponse) VisitPutListedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutListed507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response PutListed507ApplicationProblemPlusJSONResponse) VisitPutListedResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -8109,6 +13259,22 @@ func (response AddMembers404ApplicationProblemPlusJSONResponse) VisitAddMembersR
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddMembers409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response AddMembers409ApplicationProblemPlusJSONResponse) VisitAddMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -8367,6 +13533,132 @@ func (response RemoveMember507ApplicationProblemPlusJSONResponse) VisitRemoveMem
 	return err
 }
 
+type GetMemberRequestObject struct {
+	Conversation ConversationID `json:"conversation"`
+	User         UserID         `json:"user"`
+	Params       GetMemberParams
+}
+
+type GetMemberResponseObject interface {
+	VisitGetMemberResponse(w http.ResponseWriter) error
+}
+
+type GetMember200JSONResponse Member
+
+func (response GetMember200JSONResponse) VisitGetMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetMember400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetMember400ApplicationProblemPlusJSONResponse) VisitGetMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetMember401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetMember401ApplicationProblemPlusJSONResponse) VisitGetMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetMember404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetMember404ApplicationProblemPlusJSONResponse) VisitGetMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetMember422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response GetMember422ApplicationProblemPlusJSONResponse) VisitGetMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetMember429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response GetMember429ApplicationProblemPlusJSONResponse) VisitGetMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetMember503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetMember503ApplicationProblemPlusJSONResponse) VisitGetMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type SetRoleRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
 	User         UserID         `json:"user"`
@@ -8547,6 +13839,333 @@ type SetRole507ApplicationProblemPlusJSONResponse struct {
 }
 
 func (response SetRole507ApplicationProblemPlusJSONResponse) VisitSetRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteMemberRequestObject struct {
+	Conversation ConversationID `json:"conversation"`
+	User         UserID         `json:"user"`
+	Params       UnmuteMemberParams
+}
+
+type UnmuteMemberResponseObject interface {
+	VisitUnmuteMemberResponse(w http.ResponseWriter) error
+}
+
+type UnmuteMember204Response struct {
+}
+
+func (response UnmuteMember204Response) VisitUnmuteMemberResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type UnmuteMember400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteMember400ApplicationProblemPlusJSONResponse) VisitUnmuteMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteMember401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteMember401ApplicationProblemPlusJSONResponse) VisitUnmuteMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteMember403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteMember403ApplicationProblemPlusJSONResponse) VisitUnmuteMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteMember404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteMember404ApplicationProblemPlusJSONResponse) VisitUnmuteMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteMember422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteMember422ApplicationProblemPlusJSONResponse) VisitUnmuteMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteMember429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteMember429ApplicationProblemPlusJSONResponse) VisitUnmuteMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteMember503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteMember503ApplicationProblemPlusJSONResponse) VisitUnmuteMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteMember507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteMember507ApplicationProblemPlusJSONResponse) VisitUnmuteMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteMemberRequestObject struct {
+	Conversation ConversationID `json:"conversation"`
+	User         UserID         `json:"user"`
+	Params       MuteMemberParams
+	Body         *MuteMemberJSONRequestBody
+}
+
+type MuteMemberResponseObject interface {
+	VisitMuteMemberResponse(w http.ResponseWriter) error
+}
+
+type MuteMember200JSONResponse Mute
+
+func (response MuteMember200JSONResponse) VisitMuteMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteMember400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response MuteMember400ApplicationProblemPlusJSONResponse) VisitMuteMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteMember401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response MuteMember401ApplicationProblemPlusJSONResponse) VisitMuteMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteMember403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response MuteMember403ApplicationProblemPlusJSONResponse) VisitMuteMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteMember404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response MuteMember404ApplicationProblemPlusJSONResponse) VisitMuteMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteMember413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response MuteMember413ApplicationProblemPlusJSONResponse) VisitMuteMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteMember422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response MuteMember422ApplicationProblemPlusJSONResponse) VisitMuteMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteMember429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response MuteMember429ApplicationProblemPlusJSONResponse) VisitMuteMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteMember503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response MuteMember503ApplicationProblemPlusJSONResponse) VisitMuteMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteMember507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response MuteMember507ApplicationProblemPlusJSONResponse) VisitMuteMemberResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -8887,6 +14506,599 @@ func (response SendMessage507ApplicationProblemPlusJSONResponse) VisitSendMessag
 	return err
 }
 
+type ListOverridesRequestObject struct {
+	Conversation ConversationID `json:"conversation"`
+	Params       ListOverridesParams
+}
+
+type ListOverridesResponseObject interface {
+	VisitListOverridesResponse(w http.ResponseWriter) error
+}
+
+type ListOverrides200JSONResponse Overrides
+
+func (response ListOverrides200JSONResponse) VisitListOverridesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListOverrides400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListOverrides400ApplicationProblemPlusJSONResponse) VisitListOverridesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListOverrides401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListOverrides401ApplicationProblemPlusJSONResponse) VisitListOverridesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListOverrides403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListOverrides403ApplicationProblemPlusJSONResponse) VisitListOverridesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListOverrides404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListOverrides404ApplicationProblemPlusJSONResponse) VisitListOverridesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListOverrides422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response ListOverrides422ApplicationProblemPlusJSONResponse) VisitListOverridesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListOverrides429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response ListOverrides429ApplicationProblemPlusJSONResponse) VisitListOverridesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListOverrides503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListOverrides503ApplicationProblemPlusJSONResponse) VisitListOverridesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteOverrideRequestObject struct {
+	Conversation ConversationID `json:"conversation"`
+	Role         RoleID         `json:"role"`
+	Params       DeleteOverrideParams
+}
+
+type DeleteOverrideResponseObject interface {
+	VisitDeleteOverrideResponse(w http.ResponseWriter) error
+}
+
+type DeleteOverride204Response struct {
+}
+
+func (response DeleteOverride204Response) VisitDeleteOverrideResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteOverride400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteOverride400ApplicationProblemPlusJSONResponse) VisitDeleteOverrideResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteOverride401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteOverride401ApplicationProblemPlusJSONResponse) VisitDeleteOverrideResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteOverride403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteOverride403ApplicationProblemPlusJSONResponse) VisitDeleteOverrideResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteOverride404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteOverride404ApplicationProblemPlusJSONResponse) VisitDeleteOverrideResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteOverride422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteOverride422ApplicationProblemPlusJSONResponse) VisitDeleteOverrideResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteOverride429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteOverride429ApplicationProblemPlusJSONResponse) VisitDeleteOverrideResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteOverride503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteOverride503ApplicationProblemPlusJSONResponse) VisitDeleteOverrideResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteOverride507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteOverride507ApplicationProblemPlusJSONResponse) VisitDeleteOverrideResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutOverrideRequestObject struct {
+	Conversation ConversationID `json:"conversation"`
+	Role         RoleID         `json:"role"`
+	Params       PutOverrideParams
+	Body         *PutOverrideJSONRequestBody
+}
+
+type PutOverrideResponseObject interface {
+	VisitPutOverrideResponse(w http.ResponseWriter) error
+}
+
+type PutOverride200JSONResponse Override
+
+func (response PutOverride200JSONResponse) VisitPutOverrideResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutOverride400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response PutOverride400ApplicationProblemPlusJSONResponse) VisitPutOverrideResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutOverride401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response PutOverride401ApplicationProblemPlusJSONResponse) VisitPutOverrideResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutOverride403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response PutOverride403ApplicationProblemPlusJSONResponse) VisitPutOverrideResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutOverride404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response PutOverride404ApplicationProblemPlusJSONResponse) VisitPutOverrideResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutOverride413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response PutOverride413ApplicationProblemPlusJSONResponse) VisitPutOverrideResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutOverride422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response PutOverride422ApplicationProblemPlusJSONResponse) VisitPutOverrideResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutOverride429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response PutOverride429ApplicationProblemPlusJSONResponse) VisitPutOverrideResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutOverride503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response PutOverride503ApplicationProblemPlusJSONResponse) VisitPutOverrideResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutOverride507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response PutOverride507ApplicationProblemPlusJSONResponse) VisitPutOverrideResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetPermissionsRequestObject struct {
+	Conversation ConversationID `json:"conversation"`
+	Params       GetPermissionsParams
+}
+
+type GetPermissionsResponseObject interface {
+	VisitGetPermissionsResponse(w http.ResponseWriter) error
+}
+
+type GetPermissions200JSONResponse MyPermissions
+
+func (response GetPermissions200JSONResponse) VisitGetPermissionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetPermissions400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetPermissions400ApplicationProblemPlusJSONResponse) VisitGetPermissionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetPermissions401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetPermissions401ApplicationProblemPlusJSONResponse) VisitGetPermissionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetPermissions404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetPermissions404ApplicationProblemPlusJSONResponse) VisitGetPermissionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetPermissions422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response GetPermissions422ApplicationProblemPlusJSONResponse) VisitGetPermissionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetPermissions429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response GetPermissions429ApplicationProblemPlusJSONResponse) VisitGetPermissionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetPermissions503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetPermissions503ApplicationProblemPlusJSONResponse) VisitGetPermissionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type PutReceiptsRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
 	Params       PutReceiptsParams
@@ -9041,6 +15253,131 @@ func (response PutReceipts507ApplicationProblemPlusJSONResponse) VisitPutReceipt
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListThreadsRequestObject struct {
+	Conversation ConversationID `json:"conversation"`
+	Params       ListThreadsParams
+}
+
+type ListThreadsResponseObject interface {
+	VisitListThreadsResponse(w http.ResponseWriter) error
+}
+
+type ListThreads200JSONResponse ConversationPage
+
+func (response ListThreads200JSONResponse) VisitListThreadsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListThreads400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListThreads400ApplicationProblemPlusJSONResponse) VisitListThreadsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListThreads401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListThreads401ApplicationProblemPlusJSONResponse) VisitListThreadsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListThreads404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListThreads404ApplicationProblemPlusJSONResponse) VisitListThreadsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListThreads422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response ListThreads422ApplicationProblemPlusJSONResponse) VisitListThreadsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListThreads429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response ListThreads429ApplicationProblemPlusJSONResponse) VisitListThreadsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListThreads503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListThreads503ApplicationProblemPlusJSONResponse) VisitListThreadsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -9413,6 +15750,98 @@ func (response CreateTicket503ApplicationProblemPlusJSONResponse) VisitCreateTic
 	return err
 }
 
+type ListMyInvitationsRequestObject struct {
+	Params ListMyInvitationsParams
+}
+
+type ListMyInvitationsResponseObject interface {
+	VisitListMyInvitationsResponse(w http.ResponseWriter) error
+}
+
+type ListMyInvitations200JSONResponse InvitationPage
+
+func (response ListMyInvitations200JSONResponse) VisitListMyInvitationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListMyInvitations400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListMyInvitations400ApplicationProblemPlusJSONResponse) VisitListMyInvitationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListMyInvitations401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListMyInvitations401ApplicationProblemPlusJSONResponse) VisitListMyInvitationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListMyInvitations429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response ListMyInvitations429ApplicationProblemPlusJSONResponse) VisitListMyInvitationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListMyInvitations503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListMyInvitations503ApplicationProblemPlusJSONResponse) VisitListMyInvitationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListErasedRequestObject struct {
 	Params ListErasedParams
 }
@@ -9750,6 +16179,179 @@ func (response SearchMessages503ApplicationProblemPlusJSONResponse) VisitSearchM
 		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
 	}
 	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteMessageRequestObject struct {
+	Message MessageID `json:"message"`
+	Params  DeleteMessageParams
+}
+
+type DeleteMessageResponseObject interface {
+	VisitDeleteMessageResponse(w http.ResponseWriter) error
+}
+
+type DeleteMessage200JSONResponse Message
+
+func (response DeleteMessage200JSONResponse) VisitDeleteMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteMessage400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteMessage400ApplicationProblemPlusJSONResponse) VisitDeleteMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteMessage401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteMessage401ApplicationProblemPlusJSONResponse) VisitDeleteMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteMessage403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteMessage403ApplicationProblemPlusJSONResponse) VisitDeleteMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteMessage404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteMessage404ApplicationProblemPlusJSONResponse) VisitDeleteMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteMessage409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteMessage409ApplicationProblemPlusJSONResponse) VisitDeleteMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteMessage422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteMessage422ApplicationProblemPlusJSONResponse) VisitDeleteMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteMessage429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteMessage429ApplicationProblemPlusJSONResponse) VisitDeleteMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteMessage503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteMessage503ApplicationProblemPlusJSONResponse) VisitDeleteMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteMessage507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteMessage507ApplicationProblemPlusJSONResponse) VisitDeleteMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -10351,6 +16953,4591 @@ func (response RevokeMessage507ApplicationProblemPlusJSONResponse) VisitRevokeMe
 	return err
 }
 
+type GetThreadRequestObject struct {
+	Message MessageID `json:"message"`
+	Params  GetThreadParams
+}
+
+type GetThreadResponseObject interface {
+	VisitGetThreadResponse(w http.ResponseWriter) error
+}
+
+type GetThread200JSONResponse Conversation
+
+func (response GetThread200JSONResponse) VisitGetThreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetThread400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetThread400ApplicationProblemPlusJSONResponse) VisitGetThreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetThread401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetThread401ApplicationProblemPlusJSONResponse) VisitGetThreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetThread404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetThread404ApplicationProblemPlusJSONResponse) VisitGetThreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetThread429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response GetThread429ApplicationProblemPlusJSONResponse) VisitGetThreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetThread503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetThread503ApplicationProblemPlusJSONResponse) VisitGetThreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateThreadRequestObject struct {
+	Message MessageID `json:"message"`
+	Params  CreateThreadParams
+	Body    *CreateThreadJSONRequestBody
+}
+
+type CreateThreadResponseObject interface {
+	VisitCreateThreadResponse(w http.ResponseWriter) error
+}
+
+type CreateThread201JSONResponse Conversation
+
+func (response CreateThread201JSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateThread400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CreateThread400ApplicationProblemPlusJSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateThread401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CreateThread401ApplicationProblemPlusJSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateThread403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response CreateThread403ApplicationProblemPlusJSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateThread404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response CreateThread404ApplicationProblemPlusJSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateThread409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response CreateThread409ApplicationProblemPlusJSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateThread413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateThread413ApplicationProblemPlusJSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateThread422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response CreateThread422ApplicationProblemPlusJSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateThread429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response CreateThread429ApplicationProblemPlusJSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateThread503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response CreateThread503ApplicationProblemPlusJSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateThread507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response CreateThread507ApplicationProblemPlusJSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSpacesRequestObject struct {
+	Params ListSpacesParams
+}
+
+type ListSpacesResponseObject interface {
+	VisitListSpacesResponse(w http.ResponseWriter) error
+}
+
+type ListSpaces200JSONResponse SpacePage
+
+func (response ListSpaces200JSONResponse) VisitListSpacesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSpaces400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListSpaces400ApplicationProblemPlusJSONResponse) VisitListSpacesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSpaces401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListSpaces401ApplicationProblemPlusJSONResponse) VisitListSpacesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSpaces429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response ListSpaces429ApplicationProblemPlusJSONResponse) VisitListSpacesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSpaces503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListSpaces503ApplicationProblemPlusJSONResponse) VisitListSpacesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSpaceRequestObject struct {
+	Params CreateSpaceParams
+	Body   *CreateSpaceJSONRequestBody
+}
+
+type CreateSpaceResponseObject interface {
+	VisitCreateSpaceResponse(w http.ResponseWriter) error
+}
+
+type CreateSpace201JSONResponse Space
+
+func (response CreateSpace201JSONResponse) VisitCreateSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSpace400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CreateSpace400ApplicationProblemPlusJSONResponse) VisitCreateSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSpace401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CreateSpace401ApplicationProblemPlusJSONResponse) VisitCreateSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSpace413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateSpace413ApplicationProblemPlusJSONResponse) VisitCreateSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSpace422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response CreateSpace422ApplicationProblemPlusJSONResponse) VisitCreateSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSpace429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response CreateSpace429ApplicationProblemPlusJSONResponse) VisitCreateSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSpace503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response CreateSpace503ApplicationProblemPlusJSONResponse) VisitCreateSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSpace507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response CreateSpace507ApplicationProblemPlusJSONResponse) VisitCreateSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSpaceRequestObject struct {
+	Space  SpaceID `json:"space"`
+	Params DeleteSpaceParams
+}
+
+type DeleteSpaceResponseObject interface {
+	VisitDeleteSpaceResponse(w http.ResponseWriter) error
+}
+
+type DeleteSpace204Response struct {
+}
+
+func (response DeleteSpace204Response) VisitDeleteSpaceResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteSpace400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteSpace400ApplicationProblemPlusJSONResponse) VisitDeleteSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSpace401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteSpace401ApplicationProblemPlusJSONResponse) VisitDeleteSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSpace403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteSpace403ApplicationProblemPlusJSONResponse) VisitDeleteSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSpace404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteSpace404ApplicationProblemPlusJSONResponse) VisitDeleteSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSpace422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteSpace422ApplicationProblemPlusJSONResponse) VisitDeleteSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSpace429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteSpace429ApplicationProblemPlusJSONResponse) VisitDeleteSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSpace503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteSpace503ApplicationProblemPlusJSONResponse) VisitDeleteSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSpace507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteSpace507ApplicationProblemPlusJSONResponse) VisitDeleteSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSpaceRequestObject struct {
+	Space  SpaceID `json:"space"`
+	Params GetSpaceParams
+}
+
+type GetSpaceResponseObject interface {
+	VisitGetSpaceResponse(w http.ResponseWriter) error
+}
+
+type GetSpace200JSONResponse Space
+
+func (response GetSpace200JSONResponse) VisitGetSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSpace400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetSpace400ApplicationProblemPlusJSONResponse) VisitGetSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSpace401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetSpace401ApplicationProblemPlusJSONResponse) VisitGetSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSpace404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetSpace404ApplicationProblemPlusJSONResponse) VisitGetSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSpace429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response GetSpace429ApplicationProblemPlusJSONResponse) VisitGetSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSpace503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetSpace503ApplicationProblemPlusJSONResponse) VisitGetSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSpaceRequestObject struct {
+	Space  SpaceID `json:"space"`
+	Params UpdateSpaceParams
+	Body   *UpdateSpaceJSONRequestBody
+}
+
+type UpdateSpaceResponseObject interface {
+	VisitUpdateSpaceResponse(w http.ResponseWriter) error
+}
+
+type UpdateSpace200JSONResponse Space
+
+func (response UpdateSpace200JSONResponse) VisitUpdateSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSpace400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSpace400ApplicationProblemPlusJSONResponse) VisitUpdateSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSpace401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSpace401ApplicationProblemPlusJSONResponse) VisitUpdateSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSpace403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSpace403ApplicationProblemPlusJSONResponse) VisitUpdateSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSpace404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSpace404ApplicationProblemPlusJSONResponse) VisitUpdateSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSpace413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSpace413ApplicationProblemPlusJSONResponse) VisitUpdateSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSpace422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSpace422ApplicationProblemPlusJSONResponse) VisitUpdateSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSpace429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSpace429ApplicationProblemPlusJSONResponse) VisitUpdateSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSpace503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSpace503ApplicationProblemPlusJSONResponse) VisitUpdateSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSpace507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSpace507ApplicationProblemPlusJSONResponse) VisitUpdateSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListChannelsRequestObject struct {
+	Space  SpaceID `json:"space"`
+	Params ListChannelsParams
+}
+
+type ListChannelsResponseObject interface {
+	VisitListChannelsResponse(w http.ResponseWriter) error
+}
+
+type ListChannels200JSONResponse ConversationPage
+
+func (response ListChannels200JSONResponse) VisitListChannelsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListChannels400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListChannels400ApplicationProblemPlusJSONResponse) VisitListChannelsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListChannels401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListChannels401ApplicationProblemPlusJSONResponse) VisitListChannelsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListChannels404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListChannels404ApplicationProblemPlusJSONResponse) VisitListChannelsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListChannels429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response ListChannels429ApplicationProblemPlusJSONResponse) VisitListChannelsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListChannels503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListChannels503ApplicationProblemPlusJSONResponse) VisitListChannelsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateChannelRequestObject struct {
+	Space  SpaceID `json:"space"`
+	Params CreateChannelParams
+	Body   *CreateChannelJSONRequestBody
+}
+
+type CreateChannelResponseObject interface {
+	VisitCreateChannelResponse(w http.ResponseWriter) error
+}
+
+type CreateChannel201JSONResponse Conversation
+
+func (response CreateChannel201JSONResponse) VisitCreateChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateChannel400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CreateChannel400ApplicationProblemPlusJSONResponse) VisitCreateChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateChannel401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CreateChannel401ApplicationProblemPlusJSONResponse) VisitCreateChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateChannel403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response CreateChannel403ApplicationProblemPlusJSONResponse) VisitCreateChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateChannel404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response CreateChannel404ApplicationProblemPlusJSONResponse) VisitCreateChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateChannel413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateChannel413ApplicationProblemPlusJSONResponse) VisitCreateChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateChannel422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response CreateChannel422ApplicationProblemPlusJSONResponse) VisitCreateChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateChannel429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response CreateChannel429ApplicationProblemPlusJSONResponse) VisitCreateChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateChannel503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response CreateChannel503ApplicationProblemPlusJSONResponse) VisitCreateChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateChannel507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response CreateChannel507ApplicationProblemPlusJSONResponse) VisitCreateChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListInvitationsRequestObject struct {
+	Space  SpaceID `json:"space"`
+	Params ListInvitationsParams
+}
+
+type ListInvitationsResponseObject interface {
+	VisitListInvitationsResponse(w http.ResponseWriter) error
+}
+
+type ListInvitations200JSONResponse InvitationPage
+
+func (response ListInvitations200JSONResponse) VisitListInvitationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListInvitations400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListInvitations400ApplicationProblemPlusJSONResponse) VisitListInvitationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListInvitations401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListInvitations401ApplicationProblemPlusJSONResponse) VisitListInvitationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListInvitations403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListInvitations403ApplicationProblemPlusJSONResponse) VisitListInvitationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListInvitations404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListInvitations404ApplicationProblemPlusJSONResponse) VisitListInvitationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListInvitations429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response ListInvitations429ApplicationProblemPlusJSONResponse) VisitListInvitationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListInvitations503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListInvitations503ApplicationProblemPlusJSONResponse) VisitListInvitationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteToSpaceRequestObject struct {
+	Space  SpaceID `json:"space"`
+	Params InviteToSpaceParams
+	Body   *InviteToSpaceJSONRequestBody
+}
+
+type InviteToSpaceResponseObject interface {
+	VisitInviteToSpaceResponse(w http.ResponseWriter) error
+}
+
+type InviteToSpace200JSONResponse Invitations
+
+func (response InviteToSpace200JSONResponse) VisitInviteToSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteToSpace400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response InviteToSpace400ApplicationProblemPlusJSONResponse) VisitInviteToSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteToSpace401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response InviteToSpace401ApplicationProblemPlusJSONResponse) VisitInviteToSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteToSpace403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response InviteToSpace403ApplicationProblemPlusJSONResponse) VisitInviteToSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteToSpace404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response InviteToSpace404ApplicationProblemPlusJSONResponse) VisitInviteToSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteToSpace413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response InviteToSpace413ApplicationProblemPlusJSONResponse) VisitInviteToSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteToSpace422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response InviteToSpace422ApplicationProblemPlusJSONResponse) VisitInviteToSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteToSpace429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response InviteToSpace429ApplicationProblemPlusJSONResponse) VisitInviteToSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteToSpace503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response InviteToSpace503ApplicationProblemPlusJSONResponse) VisitInviteToSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteToSpace507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response InviteToSpace507ApplicationProblemPlusJSONResponse) VisitInviteToSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteInvitationRequestObject struct {
+	Space  SpaceID `json:"space"`
+	User   UserID  `json:"user"`
+	Params DeleteInvitationParams
+}
+
+type DeleteInvitationResponseObject interface {
+	VisitDeleteInvitationResponse(w http.ResponseWriter) error
+}
+
+type DeleteInvitation204Response struct {
+}
+
+func (response DeleteInvitation204Response) VisitDeleteInvitationResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteInvitation400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteInvitation400ApplicationProblemPlusJSONResponse) VisitDeleteInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteInvitation401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteInvitation401ApplicationProblemPlusJSONResponse) VisitDeleteInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteInvitation403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteInvitation403ApplicationProblemPlusJSONResponse) VisitDeleteInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteInvitation404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteInvitation404ApplicationProblemPlusJSONResponse) VisitDeleteInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteInvitation422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteInvitation422ApplicationProblemPlusJSONResponse) VisitDeleteInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteInvitation429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteInvitation429ApplicationProblemPlusJSONResponse) VisitDeleteInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteInvitation503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteInvitation503ApplicationProblemPlusJSONResponse) VisitDeleteInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteInvitation507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteInvitation507ApplicationProblemPlusJSONResponse) VisitDeleteInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinSpaceRequestObject struct {
+	Space  SpaceID `json:"space"`
+	Params JoinSpaceParams
+}
+
+type JoinSpaceResponseObject interface {
+	VisitJoinSpaceResponse(w http.ResponseWriter) error
+}
+
+type JoinSpace200JSONResponse Space
+
+func (response JoinSpace200JSONResponse) VisitJoinSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinSpace400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response JoinSpace400ApplicationProblemPlusJSONResponse) VisitJoinSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinSpace401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response JoinSpace401ApplicationProblemPlusJSONResponse) VisitJoinSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinSpace403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response JoinSpace403ApplicationProblemPlusJSONResponse) VisitJoinSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinSpace404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response JoinSpace404ApplicationProblemPlusJSONResponse) VisitJoinSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinSpace422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response JoinSpace422ApplicationProblemPlusJSONResponse) VisitJoinSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinSpace429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response JoinSpace429ApplicationProblemPlusJSONResponse) VisitJoinSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinSpace503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response JoinSpace503ApplicationProblemPlusJSONResponse) VisitJoinSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinSpace507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response JoinSpace507ApplicationProblemPlusJSONResponse) VisitJoinSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeaveSpaceRequestObject struct {
+	Space  SpaceID `json:"space"`
+	Params LeaveSpaceParams
+}
+
+type LeaveSpaceResponseObject interface {
+	VisitLeaveSpaceResponse(w http.ResponseWriter) error
+}
+
+type LeaveSpace204Response struct {
+}
+
+func (response LeaveSpace204Response) VisitLeaveSpaceResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type LeaveSpace400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response LeaveSpace400ApplicationProblemPlusJSONResponse) VisitLeaveSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeaveSpace401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response LeaveSpace401ApplicationProblemPlusJSONResponse) VisitLeaveSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeaveSpace404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response LeaveSpace404ApplicationProblemPlusJSONResponse) VisitLeaveSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeaveSpace409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response LeaveSpace409ApplicationProblemPlusJSONResponse) VisitLeaveSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeaveSpace429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response LeaveSpace429ApplicationProblemPlusJSONResponse) VisitLeaveSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeaveSpace503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response LeaveSpace503ApplicationProblemPlusJSONResponse) VisitLeaveSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeaveSpace507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response LeaveSpace507ApplicationProblemPlusJSONResponse) VisitLeaveSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSpaceDeniedRequestObject struct {
+	Space  SpaceID `json:"space"`
+	Params ListSpaceDeniedParams
+}
+
+type ListSpaceDeniedResponseObject interface {
+	VisitListSpaceDeniedResponse(w http.ResponseWriter) error
+}
+
+type ListSpaceDenied200JSONResponse ListingPage
+
+func (response ListSpaceDenied200JSONResponse) VisitListSpaceDeniedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSpaceDenied400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListSpaceDenied400ApplicationProblemPlusJSONResponse) VisitListSpaceDeniedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSpaceDenied401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListSpaceDenied401ApplicationProblemPlusJSONResponse) VisitListSpaceDeniedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSpaceDenied403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListSpaceDenied403ApplicationProblemPlusJSONResponse) VisitListSpaceDeniedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSpaceDenied404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListSpaceDenied404ApplicationProblemPlusJSONResponse) VisitListSpaceDeniedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSpaceDenied429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response ListSpaceDenied429ApplicationProblemPlusJSONResponse) VisitListSpaceDeniedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSpaceDenied503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListSpaceDenied503ApplicationProblemPlusJSONResponse) VisitListSpaceDeniedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSpaceDeniedRequestObject struct {
+	Space  SpaceID `json:"space"`
+	User   UserID  `json:"user"`
+	Params DeleteSpaceDeniedParams
+}
+
+type DeleteSpaceDeniedResponseObject interface {
+	VisitDeleteSpaceDeniedResponse(w http.ResponseWriter) error
+}
+
+type DeleteSpaceDenied204Response struct {
+}
+
+func (response DeleteSpaceDenied204Response) VisitDeleteSpaceDeniedResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteSpaceDenied400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteSpaceDenied400ApplicationProblemPlusJSONResponse) VisitDeleteSpaceDeniedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSpaceDenied401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteSpaceDenied401ApplicationProblemPlusJSONResponse) VisitDeleteSpaceDeniedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSpaceDenied403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteSpaceDenied403ApplicationProblemPlusJSONResponse) VisitDeleteSpaceDeniedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSpaceDenied404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteSpaceDenied404ApplicationProblemPlusJSONResponse) VisitDeleteSpaceDeniedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSpaceDenied429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteSpaceDenied429ApplicationProblemPlusJSONResponse) VisitDeleteSpaceDeniedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSpaceDenied503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteSpaceDenied503ApplicationProblemPlusJSONResponse) VisitDeleteSpaceDeniedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSpaceDenied507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteSpaceDenied507ApplicationProblemPlusJSONResponse) VisitDeleteSpaceDeniedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutSpaceDeniedRequestObject struct {
+	Space  SpaceID `json:"space"`
+	User   UserID  `json:"user"`
+	Params PutSpaceDeniedParams
+}
+
+type PutSpaceDeniedResponseObject interface {
+	VisitPutSpaceDeniedResponse(w http.ResponseWriter) error
+}
+
+type PutSpaceDenied204Response struct {
+}
+
+func (response PutSpaceDenied204Response) VisitPutSpaceDeniedResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type PutSpaceDenied400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response PutSpaceDenied400ApplicationProblemPlusJSONResponse) VisitPutSpaceDeniedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutSpaceDenied401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response PutSpaceDenied401ApplicationProblemPlusJSONResponse) VisitPutSpaceDeniedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutSpaceDenied403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response PutSpaceDenied403ApplicationProblemPlusJSONResponse) VisitPutSpaceDeniedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutSpaceDenied404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response PutSpaceDenied404ApplicationProblemPlusJSONResponse) VisitPutSpaceDeniedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutSpaceDenied429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response PutSpaceDenied429ApplicationProblemPlusJSONResponse) VisitPutSpaceDeniedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutSpaceDenied503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response PutSpaceDenied503ApplicationProblemPlusJSONResponse) VisitPutSpaceDeniedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutSpaceDenied507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response PutSpaceDenied507ApplicationProblemPlusJSONResponse) VisitPutSpaceDeniedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSpaceMembersRequestObject struct {
+	Space  SpaceID `json:"space"`
+	Params ListSpaceMembersParams
+}
+
+type ListSpaceMembersResponseObject interface {
+	VisitListSpaceMembersResponse(w http.ResponseWriter) error
+}
+
+type ListSpaceMembers200JSONResponse SpaceMemberPage
+
+func (response ListSpaceMembers200JSONResponse) VisitListSpaceMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSpaceMembers400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListSpaceMembers400ApplicationProblemPlusJSONResponse) VisitListSpaceMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSpaceMembers401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListSpaceMembers401ApplicationProblemPlusJSONResponse) VisitListSpaceMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSpaceMembers404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListSpaceMembers404ApplicationProblemPlusJSONResponse) VisitListSpaceMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSpaceMembers429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response ListSpaceMembers429ApplicationProblemPlusJSONResponse) VisitListSpaceMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSpaceMembers503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListSpaceMembers503ApplicationProblemPlusJSONResponse) VisitListSpaceMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSpaceMembersRequestObject struct {
+	Space  SpaceID `json:"space"`
+	Params AddSpaceMembersParams
+	Body   *AddSpaceMembersJSONRequestBody
+}
+
+type AddSpaceMembersResponseObject interface {
+	VisitAddSpaceMembersResponse(w http.ResponseWriter) error
+}
+
+type AddSpaceMembers200JSONResponse SpaceMembers
+
+func (response AddSpaceMembers200JSONResponse) VisitAddSpaceMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSpaceMembers400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response AddSpaceMembers400ApplicationProblemPlusJSONResponse) VisitAddSpaceMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSpaceMembers401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response AddSpaceMembers401ApplicationProblemPlusJSONResponse) VisitAddSpaceMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSpaceMembers403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response AddSpaceMembers403ApplicationProblemPlusJSONResponse) VisitAddSpaceMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSpaceMembers404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response AddSpaceMembers404ApplicationProblemPlusJSONResponse) VisitAddSpaceMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSpaceMembers413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response AddSpaceMembers413ApplicationProblemPlusJSONResponse) VisitAddSpaceMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSpaceMembers422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response AddSpaceMembers422ApplicationProblemPlusJSONResponse) VisitAddSpaceMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSpaceMembers429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response AddSpaceMembers429ApplicationProblemPlusJSONResponse) VisitAddSpaceMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSpaceMembers503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response AddSpaceMembers503ApplicationProblemPlusJSONResponse) VisitAddSpaceMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSpaceMembers507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response AddSpaceMembers507ApplicationProblemPlusJSONResponse) VisitAddSpaceMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSpaceMemberRequestObject struct {
+	Space  SpaceID `json:"space"`
+	User   UserID  `json:"user"`
+	Params RemoveSpaceMemberParams
+}
+
+type RemoveSpaceMemberResponseObject interface {
+	VisitRemoveSpaceMemberResponse(w http.ResponseWriter) error
+}
+
+type RemoveSpaceMember204Response struct {
+}
+
+func (response RemoveSpaceMember204Response) VisitRemoveSpaceMemberResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RemoveSpaceMember400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveSpaceMember400ApplicationProblemPlusJSONResponse) VisitRemoveSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSpaceMember401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveSpaceMember401ApplicationProblemPlusJSONResponse) VisitRemoveSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSpaceMember403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveSpaceMember403ApplicationProblemPlusJSONResponse) VisitRemoveSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSpaceMember404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveSpaceMember404ApplicationProblemPlusJSONResponse) VisitRemoveSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSpaceMember409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveSpaceMember409ApplicationProblemPlusJSONResponse) VisitRemoveSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSpaceMember422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveSpaceMember422ApplicationProblemPlusJSONResponse) VisitRemoveSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSpaceMember429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveSpaceMember429ApplicationProblemPlusJSONResponse) VisitRemoveSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSpaceMember503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveSpaceMember503ApplicationProblemPlusJSONResponse) VisitRemoveSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSpaceMember507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveSpaceMember507ApplicationProblemPlusJSONResponse) VisitRemoveSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSpaceMemberRequestObject struct {
+	Space  SpaceID `json:"space"`
+	User   UserID  `json:"user"`
+	Params GetSpaceMemberParams
+}
+
+type GetSpaceMemberResponseObject interface {
+	VisitGetSpaceMemberResponse(w http.ResponseWriter) error
+}
+
+type GetSpaceMember200JSONResponse SpaceMember
+
+func (response GetSpaceMember200JSONResponse) VisitGetSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSpaceMember400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetSpaceMember400ApplicationProblemPlusJSONResponse) VisitGetSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSpaceMember401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetSpaceMember401ApplicationProblemPlusJSONResponse) VisitGetSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSpaceMember404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetSpaceMember404ApplicationProblemPlusJSONResponse) VisitGetSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSpaceMember429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response GetSpaceMember429ApplicationProblemPlusJSONResponse) VisitGetSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSpaceMember503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetSpaceMember503ApplicationProblemPlusJSONResponse) VisitGetSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSpaceMemberRequestObject struct {
+	Space  SpaceID `json:"space"`
+	User   UserID  `json:"user"`
+	Params UpdateSpaceMemberParams
+	Body   *UpdateSpaceMemberJSONRequestBody
+}
+
+type UpdateSpaceMemberResponseObject interface {
+	VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error
+}
+
+type UpdateSpaceMember200JSONResponse SpaceMember
+
+func (response UpdateSpaceMember200JSONResponse) VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSpaceMember400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSpaceMember400ApplicationProblemPlusJSONResponse) VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSpaceMember401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSpaceMember401ApplicationProblemPlusJSONResponse) VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSpaceMember403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSpaceMember403ApplicationProblemPlusJSONResponse) VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSpaceMember404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSpaceMember404ApplicationProblemPlusJSONResponse) VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSpaceMember409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSpaceMember409ApplicationProblemPlusJSONResponse) VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSpaceMember413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSpaceMember413ApplicationProblemPlusJSONResponse) VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSpaceMember422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSpaceMember422ApplicationProblemPlusJSONResponse) VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSpaceMember429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSpaceMember429ApplicationProblemPlusJSONResponse) VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSpaceMember503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSpaceMember503ApplicationProblemPlusJSONResponse) VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSpaceMember507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSpaceMember507ApplicationProblemPlusJSONResponse) VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteSpaceMemberRequestObject struct {
+	Space  SpaceID `json:"space"`
+	User   UserID  `json:"user"`
+	Params UnmuteSpaceMemberParams
+}
+
+type UnmuteSpaceMemberResponseObject interface {
+	VisitUnmuteSpaceMemberResponse(w http.ResponseWriter) error
+}
+
+type UnmuteSpaceMember204Response struct {
+}
+
+func (response UnmuteSpaceMember204Response) VisitUnmuteSpaceMemberResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type UnmuteSpaceMember400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteSpaceMember400ApplicationProblemPlusJSONResponse) VisitUnmuteSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteSpaceMember401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteSpaceMember401ApplicationProblemPlusJSONResponse) VisitUnmuteSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteSpaceMember403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteSpaceMember403ApplicationProblemPlusJSONResponse) VisitUnmuteSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteSpaceMember404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteSpaceMember404ApplicationProblemPlusJSONResponse) VisitUnmuteSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteSpaceMember422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteSpaceMember422ApplicationProblemPlusJSONResponse) VisitUnmuteSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteSpaceMember429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteSpaceMember429ApplicationProblemPlusJSONResponse) VisitUnmuteSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteSpaceMember503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteSpaceMember503ApplicationProblemPlusJSONResponse) VisitUnmuteSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnmuteSpaceMember507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response UnmuteSpaceMember507ApplicationProblemPlusJSONResponse) VisitUnmuteSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteSpaceMemberRequestObject struct {
+	Space  SpaceID `json:"space"`
+	User   UserID  `json:"user"`
+	Params MuteSpaceMemberParams
+	Body   *MuteSpaceMemberJSONRequestBody
+}
+
+type MuteSpaceMemberResponseObject interface {
+	VisitMuteSpaceMemberResponse(w http.ResponseWriter) error
+}
+
+type MuteSpaceMember200JSONResponse Mute
+
+func (response MuteSpaceMember200JSONResponse) VisitMuteSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteSpaceMember400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response MuteSpaceMember400ApplicationProblemPlusJSONResponse) VisitMuteSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteSpaceMember401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response MuteSpaceMember401ApplicationProblemPlusJSONResponse) VisitMuteSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteSpaceMember403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response MuteSpaceMember403ApplicationProblemPlusJSONResponse) VisitMuteSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteSpaceMember404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response MuteSpaceMember404ApplicationProblemPlusJSONResponse) VisitMuteSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteSpaceMember413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response MuteSpaceMember413ApplicationProblemPlusJSONResponse) VisitMuteSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteSpaceMember422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response MuteSpaceMember422ApplicationProblemPlusJSONResponse) VisitMuteSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteSpaceMember429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response MuteSpaceMember429ApplicationProblemPlusJSONResponse) VisitMuteSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteSpaceMember503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response MuteSpaceMember503ApplicationProblemPlusJSONResponse) VisitMuteSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteSpaceMember507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response MuteSpaceMember507ApplicationProblemPlusJSONResponse) VisitMuteSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSpacePermissionsRequestObject struct {
+	Space  SpaceID `json:"space"`
+	Params GetSpacePermissionsParams
+}
+
+type GetSpacePermissionsResponseObject interface {
+	VisitGetSpacePermissionsResponse(w http.ResponseWriter) error
+}
+
+type GetSpacePermissions200JSONResponse MyPermissions
+
+func (response GetSpacePermissions200JSONResponse) VisitGetSpacePermissionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSpacePermissions400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetSpacePermissions400ApplicationProblemPlusJSONResponse) VisitGetSpacePermissionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSpacePermissions401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetSpacePermissions401ApplicationProblemPlusJSONResponse) VisitGetSpacePermissionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSpacePermissions404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetSpacePermissions404ApplicationProblemPlusJSONResponse) VisitGetSpacePermissionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSpacePermissions429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response GetSpacePermissions429ApplicationProblemPlusJSONResponse) VisitGetSpacePermissionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSpacePermissions503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetSpacePermissions503ApplicationProblemPlusJSONResponse) VisitGetSpacePermissionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRolesRequestObject struct {
+	Space  SpaceID `json:"space"`
+	Params ListRolesParams
+}
+
+type ListRolesResponseObject interface {
+	VisitListRolesResponse(w http.ResponseWriter) error
+}
+
+type ListRoles200JSONResponse SpaceRoles
+
+func (response ListRoles200JSONResponse) VisitListRolesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRoles400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListRoles400ApplicationProblemPlusJSONResponse) VisitListRolesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRoles401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListRoles401ApplicationProblemPlusJSONResponse) VisitListRolesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRoles404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListRoles404ApplicationProblemPlusJSONResponse) VisitListRolesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRoles429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response ListRoles429ApplicationProblemPlusJSONResponse) VisitListRolesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRoles503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListRoles503ApplicationProblemPlusJSONResponse) VisitListRolesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateRoleRequestObject struct {
+	Space  SpaceID `json:"space"`
+	Params CreateRoleParams
+	Body   *CreateRoleJSONRequestBody
+}
+
+type CreateRoleResponseObject interface {
+	VisitCreateRoleResponse(w http.ResponseWriter) error
+}
+
+type CreateRole201JSONResponse SpaceRole
+
+func (response CreateRole201JSONResponse) VisitCreateRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateRole400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CreateRole400ApplicationProblemPlusJSONResponse) VisitCreateRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateRole401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CreateRole401ApplicationProblemPlusJSONResponse) VisitCreateRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateRole403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response CreateRole403ApplicationProblemPlusJSONResponse) VisitCreateRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateRole404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response CreateRole404ApplicationProblemPlusJSONResponse) VisitCreateRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateRole413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateRole413ApplicationProblemPlusJSONResponse) VisitCreateRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateRole422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response CreateRole422ApplicationProblemPlusJSONResponse) VisitCreateRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateRole429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response CreateRole429ApplicationProblemPlusJSONResponse) VisitCreateRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateRole503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response CreateRole503ApplicationProblemPlusJSONResponse) VisitCreateRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateRole507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response CreateRole507ApplicationProblemPlusJSONResponse) VisitCreateRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteRoleRequestObject struct {
+	Space  SpaceID `json:"space"`
+	Role   RoleID  `json:"role"`
+	Params DeleteRoleParams
+}
+
+type DeleteRoleResponseObject interface {
+	VisitDeleteRoleResponse(w http.ResponseWriter) error
+}
+
+type DeleteRole204Response struct {
+}
+
+func (response DeleteRole204Response) VisitDeleteRoleResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteRole400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteRole400ApplicationProblemPlusJSONResponse) VisitDeleteRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteRole401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteRole401ApplicationProblemPlusJSONResponse) VisitDeleteRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteRole403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteRole403ApplicationProblemPlusJSONResponse) VisitDeleteRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteRole404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteRole404ApplicationProblemPlusJSONResponse) VisitDeleteRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteRole422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteRole422ApplicationProblemPlusJSONResponse) VisitDeleteRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteRole429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteRole429ApplicationProblemPlusJSONResponse) VisitDeleteRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteRole503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteRole503ApplicationProblemPlusJSONResponse) VisitDeleteRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteRole507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteRole507ApplicationProblemPlusJSONResponse) VisitDeleteRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRoleRequestObject struct {
+	Space  SpaceID `json:"space"`
+	Role   RoleID  `json:"role"`
+	Params UpdateRoleParams
+	Body   *UpdateRoleJSONRequestBody
+}
+
+type UpdateRoleResponseObject interface {
+	VisitUpdateRoleResponse(w http.ResponseWriter) error
+}
+
+type UpdateRole200JSONResponse SpaceRole
+
+func (response UpdateRole200JSONResponse) VisitUpdateRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRole400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateRole400ApplicationProblemPlusJSONResponse) VisitUpdateRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRole401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateRole401ApplicationProblemPlusJSONResponse) VisitUpdateRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRole403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateRole403ApplicationProblemPlusJSONResponse) VisitUpdateRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRole404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateRole404ApplicationProblemPlusJSONResponse) VisitUpdateRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRole413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateRole413ApplicationProblemPlusJSONResponse) VisitUpdateRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRole422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateRole422ApplicationProblemPlusJSONResponse) VisitUpdateRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRole429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateRole429ApplicationProblemPlusJSONResponse) VisitUpdateRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRole503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateRole503ApplicationProblemPlusJSONResponse) VisitUpdateRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRole507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateRole507ApplicationProblemPlusJSONResponse) VisitUpdateRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeRoleRequestObject struct {
+	Space  SpaceID `json:"space"`
+	Role   RoleID  `json:"role"`
+	User   UserID  `json:"user"`
+	Params RevokeRoleParams
+}
+
+type RevokeRoleResponseObject interface {
+	VisitRevokeRoleResponse(w http.ResponseWriter) error
+}
+
+type RevokeRole204Response struct {
+}
+
+func (response RevokeRole204Response) VisitRevokeRoleResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RevokeRole400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeRole400ApplicationProblemPlusJSONResponse) VisitRevokeRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeRole401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeRole401ApplicationProblemPlusJSONResponse) VisitRevokeRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeRole403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeRole403ApplicationProblemPlusJSONResponse) VisitRevokeRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeRole404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeRole404ApplicationProblemPlusJSONResponse) VisitRevokeRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeRole422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeRole422ApplicationProblemPlusJSONResponse) VisitRevokeRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeRole429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeRole429ApplicationProblemPlusJSONResponse) VisitRevokeRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeRole503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeRole503ApplicationProblemPlusJSONResponse) VisitRevokeRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeRole507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeRole507ApplicationProblemPlusJSONResponse) VisitRevokeRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GrantRoleRequestObject struct {
+	Space  SpaceID `json:"space"`
+	Role   RoleID  `json:"role"`
+	User   UserID  `json:"user"`
+	Params GrantRoleParams
+}
+
+type GrantRoleResponseObject interface {
+	VisitGrantRoleResponse(w http.ResponseWriter) error
+}
+
+type GrantRole204Response struct {
+}
+
+func (response GrantRole204Response) VisitGrantRoleResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type GrantRole400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GrantRole400ApplicationProblemPlusJSONResponse) VisitGrantRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GrantRole401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GrantRole401ApplicationProblemPlusJSONResponse) VisitGrantRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GrantRole403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GrantRole403ApplicationProblemPlusJSONResponse) VisitGrantRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GrantRole404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GrantRole404ApplicationProblemPlusJSONResponse) VisitGrantRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GrantRole422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response GrantRole422ApplicationProblemPlusJSONResponse) VisitGrantRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GrantRole429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response GrantRole429ApplicationProblemPlusJSONResponse) VisitGrantRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GrantRole503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GrantRole503ApplicationProblemPlusJSONResponse) VisitGrantRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GrantRole507ApplicationProblemPlusJSONResponse struct {
+	FullApplicationProblemPlusJSONResponse
+}
+
+func (response GrantRole507ApplicationProblemPlusJSONResponse) VisitGrantRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(507)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListMyThreadsRequestObject struct {
+	Params ListMyThreadsParams
+}
+
+type ListMyThreadsResponseObject interface {
+	VisitListMyThreadsResponse(w http.ResponseWriter) error
+}
+
+type ListMyThreads200JSONResponse ConversationPage
+
+func (response ListMyThreads200JSONResponse) VisitListMyThreadsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListMyThreads400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListMyThreads400ApplicationProblemPlusJSONResponse) VisitListMyThreadsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListMyThreads401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListMyThreads401ApplicationProblemPlusJSONResponse) VisitListMyThreadsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListMyThreads429ApplicationProblemPlusJSONResponse struct {
+	TooManyApplicationProblemPlusJSONResponse
+}
+
+func (response ListMyThreads429ApplicationProblemPlusJSONResponse) VisitListMyThreadsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListMyThreads503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListMyThreads503ApplicationProblemPlusJSONResponse) VisitListMyThreadsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetUnreadRequestObject struct {
 	Params GetUnreadParams
 }
@@ -10630,7 +21817,7 @@ type StrictServerInterface interface {
 	// ListConversations List my conversations
 	// (GET /v1/conversations)
 	ListConversations(ctx context.Context, request ListConversationsRequestObject) (ListConversationsResponseObject, error)
-	// CreateConversation Create a group
+	// CreateConversation Create a group or room
 	// (POST /v1/conversations)
 	CreateConversation(ctx context.Context, request CreateConversationRequestObject) (CreateConversationResponseObject, error)
 	// DeleteConversation Delete a conversation, for me or for everyone
@@ -10645,30 +21832,66 @@ type StrictServerInterface interface {
 	// HideMessages Hide messages for me
 	// (POST /v1/conversations/{conversation}/hide)
 	HideMessages(ctx context.Context, request HideMessagesRequestObject) (HideMessagesResponseObject, error)
-	// LeaveConversation Leave a group
+	// JoinConversation Join a conversation
+	// (POST /v1/conversations/{conversation}/join)
+	JoinConversation(ctx context.Context, request JoinConversationRequestObject) (JoinConversationResponseObject, error)
+	// LeaveConversation Leave a group, room or thread
 	// (POST /v1/conversations/{conversation}/leave)
 	LeaveConversation(ctx context.Context, request LeaveConversationRequestObject) (LeaveConversationResponseObject, error)
+	// ListListed List who is on a list
+	// (GET /v1/conversations/{conversation}/lists/{list})
+	ListListed(ctx context.Context, request ListListedRequestObject) (ListListedResponseObject, error)
+	// DeleteListed Take a user off a list
+	// (DELETE /v1/conversations/{conversation}/lists/{list}/{user})
+	DeleteListed(ctx context.Context, request DeleteListedRequestObject) (DeleteListedResponseObject, error)
+	// PutListed Put a user on a list
+	// (PUT /v1/conversations/{conversation}/lists/{list}/{user})
+	PutListed(ctx context.Context, request PutListedRequestObject) (PutListedResponseObject, error)
 	// ListMembers List the members
 	// (GET /v1/conversations/{conversation}/members)
 	ListMembers(ctx context.Context, request ListMembersRequestObject) (ListMembersResponseObject, error)
-	// AddMembers Add members to a group
+	// AddMembers Add members to a group or room
 	// (POST /v1/conversations/{conversation}/members)
 	AddMembers(ctx context.Context, request AddMembersRequestObject) (AddMembersResponseObject, error)
 	// RemoveMember Remove a member
 	// (DELETE /v1/conversations/{conversation}/members/{user})
 	RemoveMember(ctx context.Context, request RemoveMemberRequestObject) (RemoveMemberResponseObject, error)
+	// GetMember Get one member
+	// (GET /v1/conversations/{conversation}/members/{user})
+	GetMember(ctx context.Context, request GetMemberRequestObject) (GetMemberResponseObject, error)
 	// SetRole Change a member's role
 	// (PATCH /v1/conversations/{conversation}/members/{user})
 	SetRole(ctx context.Context, request SetRoleRequestObject) (SetRoleResponseObject, error)
+	// UnmuteMember Unmute a member
+	// (DELETE /v1/conversations/{conversation}/members/{user}/mute)
+	UnmuteMember(ctx context.Context, request UnmuteMemberRequestObject) (UnmuteMemberResponseObject, error)
+	// MuteMember Mute a member
+	// (PUT /v1/conversations/{conversation}/members/{user}/mute)
+	MuteMember(ctx context.Context, request MuteMemberRequestObject) (MuteMemberResponseObject, error)
 	// ListMessages Read the history of a conversation
 	// (GET /v1/conversations/{conversation}/messages)
 	ListMessages(ctx context.Context, request ListMessagesRequestObject) (ListMessagesResponseObject, error)
 	// SendMessage Send a message
 	// (POST /v1/conversations/{conversation}/messages)
 	SendMessage(ctx context.Context, request SendMessageRequestObject) (SendMessageResponseObject, error)
+	// ListOverrides List a channel's overrides
+	// (GET /v1/conversations/{conversation}/overrides)
+	ListOverrides(ctx context.Context, request ListOverridesRequestObject) (ListOverridesResponseObject, error)
+	// DeleteOverride Delete a role's override in a channel
+	// (DELETE /v1/conversations/{conversation}/overrides/{role})
+	DeleteOverride(ctx context.Context, request DeleteOverrideRequestObject) (DeleteOverrideResponseObject, error)
+	// PutOverride Put a role's override in a channel
+	// (PUT /v1/conversations/{conversation}/overrides/{role})
+	PutOverride(ctx context.Context, request PutOverrideRequestObject) (PutOverrideResponseObject, error)
+	// GetPermissions What I may do here
+	// (GET /v1/conversations/{conversation}/permissions)
+	GetPermissions(ctx context.Context, request GetPermissionsRequestObject) (GetPermissionsResponseObject, error)
 	// PutReceipts Say what was delivered or read
 	// (POST /v1/conversations/{conversation}/receipts)
 	PutReceipts(ctx context.Context, request PutReceiptsRequestObject) (PutReceiptsResponseObject, error)
+	// ListThreads List the threads of a group or channel
+	// (GET /v1/conversations/{conversation}/threads)
+	ListThreads(ctx context.Context, request ListThreadsRequestObject) (ListThreadsResponseObject, error)
 	// ClearUnreadOf Clear the unread count of a conversation
 	// (POST /v1/conversations/{conversation}/unread/clear)
 	ClearUnreadOf(ctx context.Context, request ClearUnreadOfRequestObject) (ClearUnreadOfResponseObject, error)
@@ -10678,6 +21901,9 @@ type StrictServerInterface interface {
 	// CreateTicket Get a ticket for EventSource
 	// (POST /v1/events/tickets)
 	CreateTicket(ctx context.Context, request CreateTicketRequestObject) (CreateTicketResponseObject, error)
+	// ListMyInvitations List the invitations that I have
+	// (GET /v1/invitations)
+	ListMyInvitations(ctx context.Context, request ListMyInvitationsRequestObject) (ListMyInvitationsResponseObject, error)
 	// ListErased List what was taken back
 	// (GET /v1/messages/erased)
 	ListErased(ctx context.Context, request ListErasedRequestObject) (ListErasedResponseObject, error)
@@ -10687,6 +21913,9 @@ type StrictServerInterface interface {
 	// SearchMessages Search messages
 	// (GET /v1/messages/search)
 	SearchMessages(ctx context.Context, request SearchMessagesRequestObject) (SearchMessagesResponseObject, error)
+	// DeleteMessage Delete a message for everyone
+	// (DELETE /v1/messages/{message})
+	DeleteMessage(ctx context.Context, request DeleteMessageRequestObject) (DeleteMessageResponseObject, error)
 	// GetMessage Get a message
 	// (GET /v1/messages/{message})
 	GetMessage(ctx context.Context, request GetMessageRequestObject) (GetMessageResponseObject, error)
@@ -10699,6 +21928,102 @@ type StrictServerInterface interface {
 	// RevokeMessage Revoke a message
 	// (POST /v1/messages/{message}/revoke)
 	RevokeMessage(ctx context.Context, request RevokeMessageRequestObject) (RevokeMessageResponseObject, error)
+	// GetThread Get the thread under a message
+	// (GET /v1/messages/{message}/thread)
+	GetThread(ctx context.Context, request GetThreadRequestObject) (GetThreadResponseObject, error)
+	// CreateThread Create a thread under a message
+	// (POST /v1/messages/{message}/thread)
+	CreateThread(ctx context.Context, request CreateThreadRequestObject) (CreateThreadResponseObject, error)
+	// ListSpaces List my spaces
+	// (GET /v1/spaces)
+	ListSpaces(ctx context.Context, request ListSpacesRequestObject) (ListSpacesResponseObject, error)
+	// CreateSpace Create a space
+	// (POST /v1/spaces)
+	CreateSpace(ctx context.Context, request CreateSpaceRequestObject) (CreateSpaceResponseObject, error)
+	// DeleteSpace Delete a space
+	// (DELETE /v1/spaces/{space})
+	DeleteSpace(ctx context.Context, request DeleteSpaceRequestObject) (DeleteSpaceResponseObject, error)
+	// GetSpace Get a space
+	// (GET /v1/spaces/{space})
+	GetSpace(ctx context.Context, request GetSpaceRequestObject) (GetSpaceResponseObject, error)
+	// UpdateSpace Change a space
+	// (PATCH /v1/spaces/{space})
+	UpdateSpace(ctx context.Context, request UpdateSpaceRequestObject) (UpdateSpaceResponseObject, error)
+	// ListChannels List the channels of a space
+	// (GET /v1/spaces/{space}/channels)
+	ListChannels(ctx context.Context, request ListChannelsRequestObject) (ListChannelsResponseObject, error)
+	// CreateChannel Create a channel
+	// (POST /v1/spaces/{space}/channels)
+	CreateChannel(ctx context.Context, request CreateChannelRequestObject) (CreateChannelResponseObject, error)
+	// ListInvitations List the invitations to a space
+	// (GET /v1/spaces/{space}/invitations)
+	ListInvitations(ctx context.Context, request ListInvitationsRequestObject) (ListInvitationsResponseObject, error)
+	// InviteToSpace Invite users to a space
+	// (POST /v1/spaces/{space}/invitations)
+	InviteToSpace(ctx context.Context, request InviteToSpaceRequestObject) (InviteToSpaceResponseObject, error)
+	// DeleteInvitation Withdraw or decline an invitation
+	// (DELETE /v1/spaces/{space}/invitations/{user})
+	DeleteInvitation(ctx context.Context, request DeleteInvitationRequestObject) (DeleteInvitationResponseObject, error)
+	// JoinSpace Join a space
+	// (POST /v1/spaces/{space}/join)
+	JoinSpace(ctx context.Context, request JoinSpaceRequestObject) (JoinSpaceResponseObject, error)
+	// LeaveSpace Leave a space
+	// (POST /v1/spaces/{space}/leave)
+	LeaveSpace(ctx context.Context, request LeaveSpaceRequestObject) (LeaveSpaceResponseObject, error)
+	// ListSpaceDenied List who is kept out of a space
+	// (GET /v1/spaces/{space}/lists/deny)
+	ListSpaceDenied(ctx context.Context, request ListSpaceDeniedRequestObject) (ListSpaceDeniedResponseObject, error)
+	// DeleteSpaceDenied Let a user in again
+	// (DELETE /v1/spaces/{space}/lists/deny/{user})
+	DeleteSpaceDenied(ctx context.Context, request DeleteSpaceDeniedRequestObject) (DeleteSpaceDeniedResponseObject, error)
+	// PutSpaceDenied Keep a user out of a space
+	// (PUT /v1/spaces/{space}/lists/deny/{user})
+	PutSpaceDenied(ctx context.Context, request PutSpaceDeniedRequestObject) (PutSpaceDeniedResponseObject, error)
+	// ListSpaceMembers List the members of a space
+	// (GET /v1/spaces/{space}/members)
+	ListSpaceMembers(ctx context.Context, request ListSpaceMembersRequestObject) (ListSpaceMembersResponseObject, error)
+	// AddSpaceMembers Add members to a space
+	// (POST /v1/spaces/{space}/members)
+	AddSpaceMembers(ctx context.Context, request AddSpaceMembersRequestObject) (AddSpaceMembersResponseObject, error)
+	// RemoveSpaceMember Remove a member from a space
+	// (DELETE /v1/spaces/{space}/members/{user})
+	RemoveSpaceMember(ctx context.Context, request RemoveSpaceMemberRequestObject) (RemoveSpaceMemberResponseObject, error)
+	// GetSpaceMember Get one member of a space
+	// (GET /v1/spaces/{space}/members/{user})
+	GetSpaceMember(ctx context.Context, request GetSpaceMemberRequestObject) (GetSpaceMemberResponseObject, error)
+	// UpdateSpaceMember Change a member's roles, or hand the space over
+	// (PATCH /v1/spaces/{space}/members/{user})
+	UpdateSpaceMember(ctx context.Context, request UpdateSpaceMemberRequestObject) (UpdateSpaceMemberResponseObject, error)
+	// UnmuteSpaceMember Unmute a member in a space
+	// (DELETE /v1/spaces/{space}/members/{user}/mute)
+	UnmuteSpaceMember(ctx context.Context, request UnmuteSpaceMemberRequestObject) (UnmuteSpaceMemberResponseObject, error)
+	// MuteSpaceMember Mute a member in a space
+	// (PUT /v1/spaces/{space}/members/{user}/mute)
+	MuteSpaceMember(ctx context.Context, request MuteSpaceMemberRequestObject) (MuteSpaceMemberResponseObject, error)
+	// GetSpacePermissions What I may do in a space
+	// (GET /v1/spaces/{space}/permissions)
+	GetSpacePermissions(ctx context.Context, request GetSpacePermissionsRequestObject) (GetSpacePermissionsResponseObject, error)
+	// ListRoles List the roles of a space
+	// (GET /v1/spaces/{space}/roles)
+	ListRoles(ctx context.Context, request ListRolesRequestObject) (ListRolesResponseObject, error)
+	// CreateRole Create a role
+	// (POST /v1/spaces/{space}/roles)
+	CreateRole(ctx context.Context, request CreateRoleRequestObject) (CreateRoleResponseObject, error)
+	// DeleteRole Delete a role
+	// (DELETE /v1/spaces/{space}/roles/{role})
+	DeleteRole(ctx context.Context, request DeleteRoleRequestObject) (DeleteRoleResponseObject, error)
+	// UpdateRole Change a role
+	// (PATCH /v1/spaces/{space}/roles/{role})
+	UpdateRole(ctx context.Context, request UpdateRoleRequestObject) (UpdateRoleResponseObject, error)
+	// RevokeRole Take a role from a member
+	// (DELETE /v1/spaces/{space}/roles/{role}/members/{user})
+	RevokeRole(ctx context.Context, request RevokeRoleRequestObject) (RevokeRoleResponseObject, error)
+	// GrantRole Give a member a role
+	// (PUT /v1/spaces/{space}/roles/{role}/members/{user})
+	GrantRole(ctx context.Context, request GrantRoleRequestObject) (GrantRoleResponseObject, error)
+	// ListMyThreads List the threads that I have joined
+	// (GET /v1/threads)
+	ListMyThreads(ctx context.Context, request ListMyThreadsRequestObject) (ListMyThreadsResponseObject, error)
 	// GetUnread Count what I have not read
 	// (GET /v1/unread)
 	GetUnread(ctx context.Context, request GetUnreadRequestObject) (GetUnreadResponseObject, error)
@@ -11295,6 +22620,33 @@ func (sh *strictHandler) HideMessages(w http.ResponseWriter, r *http.Request, co
 	}
 }
 
+// JoinConversation operation middleware
+func (sh *strictHandler) JoinConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params JoinConversationParams) {
+	var request JoinConversationRequestObject
+
+	request.Conversation = conversation
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.JoinConversation(ctx, request.(JoinConversationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "JoinConversation")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(JoinConversationResponseObject); ok {
+		if err := validResponse.VisitJoinConversationResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // LeaveConversation operation middleware
 func (sh *strictHandler) LeaveConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params LeaveConversationParams) {
 	var request LeaveConversationRequestObject
@@ -11315,6 +22667,92 @@ func (sh *strictHandler) LeaveConversation(w http.ResponseWriter, r *http.Reques
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(LeaveConversationResponseObject); ok {
 		if err := validResponse.VisitLeaveConversationResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListListed operation middleware
+func (sh *strictHandler) ListListed(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListName, params ListListedParams) {
+	var request ListListedRequestObject
+
+	request.Conversation = conversation
+	request.List = list
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListListed(ctx, request.(ListListedRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListListed")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListListedResponseObject); ok {
+		if err := validResponse.VisitListListedResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteListed operation middleware
+func (sh *strictHandler) DeleteListed(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListName, user UserID, params DeleteListedParams) {
+	var request DeleteListedRequestObject
+
+	request.Conversation = conversation
+	request.List = list
+	request.User = user
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteListed(ctx, request.(DeleteListedRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteListed")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteListedResponseObject); ok {
+		if err := validResponse.VisitDeleteListedResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PutListed operation middleware
+func (sh *strictHandler) PutListed(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListName, user UserID, params PutListedParams) {
+	var request PutListedRequestObject
+
+	request.Conversation = conversation
+	request.List = list
+	request.User = user
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.PutListed(ctx, request.(PutListedRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutListed")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(PutListedResponseObject); ok {
+		if err := validResponse.VisitPutListedResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -11411,6 +22849,34 @@ func (sh *strictHandler) RemoveMember(w http.ResponseWriter, r *http.Request, co
 	}
 }
 
+// GetMember operation middleware
+func (sh *strictHandler) GetMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params GetMemberParams) {
+	var request GetMemberRequestObject
+
+	request.Conversation = conversation
+	request.User = user
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetMember(ctx, request.(GetMemberRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetMember")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetMemberResponseObject); ok {
+		if err := validResponse.VisitGetMemberResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // SetRole operation middleware
 func (sh *strictHandler) SetRole(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params SetRoleParams) {
 	var request SetRoleRequestObject
@@ -11439,6 +22905,72 @@ func (sh *strictHandler) SetRole(w http.ResponseWriter, r *http.Request, convers
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(SetRoleResponseObject); ok {
 		if err := validResponse.VisitSetRoleResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UnmuteMember operation middleware
+func (sh *strictHandler) UnmuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params UnmuteMemberParams) {
+	var request UnmuteMemberRequestObject
+
+	request.Conversation = conversation
+	request.User = user
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UnmuteMember(ctx, request.(UnmuteMemberRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UnmuteMember")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UnmuteMemberResponseObject); ok {
+		if err := validResponse.VisitUnmuteMemberResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// MuteMember operation middleware
+func (sh *strictHandler) MuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params MuteMemberParams) {
+	var request MuteMemberRequestObject
+
+	request.Conversation = conversation
+	request.User = user
+	request.Params = params
+
+	var body MuteMemberJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.MuteMember(ctx, request.(MuteMemberRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MuteMember")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(MuteMemberResponseObject); ok {
+		if err := validResponse.VisitMuteMemberResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -11507,6 +23039,123 @@ func (sh *strictHandler) SendMessage(w http.ResponseWriter, r *http.Request, con
 	}
 }
 
+// ListOverrides operation middleware
+func (sh *strictHandler) ListOverrides(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ListOverridesParams) {
+	var request ListOverridesRequestObject
+
+	request.Conversation = conversation
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListOverrides(ctx, request.(ListOverridesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListOverrides")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListOverridesResponseObject); ok {
+		if err := validResponse.VisitListOverridesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteOverride operation middleware
+func (sh *strictHandler) DeleteOverride(w http.ResponseWriter, r *http.Request, conversation ConversationID, role RoleID, params DeleteOverrideParams) {
+	var request DeleteOverrideRequestObject
+
+	request.Conversation = conversation
+	request.Role = role
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteOverride(ctx, request.(DeleteOverrideRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteOverride")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteOverrideResponseObject); ok {
+		if err := validResponse.VisitDeleteOverrideResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PutOverride operation middleware
+func (sh *strictHandler) PutOverride(w http.ResponseWriter, r *http.Request, conversation ConversationID, role RoleID, params PutOverrideParams) {
+	var request PutOverrideRequestObject
+
+	request.Conversation = conversation
+	request.Role = role
+	request.Params = params
+
+	var body PutOverrideJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.PutOverride(ctx, request.(PutOverrideRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutOverride")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(PutOverrideResponseObject); ok {
+		if err := validResponse.VisitPutOverrideResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetPermissions operation middleware
+func (sh *strictHandler) GetPermissions(w http.ResponseWriter, r *http.Request, conversation ConversationID, params GetPermissionsParams) {
+	var request GetPermissionsRequestObject
+
+	request.Conversation = conversation
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetPermissions(ctx, request.(GetPermissionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetPermissions")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetPermissionsResponseObject); ok {
+		if err := validResponse.VisitGetPermissionsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // PutReceipts operation middleware
 func (sh *strictHandler) PutReceipts(w http.ResponseWriter, r *http.Request, conversation ConversationID, params PutReceiptsParams) {
 	var request PutReceiptsRequestObject
@@ -11534,6 +23183,33 @@ func (sh *strictHandler) PutReceipts(w http.ResponseWriter, r *http.Request, con
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(PutReceiptsResponseObject); ok {
 		if err := validResponse.VisitPutReceiptsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListThreads operation middleware
+func (sh *strictHandler) ListThreads(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ListThreadsParams) {
+	var request ListThreadsRequestObject
+
+	request.Conversation = conversation
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListThreads(ctx, request.(ListThreadsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListThreads")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListThreadsResponseObject); ok {
+		if err := validResponse.VisitListThreadsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -11620,6 +23296,32 @@ func (sh *strictHandler) CreateTicket(w http.ResponseWriter, r *http.Request, pa
 	}
 }
 
+// ListMyInvitations operation middleware
+func (sh *strictHandler) ListMyInvitations(w http.ResponseWriter, r *http.Request, params ListMyInvitationsParams) {
+	var request ListMyInvitationsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListMyInvitations(ctx, request.(ListMyInvitationsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListMyInvitations")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListMyInvitationsResponseObject); ok {
+		if err := validResponse.VisitListMyInvitationsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListErased operation middleware
 func (sh *strictHandler) ListErased(w http.ResponseWriter, r *http.Request, params ListErasedParams) {
 	var request ListErasedRequestObject
@@ -11698,6 +23400,33 @@ func (sh *strictHandler) SearchMessages(w http.ResponseWriter, r *http.Request, 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(SearchMessagesResponseObject); ok {
 		if err := validResponse.VisitSearchMessagesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteMessage operation middleware
+func (sh *strictHandler) DeleteMessage(w http.ResponseWriter, r *http.Request, message MessageID, params DeleteMessageParams) {
+	var request DeleteMessageRequestObject
+
+	request.Message = message
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteMessage(ctx, request.(DeleteMessageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteMessage")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteMessageResponseObject); ok {
+		if err := validResponse.VisitDeleteMessageResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -11816,6 +23545,954 @@ func (sh *strictHandler) RevokeMessage(w http.ResponseWriter, r *http.Request, m
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(RevokeMessageResponseObject); ok {
 		if err := validResponse.VisitRevokeMessageResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetThread operation middleware
+func (sh *strictHandler) GetThread(w http.ResponseWriter, r *http.Request, message MessageID, params GetThreadParams) {
+	var request GetThreadRequestObject
+
+	request.Message = message
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetThread(ctx, request.(GetThreadRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetThread")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetThreadResponseObject); ok {
+		if err := validResponse.VisitGetThreadResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateThread operation middleware
+func (sh *strictHandler) CreateThread(w http.ResponseWriter, r *http.Request, message MessageID, params CreateThreadParams) {
+	var request CreateThreadRequestObject
+
+	request.Message = message
+	request.Params = params
+
+	var body CreateThreadJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateThread(ctx, request.(CreateThreadRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateThread")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateThreadResponseObject); ok {
+		if err := validResponse.VisitCreateThreadResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListSpaces operation middleware
+func (sh *strictHandler) ListSpaces(w http.ResponseWriter, r *http.Request, params ListSpacesParams) {
+	var request ListSpacesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSpaces(ctx, request.(ListSpacesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSpaces")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListSpacesResponseObject); ok {
+		if err := validResponse.VisitListSpacesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateSpace operation middleware
+func (sh *strictHandler) CreateSpace(w http.ResponseWriter, r *http.Request, params CreateSpaceParams) {
+	var request CreateSpaceRequestObject
+
+	request.Params = params
+
+	var body CreateSpaceJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateSpace(ctx, request.(CreateSpaceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateSpace")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateSpaceResponseObject); ok {
+		if err := validResponse.VisitCreateSpaceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteSpace operation middleware
+func (sh *strictHandler) DeleteSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params DeleteSpaceParams) {
+	var request DeleteSpaceRequestObject
+
+	request.Space = space
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteSpace(ctx, request.(DeleteSpaceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteSpace")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteSpaceResponseObject); ok {
+		if err := validResponse.VisitDeleteSpaceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetSpace operation middleware
+func (sh *strictHandler) GetSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params GetSpaceParams) {
+	var request GetSpaceRequestObject
+
+	request.Space = space
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSpace(ctx, request.(GetSpaceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSpace")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetSpaceResponseObject); ok {
+		if err := validResponse.VisitGetSpaceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateSpace operation middleware
+func (sh *strictHandler) UpdateSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params UpdateSpaceParams) {
+	var request UpdateSpaceRequestObject
+
+	request.Space = space
+	request.Params = params
+
+	var body UpdateSpaceJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateSpace(ctx, request.(UpdateSpaceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateSpace")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateSpaceResponseObject); ok {
+		if err := validResponse.VisitUpdateSpaceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListChannels operation middleware
+func (sh *strictHandler) ListChannels(w http.ResponseWriter, r *http.Request, space SpaceID, params ListChannelsParams) {
+	var request ListChannelsRequestObject
+
+	request.Space = space
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListChannels(ctx, request.(ListChannelsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListChannels")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListChannelsResponseObject); ok {
+		if err := validResponse.VisitListChannelsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateChannel operation middleware
+func (sh *strictHandler) CreateChannel(w http.ResponseWriter, r *http.Request, space SpaceID, params CreateChannelParams) {
+	var request CreateChannelRequestObject
+
+	request.Space = space
+	request.Params = params
+
+	var body CreateChannelJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateChannel(ctx, request.(CreateChannelRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateChannel")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateChannelResponseObject); ok {
+		if err := validResponse.VisitCreateChannelResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListInvitations operation middleware
+func (sh *strictHandler) ListInvitations(w http.ResponseWriter, r *http.Request, space SpaceID, params ListInvitationsParams) {
+	var request ListInvitationsRequestObject
+
+	request.Space = space
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListInvitations(ctx, request.(ListInvitationsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListInvitations")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListInvitationsResponseObject); ok {
+		if err := validResponse.VisitListInvitationsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// InviteToSpace operation middleware
+func (sh *strictHandler) InviteToSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params InviteToSpaceParams) {
+	var request InviteToSpaceRequestObject
+
+	request.Space = space
+	request.Params = params
+
+	var body InviteToSpaceJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.InviteToSpace(ctx, request.(InviteToSpaceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "InviteToSpace")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(InviteToSpaceResponseObject); ok {
+		if err := validResponse.VisitInviteToSpaceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteInvitation operation middleware
+func (sh *strictHandler) DeleteInvitation(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params DeleteInvitationParams) {
+	var request DeleteInvitationRequestObject
+
+	request.Space = space
+	request.User = user
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteInvitation(ctx, request.(DeleteInvitationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteInvitation")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteInvitationResponseObject); ok {
+		if err := validResponse.VisitDeleteInvitationResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// JoinSpace operation middleware
+func (sh *strictHandler) JoinSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params JoinSpaceParams) {
+	var request JoinSpaceRequestObject
+
+	request.Space = space
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.JoinSpace(ctx, request.(JoinSpaceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "JoinSpace")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(JoinSpaceResponseObject); ok {
+		if err := validResponse.VisitJoinSpaceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LeaveSpace operation middleware
+func (sh *strictHandler) LeaveSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params LeaveSpaceParams) {
+	var request LeaveSpaceRequestObject
+
+	request.Space = space
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.LeaveSpace(ctx, request.(LeaveSpaceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LeaveSpace")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(LeaveSpaceResponseObject); ok {
+		if err := validResponse.VisitLeaveSpaceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListSpaceDenied operation middleware
+func (sh *strictHandler) ListSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, params ListSpaceDeniedParams) {
+	var request ListSpaceDeniedRequestObject
+
+	request.Space = space
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSpaceDenied(ctx, request.(ListSpaceDeniedRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSpaceDenied")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListSpaceDeniedResponseObject); ok {
+		if err := validResponse.VisitListSpaceDeniedResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteSpaceDenied operation middleware
+func (sh *strictHandler) DeleteSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params DeleteSpaceDeniedParams) {
+	var request DeleteSpaceDeniedRequestObject
+
+	request.Space = space
+	request.User = user
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteSpaceDenied(ctx, request.(DeleteSpaceDeniedRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteSpaceDenied")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteSpaceDeniedResponseObject); ok {
+		if err := validResponse.VisitDeleteSpaceDeniedResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PutSpaceDenied operation middleware
+func (sh *strictHandler) PutSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params PutSpaceDeniedParams) {
+	var request PutSpaceDeniedRequestObject
+
+	request.Space = space
+	request.User = user
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.PutSpaceDenied(ctx, request.(PutSpaceDeniedRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutSpaceDenied")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(PutSpaceDeniedResponseObject); ok {
+		if err := validResponse.VisitPutSpaceDeniedResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListSpaceMembers operation middleware
+func (sh *strictHandler) ListSpaceMembers(w http.ResponseWriter, r *http.Request, space SpaceID, params ListSpaceMembersParams) {
+	var request ListSpaceMembersRequestObject
+
+	request.Space = space
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSpaceMembers(ctx, request.(ListSpaceMembersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSpaceMembers")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListSpaceMembersResponseObject); ok {
+		if err := validResponse.VisitListSpaceMembersResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AddSpaceMembers operation middleware
+func (sh *strictHandler) AddSpaceMembers(w http.ResponseWriter, r *http.Request, space SpaceID, params AddSpaceMembersParams) {
+	var request AddSpaceMembersRequestObject
+
+	request.Space = space
+	request.Params = params
+
+	var body AddSpaceMembersJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AddSpaceMembers(ctx, request.(AddSpaceMembersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddSpaceMembers")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AddSpaceMembersResponseObject); ok {
+		if err := validResponse.VisitAddSpaceMembersResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RemoveSpaceMember operation middleware
+func (sh *strictHandler) RemoveSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params RemoveSpaceMemberParams) {
+	var request RemoveSpaceMemberRequestObject
+
+	request.Space = space
+	request.User = user
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RemoveSpaceMember(ctx, request.(RemoveSpaceMemberRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RemoveSpaceMember")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RemoveSpaceMemberResponseObject); ok {
+		if err := validResponse.VisitRemoveSpaceMemberResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetSpaceMember operation middleware
+func (sh *strictHandler) GetSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params GetSpaceMemberParams) {
+	var request GetSpaceMemberRequestObject
+
+	request.Space = space
+	request.User = user
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSpaceMember(ctx, request.(GetSpaceMemberRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSpaceMember")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetSpaceMemberResponseObject); ok {
+		if err := validResponse.VisitGetSpaceMemberResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateSpaceMember operation middleware
+func (sh *strictHandler) UpdateSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params UpdateSpaceMemberParams) {
+	var request UpdateSpaceMemberRequestObject
+
+	request.Space = space
+	request.User = user
+	request.Params = params
+
+	var body UpdateSpaceMemberJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateSpaceMember(ctx, request.(UpdateSpaceMemberRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateSpaceMember")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateSpaceMemberResponseObject); ok {
+		if err := validResponse.VisitUpdateSpaceMemberResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UnmuteSpaceMember operation middleware
+func (sh *strictHandler) UnmuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params UnmuteSpaceMemberParams) {
+	var request UnmuteSpaceMemberRequestObject
+
+	request.Space = space
+	request.User = user
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UnmuteSpaceMember(ctx, request.(UnmuteSpaceMemberRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UnmuteSpaceMember")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UnmuteSpaceMemberResponseObject); ok {
+		if err := validResponse.VisitUnmuteSpaceMemberResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// MuteSpaceMember operation middleware
+func (sh *strictHandler) MuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params MuteSpaceMemberParams) {
+	var request MuteSpaceMemberRequestObject
+
+	request.Space = space
+	request.User = user
+	request.Params = params
+
+	var body MuteSpaceMemberJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.MuteSpaceMember(ctx, request.(MuteSpaceMemberRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MuteSpaceMember")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(MuteSpaceMemberResponseObject); ok {
+		if err := validResponse.VisitMuteSpaceMemberResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetSpacePermissions operation middleware
+func (sh *strictHandler) GetSpacePermissions(w http.ResponseWriter, r *http.Request, space SpaceID, params GetSpacePermissionsParams) {
+	var request GetSpacePermissionsRequestObject
+
+	request.Space = space
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSpacePermissions(ctx, request.(GetSpacePermissionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSpacePermissions")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetSpacePermissionsResponseObject); ok {
+		if err := validResponse.VisitGetSpacePermissionsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListRoles operation middleware
+func (sh *strictHandler) ListRoles(w http.ResponseWriter, r *http.Request, space SpaceID, params ListRolesParams) {
+	var request ListRolesRequestObject
+
+	request.Space = space
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListRoles(ctx, request.(ListRolesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListRoles")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListRolesResponseObject); ok {
+		if err := validResponse.VisitListRolesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateRole operation middleware
+func (sh *strictHandler) CreateRole(w http.ResponseWriter, r *http.Request, space SpaceID, params CreateRoleParams) {
+	var request CreateRoleRequestObject
+
+	request.Space = space
+	request.Params = params
+
+	var body CreateRoleJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateRole(ctx, request.(CreateRoleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateRole")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateRoleResponseObject); ok {
+		if err := validResponse.VisitCreateRoleResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteRole operation middleware
+func (sh *strictHandler) DeleteRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, params DeleteRoleParams) {
+	var request DeleteRoleRequestObject
+
+	request.Space = space
+	request.Role = role
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteRole(ctx, request.(DeleteRoleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteRole")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteRoleResponseObject); ok {
+		if err := validResponse.VisitDeleteRoleResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateRole operation middleware
+func (sh *strictHandler) UpdateRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, params UpdateRoleParams) {
+	var request UpdateRoleRequestObject
+
+	request.Space = space
+	request.Role = role
+	request.Params = params
+
+	var body UpdateRoleJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateRole(ctx, request.(UpdateRoleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateRole")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateRoleResponseObject); ok {
+		if err := validResponse.VisitUpdateRoleResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RevokeRole operation middleware
+func (sh *strictHandler) RevokeRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserID, params RevokeRoleParams) {
+	var request RevokeRoleRequestObject
+
+	request.Space = space
+	request.Role = role
+	request.User = user
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RevokeRole(ctx, request.(RevokeRoleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RevokeRole")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RevokeRoleResponseObject); ok {
+		if err := validResponse.VisitRevokeRoleResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GrantRole operation middleware
+func (sh *strictHandler) GrantRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserID, params GrantRoleParams) {
+	var request GrantRoleRequestObject
+
+	request.Space = space
+	request.Role = role
+	request.User = user
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GrantRole(ctx, request.(GrantRoleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GrantRole")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GrantRoleResponseObject); ok {
+		if err := validResponse.VisitGrantRoleResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListMyThreads operation middleware
+func (sh *strictHandler) ListMyThreads(w http.ResponseWriter, r *http.Request, params ListMyThreadsParams) {
+	var request ListMyThreadsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListMyThreads(ctx, request.(ListMyThreadsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListMyThreads")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListMyThreadsResponseObject); ok {
+		if err := validResponse.VisitListMyThreadsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

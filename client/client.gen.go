@@ -21,12 +21,15 @@ import (
 // Defines values for CreateConversationKind.
 const (
 	CreateConversationKindGroup CreateConversationKind = "group"
+	CreateConversationKindRoom  CreateConversationKind = "room"
 )
 
 // Valid indicates whether the value is a known member of the CreateConversationKind enum.
 func (e CreateConversationKind) Valid() bool {
 	switch e {
 	case CreateConversationKindGroup:
+		return true
+	case CreateConversationKindRoom:
 		return true
 	default:
 		return false
@@ -56,6 +59,11 @@ func (e ErasureHow) Valid() bool {
 
 // Defines values for EventType.
 const (
+	EventTypeChannelClosed       EventType = "channel.closed"
+	EventTypeChannelCreated      EventType = "channel.created"
+	EventTypeChannelDeleted      EventType = "channel.deleted"
+	EventTypeChannelOpened       EventType = "channel.opened"
+	EventTypeChannelUpdated      EventType = "channel.updated"
 	EventTypeConversationCreated EventType = "conversation.created"
 	EventTypeConversationDeleted EventType = "conversation.deleted"
 	EventTypeConversationHidden  EventType = "conversation.hidden"
@@ -74,12 +82,33 @@ const (
 	EventTypeReceiptDelivered    EventType = "receipt.delivered"
 	EventTypeReceiptRead         EventType = "receipt.read"
 	EventTypeReset               EventType = "reset"
+	EventTypeRoleCreated         EventType = "role.created"
+	EventTypeRoleDeleted         EventType = "role.deleted"
+	EventTypeRoleUpdated         EventType = "role.updated"
+	EventTypeSpaceCreated        EventType = "space.created"
+	EventTypeSpaceDeleted        EventType = "space.deleted"
+	EventTypeSpaceInvited        EventType = "space.invited"
+	EventTypeSpaceUninvited      EventType = "space.uninvited"
+	EventTypeSpaceUpdated        EventType = "space.updated"
+	EventTypeThreadCreated       EventType = "thread.created"
+	EventTypeThreadDeleted       EventType = "thread.deleted"
+	EventTypeThreadUpdated       EventType = "thread.updated"
 	EventTypeUnreadChanged       EventType = "unread.changed"
 )
 
 // Valid indicates whether the value is a known member of the EventType enum.
 func (e EventType) Valid() bool {
 	switch e {
+	case EventTypeChannelClosed:
+		return true
+	case EventTypeChannelCreated:
+		return true
+	case EventTypeChannelDeleted:
+		return true
+	case EventTypeChannelOpened:
+		return true
+	case EventTypeChannelUpdated:
+		return true
 	case EventTypeConversationCreated:
 		return true
 	case EventTypeConversationDeleted:
@@ -116,6 +145,28 @@ func (e EventType) Valid() bool {
 		return true
 	case EventTypeReset:
 		return true
+	case EventTypeRoleCreated:
+		return true
+	case EventTypeRoleDeleted:
+		return true
+	case EventTypeRoleUpdated:
+		return true
+	case EventTypeSpaceCreated:
+		return true
+	case EventTypeSpaceDeleted:
+		return true
+	case EventTypeSpaceInvited:
+		return true
+	case EventTypeSpaceUninvited:
+		return true
+	case EventTypeSpaceUpdated:
+		return true
+	case EventTypeThreadCreated:
+		return true
+	case EventTypeThreadDeleted:
+		return true
+	case EventTypeThreadUpdated:
+		return true
 	case EventTypeUnreadChanged:
 		return true
 	default:
@@ -135,6 +186,45 @@ func (e GoneConversationState) Valid() bool {
 	case GoneConversationStateGoneDeleted:
 		return true
 	case GoneConversationStateGoneHidden:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Grant.
+const (
+	GrantAllow   Grant = "allow"
+	GrantDeny    Grant = "deny"
+	GrantInherit Grant = "inherit"
+)
+
+// Valid indicates whether the value is a known member of the Grant enum.
+func (e Grant) Valid() bool {
+	switch e {
+	case GrantAllow:
+		return true
+	case GrantDeny:
+		return true
+	case GrantInherit:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Granted.
+const (
+	GrantedAllow Granted = "allow"
+	GrantedDeny  Granted = "deny"
+)
+
+// Valid indicates whether the value is a known member of the Granted enum.
+func (e Granted) Valid() bool {
+	switch e {
+	case GrantedAllow:
+		return true
+	case GrantedDeny:
 		return true
 	default:
 		return false
@@ -210,18 +300,102 @@ func (e ImportMemberRole) Valid() bool {
 	}
 }
 
+// Defines values for InvitePolicy.
+const (
+	InvitePolicyAdmins  InvitePolicy = "admins"
+	InvitePolicyMembers InvitePolicy = "members"
+)
+
+// Valid indicates whether the value is a known member of the InvitePolicy enum.
+func (e InvitePolicy) Valid() bool {
+	switch e {
+	case InvitePolicyAdmins:
+		return true
+	case InvitePolicyMembers:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for JoinPolicy.
+const (
+	JoinPolicyClosed JoinPolicy = "closed"
+	JoinPolicyOpen   JoinPolicy = "open"
+)
+
+// Valid indicates whether the value is a known member of the JoinPolicy enum.
+func (e JoinPolicy) Valid() bool {
+	switch e {
+	case JoinPolicyClosed:
+		return true
+	case JoinPolicyOpen:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Kind.
 const (
-	KindDirect Kind = "direct"
-	KindGroup  Kind = "group"
+	KindChannel Kind = "channel"
+	KindDirect  Kind = "direct"
+	KindGroup   Kind = "group"
+	KindRoom    Kind = "room"
+	KindThread  Kind = "thread"
 )
 
 // Valid indicates whether the value is a known member of the Kind enum.
 func (e Kind) Valid() bool {
 	switch e {
+	case KindChannel:
+		return true
 	case KindDirect:
 		return true
 	case KindGroup:
+		return true
+	case KindRoom:
+		return true
+	case KindThread:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListName.
+const (
+	ListNameAllow ListName = "allow"
+	ListNameDeny  ListName = "deny"
+)
+
+// Valid indicates whether the value is a known member of the ListName enum.
+func (e ListName) Valid() bool {
+	switch e {
+	case ListNameAllow:
+		return true
+	case ListNameDeny:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListedKind.
+const (
+	ListedKindDirect ListedKind = "direct"
+	ListedKindGroup  ListedKind = "group"
+	ListedKindRoom   ListedKind = "room"
+)
+
+// Valid indicates whether the value is a known member of the ListedKind enum.
+func (e ListedKind) Valid() bool {
+	switch e {
+	case ListedKindDirect:
+		return true
+	case ListedKindGroup:
+		return true
+	case ListedKindRoom:
 		return true
 	default:
 		return false
@@ -273,60 +447,140 @@ func (e MessageType) Valid() bool {
 	}
 }
 
+// Defines values for Permission.
+const (
+	PermissionCreateThread       Permission = "create_thread"
+	PermissionDelete             Permission = "delete"
+	PermissionDeleteOthers       Permission = "delete_others"
+	PermissionInvite             Permission = "invite"
+	PermissionKick               Permission = "kick"
+	PermissionManageConversation Permission = "manage_conversation"
+	PermissionManageMembers      Permission = "manage_members"
+	PermissionManageRetention    Permission = "manage_retention"
+	PermissionManageRoles        Permission = "manage_roles"
+	PermissionManageSpace        Permission = "manage_space"
+	PermissionManageThreads      Permission = "manage_threads"
+	PermissionMentionAll         Permission = "mention_all"
+	PermissionMute               Permission = "mute"
+	PermissionRevokeOthers       Permission = "revoke_others"
+	PermissionRevokeOwn          Permission = "revoke_own"
+	PermissionSend               Permission = "send"
+	PermissionView               Permission = "view"
+)
+
+// Valid indicates whether the value is a known member of the Permission enum.
+func (e Permission) Valid() bool {
+	switch e {
+	case PermissionCreateThread:
+		return true
+	case PermissionDelete:
+		return true
+	case PermissionDeleteOthers:
+		return true
+	case PermissionInvite:
+		return true
+	case PermissionKick:
+		return true
+	case PermissionManageConversation:
+		return true
+	case PermissionManageMembers:
+		return true
+	case PermissionManageRetention:
+		return true
+	case PermissionManageRoles:
+		return true
+	case PermissionManageSpace:
+		return true
+	case PermissionManageThreads:
+		return true
+	case PermissionMentionAll:
+		return true
+	case PermissionMute:
+		return true
+	case PermissionRevokeOthers:
+		return true
+	case PermissionRevokeOwn:
+		return true
+	case PermissionSend:
+		return true
+	case PermissionView:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ProblemCode.
 const (
-	ProblemCodeAdminRequired        ProblemCode = "admin_required"
-	ProblemCodeAlreadyBurned        ProblemCode = "already_burned"
-	ProblemCodeAlreadyExpired       ProblemCode = "already_expired"
-	ProblemCodeAlreadyRevoked       ProblemCode = "already_revoked"
-	ProblemCodeBlockSelf            ProblemCode = "block_self"
-	ProblemCodeBlocked              ProblemCode = "blocked"
-	ProblemCodeBodyTooLarge         ProblemCode = "body_too_large"
-	ProblemCodeBurnUnsupported      ProblemCode = "burn_unsupported"
-	ProblemCodeClientIDReused       ProblemCode = "client_id_reused"
-	ProblemCodeConversationNotFound ProblemCode = "conversation_not_found"
-	ProblemCodeDeviceMismatch       ProblemCode = "device_mismatch"
-	ProblemCodeDirectConversation   ProblemCode = "direct_conversation"
-	ProblemCodeDirectWithSelf       ProblemCode = "direct_with_self"
-	ProblemCodeIDTaken              ProblemCode = "id_taken"
-	ProblemCodeInternal             ProblemCode = "internal"
-	ProblemCodeInvalidCursor        ProblemCode = "invalid_cursor"
-	ProblemCodeInvalidPageToken     ProblemCode = "invalid_page_token"
-	ProblemCodeInvalidRequest       ProblemCode = "invalid_request"
-	ProblemCodeKeysUnavailable      ProblemCode = "keys_unavailable"
-	ProblemCodeMalformedJSON        ProblemCode = "malformed_json"
-	ProblemCodeMemberNotFound       ProblemCode = "member_not_found"
-	ProblemCodeMessageNotFound      ProblemCode = "message_not_found"
-	ProblemCodeMessageTooLarge      ProblemCode = "message_too_large"
-	ProblemCodeMethodNotAllowed     ProblemCode = "method_not_allowed"
-	ProblemCodeNotBurnable          ProblemCode = "not_burnable"
-	ProblemCodeNotFound             ProblemCode = "not_found"
-	ProblemCodeNotRecipient         ProblemCode = "not_recipient"
-	ProblemCodeNotSender            ProblemCode = "not_sender"
-	ProblemCodeOneOwner             ProblemCode = "one_owner"
-	ProblemCodeOverloaded           ProblemCode = "overloaded"
-	ProblemCodeOwnerMustHandOver    ProblemCode = "owner_must_hand_over"
-	ProblemCodePastRetention        ProblemCode = "past_retention"
-	ProblemCodePermissionDenied     ProblemCode = "permission_denied"
-	ProblemCodeReceiptNotAsked      ProblemCode = "receipt_not_asked"
-	ProblemCodeReplyToNotFound      ProblemCode = "reply_to_not_found"
-	ProblemCodeRetentionTooLong     ProblemCode = "retention_too_long"
-	ProblemCodeRevokeWindowExpired  ProblemCode = "revoke_window_expired"
-	ProblemCodeShuttingDown         ProblemCode = "shutting_down"
-	ProblemCodeStorageFull          ProblemCode = "storage_full"
-	ProblemCodeStorageUnavailable   ProblemCode = "storage_unavailable"
-	ProblemCodeTicketExpired        ProblemCode = "ticket_expired"
-	ProblemCodeTicketInvalid        ProblemCode = "ticket_invalid"
-	ProblemCodeTokenCutOff          ProblemCode = "token_cut_off"
-	ProblemCodeTokenExpired         ProblemCode = "token_expired"
-	ProblemCodeTokenInvalid         ProblemCode = "token_invalid"
-	ProblemCodeTokenMalformed       ProblemCode = "token_malformed"
-	ProblemCodeTokenMissing         ProblemCode = "token_missing"
-	ProblemCodeTokenNotYetValid     ProblemCode = "token_not_yet_valid"
-	ProblemCodeTooManyForReceipts   ProblemCode = "too_many_for_receipts"
-	ProblemCodeTooManyMembers       ProblemCode = "too_many_members"
-	ProblemCodeTooManyStreams       ProblemCode = "too_many_streams"
-	ProblemCodeUnsupportedMediaType ProblemCode = "unsupported_media_type"
+	ProblemCodeAdminRequired          ProblemCode = "admin_required"
+	ProblemCodeAlreadyBurned          ProblemCode = "already_burned"
+	ProblemCodeAlreadyExpired         ProblemCode = "already_expired"
+	ProblemCodeAlreadyRevoked         ProblemCode = "already_revoked"
+	ProblemCodeBlockSelf              ProblemCode = "block_self"
+	ProblemCodeBlocked                ProblemCode = "blocked"
+	ProblemCodeBodyTooLarge           ProblemCode = "body_too_large"
+	ProblemCodeBurnUnsupported        ProblemCode = "burn_unsupported"
+	ProblemCodeClientIDReused         ProblemCode = "client_id_reused"
+	ProblemCodeConversationNotFound   ProblemCode = "conversation_not_found"
+	ProblemCodeDeviceMismatch         ProblemCode = "device_mismatch"
+	ProblemCodeDirectConversation     ProblemCode = "direct_conversation"
+	ProblemCodeDirectWithSelf         ProblemCode = "direct_with_self"
+	ProblemCodeEveryoneRole           ProblemCode = "everyone_role"
+	ProblemCodeIDTaken                ProblemCode = "id_taken"
+	ProblemCodeInternal               ProblemCode = "internal"
+	ProblemCodeInvalidCursor          ProblemCode = "invalid_cursor"
+	ProblemCodeInvalidPageToken       ProblemCode = "invalid_page_token"
+	ProblemCodeInvalidRequest         ProblemCode = "invalid_request"
+	ProblemCodeInvitationNotFound     ProblemCode = "invitation_not_found"
+	ProblemCodeKeysUnavailable        ProblemCode = "keys_unavailable"
+	ProblemCodeListUnsupported        ProblemCode = "list_unsupported"
+	ProblemCodeMalformedJSON          ProblemCode = "malformed_json"
+	ProblemCodeMemberNotFound         ProblemCode = "member_not_found"
+	ProblemCodeMembersUnsupported     ProblemCode = "members_unsupported"
+	ProblemCodeMessageNotFound        ProblemCode = "message_not_found"
+	ProblemCodeMessageTooLarge        ProblemCode = "message_too_large"
+	ProblemCodeMethodNotAllowed       ProblemCode = "method_not_allowed"
+	ProblemCodeNotBurnable            ProblemCode = "not_burnable"
+	ProblemCodeNotFound               ProblemCode = "not_found"
+	ProblemCodeNotJoined              ProblemCode = "not_joined"
+	ProblemCodeNotRecipient           ProblemCode = "not_recipient"
+	ProblemCodeNotSender              ProblemCode = "not_sender"
+	ProblemCodeOnDenyList             ProblemCode = "on_deny_list"
+	ProblemCodeOneOwner               ProblemCode = "one_owner"
+	ProblemCodeOverloaded             ProblemCode = "overloaded"
+	ProblemCodeOwnerMustHandOver      ProblemCode = "owner_must_hand_over"
+	ProblemCodePastRetention          ProblemCode = "past_retention"
+	ProblemCodePermissionDenied       ProblemCode = "permission_denied"
+	ProblemCodePermissionNotGrantable ProblemCode = "permission_not_grantable"
+	ProblemCodeReceiptNotAsked        ProblemCode = "receipt_not_asked"
+	ProblemCodeReceiptsUnsupported    ProblemCode = "receipts_unsupported"
+	ProblemCodeReplyToNotFound        ProblemCode = "reply_to_not_found"
+	ProblemCodeRetentionTooLong       ProblemCode = "retention_too_long"
+	ProblemCodeRevokeWindowExpired    ProblemCode = "revoke_window_expired"
+	ProblemCodeRoleNotFound           ProblemCode = "role_not_found"
+	ProblemCodeSettingUnsupported     ProblemCode = "setting_unsupported"
+	ProblemCodeShuttingDown           ProblemCode = "shutting_down"
+	ProblemCodeSlowMode               ProblemCode = "slow_mode"
+	ProblemCodeSpaceNotFound          ProblemCode = "space_not_found"
+	ProblemCodeStorageFull            ProblemCode = "storage_full"
+	ProblemCodeStorageUnavailable     ProblemCode = "storage_unavailable"
+	ProblemCodeThreadExists           ProblemCode = "thread_exists"
+	ProblemCodeThreadNotFound         ProblemCode = "thread_not_found"
+	ProblemCodeThreadUnsupported      ProblemCode = "thread_unsupported"
+	ProblemCodeTicketExpired          ProblemCode = "ticket_expired"
+	ProblemCodeTicketInvalid          ProblemCode = "ticket_invalid"
+	ProblemCodeTokenCutOff            ProblemCode = "token_cut_off"
+	ProblemCodeTokenExpired           ProblemCode = "token_expired"
+	ProblemCodeTokenInvalid           ProblemCode = "token_invalid"
+	ProblemCodeTokenMalformed         ProblemCode = "token_malformed"
+	ProblemCodeTokenMissing           ProblemCode = "token_missing"
+	ProblemCodeTokenNotYetValid       ProblemCode = "token_not_yet_valid"
+	ProblemCodeTooManyChannels        ProblemCode = "too_many_channels"
+	ProblemCodeTooManyForReceipts     ProblemCode = "too_many_for_receipts"
+	ProblemCodeTooManyMembers         ProblemCode = "too_many_members"
+	ProblemCodeTooManyRoles           ProblemCode = "too_many_roles"
+	ProblemCodeTooManyStreams         ProblemCode = "too_many_streams"
+	ProblemCodeUnsupportedMediaType   ProblemCode = "unsupported_media_type"
 )
 
 // Valid indicates whether the value is a known member of the ProblemCode enum.
@@ -358,6 +612,8 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeDirectWithSelf:
 		return true
+	case ProblemCodeEveryoneRole:
+		return true
 	case ProblemCodeIDTaken:
 		return true
 	case ProblemCodeInternal:
@@ -368,11 +624,17 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeInvalidRequest:
 		return true
+	case ProblemCodeInvitationNotFound:
+		return true
 	case ProblemCodeKeysUnavailable:
+		return true
+	case ProblemCodeListUnsupported:
 		return true
 	case ProblemCodeMalformedJSON:
 		return true
 	case ProblemCodeMemberNotFound:
+		return true
+	case ProblemCodeMembersUnsupported:
 		return true
 	case ProblemCodeMessageNotFound:
 		return true
@@ -384,9 +646,13 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeNotFound:
 		return true
+	case ProblemCodeNotJoined:
+		return true
 	case ProblemCodeNotRecipient:
 		return true
 	case ProblemCodeNotSender:
+		return true
+	case ProblemCodeOnDenyList:
 		return true
 	case ProblemCodeOneOwner:
 		return true
@@ -398,7 +664,11 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodePermissionDenied:
 		return true
+	case ProblemCodePermissionNotGrantable:
+		return true
 	case ProblemCodeReceiptNotAsked:
+		return true
+	case ProblemCodeReceiptsUnsupported:
 		return true
 	case ProblemCodeReplyToNotFound:
 		return true
@@ -406,11 +676,25 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeRevokeWindowExpired:
 		return true
+	case ProblemCodeRoleNotFound:
+		return true
+	case ProblemCodeSettingUnsupported:
+		return true
 	case ProblemCodeShuttingDown:
+		return true
+	case ProblemCodeSlowMode:
+		return true
+	case ProblemCodeSpaceNotFound:
 		return true
 	case ProblemCodeStorageFull:
 		return true
 	case ProblemCodeStorageUnavailable:
+		return true
+	case ProblemCodeThreadExists:
+		return true
+	case ProblemCodeThreadNotFound:
+		return true
+	case ProblemCodeThreadUnsupported:
 		return true
 	case ProblemCodeTicketExpired:
 		return true
@@ -428,9 +712,13 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeTokenNotYetValid:
 		return true
+	case ProblemCodeTooManyChannels:
+		return true
 	case ProblemCodeTooManyForReceipts:
 		return true
 	case ProblemCodeTooManyMembers:
+		return true
+	case ProblemCodeTooManyRoles:
 		return true
 	case ProblemCodeTooManyStreams:
 		return true
@@ -525,6 +813,57 @@ func (e SendTextType) Valid() bool {
 	}
 }
 
+// Defines values for SpaceStanding.
+const (
+	SpaceStandingMember SpaceStanding = "member"
+	SpaceStandingOwner  SpaceStanding = "owner"
+)
+
+// Valid indicates whether the value is a known member of the SpaceStanding enum.
+func (e SpaceStanding) Valid() bool {
+	switch e {
+	case SpaceStandingMember:
+		return true
+	case SpaceStandingOwner:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for UpdateSpaceMemberRole.
+const (
+	UpdateSpaceMemberRoleOwner UpdateSpaceMemberRole = "owner"
+)
+
+// Valid indicates whether the value is a known member of the UpdateSpaceMemberRole enum.
+func (e UpdateSpaceMemberRole) Valid() bool {
+	switch e {
+	case UpdateSpaceMemberRoleOwner:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Visibility.
+const (
+	VisibilityPrivate Visibility = "private"
+	VisibilityPublic  Visibility = "public"
+)
+
+// Valid indicates whether the value is a known member of the Visibility enum.
+func (e Visibility) Valid() bool {
+	switch e {
+	case VisibilityPrivate:
+		return true
+	case VisibilityPublic:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DeleteScope.
 const (
 	DeleteScopeEveryone DeleteScope = "everyone"
@@ -567,6 +906,11 @@ type AddMembers struct {
 
 	// Role A higher role may do all that a lower one may.
 	Role *Role `json:"role,omitempty"`
+}
+
+// AddSpaceMembers defines model for AddSpaceMembers.
+type AddSpaceMembers struct {
+	Members []UserID `json:"members"`
 }
 
 // AskReceipt Ask for receipts in a group.
@@ -612,6 +956,9 @@ type Conversation struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	CreatedAt Timestamp `json:"created_at"`
 
+	// Creator Who created it; null: that is not known.
+	Creator *string `json:"creator"`
+
 	// FirstSeq What lies before this seq was removed by retention.
 	FirstSeq int64 `json:"first_seq"`
 
@@ -620,15 +967,29 @@ type Conversation struct {
 	ID     string `json:"id"`
 	Kind   Kind   `json:"kind"`
 
+	// LastActivityAt When the newest of them was sent, or the thread created; null for other kinds.
+	LastActivityAt *Time `json:"last_activity_at"`
+
 	// LastMessage The newest Message that I can read.
 	LastMessage *Message `json:"last_message"`
-	MemberCount int      `json:"member_count"`
+
+	// MemberCount Of a channel, that of its space.
+	MemberCount int `json:"member_count"`
+
+	// MessageCount How many messages of a thread were not erased; null for other kinds.
+	MessageCount *int64 `json:"message_count"`
 
 	// Muted My own setting: clients and push are quiet about it.
 	Muted bool `json:"muted"`
 
+	// MutedUntil Until when I may not send, far in the future: until I am unmuted; null: I am not muted.
+	MutedUntil *Time `json:"muted_until"`
+
 	// Name Empty for a direct conversation.
 	Name string `json:"name"`
+
+	// ParentID The conversation that a thread hangs in.
+	ParentID *string `json:"parent_id"`
 
 	// Peer The other user, of a direct conversation alone.
 	Peer *string `json:"peer,omitempty"`
@@ -636,11 +997,17 @@ type Conversation struct {
 	// Pinned My own setting: clients show it first.
 	Pinned bool `json:"pinned"`
 
-	// Role A higher role may do all that a lower one may.
-	Role     Role     `json:"role"`
+	// Role What I am here; null: I have not joined this thread.
+	Role *Role `json:"role"`
+
+	// RootID The message that a thread hangs under.
+	RootID   *string  `json:"root_id"`
 	Settings Settings `json:"settings"`
 
-	// Unread Messages that I have not read, exact up to 1,000.
+	// SpaceID The space of a channel, or of a thread in one.
+	SpaceID *string `json:"space_id"`
+
+	// Unread Messages that I have not read, exact up to 1,000; 0 in rooms, and in threads that I have not joined.
 	Unread int `json:"unread"`
 
 	// UnreadMentions How many of the unread messages mention me, up to 1,000.
@@ -651,6 +1018,9 @@ type Conversation struct {
 
 	// UpdatedAt The last activity - a message, the creation, or a change of name or settings.
 	UpdatedAt Time `json:"updated_at"`
+
+	// Visibility Of a channel; null for other kinds.
+	Visibility *Visibility `json:"visibility"`
 }
 
 // ConversationPage defines model for ConversationPage.
@@ -659,18 +1029,67 @@ type ConversationPage struct {
 	NextPageToken *string        `json:"next_page_token"`
 }
 
+// CreateChannel defines model for CreateChannel.
+type CreateChannel struct {
+	Name string `json:"name"`
+
+	// Settings Each kind has some of them; another one is 422 `setting_unsupported`.
+	//
+	// | setting | kinds |
+	// |---|---|
+	// | `expire_after_seconds`, `retention_days` | direct, group, room, channel |
+	// | `revoke_window_seconds`, `revoke_others_window_seconds`, `announcement`, `avatar`, `mute_all`, `slow_mode_seconds` | group, room, channel |
+	// | `history` | group, room |
+	// | `join`, `invite` | group |
+	Settings *SettingsPatch `json:"settings,omitempty"`
+
+	// Visibility Whether a channel is seen by all members of its space who are not on its deny list, or only by those who are let in.
+	Visibility *Visibility `json:"visibility,omitempty"`
+}
+
 // CreateConversation defines model for CreateConversation.
 type CreateConversation struct {
 	Kind CreateConversationKind `json:"kind"`
 
 	// Members Members besides me.
-	Members  []UserID       `json:"members,omitempty"`
-	Name     string         `json:"name"`
+	Members []UserID `json:"members,omitempty"`
+	Name    string   `json:"name"`
+
+	// Settings Each kind has some of them; another one is 422 `setting_unsupported`.
+	//
+	// | setting | kinds |
+	// |---|---|
+	// | `expire_after_seconds`, `retention_days` | direct, group, room, channel |
+	// | `revoke_window_seconds`, `revoke_others_window_seconds`, `announcement`, `avatar`, `mute_all`, `slow_mode_seconds` | group, room, channel |
+	// | `history` | group, room |
+	// | `join`, `invite` | group |
 	Settings *SettingsPatch `json:"settings,omitempty"`
 }
 
 // CreateConversationKind defines model for CreateConversation.Kind.
 type CreateConversationKind string
+
+// CreateRole defines model for CreateRole.
+type CreateRole struct {
+	Name string `json:"name"`
+
+	// Permissions What a role is to say, by permission. The last two stay with the owner and are refused, 422 `permission_not_grantable`.
+	Permissions Grants `json:"permissions"`
+
+	// Position Where the role is to be among the roles of the space; 1 is the highest.
+	Position *RolePosition `json:"position,omitempty"`
+}
+
+// CreateSpace defines model for CreateSpace.
+type CreateSpace struct {
+	Name     string              `json:"name"`
+	Settings *SpaceSettingsPatch `json:"settings,omitempty"`
+}
+
+// CreateThread defines model for CreateThread.
+type CreateThread struct {
+	Name string `json:"name"`
+}
 
 // CustomBody defines model for CustomBody.
 type CustomBody struct {
@@ -751,20 +1170,38 @@ type Event struct {
 	// BurnAt RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
-	BurnAt         *Timestamp `json:"burn_at,omitempty"`
-	ConversationID *string    `json:"conversation_id,omitempty"`
-	FirstSeq       *int64     `json:"first_seq,omitempty"`
+	BurnAt *Timestamp `json:"burn_at,omitempty"`
+
+	// ConversationID Missing if it is about a space itself.
+	ConversationID *string `json:"conversation_id,omitempty"`
+	FirstSeq       *int64  `json:"first_seq,omitempty"`
 
 	// ID The cursor of this event.
 	ID string `json:"id"`
 
+	// LastActivityAt RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	LastActivityAt *Timestamp `json:"last_activity_at,omitempty"`
+
+	// MentionAll There, and true, if the message mentions, or mentioned, everyone.
+	MentionAll *bool `json:"mention_all,omitempty"`
+
 	// Mentions Users whom the message mentions, or, for those who are told of its erasing as it happens, mentioned.
-	Mentions   []string `json:"mentions,omitempty"`
-	Message    *Message `json:"message,omitempty"`
-	MessageID  *string  `json:"message_id,omitempty"`
-	MessageIds []string `json:"message_ids,omitempty"`
-	Muted      *bool    `json:"muted,omitempty"`
-	Pinned     *bool    `json:"pinned,omitempty"`
+	Mentions []string `json:"mentions,omitempty"`
+	Message  *Message `json:"message,omitempty"`
+
+	// MessageCount How many messages of the thread were not erased.
+	MessageCount *int64   `json:"message_count,omitempty"`
+	MessageID    *string  `json:"message_id,omitempty"`
+	MessageIds   []string `json:"message_ids,omitempty"`
+	Muted        *bool    `json:"muted,omitempty"`
+
+	// MutedUntil RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	MutedUntil *Timestamp `json:"muted_until,omitempty"`
+	Pinned     *bool      `json:"pinned,omitempty"`
 
 	// PushContent From who revoked it, for those who are told as it happens.
 	PushContent *string `json:"push_content,omitempty"`
@@ -775,11 +1212,23 @@ type Event struct {
 	// Role A higher role may do all that a lower one may.
 	Role *Role `json:"role,omitempty"`
 
+	// RoleID The role of the space that it is about, or `everyone`.
+	RoleID *string `json:"role_id,omitempty"`
+
+	// RootID The message under which the thread hangs.
+	RootID *string `json:"root_id,omitempty"`
+
 	// Sender The sender of the message.
 	Sender *string `json:"sender,omitempty"`
 
 	// Seq The seq of the message.
 	Seq *int64 `json:"seq,omitempty"`
+
+	// SpaceID The space that it is about, or that the channel or thread is in.
+	SpaceID *string `json:"space_id,omitempty"`
+
+	// ThreadID The thread that it is about, if it is told to the members of its parent.
+	ThreadID *string `json:"thread_id,omitempty"`
 
 	// Type - `message.created`: a message was sent; `message` is the message, absent if you cannot read it any more.
 	// - `message.revoked`, `message.burned`, `message.expired`: it was taken back; `message` is the tombstone.
@@ -789,10 +1238,18 @@ type Event struct {
 	// - `message.hidden`: on another device you have hidden the messages in `message_ids`, all up to `up_to_seq`, or those created before `before`.
 	// - `conversation.updated`: its name or settings changed; with `pinned` and `muted`, those of your own.
 	// - `conversation.hidden`: on another device you have hidden it, with its messages up to `up_to_seq` if that is there; none of them is unread any more.
-	// - `conversation.deleted`: it was deleted for everyone, with all of its messages.
+	// - `conversation.deleted`: it was deleted for everyone, with all of its messages and threads.
 	// - `conversation.trimmed`: retention has removed what was created before `before`; `first_seq` is the first seq that is left.
 	// - `unread.changed`: on another device you have read, cleared or hidden; `unread`, `unread_more` and `unread_mentions` are the numbers now. The messages in `message_ids`, or all up to `up_to_seq`, are not unread any more.
-	// - `member.added`, `member.removed`, `member.updated`: `user` joined or was added, left or was removed, has another `role`.
+	// - `member.added`, `member.removed`: `user` joined or was added, left or was removed. In rooms and spaces only they are told.
+	// - `member.updated`: `user` has another `role` or other roles of the space, or may not send until `muted_until`, or may again if that is missing. In rooms, channels and spaces only they are told.
+	// - `thread.created`, `thread.updated`, `thread.deleted`: `thread_id` hangs under `root_id` in `conversation_id`, all members of which are told. `thread.updated` tells its `message_count` and `last_activity_at`, or that its name changed; never what was said.
+	// - `space.created`: you are in a new space. `space.updated`: its name or settings changed. `space.deleted`: it was deleted, with all of its channels.
+	// - `space.invited`, `space.uninvited`: you were invited to a space, or are not any more.
+	// - `channel.created`: there is a new channel that you can see. `channel.deleted`: it was deleted, with all of its messages and threads.
+	// - `channel.updated`: its name, settings, visibility or overrides changed: ask again what you may there.
+	// - `channel.opened`, `channel.closed`: you can see the channel now, or not any more: forget what you hold of it.
+	// - `role.created`, `role.updated`, `role.deleted`: the roles of a space changed: ask again what you may in it and its channels.
 	// - `ready`: the stream is open; `id` is where it stands.
 	// - `reset`: something was missed that cannot be told any more; read anew what you show. `id` is where the stream goes on.
 	Type           EventType `json:"type"`
@@ -802,7 +1259,7 @@ type Event struct {
 	UpTo           *string   `json:"up_to,omitempty"`
 	UpToSeq        *int64    `json:"up_to_seq,omitempty"`
 
-	// User The member that it is about.
+	// User The member, or who was invited, that it is about.
 	User *string `json:"user,omitempty"`
 }
 
@@ -822,10 +1279,18 @@ type EventPage struct {
 // - `message.hidden`: on another device you have hidden the messages in `message_ids`, all up to `up_to_seq`, or those created before `before`.
 // - `conversation.updated`: its name or settings changed; with `pinned` and `muted`, those of your own.
 // - `conversation.hidden`: on another device you have hidden it, with its messages up to `up_to_seq` if that is there; none of them is unread any more.
-// - `conversation.deleted`: it was deleted for everyone, with all of its messages.
+// - `conversation.deleted`: it was deleted for everyone, with all of its messages and threads.
 // - `conversation.trimmed`: retention has removed what was created before `before`; `first_seq` is the first seq that is left.
 // - `unread.changed`: on another device you have read, cleared or hidden; `unread`, `unread_more` and `unread_mentions` are the numbers now. The messages in `message_ids`, or all up to `up_to_seq`, are not unread any more.
-// - `member.added`, `member.removed`, `member.updated`: `user` joined or was added, left or was removed, has another `role`.
+// - `member.added`, `member.removed`: `user` joined or was added, left or was removed. In rooms and spaces only they are told.
+// - `member.updated`: `user` has another `role` or other roles of the space, or may not send until `muted_until`, or may again if that is missing. In rooms, channels and spaces only they are told.
+// - `thread.created`, `thread.updated`, `thread.deleted`: `thread_id` hangs under `root_id` in `conversation_id`, all members of which are told. `thread.updated` tells its `message_count` and `last_activity_at`, or that its name changed; never what was said.
+// - `space.created`: you are in a new space. `space.updated`: its name or settings changed. `space.deleted`: it was deleted, with all of its channels.
+// - `space.invited`, `space.uninvited`: you were invited to a space, or are not any more.
+// - `channel.created`: there is a new channel that you can see. `channel.deleted`: it was deleted, with all of its messages and threads.
+// - `channel.updated`: its name, settings, visibility or overrides changed: ask again what you may there.
+// - `channel.opened`, `channel.closed`: you can see the channel now, or not any more: forget what you hold of it.
+// - `role.created`, `role.updated`, `role.deleted`: the roles of a space changed: ask again what you may in it and its channels.
 // - `ready`: the stream is open; `id` is where it stands.
 // - `reset`: something was missed that cannot be told any more; read anew what you show. `id` is where the stream goes on.
 type EventType string
@@ -851,6 +1316,18 @@ type GoneConversation struct {
 
 // GoneConversationState defines model for GoneConversation.State.
 type GoneConversationState string
+
+// Grant What a role says of a permission - with `inherit`, nothing.
+type Grant string
+
+// Granted defines model for Granted.
+type Granted string
+
+// GrantedPermissions What a role says, by permission. Of those that are missing it says nothing.
+type GrantedPermissions = map[Permission]Granted
+
+// Grants What a role is to say, by permission. The last two stay with the owner and are refused, 422 `permission_not_grantable`.
+type Grants = map[Permission]Grant
 
 // Health defines model for Health.
 type Health struct {
@@ -893,12 +1370,23 @@ type History string
 
 // ImportConversation A conversation as it was. One with this id that is there is left as it is.
 type ImportConversation struct {
-	CreatedAt time.Time      `json:"created_at"`
-	ID        string         `json:"id"`
-	Kind      Kind           `json:"kind"`
-	Members   []ImportMember `json:"members"`
-	Name      *string        `json:"name,omitempty"`
-	Settings  *SettingsPatch `json:"settings,omitempty"`
+	CreatedAt time.Time `json:"created_at"`
+	ID        string    `json:"id"`
+
+	// Kind The kinds that the list of conversations, exports and imports have.
+	Kind    ListedKind     `json:"kind"`
+	Members []ImportMember `json:"members"`
+	Name    *string        `json:"name,omitempty"`
+
+	// Settings Each kind has some of them; another one is 422 `setting_unsupported`.
+	//
+	// | setting | kinds |
+	// |---|---|
+	// | `expire_after_seconds`, `retention_days` | direct, group, room, channel |
+	// | `revoke_window_seconds`, `revoke_others_window_seconds`, `announcement`, `avatar`, `mute_all`, `slow_mode_seconds` | group, room, channel |
+	// | `history` | group, room |
+	// | `join`, `invite` | group |
+	Settings *SettingsPatch `json:"settings,omitempty"`
 }
 
 // ImportConversationLine defines model for ImportConversationLine.
@@ -956,12 +1444,13 @@ type ImportMessage struct {
 		Extension  *json.RawMessage `json:"extension,omitempty"`
 		Postscript *string          `json:"postscript,omitempty"`
 	} `json:"erased,omitempty"`
-	ExpiresAt *time.Time       `json:"expires_at,omitempty"`
-	Ext       *json.RawMessage `json:"ext,omitempty"`
-	ID        *string          `json:"id,omitempty"`
-	Mentions  []UserID         `json:"mentions,omitempty"`
-	Receipt   *bool            `json:"receipt,omitempty"`
-	ReplyTo   *string          `json:"reply_to,omitempty"`
+	ExpiresAt  *time.Time       `json:"expires_at,omitempty"`
+	Ext        *json.RawMessage `json:"ext,omitempty"`
+	ID         *string          `json:"id,omitempty"`
+	MentionAll *bool            `json:"mention_all,omitempty"`
+	Mentions   []UserID         `json:"mentions,omitempty"`
+	Receipt    *bool            `json:"receipt,omitempty"`
+	ReplyTo    *string          `json:"reply_to,omitempty"`
 
 	// Sender 1 to 128 printable ASCII characters.
 	//
@@ -995,7 +1484,7 @@ type ImportResult struct {
 	// | `token_cut_off` | 401 | an admin cut off the tokens of this user |
 	// | `ticket_invalid` | 401 | the ticket is not one of this server |
 	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
-	// | `permission_denied` | 403 | your role here does not allow it |
+	// | `permission_denied` | 403 | you lack a permission here; `detail` names it |
 	// | `blocked` | 403 | the user takes no direct messages from you |
 	// | `admin_required` | 403 | this takes the scope `admin` |
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
@@ -1006,28 +1495,45 @@ type ImportResult struct {
 	// | `conversation_not_found` | 404 | no such conversation, or not yours |
 	// | `message_not_found` | 404 | no such message, or not yours to read |
 	// | `member_not_found` | 404 | no such member |
+	// | `thread_not_found` | 404 | the message has no thread |
+	// | `space_not_found` | 404 | no such space, or not yours |
+	// | `role_not_found` | 404 | no such role in this space |
+	// | `invitation_not_found` | 404 | no such invitation |
 	// | `method_not_allowed` | 405 | the path does not take this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
-	// | `owner_must_hand_over` | 409 | a group is not left without an owner |
+	// | `owner_must_hand_over` | 409 | a group, room or space is not left without an owner |
 	// | `already_revoked` | 409 | the message is revoked already |
 	// | `already_burned` | 409 | the message is burned already |
 	// | `already_expired` | 409 | the message is expired already |
 	// | `not_burnable` | 409 | the message was not sent for burning |
 	// | `id_taken` | 409 | the `id` is that of something else |
+	// | `on_deny_list` | 409 | the user is on the deny list |
+	// | `thread_exists` | 409 | the message has a thread |
 	// | `body_too_large` | 413 | the request body is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
 	// | `direct_with_self` | 422 | `@` and your own id |
 	// | `direct_conversation` | 422 | a direct conversation does not have this |
 	// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
-	// | `too_many_members` | 422 | the group would have too many members |
-	// | `one_owner` | 422 | a group has one owner |
+	// | `too_many_members` | 422 | the group, room or space would have too many members |
+	// | `one_owner` | 422 | a group or room has one owner |
+	// | `members_unsupported` | 422 | who is in it, and as what, follows from what it hangs in |
+	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
 	// | `too_many_for_receipts` | 422 | the group is too large for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation keeps any |
 	// | `retention_too_long` | 422 | the server keeps no message for so long |
+	// | `thread_unsupported` | 422 | threads hang under messages of groups and channels |
+	// | `receipts_unsupported` | 422 | a room has no receipts, and messages of channels do not ask for them |
+	// | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
+	// | `list_unsupported` | 422 | this conversation has no such list |
+	// | `too_many_channels` | 422 | the space would have too many channels |
+	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
+	// | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
+	// | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
 	// | `too_many_streams` | 429 | the user has 32 streams |
+	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
 	// | `overloaded` | 503 | too much is waiting to be stored |
 	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
@@ -1056,8 +1562,73 @@ type ImportStay struct {
 	ToSeq *int64 `json:"to_seq,omitempty"`
 }
 
+// Invitation defines model for Invitation.
+type Invitation struct {
+	// By 1 to 128 printable ASCII characters.
+	//
+	// Example: alice
+	By UserID `json:"by"`
+
+	// CreatedAt RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	CreatedAt Timestamp `json:"created_at"`
+	SpaceID   string    `json:"space_id"`
+	SpaceName string    `json:"space_name"`
+
+	// User 1 to 128 printable ASCII characters.
+	//
+	// Example: alice
+	User UserID `json:"user"`
+}
+
+// InvitationPage defines model for InvitationPage.
+type InvitationPage struct {
+	Items         []Invitation `json:"items"`
+	NextPageToken *string      `json:"next_page_token"`
+}
+
+// Invitations defines model for Invitations.
+type Invitations struct {
+	Items []Invitation `json:"items"`
+}
+
+// InvitePolicy Who may add members to a group - owner and admins, or every member.
+type InvitePolicy string
+
+// InviteToSpace defines model for InviteToSpace.
+type InviteToSpace struct {
+	Users []UserID `json:"users"`
+}
+
+// JoinPolicy Who may join by themselves - nobody, or who knows the id.
+type JoinPolicy string
+
 // Kind defines model for Kind.
 type Kind string
+
+// ListName allow: who may see a private channel; deny: who may not see a public channel, or be in a group or room.
+type ListName string
+
+// ListedKind The kinds that the list of conversations, exports and imports have.
+type ListedKind string
+
+// Listing defines model for Listing.
+type Listing struct {
+	// CreatedAt When they were put on it.
+	CreatedAt Time `json:"created_at"`
+
+	// User 1 to 128 printable ASCII characters.
+	//
+	// Example: alice
+	User UserID `json:"user"`
+}
+
+// ListingPage defines model for ListingPage.
+type ListingPage struct {
+	Items         []Listing `json:"items"`
+	NextPageToken *string   `json:"next_page_token"`
+}
 
 // LocationBody defines model for LocationBody.
 type LocationBody struct {
@@ -1072,6 +1643,9 @@ type Member struct {
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	JoinedAt Timestamp `json:"joined_at"`
+
+	// MutedUntil Until when they may not send; null: they are not muted.
+	MutedUntil *Time `json:"muted_until"`
 
 	// Role A higher role may do all that a lower one may.
 	Role Role `json:"role"`
@@ -1092,6 +1666,9 @@ type MemberPage struct {
 type Members struct {
 	Items []Member `json:"items"`
 }
+
+// MentionAll Mention everyone.
+type MentionAll = bool
 
 // Mentions Users whom the message mentions.
 type Mentions = []UserID
@@ -1120,6 +1697,9 @@ type Message struct {
 	// Ext What the application added; null once the message was erased.
 	Ext json.RawMessage `json:"ext"`
 	ID  string          `json:"id"`
+
+	// MentionAll There, and true, while the message mentions everyone.
+	MentionAll *bool `json:"mention_all,omitempty"`
 
 	// Mentions Users whom the message mentions; null once the message was erased.
 	Mentions []UserID `json:"mentions"`
@@ -1185,6 +1765,69 @@ type MessageState string
 // MessageType defines model for MessageType.
 type MessageType string
 
+// Mute defines model for Mute.
+type Mute struct {
+	// MutedUntil Far in the future: until they are unmuted.
+	MutedUntil Time `json:"muted_until"`
+
+	// User 1 to 128 printable ASCII characters.
+	//
+	// Example: alice
+	User UserID `json:"user"`
+}
+
+// MuteFor defines model for MuteFor.
+type MuteFor struct {
+	// Seconds Until they are unmuted, if left out.
+	Seconds *int64 `json:"seconds,omitempty"`
+}
+
+// MyPermissions defines model for MyPermissions.
+type MyPermissions struct {
+	Permissions []Permission `json:"permissions"`
+
+	// Role What I am here; null: I have not joined this thread.
+	Role *Role `json:"role"`
+}
+
+// Override What a role says in one channel.
+type Override struct {
+	// Permissions What a role says, by permission. Of those that are missing it says nothing.
+	Permissions GrantedPermissions `json:"permissions"`
+
+	// RoleID The id of a role, or `everyone`.
+	RoleID string `json:"role_id"`
+}
+
+// Overrides defines model for Overrides.
+type Overrides struct {
+	Items []Override `json:"items"`
+}
+
+// Permission | permission | what it is for | in groups and rooms |
+// |---|---|---|
+// | `view` | to see that it is there, and to read it | members |
+// | `send` | to send messages | members |
+// | `mention_all` | to mention everyone at once | admins |
+// | `create_thread` | to create threads | members, in groups |
+// | `manage_threads` | to rename and dissolve threads, and to remove their members | admins, in groups |
+// | `revoke_own` | to revoke what one sent | members |
+// | `revoke_others` | to revoke what others sent | admins |
+// | `delete_others` | to delete messages for everyone, however old | owner |
+// | `invite` | to add members to a group or room, to invite to a space | admins, or members as a group is set up |
+// | `kick` | to remove members | admins |
+// | `mute` | to mute members, and to speak where all are muted or in slow mode | admins |
+// | `manage_members` | the lists of a conversation; to add members to a space | admins |
+// | `manage_roles` | who has which role, and what roles may | owner |
+// | `manage_conversation` | name and settings; in a space, its channels | admins |
+// | `manage_space` | name and settings of a space | |
+// | `manage_retention` | how long messages are kept | owner |
+// | `delete` | to delete it for everyone | owner |
+//
+// A higher role of a group or room may all that a lower one may. Roles of a space
+// take all but the last two.
+type Permission string
+
 // Postscript defines model for Postscript.
 type Postscript = string
 
@@ -1205,7 +1848,7 @@ type Problem struct {
 	// | `token_cut_off` | 401 | an admin cut off the tokens of this user |
 	// | `ticket_invalid` | 401 | the ticket is not one of this server |
 	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
-	// | `permission_denied` | 403 | your role here does not allow it |
+	// | `permission_denied` | 403 | you lack a permission here; `detail` names it |
 	// | `blocked` | 403 | the user takes no direct messages from you |
 	// | `admin_required` | 403 | this takes the scope `admin` |
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
@@ -1216,28 +1859,45 @@ type Problem struct {
 	// | `conversation_not_found` | 404 | no such conversation, or not yours |
 	// | `message_not_found` | 404 | no such message, or not yours to read |
 	// | `member_not_found` | 404 | no such member |
+	// | `thread_not_found` | 404 | the message has no thread |
+	// | `space_not_found` | 404 | no such space, or not yours |
+	// | `role_not_found` | 404 | no such role in this space |
+	// | `invitation_not_found` | 404 | no such invitation |
 	// | `method_not_allowed` | 405 | the path does not take this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
-	// | `owner_must_hand_over` | 409 | a group is not left without an owner |
+	// | `owner_must_hand_over` | 409 | a group, room or space is not left without an owner |
 	// | `already_revoked` | 409 | the message is revoked already |
 	// | `already_burned` | 409 | the message is burned already |
 	// | `already_expired` | 409 | the message is expired already |
 	// | `not_burnable` | 409 | the message was not sent for burning |
 	// | `id_taken` | 409 | the `id` is that of something else |
+	// | `on_deny_list` | 409 | the user is on the deny list |
+	// | `thread_exists` | 409 | the message has a thread |
 	// | `body_too_large` | 413 | the request body is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
 	// | `direct_with_self` | 422 | `@` and your own id |
 	// | `direct_conversation` | 422 | a direct conversation does not have this |
 	// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
-	// | `too_many_members` | 422 | the group would have too many members |
-	// | `one_owner` | 422 | a group has one owner |
+	// | `too_many_members` | 422 | the group, room or space would have too many members |
+	// | `one_owner` | 422 | a group or room has one owner |
+	// | `members_unsupported` | 422 | who is in it, and as what, follows from what it hangs in |
+	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
 	// | `too_many_for_receipts` | 422 | the group is too large for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation keeps any |
 	// | `retention_too_long` | 422 | the server keeps no message for so long |
+	// | `thread_unsupported` | 422 | threads hang under messages of groups and channels |
+	// | `receipts_unsupported` | 422 | a room has no receipts, and messages of channels do not ask for them |
+	// | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
+	// | `list_unsupported` | 422 | this conversation has no such list |
+	// | `too_many_channels` | 422 | the space would have too many channels |
+	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
+	// | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
+	// | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
 	// | `too_many_streams` | 429 | the user has 32 streams |
+	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
 	// | `overloaded` | 503 | too much is waiting to be stored |
 	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
@@ -1277,7 +1937,7 @@ type Problem struct {
 // | `token_cut_off` | 401 | an admin cut off the tokens of this user |
 // | `ticket_invalid` | 401 | the ticket is not one of this server |
 // | `ticket_expired` | 401 | the ticket has ended: get a new one |
-// | `permission_denied` | 403 | your role here does not allow it |
+// | `permission_denied` | 403 | you lack a permission here; `detail` names it |
 // | `blocked` | 403 | the user takes no direct messages from you |
 // | `admin_required` | 403 | this takes the scope `admin` |
 // | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
@@ -1288,28 +1948,45 @@ type Problem struct {
 // | `conversation_not_found` | 404 | no such conversation, or not yours |
 // | `message_not_found` | 404 | no such message, or not yours to read |
 // | `member_not_found` | 404 | no such member |
+// | `thread_not_found` | 404 | the message has no thread |
+// | `space_not_found` | 404 | no such space, or not yours |
+// | `role_not_found` | 404 | no such role in this space |
+// | `invitation_not_found` | 404 | no such invitation |
 // | `method_not_allowed` | 405 | the path does not take this method |
 // | `client_id_reused` | 409 | the `client_id` was used for another message |
-// | `owner_must_hand_over` | 409 | a group is not left without an owner |
+// | `owner_must_hand_over` | 409 | a group, room or space is not left without an owner |
 // | `already_revoked` | 409 | the message is revoked already |
 // | `already_burned` | 409 | the message is burned already |
 // | `already_expired` | 409 | the message is expired already |
 // | `not_burnable` | 409 | the message was not sent for burning |
 // | `id_taken` | 409 | the `id` is that of something else |
+// | `on_deny_list` | 409 | the user is on the deny list |
+// | `thread_exists` | 409 | the message has a thread |
 // | `body_too_large` | 413 | the request body is over 1 MiB |
 // | `message_too_large` | 413 | `body` and `ext` are too large together |
 // | `direct_with_self` | 422 | `@` and your own id |
 // | `direct_conversation` | 422 | a direct conversation does not have this |
 // | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
-// | `too_many_members` | 422 | the group would have too many members |
-// | `one_owner` | 422 | a group has one owner |
+// | `too_many_members` | 422 | the group, room or space would have too many members |
+// | `one_owner` | 422 | a group or room has one owner |
+// | `members_unsupported` | 422 | who is in it, and as what, follows from what it hangs in |
+// | `not_joined` | 422 | join the thread first |
 // | `block_self` | 422 | you cannot block yourself |
 // | `burn_unsupported` | 422 | only direct messages burn |
 // | `too_many_for_receipts` | 422 | the group is too large for receipts |
 // | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 // | `past_retention` | 422 | the message is older than the conversation keeps any |
 // | `retention_too_long` | 422 | the server keeps no message for so long |
+// | `thread_unsupported` | 422 | threads hang under messages of groups and channels |
+// | `receipts_unsupported` | 422 | a room has no receipts, and messages of channels do not ask for them |
+// | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
+// | `list_unsupported` | 422 | this conversation has no such list |
+// | `too_many_channels` | 422 | the space would have too many channels |
+// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
+// | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
+// | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
 // | `too_many_streams` | 429 | the user has 32 streams |
+// | `slow_mode` | 429 | slow mode: wait before you send again |
 // | `internal` | 500 | a fault of the server |
 // | `overloaded` | 503 | too much is waiting to be stored |
 // | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
@@ -1317,6 +1994,12 @@ type Problem struct {
 // | `shutting_down` | 503 | the server is about to stop |
 // | `storage_full` | 507 | there is no room left to store it |
 type ProblemCode string
+
+// PutOverride defines model for PutOverride.
+type PutOverride struct {
+	// Permissions What a role is to say, by permission. The last two stay with the owner and are refused, 422 `permission_not_grantable`.
+	Permissions Grants `json:"permissions"`
+}
 
 // PutReceipts A kind, and either `message_ids` or `up_to`.
 type PutReceipts struct {
@@ -1431,7 +2114,7 @@ type RevokeResult struct {
 	// | `token_cut_off` | 401 | an admin cut off the tokens of this user |
 	// | `ticket_invalid` | 401 | the ticket is not one of this server |
 	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
-	// | `permission_denied` | 403 | your role here does not allow it |
+	// | `permission_denied` | 403 | you lack a permission here; `detail` names it |
 	// | `blocked` | 403 | the user takes no direct messages from you |
 	// | `admin_required` | 403 | this takes the scope `admin` |
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
@@ -1442,28 +2125,45 @@ type RevokeResult struct {
 	// | `conversation_not_found` | 404 | no such conversation, or not yours |
 	// | `message_not_found` | 404 | no such message, or not yours to read |
 	// | `member_not_found` | 404 | no such member |
+	// | `thread_not_found` | 404 | the message has no thread |
+	// | `space_not_found` | 404 | no such space, or not yours |
+	// | `role_not_found` | 404 | no such role in this space |
+	// | `invitation_not_found` | 404 | no such invitation |
 	// | `method_not_allowed` | 405 | the path does not take this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
-	// | `owner_must_hand_over` | 409 | a group is not left without an owner |
+	// | `owner_must_hand_over` | 409 | a group, room or space is not left without an owner |
 	// | `already_revoked` | 409 | the message is revoked already |
 	// | `already_burned` | 409 | the message is burned already |
 	// | `already_expired` | 409 | the message is expired already |
 	// | `not_burnable` | 409 | the message was not sent for burning |
 	// | `id_taken` | 409 | the `id` is that of something else |
+	// | `on_deny_list` | 409 | the user is on the deny list |
+	// | `thread_exists` | 409 | the message has a thread |
 	// | `body_too_large` | 413 | the request body is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
 	// | `direct_with_self` | 422 | `@` and your own id |
 	// | `direct_conversation` | 422 | a direct conversation does not have this |
 	// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
-	// | `too_many_members` | 422 | the group would have too many members |
-	// | `one_owner` | 422 | a group has one owner |
+	// | `too_many_members` | 422 | the group, room or space would have too many members |
+	// | `one_owner` | 422 | a group or room has one owner |
+	// | `members_unsupported` | 422 | who is in it, and as what, follows from what it hangs in |
+	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
 	// | `too_many_for_receipts` | 422 | the group is too large for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation keeps any |
 	// | `retention_too_long` | 422 | the server keeps no message for so long |
+	// | `thread_unsupported` | 422 | threads hang under messages of groups and channels |
+	// | `receipts_unsupported` | 422 | a room has no receipts, and messages of channels do not ask for them |
+	// | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
+	// | `list_unsupported` | 422 | this conversation has no such list |
+	// | `too_many_channels` | 422 | the space would have too many channels |
+	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
+	// | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
+	// | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
 	// | `too_many_streams` | 429 | the user has 32 streams |
+	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
 	// | `overloaded` | 503 | too much is waiting to be stored |
 	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
@@ -1484,6 +2184,9 @@ type RevokeResults struct {
 
 // Role A higher role may do all that a lower one may.
 type Role string
+
+// RolePosition Where the role is to be among the roles of the space; 1 is the highest.
+type RolePosition = int32
 
 // SendBurn Destroy a direct message once its recipient has read it.
 type SendBurn struct {
@@ -1511,6 +2214,9 @@ type SendCustom struct {
 
 	// Ext A JSON object of the application's own.
 	Ext *FreeObject `json:"ext,omitempty"`
+
+	// MentionAll Mention everyone.
+	MentionAll *MentionAll `json:"mention_all,omitempty"`
 
 	// Mentions Users whom the message mentions.
 	Mentions *Mentions `json:"mentions,omitempty"`
@@ -1548,6 +2254,9 @@ type SendLocation struct {
 
 	// Ext A JSON object of the application's own.
 	Ext *FreeObject `json:"ext,omitempty"`
+
+	// MentionAll Mention everyone.
+	MentionAll *MentionAll `json:"mention_all,omitempty"`
 
 	// Mentions Users whom the message mentions.
 	Mentions *Mentions `json:"mentions,omitempty"`
@@ -1591,6 +2300,9 @@ type SendText struct {
 	// Ext A JSON object of the application's own.
 	Ext *FreeObject `json:"ext,omitempty"`
 
+	// MentionAll Mention everyone.
+	MentionAll *MentionAll `json:"mention_all,omitempty"`
+
 	// Mentions Users whom the message mentions.
 	Mentions *Mentions `json:"mentions,omitempty"`
 
@@ -1618,27 +2330,66 @@ type SetRole struct {
 
 // Settings defines model for Settings.
 type Settings struct {
+	// Announcement A text for all members, for clients to show.
+	Announcement *string `json:"announcement"`
+
+	// Avatar A URL of a picture, or whatever the application makes of it.
+	Avatar *string `json:"avatar"`
+
 	// ExpireAfterSeconds When messages expire that do not say so themselves; null: they stay.
 	ExpireAfterSeconds *int64 `json:"expire_after_seconds"`
 
 	// History What somebody who joins may read - from the joining on, or all.
 	History History `json:"history"`
 
+	// Invite Who may add members to a group - owner and admins, or every member.
+	Invite InvitePolicy `json:"invite"`
+
+	// Join Who may join by themselves - nobody, or who knows the id.
+	Join JoinPolicy `json:"join"`
+
+	// MuteAll Only those may send who may `mute`.
+	MuteAll bool `json:"mute_all"`
+
 	// RetentionDays The longest that a message is kept; 0: for ever; null leaves it to the server.
 	RetentionDays *int64 `json:"retention_days"`
 
-	// RevokeWindowSeconds How long one may revoke what one sent; 0 sets no limit, null leaves it to the server.
+	// RevokeOthersWindowSeconds How long those with the permission may revoke what others sent; 0 sets no limit, null leaves it to the space or the server.
+	RevokeOthersWindowSeconds *int64 `json:"revoke_others_window_seconds"`
+
+	// RevokeWindowSeconds How long one may revoke what one sent; 0 sets no limit, null leaves it to the space or the server.
 	RevokeWindowSeconds *int64 `json:"revoke_window_seconds"`
+
+	// SlowModeSeconds How long one waits between two messages; null: one does not. Those who may `mute` never wait.
+	SlowModeSeconds *int64 `json:"slow_mode_seconds"`
 }
 
-// SettingsPatch defines model for SettingsPatch.
+// SettingsPatch Each kind has some of them; another one is 422 `setting_unsupported`.
+//
+// | setting | kinds |
+// |---|---|
+// | `expire_after_seconds`, `retention_days` | direct, group, room, channel |
+// | `revoke_window_seconds`, `revoke_others_window_seconds`, `announcement`, `avatar`, `mute_all`, `slow_mode_seconds` | group, room, channel |
+// | `history` | group, room |
+// | `join`, `invite` | group |
 type SettingsPatch struct {
+	Announcement       json.RawMessage `json:"announcement,omitempty"`
+	Avatar             json.RawMessage `json:"avatar,omitempty"`
 	ExpireAfterSeconds json.RawMessage `json:"expire_after_seconds,omitempty"`
 
 	// History What somebody who joins may read - from the joining on, or all.
-	History             *History        `json:"history,omitempty"`
-	RetentionDays       json.RawMessage `json:"retention_days,omitempty"`
-	RevokeWindowSeconds json.RawMessage `json:"revoke_window_seconds,omitempty"`
+	History *History `json:"history,omitempty"`
+
+	// Invite Who may add members to a group - owner and admins, or every member.
+	Invite *InvitePolicy `json:"invite,omitempty"`
+
+	// Join Who may join by themselves - nobody, or who knows the id.
+	Join                      *JoinPolicy     `json:"join,omitempty"`
+	MuteAll                   *bool           `json:"mute_all,omitempty"`
+	RetentionDays             json.RawMessage `json:"retention_days,omitempty"`
+	RevokeOthersWindowSeconds json.RawMessage `json:"revoke_others_window_seconds,omitempty"`
+	RevokeWindowSeconds       json.RawMessage `json:"revoke_window_seconds,omitempty"`
+	SlowModeSeconds           json.RawMessage `json:"slow_mode_seconds,omitempty"`
 }
 
 // SnippetPart defines model for SnippetPart.
@@ -1647,6 +2398,121 @@ type SnippetPart struct {
 	Match bool   `json:"match"`
 	Text  string `json:"text"`
 }
+
+// Space defines model for Space.
+type Space struct {
+	// CreatedAt RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	CreatedAt   Timestamp `json:"created_at"`
+	ID          string    `json:"id"`
+	MemberCount int       `json:"member_count"`
+
+	// MutedUntil Until when I may not send, far in the future: until I am unmuted; null: not muted.
+	MutedUntil *Time  `json:"muted_until"`
+	Name       string `json:"name"`
+
+	// Owner 1 to 128 printable ASCII characters.
+	//
+	// Example: alice
+	Owner UserID `json:"owner"`
+
+	// Role A space has one owner; what its other members may, their roles say.
+	Role     SpaceStanding `json:"role"`
+	Settings SpaceSettings `json:"settings"`
+
+	// UpdatedAt The creation, or the last change of name or settings.
+	UpdatedAt Time `json:"updated_at"`
+}
+
+// SpaceMember defines model for SpaceMember.
+type SpaceMember struct {
+	// JoinedAt RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	JoinedAt Timestamp `json:"joined_at"`
+
+	// MutedUntil Until when they may not send, far in the future: until they are unmuted; null: not muted.
+	MutedUntil *Time `json:"muted_until"`
+
+	// Role A space has one owner; what its other members may, their roles say.
+	Role SpaceStanding `json:"role"`
+
+	// Roles The ids of their roles, besides `everyone`.
+	Roles []string `json:"roles"`
+
+	// User 1 to 128 printable ASCII characters.
+	//
+	// Example: alice
+	User UserID `json:"user"`
+}
+
+// SpaceMemberPage defines model for SpaceMemberPage.
+type SpaceMemberPage struct {
+	Items         []SpaceMember `json:"items"`
+	NextPageToken *string       `json:"next_page_token"`
+}
+
+// SpaceMembers defines model for SpaceMembers.
+type SpaceMembers struct {
+	Items []SpaceMember `json:"items"`
+}
+
+// SpacePage defines model for SpacePage.
+type SpacePage struct {
+	Items         []Space `json:"items"`
+	NextPageToken *string `json:"next_page_token"`
+}
+
+// SpaceRole defines model for SpaceRole.
+type SpaceRole struct {
+	// ID `everyone` of the role that all members have.
+	ID   string `json:"id"`
+	Name string `json:"name"`
+
+	// Permissions What a role says, by permission. Of those that are missing it says nothing.
+	Permissions GrantedPermissions `json:"permissions"`
+
+	// Position 1 is the highest.
+	Position int `json:"position"`
+}
+
+// SpaceRoles defines model for SpaceRoles.
+type SpaceRoles struct {
+	Items []SpaceRole `json:"items"`
+}
+
+// SpaceSettings defines model for SpaceSettings.
+type SpaceSettings struct {
+	// Announcement A text for all members, for clients to show.
+	Announcement *string `json:"announcement"`
+
+	// Avatar A URL of a picture, or whatever the application makes of it.
+	Avatar *string `json:"avatar"`
+
+	// Join Who may join by themselves - nobody, or who knows the id.
+	Join JoinPolicy `json:"join"`
+
+	// RevokeOthersWindowSeconds The same.
+	RevokeOthersWindowSeconds *int64 `json:"revoke_others_window_seconds"`
+
+	// RevokeWindowSeconds As of a conversation, for channels that do not say so themselves.
+	RevokeWindowSeconds *int64 `json:"revoke_window_seconds"`
+}
+
+// SpaceSettingsPatch defines model for SpaceSettingsPatch.
+type SpaceSettingsPatch struct {
+	Announcement json.RawMessage `json:"announcement,omitempty"`
+	Avatar       json.RawMessage `json:"avatar,omitempty"`
+
+	// Join Who may join by themselves - nobody, or who knows the id.
+	Join                      *JoinPolicy     `json:"join,omitempty"`
+	RevokeOthersWindowSeconds json.RawMessage `json:"revoke_others_window_seconds,omitempty"`
+	RevokeWindowSeconds       json.RawMessage `json:"revoke_window_seconds,omitempty"`
+}
+
+// SpaceStanding A space has one owner; what its other members may, their roles say.
+type SpaceStanding string
 
 // TextBody defines model for TextBody.
 type TextBody struct {
@@ -1710,16 +2576,57 @@ type UnreadOf struct {
 
 // UpdateConversation defines model for UpdateConversation.
 type UpdateConversation struct {
-	Muted    *bool          `json:"muted,omitempty"`
-	Name     *string        `json:"name,omitempty"`
-	Pinned   *bool          `json:"pinned,omitempty"`
+	Muted  *bool   `json:"muted,omitempty"`
+	Name   *string `json:"name,omitempty"`
+	Pinned *bool   `json:"pinned,omitempty"`
+
+	// Settings Each kind has some of them; another one is 422 `setting_unsupported`.
+	//
+	// | setting | kinds |
+	// |---|---|
+	// | `expire_after_seconds`, `retention_days` | direct, group, room, channel |
+	// | `revoke_window_seconds`, `revoke_others_window_seconds`, `announcement`, `avatar`, `mute_all`, `slow_mode_seconds` | group, room, channel |
+	// | `history` | group, room |
+	// | `join`, `invite` | group |
 	Settings *SettingsPatch `json:"settings,omitempty"`
+
+	// Visibility Whether a channel is seen by all members of its space who are not on its deny list, or only by those who are let in.
+	Visibility *Visibility `json:"visibility,omitempty"`
 }
+
+// UpdateRole defines model for UpdateRole.
+type UpdateRole struct {
+	Name *string `json:"name,omitempty"`
+
+	// Permissions What a role is to say, by permission. The last two stay with the owner and are refused, 422 `permission_not_grantable`.
+	Permissions Grants `json:"permissions,omitempty"`
+
+	// Position Where the role is to be among the roles of the space; 1 is the highest.
+	Position *RolePosition `json:"position,omitempty"`
+}
+
+// UpdateSpace defines model for UpdateSpace.
+type UpdateSpace struct {
+	Name     *string             `json:"name,omitempty"`
+	Settings *SpaceSettingsPatch `json:"settings,omitempty"`
+}
+
+// UpdateSpaceMember One of the two.
+type UpdateSpaceMember struct {
+	Role  *UpdateSpaceMemberRole `json:"role,omitempty"`
+	Roles []string               `json:"roles,omitempty"`
+}
+
+// UpdateSpaceMemberRole defines model for UpdateSpaceMember.Role.
+type UpdateSpaceMemberRole string
 
 // UserID 1 to 128 printable ASCII characters.
 //
 // Example: alice
 type UserID = string
+
+// Visibility Whether a channel is seen by all members of its space who are not on its deny list, or only by those who are let in.
+type Visibility string
 
 // AfterSeq defines model for AfterSeq.
 type AfterSeq = int64
@@ -1751,8 +2658,8 @@ type ExportConversation = string
 // FilterFrom defines model for FilterFrom.
 type FilterFrom = time.Time
 
-// FilterKind defines model for FilterKind.
-type FilterKind = Kind
+// FilterKind The kinds that the list of conversations, exports and imports have.
+type FilterKind = ListedKind
 
 // FilterPinned defines model for FilterPinned.
 type FilterPinned = bool
@@ -1804,8 +2711,14 @@ type PageToken = string
 // Query defines model for Query.
 type Query = string
 
+// RoleID defines model for RoleId.
+type RoleID = string
+
 // Since defines model for Since.
 type Since = time.Time
+
+// SpaceID defines model for SpaceId.
+type SpaceID = string
 
 // StreamTicket defines model for StreamTicket.
 type StreamTicket = string
@@ -1993,8 +2906,38 @@ type HideMessagesParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
+// JoinConversationParams defines parameters for JoinConversation.
+type JoinConversationParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
 // LeaveConversationParams defines parameters for LeaveConversation.
 type LeaveConversationParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ListListedParams defines parameters for ListListed.
+type ListListedParams struct {
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// DeleteListedParams defines parameters for DeleteListed.
+type DeleteListedParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// PutListedParams defines parameters for PutListed.
+type PutListedParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
@@ -2023,8 +2966,26 @@ type RemoveMemberParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
+// GetMemberParams defines parameters for GetMember.
+type GetMemberParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
 // SetRoleParams defines parameters for SetRole.
 type SetRoleParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// UnmuteMemberParams defines parameters for UnmuteMember.
+type UnmuteMemberParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// MuteMemberParams defines parameters for MuteMember.
+type MuteMemberParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
@@ -2071,8 +3032,44 @@ type SendMessageParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
+// ListOverridesParams defines parameters for ListOverrides.
+type ListOverridesParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// DeleteOverrideParams defines parameters for DeleteOverride.
+type DeleteOverrideParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// PutOverrideParams defines parameters for PutOverride.
+type PutOverrideParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// GetPermissionsParams defines parameters for GetPermissions.
+type GetPermissionsParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
 // PutReceiptsParams defines parameters for PutReceipts.
 type PutReceiptsParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ListThreadsParams defines parameters for ListThreads.
+type ListThreadsParams struct {
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
+
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
@@ -2106,6 +3103,18 @@ type GetEventsParams struct {
 
 // CreateTicketParams defines parameters for CreateTicket.
 type CreateTicketParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ListMyInvitationsParams defines parameters for ListMyInvitations.
+type ListMyInvitationsParams struct {
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
+
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
@@ -2161,6 +3170,12 @@ type SearchMessagesParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
+// DeleteMessageParams defines parameters for DeleteMessage.
+type DeleteMessageParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
 // GetMessageParams defines parameters for GetMessage.
 type GetMessageParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
@@ -2181,6 +3196,234 @@ type GetReceiptsParams struct {
 
 // RevokeMessageParams defines parameters for RevokeMessage.
 type RevokeMessageParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// GetThreadParams defines parameters for GetThread.
+type GetThreadParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// CreateThreadParams defines parameters for CreateThread.
+type CreateThreadParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ListSpacesParams defines parameters for ListSpaces.
+type ListSpacesParams struct {
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// CreateSpaceParams defines parameters for CreateSpace.
+type CreateSpaceParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// DeleteSpaceParams defines parameters for DeleteSpace.
+type DeleteSpaceParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// GetSpaceParams defines parameters for GetSpace.
+type GetSpaceParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// UpdateSpaceParams defines parameters for UpdateSpace.
+type UpdateSpaceParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ListChannelsParams defines parameters for ListChannels.
+type ListChannelsParams struct {
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// CreateChannelParams defines parameters for CreateChannel.
+type CreateChannelParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ListInvitationsParams defines parameters for ListInvitations.
+type ListInvitationsParams struct {
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// InviteToSpaceParams defines parameters for InviteToSpace.
+type InviteToSpaceParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// DeleteInvitationParams defines parameters for DeleteInvitation.
+type DeleteInvitationParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// JoinSpaceParams defines parameters for JoinSpace.
+type JoinSpaceParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// LeaveSpaceParams defines parameters for LeaveSpace.
+type LeaveSpaceParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ListSpaceDeniedParams defines parameters for ListSpaceDenied.
+type ListSpaceDeniedParams struct {
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// DeleteSpaceDeniedParams defines parameters for DeleteSpaceDenied.
+type DeleteSpaceDeniedParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// PutSpaceDeniedParams defines parameters for PutSpaceDenied.
+type PutSpaceDeniedParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ListSpaceMembersParams defines parameters for ListSpaceMembers.
+type ListSpaceMembersParams struct {
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// AddSpaceMembersParams defines parameters for AddSpaceMembers.
+type AddSpaceMembersParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// RemoveSpaceMemberParams defines parameters for RemoveSpaceMember.
+type RemoveSpaceMemberParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// GetSpaceMemberParams defines parameters for GetSpaceMember.
+type GetSpaceMemberParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// UpdateSpaceMemberParams defines parameters for UpdateSpaceMember.
+type UpdateSpaceMemberParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// UnmuteSpaceMemberParams defines parameters for UnmuteSpaceMember.
+type UnmuteSpaceMemberParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// MuteSpaceMemberParams defines parameters for MuteSpaceMember.
+type MuteSpaceMemberParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// GetSpacePermissionsParams defines parameters for GetSpacePermissions.
+type GetSpacePermissionsParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ListRolesParams defines parameters for ListRoles.
+type ListRolesParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// CreateRoleParams defines parameters for CreateRole.
+type CreateRoleParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// DeleteRoleParams defines parameters for DeleteRole.
+type DeleteRoleParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// UpdateRoleParams defines parameters for UpdateRole.
+type UpdateRoleParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// RevokeRoleParams defines parameters for RevokeRole.
+type RevokeRoleParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// GrantRoleParams defines parameters for GrantRole.
+type GrantRoleParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ListMyThreadsParams defines parameters for ListMyThreads.
+type ListMyThreadsParams struct {
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
+
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
@@ -2218,8 +3461,14 @@ type AddMembersJSONRequestBody = AddMembers
 // SetRoleJSONRequestBody defines body for SetRole for application/json ContentType.
 type SetRoleJSONRequestBody = SetRole
 
+// MuteMemberJSONRequestBody defines body for MuteMember for application/json ContentType.
+type MuteMemberJSONRequestBody = MuteFor
+
 // SendMessageJSONRequestBody defines body for SendMessage for application/json ContentType.
 type SendMessageJSONRequestBody = SendMessage
+
+// PutOverrideJSONRequestBody defines body for PutOverride for application/json ContentType.
+type PutOverrideJSONRequestBody = PutOverride
 
 // PutReceiptsJSONRequestBody defines body for PutReceipts for application/json ContentType.
 type PutReceiptsJSONRequestBody = PutReceipts
@@ -2229,6 +3478,36 @@ type RevokeMessagesJSONRequestBody = RevokeMany
 
 // RevokeMessageJSONRequestBody defines body for RevokeMessage for application/json ContentType.
 type RevokeMessageJSONRequestBody = Revoke
+
+// CreateThreadJSONRequestBody defines body for CreateThread for application/json ContentType.
+type CreateThreadJSONRequestBody = CreateThread
+
+// CreateSpaceJSONRequestBody defines body for CreateSpace for application/json ContentType.
+type CreateSpaceJSONRequestBody = CreateSpace
+
+// UpdateSpaceJSONRequestBody defines body for UpdateSpace for application/json ContentType.
+type UpdateSpaceJSONRequestBody = UpdateSpace
+
+// CreateChannelJSONRequestBody defines body for CreateChannel for application/json ContentType.
+type CreateChannelJSONRequestBody = CreateChannel
+
+// InviteToSpaceJSONRequestBody defines body for InviteToSpace for application/json ContentType.
+type InviteToSpaceJSONRequestBody = InviteToSpace
+
+// AddSpaceMembersJSONRequestBody defines body for AddSpaceMembers for application/json ContentType.
+type AddSpaceMembersJSONRequestBody = AddSpaceMembers
+
+// UpdateSpaceMemberJSONRequestBody defines body for UpdateSpaceMember for application/json ContentType.
+type UpdateSpaceMemberJSONRequestBody = UpdateSpaceMember
+
+// MuteSpaceMemberJSONRequestBody defines body for MuteSpaceMember for application/json ContentType.
+type MuteSpaceMemberJSONRequestBody = MuteFor
+
+// CreateRoleJSONRequestBody defines body for CreateRole for application/json ContentType.
+type CreateRoleJSONRequestBody = CreateRole
+
+// UpdateRoleJSONRequestBody defines body for UpdateRole for application/json ContentType.
+type UpdateRoleJSONRequestBody = UpdateRole
 
 // AsImportMessage returns the union data inside the ImportLine as a ImportMessage
 func (t ImportLine) AsImportMessage() (ImportMessage, error) {
@@ -2522,11 +3801,11 @@ type ClientInterface interface {
 
 	// ExportMessages Export messages and conversations
 	//
-	// The mirror of the import: each conversation with its members, then its messages
-	// by `seq`, tombstones too, as lines of JSON. What is past retention is not in it,
+	// The mirror of the import: each direct conversation, group and room with its
+	// members, then its messages by `seq`, tombstones too, as lines of JSON. What is past retention is not in it,
 	// nor is a `reply_to` to that; what is due is a tombstone. Each conversation is as
-	// it was when its lines were written. Receipts, blocks and what users have hidden
-	// are not exported.
+	// it was when its lines were written. Spaces, their channels, threads, lists and
+	// mutes are not exported, nor receipts, blocks and what users have hidden.
 	//
 	// Corresponds with GET /v1/admin/export (the `ExportMessages` operationId).
 	ExportMessages(ctx context.Context, params *ExportMessagesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2627,7 +3906,8 @@ type ClientInterface interface {
 
 	// ListConversations List my conversations
 	//
-	// By last activity, newest first: the newest message that was told, or the
+	// Direct conversations, groups and rooms; threads and channels have lists of their
+	// own. By last activity, newest first: the newest message that was told, or the
 	// creation. Taking a message back changes what is shown of it, not its place.
 	// Pages hold together while messages arrive: a conversation is in exactly one of
 	// them, by its place at the time of the first.
@@ -2639,20 +3919,20 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/conversations (the `ListConversations` operationId).
 	ListConversations(ctx context.Context, params *ListConversationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateConversationWithBody Create a group
+	// CreateConversationWithBody Create a group or room
 	//
 	// Whoever creates it is its owner. A direct conversation is not created: send
-	// to `@user` instead.
+	// to `@user` instead. Threads are created under a message, channels in a space.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/conversations (the `CreateConversation` operationId).
 	CreateConversationWithBody(ctx context.Context, params *CreateConversationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateConversation Create a group
+	// CreateConversation Create a group or room
 	//
 	// Whoever creates it is its owner. A direct conversation is not created: send
-	// to `@user` instead.
+	// to `@user` instead. Threads are created under a message, channels in a space.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2665,8 +3945,10 @@ type ClientInterface interface {
 	// `keep_messages=true`, without; a new message brings it back, not what was
 	// hidden.
 	//
-	// `scope=everyone` erases it with all of its messages. It takes the owner of the
-	// group, either side of a direct conversation, or a token with the scope `admin`.
+	// `scope=everyone` erases it with all of its messages, and what hangs in it. It
+	// takes the permission `delete`, which the owner of a group or room, either side of
+	// a direct conversation and who manages a channel or the threads have, or a token
+	// with the scope `admin`.
 	// Nobody can read it from the answer on; its content is destroyed in batches
 	// after it.
 	//
@@ -2680,10 +3962,11 @@ type ClientInterface interface {
 
 	// UpdateConversationWithBody Change a conversation, or how I see it
 	//
-	// `pinned` and `muted` are my own, on all my devices. `name` and `settings` take
-	// an owner or admin of the group, `retention_days` its owner;
-	// `expire_after_seconds` and `retention_days` of a direct conversation, either
-	// side. What is left out stays as it is, null ends it.
+	// `pinned` and `muted` are my own, on all my devices. `name`, `settings` and
+	// `visibility` take the permission `manage_conversation`, but `retention_days`
+	// `manage_retention`, and `mute_all` and `slow_mode_seconds` `mute`;
+	// `expire_after_seconds` and `retention_days` of a direct conversation, either side. What is left out stays as it is, null ends it. A
+	// setting that this kind does not have is 422 `setting_unsupported`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2692,10 +3975,11 @@ type ClientInterface interface {
 
 	// UpdateConversation Change a conversation, or how I see it
 	//
-	// `pinned` and `muted` are my own, on all my devices. `name` and `settings` take
-	// an owner or admin of the group, `retention_days` its owner;
-	// `expire_after_seconds` and `retention_days` of a direct conversation, either
-	// side. What is left out stays as it is, null ends it.
+	// `pinned` and `muted` are my own, on all my devices. `name`, `settings` and
+	// `visibility` take the permission `manage_conversation`, but `retention_days`
+	// `manage_retention`, and `mute_all` and `slow_mode_seconds` `mute`;
+	// `expire_after_seconds` and `retention_days` of a direct conversation, either side. What is left out stays as it is, null ends it. A
+	// setting that this kind does not have is 422 `setting_unsupported`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2724,34 +4008,72 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/conversations/{conversation}/hide (the `HideMessages` operationId).
 	HideMessages(ctx context.Context, conversation ConversationID, params *HideMessagesParams, body HideMessagesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// LeaveConversation Leave a group
+	// JoinConversation Join a conversation
+	//
+	// A room, a group that is `open` to join, or a thread that I can read. To who may not
+	// join, or is on its deny list, it is 404. Joining where I am a member changes
+	// nothing.
+	//
+	// Corresponds with POST /v1/conversations/{conversation}/join (the `JoinConversation` operationId).
+	JoinConversation(ctx context.Context, conversation ConversationID, params *JoinConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LeaveConversation Leave a group, room or thread
 	//
 	// The owner hands over first, unless nobody else is left.
 	//
 	// Corresponds with POST /v1/conversations/{conversation}/leave (the `LeaveConversation` operationId).
 	LeaveConversation(ctx context.Context, conversation ConversationID, params *LeaveConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListListed List who is on a list
+	//
+	// By user id. Groups and rooms have a deny list, of who cannot join or be added.
+	// Channels have an allow list, which counts while they are private, and a deny list,
+	// which counts while they are public. Takes the permission `manage_members`.
+	//
+	// Corresponds with GET /v1/conversations/{conversation}/lists/{list} (the `ListListed` operationId).
+	ListListed(ctx context.Context, conversation ConversationID, list ListName, params *ListListedParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteListed Take a user off a list
+	//
+	// Takes the permission `manage_members`.
+	//
+	// Corresponds with DELETE /v1/conversations/{conversation}/lists/{list}/{user} (the `DeleteListed` operationId).
+	DeleteListed(ctx context.Context, conversation ConversationID, list ListName, user UserID, params *DeleteListedParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutListed Put a user on a list
+	//
+	// Takes the permission `manage_members`, and a role above theirs. Who is put on the
+	// deny list of a group or room is removed from it. On the lists of a channel are
+	// members of its space.
+	//
+	// Corresponds with PUT /v1/conversations/{conversation}/lists/{list}/{user} (the `PutListed` operationId).
+	PutListed(ctx context.Context, conversation ConversationID, list ListName, user UserID, params *PutListedParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListMembers List the members
 	//
-	// In a stable order.
+	// In a stable order. Of a thread, who has joined it; of a channel, the members of
+	// its space who can see it. A page of those may hold fewer than `limit` items, even
+	// none, and still have a `next_page_token`.
 	//
 	// Corresponds with GET /v1/conversations/{conversation}/members (the `ListMembers` operationId).
 	ListMembers(ctx context.Context, conversation ConversationID, params *ListMembersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AddMembersWithBody Add members to a group
+	// AddMembersWithBody Add members to a group or room
 	//
-	// Takes an owner or admin of the group; to add an admin, the owner. Who is a
-	// member already stays as they are.
+	// Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
+	// member already stays as they are. Who is on the deny list is taken off it first:
+	// 409 `on_deny_list`.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/conversations/{conversation}/members (the `AddMembers` operationId).
 	AddMembersWithBody(ctx context.Context, conversation ConversationID, params *AddMembersParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AddMembers Add members to a group
+	// AddMembers Add members to a group or room
 	//
-	// Takes an owner or admin of the group; to add an admin, the owner. Who is a
-	// member already stays as they are.
+	// Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
+	// member already stays as they are. Who is on the deny list is taken off it first:
+	// 409 `on_deny_list`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2760,14 +4082,23 @@ type ClientInterface interface {
 
 	// RemoveMember Remove a member
 	//
-	// Takes a role above theirs. Removing oneself is leaving.
+	// Takes the permission `kick` and, but for threads, a role above theirs. Removing
+	// oneself is leaving.
 	//
 	// Corresponds with DELETE /v1/conversations/{conversation}/members/{user} (the `RemoveMember` operationId).
 	RemoveMember(ctx context.Context, conversation ConversationID, user UserID, params *RemoveMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetMember Get one member
+	//
+	// Who is a member now; of a channel, a member of its space who can see it.
+	//
+	// Corresponds with GET /v1/conversations/{conversation}/members/{user} (the `GetMember` operationId).
+	GetMember(ctx context.Context, conversation ConversationID, user UserID, params *GetMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// SetRoleWithBody Change a member's role
 	//
-	// Takes the owner. Making a member the owner hands the group over: its owner becomes an admin.
+	// Of a group or room; takes its owner. Making a member the owner hands it over: its
+	// owner becomes an admin.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2776,12 +4107,44 @@ type ClientInterface interface {
 
 	// SetRole Change a member's role
 	//
-	// Takes the owner. Making a member the owner hands the group over: its owner becomes an admin.
+	// Of a group or room; takes its owner. Making a member the owner hands it over: its
+	// owner becomes an admin.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /v1/conversations/{conversation}/members/{user} (the `SetRole` operationId).
 	SetRole(ctx context.Context, conversation ConversationID, user UserID, params *SetRoleParams, body SetRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnmuteMember Unmute a member
+	//
+	// Takes the permission `mute`, and a role above theirs.
+	//
+	// Corresponds with DELETE /v1/conversations/{conversation}/members/{user}/mute (the `UnmuteMember` operationId).
+	UnmuteMember(ctx context.Context, conversation ConversationID, user UserID, params *UnmuteMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MuteMemberWithBody Mute a member
+	//
+	// They may not send until then, for so many seconds or, without any, until they are
+	// unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
+	// out. It stays when they leave and come back. In a thread one is muted where its
+	// parent is.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/conversations/{conversation}/members/{user}/mute (the `MuteMember` operationId).
+	MuteMemberWithBody(ctx context.Context, conversation ConversationID, user UserID, params *MuteMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MuteMember Mute a member
+	//
+	// They may not send until then, for so many seconds or, without any, until they are
+	// unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
+	// out. It stays when they leave and come back. In a thread one is muted where its
+	// parent is.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/conversations/{conversation}/members/{user}/mute (the `MuteMember` operationId).
+	MuteMember(ctx context.Context, conversation ConversationID, user UserID, params *MuteMemberParams, body MuteMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListMessages Read the history of a conversation
 	//
@@ -2808,6 +4171,10 @@ type ClientInterface interface {
 	// sender and `client_id` give the first message back, with status 200. With
 	// other content, or in another conversation, that is 409 `client_id_reused`.
 	//
+	// Takes the permission `send`; `mention_all` takes that of the same name. A thread is
+	// joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
+	// told by `Retry-After` how long to wait.
+	//
 	// `body` and `ext` are together at most 4 KiB (a server may be set up
 	// otherwise), measured as canonical JSON: members sorted by name, no white
 	// space.
@@ -2826,6 +4193,10 @@ type ClientInterface interface {
 	// sender and `client_id` give the first message back, with status 200. With
 	// other content, or in another conversation, that is 409 `client_id_reused`.
 	//
+	// Takes the permission `send`; `mention_all` takes that of the same name. A thread is
+	// joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
+	// told by `Retry-After` how long to wait.
+	//
 	// `body` and `ext` are together at most 4 KiB (a server may be set up
 	// otherwise), measured as canonical JSON: members sorted by name, no white
 	// space.
@@ -2835,12 +4206,58 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/conversations/{conversation}/messages (the `SendMessage` operationId).
 	SendMessage(ctx context.Context, conversation ConversationID, params *SendMessageParams, body SendMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListOverrides List a channel's overrides
+	//
+	// What roles of the space say in this channel alone, the highest role first.
+	//
+	// Corresponds with GET /v1/conversations/{conversation}/overrides (the `ListOverrides` operationId).
+	ListOverrides(ctx context.Context, conversation ConversationID, params *ListOverridesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteOverride Delete a role's override in a channel
+	//
+	// Takes the permission `manage_roles`, and a role above this one.
+	//
+	// Corresponds with DELETE /v1/conversations/{conversation}/overrides/{role} (the `DeleteOverride` operationId).
+	DeleteOverride(ctx context.Context, conversation ConversationID, role RoleID, params *DeleteOverrideParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutOverrideWithBody Put a role's override in a channel
+	//
+	// In place of the one that is there. What is left out, or `inherit`, it says nothing of;
+	// one that says nothing is none. Takes the permission `manage_roles`, and a role above
+	// this one; nobody gives what they do not have.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/conversations/{conversation}/overrides/{role} (the `PutOverride` operationId).
+	PutOverrideWithBody(ctx context.Context, conversation ConversationID, role RoleID, params *PutOverrideParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutOverride Put a role's override in a channel
+	//
+	// In place of the one that is there. What is left out, or `inherit`, it says nothing of;
+	// one that says nothing is none. Takes the permission `manage_roles`, and a role above
+	// this one; nobody gives what they do not have.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/conversations/{conversation}/overrides/{role} (the `PutOverride` operationId).
+	PutOverride(ctx context.Context, conversation ConversationID, role RoleID, params *PutOverrideParams, body PutOverrideJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetPermissions What I may do here
+	//
+	// What clients need not ask for in vain. Ask again when an event tells that it changed:
+	// `member.updated`, `channel.updated`, `role.*`.
+	//
+	// Corresponds with GET /v1/conversations/{conversation}/permissions (the `GetPermissions` operationId).
+	GetPermissions(ctx context.Context, conversation ConversationID, params *GetPermissionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// PutReceiptsWithBody Say what was delivered or read
 	//
 	// By the ids of messages, or for all up to one. The read receipt of a direct
 	// message that is to burn starts its clock; one that burns at once is erased
 	// before this is answered. Receipts of direct messages are told to their sender
 	// and to my other devices, those of a group where `receipt` was asked for.
+	// A room has none, and a message of a channel cannot ask for them: 422
+	// `receipts_unsupported`.
 	// Repeating one changes nothing.
 	//
 	// Takes any type of body and a specified content type.
@@ -2854,12 +4271,22 @@ type ClientInterface interface {
 	// message that is to burn starts its clock; one that burns at once is erased
 	// before this is answered. Receipts of direct messages are told to their sender
 	// and to my other devices, those of a group where `receipt` was asked for.
+	// A room has none, and a message of a channel cannot ask for them: 422
+	// `receipts_unsupported`.
 	// Repeating one changes nothing.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/conversations/{conversation}/receipts (the `PutReceipts` operationId).
 	PutReceipts(ctx context.Context, conversation ConversationID, params *PutReceiptsParams, body PutReceiptsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListThreads List the threads of a group or channel
+	//
+	// Newest first, those that I have not joined, too. A page may hold fewer than
+	// `limit` items and still have a `next_page_token`.
+	//
+	// Corresponds with GET /v1/conversations/{conversation}/threads (the `ListThreads` operationId).
+	ListThreads(ctx context.Context, conversation ConversationID, params *ListThreadsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ClearUnreadOf Clear the unread count of a conversation
 	//
@@ -2912,6 +4339,13 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/events/tickets (the `CreateTicket` operationId).
 	CreateTicket(ctx context.Context, params *CreateTicketParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListMyInvitations List the invitations that I have
+	//
+	// By space.
+	//
+	// Corresponds with GET /v1/invitations (the `ListMyInvitations` operationId).
+	ListMyInvitations(ctx context.Context, params *ListMyInvitationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListErased List what was taken back
 	//
 	// The tombstones of what I could read, in the order in which it was erased: for
@@ -2961,6 +4395,16 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/messages/search (the `SearchMessages` operationId).
 	SearchMessages(ctx context.Context, params *SearchMessagesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// DeleteMessage Delete a message for everyone
+	//
+	// Whatever its age, unlike revoking. Takes the permission `delete_others`, or a token
+	// with the scope `admin`. Its content
+	// is destroyed and a tombstone stays, as when it is revoked. Repeating it gives the same
+	// tombstone and tells nobody.
+	//
+	// Corresponds with DELETE /v1/messages/{message} (the `DeleteMessage` operationId).
+	DeleteMessage(ctx context.Context, message MessageID, params *DeleteMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetMessage Get a message
 	//
 	// Corresponds with GET /v1/messages/{message} (the `GetMessage` operationId).
@@ -2988,8 +4432,8 @@ type ClientInterface interface {
 	//
 	// Withdraws it for everyone: its content is destroyed, here and in every file
 	// of the server, and a tombstone stays. For its sender within the revoke window
-	// (2 minutes, or as the conversation or server is set up), for owners and admins
-	// of the group and for server admins within theirs. Repeating it gives the same
+	// (2 minutes, or as the conversation or server is set up), for those with the
+	// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 	// tombstone and tells nobody.
 	//
 	// The body may be left out. `postscript` and `extension` stay on the tombstone;
@@ -3005,8 +4449,8 @@ type ClientInterface interface {
 	//
 	// Withdraws it for everyone: its content is destroyed, here and in every file
 	// of the server, and a tombstone stays. For its sender within the revoke window
-	// (2 minutes, or as the conversation or server is set up), for owners and admins
-	// of the group and for server admins within theirs. Repeating it gives the same
+	// (2 minutes, or as the conversation or server is set up), for those with the
+	// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 	// tombstone and tells nobody.
 	//
 	// The body may be left out. `postscript` and `extension` stay on the tombstone;
@@ -3018,9 +4462,368 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/messages/{message}/revoke (the `RevokeMessage` operationId).
 	RevokeMessage(ctx context.Context, message MessageID, params *RevokeMessageParams, body RevokeMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetThread Get the thread under a message
+	//
+	// Corresponds with GET /v1/messages/{message}/thread (the `GetThread` operationId).
+	GetThread(ctx context.Context, message MessageID, params *GetThreadParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateThreadWithBody Create a thread under a message
+	//
+	// Of a group or channel; a message has one thread. Takes the permission `create_thread`.
+	// I am its first member.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/messages/{message}/thread (the `CreateThread` operationId).
+	CreateThreadWithBody(ctx context.Context, message MessageID, params *CreateThreadParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateThread Create a thread under a message
+	//
+	// Of a group or channel; a message has one thread. Takes the permission `create_thread`.
+	// I am its first member.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/messages/{message}/thread (the `CreateThread` operationId).
+	CreateThread(ctx context.Context, message MessageID, params *CreateThreadParams, body CreateThreadJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListSpaces List my spaces
+	//
+	// By id: those made earlier come first.
+	//
+	// Corresponds with GET /v1/spaces (the `ListSpaces` operationId).
+	ListSpaces(ctx context.Context, params *ListSpacesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateSpaceWithBody Create a space
+	//
+	// Whoever creates it is its owner.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/spaces (the `CreateSpace` operationId).
+	CreateSpaceWithBody(ctx context.Context, params *CreateSpaceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateSpace Create a space
+	//
+	// Whoever creates it is its owner.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/spaces (the `CreateSpace` operationId).
+	CreateSpace(ctx context.Context, params *CreateSpaceParams, body CreateSpaceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteSpace Delete a space
+	//
+	// With all of its channels, their threads and messages, for everyone. Takes its
+	// owner, or a token with the scope `admin`.
+	//
+	// Corresponds with DELETE /v1/spaces/{space} (the `DeleteSpace` operationId).
+	DeleteSpace(ctx context.Context, space SpaceID, params *DeleteSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetSpace Get a space
+	//
+	// Corresponds with GET /v1/spaces/{space} (the `GetSpace` operationId).
+	GetSpace(ctx context.Context, space SpaceID, params *GetSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateSpaceWithBody Change a space
+	//
+	// Takes the permission `manage_space`. What is left out stays as it is, null ends it.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /v1/spaces/{space} (the `UpdateSpace` operationId).
+	UpdateSpaceWithBody(ctx context.Context, space SpaceID, params *UpdateSpaceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateSpace Change a space
+	//
+	// Takes the permission `manage_space`. What is left out stays as it is, null ends it.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /v1/spaces/{space} (the `UpdateSpace` operationId).
+	UpdateSpace(ctx context.Context, space SpaceID, params *UpdateSpaceParams, body UpdateSpaceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListChannels List the channels of a space
+	//
+	// Those that I can see, by id: those made earlier come first. A page may hold fewer
+	// than `limit` items and still have a `next_page_token`.
+	//
+	// Corresponds with GET /v1/spaces/{space}/channels (the `ListChannels` operationId).
+	ListChannels(ctx context.Context, space SpaceID, params *ListChannelsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateChannelWithBody Create a channel
+	//
+	// Public, if `visibility` does not say otherwise. Takes the permission
+	// `manage_conversation` in the space. It is changed and deleted like any conversation.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/spaces/{space}/channels (the `CreateChannel` operationId).
+	CreateChannelWithBody(ctx context.Context, space SpaceID, params *CreateChannelParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateChannel Create a channel
+	//
+	// Public, if `visibility` does not say otherwise. Takes the permission
+	// `manage_conversation` in the space. It is changed and deleted like any conversation.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/spaces/{space}/channels (the `CreateChannel` operationId).
+	CreateChannel(ctx context.Context, space SpaceID, params *CreateChannelParams, body CreateChannelJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListInvitations List the invitations to a space
+	//
+	// By user id. Takes the permission `invite`.
+	//
+	// Corresponds with GET /v1/spaces/{space}/invitations (the `ListInvitations` operationId).
+	ListInvitations(ctx context.Context, space SpaceID, params *ListInvitationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// InviteToSpaceWithBody Invite users to a space
+	//
+	// They accept by joining it, and decline by deleting the invitation. Takes the permission
+	// `invite`. Who is a member, or blocks me, is passed over.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/spaces/{space}/invitations (the `InviteToSpace` operationId).
+	InviteToSpaceWithBody(ctx context.Context, space SpaceID, params *InviteToSpaceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// InviteToSpace Invite users to a space
+	//
+	// They accept by joining it, and decline by deleting the invitation. Takes the permission
+	// `invite`. Who is a member, or blocks me, is passed over.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/spaces/{space}/invitations (the `InviteToSpace` operationId).
+	InviteToSpace(ctx context.Context, space SpaceID, params *InviteToSpaceParams, body InviteToSpaceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteInvitation Withdraw or decline an invitation
+	//
+	// One's own, or, with the permission `invite`, that of others.
+	//
+	// Corresponds with DELETE /v1/spaces/{space}/invitations/{user} (the `DeleteInvitation` operationId).
+	DeleteInvitation(ctx context.Context, space SpaceID, user UserID, params *DeleteInvitationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// JoinSpace Join a space
+	//
+	// One that is `open` to join, or to which I am invited; others are 404. Joining where I
+	// am a member changes nothing.
+	//
+	// Corresponds with POST /v1/spaces/{space}/join (the `JoinSpace` operationId).
+	JoinSpace(ctx context.Context, space SpaceID, params *JoinSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LeaveSpace Leave a space
+	//
+	// With its channels and threads. I lose my roles there. The owner hands the space over
+	// first, unless nobody else is left.
+	//
+	// Corresponds with POST /v1/spaces/{space}/leave (the `LeaveSpace` operationId).
+	LeaveSpace(ctx context.Context, space SpaceID, params *LeaveSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListSpaceDenied List who is kept out of a space
+	//
+	// By user id. Takes the permission `manage_members`.
+	//
+	// Corresponds with GET /v1/spaces/{space}/lists/deny (the `ListSpaceDenied` operationId).
+	ListSpaceDenied(ctx context.Context, space SpaceID, params *ListSpaceDeniedParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteSpaceDenied Let a user in again
+	//
+	// Takes the permission `manage_members`.
+	//
+	// Corresponds with DELETE /v1/spaces/{space}/lists/deny/{user} (the `DeleteSpaceDenied` operationId).
+	DeleteSpaceDenied(ctx context.Context, space SpaceID, user UserID, params *DeleteSpaceDeniedParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutSpaceDenied Keep a user out of a space
+	//
+	// They cannot join, be added or invited; a member is removed, and an invitation ends.
+	// Takes the permission `manage_members`, and a role above theirs.
+	//
+	// Corresponds with PUT /v1/spaces/{space}/lists/deny/{user} (the `PutSpaceDenied` operationId).
+	PutSpaceDenied(ctx context.Context, space SpaceID, user UserID, params *PutSpaceDeniedParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListSpaceMembers List the members of a space
+	//
+	// In a stable order.
+	//
+	// Corresponds with GET /v1/spaces/{space}/members (the `ListSpaceMembers` operationId).
+	ListSpaceMembers(ctx context.Context, space SpaceID, params *ListSpaceMembersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddSpaceMembersWithBody Add members to a space
+	//
+	// Without asking them. Takes the permission `manage_members`. Who is a member already
+	// stays as they are.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/spaces/{space}/members (the `AddSpaceMembers` operationId).
+	AddSpaceMembersWithBody(ctx context.Context, space SpaceID, params *AddSpaceMembersParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddSpaceMembers Add members to a space
+	//
+	// Without asking them. Takes the permission `manage_members`. Who is a member already
+	// stays as they are.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/spaces/{space}/members (the `AddSpaceMembers` operationId).
+	AddSpaceMembers(ctx context.Context, space SpaceID, params *AddSpaceMembersParams, body AddSpaceMembersJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveSpaceMember Remove a member from a space
+	//
+	// Takes the permission `kick`, and a role above theirs. Removing oneself is leaving.
+	//
+	// Corresponds with DELETE /v1/spaces/{space}/members/{user} (the `RemoveSpaceMember` operationId).
+	RemoveSpaceMember(ctx context.Context, space SpaceID, user UserID, params *RemoveSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetSpaceMember Get one member of a space
+	//
+	// Corresponds with GET /v1/spaces/{space}/members/{user} (the `GetSpaceMember` operationId).
+	GetSpaceMember(ctx context.Context, space SpaceID, user UserID, params *GetSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateSpaceMemberWithBody Change a member's roles, or hand the space over
+	//
+	// `roles` are all that they are to have, besides `everyone`; it takes the permission
+	// `manage_roles`, and a role above each that changes; nobody gives what they do not
+	// have. Only the owner hands the space over, by `role`: they are then a member like
+	// others.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /v1/spaces/{space}/members/{user} (the `UpdateSpaceMember` operationId).
+	UpdateSpaceMemberWithBody(ctx context.Context, space SpaceID, user UserID, params *UpdateSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateSpaceMember Change a member's roles, or hand the space over
+	//
+	// `roles` are all that they are to have, besides `everyone`; it takes the permission
+	// `manage_roles`, and a role above each that changes; nobody gives what they do not
+	// have. Only the owner hands the space over, by `role`: they are then a member like
+	// others.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /v1/spaces/{space}/members/{user} (the `UpdateSpaceMember` operationId).
+	UpdateSpaceMember(ctx context.Context, space SpaceID, user UserID, params *UpdateSpaceMemberParams, body UpdateSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnmuteSpaceMember Unmute a member in a space
+	//
+	// Takes the permission `mute`, and a role above theirs.
+	//
+	// Corresponds with DELETE /v1/spaces/{space}/members/{user}/mute (the `UnmuteSpaceMember` operationId).
+	UnmuteSpaceMember(ctx context.Context, space SpaceID, user UserID, params *UnmuteSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MuteSpaceMemberWithBody Mute a member in a space
+	//
+	// In all of its channels and their threads, for so many seconds or, without any, until
+	// they are unmuted. Takes the permission `mute`, and a role above theirs. The body may be
+	// left out.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/spaces/{space}/members/{user}/mute (the `MuteSpaceMember` operationId).
+	MuteSpaceMemberWithBody(ctx context.Context, space SpaceID, user UserID, params *MuteSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MuteSpaceMember Mute a member in a space
+	//
+	// In all of its channels and their threads, for so many seconds or, without any, until
+	// they are unmuted. Takes the permission `mute`, and a role above theirs. The body may be
+	// left out.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/spaces/{space}/members/{user}/mute (the `MuteSpaceMember` operationId).
+	MuteSpaceMember(ctx context.Context, space SpaceID, user UserID, params *MuteSpaceMemberParams, body MuteSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetSpacePermissions What I may do in a space
+	//
+	// Of its channels, `GET /v1/conversations/{conversation}/permissions` tells.
+	//
+	// Corresponds with GET /v1/spaces/{space}/permissions (the `GetSpacePermissions` operationId).
+	GetSpacePermissions(ctx context.Context, space SpaceID, params *GetSpacePermissionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListRoles List the roles of a space
+	//
+	// Highest first; the last is `everyone`.
+	//
+	// Corresponds with GET /v1/spaces/{space}/roles (the `ListRoles` operationId).
+	ListRoles(ctx context.Context, space SpaceID, params *ListRolesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateRoleWithBody Create a role
+	//
+	// Just above `everyone`, or at `position`, below one's own highest role. Takes the
+	// permission `manage_roles`; nobody gives what they do not have.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/spaces/{space}/roles (the `CreateRole` operationId).
+	CreateRoleWithBody(ctx context.Context, space SpaceID, params *CreateRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateRole Create a role
+	//
+	// Just above `everyone`, or at `position`, below one's own highest role. Takes the
+	// permission `manage_roles`; nobody gives what they do not have.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/spaces/{space}/roles (the `CreateRole` operationId).
+	CreateRole(ctx context.Context, space SpaceID, params *CreateRoleParams, body CreateRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteRole Delete a role
+	//
+	// Whoever has it loses it, and what it says in channels is forgotten. Takes the
+	// permission `manage_roles`, and a role above this one.
+	//
+	// Corresponds with DELETE /v1/spaces/{space}/roles/{role} (the `DeleteRole` operationId).
+	DeleteRole(ctx context.Context, space SpaceID, role RoleID, params *DeleteRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateRoleWithBody Change a role
+	//
+	// What is left out stays as it is, of `permissions`, too; `inherit` makes the role say
+	// nothing of one. Takes the permission `manage_roles`, and a role above this one;
+	// nobody gives what they do not have. `everyone` is neither named nor moved.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /v1/spaces/{space}/roles/{role} (the `UpdateRole` operationId).
+	UpdateRoleWithBody(ctx context.Context, space SpaceID, role RoleID, params *UpdateRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateRole Change a role
+	//
+	// What is left out stays as it is, of `permissions`, too; `inherit` makes the role say
+	// nothing of one. Takes the permission `manage_roles`, and a role above this one;
+	// nobody gives what they do not have. `everyone` is neither named nor moved.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /v1/spaces/{space}/roles/{role} (the `UpdateRole` operationId).
+	UpdateRole(ctx context.Context, space SpaceID, role RoleID, params *UpdateRoleParams, body UpdateRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeRole Take a role from a member
+	//
+	// Takes the permission `manage_roles`, and a role above this one.
+	//
+	// Corresponds with DELETE /v1/spaces/{space}/roles/{role}/members/{user} (the `RevokeRole` operationId).
+	RevokeRole(ctx context.Context, space SpaceID, role RoleID, user UserID, params *RevokeRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GrantRole Give a member a role
+	//
+	// Takes the permission `manage_roles`, and a role above this one.
+	//
+	// Corresponds with PUT /v1/spaces/{space}/roles/{role}/members/{user} (the `GrantRole` operationId).
+	GrantRole(ctx context.Context, space SpaceID, role RoleID, user UserID, params *GrantRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListMyThreads List the threads that I have joined
+	//
+	// Newest first, of all groups and channels. A page may hold fewer than `limit` items
+	// and still have a `next_page_token`.
+	//
+	// Corresponds with GET /v1/threads (the `ListMyThreads` operationId).
+	ListMyThreads(ctx context.Context, params *ListMyThreadsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetUnread Count what I have not read
 	//
-	// Messages after my read or clear mark that are not mine, not erased, not hidden
+	// Of direct conversations and groups: messages after my read or clear mark that are not mine, not erased, not hidden
 	// and were not read one by one. Exact up to 1,000 a conversation, then
 	// `unread_more` is true. Hidden conversations do not count.
 	//
@@ -3082,11 +4885,11 @@ func (c *API) ListErasures(ctx context.Context, params *ListErasuresParams, reqE
 
 // ExportMessages Export messages and conversations
 //
-// The mirror of the import: each conversation with its members, then its messages
-// by `seq`, tombstones too, as lines of JSON. What is past retention is not in it,
+// The mirror of the import: each direct conversation, group and room with its
+// members, then its messages by `seq`, tombstones too, as lines of JSON. What is past retention is not in it,
 // nor is a `reply_to` to that; what is due is a tombstone. Each conversation is as
-// it was when its lines were written. Receipts, blocks and what users have hidden
-// are not exported.
+// it was when its lines were written. Spaces, their channels, threads, lists and
+// mutes are not exported, nor receipts, blocks and what users have hidden.
 //
 // Corresponds with GET /v1/admin/export (the `ExportMessages` operationId).
 func (c *API) ExportMessages(ctx context.Context, params *ExportMessagesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3287,7 +5090,8 @@ func (c *API) PutBlock(ctx context.Context, user UserID, params *PutBlockParams,
 
 // ListConversations List my conversations
 //
-// By last activity, newest first: the newest message that was told, or the
+// Direct conversations, groups and rooms; threads and channels have lists of their
+// own. By last activity, newest first: the newest message that was told, or the
 // creation. Taking a message back changes what is shown of it, not its place.
 // Pages hold together while messages arrive: a conversation is in exactly one of
 // them, by its place at the time of the first.
@@ -3309,10 +5113,10 @@ func (c *API) ListConversations(ctx context.Context, params *ListConversationsPa
 	return c.Client.Do(req)
 }
 
-// CreateConversationWithBody Create a group
+// CreateConversationWithBody Create a group or room
 //
 // Whoever creates it is its owner. A direct conversation is not created: send
-// to `@user` instead.
+// to `@user` instead. Threads are created under a message, channels in a space.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3329,10 +5133,10 @@ func (c *API) CreateConversationWithBody(ctx context.Context, params *CreateConv
 	return c.Client.Do(req)
 }
 
-// CreateConversation Create a group
+// CreateConversation Create a group or room
 //
 // Whoever creates it is its owner. A direct conversation is not created: send
-// to `@user` instead.
+// to `@user` instead. Threads are created under a message, channels in a space.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3355,8 +5159,10 @@ func (c *API) CreateConversation(ctx context.Context, params *CreateConversation
 // `keep_messages=true`, without; a new message brings it back, not what was
 // hidden.
 //
-// `scope=everyone` erases it with all of its messages. It takes the owner of the
-// group, either side of a direct conversation, or a token with the scope `admin`.
+// `scope=everyone` erases it with all of its messages, and what hangs in it. It
+// takes the permission `delete`, which the owner of a group or room, either side of
+// a direct conversation and who manages a channel or the threads have, or a token
+// with the scope `admin`.
 // Nobody can read it from the answer on; its content is destroyed in batches
 // after it.
 //
@@ -3390,10 +5196,11 @@ func (c *API) GetConversation(ctx context.Context, conversation ConversationID, 
 
 // UpdateConversationWithBody Change a conversation, or how I see it
 //
-// `pinned` and `muted` are my own, on all my devices. `name` and `settings` take
-// an owner or admin of the group, `retention_days` its owner;
-// `expire_after_seconds` and `retention_days` of a direct conversation, either
-// side. What is left out stays as it is, null ends it.
+// `pinned` and `muted` are my own, on all my devices. `name`, `settings` and
+// `visibility` take the permission `manage_conversation`, but `retention_days`
+// `manage_retention`, and `mute_all` and `slow_mode_seconds` `mute`;
+// `expire_after_seconds` and `retention_days` of a direct conversation, either side. What is left out stays as it is, null ends it. A
+// setting that this kind does not have is 422 `setting_unsupported`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3412,10 +5219,11 @@ func (c *API) UpdateConversationWithBody(ctx context.Context, conversation Conve
 
 // UpdateConversation Change a conversation, or how I see it
 //
-// `pinned` and `muted` are my own, on all my devices. `name` and `settings` take
-// an owner or admin of the group, `retention_days` its owner;
-// `expire_after_seconds` and `retention_days` of a direct conversation, either
-// side. What is left out stays as it is, null ends it.
+// `pinned` and `muted` are my own, on all my devices. `name`, `settings` and
+// `visibility` take the permission `manage_conversation`, but `retention_days`
+// `manage_retention`, and `mute_all` and `slow_mode_seconds` `mute`;
+// `expire_after_seconds` and `retention_days` of a direct conversation, either side. What is left out stays as it is, null ends it. A
+// setting that this kind does not have is 422 `setting_unsupported`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3474,7 +5282,26 @@ func (c *API) HideMessages(ctx context.Context, conversation ConversationID, par
 	return c.Client.Do(req)
 }
 
-// LeaveConversation Leave a group
+// JoinConversation Join a conversation
+//
+// A room, a group that is `open` to join, or a thread that I can read. To who may not
+// join, or is on its deny list, it is 404. Joining where I am a member changes
+// nothing.
+//
+// Corresponds with POST /v1/conversations/{conversation}/join (the `JoinConversation` operationId).
+func (c *API) JoinConversation(ctx context.Context, conversation ConversationID, params *JoinConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewJoinConversationRequest(c.Server, conversation, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LeaveConversation Leave a group, room or thread
 //
 // The owner hands over first, unless nobody else is left.
 //
@@ -3491,9 +5318,66 @@ func (c *API) LeaveConversation(ctx context.Context, conversation ConversationID
 	return c.Client.Do(req)
 }
 
+// ListListed List who is on a list
+//
+// By user id. Groups and rooms have a deny list, of who cannot join or be added.
+// Channels have an allow list, which counts while they are private, and a deny list,
+// which counts while they are public. Takes the permission `manage_members`.
+//
+// Corresponds with GET /v1/conversations/{conversation}/lists/{list} (the `ListListed` operationId).
+func (c *API) ListListed(ctx context.Context, conversation ConversationID, list ListName, params *ListListedParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListListedRequest(c.Server, conversation, list, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteListed Take a user off a list
+//
+// Takes the permission `manage_members`.
+//
+// Corresponds with DELETE /v1/conversations/{conversation}/lists/{list}/{user} (the `DeleteListed` operationId).
+func (c *API) DeleteListed(ctx context.Context, conversation ConversationID, list ListName, user UserID, params *DeleteListedParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteListedRequest(c.Server, conversation, list, user, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutListed Put a user on a list
+//
+// Takes the permission `manage_members`, and a role above theirs. Who is put on the
+// deny list of a group or room is removed from it. On the lists of a channel are
+// members of its space.
+//
+// Corresponds with PUT /v1/conversations/{conversation}/lists/{list}/{user} (the `PutListed` operationId).
+func (c *API) PutListed(ctx context.Context, conversation ConversationID, list ListName, user UserID, params *PutListedParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutListedRequest(c.Server, conversation, list, user, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListMembers List the members
 //
-// In a stable order.
+// In a stable order. Of a thread, who has joined it; of a channel, the members of
+// its space who can see it. A page of those may hold fewer than `limit` items, even
+// none, and still have a `next_page_token`.
 //
 // Corresponds with GET /v1/conversations/{conversation}/members (the `ListMembers` operationId).
 func (c *API) ListMembers(ctx context.Context, conversation ConversationID, params *ListMembersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3508,10 +5392,11 @@ func (c *API) ListMembers(ctx context.Context, conversation ConversationID, para
 	return c.Client.Do(req)
 }
 
-// AddMembersWithBody Add members to a group
+// AddMembersWithBody Add members to a group or room
 //
-// Takes an owner or admin of the group; to add an admin, the owner. Who is a
-// member already stays as they are.
+// Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
+// member already stays as they are. Who is on the deny list is taken off it first:
+// 409 `on_deny_list`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3528,10 +5413,11 @@ func (c *API) AddMembersWithBody(ctx context.Context, conversation ConversationI
 	return c.Client.Do(req)
 }
 
-// AddMembers Add members to a group
+// AddMembers Add members to a group or room
 //
-// Takes an owner or admin of the group; to add an admin, the owner. Who is a
-// member already stays as they are.
+// Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
+// member already stays as they are. Who is on the deny list is taken off it first:
+// 409 `on_deny_list`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3550,7 +5436,8 @@ func (c *API) AddMembers(ctx context.Context, conversation ConversationID, param
 
 // RemoveMember Remove a member
 //
-// Takes a role above theirs. Removing oneself is leaving.
+// Takes the permission `kick` and, but for threads, a role above theirs. Removing
+// oneself is leaving.
 //
 // Corresponds with DELETE /v1/conversations/{conversation}/members/{user} (the `RemoveMember` operationId).
 func (c *API) RemoveMember(ctx context.Context, conversation ConversationID, user UserID, params *RemoveMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3565,9 +5452,27 @@ func (c *API) RemoveMember(ctx context.Context, conversation ConversationID, use
 	return c.Client.Do(req)
 }
 
+// GetMember Get one member
+//
+// Who is a member now; of a channel, a member of its space who can see it.
+//
+// Corresponds with GET /v1/conversations/{conversation}/members/{user} (the `GetMember` operationId).
+func (c *API) GetMember(ctx context.Context, conversation ConversationID, user UserID, params *GetMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetMemberRequest(c.Server, conversation, user, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // SetRoleWithBody Change a member's role
 //
-// Takes the owner. Making a member the owner hands the group over: its owner becomes an admin.
+// Of a group or room; takes its owner. Making a member the owner hands it over: its
+// owner becomes an admin.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3586,13 +5491,75 @@ func (c *API) SetRoleWithBody(ctx context.Context, conversation ConversationID, 
 
 // SetRole Change a member's role
 //
-// Takes the owner. Making a member the owner hands the group over: its owner becomes an admin.
+// Of a group or room; takes its owner. Making a member the owner hands it over: its
+// owner becomes an admin.
 //
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /v1/conversations/{conversation}/members/{user} (the `SetRole` operationId).
 func (c *API) SetRole(ctx context.Context, conversation ConversationID, user UserID, params *SetRoleParams, body SetRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewSetRoleRequest(c.Server, conversation, user, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnmuteMember Unmute a member
+//
+// Takes the permission `mute`, and a role above theirs.
+//
+// Corresponds with DELETE /v1/conversations/{conversation}/members/{user}/mute (the `UnmuteMember` operationId).
+func (c *API) UnmuteMember(ctx context.Context, conversation ConversationID, user UserID, params *UnmuteMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnmuteMemberRequest(c.Server, conversation, user, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MuteMemberWithBody Mute a member
+//
+// They may not send until then, for so many seconds or, without any, until they are
+// unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
+// out. It stays when they leave and come back. In a thread one is muted where its
+// parent is.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/conversations/{conversation}/members/{user}/mute (the `MuteMember` operationId).
+func (c *API) MuteMemberWithBody(ctx context.Context, conversation ConversationID, user UserID, params *MuteMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMuteMemberRequestWithBody(c.Server, conversation, user, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MuteMember Mute a member
+//
+// They may not send until then, for so many seconds or, without any, until they are
+// unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
+// out. It stays when they leave and come back. In a thread one is muted where its
+// parent is.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/conversations/{conversation}/members/{user}/mute (the `MuteMember` operationId).
+func (c *API) MuteMember(ctx context.Context, conversation ConversationID, user UserID, params *MuteMemberParams, body MuteMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMuteMemberRequest(c.Server, conversation, user, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3638,6 +5605,10 @@ func (c *API) ListMessages(ctx context.Context, conversation ConversationID, par
 // sender and `client_id` give the first message back, with status 200. With
 // other content, or in another conversation, that is 409 `client_id_reused`.
 //
+// Takes the permission `send`; `mention_all` takes that of the same name. A thread is
+// joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
+// told by `Retry-After` how long to wait.
+//
 // `body` and `ext` are together at most 4 KiB (a server may be set up
 // otherwise), measured as canonical JSON: members sorted by name, no white
 // space.
@@ -3666,6 +5637,10 @@ func (c *API) SendMessageWithBody(ctx context.Context, conversation Conversation
 // sender and `client_id` give the first message back, with status 200. With
 // other content, or in another conversation, that is 409 `client_id_reused`.
 //
+// Takes the permission `send`; `mention_all` takes that of the same name. A thread is
+// joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
+// told by `Retry-After` how long to wait.
+//
 // `body` and `ext` are together at most 4 KiB (a server may be set up
 // otherwise), measured as canonical JSON: members sorted by name, no white
 // space.
@@ -3685,12 +5660,108 @@ func (c *API) SendMessage(ctx context.Context, conversation ConversationID, para
 	return c.Client.Do(req)
 }
 
+// ListOverrides List a channel's overrides
+//
+// What roles of the space say in this channel alone, the highest role first.
+//
+// Corresponds with GET /v1/conversations/{conversation}/overrides (the `ListOverrides` operationId).
+func (c *API) ListOverrides(ctx context.Context, conversation ConversationID, params *ListOverridesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListOverridesRequest(c.Server, conversation, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteOverride Delete a role's override in a channel
+//
+// Takes the permission `manage_roles`, and a role above this one.
+//
+// Corresponds with DELETE /v1/conversations/{conversation}/overrides/{role} (the `DeleteOverride` operationId).
+func (c *API) DeleteOverride(ctx context.Context, conversation ConversationID, role RoleID, params *DeleteOverrideParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteOverrideRequest(c.Server, conversation, role, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutOverrideWithBody Put a role's override in a channel
+//
+// In place of the one that is there. What is left out, or `inherit`, it says nothing of;
+// one that says nothing is none. Takes the permission `manage_roles`, and a role above
+// this one; nobody gives what they do not have.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/conversations/{conversation}/overrides/{role} (the `PutOverride` operationId).
+func (c *API) PutOverrideWithBody(ctx context.Context, conversation ConversationID, role RoleID, params *PutOverrideParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutOverrideRequestWithBody(c.Server, conversation, role, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutOverride Put a role's override in a channel
+//
+// In place of the one that is there. What is left out, or `inherit`, it says nothing of;
+// one that says nothing is none. Takes the permission `manage_roles`, and a role above
+// this one; nobody gives what they do not have.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/conversations/{conversation}/overrides/{role} (the `PutOverride` operationId).
+func (c *API) PutOverride(ctx context.Context, conversation ConversationID, role RoleID, params *PutOverrideParams, body PutOverrideJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutOverrideRequest(c.Server, conversation, role, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetPermissions What I may do here
+//
+// What clients need not ask for in vain. Ask again when an event tells that it changed:
+// `member.updated`, `channel.updated`, `role.*`.
+//
+// Corresponds with GET /v1/conversations/{conversation}/permissions (the `GetPermissions` operationId).
+func (c *API) GetPermissions(ctx context.Context, conversation ConversationID, params *GetPermissionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetPermissionsRequest(c.Server, conversation, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // PutReceiptsWithBody Say what was delivered or read
 //
 // By the ids of messages, or for all up to one. The read receipt of a direct
 // message that is to burn starts its clock; one that burns at once is erased
 // before this is answered. Receipts of direct messages are told to their sender
 // and to my other devices, those of a group where `receipt` was asked for.
+// A room has none, and a message of a channel cannot ask for them: 422
+// `receipts_unsupported`.
 // Repeating one changes nothing.
 //
 // Takes any type of body and a specified content type.
@@ -3714,6 +5785,8 @@ func (c *API) PutReceiptsWithBody(ctx context.Context, conversation Conversation
 // message that is to burn starts its clock; one that burns at once is erased
 // before this is answered. Receipts of direct messages are told to their sender
 // and to my other devices, those of a group where `receipt` was asked for.
+// A room has none, and a message of a channel cannot ask for them: 422
+// `receipts_unsupported`.
 // Repeating one changes nothing.
 //
 // Takes a body of the `application/json` content type.
@@ -3721,6 +5794,24 @@ func (c *API) PutReceiptsWithBody(ctx context.Context, conversation Conversation
 // Corresponds with POST /v1/conversations/{conversation}/receipts (the `PutReceipts` operationId).
 func (c *API) PutReceipts(ctx context.Context, conversation ConversationID, params *PutReceiptsParams, body PutReceiptsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewPutReceiptsRequest(c.Server, conversation, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListThreads List the threads of a group or channel
+//
+// Newest first, those that I have not joined, too. A page may hold fewer than
+// `limit` items and still have a `next_page_token`.
+//
+// Corresponds with GET /v1/conversations/{conversation}/threads (the `ListThreads` operationId).
+func (c *API) ListThreads(ctx context.Context, conversation ConversationID, params *ListThreadsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListThreadsRequest(c.Server, conversation, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3802,6 +5893,23 @@ func (c *API) GetEvents(ctx context.Context, params *GetEventsParams, reqEditors
 // Corresponds with POST /v1/events/tickets (the `CreateTicket` operationId).
 func (c *API) CreateTicket(ctx context.Context, params *CreateTicketParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCreateTicketRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListMyInvitations List the invitations that I have
+//
+// By space.
+//
+// Corresponds with GET /v1/invitations (the `ListMyInvitations` operationId).
+func (c *API) ListMyInvitations(ctx context.Context, params *ListMyInvitationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListMyInvitationsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3901,6 +6009,26 @@ func (c *API) SearchMessages(ctx context.Context, params *SearchMessagesParams, 
 	return c.Client.Do(req)
 }
 
+// DeleteMessage Delete a message for everyone
+//
+// Whatever its age, unlike revoking. Takes the permission `delete_others`, or a token
+// with the scope `admin`. Its content
+// is destroyed and a tombstone stays, as when it is revoked. Repeating it gives the same
+// tombstone and tells nobody.
+//
+// Corresponds with DELETE /v1/messages/{message} (the `DeleteMessage` operationId).
+func (c *API) DeleteMessage(ctx context.Context, message MessageID, params *DeleteMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteMessageRequest(c.Server, message, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetMessage Get a message
 //
 // Corresponds with GET /v1/messages/{message} (the `GetMessage` operationId).
@@ -3958,8 +6086,8 @@ func (c *API) GetReceipts(ctx context.Context, message MessageID, params *GetRec
 //
 // Withdraws it for everyone: its content is destroyed, here and in every file
 // of the server, and a tombstone stays. For its sender within the revoke window
-// (2 minutes, or as the conversation or server is set up), for owners and admins
-// of the group and for server admins within theirs. Repeating it gives the same
+// (2 minutes, or as the conversation or server is set up), for those with the
+// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 // tombstone and tells nobody.
 //
 // The body may be left out. `postscript` and `extension` stay on the tombstone;
@@ -3985,8 +6113,8 @@ func (c *API) RevokeMessageWithBody(ctx context.Context, message MessageID, para
 //
 // Withdraws it for everyone: its content is destroyed, here and in every file
 // of the server, and a tombstone stays. For its sender within the revoke window
-// (2 minutes, or as the conversation or server is set up), for owners and admins
-// of the group and for server admins within theirs. Repeating it gives the same
+// (2 minutes, or as the conversation or server is set up), for those with the
+// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 // tombstone and tells nobody.
 //
 // The body may be left out. `postscript` and `extension` stay on the tombstone;
@@ -4008,9 +6136,788 @@ func (c *API) RevokeMessage(ctx context.Context, message MessageID, params *Revo
 	return c.Client.Do(req)
 }
 
+// GetThread Get the thread under a message
+//
+// Corresponds with GET /v1/messages/{message}/thread (the `GetThread` operationId).
+func (c *API) GetThread(ctx context.Context, message MessageID, params *GetThreadParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetThreadRequest(c.Server, message, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateThreadWithBody Create a thread under a message
+//
+// Of a group or channel; a message has one thread. Takes the permission `create_thread`.
+// I am its first member.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/messages/{message}/thread (the `CreateThread` operationId).
+func (c *API) CreateThreadWithBody(ctx context.Context, message MessageID, params *CreateThreadParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateThreadRequestWithBody(c.Server, message, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateThread Create a thread under a message
+//
+// Of a group or channel; a message has one thread. Takes the permission `create_thread`.
+// I am its first member.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/messages/{message}/thread (the `CreateThread` operationId).
+func (c *API) CreateThread(ctx context.Context, message MessageID, params *CreateThreadParams, body CreateThreadJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateThreadRequest(c.Server, message, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListSpaces List my spaces
+//
+// By id: those made earlier come first.
+//
+// Corresponds with GET /v1/spaces (the `ListSpaces` operationId).
+func (c *API) ListSpaces(ctx context.Context, params *ListSpacesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListSpacesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateSpaceWithBody Create a space
+//
+// Whoever creates it is its owner.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/spaces (the `CreateSpace` operationId).
+func (c *API) CreateSpaceWithBody(ctx context.Context, params *CreateSpaceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateSpaceRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateSpace Create a space
+//
+// Whoever creates it is its owner.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/spaces (the `CreateSpace` operationId).
+func (c *API) CreateSpace(ctx context.Context, params *CreateSpaceParams, body CreateSpaceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateSpaceRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteSpace Delete a space
+//
+// With all of its channels, their threads and messages, for everyone. Takes its
+// owner, or a token with the scope `admin`.
+//
+// Corresponds with DELETE /v1/spaces/{space} (the `DeleteSpace` operationId).
+func (c *API) DeleteSpace(ctx context.Context, space SpaceID, params *DeleteSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteSpaceRequest(c.Server, space, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetSpace Get a space
+//
+// Corresponds with GET /v1/spaces/{space} (the `GetSpace` operationId).
+func (c *API) GetSpace(ctx context.Context, space SpaceID, params *GetSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetSpaceRequest(c.Server, space, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateSpaceWithBody Change a space
+//
+// Takes the permission `manage_space`. What is left out stays as it is, null ends it.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /v1/spaces/{space} (the `UpdateSpace` operationId).
+func (c *API) UpdateSpaceWithBody(ctx context.Context, space SpaceID, params *UpdateSpaceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateSpaceRequestWithBody(c.Server, space, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateSpace Change a space
+//
+// Takes the permission `manage_space`. What is left out stays as it is, null ends it.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /v1/spaces/{space} (the `UpdateSpace` operationId).
+func (c *API) UpdateSpace(ctx context.Context, space SpaceID, params *UpdateSpaceParams, body UpdateSpaceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateSpaceRequest(c.Server, space, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListChannels List the channels of a space
+//
+// Those that I can see, by id: those made earlier come first. A page may hold fewer
+// than `limit` items and still have a `next_page_token`.
+//
+// Corresponds with GET /v1/spaces/{space}/channels (the `ListChannels` operationId).
+func (c *API) ListChannels(ctx context.Context, space SpaceID, params *ListChannelsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListChannelsRequest(c.Server, space, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateChannelWithBody Create a channel
+//
+// Public, if `visibility` does not say otherwise. Takes the permission
+// `manage_conversation` in the space. It is changed and deleted like any conversation.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/spaces/{space}/channels (the `CreateChannel` operationId).
+func (c *API) CreateChannelWithBody(ctx context.Context, space SpaceID, params *CreateChannelParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateChannelRequestWithBody(c.Server, space, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateChannel Create a channel
+//
+// Public, if `visibility` does not say otherwise. Takes the permission
+// `manage_conversation` in the space. It is changed and deleted like any conversation.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/spaces/{space}/channels (the `CreateChannel` operationId).
+func (c *API) CreateChannel(ctx context.Context, space SpaceID, params *CreateChannelParams, body CreateChannelJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateChannelRequest(c.Server, space, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListInvitations List the invitations to a space
+//
+// By user id. Takes the permission `invite`.
+//
+// Corresponds with GET /v1/spaces/{space}/invitations (the `ListInvitations` operationId).
+func (c *API) ListInvitations(ctx context.Context, space SpaceID, params *ListInvitationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListInvitationsRequest(c.Server, space, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// InviteToSpaceWithBody Invite users to a space
+//
+// They accept by joining it, and decline by deleting the invitation. Takes the permission
+// `invite`. Who is a member, or blocks me, is passed over.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/spaces/{space}/invitations (the `InviteToSpace` operationId).
+func (c *API) InviteToSpaceWithBody(ctx context.Context, space SpaceID, params *InviteToSpaceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewInviteToSpaceRequestWithBody(c.Server, space, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// InviteToSpace Invite users to a space
+//
+// They accept by joining it, and decline by deleting the invitation. Takes the permission
+// `invite`. Who is a member, or blocks me, is passed over.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/spaces/{space}/invitations (the `InviteToSpace` operationId).
+func (c *API) InviteToSpace(ctx context.Context, space SpaceID, params *InviteToSpaceParams, body InviteToSpaceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewInviteToSpaceRequest(c.Server, space, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteInvitation Withdraw or decline an invitation
+//
+// One's own, or, with the permission `invite`, that of others.
+//
+// Corresponds with DELETE /v1/spaces/{space}/invitations/{user} (the `DeleteInvitation` operationId).
+func (c *API) DeleteInvitation(ctx context.Context, space SpaceID, user UserID, params *DeleteInvitationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteInvitationRequest(c.Server, space, user, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// JoinSpace Join a space
+//
+// One that is `open` to join, or to which I am invited; others are 404. Joining where I
+// am a member changes nothing.
+//
+// Corresponds with POST /v1/spaces/{space}/join (the `JoinSpace` operationId).
+func (c *API) JoinSpace(ctx context.Context, space SpaceID, params *JoinSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewJoinSpaceRequest(c.Server, space, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LeaveSpace Leave a space
+//
+// With its channels and threads. I lose my roles there. The owner hands the space over
+// first, unless nobody else is left.
+//
+// Corresponds with POST /v1/spaces/{space}/leave (the `LeaveSpace` operationId).
+func (c *API) LeaveSpace(ctx context.Context, space SpaceID, params *LeaveSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLeaveSpaceRequest(c.Server, space, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListSpaceDenied List who is kept out of a space
+//
+// By user id. Takes the permission `manage_members`.
+//
+// Corresponds with GET /v1/spaces/{space}/lists/deny (the `ListSpaceDenied` operationId).
+func (c *API) ListSpaceDenied(ctx context.Context, space SpaceID, params *ListSpaceDeniedParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListSpaceDeniedRequest(c.Server, space, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteSpaceDenied Let a user in again
+//
+// Takes the permission `manage_members`.
+//
+// Corresponds with DELETE /v1/spaces/{space}/lists/deny/{user} (the `DeleteSpaceDenied` operationId).
+func (c *API) DeleteSpaceDenied(ctx context.Context, space SpaceID, user UserID, params *DeleteSpaceDeniedParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteSpaceDeniedRequest(c.Server, space, user, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutSpaceDenied Keep a user out of a space
+//
+// They cannot join, be added or invited; a member is removed, and an invitation ends.
+// Takes the permission `manage_members`, and a role above theirs.
+//
+// Corresponds with PUT /v1/spaces/{space}/lists/deny/{user} (the `PutSpaceDenied` operationId).
+func (c *API) PutSpaceDenied(ctx context.Context, space SpaceID, user UserID, params *PutSpaceDeniedParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutSpaceDeniedRequest(c.Server, space, user, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListSpaceMembers List the members of a space
+//
+// In a stable order.
+//
+// Corresponds with GET /v1/spaces/{space}/members (the `ListSpaceMembers` operationId).
+func (c *API) ListSpaceMembers(ctx context.Context, space SpaceID, params *ListSpaceMembersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListSpaceMembersRequest(c.Server, space, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddSpaceMembersWithBody Add members to a space
+//
+// Without asking them. Takes the permission `manage_members`. Who is a member already
+// stays as they are.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/spaces/{space}/members (the `AddSpaceMembers` operationId).
+func (c *API) AddSpaceMembersWithBody(ctx context.Context, space SpaceID, params *AddSpaceMembersParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddSpaceMembersRequestWithBody(c.Server, space, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddSpaceMembers Add members to a space
+//
+// Without asking them. Takes the permission `manage_members`. Who is a member already
+// stays as they are.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/spaces/{space}/members (the `AddSpaceMembers` operationId).
+func (c *API) AddSpaceMembers(ctx context.Context, space SpaceID, params *AddSpaceMembersParams, body AddSpaceMembersJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddSpaceMembersRequest(c.Server, space, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveSpaceMember Remove a member from a space
+//
+// Takes the permission `kick`, and a role above theirs. Removing oneself is leaving.
+//
+// Corresponds with DELETE /v1/spaces/{space}/members/{user} (the `RemoveSpaceMember` operationId).
+func (c *API) RemoveSpaceMember(ctx context.Context, space SpaceID, user UserID, params *RemoveSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveSpaceMemberRequest(c.Server, space, user, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetSpaceMember Get one member of a space
+//
+// Corresponds with GET /v1/spaces/{space}/members/{user} (the `GetSpaceMember` operationId).
+func (c *API) GetSpaceMember(ctx context.Context, space SpaceID, user UserID, params *GetSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetSpaceMemberRequest(c.Server, space, user, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateSpaceMemberWithBody Change a member's roles, or hand the space over
+//
+// `roles` are all that they are to have, besides `everyone`; it takes the permission
+// `manage_roles`, and a role above each that changes; nobody gives what they do not
+// have. Only the owner hands the space over, by `role`: they are then a member like
+// others.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /v1/spaces/{space}/members/{user} (the `UpdateSpaceMember` operationId).
+func (c *API) UpdateSpaceMemberWithBody(ctx context.Context, space SpaceID, user UserID, params *UpdateSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateSpaceMemberRequestWithBody(c.Server, space, user, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateSpaceMember Change a member's roles, or hand the space over
+//
+// `roles` are all that they are to have, besides `everyone`; it takes the permission
+// `manage_roles`, and a role above each that changes; nobody gives what they do not
+// have. Only the owner hands the space over, by `role`: they are then a member like
+// others.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /v1/spaces/{space}/members/{user} (the `UpdateSpaceMember` operationId).
+func (c *API) UpdateSpaceMember(ctx context.Context, space SpaceID, user UserID, params *UpdateSpaceMemberParams, body UpdateSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateSpaceMemberRequest(c.Server, space, user, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnmuteSpaceMember Unmute a member in a space
+//
+// Takes the permission `mute`, and a role above theirs.
+//
+// Corresponds with DELETE /v1/spaces/{space}/members/{user}/mute (the `UnmuteSpaceMember` operationId).
+func (c *API) UnmuteSpaceMember(ctx context.Context, space SpaceID, user UserID, params *UnmuteSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnmuteSpaceMemberRequest(c.Server, space, user, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MuteSpaceMemberWithBody Mute a member in a space
+//
+// In all of its channels and their threads, for so many seconds or, without any, until
+// they are unmuted. Takes the permission `mute`, and a role above theirs. The body may be
+// left out.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/spaces/{space}/members/{user}/mute (the `MuteSpaceMember` operationId).
+func (c *API) MuteSpaceMemberWithBody(ctx context.Context, space SpaceID, user UserID, params *MuteSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMuteSpaceMemberRequestWithBody(c.Server, space, user, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MuteSpaceMember Mute a member in a space
+//
+// In all of its channels and their threads, for so many seconds or, without any, until
+// they are unmuted. Takes the permission `mute`, and a role above theirs. The body may be
+// left out.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/spaces/{space}/members/{user}/mute (the `MuteSpaceMember` operationId).
+func (c *API) MuteSpaceMember(ctx context.Context, space SpaceID, user UserID, params *MuteSpaceMemberParams, body MuteSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMuteSpaceMemberRequest(c.Server, space, user, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetSpacePermissions What I may do in a space
+//
+// Of its channels, `GET /v1/conversations/{conversation}/permissions` tells.
+//
+// Corresponds with GET /v1/spaces/{space}/permissions (the `GetSpacePermissions` operationId).
+func (c *API) GetSpacePermissions(ctx context.Context, space SpaceID, params *GetSpacePermissionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetSpacePermissionsRequest(c.Server, space, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListRoles List the roles of a space
+//
+// Highest first; the last is `everyone`.
+//
+// Corresponds with GET /v1/spaces/{space}/roles (the `ListRoles` operationId).
+func (c *API) ListRoles(ctx context.Context, space SpaceID, params *ListRolesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListRolesRequest(c.Server, space, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateRoleWithBody Create a role
+//
+// Just above `everyone`, or at `position`, below one's own highest role. Takes the
+// permission `manage_roles`; nobody gives what they do not have.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/spaces/{space}/roles (the `CreateRole` operationId).
+func (c *API) CreateRoleWithBody(ctx context.Context, space SpaceID, params *CreateRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateRoleRequestWithBody(c.Server, space, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateRole Create a role
+//
+// Just above `everyone`, or at `position`, below one's own highest role. Takes the
+// permission `manage_roles`; nobody gives what they do not have.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/spaces/{space}/roles (the `CreateRole` operationId).
+func (c *API) CreateRole(ctx context.Context, space SpaceID, params *CreateRoleParams, body CreateRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateRoleRequest(c.Server, space, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteRole Delete a role
+//
+// Whoever has it loses it, and what it says in channels is forgotten. Takes the
+// permission `manage_roles`, and a role above this one.
+//
+// Corresponds with DELETE /v1/spaces/{space}/roles/{role} (the `DeleteRole` operationId).
+func (c *API) DeleteRole(ctx context.Context, space SpaceID, role RoleID, params *DeleteRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteRoleRequest(c.Server, space, role, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateRoleWithBody Change a role
+//
+// What is left out stays as it is, of `permissions`, too; `inherit` makes the role say
+// nothing of one. Takes the permission `manage_roles`, and a role above this one;
+// nobody gives what they do not have. `everyone` is neither named nor moved.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /v1/spaces/{space}/roles/{role} (the `UpdateRole` operationId).
+func (c *API) UpdateRoleWithBody(ctx context.Context, space SpaceID, role RoleID, params *UpdateRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateRoleRequestWithBody(c.Server, space, role, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateRole Change a role
+//
+// What is left out stays as it is, of `permissions`, too; `inherit` makes the role say
+// nothing of one. Takes the permission `manage_roles`, and a role above this one;
+// nobody gives what they do not have. `everyone` is neither named nor moved.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /v1/spaces/{space}/roles/{role} (the `UpdateRole` operationId).
+func (c *API) UpdateRole(ctx context.Context, space SpaceID, role RoleID, params *UpdateRoleParams, body UpdateRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateRoleRequest(c.Server, space, role, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeRole Take a role from a member
+//
+// Takes the permission `manage_roles`, and a role above this one.
+//
+// Corresponds with DELETE /v1/spaces/{space}/roles/{role}/members/{user} (the `RevokeRole` operationId).
+func (c *API) RevokeRole(ctx context.Context, space SpaceID, role RoleID, user UserID, params *RevokeRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeRoleRequest(c.Server, space, role, user, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GrantRole Give a member a role
+//
+// Takes the permission `manage_roles`, and a role above this one.
+//
+// Corresponds with PUT /v1/spaces/{space}/roles/{role}/members/{user} (the `GrantRole` operationId).
+func (c *API) GrantRole(ctx context.Context, space SpaceID, role RoleID, user UserID, params *GrantRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGrantRoleRequest(c.Server, space, role, user, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListMyThreads List the threads that I have joined
+//
+// Newest first, of all groups and channels. A page may hold fewer than `limit` items
+// and still have a `next_page_token`.
+//
+// Corresponds with GET /v1/threads (the `ListMyThreads` operationId).
+func (c *API) ListMyThreads(ctx context.Context, params *ListMyThreadsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListMyThreadsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetUnread Count what I have not read
 //
-// Messages after my read or clear mark that are not mine, not erased, not hidden
+// Of direct conversations and groups: messages after my read or clear mark that are not mine, not erased, not hidden
 // and were not read one by one. Exact up to 1,000 a conversation, then
 // `unread_more` is true. Hidden conversations do not count.
 //
@@ -5180,6 +8087,55 @@ func NewHideMessagesRequestWithBody(server string, conversation ConversationID, 
 	return req, nil
 }
 
+// NewJoinConversationRequest constructs an http.Request for the JoinConversation method
+func NewJoinConversationRequest(server string, conversation ConversationID, params *JoinConversationParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "conversation", conversation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/conversations/%s/join", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewLeaveConversationRequest constructs an http.Request for the LeaveConversation method
 func NewLeaveConversationRequest(server string, conversation ConversationID, params *LeaveConversationParams) (*http.Request, error) {
 	var err error
@@ -5207,6 +8163,227 @@ func NewLeaveConversationRequest(server string, conversation ConversationID, par
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListListedRequest constructs an http.Request for the ListListed method
+func NewListListedRequest(server string, conversation ConversationID, list ListName, params *ListListedParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "conversation", conversation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "list", list, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/conversations/%s/lists/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_token", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteListedRequest constructs an http.Request for the DeleteListed method
+func NewDeleteListedRequest(server string, conversation ConversationID, list ListName, user UserID, params *DeleteListedParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "conversation", conversation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "list", list, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam2 string
+
+	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/conversations/%s/lists/%s/%s", pathParam0, pathParam1, pathParam2)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewPutListedRequest constructs an http.Request for the PutListed method
+func NewPutListedRequest(server string, conversation ConversationID, list ListName, user UserID, params *PutListedParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "conversation", conversation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "list", list, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam2 string
+
+	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/conversations/%s/lists/%s/%s", pathParam0, pathParam1, pathParam2)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -5435,6 +8612,62 @@ func NewRemoveMemberRequest(server string, conversation ConversationID, user Use
 	return req, nil
 }
 
+// NewGetMemberRequest constructs an http.Request for the GetMember method
+func NewGetMemberRequest(server string, conversation ConversationID, user UserID, params *GetMemberParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "conversation", conversation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/conversations/%s/members/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewSetRoleRequest calls the generic SetRole builder with application/json body
 func NewSetRoleRequest(server string, conversation ConversationID, user UserID, params *SetRoleParams, body SetRoleJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -5480,6 +8713,131 @@ func NewSetRoleRequestWithBody(server string, conversation ConversationID, user 
 	}
 
 	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewUnmuteMemberRequest constructs an http.Request for the UnmuteMember method
+func NewUnmuteMemberRequest(server string, conversation ConversationID, user UserID, params *UnmuteMemberParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "conversation", conversation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/conversations/%s/members/%s/mute", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewMuteMemberRequest calls the generic MuteMember builder with application/json body
+func NewMuteMemberRequest(server string, conversation ConversationID, user UserID, params *MuteMemberParams, body MuteMemberJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewMuteMemberRequestWithBody(server, conversation, user, params, "application/json", bodyReader)
+}
+
+// NewMuteMemberRequestWithBody constructs an http.Request for the MuteMember method, with any body, and a specified content type
+func NewMuteMemberRequestWithBody(server string, conversation ConversationID, user UserID, params *MuteMemberParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "conversation", conversation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/conversations/%s/members/%s/mute", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
 	if err != nil {
 		return nil, err
 	}
@@ -5750,6 +9108,229 @@ func NewSendMessageRequestWithBody(server string, conversation ConversationID, p
 	return req, nil
 }
 
+// NewListOverridesRequest constructs an http.Request for the ListOverrides method
+func NewListOverridesRequest(server string, conversation ConversationID, params *ListOverridesParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "conversation", conversation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/conversations/%s/overrides", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteOverrideRequest constructs an http.Request for the DeleteOverride method
+func NewDeleteOverrideRequest(server string, conversation ConversationID, role RoleID, params *DeleteOverrideParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "conversation", conversation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "role", role, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/conversations/%s/overrides/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewPutOverrideRequest calls the generic PutOverride builder with application/json body
+func NewPutOverrideRequest(server string, conversation ConversationID, role RoleID, params *PutOverrideParams, body PutOverrideJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPutOverrideRequestWithBody(server, conversation, role, params, "application/json", bodyReader)
+}
+
+// NewPutOverrideRequestWithBody constructs an http.Request for the PutOverride method, with any body, and a specified content type
+func NewPutOverrideRequestWithBody(server string, conversation ConversationID, role RoleID, params *PutOverrideParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "conversation", conversation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "role", role, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/conversations/%s/overrides/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetPermissionsRequest constructs an http.Request for the GetPermissions method
+func NewGetPermissionsRequest(server string, conversation ConversationID, params *GetPermissionsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "conversation", conversation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/conversations/%s/permissions", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewPutReceiptsRequest calls the generic PutReceipts builder with application/json body
 func NewPutReceiptsRequest(server string, conversation ConversationID, params *PutReceiptsParams, body PutReceiptsJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -5793,6 +9374,94 @@ func NewPutReceiptsRequestWithBody(server string, conversation ConversationID, p
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListThreadsRequest constructs an http.Request for the ListThreads method
+func NewListThreadsRequest(server string, conversation ConversationID, params *ListThreadsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "conversation", conversation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/conversations/%s/threads", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_token", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	if params != nil {
 
@@ -5997,6 +9666,87 @@ func NewCreateTicketRequest(server string, params *CreateTicketParams) (*http.Re
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListMyInvitationsRequest constructs an http.Request for the ListMyInvitations method
+func NewListMyInvitationsRequest(server string, params *ListMyInvitationsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/invitations")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_token", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -6316,6 +10066,55 @@ func NewSearchMessagesRequest(server string, params *SearchMessagesParams) (*htt
 	return req, nil
 }
 
+// NewDeleteMessageRequest constructs an http.Request for the DeleteMessage method
+func NewDeleteMessageRequest(server string, message MessageID, params *DeleteMessageParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "message", message, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/messages/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewGetMessageRequest constructs an http.Request for the GetMessage method
 func NewGetMessageRequest(server string, message MessageID, params *GetMessageParams) (*http.Request, error) {
 	var err error
@@ -6525,6 +10324,2015 @@ func NewRevokeMessageRequestWithBody(server string, message MessageID, params *R
 	return req, nil
 }
 
+// NewGetThreadRequest constructs an http.Request for the GetThread method
+func NewGetThreadRequest(server string, message MessageID, params *GetThreadParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "message", message, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/messages/%s/thread", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewCreateThreadRequest calls the generic CreateThread builder with application/json body
+func NewCreateThreadRequest(server string, message MessageID, params *CreateThreadParams, body CreateThreadJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateThreadRequestWithBody(server, message, params, "application/json", bodyReader)
+}
+
+// NewCreateThreadRequestWithBody constructs an http.Request for the CreateThread method, with any body, and a specified content type
+func NewCreateThreadRequestWithBody(server string, message MessageID, params *CreateThreadParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "message", message, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/messages/%s/thread", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListSpacesRequest constructs an http.Request for the ListSpaces method
+func NewListSpacesRequest(server string, params *ListSpacesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_token", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewCreateSpaceRequest calls the generic CreateSpace builder with application/json body
+func NewCreateSpaceRequest(server string, params *CreateSpaceParams, body CreateSpaceJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateSpaceRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateSpaceRequestWithBody constructs an http.Request for the CreateSpace method, with any body, and a specified content type
+func NewCreateSpaceRequestWithBody(server string, params *CreateSpaceParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteSpaceRequest constructs an http.Request for the DeleteSpace method
+func NewDeleteSpaceRequest(server string, space SpaceID, params *DeleteSpaceParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetSpaceRequest constructs an http.Request for the GetSpace method
+func NewGetSpaceRequest(server string, space SpaceID, params *GetSpaceParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewUpdateSpaceRequest calls the generic UpdateSpace builder with application/json body
+func NewUpdateSpaceRequest(server string, space SpaceID, params *UpdateSpaceParams, body UpdateSpaceJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateSpaceRequestWithBody(server, space, params, "application/json", bodyReader)
+}
+
+// NewUpdateSpaceRequestWithBody constructs an http.Request for the UpdateSpace method, with any body, and a specified content type
+func NewUpdateSpaceRequestWithBody(server string, space SpaceID, params *UpdateSpaceParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListChannelsRequest constructs an http.Request for the ListChannels method
+func NewListChannelsRequest(server string, space SpaceID, params *ListChannelsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/channels", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_token", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewCreateChannelRequest calls the generic CreateChannel builder with application/json body
+func NewCreateChannelRequest(server string, space SpaceID, params *CreateChannelParams, body CreateChannelJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateChannelRequestWithBody(server, space, params, "application/json", bodyReader)
+}
+
+// NewCreateChannelRequestWithBody constructs an http.Request for the CreateChannel method, with any body, and a specified content type
+func NewCreateChannelRequestWithBody(server string, space SpaceID, params *CreateChannelParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/channels", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListInvitationsRequest constructs an http.Request for the ListInvitations method
+func NewListInvitationsRequest(server string, space SpaceID, params *ListInvitationsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/invitations", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_token", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewInviteToSpaceRequest calls the generic InviteToSpace builder with application/json body
+func NewInviteToSpaceRequest(server string, space SpaceID, params *InviteToSpaceParams, body InviteToSpaceJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewInviteToSpaceRequestWithBody(server, space, params, "application/json", bodyReader)
+}
+
+// NewInviteToSpaceRequestWithBody constructs an http.Request for the InviteToSpace method, with any body, and a specified content type
+func NewInviteToSpaceRequestWithBody(server string, space SpaceID, params *InviteToSpaceParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/invitations", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteInvitationRequest constructs an http.Request for the DeleteInvitation method
+func NewDeleteInvitationRequest(server string, space SpaceID, user UserID, params *DeleteInvitationParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/invitations/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewJoinSpaceRequest constructs an http.Request for the JoinSpace method
+func NewJoinSpaceRequest(server string, space SpaceID, params *JoinSpaceParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/join", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewLeaveSpaceRequest constructs an http.Request for the LeaveSpace method
+func NewLeaveSpaceRequest(server string, space SpaceID, params *LeaveSpaceParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/leave", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListSpaceDeniedRequest constructs an http.Request for the ListSpaceDenied method
+func NewListSpaceDeniedRequest(server string, space SpaceID, params *ListSpaceDeniedParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/lists/deny", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_token", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteSpaceDeniedRequest constructs an http.Request for the DeleteSpaceDenied method
+func NewDeleteSpaceDeniedRequest(server string, space SpaceID, user UserID, params *DeleteSpaceDeniedParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/lists/deny/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewPutSpaceDeniedRequest constructs an http.Request for the PutSpaceDenied method
+func NewPutSpaceDeniedRequest(server string, space SpaceID, user UserID, params *PutSpaceDeniedParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/lists/deny/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListSpaceMembersRequest constructs an http.Request for the ListSpaceMembers method
+func NewListSpaceMembersRequest(server string, space SpaceID, params *ListSpaceMembersParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/members", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_token", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewAddSpaceMembersRequest calls the generic AddSpaceMembers builder with application/json body
+func NewAddSpaceMembersRequest(server string, space SpaceID, params *AddSpaceMembersParams, body AddSpaceMembersJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAddSpaceMembersRequestWithBody(server, space, params, "application/json", bodyReader)
+}
+
+// NewAddSpaceMembersRequestWithBody constructs an http.Request for the AddSpaceMembers method, with any body, and a specified content type
+func NewAddSpaceMembersRequestWithBody(server string, space SpaceID, params *AddSpaceMembersParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/members", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewRemoveSpaceMemberRequest constructs an http.Request for the RemoveSpaceMember method
+func NewRemoveSpaceMemberRequest(server string, space SpaceID, user UserID, params *RemoveSpaceMemberParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/members/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetSpaceMemberRequest constructs an http.Request for the GetSpaceMember method
+func NewGetSpaceMemberRequest(server string, space SpaceID, user UserID, params *GetSpaceMemberParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/members/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewUpdateSpaceMemberRequest calls the generic UpdateSpaceMember builder with application/json body
+func NewUpdateSpaceMemberRequest(server string, space SpaceID, user UserID, params *UpdateSpaceMemberParams, body UpdateSpaceMemberJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateSpaceMemberRequestWithBody(server, space, user, params, "application/json", bodyReader)
+}
+
+// NewUpdateSpaceMemberRequestWithBody constructs an http.Request for the UpdateSpaceMember method, with any body, and a specified content type
+func NewUpdateSpaceMemberRequestWithBody(server string, space SpaceID, user UserID, params *UpdateSpaceMemberParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/members/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewUnmuteSpaceMemberRequest constructs an http.Request for the UnmuteSpaceMember method
+func NewUnmuteSpaceMemberRequest(server string, space SpaceID, user UserID, params *UnmuteSpaceMemberParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/members/%s/mute", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewMuteSpaceMemberRequest calls the generic MuteSpaceMember builder with application/json body
+func NewMuteSpaceMemberRequest(server string, space SpaceID, user UserID, params *MuteSpaceMemberParams, body MuteSpaceMemberJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewMuteSpaceMemberRequestWithBody(server, space, user, params, "application/json", bodyReader)
+}
+
+// NewMuteSpaceMemberRequestWithBody constructs an http.Request for the MuteSpaceMember method, with any body, and a specified content type
+func NewMuteSpaceMemberRequestWithBody(server string, space SpaceID, user UserID, params *MuteSpaceMemberParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/members/%s/mute", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetSpacePermissionsRequest constructs an http.Request for the GetSpacePermissions method
+func NewGetSpacePermissionsRequest(server string, space SpaceID, params *GetSpacePermissionsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/permissions", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListRolesRequest constructs an http.Request for the ListRoles method
+func NewListRolesRequest(server string, space SpaceID, params *ListRolesParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/roles", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewCreateRoleRequest calls the generic CreateRole builder with application/json body
+func NewCreateRoleRequest(server string, space SpaceID, params *CreateRoleParams, body CreateRoleJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateRoleRequestWithBody(server, space, params, "application/json", bodyReader)
+}
+
+// NewCreateRoleRequestWithBody constructs an http.Request for the CreateRole method, with any body, and a specified content type
+func NewCreateRoleRequestWithBody(server string, space SpaceID, params *CreateRoleParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/roles", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteRoleRequest constructs an http.Request for the DeleteRole method
+func NewDeleteRoleRequest(server string, space SpaceID, role RoleID, params *DeleteRoleParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "role", role, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/roles/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewUpdateRoleRequest calls the generic UpdateRole builder with application/json body
+func NewUpdateRoleRequest(server string, space SpaceID, role RoleID, params *UpdateRoleParams, body UpdateRoleJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateRoleRequestWithBody(server, space, role, params, "application/json", bodyReader)
+}
+
+// NewUpdateRoleRequestWithBody constructs an http.Request for the UpdateRole method, with any body, and a specified content type
+func NewUpdateRoleRequestWithBody(server string, space SpaceID, role RoleID, params *UpdateRoleParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "role", role, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/roles/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewRevokeRoleRequest constructs an http.Request for the RevokeRole method
+func NewRevokeRoleRequest(server string, space SpaceID, role RoleID, user UserID, params *RevokeRoleParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "role", role, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam2 string
+
+	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/roles/%s/members/%s", pathParam0, pathParam1, pathParam2)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGrantRoleRequest constructs an http.Request for the GrantRole method
+func NewGrantRoleRequest(server string, space SpaceID, role RoleID, user UserID, params *GrantRoleParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "role", role, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam2 string
+
+	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/roles/%s/members/%s", pathParam0, pathParam1, pathParam2)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListMyThreadsRequest constructs an http.Request for the ListMyThreads method
+func NewListMyThreadsRequest(server string, params *ListMyThreadsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/threads")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_token", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewGetUnreadRequest constructs an http.Request for the GetUnread method
 func NewGetUnreadRequest(server string, params *GetUnreadParams) (*http.Request, error) {
 	var err error
@@ -6705,11 +12513,11 @@ type ClientWithResponsesInterface interface {
 
 	// ExportMessagesWithResponse Export messages and conversations
 	//
-	// The mirror of the import: each conversation with its members, then its messages
-	// by `seq`, tombstones too, as lines of JSON. What is past retention is not in it,
+	// The mirror of the import: each direct conversation, group and room with its
+	// members, then its messages by `seq`, tombstones too, as lines of JSON. What is past retention is not in it,
 	// nor is a `reply_to` to that; what is due is a tombstone. Each conversation is as
-	// it was when its lines were written. Receipts, blocks and what users have hidden
-	// are not exported.
+	// it was when its lines were written. Spaces, their channels, threads, lists and
+	// mutes are not exported, nor receipts, blocks and what users have hidden.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6824,7 +12632,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListConversationsWithResponse List my conversations
 	//
-	// By last activity, newest first: the newest message that was told, or the
+	// Direct conversations, groups and rooms; threads and channels have lists of their
+	// own. By last activity, newest first: the newest message that was told, or the
 	// creation. Taking a message back changes what is shown of it, not its place.
 	// Pages hold together while messages arrive: a conversation is in exactly one of
 	// them, by its place at the time of the first.
@@ -6838,20 +12647,20 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/conversations (the `ListConversations` operationId).
 	ListConversationsWithResponse(ctx context.Context, params *ListConversationsParams, reqEditors ...RequestEditorFn) (*ListConversationsResponse, error)
 
-	// CreateConversationWithBodyWithResponse Create a group
+	// CreateConversationWithBodyWithResponse Create a group or room
 	//
 	// Whoever creates it is its owner. A direct conversation is not created: send
-	// to `@user` instead.
+	// to `@user` instead. Threads are created under a message, channels in a space.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/conversations (the `CreateConversation` operationId).
 	CreateConversationWithBodyWithResponse(ctx context.Context, params *CreateConversationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateConversationResponse, error)
 
-	// CreateConversationWithResponse Create a group
+	// CreateConversationWithResponse Create a group or room
 	//
 	// Whoever creates it is its owner. A direct conversation is not created: send
-	// to `@user` instead.
+	// to `@user` instead. Threads are created under a message, channels in a space.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6864,8 +12673,10 @@ type ClientWithResponsesInterface interface {
 	// `keep_messages=true`, without; a new message brings it back, not what was
 	// hidden.
 	//
-	// `scope=everyone` erases it with all of its messages. It takes the owner of the
-	// group, either side of a direct conversation, or a token with the scope `admin`.
+	// `scope=everyone` erases it with all of its messages, and what hangs in it. It
+	// takes the permission `delete`, which the owner of a group or room, either side of
+	// a direct conversation and who manages a channel or the threads have, or a token
+	// with the scope `admin`.
 	// Nobody can read it from the answer on; its content is destroyed in batches
 	// after it.
 	//
@@ -6883,10 +12694,11 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateConversationWithBodyWithResponse Change a conversation, or how I see it
 	//
-	// `pinned` and `muted` are my own, on all my devices. `name` and `settings` take
-	// an owner or admin of the group, `retention_days` its owner;
-	// `expire_after_seconds` and `retention_days` of a direct conversation, either
-	// side. What is left out stays as it is, null ends it.
+	// `pinned` and `muted` are my own, on all my devices. `name`, `settings` and
+	// `visibility` take the permission `manage_conversation`, but `retention_days`
+	// `manage_retention`, and `mute_all` and `slow_mode_seconds` `mute`;
+	// `expire_after_seconds` and `retention_days` of a direct conversation, either side. What is left out stays as it is, null ends it. A
+	// setting that this kind does not have is 422 `setting_unsupported`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6895,10 +12707,11 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateConversationWithResponse Change a conversation, or how I see it
 	//
-	// `pinned` and `muted` are my own, on all my devices. `name` and `settings` take
-	// an owner or admin of the group, `retention_days` its owner;
-	// `expire_after_seconds` and `retention_days` of a direct conversation, either
-	// side. What is left out stays as it is, null ends it.
+	// `pinned` and `muted` are my own, on all my devices. `name`, `settings` and
+	// `visibility` take the permission `manage_conversation`, but `retention_days`
+	// `manage_retention`, and `mute_all` and `slow_mode_seconds` `mute`;
+	// `expire_after_seconds` and `retention_days` of a direct conversation, either side. What is left out stays as it is, null ends it. A
+	// setting that this kind does not have is 422 `setting_unsupported`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6927,7 +12740,18 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/conversations/{conversation}/hide (the `HideMessages` operationId).
 	HideMessagesWithResponse(ctx context.Context, conversation ConversationID, params *HideMessagesParams, body HideMessagesJSONRequestBody, reqEditors ...RequestEditorFn) (*HideMessagesResponse, error)
 
-	// LeaveConversationWithResponse Leave a group
+	// JoinConversationWithResponse Join a conversation
+	//
+	// A room, a group that is `open` to join, or a thread that I can read. To who may not
+	// join, or is on its deny list, it is 404. Joining where I am a member changes
+	// nothing.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/conversations/{conversation}/join (the `JoinConversation` operationId).
+	JoinConversationWithResponse(ctx context.Context, conversation ConversationID, params *JoinConversationParams, reqEditors ...RequestEditorFn) (*JoinConversationResponse, error)
+
+	// LeaveConversationWithResponse Leave a group, room or thread
 	//
 	// The owner hands over first, unless nobody else is left.
 	//
@@ -6936,29 +12760,64 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/conversations/{conversation}/leave (the `LeaveConversation` operationId).
 	LeaveConversationWithResponse(ctx context.Context, conversation ConversationID, params *LeaveConversationParams, reqEditors ...RequestEditorFn) (*LeaveConversationResponse, error)
 
+	// ListListedWithResponse List who is on a list
+	//
+	// By user id. Groups and rooms have a deny list, of who cannot join or be added.
+	// Channels have an allow list, which counts while they are private, and a deny list,
+	// which counts while they are public. Takes the permission `manage_members`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/conversations/{conversation}/lists/{list} (the `ListListed` operationId).
+	ListListedWithResponse(ctx context.Context, conversation ConversationID, list ListName, params *ListListedParams, reqEditors ...RequestEditorFn) (*ListListedResponse, error)
+
+	// DeleteListedWithResponse Take a user off a list
+	//
+	// Takes the permission `manage_members`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/conversations/{conversation}/lists/{list}/{user} (the `DeleteListed` operationId).
+	DeleteListedWithResponse(ctx context.Context, conversation ConversationID, list ListName, user UserID, params *DeleteListedParams, reqEditors ...RequestEditorFn) (*DeleteListedResponse, error)
+
+	// PutListedWithResponse Put a user on a list
+	//
+	// Takes the permission `manage_members`, and a role above theirs. Who is put on the
+	// deny list of a group or room is removed from it. On the lists of a channel are
+	// members of its space.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/conversations/{conversation}/lists/{list}/{user} (the `PutListed` operationId).
+	PutListedWithResponse(ctx context.Context, conversation ConversationID, list ListName, user UserID, params *PutListedParams, reqEditors ...RequestEditorFn) (*PutListedResponse, error)
+
 	// ListMembersWithResponse List the members
 	//
-	// In a stable order.
+	// In a stable order. Of a thread, who has joined it; of a channel, the members of
+	// its space who can see it. A page of those may hold fewer than `limit` items, even
+	// none, and still have a `next_page_token`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/conversations/{conversation}/members (the `ListMembers` operationId).
 	ListMembersWithResponse(ctx context.Context, conversation ConversationID, params *ListMembersParams, reqEditors ...RequestEditorFn) (*ListMembersResponse, error)
 
-	// AddMembersWithBodyWithResponse Add members to a group
+	// AddMembersWithBodyWithResponse Add members to a group or room
 	//
-	// Takes an owner or admin of the group; to add an admin, the owner. Who is a
-	// member already stays as they are.
+	// Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
+	// member already stays as they are. Who is on the deny list is taken off it first:
+	// 409 `on_deny_list`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/conversations/{conversation}/members (the `AddMembers` operationId).
 	AddMembersWithBodyWithResponse(ctx context.Context, conversation ConversationID, params *AddMembersParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddMembersResponse, error)
 
-	// AddMembersWithResponse Add members to a group
+	// AddMembersWithResponse Add members to a group or room
 	//
-	// Takes an owner or admin of the group; to add an admin, the owner. Who is a
-	// member already stays as they are.
+	// Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
+	// member already stays as they are. Who is on the deny list is taken off it first:
+	// 409 `on_deny_list`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6967,16 +12826,27 @@ type ClientWithResponsesInterface interface {
 
 	// RemoveMemberWithResponse Remove a member
 	//
-	// Takes a role above theirs. Removing oneself is leaving.
+	// Takes the permission `kick` and, but for threads, a role above theirs. Removing
+	// oneself is leaving.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/conversations/{conversation}/members/{user} (the `RemoveMember` operationId).
 	RemoveMemberWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *RemoveMemberParams, reqEditors ...RequestEditorFn) (*RemoveMemberResponse, error)
 
+	// GetMemberWithResponse Get one member
+	//
+	// Who is a member now; of a channel, a member of its space who can see it.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/conversations/{conversation}/members/{user} (the `GetMember` operationId).
+	GetMemberWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *GetMemberParams, reqEditors ...RequestEditorFn) (*GetMemberResponse, error)
+
 	// SetRoleWithBodyWithResponse Change a member's role
 	//
-	// Takes the owner. Making a member the owner hands the group over: its owner becomes an admin.
+	// Of a group or room; takes its owner. Making a member the owner hands it over: its
+	// owner becomes an admin.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6985,12 +12855,46 @@ type ClientWithResponsesInterface interface {
 
 	// SetRoleWithResponse Change a member's role
 	//
-	// Takes the owner. Making a member the owner hands the group over: its owner becomes an admin.
+	// Of a group or room; takes its owner. Making a member the owner hands it over: its
+	// owner becomes an admin.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /v1/conversations/{conversation}/members/{user} (the `SetRole` operationId).
 	SetRoleWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *SetRoleParams, body SetRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*SetRoleResponse, error)
+
+	// UnmuteMemberWithResponse Unmute a member
+	//
+	// Takes the permission `mute`, and a role above theirs.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/conversations/{conversation}/members/{user}/mute (the `UnmuteMember` operationId).
+	UnmuteMemberWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *UnmuteMemberParams, reqEditors ...RequestEditorFn) (*UnmuteMemberResponse, error)
+
+	// MuteMemberWithBodyWithResponse Mute a member
+	//
+	// They may not send until then, for so many seconds or, without any, until they are
+	// unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
+	// out. It stays when they leave and come back. In a thread one is muted where its
+	// parent is.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/conversations/{conversation}/members/{user}/mute (the `MuteMember` operationId).
+	MuteMemberWithBodyWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *MuteMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MuteMemberResponse, error)
+
+	// MuteMemberWithResponse Mute a member
+	//
+	// They may not send until then, for so many seconds or, without any, until they are
+	// unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
+	// out. It stays when they leave and come back. In a thread one is muted where its
+	// parent is.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/conversations/{conversation}/members/{user}/mute (the `MuteMember` operationId).
+	MuteMemberWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *MuteMemberParams, body MuteMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*MuteMemberResponse, error)
 
 	// ListMessagesWithResponse Read the history of a conversation
 	//
@@ -7019,6 +12923,10 @@ type ClientWithResponsesInterface interface {
 	// sender and `client_id` give the first message back, with status 200. With
 	// other content, or in another conversation, that is 409 `client_id_reused`.
 	//
+	// Takes the permission `send`; `mention_all` takes that of the same name. A thread is
+	// joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
+	// told by `Retry-After` how long to wait.
+	//
 	// `body` and `ext` are together at most 4 KiB (a server may be set up
 	// otherwise), measured as canonical JSON: members sorted by name, no white
 	// space.
@@ -7037,6 +12945,10 @@ type ClientWithResponsesInterface interface {
 	// sender and `client_id` give the first message back, with status 200. With
 	// other content, or in another conversation, that is 409 `client_id_reused`.
 	//
+	// Takes the permission `send`; `mention_all` takes that of the same name. A thread is
+	// joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
+	// told by `Retry-After` how long to wait.
+	//
 	// `body` and `ext` are together at most 4 KiB (a server may be set up
 	// otherwise), measured as canonical JSON: members sorted by name, no white
 	// space.
@@ -7046,12 +12958,64 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/conversations/{conversation}/messages (the `SendMessage` operationId).
 	SendMessageWithResponse(ctx context.Context, conversation ConversationID, params *SendMessageParams, body SendMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*SendMessageResponse, error)
 
+	// ListOverridesWithResponse List a channel's overrides
+	//
+	// What roles of the space say in this channel alone, the highest role first.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/conversations/{conversation}/overrides (the `ListOverrides` operationId).
+	ListOverridesWithResponse(ctx context.Context, conversation ConversationID, params *ListOverridesParams, reqEditors ...RequestEditorFn) (*ListOverridesResponse, error)
+
+	// DeleteOverrideWithResponse Delete a role's override in a channel
+	//
+	// Takes the permission `manage_roles`, and a role above this one.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/conversations/{conversation}/overrides/{role} (the `DeleteOverride` operationId).
+	DeleteOverrideWithResponse(ctx context.Context, conversation ConversationID, role RoleID, params *DeleteOverrideParams, reqEditors ...RequestEditorFn) (*DeleteOverrideResponse, error)
+
+	// PutOverrideWithBodyWithResponse Put a role's override in a channel
+	//
+	// In place of the one that is there. What is left out, or `inherit`, it says nothing of;
+	// one that says nothing is none. Takes the permission `manage_roles`, and a role above
+	// this one; nobody gives what they do not have.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/conversations/{conversation}/overrides/{role} (the `PutOverride` operationId).
+	PutOverrideWithBodyWithResponse(ctx context.Context, conversation ConversationID, role RoleID, params *PutOverrideParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutOverrideResponse, error)
+
+	// PutOverrideWithResponse Put a role's override in a channel
+	//
+	// In place of the one that is there. What is left out, or `inherit`, it says nothing of;
+	// one that says nothing is none. Takes the permission `manage_roles`, and a role above
+	// this one; nobody gives what they do not have.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/conversations/{conversation}/overrides/{role} (the `PutOverride` operationId).
+	PutOverrideWithResponse(ctx context.Context, conversation ConversationID, role RoleID, params *PutOverrideParams, body PutOverrideJSONRequestBody, reqEditors ...RequestEditorFn) (*PutOverrideResponse, error)
+
+	// GetPermissionsWithResponse What I may do here
+	//
+	// What clients need not ask for in vain. Ask again when an event tells that it changed:
+	// `member.updated`, `channel.updated`, `role.*`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/conversations/{conversation}/permissions (the `GetPermissions` operationId).
+	GetPermissionsWithResponse(ctx context.Context, conversation ConversationID, params *GetPermissionsParams, reqEditors ...RequestEditorFn) (*GetPermissionsResponse, error)
+
 	// PutReceiptsWithBodyWithResponse Say what was delivered or read
 	//
 	// By the ids of messages, or for all up to one. The read receipt of a direct
 	// message that is to burn starts its clock; one that burns at once is erased
 	// before this is answered. Receipts of direct messages are told to their sender
 	// and to my other devices, those of a group where `receipt` was asked for.
+	// A room has none, and a message of a channel cannot ask for them: 422
+	// `receipts_unsupported`.
 	// Repeating one changes nothing.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -7065,12 +13029,24 @@ type ClientWithResponsesInterface interface {
 	// message that is to burn starts its clock; one that burns at once is erased
 	// before this is answered. Receipts of direct messages are told to their sender
 	// and to my other devices, those of a group where `receipt` was asked for.
+	// A room has none, and a message of a channel cannot ask for them: 422
+	// `receipts_unsupported`.
 	// Repeating one changes nothing.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/conversations/{conversation}/receipts (the `PutReceipts` operationId).
 	PutReceiptsWithResponse(ctx context.Context, conversation ConversationID, params *PutReceiptsParams, body PutReceiptsJSONRequestBody, reqEditors ...RequestEditorFn) (*PutReceiptsResponse, error)
+
+	// ListThreadsWithResponse List the threads of a group or channel
+	//
+	// Newest first, those that I have not joined, too. A page may hold fewer than
+	// `limit` items and still have a `next_page_token`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/conversations/{conversation}/threads (the `ListThreads` operationId).
+	ListThreadsWithResponse(ctx context.Context, conversation ConversationID, params *ListThreadsParams, reqEditors ...RequestEditorFn) (*ListThreadsResponse, error)
 
 	// ClearUnreadOfWithResponse Clear the unread count of a conversation
 	//
@@ -7129,6 +13105,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/events/tickets (the `CreateTicket` operationId).
 	CreateTicketWithResponse(ctx context.Context, params *CreateTicketParams, reqEditors ...RequestEditorFn) (*CreateTicketResponse, error)
 
+	// ListMyInvitationsWithResponse List the invitations that I have
+	//
+	// By space.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/invitations (the `ListMyInvitations` operationId).
+	ListMyInvitationsWithResponse(ctx context.Context, params *ListMyInvitationsParams, reqEditors ...RequestEditorFn) (*ListMyInvitationsResponse, error)
+
 	// ListErasedWithResponse List what was taken back
 	//
 	// The tombstones of what I could read, in the order in which it was erased: for
@@ -7182,6 +13167,18 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/messages/search (the `SearchMessages` operationId).
 	SearchMessagesWithResponse(ctx context.Context, params *SearchMessagesParams, reqEditors ...RequestEditorFn) (*SearchMessagesResponse, error)
 
+	// DeleteMessageWithResponse Delete a message for everyone
+	//
+	// Whatever its age, unlike revoking. Takes the permission `delete_others`, or a token
+	// with the scope `admin`. Its content
+	// is destroyed and a tombstone stays, as when it is revoked. Repeating it gives the same
+	// tombstone and tells nobody.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/messages/{message} (the `DeleteMessage` operationId).
+	DeleteMessageWithResponse(ctx context.Context, message MessageID, params *DeleteMessageParams, reqEditors ...RequestEditorFn) (*DeleteMessageResponse, error)
+
 	// GetMessageWithResponse Get a message
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -7215,8 +13212,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Withdraws it for everyone: its content is destroyed, here and in every file
 	// of the server, and a tombstone stays. For its sender within the revoke window
-	// (2 minutes, or as the conversation or server is set up), for owners and admins
-	// of the group and for server admins within theirs. Repeating it gives the same
+	// (2 minutes, or as the conversation or server is set up), for those with the
+	// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 	// tombstone and tells nobody.
 	//
 	// The body may be left out. `postscript` and `extension` stay on the tombstone;
@@ -7232,8 +13229,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Withdraws it for everyone: its content is destroyed, here and in every file
 	// of the server, and a tombstone stays. For its sender within the revoke window
-	// (2 minutes, or as the conversation or server is set up), for owners and admins
-	// of the group and for server admins within theirs. Repeating it gives the same
+	// (2 minutes, or as the conversation or server is set up), for those with the
+	// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 	// tombstone and tells nobody.
 	//
 	// The body may be left out. `postscript` and `extension` stay on the tombstone;
@@ -7245,9 +13242,412 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/messages/{message}/revoke (the `RevokeMessage` operationId).
 	RevokeMessageWithResponse(ctx context.Context, message MessageID, params *RevokeMessageParams, body RevokeMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*RevokeMessageResponse, error)
 
+	// GetThreadWithResponse Get the thread under a message
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/messages/{message}/thread (the `GetThread` operationId).
+	GetThreadWithResponse(ctx context.Context, message MessageID, params *GetThreadParams, reqEditors ...RequestEditorFn) (*GetThreadResponse, error)
+
+	// CreateThreadWithBodyWithResponse Create a thread under a message
+	//
+	// Of a group or channel; a message has one thread. Takes the permission `create_thread`.
+	// I am its first member.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/messages/{message}/thread (the `CreateThread` operationId).
+	CreateThreadWithBodyWithResponse(ctx context.Context, message MessageID, params *CreateThreadParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateThreadResponse, error)
+
+	// CreateThreadWithResponse Create a thread under a message
+	//
+	// Of a group or channel; a message has one thread. Takes the permission `create_thread`.
+	// I am its first member.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/messages/{message}/thread (the `CreateThread` operationId).
+	CreateThreadWithResponse(ctx context.Context, message MessageID, params *CreateThreadParams, body CreateThreadJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateThreadResponse, error)
+
+	// ListSpacesWithResponse List my spaces
+	//
+	// By id: those made earlier come first.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/spaces (the `ListSpaces` operationId).
+	ListSpacesWithResponse(ctx context.Context, params *ListSpacesParams, reqEditors ...RequestEditorFn) (*ListSpacesResponse, error)
+
+	// CreateSpaceWithBodyWithResponse Create a space
+	//
+	// Whoever creates it is its owner.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/spaces (the `CreateSpace` operationId).
+	CreateSpaceWithBodyWithResponse(ctx context.Context, params *CreateSpaceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateSpaceResponse, error)
+
+	// CreateSpaceWithResponse Create a space
+	//
+	// Whoever creates it is its owner.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/spaces (the `CreateSpace` operationId).
+	CreateSpaceWithResponse(ctx context.Context, params *CreateSpaceParams, body CreateSpaceJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateSpaceResponse, error)
+
+	// DeleteSpaceWithResponse Delete a space
+	//
+	// With all of its channels, their threads and messages, for everyone. Takes its
+	// owner, or a token with the scope `admin`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/spaces/{space} (the `DeleteSpace` operationId).
+	DeleteSpaceWithResponse(ctx context.Context, space SpaceID, params *DeleteSpaceParams, reqEditors ...RequestEditorFn) (*DeleteSpaceResponse, error)
+
+	// GetSpaceWithResponse Get a space
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/spaces/{space} (the `GetSpace` operationId).
+	GetSpaceWithResponse(ctx context.Context, space SpaceID, params *GetSpaceParams, reqEditors ...RequestEditorFn) (*GetSpaceResponse, error)
+
+	// UpdateSpaceWithBodyWithResponse Change a space
+	//
+	// Takes the permission `manage_space`. What is left out stays as it is, null ends it.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/spaces/{space} (the `UpdateSpace` operationId).
+	UpdateSpaceWithBodyWithResponse(ctx context.Context, space SpaceID, params *UpdateSpaceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateSpaceResponse, error)
+
+	// UpdateSpaceWithResponse Change a space
+	//
+	// Takes the permission `manage_space`. What is left out stays as it is, null ends it.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/spaces/{space} (the `UpdateSpace` operationId).
+	UpdateSpaceWithResponse(ctx context.Context, space SpaceID, params *UpdateSpaceParams, body UpdateSpaceJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSpaceResponse, error)
+
+	// ListChannelsWithResponse List the channels of a space
+	//
+	// Those that I can see, by id: those made earlier come first. A page may hold fewer
+	// than `limit` items and still have a `next_page_token`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/spaces/{space}/channels (the `ListChannels` operationId).
+	ListChannelsWithResponse(ctx context.Context, space SpaceID, params *ListChannelsParams, reqEditors ...RequestEditorFn) (*ListChannelsResponse, error)
+
+	// CreateChannelWithBodyWithResponse Create a channel
+	//
+	// Public, if `visibility` does not say otherwise. Takes the permission
+	// `manage_conversation` in the space. It is changed and deleted like any conversation.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/spaces/{space}/channels (the `CreateChannel` operationId).
+	CreateChannelWithBodyWithResponse(ctx context.Context, space SpaceID, params *CreateChannelParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateChannelResponse, error)
+
+	// CreateChannelWithResponse Create a channel
+	//
+	// Public, if `visibility` does not say otherwise. Takes the permission
+	// `manage_conversation` in the space. It is changed and deleted like any conversation.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/spaces/{space}/channels (the `CreateChannel` operationId).
+	CreateChannelWithResponse(ctx context.Context, space SpaceID, params *CreateChannelParams, body CreateChannelJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateChannelResponse, error)
+
+	// ListInvitationsWithResponse List the invitations to a space
+	//
+	// By user id. Takes the permission `invite`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/spaces/{space}/invitations (the `ListInvitations` operationId).
+	ListInvitationsWithResponse(ctx context.Context, space SpaceID, params *ListInvitationsParams, reqEditors ...RequestEditorFn) (*ListInvitationsResponse, error)
+
+	// InviteToSpaceWithBodyWithResponse Invite users to a space
+	//
+	// They accept by joining it, and decline by deleting the invitation. Takes the permission
+	// `invite`. Who is a member, or blocks me, is passed over.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/spaces/{space}/invitations (the `InviteToSpace` operationId).
+	InviteToSpaceWithBodyWithResponse(ctx context.Context, space SpaceID, params *InviteToSpaceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*InviteToSpaceResponse, error)
+
+	// InviteToSpaceWithResponse Invite users to a space
+	//
+	// They accept by joining it, and decline by deleting the invitation. Takes the permission
+	// `invite`. Who is a member, or blocks me, is passed over.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/spaces/{space}/invitations (the `InviteToSpace` operationId).
+	InviteToSpaceWithResponse(ctx context.Context, space SpaceID, params *InviteToSpaceParams, body InviteToSpaceJSONRequestBody, reqEditors ...RequestEditorFn) (*InviteToSpaceResponse, error)
+
+	// DeleteInvitationWithResponse Withdraw or decline an invitation
+	//
+	// One's own, or, with the permission `invite`, that of others.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/spaces/{space}/invitations/{user} (the `DeleteInvitation` operationId).
+	DeleteInvitationWithResponse(ctx context.Context, space SpaceID, user UserID, params *DeleteInvitationParams, reqEditors ...RequestEditorFn) (*DeleteInvitationResponse, error)
+
+	// JoinSpaceWithResponse Join a space
+	//
+	// One that is `open` to join, or to which I am invited; others are 404. Joining where I
+	// am a member changes nothing.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/spaces/{space}/join (the `JoinSpace` operationId).
+	JoinSpaceWithResponse(ctx context.Context, space SpaceID, params *JoinSpaceParams, reqEditors ...RequestEditorFn) (*JoinSpaceResponse, error)
+
+	// LeaveSpaceWithResponse Leave a space
+	//
+	// With its channels and threads. I lose my roles there. The owner hands the space over
+	// first, unless nobody else is left.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/spaces/{space}/leave (the `LeaveSpace` operationId).
+	LeaveSpaceWithResponse(ctx context.Context, space SpaceID, params *LeaveSpaceParams, reqEditors ...RequestEditorFn) (*LeaveSpaceResponse, error)
+
+	// ListSpaceDeniedWithResponse List who is kept out of a space
+	//
+	// By user id. Takes the permission `manage_members`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/spaces/{space}/lists/deny (the `ListSpaceDenied` operationId).
+	ListSpaceDeniedWithResponse(ctx context.Context, space SpaceID, params *ListSpaceDeniedParams, reqEditors ...RequestEditorFn) (*ListSpaceDeniedResponse, error)
+
+	// DeleteSpaceDeniedWithResponse Let a user in again
+	//
+	// Takes the permission `manage_members`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/spaces/{space}/lists/deny/{user} (the `DeleteSpaceDenied` operationId).
+	DeleteSpaceDeniedWithResponse(ctx context.Context, space SpaceID, user UserID, params *DeleteSpaceDeniedParams, reqEditors ...RequestEditorFn) (*DeleteSpaceDeniedResponse, error)
+
+	// PutSpaceDeniedWithResponse Keep a user out of a space
+	//
+	// They cannot join, be added or invited; a member is removed, and an invitation ends.
+	// Takes the permission `manage_members`, and a role above theirs.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/spaces/{space}/lists/deny/{user} (the `PutSpaceDenied` operationId).
+	PutSpaceDeniedWithResponse(ctx context.Context, space SpaceID, user UserID, params *PutSpaceDeniedParams, reqEditors ...RequestEditorFn) (*PutSpaceDeniedResponse, error)
+
+	// ListSpaceMembersWithResponse List the members of a space
+	//
+	// In a stable order.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/spaces/{space}/members (the `ListSpaceMembers` operationId).
+	ListSpaceMembersWithResponse(ctx context.Context, space SpaceID, params *ListSpaceMembersParams, reqEditors ...RequestEditorFn) (*ListSpaceMembersResponse, error)
+
+	// AddSpaceMembersWithBodyWithResponse Add members to a space
+	//
+	// Without asking them. Takes the permission `manage_members`. Who is a member already
+	// stays as they are.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/spaces/{space}/members (the `AddSpaceMembers` operationId).
+	AddSpaceMembersWithBodyWithResponse(ctx context.Context, space SpaceID, params *AddSpaceMembersParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddSpaceMembersResponse, error)
+
+	// AddSpaceMembersWithResponse Add members to a space
+	//
+	// Without asking them. Takes the permission `manage_members`. Who is a member already
+	// stays as they are.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/spaces/{space}/members (the `AddSpaceMembers` operationId).
+	AddSpaceMembersWithResponse(ctx context.Context, space SpaceID, params *AddSpaceMembersParams, body AddSpaceMembersJSONRequestBody, reqEditors ...RequestEditorFn) (*AddSpaceMembersResponse, error)
+
+	// RemoveSpaceMemberWithResponse Remove a member from a space
+	//
+	// Takes the permission `kick`, and a role above theirs. Removing oneself is leaving.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/spaces/{space}/members/{user} (the `RemoveSpaceMember` operationId).
+	RemoveSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserID, params *RemoveSpaceMemberParams, reqEditors ...RequestEditorFn) (*RemoveSpaceMemberResponse, error)
+
+	// GetSpaceMemberWithResponse Get one member of a space
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/spaces/{space}/members/{user} (the `GetSpaceMember` operationId).
+	GetSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserID, params *GetSpaceMemberParams, reqEditors ...RequestEditorFn) (*GetSpaceMemberResponse, error)
+
+	// UpdateSpaceMemberWithBodyWithResponse Change a member's roles, or hand the space over
+	//
+	// `roles` are all that they are to have, besides `everyone`; it takes the permission
+	// `manage_roles`, and a role above each that changes; nobody gives what they do not
+	// have. Only the owner hands the space over, by `role`: they are then a member like
+	// others.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/spaces/{space}/members/{user} (the `UpdateSpaceMember` operationId).
+	UpdateSpaceMemberWithBodyWithResponse(ctx context.Context, space SpaceID, user UserID, params *UpdateSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateSpaceMemberResponse, error)
+
+	// UpdateSpaceMemberWithResponse Change a member's roles, or hand the space over
+	//
+	// `roles` are all that they are to have, besides `everyone`; it takes the permission
+	// `manage_roles`, and a role above each that changes; nobody gives what they do not
+	// have. Only the owner hands the space over, by `role`: they are then a member like
+	// others.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/spaces/{space}/members/{user} (the `UpdateSpaceMember` operationId).
+	UpdateSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserID, params *UpdateSpaceMemberParams, body UpdateSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSpaceMemberResponse, error)
+
+	// UnmuteSpaceMemberWithResponse Unmute a member in a space
+	//
+	// Takes the permission `mute`, and a role above theirs.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/spaces/{space}/members/{user}/mute (the `UnmuteSpaceMember` operationId).
+	UnmuteSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserID, params *UnmuteSpaceMemberParams, reqEditors ...RequestEditorFn) (*UnmuteSpaceMemberResponse, error)
+
+	// MuteSpaceMemberWithBodyWithResponse Mute a member in a space
+	//
+	// In all of its channels and their threads, for so many seconds or, without any, until
+	// they are unmuted. Takes the permission `mute`, and a role above theirs. The body may be
+	// left out.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/spaces/{space}/members/{user}/mute (the `MuteSpaceMember` operationId).
+	MuteSpaceMemberWithBodyWithResponse(ctx context.Context, space SpaceID, user UserID, params *MuteSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MuteSpaceMemberResponse, error)
+
+	// MuteSpaceMemberWithResponse Mute a member in a space
+	//
+	// In all of its channels and their threads, for so many seconds or, without any, until
+	// they are unmuted. Takes the permission `mute`, and a role above theirs. The body may be
+	// left out.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/spaces/{space}/members/{user}/mute (the `MuteSpaceMember` operationId).
+	MuteSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserID, params *MuteSpaceMemberParams, body MuteSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*MuteSpaceMemberResponse, error)
+
+	// GetSpacePermissionsWithResponse What I may do in a space
+	//
+	// Of its channels, `GET /v1/conversations/{conversation}/permissions` tells.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/spaces/{space}/permissions (the `GetSpacePermissions` operationId).
+	GetSpacePermissionsWithResponse(ctx context.Context, space SpaceID, params *GetSpacePermissionsParams, reqEditors ...RequestEditorFn) (*GetSpacePermissionsResponse, error)
+
+	// ListRolesWithResponse List the roles of a space
+	//
+	// Highest first; the last is `everyone`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/spaces/{space}/roles (the `ListRoles` operationId).
+	ListRolesWithResponse(ctx context.Context, space SpaceID, params *ListRolesParams, reqEditors ...RequestEditorFn) (*ListRolesResponse, error)
+
+	// CreateRoleWithBodyWithResponse Create a role
+	//
+	// Just above `everyone`, or at `position`, below one's own highest role. Takes the
+	// permission `manage_roles`; nobody gives what they do not have.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/spaces/{space}/roles (the `CreateRole` operationId).
+	CreateRoleWithBodyWithResponse(ctx context.Context, space SpaceID, params *CreateRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateRoleResponse, error)
+
+	// CreateRoleWithResponse Create a role
+	//
+	// Just above `everyone`, or at `position`, below one's own highest role. Takes the
+	// permission `manage_roles`; nobody gives what they do not have.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/spaces/{space}/roles (the `CreateRole` operationId).
+	CreateRoleWithResponse(ctx context.Context, space SpaceID, params *CreateRoleParams, body CreateRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateRoleResponse, error)
+
+	// DeleteRoleWithResponse Delete a role
+	//
+	// Whoever has it loses it, and what it says in channels is forgotten. Takes the
+	// permission `manage_roles`, and a role above this one.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/spaces/{space}/roles/{role} (the `DeleteRole` operationId).
+	DeleteRoleWithResponse(ctx context.Context, space SpaceID, role RoleID, params *DeleteRoleParams, reqEditors ...RequestEditorFn) (*DeleteRoleResponse, error)
+
+	// UpdateRoleWithBodyWithResponse Change a role
+	//
+	// What is left out stays as it is, of `permissions`, too; `inherit` makes the role say
+	// nothing of one. Takes the permission `manage_roles`, and a role above this one;
+	// nobody gives what they do not have. `everyone` is neither named nor moved.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/spaces/{space}/roles/{role} (the `UpdateRole` operationId).
+	UpdateRoleWithBodyWithResponse(ctx context.Context, space SpaceID, role RoleID, params *UpdateRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateRoleResponse, error)
+
+	// UpdateRoleWithResponse Change a role
+	//
+	// What is left out stays as it is, of `permissions`, too; `inherit` makes the role say
+	// nothing of one. Takes the permission `manage_roles`, and a role above this one;
+	// nobody gives what they do not have. `everyone` is neither named nor moved.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/spaces/{space}/roles/{role} (the `UpdateRole` operationId).
+	UpdateRoleWithResponse(ctx context.Context, space SpaceID, role RoleID, params *UpdateRoleParams, body UpdateRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRoleResponse, error)
+
+	// RevokeRoleWithResponse Take a role from a member
+	//
+	// Takes the permission `manage_roles`, and a role above this one.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/spaces/{space}/roles/{role}/members/{user} (the `RevokeRole` operationId).
+	RevokeRoleWithResponse(ctx context.Context, space SpaceID, role RoleID, user UserID, params *RevokeRoleParams, reqEditors ...RequestEditorFn) (*RevokeRoleResponse, error)
+
+	// GrantRoleWithResponse Give a member a role
+	//
+	// Takes the permission `manage_roles`, and a role above this one.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/spaces/{space}/roles/{role}/members/{user} (the `GrantRole` operationId).
+	GrantRoleWithResponse(ctx context.Context, space SpaceID, role RoleID, user UserID, params *GrantRoleParams, reqEditors ...RequestEditorFn) (*GrantRoleResponse, error)
+
+	// ListMyThreadsWithResponse List the threads that I have joined
+	//
+	// Newest first, of all groups and channels. A page may hold fewer than `limit` items
+	// and still have a `next_page_token`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/threads (the `ListMyThreads` operationId).
+	ListMyThreadsWithResponse(ctx context.Context, params *ListMyThreadsParams, reqEditors ...RequestEditorFn) (*ListMyThreadsResponse, error)
+
 	// GetUnreadWithResponse Count what I have not read
 	//
-	// Messages after my read or clear mark that are not mine, not erased, not hidden
+	// Of direct conversations and groups: messages after my read or clear mark that are not mine, not erased, not hidden
 	// and were not read one by one. Exact up to 1,000 a conversation, then
 	// `unread_more` is true. Hidden conversations do not count.
 	//
@@ -8926,6 +15326,117 @@ func (r HideMessagesResponse) ContentType() string {
 	return ""
 }
 
+// JoinConversationResponse429Headers the declared response headers of an HTTP 429 response for JoinConversation
+type JoinConversationResponse429Headers struct {
+	RetryAfter *int
+}
+
+// JoinConversationResponse503Headers the declared response headers of an HTTP 503 response for JoinConversation
+type JoinConversationResponse503Headers struct {
+	RetryAfter *int
+}
+
+type JoinConversationResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Conversation
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *JoinConversationResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *JoinConversationResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r JoinConversationResponse) GetJSON200() *Conversation {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r JoinConversationResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r JoinConversationResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r JoinConversationResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r JoinConversationResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r JoinConversationResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r JoinConversationResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r JoinConversationResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r JoinConversationResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r JoinConversationResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r JoinConversationResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r JoinConversationResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r JoinConversationResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // LeaveConversationResponse429Headers the declared response headers of an HTTP 429 response for LeaveConversation
 type LeaveConversationResponse429Headers struct {
 	RetryAfter *int
@@ -9024,6 +15535,318 @@ func (r LeaveConversationResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r LeaveConversationResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListListedResponse429Headers the declared response headers of an HTTP 429 response for ListListed
+type ListListedResponse429Headers struct {
+	RetryAfter *int
+}
+
+// ListListedResponse503Headers the declared response headers of an HTTP 503 response for ListListed
+type ListListedResponse503Headers struct {
+	RetryAfter *int
+}
+
+type ListListedResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ListingPage
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListListedResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListListedResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListListedResponse) GetJSON200() *ListingPage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListListedResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListListedResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ListListedResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListListedResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r ListListedResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListListedResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ListListedResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ListListedResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListListedResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListListedResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListListedResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DeleteListedResponse429Headers the declared response headers of an HTTP 429 response for DeleteListed
+type DeleteListedResponse429Headers struct {
+	RetryAfter *int
+}
+
+// DeleteListedResponse503Headers the declared response headers of an HTTP 503 response for DeleteListed
+type DeleteListedResponse503Headers struct {
+	RetryAfter *int
+}
+
+type DeleteListedResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *DeleteListedResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *DeleteListedResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r DeleteListedResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r DeleteListedResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r DeleteListedResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r DeleteListedResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r DeleteListedResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r DeleteListedResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r DeleteListedResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r DeleteListedResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteListedResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteListedResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteListedResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteListedResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// PutListedResponse429Headers the declared response headers of an HTTP 429 response for PutListed
+type PutListedResponse429Headers struct {
+	RetryAfter *int
+}
+
+// PutListedResponse503Headers the declared response headers of an HTTP 503 response for PutListed
+type PutListedResponse503Headers struct {
+	RetryAfter *int
+}
+
+type PutListedResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *PutListedResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *PutListedResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r PutListedResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r PutListedResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r PutListedResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r PutListedResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r PutListedResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r PutListedResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r PutListedResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r PutListedResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r PutListedResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PutListedResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PutListedResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PutListedResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -9150,6 +15973,8 @@ type AddMembersResponse struct {
 	ApplicationProblemJSON403 *Forbidden
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
 	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
 	ApplicationProblemJSON413 *TooLarge
 	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
@@ -9189,6 +16014,11 @@ func (r AddMembersResponse) GetApplicationProblemJSON403() *Forbidden {
 // GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
 func (r AddMembersResponse) GetApplicationProblemJSON404() *NotFound {
 	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r AddMembersResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
 }
 
 // GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
@@ -9356,6 +16186,103 @@ func (r RemoveMemberResponse) ContentType() string {
 	return ""
 }
 
+// GetMemberResponse429Headers the declared response headers of an HTTP 429 response for GetMember
+type GetMemberResponse429Headers struct {
+	RetryAfter *int
+}
+
+// GetMemberResponse503Headers the declared response headers of an HTTP 503 response for GetMember
+type GetMemberResponse503Headers struct {
+	RetryAfter *int
+}
+
+type GetMemberResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Member
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetMemberResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetMemberResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetMemberResponse) GetJSON200() *Member {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetMemberResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetMemberResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetMemberResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r GetMemberResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GetMemberResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetMemberResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetMemberResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetMemberResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetMemberResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetMemberResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // SetRoleResponse429Headers the declared response headers of an HTTP 429 response for SetRole
 type SetRoleResponse429Headers struct {
 	RetryAfter *int
@@ -9475,6 +16402,228 @@ func (r SetRoleResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r SetRoleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UnmuteMemberResponse429Headers the declared response headers of an HTTP 429 response for UnmuteMember
+type UnmuteMemberResponse429Headers struct {
+	RetryAfter *int
+}
+
+// UnmuteMemberResponse503Headers the declared response headers of an HTTP 503 response for UnmuteMember
+type UnmuteMemberResponse503Headers struct {
+	RetryAfter *int
+}
+
+type UnmuteMemberResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *UnmuteMemberResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *UnmuteMemberResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r UnmuteMemberResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r UnmuteMemberResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r UnmuteMemberResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r UnmuteMemberResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r UnmuteMemberResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r UnmuteMemberResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r UnmuteMemberResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r UnmuteMemberResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r UnmuteMemberResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UnmuteMemberResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UnmuteMemberResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UnmuteMemberResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// MuteMemberResponse429Headers the declared response headers of an HTTP 429 response for MuteMember
+type MuteMemberResponse429Headers struct {
+	RetryAfter *int
+}
+
+// MuteMemberResponse503Headers the declared response headers of an HTTP 503 response for MuteMember
+type MuteMemberResponse503Headers struct {
+	RetryAfter *int
+}
+
+type MuteMemberResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Mute
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *MuteMemberResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *MuteMemberResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r MuteMemberResponse) GetJSON200() *Mute {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r MuteMemberResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r MuteMemberResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r MuteMemberResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r MuteMemberResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r MuteMemberResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r MuteMemberResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r MuteMemberResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r MuteMemberResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r MuteMemberResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r MuteMemberResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MuteMemberResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MuteMemberResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MuteMemberResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -9710,6 +16859,429 @@ func (r SendMessageResponse) ContentType() string {
 	return ""
 }
 
+// ListOverridesResponse429Headers the declared response headers of an HTTP 429 response for ListOverrides
+type ListOverridesResponse429Headers struct {
+	RetryAfter *int
+}
+
+// ListOverridesResponse503Headers the declared response headers of an HTTP 503 response for ListOverrides
+type ListOverridesResponse503Headers struct {
+	RetryAfter *int
+}
+
+type ListOverridesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Overrides
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListOverridesResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListOverridesResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListOverridesResponse) GetJSON200() *Overrides {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListOverridesResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListOverridesResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ListOverridesResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListOverridesResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r ListOverridesResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListOverridesResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ListOverridesResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ListOverridesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListOverridesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListOverridesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListOverridesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DeleteOverrideResponse429Headers the declared response headers of an HTTP 429 response for DeleteOverride
+type DeleteOverrideResponse429Headers struct {
+	RetryAfter *int
+}
+
+// DeleteOverrideResponse503Headers the declared response headers of an HTTP 503 response for DeleteOverride
+type DeleteOverrideResponse503Headers struct {
+	RetryAfter *int
+}
+
+type DeleteOverrideResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *DeleteOverrideResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *DeleteOverrideResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r DeleteOverrideResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r DeleteOverrideResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r DeleteOverrideResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r DeleteOverrideResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r DeleteOverrideResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r DeleteOverrideResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r DeleteOverrideResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r DeleteOverrideResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteOverrideResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteOverrideResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteOverrideResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteOverrideResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// PutOverrideResponse429Headers the declared response headers of an HTTP 429 response for PutOverride
+type PutOverrideResponse429Headers struct {
+	RetryAfter *int
+}
+
+// PutOverrideResponse503Headers the declared response headers of an HTTP 503 response for PutOverride
+type PutOverrideResponse503Headers struct {
+	RetryAfter *int
+}
+
+type PutOverrideResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Override
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *PutOverrideResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *PutOverrideResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PutOverrideResponse) GetJSON200() *Override {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r PutOverrideResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r PutOverrideResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r PutOverrideResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r PutOverrideResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r PutOverrideResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r PutOverrideResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r PutOverrideResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r PutOverrideResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r PutOverrideResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r PutOverrideResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PutOverrideResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PutOverrideResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PutOverrideResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetPermissionsResponse429Headers the declared response headers of an HTTP 429 response for GetPermissions
+type GetPermissionsResponse429Headers struct {
+	RetryAfter *int
+}
+
+// GetPermissionsResponse503Headers the declared response headers of an HTTP 503 response for GetPermissions
+type GetPermissionsResponse503Headers struct {
+	RetryAfter *int
+}
+
+type GetPermissionsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *MyPermissions
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetPermissionsResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetPermissionsResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetPermissionsResponse) GetJSON200() *MyPermissions {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetPermissionsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetPermissionsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetPermissionsResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r GetPermissionsResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GetPermissionsResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetPermissionsResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetPermissionsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetPermissionsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetPermissionsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetPermissionsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // PutReceiptsResponse429Headers the declared response headers of an HTTP 429 response for PutReceipts
 type PutReceiptsResponse429Headers struct {
 	RetryAfter *int
@@ -9815,6 +17387,103 @@ func (r PutReceiptsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r PutReceiptsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListThreadsResponse429Headers the declared response headers of an HTTP 429 response for ListThreads
+type ListThreadsResponse429Headers struct {
+	RetryAfter *int
+}
+
+// ListThreadsResponse503Headers the declared response headers of an HTTP 503 response for ListThreads
+type ListThreadsResponse503Headers struct {
+	RetryAfter *int
+}
+
+type ListThreadsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ConversationPage
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListThreadsResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListThreadsResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListThreadsResponse) GetJSON200() *ConversationPage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListThreadsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListThreadsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListThreadsResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r ListThreadsResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListThreadsResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ListThreadsResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ListThreadsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListThreadsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListThreadsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListThreadsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -10085,6 +17754,89 @@ func (r CreateTicketResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r CreateTicketResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListMyInvitationsResponse429Headers the declared response headers of an HTTP 429 response for ListMyInvitations
+type ListMyInvitationsResponse429Headers struct {
+	RetryAfter *int
+}
+
+// ListMyInvitationsResponse503Headers the declared response headers of an HTTP 503 response for ListMyInvitations
+type ListMyInvitationsResponse503Headers struct {
+	RetryAfter *int
+}
+
+type ListMyInvitationsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *InvitationPage
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListMyInvitationsResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListMyInvitationsResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListMyInvitationsResponse) GetJSON200() *InvitationPage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListMyInvitationsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListMyInvitationsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListMyInvitationsResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ListMyInvitationsResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ListMyInvitationsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListMyInvitationsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListMyInvitationsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListMyInvitationsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -10362,6 +18114,124 @@ func (r SearchMessagesResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r SearchMessagesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DeleteMessageResponse429Headers the declared response headers of an HTTP 429 response for DeleteMessage
+type DeleteMessageResponse429Headers struct {
+	RetryAfter *int
+}
+
+// DeleteMessageResponse503Headers the declared response headers of an HTTP 503 response for DeleteMessage
+type DeleteMessageResponse503Headers struct {
+	RetryAfter *int
+}
+
+type DeleteMessageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Message
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *DeleteMessageResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *DeleteMessageResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DeleteMessageResponse) GetJSON200() *Message {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r DeleteMessageResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r DeleteMessageResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r DeleteMessageResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r DeleteMessageResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r DeleteMessageResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r DeleteMessageResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r DeleteMessageResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r DeleteMessageResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r DeleteMessageResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteMessageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteMessageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteMessageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteMessageResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -10798,6 +18668,3313 @@ func (r RevokeMessageResponse) ContentType() string {
 	return ""
 }
 
+// GetThreadResponse429Headers the declared response headers of an HTTP 429 response for GetThread
+type GetThreadResponse429Headers struct {
+	RetryAfter *int
+}
+
+// GetThreadResponse503Headers the declared response headers of an HTTP 503 response for GetThread
+type GetThreadResponse503Headers struct {
+	RetryAfter *int
+}
+
+type GetThreadResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Conversation
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetThreadResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetThreadResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetThreadResponse) GetJSON200() *Conversation {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetThreadResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetThreadResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetThreadResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GetThreadResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetThreadResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetThreadResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetThreadResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetThreadResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetThreadResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateThreadResponse429Headers the declared response headers of an HTTP 429 response for CreateThread
+type CreateThreadResponse429Headers struct {
+	RetryAfter *int
+}
+
+// CreateThreadResponse503Headers the declared response headers of an HTTP 503 response for CreateThread
+type CreateThreadResponse503Headers struct {
+	RetryAfter *int
+}
+
+type CreateThreadResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Conversation
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *CreateThreadResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *CreateThreadResponse503Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateThreadResponse) GetJSON201() *Conversation {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r CreateThreadResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r CreateThreadResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r CreateThreadResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r CreateThreadResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r CreateThreadResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r CreateThreadResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r CreateThreadResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r CreateThreadResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r CreateThreadResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r CreateThreadResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateThreadResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateThreadResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateThreadResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateThreadResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListSpacesResponse429Headers the declared response headers of an HTTP 429 response for ListSpaces
+type ListSpacesResponse429Headers struct {
+	RetryAfter *int
+}
+
+// ListSpacesResponse503Headers the declared response headers of an HTTP 503 response for ListSpaces
+type ListSpacesResponse503Headers struct {
+	RetryAfter *int
+}
+
+type ListSpacesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SpacePage
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListSpacesResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListSpacesResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListSpacesResponse) GetJSON200() *SpacePage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListSpacesResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListSpacesResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListSpacesResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ListSpacesResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ListSpacesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListSpacesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListSpacesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListSpacesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateSpaceResponse429Headers the declared response headers of an HTTP 429 response for CreateSpace
+type CreateSpaceResponse429Headers struct {
+	RetryAfter *int
+}
+
+// CreateSpaceResponse503Headers the declared response headers of an HTTP 503 response for CreateSpace
+type CreateSpaceResponse503Headers struct {
+	RetryAfter *int
+}
+
+type CreateSpaceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Space
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *CreateSpaceResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *CreateSpaceResponse503Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateSpaceResponse) GetJSON201() *Space {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r CreateSpaceResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r CreateSpaceResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r CreateSpaceResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r CreateSpaceResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r CreateSpaceResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r CreateSpaceResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r CreateSpaceResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateSpaceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateSpaceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateSpaceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateSpaceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DeleteSpaceResponse429Headers the declared response headers of an HTTP 429 response for DeleteSpace
+type DeleteSpaceResponse429Headers struct {
+	RetryAfter *int
+}
+
+// DeleteSpaceResponse503Headers the declared response headers of an HTTP 503 response for DeleteSpace
+type DeleteSpaceResponse503Headers struct {
+	RetryAfter *int
+}
+
+type DeleteSpaceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *DeleteSpaceResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *DeleteSpaceResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r DeleteSpaceResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r DeleteSpaceResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r DeleteSpaceResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r DeleteSpaceResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r DeleteSpaceResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r DeleteSpaceResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r DeleteSpaceResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r DeleteSpaceResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteSpaceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteSpaceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteSpaceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteSpaceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetSpaceResponse429Headers the declared response headers of an HTTP 429 response for GetSpace
+type GetSpaceResponse429Headers struct {
+	RetryAfter *int
+}
+
+// GetSpaceResponse503Headers the declared response headers of an HTTP 503 response for GetSpace
+type GetSpaceResponse503Headers struct {
+	RetryAfter *int
+}
+
+type GetSpaceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Space
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetSpaceResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetSpaceResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetSpaceResponse) GetJSON200() *Space {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetSpaceResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetSpaceResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetSpaceResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GetSpaceResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetSpaceResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetSpaceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetSpaceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetSpaceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetSpaceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UpdateSpaceResponse429Headers the declared response headers of an HTTP 429 response for UpdateSpace
+type UpdateSpaceResponse429Headers struct {
+	RetryAfter *int
+}
+
+// UpdateSpaceResponse503Headers the declared response headers of an HTTP 503 response for UpdateSpace
+type UpdateSpaceResponse503Headers struct {
+	RetryAfter *int
+}
+
+type UpdateSpaceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Space
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *UpdateSpaceResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *UpdateSpaceResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateSpaceResponse) GetJSON200() *Space {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r UpdateSpaceResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r UpdateSpaceResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r UpdateSpaceResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r UpdateSpaceResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r UpdateSpaceResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r UpdateSpaceResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r UpdateSpaceResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r UpdateSpaceResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r UpdateSpaceResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateSpaceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateSpaceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateSpaceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateSpaceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListChannelsResponse429Headers the declared response headers of an HTTP 429 response for ListChannels
+type ListChannelsResponse429Headers struct {
+	RetryAfter *int
+}
+
+// ListChannelsResponse503Headers the declared response headers of an HTTP 503 response for ListChannels
+type ListChannelsResponse503Headers struct {
+	RetryAfter *int
+}
+
+type ListChannelsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ConversationPage
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListChannelsResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListChannelsResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListChannelsResponse) GetJSON200() *ConversationPage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListChannelsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListChannelsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListChannelsResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListChannelsResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ListChannelsResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ListChannelsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListChannelsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListChannelsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListChannelsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateChannelResponse429Headers the declared response headers of an HTTP 429 response for CreateChannel
+type CreateChannelResponse429Headers struct {
+	RetryAfter *int
+}
+
+// CreateChannelResponse503Headers the declared response headers of an HTTP 503 response for CreateChannel
+type CreateChannelResponse503Headers struct {
+	RetryAfter *int
+}
+
+type CreateChannelResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Conversation
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *CreateChannelResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *CreateChannelResponse503Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateChannelResponse) GetJSON201() *Conversation {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r CreateChannelResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r CreateChannelResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r CreateChannelResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r CreateChannelResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r CreateChannelResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r CreateChannelResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r CreateChannelResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r CreateChannelResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r CreateChannelResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateChannelResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateChannelResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateChannelResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateChannelResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListInvitationsResponse429Headers the declared response headers of an HTTP 429 response for ListInvitations
+type ListInvitationsResponse429Headers struct {
+	RetryAfter *int
+}
+
+// ListInvitationsResponse503Headers the declared response headers of an HTTP 503 response for ListInvitations
+type ListInvitationsResponse503Headers struct {
+	RetryAfter *int
+}
+
+type ListInvitationsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *InvitationPage
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListInvitationsResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListInvitationsResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListInvitationsResponse) GetJSON200() *InvitationPage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListInvitationsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListInvitationsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ListInvitationsResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListInvitationsResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListInvitationsResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ListInvitationsResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ListInvitationsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListInvitationsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListInvitationsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListInvitationsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// InviteToSpaceResponse429Headers the declared response headers of an HTTP 429 response for InviteToSpace
+type InviteToSpaceResponse429Headers struct {
+	RetryAfter *int
+}
+
+// InviteToSpaceResponse503Headers the declared response headers of an HTTP 503 response for InviteToSpace
+type InviteToSpaceResponse503Headers struct {
+	RetryAfter *int
+}
+
+type InviteToSpaceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Invitations
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *InviteToSpaceResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *InviteToSpaceResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r InviteToSpaceResponse) GetJSON200() *Invitations {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r InviteToSpaceResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r InviteToSpaceResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r InviteToSpaceResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r InviteToSpaceResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r InviteToSpaceResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r InviteToSpaceResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r InviteToSpaceResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r InviteToSpaceResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r InviteToSpaceResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r InviteToSpaceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r InviteToSpaceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r InviteToSpaceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r InviteToSpaceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DeleteInvitationResponse429Headers the declared response headers of an HTTP 429 response for DeleteInvitation
+type DeleteInvitationResponse429Headers struct {
+	RetryAfter *int
+}
+
+// DeleteInvitationResponse503Headers the declared response headers of an HTTP 503 response for DeleteInvitation
+type DeleteInvitationResponse503Headers struct {
+	RetryAfter *int
+}
+
+type DeleteInvitationResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *DeleteInvitationResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *DeleteInvitationResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r DeleteInvitationResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r DeleteInvitationResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r DeleteInvitationResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r DeleteInvitationResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r DeleteInvitationResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r DeleteInvitationResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r DeleteInvitationResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r DeleteInvitationResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteInvitationResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteInvitationResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteInvitationResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteInvitationResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// JoinSpaceResponse429Headers the declared response headers of an HTTP 429 response for JoinSpace
+type JoinSpaceResponse429Headers struct {
+	RetryAfter *int
+}
+
+// JoinSpaceResponse503Headers the declared response headers of an HTTP 503 response for JoinSpace
+type JoinSpaceResponse503Headers struct {
+	RetryAfter *int
+}
+
+type JoinSpaceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Space
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *JoinSpaceResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *JoinSpaceResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r JoinSpaceResponse) GetJSON200() *Space {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r JoinSpaceResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r JoinSpaceResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r JoinSpaceResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r JoinSpaceResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r JoinSpaceResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r JoinSpaceResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r JoinSpaceResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r JoinSpaceResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r JoinSpaceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r JoinSpaceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r JoinSpaceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r JoinSpaceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// LeaveSpaceResponse429Headers the declared response headers of an HTTP 429 response for LeaveSpace
+type LeaveSpaceResponse429Headers struct {
+	RetryAfter *int
+}
+
+// LeaveSpaceResponse503Headers the declared response headers of an HTTP 503 response for LeaveSpace
+type LeaveSpaceResponse503Headers struct {
+	RetryAfter *int
+}
+
+type LeaveSpaceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *LeaveSpaceResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *LeaveSpaceResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r LeaveSpaceResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r LeaveSpaceResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r LeaveSpaceResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r LeaveSpaceResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r LeaveSpaceResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r LeaveSpaceResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r LeaveSpaceResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r LeaveSpaceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r LeaveSpaceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LeaveSpaceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r LeaveSpaceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListSpaceDeniedResponse429Headers the declared response headers of an HTTP 429 response for ListSpaceDenied
+type ListSpaceDeniedResponse429Headers struct {
+	RetryAfter *int
+}
+
+// ListSpaceDeniedResponse503Headers the declared response headers of an HTTP 503 response for ListSpaceDenied
+type ListSpaceDeniedResponse503Headers struct {
+	RetryAfter *int
+}
+
+type ListSpaceDeniedResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ListingPage
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListSpaceDeniedResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListSpaceDeniedResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListSpaceDeniedResponse) GetJSON200() *ListingPage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListSpaceDeniedResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListSpaceDeniedResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ListSpaceDeniedResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListSpaceDeniedResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListSpaceDeniedResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ListSpaceDeniedResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ListSpaceDeniedResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListSpaceDeniedResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListSpaceDeniedResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListSpaceDeniedResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DeleteSpaceDeniedResponse429Headers the declared response headers of an HTTP 429 response for DeleteSpaceDenied
+type DeleteSpaceDeniedResponse429Headers struct {
+	RetryAfter *int
+}
+
+// DeleteSpaceDeniedResponse503Headers the declared response headers of an HTTP 503 response for DeleteSpaceDenied
+type DeleteSpaceDeniedResponse503Headers struct {
+	RetryAfter *int
+}
+
+type DeleteSpaceDeniedResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *DeleteSpaceDeniedResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *DeleteSpaceDeniedResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r DeleteSpaceDeniedResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r DeleteSpaceDeniedResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r DeleteSpaceDeniedResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r DeleteSpaceDeniedResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r DeleteSpaceDeniedResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r DeleteSpaceDeniedResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r DeleteSpaceDeniedResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteSpaceDeniedResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteSpaceDeniedResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteSpaceDeniedResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteSpaceDeniedResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// PutSpaceDeniedResponse429Headers the declared response headers of an HTTP 429 response for PutSpaceDenied
+type PutSpaceDeniedResponse429Headers struct {
+	RetryAfter *int
+}
+
+// PutSpaceDeniedResponse503Headers the declared response headers of an HTTP 503 response for PutSpaceDenied
+type PutSpaceDeniedResponse503Headers struct {
+	RetryAfter *int
+}
+
+type PutSpaceDeniedResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *PutSpaceDeniedResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *PutSpaceDeniedResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r PutSpaceDeniedResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r PutSpaceDeniedResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r PutSpaceDeniedResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r PutSpaceDeniedResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r PutSpaceDeniedResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r PutSpaceDeniedResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r PutSpaceDeniedResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r PutSpaceDeniedResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PutSpaceDeniedResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PutSpaceDeniedResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PutSpaceDeniedResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListSpaceMembersResponse429Headers the declared response headers of an HTTP 429 response for ListSpaceMembers
+type ListSpaceMembersResponse429Headers struct {
+	RetryAfter *int
+}
+
+// ListSpaceMembersResponse503Headers the declared response headers of an HTTP 503 response for ListSpaceMembers
+type ListSpaceMembersResponse503Headers struct {
+	RetryAfter *int
+}
+
+type ListSpaceMembersResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SpaceMemberPage
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListSpaceMembersResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListSpaceMembersResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListSpaceMembersResponse) GetJSON200() *SpaceMemberPage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListSpaceMembersResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListSpaceMembersResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListSpaceMembersResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListSpaceMembersResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ListSpaceMembersResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ListSpaceMembersResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListSpaceMembersResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListSpaceMembersResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListSpaceMembersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// AddSpaceMembersResponse429Headers the declared response headers of an HTTP 429 response for AddSpaceMembers
+type AddSpaceMembersResponse429Headers struct {
+	RetryAfter *int
+}
+
+// AddSpaceMembersResponse503Headers the declared response headers of an HTTP 503 response for AddSpaceMembers
+type AddSpaceMembersResponse503Headers struct {
+	RetryAfter *int
+}
+
+type AddSpaceMembersResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SpaceMembers
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *AddSpaceMembersResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *AddSpaceMembersResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r AddSpaceMembersResponse) GetJSON200() *SpaceMembers {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r AddSpaceMembersResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r AddSpaceMembersResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r AddSpaceMembersResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r AddSpaceMembersResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r AddSpaceMembersResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r AddSpaceMembersResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r AddSpaceMembersResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r AddSpaceMembersResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r AddSpaceMembersResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r AddSpaceMembersResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AddSpaceMembersResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AddSpaceMembersResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AddSpaceMembersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RemoveSpaceMemberResponse429Headers the declared response headers of an HTTP 429 response for RemoveSpaceMember
+type RemoveSpaceMemberResponse429Headers struct {
+	RetryAfter *int
+}
+
+// RemoveSpaceMemberResponse503Headers the declared response headers of an HTTP 503 response for RemoveSpaceMember
+type RemoveSpaceMemberResponse503Headers struct {
+	RetryAfter *int
+}
+
+type RemoveSpaceMemberResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *RemoveSpaceMemberResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *RemoveSpaceMemberResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r RemoveSpaceMemberResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r RemoveSpaceMemberResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r RemoveSpaceMemberResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r RemoveSpaceMemberResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r RemoveSpaceMemberResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r RemoveSpaceMemberResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r RemoveSpaceMemberResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r RemoveSpaceMemberResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r RemoveSpaceMemberResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r RemoveSpaceMemberResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RemoveSpaceMemberResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RemoveSpaceMemberResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RemoveSpaceMemberResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetSpaceMemberResponse429Headers the declared response headers of an HTTP 429 response for GetSpaceMember
+type GetSpaceMemberResponse429Headers struct {
+	RetryAfter *int
+}
+
+// GetSpaceMemberResponse503Headers the declared response headers of an HTTP 503 response for GetSpaceMember
+type GetSpaceMemberResponse503Headers struct {
+	RetryAfter *int
+}
+
+type GetSpaceMemberResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SpaceMember
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetSpaceMemberResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetSpaceMemberResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetSpaceMemberResponse) GetJSON200() *SpaceMember {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetSpaceMemberResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetSpaceMemberResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetSpaceMemberResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GetSpaceMemberResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetSpaceMemberResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetSpaceMemberResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetSpaceMemberResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetSpaceMemberResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetSpaceMemberResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UpdateSpaceMemberResponse429Headers the declared response headers of an HTTP 429 response for UpdateSpaceMember
+type UpdateSpaceMemberResponse429Headers struct {
+	RetryAfter *int
+}
+
+// UpdateSpaceMemberResponse503Headers the declared response headers of an HTTP 503 response for UpdateSpaceMember
+type UpdateSpaceMemberResponse503Headers struct {
+	RetryAfter *int
+}
+
+type UpdateSpaceMemberResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SpaceMember
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *UpdateSpaceMemberResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *UpdateSpaceMemberResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateSpaceMemberResponse) GetJSON200() *SpaceMember {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r UpdateSpaceMemberResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r UpdateSpaceMemberResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r UpdateSpaceMemberResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r UpdateSpaceMemberResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r UpdateSpaceMemberResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r UpdateSpaceMemberResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r UpdateSpaceMemberResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r UpdateSpaceMemberResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r UpdateSpaceMemberResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r UpdateSpaceMemberResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateSpaceMemberResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateSpaceMemberResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateSpaceMemberResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateSpaceMemberResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UnmuteSpaceMemberResponse429Headers the declared response headers of an HTTP 429 response for UnmuteSpaceMember
+type UnmuteSpaceMemberResponse429Headers struct {
+	RetryAfter *int
+}
+
+// UnmuteSpaceMemberResponse503Headers the declared response headers of an HTTP 503 response for UnmuteSpaceMember
+type UnmuteSpaceMemberResponse503Headers struct {
+	RetryAfter *int
+}
+
+type UnmuteSpaceMemberResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *UnmuteSpaceMemberResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *UnmuteSpaceMemberResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r UnmuteSpaceMemberResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r UnmuteSpaceMemberResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r UnmuteSpaceMemberResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r UnmuteSpaceMemberResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r UnmuteSpaceMemberResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r UnmuteSpaceMemberResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r UnmuteSpaceMemberResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r UnmuteSpaceMemberResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r UnmuteSpaceMemberResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UnmuteSpaceMemberResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UnmuteSpaceMemberResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UnmuteSpaceMemberResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// MuteSpaceMemberResponse429Headers the declared response headers of an HTTP 429 response for MuteSpaceMember
+type MuteSpaceMemberResponse429Headers struct {
+	RetryAfter *int
+}
+
+// MuteSpaceMemberResponse503Headers the declared response headers of an HTTP 503 response for MuteSpaceMember
+type MuteSpaceMemberResponse503Headers struct {
+	RetryAfter *int
+}
+
+type MuteSpaceMemberResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Mute
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *MuteSpaceMemberResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *MuteSpaceMemberResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r MuteSpaceMemberResponse) GetJSON200() *Mute {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r MuteSpaceMemberResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r MuteSpaceMemberResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r MuteSpaceMemberResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r MuteSpaceMemberResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r MuteSpaceMemberResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r MuteSpaceMemberResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r MuteSpaceMemberResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r MuteSpaceMemberResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r MuteSpaceMemberResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r MuteSpaceMemberResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MuteSpaceMemberResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MuteSpaceMemberResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MuteSpaceMemberResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetSpacePermissionsResponse429Headers the declared response headers of an HTTP 429 response for GetSpacePermissions
+type GetSpacePermissionsResponse429Headers struct {
+	RetryAfter *int
+}
+
+// GetSpacePermissionsResponse503Headers the declared response headers of an HTTP 503 response for GetSpacePermissions
+type GetSpacePermissionsResponse503Headers struct {
+	RetryAfter *int
+}
+
+type GetSpacePermissionsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *MyPermissions
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetSpacePermissionsResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetSpacePermissionsResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetSpacePermissionsResponse) GetJSON200() *MyPermissions {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetSpacePermissionsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetSpacePermissionsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetSpacePermissionsResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GetSpacePermissionsResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetSpacePermissionsResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetSpacePermissionsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetSpacePermissionsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetSpacePermissionsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetSpacePermissionsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListRolesResponse429Headers the declared response headers of an HTTP 429 response for ListRoles
+type ListRolesResponse429Headers struct {
+	RetryAfter *int
+}
+
+// ListRolesResponse503Headers the declared response headers of an HTTP 503 response for ListRoles
+type ListRolesResponse503Headers struct {
+	RetryAfter *int
+}
+
+type ListRolesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SpaceRoles
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListRolesResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListRolesResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListRolesResponse) GetJSON200() *SpaceRoles {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListRolesResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListRolesResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListRolesResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListRolesResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ListRolesResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ListRolesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListRolesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListRolesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListRolesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateRoleResponse429Headers the declared response headers of an HTTP 429 response for CreateRole
+type CreateRoleResponse429Headers struct {
+	RetryAfter *int
+}
+
+// CreateRoleResponse503Headers the declared response headers of an HTTP 503 response for CreateRole
+type CreateRoleResponse503Headers struct {
+	RetryAfter *int
+}
+
+type CreateRoleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *SpaceRole
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *CreateRoleResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *CreateRoleResponse503Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateRoleResponse) GetJSON201() *SpaceRole {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r CreateRoleResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r CreateRoleResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r CreateRoleResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r CreateRoleResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r CreateRoleResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r CreateRoleResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r CreateRoleResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r CreateRoleResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r CreateRoleResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateRoleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateRoleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateRoleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateRoleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DeleteRoleResponse429Headers the declared response headers of an HTTP 429 response for DeleteRole
+type DeleteRoleResponse429Headers struct {
+	RetryAfter *int
+}
+
+// DeleteRoleResponse503Headers the declared response headers of an HTTP 503 response for DeleteRole
+type DeleteRoleResponse503Headers struct {
+	RetryAfter *int
+}
+
+type DeleteRoleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *DeleteRoleResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *DeleteRoleResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r DeleteRoleResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r DeleteRoleResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r DeleteRoleResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r DeleteRoleResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r DeleteRoleResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r DeleteRoleResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r DeleteRoleResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r DeleteRoleResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteRoleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteRoleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteRoleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteRoleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UpdateRoleResponse429Headers the declared response headers of an HTTP 429 response for UpdateRole
+type UpdateRoleResponse429Headers struct {
+	RetryAfter *int
+}
+
+// UpdateRoleResponse503Headers the declared response headers of an HTTP 503 response for UpdateRole
+type UpdateRoleResponse503Headers struct {
+	RetryAfter *int
+}
+
+type UpdateRoleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SpaceRole
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *UpdateRoleResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *UpdateRoleResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateRoleResponse) GetJSON200() *SpaceRole {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r UpdateRoleResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r UpdateRoleResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r UpdateRoleResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r UpdateRoleResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r UpdateRoleResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r UpdateRoleResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r UpdateRoleResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r UpdateRoleResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r UpdateRoleResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateRoleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateRoleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateRoleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateRoleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RevokeRoleResponse429Headers the declared response headers of an HTTP 429 response for RevokeRole
+type RevokeRoleResponse429Headers struct {
+	RetryAfter *int
+}
+
+// RevokeRoleResponse503Headers the declared response headers of an HTTP 503 response for RevokeRole
+type RevokeRoleResponse503Headers struct {
+	RetryAfter *int
+}
+
+type RevokeRoleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *RevokeRoleResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *RevokeRoleResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r RevokeRoleResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r RevokeRoleResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r RevokeRoleResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r RevokeRoleResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r RevokeRoleResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r RevokeRoleResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r RevokeRoleResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r RevokeRoleResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r RevokeRoleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RevokeRoleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RevokeRoleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RevokeRoleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GrantRoleResponse429Headers the declared response headers of an HTTP 429 response for GrantRole
+type GrantRoleResponse429Headers struct {
+	RetryAfter *int
+}
+
+// GrantRoleResponse503Headers the declared response headers of an HTTP 503 response for GrantRole
+type GrantRoleResponse503Headers struct {
+	RetryAfter *int
+}
+
+type GrantRoleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
+	ApplicationProblemJSON507 *Full
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GrantRoleResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GrantRoleResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GrantRoleResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GrantRoleResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r GrantRoleResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GrantRoleResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r GrantRoleResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GrantRoleResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GrantRoleResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
+func (r GrantRoleResponse) GetApplicationProblemJSON507() *Full {
+	return r.ApplicationProblemJSON507
+}
+
+// GetBody returns the raw response body bytes
+func (r GrantRoleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GrantRoleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GrantRoleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GrantRoleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListMyThreadsResponse429Headers the declared response headers of an HTTP 429 response for ListMyThreads
+type ListMyThreadsResponse429Headers struct {
+	RetryAfter *int
+}
+
+// ListMyThreadsResponse503Headers the declared response headers of an HTTP 503 response for ListMyThreads
+type ListMyThreadsResponse503Headers struct {
+	RetryAfter *int
+}
+
+type ListMyThreadsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ConversationPage
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooMany
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListMyThreadsResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListMyThreadsResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListMyThreadsResponse) GetJSON200() *ConversationPage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListMyThreadsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListMyThreadsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListMyThreadsResponse) GetApplicationProblemJSON429() *TooMany {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ListMyThreadsResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ListMyThreadsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListMyThreadsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListMyThreadsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListMyThreadsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // GetUnreadResponse429Headers the declared response headers of an HTTP 429 response for GetUnread
 type GetUnreadResponse429Headers struct {
 	RetryAfter *int
@@ -11028,11 +22205,11 @@ func (c *ClientWithResponses) ListErasuresWithResponse(ctx context.Context, para
 
 // ExportMessagesWithResponse Export messages and conversations
 //
-// The mirror of the import: each conversation with its members, then its messages
-// by `seq`, tombstones too, as lines of JSON. What is past retention is not in it,
+// The mirror of the import: each direct conversation, group and room with its
+// members, then its messages by `seq`, tombstones too, as lines of JSON. What is past retention is not in it,
 // nor is a `reply_to` to that; what is due is a tombstone. Each conversation is as
-// it was when its lines were written. Receipts, blocks and what users have hidden
-// are not exported.
+// it was when its lines were written. Spaces, their channels, threads, lists and
+// mutes are not exported, nor receipts, blocks and what users have hidden.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -11207,7 +22384,8 @@ func (c *ClientWithResponses) PutBlockWithResponse(ctx context.Context, user Use
 
 // ListConversationsWithResponse List my conversations
 //
-// By last activity, newest first: the newest message that was told, or the
+// Direct conversations, groups and rooms; threads and channels have lists of their
+// own. By last activity, newest first: the newest message that was told, or the
 // creation. Taking a message back changes what is shown of it, not its place.
 // Pages hold together while messages arrive: a conversation is in exactly one of
 // them, by its place at the time of the first.
@@ -11227,10 +22405,10 @@ func (c *ClientWithResponses) ListConversationsWithResponse(ctx context.Context,
 	return ParseListConversationsResponse(rsp)
 }
 
-// CreateConversationWithBodyWithResponse Create a group
+// CreateConversationWithBodyWithResponse Create a group or room
 //
 // Whoever creates it is its owner. A direct conversation is not created: send
-// to `@user` instead.
+// to `@user` instead. Threads are created under a message, channels in a space.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -11243,10 +22421,10 @@ func (c *ClientWithResponses) CreateConversationWithBodyWithResponse(ctx context
 	return ParseCreateConversationResponse(rsp)
 }
 
-// CreateConversationWithResponse Create a group
+// CreateConversationWithResponse Create a group or room
 //
 // Whoever creates it is its owner. A direct conversation is not created: send
-// to `@user` instead.
+// to `@user` instead. Threads are created under a message, channels in a space.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -11265,8 +22443,10 @@ func (c *ClientWithResponses) CreateConversationWithResponse(ctx context.Context
 // `keep_messages=true`, without; a new message brings it back, not what was
 // hidden.
 //
-// `scope=everyone` erases it with all of its messages. It takes the owner of the
-// group, either side of a direct conversation, or a token with the scope `admin`.
+// `scope=everyone` erases it with all of its messages, and what hangs in it. It
+// takes the permission `delete`, which the owner of a group or room, either side of
+// a direct conversation and who manages a channel or the threads have, or a token
+// with the scope `admin`.
 // Nobody can read it from the answer on; its content is destroyed in batches
 // after it.
 //
@@ -11296,10 +22476,11 @@ func (c *ClientWithResponses) GetConversationWithResponse(ctx context.Context, c
 
 // UpdateConversationWithBodyWithResponse Change a conversation, or how I see it
 //
-// `pinned` and `muted` are my own, on all my devices. `name` and `settings` take
-// an owner or admin of the group, `retention_days` its owner;
-// `expire_after_seconds` and `retention_days` of a direct conversation, either
-// side. What is left out stays as it is, null ends it.
+// `pinned` and `muted` are my own, on all my devices. `name`, `settings` and
+// `visibility` take the permission `manage_conversation`, but `retention_days`
+// `manage_retention`, and `mute_all` and `slow_mode_seconds` `mute`;
+// `expire_after_seconds` and `retention_days` of a direct conversation, either side. What is left out stays as it is, null ends it. A
+// setting that this kind does not have is 422 `setting_unsupported`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -11314,10 +22495,11 @@ func (c *ClientWithResponses) UpdateConversationWithBodyWithResponse(ctx context
 
 // UpdateConversationWithResponse Change a conversation, or how I see it
 //
-// `pinned` and `muted` are my own, on all my devices. `name` and `settings` take
-// an owner or admin of the group, `retention_days` its owner;
-// `expire_after_seconds` and `retention_days` of a direct conversation, either
-// side. What is left out stays as it is, null ends it.
+// `pinned` and `muted` are my own, on all my devices. `name`, `settings` and
+// `visibility` take the permission `manage_conversation`, but `retention_days`
+// `manage_retention`, and `mute_all` and `slow_mode_seconds` `mute`;
+// `expire_after_seconds` and `retention_days` of a direct conversation, either side. What is left out stays as it is, null ends it. A
+// setting that this kind does not have is 422 `setting_unsupported`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -11364,7 +22546,24 @@ func (c *ClientWithResponses) HideMessagesWithResponse(ctx context.Context, conv
 	return ParseHideMessagesResponse(rsp)
 }
 
-// LeaveConversationWithResponse Leave a group
+// JoinConversationWithResponse Join a conversation
+//
+// A room, a group that is `open` to join, or a thread that I can read. To who may not
+// join, or is on its deny list, it is 404. Joining where I am a member changes
+// nothing.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/conversations/{conversation}/join (the `JoinConversation` operationId).
+func (c *ClientWithResponses) JoinConversationWithResponse(ctx context.Context, conversation ConversationID, params *JoinConversationParams, reqEditors ...RequestEditorFn) (*JoinConversationResponse, error) {
+	rsp, err := c.JoinConversation(ctx, conversation, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseJoinConversationResponse(rsp)
+}
+
+// LeaveConversationWithResponse Leave a group, room or thread
 //
 // The owner hands over first, unless nobody else is left.
 //
@@ -11379,9 +22578,60 @@ func (c *ClientWithResponses) LeaveConversationWithResponse(ctx context.Context,
 	return ParseLeaveConversationResponse(rsp)
 }
 
+// ListListedWithResponse List who is on a list
+//
+// By user id. Groups and rooms have a deny list, of who cannot join or be added.
+// Channels have an allow list, which counts while they are private, and a deny list,
+// which counts while they are public. Takes the permission `manage_members`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/conversations/{conversation}/lists/{list} (the `ListListed` operationId).
+func (c *ClientWithResponses) ListListedWithResponse(ctx context.Context, conversation ConversationID, list ListName, params *ListListedParams, reqEditors ...RequestEditorFn) (*ListListedResponse, error) {
+	rsp, err := c.ListListed(ctx, conversation, list, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListListedResponse(rsp)
+}
+
+// DeleteListedWithResponse Take a user off a list
+//
+// Takes the permission `manage_members`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/conversations/{conversation}/lists/{list}/{user} (the `DeleteListed` operationId).
+func (c *ClientWithResponses) DeleteListedWithResponse(ctx context.Context, conversation ConversationID, list ListName, user UserID, params *DeleteListedParams, reqEditors ...RequestEditorFn) (*DeleteListedResponse, error) {
+	rsp, err := c.DeleteListed(ctx, conversation, list, user, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteListedResponse(rsp)
+}
+
+// PutListedWithResponse Put a user on a list
+//
+// Takes the permission `manage_members`, and a role above theirs. Who is put on the
+// deny list of a group or room is removed from it. On the lists of a channel are
+// members of its space.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/conversations/{conversation}/lists/{list}/{user} (the `PutListed` operationId).
+func (c *ClientWithResponses) PutListedWithResponse(ctx context.Context, conversation ConversationID, list ListName, user UserID, params *PutListedParams, reqEditors ...RequestEditorFn) (*PutListedResponse, error) {
+	rsp, err := c.PutListed(ctx, conversation, list, user, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutListedResponse(rsp)
+}
+
 // ListMembersWithResponse List the members
 //
-// In a stable order.
+// In a stable order. Of a thread, who has joined it; of a channel, the members of
+// its space who can see it. A page of those may hold fewer than `limit` items, even
+// none, and still have a `next_page_token`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -11394,10 +22644,11 @@ func (c *ClientWithResponses) ListMembersWithResponse(ctx context.Context, conve
 	return ParseListMembersResponse(rsp)
 }
 
-// AddMembersWithBodyWithResponse Add members to a group
+// AddMembersWithBodyWithResponse Add members to a group or room
 //
-// Takes an owner or admin of the group; to add an admin, the owner. Who is a
-// member already stays as they are.
+// Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
+// member already stays as they are. Who is on the deny list is taken off it first:
+// 409 `on_deny_list`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -11410,10 +22661,11 @@ func (c *ClientWithResponses) AddMembersWithBodyWithResponse(ctx context.Context
 	return ParseAddMembersResponse(rsp)
 }
 
-// AddMembersWithResponse Add members to a group
+// AddMembersWithResponse Add members to a group or room
 //
-// Takes an owner or admin of the group; to add an admin, the owner. Who is a
-// member already stays as they are.
+// Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
+// member already stays as they are. Who is on the deny list is taken off it first:
+// 409 `on_deny_list`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -11428,7 +22680,8 @@ func (c *ClientWithResponses) AddMembersWithResponse(ctx context.Context, conver
 
 // RemoveMemberWithResponse Remove a member
 //
-// Takes a role above theirs. Removing oneself is leaving.
+// Takes the permission `kick` and, but for threads, a role above theirs. Removing
+// oneself is leaving.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -11441,9 +22694,25 @@ func (c *ClientWithResponses) RemoveMemberWithResponse(ctx context.Context, conv
 	return ParseRemoveMemberResponse(rsp)
 }
 
+// GetMemberWithResponse Get one member
+//
+// Who is a member now; of a channel, a member of its space who can see it.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/conversations/{conversation}/members/{user} (the `GetMember` operationId).
+func (c *ClientWithResponses) GetMemberWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *GetMemberParams, reqEditors ...RequestEditorFn) (*GetMemberResponse, error) {
+	rsp, err := c.GetMember(ctx, conversation, user, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetMemberResponse(rsp)
+}
+
 // SetRoleWithBodyWithResponse Change a member's role
 //
-// Takes the owner. Making a member the owner hands the group over: its owner becomes an admin.
+// Of a group or room; takes its owner. Making a member the owner hands it over: its
+// owner becomes an admin.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -11458,7 +22727,8 @@ func (c *ClientWithResponses) SetRoleWithBodyWithResponse(ctx context.Context, c
 
 // SetRoleWithResponse Change a member's role
 //
-// Takes the owner. Making a member the owner hands the group over: its owner becomes an admin.
+// Of a group or room; takes its owner. Making a member the owner hands it over: its
+// owner becomes an admin.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -11469,6 +22739,57 @@ func (c *ClientWithResponses) SetRoleWithResponse(ctx context.Context, conversat
 		return nil, err
 	}
 	return ParseSetRoleResponse(rsp)
+}
+
+// UnmuteMemberWithResponse Unmute a member
+//
+// Takes the permission `mute`, and a role above theirs.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/conversations/{conversation}/members/{user}/mute (the `UnmuteMember` operationId).
+func (c *ClientWithResponses) UnmuteMemberWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *UnmuteMemberParams, reqEditors ...RequestEditorFn) (*UnmuteMemberResponse, error) {
+	rsp, err := c.UnmuteMember(ctx, conversation, user, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUnmuteMemberResponse(rsp)
+}
+
+// MuteMemberWithBodyWithResponse Mute a member
+//
+// They may not send until then, for so many seconds or, without any, until they are
+// unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
+// out. It stays when they leave and come back. In a thread one is muted where its
+// parent is.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/conversations/{conversation}/members/{user}/mute (the `MuteMember` operationId).
+func (c *ClientWithResponses) MuteMemberWithBodyWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *MuteMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MuteMemberResponse, error) {
+	rsp, err := c.MuteMemberWithBody(ctx, conversation, user, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMuteMemberResponse(rsp)
+}
+
+// MuteMemberWithResponse Mute a member
+//
+// They may not send until then, for so many seconds or, without any, until they are
+// unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
+// out. It stays when they leave and come back. In a thread one is muted where its
+// parent is.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/conversations/{conversation}/members/{user}/mute (the `MuteMember` operationId).
+func (c *ClientWithResponses) MuteMemberWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *MuteMemberParams, body MuteMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*MuteMemberResponse, error) {
+	rsp, err := c.MuteMember(ctx, conversation, user, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMuteMemberResponse(rsp)
 }
 
 // ListMessagesWithResponse Read the history of a conversation
@@ -11504,6 +22825,10 @@ func (c *ClientWithResponses) ListMessagesWithResponse(ctx context.Context, conv
 // sender and `client_id` give the first message back, with status 200. With
 // other content, or in another conversation, that is 409 `client_id_reused`.
 //
+// Takes the permission `send`; `mention_all` takes that of the same name. A thread is
+// joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
+// told by `Retry-After` how long to wait.
+//
 // `body` and `ext` are together at most 4 KiB (a server may be set up
 // otherwise), measured as canonical JSON: members sorted by name, no white
 // space.
@@ -11528,6 +22853,10 @@ func (c *ClientWithResponses) SendMessageWithBodyWithResponse(ctx context.Contex
 // sender and `client_id` give the first message back, with status 200. With
 // other content, or in another conversation, that is 409 `client_id_reused`.
 //
+// Takes the permission `send`; `mention_all` takes that of the same name. A thread is
+// joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
+// told by `Retry-After` how long to wait.
+//
 // `body` and `ext` are together at most 4 KiB (a server may be set up
 // otherwise), measured as canonical JSON: members sorted by name, no white
 // space.
@@ -11543,12 +22872,94 @@ func (c *ClientWithResponses) SendMessageWithResponse(ctx context.Context, conve
 	return ParseSendMessageResponse(rsp)
 }
 
+// ListOverridesWithResponse List a channel's overrides
+//
+// What roles of the space say in this channel alone, the highest role first.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/conversations/{conversation}/overrides (the `ListOverrides` operationId).
+func (c *ClientWithResponses) ListOverridesWithResponse(ctx context.Context, conversation ConversationID, params *ListOverridesParams, reqEditors ...RequestEditorFn) (*ListOverridesResponse, error) {
+	rsp, err := c.ListOverrides(ctx, conversation, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListOverridesResponse(rsp)
+}
+
+// DeleteOverrideWithResponse Delete a role's override in a channel
+//
+// Takes the permission `manage_roles`, and a role above this one.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/conversations/{conversation}/overrides/{role} (the `DeleteOverride` operationId).
+func (c *ClientWithResponses) DeleteOverrideWithResponse(ctx context.Context, conversation ConversationID, role RoleID, params *DeleteOverrideParams, reqEditors ...RequestEditorFn) (*DeleteOverrideResponse, error) {
+	rsp, err := c.DeleteOverride(ctx, conversation, role, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteOverrideResponse(rsp)
+}
+
+// PutOverrideWithBodyWithResponse Put a role's override in a channel
+//
+// In place of the one that is there. What is left out, or `inherit`, it says nothing of;
+// one that says nothing is none. Takes the permission `manage_roles`, and a role above
+// this one; nobody gives what they do not have.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/conversations/{conversation}/overrides/{role} (the `PutOverride` operationId).
+func (c *ClientWithResponses) PutOverrideWithBodyWithResponse(ctx context.Context, conversation ConversationID, role RoleID, params *PutOverrideParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutOverrideResponse, error) {
+	rsp, err := c.PutOverrideWithBody(ctx, conversation, role, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutOverrideResponse(rsp)
+}
+
+// PutOverrideWithResponse Put a role's override in a channel
+//
+// In place of the one that is there. What is left out, or `inherit`, it says nothing of;
+// one that says nothing is none. Takes the permission `manage_roles`, and a role above
+// this one; nobody gives what they do not have.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/conversations/{conversation}/overrides/{role} (the `PutOverride` operationId).
+func (c *ClientWithResponses) PutOverrideWithResponse(ctx context.Context, conversation ConversationID, role RoleID, params *PutOverrideParams, body PutOverrideJSONRequestBody, reqEditors ...RequestEditorFn) (*PutOverrideResponse, error) {
+	rsp, err := c.PutOverride(ctx, conversation, role, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutOverrideResponse(rsp)
+}
+
+// GetPermissionsWithResponse What I may do here
+//
+// What clients need not ask for in vain. Ask again when an event tells that it changed:
+// `member.updated`, `channel.updated`, `role.*`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/conversations/{conversation}/permissions (the `GetPermissions` operationId).
+func (c *ClientWithResponses) GetPermissionsWithResponse(ctx context.Context, conversation ConversationID, params *GetPermissionsParams, reqEditors ...RequestEditorFn) (*GetPermissionsResponse, error) {
+	rsp, err := c.GetPermissions(ctx, conversation, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetPermissionsResponse(rsp)
+}
+
 // PutReceiptsWithBodyWithResponse Say what was delivered or read
 //
 // By the ids of messages, or for all up to one. The read receipt of a direct
 // message that is to burn starts its clock; one that burns at once is erased
 // before this is answered. Receipts of direct messages are told to their sender
 // and to my other devices, those of a group where `receipt` was asked for.
+// A room has none, and a message of a channel cannot ask for them: 422
+// `receipts_unsupported`.
 // Repeating one changes nothing.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -11568,6 +22979,8 @@ func (c *ClientWithResponses) PutReceiptsWithBodyWithResponse(ctx context.Contex
 // message that is to burn starts its clock; one that burns at once is erased
 // before this is answered. Receipts of direct messages are told to their sender
 // and to my other devices, those of a group where `receipt` was asked for.
+// A room has none, and a message of a channel cannot ask for them: 422
+// `receipts_unsupported`.
 // Repeating one changes nothing.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -11579,6 +22992,22 @@ func (c *ClientWithResponses) PutReceiptsWithResponse(ctx context.Context, conve
 		return nil, err
 	}
 	return ParsePutReceiptsResponse(rsp)
+}
+
+// ListThreadsWithResponse List the threads of a group or channel
+//
+// Newest first, those that I have not joined, too. A page may hold fewer than
+// `limit` items and still have a `next_page_token`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/conversations/{conversation}/threads (the `ListThreads` operationId).
+func (c *ClientWithResponses) ListThreadsWithResponse(ctx context.Context, conversation ConversationID, params *ListThreadsParams, reqEditors ...RequestEditorFn) (*ListThreadsResponse, error) {
+	rsp, err := c.ListThreads(ctx, conversation, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListThreadsResponse(rsp)
 }
 
 // ClearUnreadOfWithResponse Clear the unread count of a conversation
@@ -11654,6 +23083,21 @@ func (c *ClientWithResponses) CreateTicketWithResponse(ctx context.Context, para
 		return nil, err
 	}
 	return ParseCreateTicketResponse(rsp)
+}
+
+// ListMyInvitationsWithResponse List the invitations that I have
+//
+// By space.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/invitations (the `ListMyInvitations` operationId).
+func (c *ClientWithResponses) ListMyInvitationsWithResponse(ctx context.Context, params *ListMyInvitationsParams, reqEditors ...RequestEditorFn) (*ListMyInvitationsResponse, error) {
+	rsp, err := c.ListMyInvitations(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListMyInvitationsResponse(rsp)
 }
 
 // ListErasedWithResponse List what was taken back
@@ -11733,6 +23177,24 @@ func (c *ClientWithResponses) SearchMessagesWithResponse(ctx context.Context, pa
 	return ParseSearchMessagesResponse(rsp)
 }
 
+// DeleteMessageWithResponse Delete a message for everyone
+//
+// Whatever its age, unlike revoking. Takes the permission `delete_others`, or a token
+// with the scope `admin`. Its content
+// is destroyed and a tombstone stays, as when it is revoked. Repeating it gives the same
+// tombstone and tells nobody.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/messages/{message} (the `DeleteMessage` operationId).
+func (c *ClientWithResponses) DeleteMessageWithResponse(ctx context.Context, message MessageID, params *DeleteMessageParams, reqEditors ...RequestEditorFn) (*DeleteMessageResponse, error) {
+	rsp, err := c.DeleteMessage(ctx, message, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteMessageResponse(rsp)
+}
+
 // GetMessageWithResponse Get a message
 //
 // Returns a wrapper object for the known response body format(s).
@@ -11784,8 +23246,8 @@ func (c *ClientWithResponses) GetReceiptsWithResponse(ctx context.Context, messa
 //
 // Withdraws it for everyone: its content is destroyed, here and in every file
 // of the server, and a tombstone stays. For its sender within the revoke window
-// (2 minutes, or as the conversation or server is set up), for owners and admins
-// of the group and for server admins within theirs. Repeating it gives the same
+// (2 minutes, or as the conversation or server is set up), for those with the
+// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 // tombstone and tells nobody.
 //
 // The body may be left out. `postscript` and `extension` stay on the tombstone;
@@ -11807,8 +23269,8 @@ func (c *ClientWithResponses) RevokeMessageWithBodyWithResponse(ctx context.Cont
 //
 // Withdraws it for everyone: its content is destroyed, here and in every file
 // of the server, and a tombstone stays. For its sender within the revoke window
-// (2 minutes, or as the conversation or server is set up), for owners and admins
-// of the group and for server admins within theirs. Repeating it gives the same
+// (2 minutes, or as the conversation or server is set up), for those with the
+// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 // tombstone and tells nobody.
 //
 // The body may be left out. `postscript` and `extension` stay on the tombstone;
@@ -11826,9 +23288,664 @@ func (c *ClientWithResponses) RevokeMessageWithResponse(ctx context.Context, mes
 	return ParseRevokeMessageResponse(rsp)
 }
 
+// GetThreadWithResponse Get the thread under a message
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/messages/{message}/thread (the `GetThread` operationId).
+func (c *ClientWithResponses) GetThreadWithResponse(ctx context.Context, message MessageID, params *GetThreadParams, reqEditors ...RequestEditorFn) (*GetThreadResponse, error) {
+	rsp, err := c.GetThread(ctx, message, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetThreadResponse(rsp)
+}
+
+// CreateThreadWithBodyWithResponse Create a thread under a message
+//
+// Of a group or channel; a message has one thread. Takes the permission `create_thread`.
+// I am its first member.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/messages/{message}/thread (the `CreateThread` operationId).
+func (c *ClientWithResponses) CreateThreadWithBodyWithResponse(ctx context.Context, message MessageID, params *CreateThreadParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateThreadResponse, error) {
+	rsp, err := c.CreateThreadWithBody(ctx, message, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateThreadResponse(rsp)
+}
+
+// CreateThreadWithResponse Create a thread under a message
+//
+// Of a group or channel; a message has one thread. Takes the permission `create_thread`.
+// I am its first member.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/messages/{message}/thread (the `CreateThread` operationId).
+func (c *ClientWithResponses) CreateThreadWithResponse(ctx context.Context, message MessageID, params *CreateThreadParams, body CreateThreadJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateThreadResponse, error) {
+	rsp, err := c.CreateThread(ctx, message, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateThreadResponse(rsp)
+}
+
+// ListSpacesWithResponse List my spaces
+//
+// By id: those made earlier come first.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/spaces (the `ListSpaces` operationId).
+func (c *ClientWithResponses) ListSpacesWithResponse(ctx context.Context, params *ListSpacesParams, reqEditors ...RequestEditorFn) (*ListSpacesResponse, error) {
+	rsp, err := c.ListSpaces(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListSpacesResponse(rsp)
+}
+
+// CreateSpaceWithBodyWithResponse Create a space
+//
+// Whoever creates it is its owner.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/spaces (the `CreateSpace` operationId).
+func (c *ClientWithResponses) CreateSpaceWithBodyWithResponse(ctx context.Context, params *CreateSpaceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateSpaceResponse, error) {
+	rsp, err := c.CreateSpaceWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateSpaceResponse(rsp)
+}
+
+// CreateSpaceWithResponse Create a space
+//
+// Whoever creates it is its owner.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/spaces (the `CreateSpace` operationId).
+func (c *ClientWithResponses) CreateSpaceWithResponse(ctx context.Context, params *CreateSpaceParams, body CreateSpaceJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateSpaceResponse, error) {
+	rsp, err := c.CreateSpace(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateSpaceResponse(rsp)
+}
+
+// DeleteSpaceWithResponse Delete a space
+//
+// With all of its channels, their threads and messages, for everyone. Takes its
+// owner, or a token with the scope `admin`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/spaces/{space} (the `DeleteSpace` operationId).
+func (c *ClientWithResponses) DeleteSpaceWithResponse(ctx context.Context, space SpaceID, params *DeleteSpaceParams, reqEditors ...RequestEditorFn) (*DeleteSpaceResponse, error) {
+	rsp, err := c.DeleteSpace(ctx, space, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteSpaceResponse(rsp)
+}
+
+// GetSpaceWithResponse Get a space
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/spaces/{space} (the `GetSpace` operationId).
+func (c *ClientWithResponses) GetSpaceWithResponse(ctx context.Context, space SpaceID, params *GetSpaceParams, reqEditors ...RequestEditorFn) (*GetSpaceResponse, error) {
+	rsp, err := c.GetSpace(ctx, space, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetSpaceResponse(rsp)
+}
+
+// UpdateSpaceWithBodyWithResponse Change a space
+//
+// Takes the permission `manage_space`. What is left out stays as it is, null ends it.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/spaces/{space} (the `UpdateSpace` operationId).
+func (c *ClientWithResponses) UpdateSpaceWithBodyWithResponse(ctx context.Context, space SpaceID, params *UpdateSpaceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateSpaceResponse, error) {
+	rsp, err := c.UpdateSpaceWithBody(ctx, space, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateSpaceResponse(rsp)
+}
+
+// UpdateSpaceWithResponse Change a space
+//
+// Takes the permission `manage_space`. What is left out stays as it is, null ends it.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/spaces/{space} (the `UpdateSpace` operationId).
+func (c *ClientWithResponses) UpdateSpaceWithResponse(ctx context.Context, space SpaceID, params *UpdateSpaceParams, body UpdateSpaceJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSpaceResponse, error) {
+	rsp, err := c.UpdateSpace(ctx, space, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateSpaceResponse(rsp)
+}
+
+// ListChannelsWithResponse List the channels of a space
+//
+// Those that I can see, by id: those made earlier come first. A page may hold fewer
+// than `limit` items and still have a `next_page_token`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/spaces/{space}/channels (the `ListChannels` operationId).
+func (c *ClientWithResponses) ListChannelsWithResponse(ctx context.Context, space SpaceID, params *ListChannelsParams, reqEditors ...RequestEditorFn) (*ListChannelsResponse, error) {
+	rsp, err := c.ListChannels(ctx, space, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListChannelsResponse(rsp)
+}
+
+// CreateChannelWithBodyWithResponse Create a channel
+//
+// Public, if `visibility` does not say otherwise. Takes the permission
+// `manage_conversation` in the space. It is changed and deleted like any conversation.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/spaces/{space}/channels (the `CreateChannel` operationId).
+func (c *ClientWithResponses) CreateChannelWithBodyWithResponse(ctx context.Context, space SpaceID, params *CreateChannelParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateChannelResponse, error) {
+	rsp, err := c.CreateChannelWithBody(ctx, space, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateChannelResponse(rsp)
+}
+
+// CreateChannelWithResponse Create a channel
+//
+// Public, if `visibility` does not say otherwise. Takes the permission
+// `manage_conversation` in the space. It is changed and deleted like any conversation.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/spaces/{space}/channels (the `CreateChannel` operationId).
+func (c *ClientWithResponses) CreateChannelWithResponse(ctx context.Context, space SpaceID, params *CreateChannelParams, body CreateChannelJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateChannelResponse, error) {
+	rsp, err := c.CreateChannel(ctx, space, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateChannelResponse(rsp)
+}
+
+// ListInvitationsWithResponse List the invitations to a space
+//
+// By user id. Takes the permission `invite`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/spaces/{space}/invitations (the `ListInvitations` operationId).
+func (c *ClientWithResponses) ListInvitationsWithResponse(ctx context.Context, space SpaceID, params *ListInvitationsParams, reqEditors ...RequestEditorFn) (*ListInvitationsResponse, error) {
+	rsp, err := c.ListInvitations(ctx, space, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListInvitationsResponse(rsp)
+}
+
+// InviteToSpaceWithBodyWithResponse Invite users to a space
+//
+// They accept by joining it, and decline by deleting the invitation. Takes the permission
+// `invite`. Who is a member, or blocks me, is passed over.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/spaces/{space}/invitations (the `InviteToSpace` operationId).
+func (c *ClientWithResponses) InviteToSpaceWithBodyWithResponse(ctx context.Context, space SpaceID, params *InviteToSpaceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*InviteToSpaceResponse, error) {
+	rsp, err := c.InviteToSpaceWithBody(ctx, space, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseInviteToSpaceResponse(rsp)
+}
+
+// InviteToSpaceWithResponse Invite users to a space
+//
+// They accept by joining it, and decline by deleting the invitation. Takes the permission
+// `invite`. Who is a member, or blocks me, is passed over.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/spaces/{space}/invitations (the `InviteToSpace` operationId).
+func (c *ClientWithResponses) InviteToSpaceWithResponse(ctx context.Context, space SpaceID, params *InviteToSpaceParams, body InviteToSpaceJSONRequestBody, reqEditors ...RequestEditorFn) (*InviteToSpaceResponse, error) {
+	rsp, err := c.InviteToSpace(ctx, space, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseInviteToSpaceResponse(rsp)
+}
+
+// DeleteInvitationWithResponse Withdraw or decline an invitation
+//
+// One's own, or, with the permission `invite`, that of others.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/spaces/{space}/invitations/{user} (the `DeleteInvitation` operationId).
+func (c *ClientWithResponses) DeleteInvitationWithResponse(ctx context.Context, space SpaceID, user UserID, params *DeleteInvitationParams, reqEditors ...RequestEditorFn) (*DeleteInvitationResponse, error) {
+	rsp, err := c.DeleteInvitation(ctx, space, user, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteInvitationResponse(rsp)
+}
+
+// JoinSpaceWithResponse Join a space
+//
+// One that is `open` to join, or to which I am invited; others are 404. Joining where I
+// am a member changes nothing.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/spaces/{space}/join (the `JoinSpace` operationId).
+func (c *ClientWithResponses) JoinSpaceWithResponse(ctx context.Context, space SpaceID, params *JoinSpaceParams, reqEditors ...RequestEditorFn) (*JoinSpaceResponse, error) {
+	rsp, err := c.JoinSpace(ctx, space, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseJoinSpaceResponse(rsp)
+}
+
+// LeaveSpaceWithResponse Leave a space
+//
+// With its channels and threads. I lose my roles there. The owner hands the space over
+// first, unless nobody else is left.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/spaces/{space}/leave (the `LeaveSpace` operationId).
+func (c *ClientWithResponses) LeaveSpaceWithResponse(ctx context.Context, space SpaceID, params *LeaveSpaceParams, reqEditors ...RequestEditorFn) (*LeaveSpaceResponse, error) {
+	rsp, err := c.LeaveSpace(ctx, space, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLeaveSpaceResponse(rsp)
+}
+
+// ListSpaceDeniedWithResponse List who is kept out of a space
+//
+// By user id. Takes the permission `manage_members`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/spaces/{space}/lists/deny (the `ListSpaceDenied` operationId).
+func (c *ClientWithResponses) ListSpaceDeniedWithResponse(ctx context.Context, space SpaceID, params *ListSpaceDeniedParams, reqEditors ...RequestEditorFn) (*ListSpaceDeniedResponse, error) {
+	rsp, err := c.ListSpaceDenied(ctx, space, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListSpaceDeniedResponse(rsp)
+}
+
+// DeleteSpaceDeniedWithResponse Let a user in again
+//
+// Takes the permission `manage_members`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/spaces/{space}/lists/deny/{user} (the `DeleteSpaceDenied` operationId).
+func (c *ClientWithResponses) DeleteSpaceDeniedWithResponse(ctx context.Context, space SpaceID, user UserID, params *DeleteSpaceDeniedParams, reqEditors ...RequestEditorFn) (*DeleteSpaceDeniedResponse, error) {
+	rsp, err := c.DeleteSpaceDenied(ctx, space, user, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteSpaceDeniedResponse(rsp)
+}
+
+// PutSpaceDeniedWithResponse Keep a user out of a space
+//
+// They cannot join, be added or invited; a member is removed, and an invitation ends.
+// Takes the permission `manage_members`, and a role above theirs.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/spaces/{space}/lists/deny/{user} (the `PutSpaceDenied` operationId).
+func (c *ClientWithResponses) PutSpaceDeniedWithResponse(ctx context.Context, space SpaceID, user UserID, params *PutSpaceDeniedParams, reqEditors ...RequestEditorFn) (*PutSpaceDeniedResponse, error) {
+	rsp, err := c.PutSpaceDenied(ctx, space, user, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutSpaceDeniedResponse(rsp)
+}
+
+// ListSpaceMembersWithResponse List the members of a space
+//
+// In a stable order.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/spaces/{space}/members (the `ListSpaceMembers` operationId).
+func (c *ClientWithResponses) ListSpaceMembersWithResponse(ctx context.Context, space SpaceID, params *ListSpaceMembersParams, reqEditors ...RequestEditorFn) (*ListSpaceMembersResponse, error) {
+	rsp, err := c.ListSpaceMembers(ctx, space, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListSpaceMembersResponse(rsp)
+}
+
+// AddSpaceMembersWithBodyWithResponse Add members to a space
+//
+// Without asking them. Takes the permission `manage_members`. Who is a member already
+// stays as they are.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/spaces/{space}/members (the `AddSpaceMembers` operationId).
+func (c *ClientWithResponses) AddSpaceMembersWithBodyWithResponse(ctx context.Context, space SpaceID, params *AddSpaceMembersParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddSpaceMembersResponse, error) {
+	rsp, err := c.AddSpaceMembersWithBody(ctx, space, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddSpaceMembersResponse(rsp)
+}
+
+// AddSpaceMembersWithResponse Add members to a space
+//
+// Without asking them. Takes the permission `manage_members`. Who is a member already
+// stays as they are.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/spaces/{space}/members (the `AddSpaceMembers` operationId).
+func (c *ClientWithResponses) AddSpaceMembersWithResponse(ctx context.Context, space SpaceID, params *AddSpaceMembersParams, body AddSpaceMembersJSONRequestBody, reqEditors ...RequestEditorFn) (*AddSpaceMembersResponse, error) {
+	rsp, err := c.AddSpaceMembers(ctx, space, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddSpaceMembersResponse(rsp)
+}
+
+// RemoveSpaceMemberWithResponse Remove a member from a space
+//
+// Takes the permission `kick`, and a role above theirs. Removing oneself is leaving.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/spaces/{space}/members/{user} (the `RemoveSpaceMember` operationId).
+func (c *ClientWithResponses) RemoveSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserID, params *RemoveSpaceMemberParams, reqEditors ...RequestEditorFn) (*RemoveSpaceMemberResponse, error) {
+	rsp, err := c.RemoveSpaceMember(ctx, space, user, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveSpaceMemberResponse(rsp)
+}
+
+// GetSpaceMemberWithResponse Get one member of a space
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/spaces/{space}/members/{user} (the `GetSpaceMember` operationId).
+func (c *ClientWithResponses) GetSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserID, params *GetSpaceMemberParams, reqEditors ...RequestEditorFn) (*GetSpaceMemberResponse, error) {
+	rsp, err := c.GetSpaceMember(ctx, space, user, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetSpaceMemberResponse(rsp)
+}
+
+// UpdateSpaceMemberWithBodyWithResponse Change a member's roles, or hand the space over
+//
+// `roles` are all that they are to have, besides `everyone`; it takes the permission
+// `manage_roles`, and a role above each that changes; nobody gives what they do not
+// have. Only the owner hands the space over, by `role`: they are then a member like
+// others.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/spaces/{space}/members/{user} (the `UpdateSpaceMember` operationId).
+func (c *ClientWithResponses) UpdateSpaceMemberWithBodyWithResponse(ctx context.Context, space SpaceID, user UserID, params *UpdateSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateSpaceMemberResponse, error) {
+	rsp, err := c.UpdateSpaceMemberWithBody(ctx, space, user, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateSpaceMemberResponse(rsp)
+}
+
+// UpdateSpaceMemberWithResponse Change a member's roles, or hand the space over
+//
+// `roles` are all that they are to have, besides `everyone`; it takes the permission
+// `manage_roles`, and a role above each that changes; nobody gives what they do not
+// have. Only the owner hands the space over, by `role`: they are then a member like
+// others.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/spaces/{space}/members/{user} (the `UpdateSpaceMember` operationId).
+func (c *ClientWithResponses) UpdateSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserID, params *UpdateSpaceMemberParams, body UpdateSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSpaceMemberResponse, error) {
+	rsp, err := c.UpdateSpaceMember(ctx, space, user, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateSpaceMemberResponse(rsp)
+}
+
+// UnmuteSpaceMemberWithResponse Unmute a member in a space
+//
+// Takes the permission `mute`, and a role above theirs.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/spaces/{space}/members/{user}/mute (the `UnmuteSpaceMember` operationId).
+func (c *ClientWithResponses) UnmuteSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserID, params *UnmuteSpaceMemberParams, reqEditors ...RequestEditorFn) (*UnmuteSpaceMemberResponse, error) {
+	rsp, err := c.UnmuteSpaceMember(ctx, space, user, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUnmuteSpaceMemberResponse(rsp)
+}
+
+// MuteSpaceMemberWithBodyWithResponse Mute a member in a space
+//
+// In all of its channels and their threads, for so many seconds or, without any, until
+// they are unmuted. Takes the permission `mute`, and a role above theirs. The body may be
+// left out.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/spaces/{space}/members/{user}/mute (the `MuteSpaceMember` operationId).
+func (c *ClientWithResponses) MuteSpaceMemberWithBodyWithResponse(ctx context.Context, space SpaceID, user UserID, params *MuteSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MuteSpaceMemberResponse, error) {
+	rsp, err := c.MuteSpaceMemberWithBody(ctx, space, user, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMuteSpaceMemberResponse(rsp)
+}
+
+// MuteSpaceMemberWithResponse Mute a member in a space
+//
+// In all of its channels and their threads, for so many seconds or, without any, until
+// they are unmuted. Takes the permission `mute`, and a role above theirs. The body may be
+// left out.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/spaces/{space}/members/{user}/mute (the `MuteSpaceMember` operationId).
+func (c *ClientWithResponses) MuteSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserID, params *MuteSpaceMemberParams, body MuteSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*MuteSpaceMemberResponse, error) {
+	rsp, err := c.MuteSpaceMember(ctx, space, user, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMuteSpaceMemberResponse(rsp)
+}
+
+// GetSpacePermissionsWithResponse What I may do in a space
+//
+// Of its channels, `GET /v1/conversations/{conversation}/permissions` tells.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/spaces/{space}/permissions (the `GetSpacePermissions` operationId).
+func (c *ClientWithResponses) GetSpacePermissionsWithResponse(ctx context.Context, space SpaceID, params *GetSpacePermissionsParams, reqEditors ...RequestEditorFn) (*GetSpacePermissionsResponse, error) {
+	rsp, err := c.GetSpacePermissions(ctx, space, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetSpacePermissionsResponse(rsp)
+}
+
+// ListRolesWithResponse List the roles of a space
+//
+// Highest first; the last is `everyone`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/spaces/{space}/roles (the `ListRoles` operationId).
+func (c *ClientWithResponses) ListRolesWithResponse(ctx context.Context, space SpaceID, params *ListRolesParams, reqEditors ...RequestEditorFn) (*ListRolesResponse, error) {
+	rsp, err := c.ListRoles(ctx, space, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListRolesResponse(rsp)
+}
+
+// CreateRoleWithBodyWithResponse Create a role
+//
+// Just above `everyone`, or at `position`, below one's own highest role. Takes the
+// permission `manage_roles`; nobody gives what they do not have.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/spaces/{space}/roles (the `CreateRole` operationId).
+func (c *ClientWithResponses) CreateRoleWithBodyWithResponse(ctx context.Context, space SpaceID, params *CreateRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateRoleResponse, error) {
+	rsp, err := c.CreateRoleWithBody(ctx, space, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateRoleResponse(rsp)
+}
+
+// CreateRoleWithResponse Create a role
+//
+// Just above `everyone`, or at `position`, below one's own highest role. Takes the
+// permission `manage_roles`; nobody gives what they do not have.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/spaces/{space}/roles (the `CreateRole` operationId).
+func (c *ClientWithResponses) CreateRoleWithResponse(ctx context.Context, space SpaceID, params *CreateRoleParams, body CreateRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateRoleResponse, error) {
+	rsp, err := c.CreateRole(ctx, space, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateRoleResponse(rsp)
+}
+
+// DeleteRoleWithResponse Delete a role
+//
+// Whoever has it loses it, and what it says in channels is forgotten. Takes the
+// permission `manage_roles`, and a role above this one.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/spaces/{space}/roles/{role} (the `DeleteRole` operationId).
+func (c *ClientWithResponses) DeleteRoleWithResponse(ctx context.Context, space SpaceID, role RoleID, params *DeleteRoleParams, reqEditors ...RequestEditorFn) (*DeleteRoleResponse, error) {
+	rsp, err := c.DeleteRole(ctx, space, role, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteRoleResponse(rsp)
+}
+
+// UpdateRoleWithBodyWithResponse Change a role
+//
+// What is left out stays as it is, of `permissions`, too; `inherit` makes the role say
+// nothing of one. Takes the permission `manage_roles`, and a role above this one;
+// nobody gives what they do not have. `everyone` is neither named nor moved.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/spaces/{space}/roles/{role} (the `UpdateRole` operationId).
+func (c *ClientWithResponses) UpdateRoleWithBodyWithResponse(ctx context.Context, space SpaceID, role RoleID, params *UpdateRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateRoleResponse, error) {
+	rsp, err := c.UpdateRoleWithBody(ctx, space, role, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateRoleResponse(rsp)
+}
+
+// UpdateRoleWithResponse Change a role
+//
+// What is left out stays as it is, of `permissions`, too; `inherit` makes the role say
+// nothing of one. Takes the permission `manage_roles`, and a role above this one;
+// nobody gives what they do not have. `everyone` is neither named nor moved.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/spaces/{space}/roles/{role} (the `UpdateRole` operationId).
+func (c *ClientWithResponses) UpdateRoleWithResponse(ctx context.Context, space SpaceID, role RoleID, params *UpdateRoleParams, body UpdateRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRoleResponse, error) {
+	rsp, err := c.UpdateRole(ctx, space, role, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateRoleResponse(rsp)
+}
+
+// RevokeRoleWithResponse Take a role from a member
+//
+// Takes the permission `manage_roles`, and a role above this one.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/spaces/{space}/roles/{role}/members/{user} (the `RevokeRole` operationId).
+func (c *ClientWithResponses) RevokeRoleWithResponse(ctx context.Context, space SpaceID, role RoleID, user UserID, params *RevokeRoleParams, reqEditors ...RequestEditorFn) (*RevokeRoleResponse, error) {
+	rsp, err := c.RevokeRole(ctx, space, role, user, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeRoleResponse(rsp)
+}
+
+// GrantRoleWithResponse Give a member a role
+//
+// Takes the permission `manage_roles`, and a role above this one.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/spaces/{space}/roles/{role}/members/{user} (the `GrantRole` operationId).
+func (c *ClientWithResponses) GrantRoleWithResponse(ctx context.Context, space SpaceID, role RoleID, user UserID, params *GrantRoleParams, reqEditors ...RequestEditorFn) (*GrantRoleResponse, error) {
+	rsp, err := c.GrantRole(ctx, space, role, user, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGrantRoleResponse(rsp)
+}
+
+// ListMyThreadsWithResponse List the threads that I have joined
+//
+// Newest first, of all groups and channels. A page may hold fewer than `limit` items
+// and still have a `next_page_token`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/threads (the `ListMyThreads` operationId).
+func (c *ClientWithResponses) ListMyThreadsWithResponse(ctx context.Context, params *ListMyThreadsParams, reqEditors ...RequestEditorFn) (*ListMyThreadsResponse, error) {
+	rsp, err := c.ListMyThreads(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListMyThreadsResponse(rsp)
+}
+
 // GetUnreadWithResponse Count what I have not read
 //
-// Messages after my read or clear mark that are not mine, not erased, not hidden
+// Of direct conversations and groups: messages after my read or clear mark that are not mine, not erased, not hidden
 // and were not read one by one. Exact up to 1,000 a conversation, then
 // `unread_more` is true. Hidden conversations do not count.
 //
@@ -13410,6 +25527,111 @@ func ParseHideMessagesResponse(rsp *http.Response) (*HideMessagesResponse, error
 	return response, nil
 }
 
+// ParseJoinConversationResponse parses an HTTP response from a JoinConversationWithResponse call
+func ParseJoinConversationResponse(rsp *http.Response) (*JoinConversationResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &JoinConversationResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Conversation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers JoinConversationResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers JoinConversationResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseLeaveConversationResponse parses an HTTP response from a LeaveConversationWithResponse call
 func ParseLeaveConversationResponse(rsp *http.Response) (*LeaveConversationResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -13498,6 +25720,306 @@ func ParseLeaveConversationResponse(rsp *http.Response) (*LeaveConversationRespo
 		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers LeaveConversationResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListListedResponse parses an HTTP response from a ListListedWithResponse call
+func ParseListListedResponse(rsp *http.Response) (*ListListedResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListListedResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ListingPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers ListListedResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers ListListedResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteListedResponse parses an HTTP response from a DeleteListedWithResponse call
+func ParseDeleteListedResponse(rsp *http.Response) (*DeleteListedResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteListedResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers DeleteListedResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers DeleteListedResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParsePutListedResponse parses an HTTP response from a PutListedWithResponse call
+func ParsePutListedResponse(rsp *http.Response) (*PutListedResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PutListedResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers PutListedResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers PutListedResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -13650,6 +26172,13 @@ func ParseAddMembersResponse(rsp *http.Response) (*AddMembersResponse, error) {
 			return nil, err
 		}
 		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
 		var dest TooLarge
@@ -13822,6 +26351,97 @@ func ParseRemoveMemberResponse(rsp *http.Response) (*RemoveMemberResponse, error
 	return response, nil
 }
 
+// ParseGetMemberResponse parses an HTTP response from a GetMemberWithResponse call
+func ParseGetMemberResponse(rsp *http.Response) (*GetMemberResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetMemberResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Member
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers GetMemberResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetMemberResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseSetRoleResponse parses an HTTP response from a SetRoleWithResponse call
 func ParseSetRoleResponse(rsp *http.Response) (*SetRoleResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -13928,6 +26548,219 @@ func ParseSetRoleResponse(rsp *http.Response) (*SetRoleResponse, error) {
 		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers SetRoleResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUnmuteMemberResponse parses an HTTP response from a UnmuteMemberWithResponse call
+func ParseUnmuteMemberResponse(rsp *http.Response) (*UnmuteMemberResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UnmuteMemberResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers UnmuteMemberResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers UnmuteMemberResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseMuteMemberResponse parses an HTTP response from a MuteMemberWithResponse call
+func ParseMuteMemberResponse(rsp *http.Response) (*MuteMemberResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MuteMemberResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Mute
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers MuteMemberResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers MuteMemberResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -14158,6 +26991,408 @@ func ParseSendMessageResponse(rsp *http.Response) (*SendMessageResponse, error) 
 	return response, nil
 }
 
+// ParseListOverridesResponse parses an HTTP response from a ListOverridesWithResponse call
+func ParseListOverridesResponse(rsp *http.Response) (*ListOverridesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListOverridesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Overrides
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers ListOverridesResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers ListOverridesResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteOverrideResponse parses an HTTP response from a DeleteOverrideWithResponse call
+func ParseDeleteOverrideResponse(rsp *http.Response) (*DeleteOverrideResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteOverrideResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers DeleteOverrideResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers DeleteOverrideResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParsePutOverrideResponse parses an HTTP response from a PutOverrideWithResponse call
+func ParsePutOverrideResponse(rsp *http.Response) (*PutOverrideResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PutOverrideResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Override
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers PutOverrideResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers PutOverrideResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetPermissionsResponse parses an HTTP response from a GetPermissionsWithResponse call
+func ParseGetPermissionsResponse(rsp *http.Response) (*GetPermissionsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetPermissionsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest MyPermissions
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers GetPermissionsResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetPermissionsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
 // ParsePutReceiptsResponse parses an HTTP response from a PutReceiptsWithResponse call
 func ParsePutReceiptsResponse(rsp *http.Response) (*PutReceiptsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -14250,6 +27485,97 @@ func ParsePutReceiptsResponse(rsp *http.Response) (*PutReceiptsResponse, error) 
 		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers PutReceiptsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListThreadsResponse parses an HTTP response from a ListThreadsWithResponse call
+func ParseListThreadsResponse(rsp *http.Response) (*ListThreadsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListThreadsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ConversationPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers ListThreadsResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers ListThreadsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -14518,6 +27844,83 @@ func ParseCreateTicketResponse(rsp *http.Response) (*CreateTicketResponse, error
 	return response, nil
 }
 
+// ParseListMyInvitationsResponse parses an HTTP response from a ListMyInvitationsWithResponse call
+func ParseListMyInvitationsResponse(rsp *http.Response) (*ListMyInvitationsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListMyInvitationsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest InvitationPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers ListMyInvitationsResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers ListMyInvitationsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseListErasedResponse parses an HTTP response from a ListErasedWithResponse call
 func ParseListErasedResponse(rsp *http.Response) (*ListErasedResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -14764,6 +28167,118 @@ func ParseSearchMessagesResponse(rsp *http.Response) (*SearchMessagesResponse, e
 		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers SearchMessagesResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteMessageResponse parses an HTTP response from a DeleteMessageWithResponse call
+func ParseDeleteMessageResponse(rsp *http.Response) (*DeleteMessageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteMessageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Message
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers DeleteMessageResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers DeleteMessageResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -15170,6 +28685,3151 @@ func ParseRevokeMessageResponse(rsp *http.Response) (*RevokeMessageResponse, err
 		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers RevokeMessageResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetThreadResponse parses an HTTP response from a GetThreadWithResponse call
+func ParseGetThreadResponse(rsp *http.Response) (*GetThreadResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetThreadResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Conversation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers GetThreadResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetThreadResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCreateThreadResponse parses an HTTP response from a CreateThreadWithResponse call
+func ParseCreateThreadResponse(rsp *http.Response) (*CreateThreadResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateThreadResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Conversation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers CreateThreadResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers CreateThreadResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListSpacesResponse parses an HTTP response from a ListSpacesWithResponse call
+func ParseListSpacesResponse(rsp *http.Response) (*ListSpacesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListSpacesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SpacePage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers ListSpacesResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers ListSpacesResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCreateSpaceResponse parses an HTTP response from a CreateSpaceWithResponse call
+func ParseCreateSpaceResponse(rsp *http.Response) (*CreateSpaceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateSpaceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Space
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers CreateSpaceResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers CreateSpaceResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteSpaceResponse parses an HTTP response from a DeleteSpaceWithResponse call
+func ParseDeleteSpaceResponse(rsp *http.Response) (*DeleteSpaceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteSpaceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers DeleteSpaceResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers DeleteSpaceResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetSpaceResponse parses an HTTP response from a GetSpaceWithResponse call
+func ParseGetSpaceResponse(rsp *http.Response) (*GetSpaceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetSpaceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Space
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers GetSpaceResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetSpaceResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUpdateSpaceResponse parses an HTTP response from a UpdateSpaceWithResponse call
+func ParseUpdateSpaceResponse(rsp *http.Response) (*UpdateSpaceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateSpaceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Space
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers UpdateSpaceResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers UpdateSpaceResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListChannelsResponse parses an HTTP response from a ListChannelsWithResponse call
+func ParseListChannelsResponse(rsp *http.Response) (*ListChannelsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListChannelsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ConversationPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers ListChannelsResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers ListChannelsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCreateChannelResponse parses an HTTP response from a CreateChannelWithResponse call
+func ParseCreateChannelResponse(rsp *http.Response) (*CreateChannelResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateChannelResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Conversation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers CreateChannelResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers CreateChannelResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListInvitationsResponse parses an HTTP response from a ListInvitationsWithResponse call
+func ParseListInvitationsResponse(rsp *http.Response) (*ListInvitationsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListInvitationsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest InvitationPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers ListInvitationsResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers ListInvitationsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseInviteToSpaceResponse parses an HTTP response from a InviteToSpaceWithResponse call
+func ParseInviteToSpaceResponse(rsp *http.Response) (*InviteToSpaceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &InviteToSpaceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Invitations
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers InviteToSpaceResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers InviteToSpaceResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteInvitationResponse parses an HTTP response from a DeleteInvitationWithResponse call
+func ParseDeleteInvitationResponse(rsp *http.Response) (*DeleteInvitationResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteInvitationResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers DeleteInvitationResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers DeleteInvitationResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseJoinSpaceResponse parses an HTTP response from a JoinSpaceWithResponse call
+func ParseJoinSpaceResponse(rsp *http.Response) (*JoinSpaceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &JoinSpaceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Space
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers JoinSpaceResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers JoinSpaceResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseLeaveSpaceResponse parses an HTTP response from a LeaveSpaceWithResponse call
+func ParseLeaveSpaceResponse(rsp *http.Response) (*LeaveSpaceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LeaveSpaceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers LeaveSpaceResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers LeaveSpaceResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListSpaceDeniedResponse parses an HTTP response from a ListSpaceDeniedWithResponse call
+func ParseListSpaceDeniedResponse(rsp *http.Response) (*ListSpaceDeniedResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListSpaceDeniedResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ListingPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers ListSpaceDeniedResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers ListSpaceDeniedResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteSpaceDeniedResponse parses an HTTP response from a DeleteSpaceDeniedWithResponse call
+func ParseDeleteSpaceDeniedResponse(rsp *http.Response) (*DeleteSpaceDeniedResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteSpaceDeniedResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers DeleteSpaceDeniedResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers DeleteSpaceDeniedResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParsePutSpaceDeniedResponse parses an HTTP response from a PutSpaceDeniedWithResponse call
+func ParsePutSpaceDeniedResponse(rsp *http.Response) (*PutSpaceDeniedResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PutSpaceDeniedResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers PutSpaceDeniedResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers PutSpaceDeniedResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListSpaceMembersResponse parses an HTTP response from a ListSpaceMembersWithResponse call
+func ParseListSpaceMembersResponse(rsp *http.Response) (*ListSpaceMembersResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListSpaceMembersResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SpaceMemberPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers ListSpaceMembersResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers ListSpaceMembersResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseAddSpaceMembersResponse parses an HTTP response from a AddSpaceMembersWithResponse call
+func ParseAddSpaceMembersResponse(rsp *http.Response) (*AddSpaceMembersResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AddSpaceMembersResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SpaceMembers
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers AddSpaceMembersResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers AddSpaceMembersResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRemoveSpaceMemberResponse parses an HTTP response from a RemoveSpaceMemberWithResponse call
+func ParseRemoveSpaceMemberResponse(rsp *http.Response) (*RemoveSpaceMemberResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RemoveSpaceMemberResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers RemoveSpaceMemberResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers RemoveSpaceMemberResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetSpaceMemberResponse parses an HTTP response from a GetSpaceMemberWithResponse call
+func ParseGetSpaceMemberResponse(rsp *http.Response) (*GetSpaceMemberResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetSpaceMemberResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SpaceMember
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers GetSpaceMemberResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetSpaceMemberResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUpdateSpaceMemberResponse parses an HTTP response from a UpdateSpaceMemberWithResponse call
+func ParseUpdateSpaceMemberResponse(rsp *http.Response) (*UpdateSpaceMemberResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateSpaceMemberResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SpaceMember
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers UpdateSpaceMemberResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers UpdateSpaceMemberResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUnmuteSpaceMemberResponse parses an HTTP response from a UnmuteSpaceMemberWithResponse call
+func ParseUnmuteSpaceMemberResponse(rsp *http.Response) (*UnmuteSpaceMemberResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UnmuteSpaceMemberResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers UnmuteSpaceMemberResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers UnmuteSpaceMemberResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseMuteSpaceMemberResponse parses an HTTP response from a MuteSpaceMemberWithResponse call
+func ParseMuteSpaceMemberResponse(rsp *http.Response) (*MuteSpaceMemberResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MuteSpaceMemberResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Mute
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers MuteSpaceMemberResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers MuteSpaceMemberResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetSpacePermissionsResponse parses an HTTP response from a GetSpacePermissionsWithResponse call
+func ParseGetSpacePermissionsResponse(rsp *http.Response) (*GetSpacePermissionsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetSpacePermissionsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest MyPermissions
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers GetSpacePermissionsResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetSpacePermissionsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListRolesResponse parses an HTTP response from a ListRolesWithResponse call
+func ParseListRolesResponse(rsp *http.Response) (*ListRolesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListRolesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SpaceRoles
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers ListRolesResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers ListRolesResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCreateRoleResponse parses an HTTP response from a CreateRoleWithResponse call
+func ParseCreateRoleResponse(rsp *http.Response) (*CreateRoleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateRoleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest SpaceRole
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers CreateRoleResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers CreateRoleResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteRoleResponse parses an HTTP response from a DeleteRoleWithResponse call
+func ParseDeleteRoleResponse(rsp *http.Response) (*DeleteRoleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteRoleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers DeleteRoleResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers DeleteRoleResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUpdateRoleResponse parses an HTTP response from a UpdateRoleWithResponse call
+func ParseUpdateRoleResponse(rsp *http.Response) (*UpdateRoleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateRoleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SpaceRole
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers UpdateRoleResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers UpdateRoleResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRevokeRoleResponse parses an HTTP response from a RevokeRoleWithResponse call
+func ParseRevokeRoleResponse(rsp *http.Response) (*RevokeRoleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RevokeRoleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers RevokeRoleResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers RevokeRoleResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGrantRoleResponse parses an HTTP response from a GrantRoleWithResponse call
+func ParseGrantRoleResponse(rsp *http.Response) (*GrantRoleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GrantRoleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
+		var dest Full
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON507 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers GrantRoleResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GrantRoleResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListMyThreadsResponse parses an HTTP response from a ListMyThreadsWithResponse call
+func ParseListMyThreadsResponse(rsp *http.Response) (*ListMyThreadsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListMyThreadsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ConversationPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooMany
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers ListMyThreadsResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers ListMyThreadsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {

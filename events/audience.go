@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"container/list"
 	"slices"
 	"sort"
@@ -36,8 +37,11 @@ type audience struct {
 	last     uint64
 
 	conversations map[im.ID]*conversation
-	recent        *list.List // of *conversation, the one with the newest event first
-	limit         int
+	// within are those of them that hang in something, by the space, or else by the
+	// group: who is told of them may change without an event of their own.
+	within map[im.ID]map[*conversation]struct{}
+	recent *list.List // of *conversation, the one with the newest event first
+	limit  int
 }
 
 // user is somebody with at least one stream.
@@ -51,6 +55,7 @@ type user struct {
 // conversation is one that had an event while somebody was online.
 type conversation struct {
 	id      im.ID
+	in      im.ID           // within this, 0 if it hangs in nothing
 	members map[*user]sight // the online ones who had arrived by checked
 	checked uint64
 	used    time.Time
@@ -61,6 +66,7 @@ func newAudience(limit int) *audience {
 	return &audience{
 		users:         make(map[im.UserID]*user),
 		conversations: make(map[im.ID]*conversation),
+		within:        make(map[im.ID]map[*conversation]struct{}),
 		recent:        list.New(),
 		limit:         limit,
 	}
@@ -103,9 +109,24 @@ func (a *audience) remove(s *Subscription) {
 		a.arrivals, a.numbers = nil, nil
 		return
 	}
+	a.compactIfMany()
+}
+
+// compactIfMany compacts the arrivals once most of them are of no use.
+func (a *audience) compactIfMany() {
 	if len(a.arrivals) > 64 && len(a.arrivals) > 2*len(a.users) {
 		a.compact()
 	}
+}
+
+// recheck has every conversation look the user up at its next event, as if they had
+// just come online. Where they are known to be told they go on being.
+func (a *audience) recheck(u *user) {
+	a.last++
+	u.arrival = a.last
+	a.arrivals = append(a.arrivals, u.id)
+	a.numbers = append(a.numbers, u.arrival)
+	a.compactIfMany()
 }
 
 // compact drops the arrivals of those who have left.
@@ -127,6 +148,7 @@ func (a *audience) forget() {
 		u.conversations = nil
 	}
 	clear(a.conversations)
+	clear(a.within)
 	a.recent.Init()
 }
 
@@ -135,7 +157,9 @@ func (a *audience) forget() {
 // last to arrive, for [audience.told]. Some may have left, some are named twice.
 func (a *audience) unchecked(e *im.Event) (users []im.UserID, last uint64) {
 	var checked uint64
-	if c := a.conversations[e.Conversation]; c != nil {
+	// It is told to those who could see the channel before, and to those who can
+	// after it, of whom nothing is known.
+	if c := a.conversations[e.Conversation]; c != nil && e.Type != im.ChannelUpdated {
 		checked = c.checked
 	}
 	i := sort.Search(len(a.numbers), func(i int) bool { return a.numbers[i] > checked })
@@ -152,9 +176,7 @@ func (a *audience) unchecked(e *im.Event) (users []im.UserID, last uint64) {
 func (a *audience) told(dst []*Subscription, e *im.Event, found im.Audience, last uint64, now time.Time) []*Subscription {
 	if e.To != "" {
 		// Whose business it is does not change what it says of the members.
-		if c := a.conversations[e.Conversation]; c != nil {
-			a.follow(c, e)
-		}
+		a.follow(a.conversations[e.Conversation], e)
 		if slices.Contains(e.HiddenBy, e.To) {
 			return dst
 		}
@@ -162,6 +184,7 @@ func (a *audience) told(dst []*Subscription, e *im.Event, found im.Audience, las
 	}
 	c := a.use(e.Conversation, now)
 	c.checked = max(c.checked, last)
+	a.hang(c, cmp.Or(found.Conversation.Space, found.Conversation.Parent))
 	for i := range found.Members {
 		m := &found.Members[i]
 		a.join(c, a.users[m.User], sightOf(&found.Conversation, m))
@@ -177,16 +200,76 @@ func (a *audience) told(dst []*Subscription, e *im.Event, found im.Audience, las
 	return dst
 }
 
-// follow changes what is known of a conversation as an event of it says.
+// follow changes what is known of conversations as an event of c says, which may
+// not be known itself.
 func (a *audience) follow(c *conversation, e *im.Event) {
+	a.followSpace(e)
+	if e.Type == im.ConversationUpdated && e.Own == nil {
+		a.dropWithin(e.Conversation)
+	}
+	for _, id := range e.Gone {
+		if gone := a.conversations[id]; gone != nil {
+			a.drop(gone) // nobody is a member any more
+		}
+	}
+	if c == nil || a.conversations[c.id] != c {
+		return
+	}
 	switch {
 	case e.Type == im.MemberRemoved:
 		a.leave(c, a.users[e.User])
-	case e.Type == im.ConversationDeleted:
-		a.drop(c) // nobody is a member any more
-	case e.Type == im.ConversationUpdated && e.Own == nil, e.Type == im.MemberAdded && e.To != "":
-		// It may be another history that they see now, or somebody who was
-		// not looked up: the next event finds out.
+	case e.Type == im.ConversationUpdated && e.Own == nil:
+		// It may be another history that they see now, also of its threads: the next
+		// event finds out.
+		a.drop(c)
+	case e.Type == im.MemberAdded && e.To != "":
+		// Somebody who was not looked up with this.
+		if u := a.users[e.User]; u != nil {
+			a.recheck(u)
+		}
+	}
+}
+
+// followSpace does the same to the channels of a space, and what hangs in those, as
+// an event says that is none of theirs.
+func (a *audience) followSpace(e *im.Event) {
+	in := a.within[e.Space]
+	if e.Space == 0 || len(in) == 0 {
+		return
+	}
+	switch e.Type {
+	case im.RoleCreated, im.RoleUpdated, im.RoleDeleted, im.ChannelUpdated:
+		// It may be others who see them now: the next event finds out.
+		a.dropWithin(e.Space)
+	case im.MemberAdded, im.MemberRemoved, im.MemberUpdated, im.ChannelOpened, im.ChannelClosed:
+		u := a.users[e.User]
+		if u == nil || e.To == "" { // of a thread, which says it itself
+			return
+		}
+		for c := range in {
+			a.leave(c, u)
+		}
+		a.recheck(u)
+	}
+}
+
+// hang notes what a conversation hangs in; 0 is nothing.
+func (a *audience) hang(c *conversation, in im.ID) {
+	if in == 0 || c.in != 0 {
+		return
+	}
+	c.in = in
+	all := a.within[in]
+	if all == nil {
+		all = make(map[*conversation]struct{})
+		a.within[in] = all
+	}
+	all[c] = struct{}{}
+}
+
+// dropWithin forgets what is known of the conversations that hang in something.
+func (a *audience) dropWithin(id im.ID) {
+	for c := range a.within[id] {
 		a.drop(c)
 	}
 }
@@ -261,6 +344,11 @@ func (a *audience) drop(c *conversation) {
 	}
 	a.recent.Remove(c.place)
 	delete(a.conversations, c.id)
+	if all := a.within[c.in]; all != nil {
+		if delete(all, c); len(all) == 0 {
+			delete(a.within, c.in)
+		}
+	}
 }
 
 // appendStreams appends a user's streams to dst but for those on the device

@@ -54,13 +54,16 @@ func (m *audienceModel) tell(e im.Event, between func()) {
 		m.members[c] = make(map[im.UserID]bool)
 		m.stays[c] = make(map[im.UserID][]im.Interval)
 		m.history[c] = im.HistoryJoined
+		if inSpace(c) {
+			m.history[c] = im.HistoryAll
+		}
 	}
 	switch e.Type {
 	case im.MemberAdded:
 		m.members[c][e.User] = true
 		m.stays[c][e.User] = append(m.stays[c][e.User], im.Interval{FromSeq: m.lastSeq + 1})
 	case im.ConversationUpdated:
-		if e.Own == nil {
+		if e.Own == nil && !inSpace(c) {
 			m.history[c] = 3 - m.history[c] // the other one
 		}
 	}
@@ -73,6 +76,9 @@ func (m *audienceModel) tell(e im.Event, between func()) {
 		}
 	}
 	found := im.Audience{Conversation: im.Conversation{History: m.history[c]}}
+	if inSpace(c) {
+		found.Conversation.Space = theSpace
+	}
 	var last uint64
 	if e.To == "" {
 		var unchecked []im.UserID
@@ -123,6 +129,64 @@ func (m *audienceModel) cameMeanwhile(s *Subscription, e im.Event) bool {
 	return slices.Contains(m.streams[u], s) && m.isFor(e, u)
 }
 
+// theSpace is one in which the conversations 3 and 4 are channels: who sees those
+// changes with events of the space, of all of them or of one member.
+const theSpace im.ID = 9
+
+func inSpace(c im.ID) bool { return c == 3 || c == 4 }
+
+// flip makes users see a channel who did not, and the other way round.
+func (m *audienceModel) flip(c im.ID, users ...im.UserID) {
+	if m.members[c] == nil {
+		m.members[c] = make(map[im.UserID]bool)
+		m.stays[c] = make(map[im.UserID][]im.Interval)
+		m.history[c] = im.HistoryAll
+	}
+	for _, u := range users {
+		if m.members[c][u] {
+			delete(m.members[c], u)
+		} else {
+			m.members[c][u] = true
+		}
+	}
+}
+
+// changeSight has something happen by which others see the channels from then on.
+func (m *audienceModel) changeSight(user func() im.UserID, churn func()) {
+	c, u := 3+im.ID(rand.N(2)), user()
+	switch rand.N(4) {
+	case 0:
+		m.tell(im.Event{Type: im.RoleUpdated, Conversation: theSpace, Space: theSpace}, churn)
+		m.flip(3, user(), user())
+		m.flip(4, user(), user())
+	case 1:
+		m.tell(im.Event{Type: im.MemberUpdated, Conversation: theSpace, Space: theSpace, User: u, To: u}, churn)
+		m.flip(3, u)
+		m.flip(4, u)
+	case 2:
+		m.tell(im.Event{Type: im.ChannelClosed, Conversation: c, Space: theSpace, User: u, To: u}, churn)
+		m.flip(c, u)
+	case 3:
+		// Who sees it by this is told, and who does not any more.
+		gain := make(map[im.UserID]bool)
+		lose := make(map[im.UserID]bool)
+		for _, u := range []im.UserID{user(), user(), user()} {
+			if m.members[c][u] {
+				lose[u] = true
+			} else if !gain[u] {
+				gain[u] = true
+				m.flip(c, u)
+			}
+		}
+		m.tell(im.Event{Type: im.ChannelUpdated, Conversation: c, Space: theSpace}, churn)
+		for u := range lose {
+			if !gain[u] {
+				m.flip(c, u)
+			}
+		}
+	}
+}
+
 // check holds the audience's books against each other and its bounds.
 func (m *audienceModel) check() {
 	m.t.Helper()
@@ -145,6 +209,23 @@ func (m *audienceModel) check() {
 	if len(a.conversations) > a.limit || len(a.conversations) != a.recent.Len() {
 		m.t.Fatalf("%d conversations, %d recent", len(a.conversations), a.recent.Len())
 	}
+	placed := 0
+	for _, in := range a.within {
+		placed += len(in)
+		for c := range in {
+			if a.conversations[c.id] != c {
+				m.t.Fatalf("the space holds conversation %d, which is forgotten", c.id)
+			}
+		}
+	}
+	for _, c := range a.conversations {
+		if inSpace(c.id) {
+			placed--
+		}
+	}
+	if placed > 0 {
+		m.t.Fatalf("%d conversations too many in spaces", placed)
+	}
 	held := 0
 	for _, c := range a.conversations {
 		held += len(c.members)
@@ -164,6 +245,43 @@ func (m *audienceModel) check() {
 	}
 	if held != 0 {
 		m.t.Fatalf("the books differ by %d", held)
+	}
+}
+
+// happen has something happen to who is in a group, or to the group.
+func (m *audienceModel) happen(what int, e im.Event, user func() im.UserID, churn func()) {
+	c := e.Conversation
+	switch what {
+	case 6:
+		e.Type, e.User = im.MemberAdded, user()
+		if rand.N(3) == 0 {
+			e.To = e.User
+		}
+		if !m.members[c][e.User] {
+			m.tell(e, churn)
+		}
+	case 7:
+		e.Type, e.User = im.MemberRemoved, user()
+		if rand.N(3) == 0 {
+			e.To = e.User
+		}
+		if m.members[c][e.User] {
+			m.tell(e, churn)
+		}
+	case 10:
+		e.Type = im.ConversationUpdated
+		switch rand.N(4) {
+		case 0:
+			e.To = user()
+		case 1:
+			e.To, e.Own = user(), &im.OwnSettings{Pinned: true}
+		}
+		m.tell(e, churn)
+	case 14:
+		if rand.N(4) == 0 {
+			e.Type, e.Gone = im.ConversationDeleted, []im.ID{e.Conversation}
+		}
+		m.tell(e, churn)
 	}
 }
 
@@ -191,41 +309,24 @@ func TestAudienceAgainstModel(t *testing.T) {
 		for range 2000 {
 			c := im.ID(1 + rand.N(4))
 			e := im.Event{Type: im.MessageCreated, Conversation: c}
-			switch rand.N(16) {
+			switch what := rand.N(18); what {
+			case 16, 17:
+				m.changeSight(user, churn)
+			case 6, 7, 10, 14: // of channels nobody says this
+				if inSpace(c) {
+					c -= 2
+					e.Conversation = c
+				}
+				m.happen(what, e, user, churn)
 			case 0, 1, 2:
 				m.online(user())
 			case 3, 4, 5:
 				m.offline(user())
-			case 6:
-				e.Type, e.User = im.MemberAdded, user()
-				if rand.N(3) == 0 {
-					e.To = e.User
-				}
-				if !m.members[c][e.User] {
-					m.tell(e, churn)
-				}
-			case 7:
-				e.Type, e.User = im.MemberRemoved, user()
-				if rand.N(3) == 0 {
-					e.To = e.User
-				}
-				if m.members[c][e.User] {
-					m.tell(e, churn)
-				}
 			case 8:
 				e.To = user()
 				m.tell(e, churn)
 			case 9:
 				m.now = m.now.Add(conversationIdle / 3)
-			case 10:
-				e.Type = im.ConversationUpdated
-				switch rand.N(4) {
-				case 0:
-					e.To = user()
-				case 1:
-					e.To, e.Own = user(), &im.OwnSettings{Pinned: true}
-				}
-				m.tell(e, churn)
 			case 11, 12, 13: // an older message is revoked
 				e.Type, e.MessageID, e.Seq = im.MessageRevoked, 1, rand.Int64N(m.lastSeq+1)
 				for range rand.N(4) {
@@ -233,11 +334,6 @@ func TestAudienceAgainstModel(t *testing.T) {
 				}
 				if rand.N(4) == 0 {
 					e.To = user()
-				}
-				m.tell(e, churn)
-			case 14:
-				if rand.N(4) == 0 {
-					e.Type = im.ConversationDeleted
 				}
 				m.tell(e, churn)
 			default:

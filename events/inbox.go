@@ -82,8 +82,8 @@ func (b *inbox) put(c im.Commit) {
 // that is too much.
 func (d *delivery) keepRemovals(events []im.Event, limit int) {
 	for i := range events {
-		if r, ok := removalOf(&events[i]); ok && !d.lost {
-			d.removals = append(d.removals, r)
+		if removals := removalsOf(&events[i]); !d.lost {
+			d.removals = append(d.removals, removals...)
 			d.lost = len(d.removals) > limit
 		}
 	}

@@ -72,10 +72,13 @@ func (m *model) append(events ...im.Event) im.Commit {
 			m.erased[e.Message.ID] = e.Message
 		}
 		m.events = append(m.events, *e)
-		if r, ok := removalOf(e); ok && r.hiddenBy != "" {
-			m.hidden[e.To] = append(m.hidden[e.To], *e)
-		} else if ok && r.tombstone == nil {
-			m.below[e.Conversation] = max(m.below[e.Conversation], r.below)
+		for _, r := range removalsOf(e) {
+			switch {
+			case r.hiddenBy != "":
+				m.hidden[e.To] = append(m.hidden[e.To], *e)
+			case r.tombstone == nil:
+				m.below[r.conversation] = max(m.below[r.conversation], r.below)
+			}
 		}
 		switch e.Type {
 		case im.ConversationDeleted:

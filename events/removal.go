@@ -20,19 +20,23 @@ type removal struct {
 	hiddenBy     im.UserID
 }
 
-// removalOf returns what an event takes from readers; false if that is nothing.
-func removalOf(e *im.Event) (removal, bool) {
+// removalsOf returns what an event takes from readers: nearly always nothing.
+func removalsOf(e *im.Event) []removal {
 	switch {
 	case erased(e):
-		return removal{tombstone: e.Message}, true
-	case e.Type == im.ConversationDeleted:
-		return removal{conversation: e.Conversation, below: math.MaxInt64}, true
+		return []removal{{tombstone: e.Message}}
+	case e.Type.Deletes():
+		all := make([]removal, len(e.Gone))
+		for i, id := range e.Gone {
+			all[i] = removal{conversation: id, below: math.MaxInt64}
+		}
+		return all
 	case e.Type == im.ConversationTrimmed:
-		return removal{conversation: e.Conversation, below: e.FirstSeq}, true
+		return []removal{{conversation: e.Conversation, below: e.FirstSeq}}
 	case e.Type == im.MessageHidden, e.Type == im.ConversationHidden && e.UpToSeq > 0:
-		return removal{conversation: e.Conversation, hiddenBy: e.To}, true
+		return []removal{{conversation: e.Conversation, hiddenBy: e.To}}
 	default:
-		return removal{}, false
+		return nil
 	}
 }
 
@@ -50,9 +54,7 @@ func hides(hidden, e *im.Event) bool {
 func removeEarlier(events []im.Event) ([]im.Event, []removal) {
 	var removals []removal
 	for i := range events {
-		if r, ok := removalOf(&events[i]); ok {
-			removals = append(removals, r)
-		}
+		removals = append(removals, removalsOf(&events[i])...)
 	}
 	if len(removals) == 0 {
 		return events, nil // nearly always
@@ -63,16 +65,17 @@ func removeEarlier(events []im.Event) ([]im.Event, []removal) {
 	gone := make(map[im.Position]bool)
 	for i := len(events) - 1; i >= 0; i-- {
 		e := &events[i]
-		r, _ := removalOf(e)
-		switch {
-		case r.below > 0:
-			below[e.Conversation] = max(below[e.Conversation], r.below)
-		case r.hiddenBy != "":
-			hidden[e.Conversation] = append(hidden[e.Conversation], e)
+		for _, r := range removalsOf(e) {
+			switch {
+			case r.tombstone != nil:
+				tombstones[r.tombstone.ID] = r.tombstone
+			case r.hiddenBy != "":
+				hidden[r.conversation] = append(hidden[r.conversation], e)
+			default:
+				below[r.conversation] = max(below[r.conversation], r.below)
+			}
 		}
-		if r.tombstone != nil {
-			tombstones[r.tombstone.ID] = r.tombstone
-		} else if e.Message != nil && tombstones[e.Message.ID] != nil {
+		if !erased(e) && e.Message != nil && tombstones[e.Message.ID] != nil {
 			e.Message = tombstones[e.Message.ID]
 		}
 		if e.MessageID == 0 {

@@ -12,7 +12,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-func deleted(c im.ID) im.Event { return im.Event{Type: im.ConversationDeleted, Conversation: c} }
+func deleted(c im.ID) im.Event {
+	return im.Event{Type: im.ConversationDeleted, Conversation: c, Gone: []im.ID{c}}
+}
 
 func trimmed(c im.ID, first int64) im.Event {
 	return im.Event{Type: im.ConversationTrimmed, Conversation: c, FirstSeq: first}

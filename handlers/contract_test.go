@@ -114,6 +114,13 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 	g := "/v1/conversations/" + group
 	burning := w.must(http.StatusCreated, "alice", http.MethodPost, toBob, `{"type":"text","body":{"text":"x"},"burn":{"after_seconds":5},"expire_after_seconds":60}`)["id"].(string)
 	tracked := w.must(http.StatusCreated, "alice", http.MethodPost, "/v1/conversations/"+other+"/messages", `{"type":"text","body":{"text":"x"},"receipt":true}`)["id"].(string)
+	space, channel := w.newSpace("alice", "bob", "carol")
+	inSpace, inChannel := "/v1/spaces/"+space, "/v1/conversations/"+channel
+	role := w.newRole("alice", space, `{"kick":"allow"}`)
+	said := w.say("alice", channel, "hi")["id"].(string)
+	thread := w.newThread("alice", said)
+	doomed, _ := w.newSpace("alice")
+	room := w.must(http.StatusCreated, "alice", http.MethodPost, "/v1/conversations", `{"kind":"room","name":"r"}`)["id"].(string)
 	calls := []struct {
 		operation            string
 		status               int
@@ -153,6 +160,8 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 		{"getMessage", 200, "GET", "/v1/messages/" + m["id"].(string), "", "", ""},
 		{"listMembers", 200, "GET", g + "/members?limit=1", "", "", ""},
 		{"addMembers", 200, "POST", g + "/members", `{"members":["carol","bob"],"role":"admin"}`, "", ""},
+		{"getMember", 200, "GET", g + "/members/bob", "", "", ""},
+		{"getMember", 404, "GET", g + "/members/mallory", "", "", ""},
 		{"setRole", 200, "PATCH", g + "/members/bob", `{"role":"admin"}`, "", ""},
 		{"removeMember", 204, "DELETE", g + "/members/carol", "", "", ""},
 		{"setRole", 200, "PATCH", g + "/members/bob", `{"role":"owner"}`, "", ""},
@@ -179,6 +188,67 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 		{"getEvents", 200, "GET", "/v1/events?limit=1000", "", "Accept", "application/json"},
 		{"deleteConversation", 204, "DELETE", "/v1/conversations/@bob?scope=everyone", "", "", ""},
 		{"importMessages", 200, "POST", "/v1/admin/import", `{"conversation_id":"@bob","sender":"alice","type":"text","body":{"text":"hi"},"created_at":"2025-01-02T03:04:05.678Z"}`, "Authorization", admin},
+		{"createConversation", 201, "POST", "/v1/conversations", `{"kind":"room","name":"r","settings":{"announcement":"a","avatar":"b","mute_all":true,"slow_mode_seconds":60,"revoke_others_window_seconds":0}}`, "", ""},
+		{"joinConversation", 200, "POST", "/v1/conversations/" + room + "/join", "", "Authorization", bob},
+		{"muteMember", 200, "PUT", "/v1/conversations/" + room + "/members/bob/mute", `{"seconds":60}`, "", ""},
+		{"muteMember", 200, "PUT", "/v1/conversations/" + room + "/members/bob/mute", "", "", ""},
+		{"getConversation", 200, "GET", "/v1/conversations/" + room, "", "Authorization", bob},
+		{"unmuteMember", 204, "DELETE", "/v1/conversations/" + room + "/members/bob/mute", "", "", ""},
+		{"getPermissions", 200, "GET", "/v1/conversations/" + room + "/permissions", "", "Authorization", bob},
+		{"getPermissions", 200, "GET", "/v1/conversations/" + thread + "/permissions", "", "Authorization", bob},
+		{"putListed", 204, "PUT", "/v1/conversations/" + room + "/lists/deny/bob", "", "", ""},
+		{"putListed", 204, "PUT", "/v1/conversations/" + room + "/lists/deny/eve", "", "", ""},
+		{"listListed", 200, "GET", "/v1/conversations/" + room + "/lists/deny?limit=1", "", "", ""},
+		{"deleteListed", 204, "DELETE", "/v1/conversations/" + room + "/lists/deny/bob", "", "", ""},
+		{"listConversations", 200, "GET", "/v1/conversations?kind=room", "", "", ""},
+		{"createSpace", 201, "POST", "/v1/spaces", `{"name":"s","settings":{"join":"open","announcement":"a","avatar":null,"revoke_window_seconds":0}}`, "", ""},
+		{"listSpaces", 200, "GET", "/v1/spaces?limit=1", "", "", ""},
+		{"getSpace", 200, "GET", inSpace, "", "Authorization", bob},
+		{"updateSpace", 200, "PATCH", inSpace, `{"name":"t","settings":{"join":"open","announcement":null}}`, "", ""},
+		{"joinSpace", 200, "POST", inSpace + "/join", "", "Authorization", "Bearer " + tokenOf(t, "eve")},
+		{"leaveSpace", 204, "POST", inSpace + "/leave", "", "Authorization", "Bearer " + tokenOf(t, "eve")},
+		{"deleteSpace", 204, "DELETE", "/v1/spaces/" + doomed, "", "", ""},
+		{"getSpacePermissions", 200, "GET", inSpace + "/permissions", "", "Authorization", bob},
+		{"addSpaceMembers", 200, "POST", inSpace + "/members", `{"members":["bob","dave"]}`, "", ""},
+		{"getSpaceMember", 200, "GET", inSpace + "/members/bob", "", "", ""},
+		{"putSpaceDenied", 204, "PUT", inSpace + "/lists/deny/mallory", "", "", ""},
+		{"listSpaceDenied", 200, "GET", inSpace + "/lists/deny?limit=1", "", "", ""},
+		{"deleteSpaceDenied", 204, "DELETE", inSpace + "/lists/deny/mallory", "", "", ""},
+		{"getThread", 200, "GET", "/v1/messages/" + said + "/thread", "", "", ""},
+		{"getThread", 404, "GET", "/v1/messages/" + w.say("alice", group, "alone")["id"].(string) + "/thread", "", "", ""},
+		{"grantRole", 204, "PUT", inSpace + "/roles/" + role + "/members/bob", "", "", ""},
+		{"updateSpaceMember", 200, "PATCH", inSpace + "/members/dave", `{"roles":["` + role + `"]}`, "", ""},
+		{"listSpaceMembers", 200, "GET", inSpace + "/members?limit=2", "", "Authorization", bob},
+		{"muteSpaceMember", 200, "PUT", inSpace + "/members/dave/mute", `{"seconds":60}`, "", ""},
+		{"unmuteSpaceMember", 204, "DELETE", inSpace + "/members/dave/mute", "", "", ""},
+		{"removeSpaceMember", 204, "DELETE", inSpace + "/members/dave", "", "", ""},
+		{"revokeRole", 204, "DELETE", inSpace + "/roles/" + role + "/members/bob", "", "", ""},
+		{"inviteToSpace", 200, "POST", inSpace + "/invitations", `{"users":["eve","dave"]}`, "", ""},
+		{"listInvitations", 200, "GET", inSpace + "/invitations?limit=1", "", "", ""},
+		{"listMyInvitations", 200, "GET", "/v1/invitations", "", "Authorization", "Bearer " + tokenOf(t, "eve")},
+		{"deleteInvitation", 204, "DELETE", inSpace + "/invitations/eve", "", "", ""},
+		{"createRole", 201, "POST", inSpace + "/roles", `{"name":"x","permissions":{"send":"deny","view":"inherit"},"position":1}`, "", ""},
+		{"updateRole", 200, "PATCH", inSpace + "/roles/everyone", `{"permissions":{"send":"allow"}}`, "", ""},
+		{"listRoles", 200, "GET", inSpace + "/roles", "", "Authorization", bob},
+		{"createChannel", 201, "POST", inSpace + "/channels", `{"name":"c","visibility":"private","settings":{"slow_mode_seconds":60}}`, "", ""},
+		{"listChannels", 200, "GET", inSpace + "/channels?limit=1", "", "", ""},
+		{"getConversation", 200, "GET", inChannel, "", "Authorization", bob},
+		{"updateConversation", 200, "PATCH", inChannel, `{"visibility":"private"}`, "", ""},
+		{"putListed", 204, "PUT", inChannel + "/lists/allow/bob", "", "", ""},
+		{"listMembers", 200, "GET", inChannel + "/members", "", "", ""},
+		{"putOverride", 200, "PUT", inChannel + "/overrides/" + role, `{"permissions":{"view":"allow","send":"deny"}}`, "", ""},
+		{"listOverrides", 200, "GET", inChannel + "/overrides", "", "", ""},
+		{"deleteOverride", 204, "DELETE", inChannel + "/overrides/" + role, "", "", ""},
+		{"deleteRole", 204, "DELETE", inSpace + "/roles/" + role, "", "", ""},
+		{"createThread", 201, "POST", "/v1/messages/" + w.say("alice", other, "root")["id"].(string) + "/thread", `{"name":"t"}`, "", ""},
+		{"getConversation", 200, "GET", "/v1/conversations/" + thread, "", "Authorization", bob},
+		{"joinConversation", 200, "POST", "/v1/conversations/" + thread + "/join", "", "Authorization", bob},
+		{"sendMessage", 201, "POST", "/v1/conversations/" + thread + "/messages", `{"type":"text","body":{"text":"x"},"mention_all":true}`, "", ""},
+		{"listThreads", 200, "GET", inChannel + "/threads", "", "Authorization", bob},
+		{"listMyThreads", 200, "GET", "/v1/threads", "", "Authorization", bob},
+		{"deleteMessage", 200, "DELETE", "/v1/messages/" + said, "", "", ""},
+		{"updateSpaceMember", 200, "PATCH", inSpace + "/members/carol", `{"role":"owner"}`, "", ""},
+		{"getEvents", 200, "GET", "/v1/events?limit=1000", "", "Accept", "application/json"},
 		{"createTicket", 201, "POST", "/v1/events/tickets", "", "", ""},
 		{"cutTokens", 200, "POST", "/v1/admin/users/eve/tokens/cut", "", "Authorization", admin},
 		{"getHealth", 200, "GET", "/healthz", "", "", ""},
@@ -233,11 +303,17 @@ func stateNamed(name string) im.State {
 func TestEnumerationsAreThoseOfTheDomain(t *testing.T) {
 	spec, _ := contract()
 	for name, parse := range map[string]func(string) bool{
-		"MessageType": func(s string) bool { _, ok := im.ParseMessageType(s); return ok },
-		"Kind":        func(s string) bool { _, ok := im.ParseKind(s); return ok },
-		"Role":        func(s string) bool { _, ok := im.ParseRole(s); return ok },
-		"History":     func(s string) bool { _, ok := im.ParseHistory(s); return ok },
-		"ReceiptKind": func(s string) bool { _, ok := im.ParseReceiptKind(s); return ok },
+		"MessageType":   func(s string) bool { _, ok := im.ParseMessageType(s); return ok },
+		"Kind":          func(s string) bool { _, ok := im.ParseKind(s); return ok },
+		"Role":          func(s string) bool { _, ok := im.ParseRole(s); return ok },
+		"History":       func(s string) bool { _, ok := im.ParseHistory(s); return ok },
+		"JoinPolicy":    func(s string) bool { _, ok := im.ParseJoinPolicy(s); return ok },
+		"InvitePolicy":  func(s string) bool { _, ok := im.ParseInvitePolicy(s); return ok },
+		"ListedKind":    func(s string) bool { _, ok := im.ParseKind(s); return ok },
+		"ListName":      func(s string) bool { _, ok := im.ParseList(s); return ok },
+		"Permission":    func(s string) bool { _, ok := im.ParsePermission(s); return ok },
+		"SpaceStanding": func(s string) bool { _, ok := im.ParseRole(s); return ok },
+		"ReceiptKind":   func(s string) bool { _, ok := im.ParseReceiptKind(s); return ok },
 		"MessageState": func(s string) bool {
 			return slices.Contains([]im.State{im.Active, im.Revoked, im.Burned, im.Expired}, stateNamed(s))
 		},
@@ -253,6 +329,17 @@ func TestEnumerationsAreThoseOfTheDomain(t *testing.T) {
 			if !parse(v.(string)) {
 				t.Errorf("%s: the domain does not know %q", name, v)
 			}
+		}
+	}
+	listed := spec.Components.Schemas["Permission"].Value.Enum
+	for p := im.PermissionView; p.String() != ""; p <<= 1 {
+		if !slices.Contains(listed, any(p.String())) {
+			t.Errorf("Permission does not list %q", p)
+		}
+		_, asked := spec.Components.Schemas["Grants"].Value.Properties[p.String()]
+		_, said := spec.Components.Schemas["GrantedPermissions"].Value.Properties[p.String()]
+		if !asked || said != im.RolePermissions.Has(p) {
+			t.Errorf("of the permission %s, roles are asked for it: %t, say it: %t", p, asked, said)
 		}
 	}
 	events := spec.Components.Schemas["EventType"].Value.Enum

@@ -1,9 +1,7 @@
 package handlers
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -14,17 +12,14 @@ import (
 // CreateConversation implements POST /v1/conversations.
 func (s *Server) CreateConversation(ctx context.Context, r api.CreateConversationRequestObject) (api.CreateConversationResponseObject, error) {
 	d := im.GroupDraft{Name: r.Body.Name}
+	d.Kind, _ = im.ParseKind(string(r.Body.Kind))
 	if r.Body.Members != nil {
 		d.Members = domainUsers(*r.Body.Members)
 	}
-	patch, err := settingsPatch(r.Body.Settings)
-	if err != nil {
+	var err error
+	if d.Settings, err = settingsPatch(r.Body.Settings); err != nil {
 		return nil, err
 	}
-	d.History = value(patch.History, 0)
-	d.RevokeWindow = value(patch.RevokeWindow, nil)
-	d.ExpireAfter = value(patch.ExpireAfter, 0)
-	d.Retention = value(patch.Retention, nil)
 	v, err := s.service.CreateGroup(ctx, actor(ctx), d)
 	if err != nil {
 		return nil, err
@@ -56,6 +51,9 @@ func (s *Server) UpdateConversation(ctx context.Context, r api.UpdateConversatio
 		return nil, err
 	}
 	patch.Name, patch.Pinned, patch.Muted = r.Body.Name, r.Body.Pinned, r.Body.Muted
+	if v := r.Body.Visibility; v != nil {
+		patch.Private = pointer(*v == api.Private)
+	}
 	v, err := s.service.UpdateConversation(ctx, actor(ctx), ref, patch)
 	if err != nil {
 		return nil, err
@@ -85,10 +83,7 @@ func (s *Server) ListConversations(ctx context.Context, r api.ListConversationsR
 	if err != nil {
 		return nil, err
 	}
-	out := api.ListConversations200JSONResponse{Items: make([]api.Conversation, len(page.Items))}
-	for i, v := range page.Items {
-		out.Items[i] = conversation(v)
-	}
+	out := api.ListConversations200JSONResponse{Items: conversations(page.Items)}
 	if n := page.Next; n != nil {
 		out.NextPageToken = optional(s.seal(pageToken{
 			List: list, At: n.ActiveAt.UnixMilli(), Seq: int64(n.ID), AsOf: page.AsOf.UnixMilli(),
@@ -128,58 +123,6 @@ func (s *Server) HideMessages(ctx context.Context, r api.HideMessagesRequestObje
 	}
 	return api.HideMessages204Response{}, nil
 }
-
-// settingsPatch reads settings in which null, which ends one, is not the same
-// as nothing, which leaves it.
-func settingsPatch(p *api.SettingsPatch) (im.ConversationPatch, error) {
-	var out im.ConversationPatch
-	if p == nil {
-		return out, nil
-	}
-	if p.History != nil {
-		h, _ := im.ParseHistory(string(*p.History))
-		out.History = &h
-	}
-	read := func(raw json.RawMessage, unit time.Duration) (d *time.Duration, given bool, err error) {
-		if raw == nil {
-			return nil, false, nil
-		}
-		var n *int64
-		if err := json.Unmarshal(raw, &n); err != nil {
-			return nil, false, im.RefuseField(im.Invalid, "invalid_request", "settings", "has a number that is too large")
-		}
-		if n != nil {
-			of := time.Duration(*n) * unit
-			d = &of
-		}
-		return d, true, nil
-	}
-	window, given, err := read(p.RevokeWindowSeconds, time.Second)
-	if err != nil {
-		return out, err
-	}
-	if given {
-		out.RevokeWindow = &window
-	}
-	expire, given, err := read(p.ExpireAfterSeconds, time.Second)
-	if err != nil {
-		return out, err
-	}
-	if given {
-		none := time.Duration(0)
-		out.ExpireAfter = cmp.Or(expire, &none)
-	}
-	keep, given, err := read(p.RetentionDays, day)
-	if err != nil {
-		return out, err
-	}
-	if given {
-		out.Retention = &keep
-	}
-	return out, nil
-}
-
-const day = 24 * time.Hour
 
 // conversationRef reads what names a conversation in a path. What can name
 // none is answered as an unknown one is.

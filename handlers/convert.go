@@ -41,6 +41,7 @@ func message(m im.Message) api.Message {
 		out.Body, out.Ext = c.Body, c.Ext
 		mentions := userIDs(c.Mentions)
 		out.Mentions = &mentions
+		out.MentionAll = trueOrNil(c.MentionAll)
 	}
 	return out
 }
@@ -60,7 +61,7 @@ func conversation(v im.ConversationView) api.Conversation {
 		Kind:           api.Kind(v.Kind.String()),
 		Name:           v.Name,
 		MemberCount:    v.MemberCount,
-		Role:           api.Role(v.Me.Role.String()),
+		Role:           roleOrNil(v.Me.Role),
 		Unread:         v.Unread.Messages,
 		UnreadMore:     v.Unread.More,
 		UnreadMentions: v.Unread.Mentions,
@@ -68,12 +69,26 @@ func conversation(v im.ConversationView) api.Conversation {
 		Muted:          v.Me.Mark.Muted,
 		Hidden:         v.Hidden,
 		FirstSeq:       v.FirstSeq,
+		MutedUntil:     timeOrNil(v.Me.MutedUntil),
+		Creator:        optional(string(v.Creator)),
+		SpaceID:        idOrNil(v.Space),
+		ParentID:       idOrNil(v.Parent),
+		RootID:         idOrNil(v.Root),
 		Settings:       settings(v.Conversation),
 		CreatedAt:      api.Time(v.CreatedAt),
 		UpdatedAt:      api.Time(v.UpdatedAt),
 	}
 	if peer := v.Peer(v.Me.User); peer != "" {
 		out.Peer = optional(string(peer))
+	}
+	switch v.Kind {
+	case im.Channel:
+		out.Visibility = pointer(api.Public)
+		if v.Private {
+			out.Visibility = pointer(api.Private)
+		}
+	case im.Thread:
+		out.MessageCount, out.LastActivityAt = &v.Messages, timeOrNil(v.ActiveAt)
 	}
 	if v.LastMessage != nil {
 		last := message(*v.LastMessage)
@@ -82,25 +97,19 @@ func conversation(v im.ConversationView) api.Conversation {
 	return out
 }
 
-func settings(c im.Conversation) api.Settings {
-	out := api.Settings{History: api.History(c.History.String())}
-	if c.RevokeWindow != nil {
-		window := seconds(*c.RevokeWindow)
-		out.RevokeWindowSeconds = &window
-	}
-	if c.ExpireAfter > 0 {
-		after := seconds(c.ExpireAfter)
-		out.ExpireAfterSeconds = &after
-	}
-	if c.Retention != nil {
-		days := int64(*c.Retention / day)
-		out.RetentionDays = &days
+func conversations(list []im.ConversationView) []api.Conversation {
+	out := make([]api.Conversation, len(list))
+	for i, v := range list {
+		out[i] = conversation(v)
 	}
 	return out
 }
 
 func member(m im.Membership) api.Member {
-	return api.Member{User: api.UserID(m.User), Role: api.Role(m.Role.String()), JoinedAt: api.Time(m.JoinedAt)}
+	return api.Member{
+		User: api.UserID(m.User), Role: api.Role(m.Role.String()), JoinedAt: api.Time(m.JoinedAt),
+		MutedUntil: timeOrNil(m.MutedUntil),
+	}
 }
 
 func members(list []im.Membership) []api.Member {
@@ -121,12 +130,17 @@ func event(e im.Event, cursor string) api.Event {
 		ActorDevice: optional(e.ActorDevice),
 		User:        optional(string(e.User)),
 	}
-	if e.Conversation != 0 {
-		out.ConversationID = optional(e.Conversation.String())
+	if e.Conversation != e.Space { // a space is no conversation to clients
+		out.ConversationID = idOrNil(e.Conversation)
 	}
-	if e.Role != 0 {
-		role := api.Role(e.Role.String())
-		out.Role = &role
+	out.SpaceID, out.ThreadID, out.RootID = idOrNil(e.Space), idOrNil(e.Thread), idOrNil(e.Root)
+	out.Role, out.RoleID = roleOrNil(e.Role), idOrNil(e.RoleID)
+	switch e.Type {
+	case im.RoleCreated, im.RoleUpdated, im.RoleDeleted:
+		out.RoleID = pointer(roleName(e.RoleID))
+	}
+	if a := e.Activity; a != nil {
+		out.MessageCount, out.LastActivityAt = &a.Messages, timeOrNil(a.At)
 	}
 	if e.MessageID != 0 {
 		out.MessageID = optional(e.MessageID.String())
@@ -138,12 +152,15 @@ func event(e im.Event, cursor string) api.Event {
 	}
 	if m := e.Message; m != nil {
 		full := message(*m)
-		out.Message, out.Mentions = &full, full.Mentions
+		out.Message, out.Mentions, out.MentionAll = &full, full.Mentions, full.MentionAll
 		out.Sender = optional(string(m.Sender))
 	}
 	if len(e.Mentioned) > 0 {
 		mentioned := userIDs(e.Mentioned)
 		out.Mentions = &mentioned
+	}
+	if e.MentionedAll {
+		out.MentionAll = &e.MentionedAll
 	}
 	if len(e.MessageIDs) > 0 {
 		ids := make([]string, len(e.MessageIDs))
@@ -162,7 +179,7 @@ func event(e im.Event, cursor string) api.Event {
 	if own := e.Own; own != nil {
 		out.Pinned, out.Muted = &own.Pinned, &own.Muted
 	}
-	out.BurnAt = timeOrNil(e.BurnAt)
+	out.BurnAt, out.MutedUntil = timeOrNil(e.BurnAt), timeOrNil(e.MutedUntil)
 	out.PushContent = optional(e.Push.Content)
 	if e.Push.Payload != nil {
 		out.PushPayload = &e.Push.Payload
@@ -193,6 +210,30 @@ func optional(s string) *string {
 		return nil
 	}
 	return &s
+}
+
+// idOrNil returns nil for 0.
+func idOrNil(id im.ID) *string {
+	if id == 0 {
+		return nil
+	}
+	return pointer(id.String())
+}
+
+// roleOrNil returns nil for 0, which is no role.
+func roleOrNil(r im.Role) *api.Role {
+	if r == 0 {
+		return nil
+	}
+	return pointer(api.Role(r.String()))
+}
+
+// trueOrNil returns nil for false.
+func trueOrNil(b bool) *bool {
+	if !b {
+		return nil
+	}
+	return &b
 }
 
 // seqOrNil returns nil for 0.

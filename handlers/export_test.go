@@ -20,11 +20,13 @@ func (w *world) lived() {
 		return w.must(http.StatusCreated, user, http.MethodPost, "/v1/conversations/"+place+"/messages", body)["id"].(string)
 	}
 	group := w.must(http.StatusCreated, "alice", http.MethodPost, "/v1/conversations",
-		`{"kind":"group","name":"<g> & \"ü\"","members":["bob","zoe"],"settings":{"history":"all","revoke_window_seconds":0,"expire_after_seconds":3600,"retention_days":0}}`)["id"].(string)
+		`{"kind":"group","name":"<g> & \"ü\"","members":["bob","zoe"],"settings":{"history":"all","revoke_window_seconds":0,"revoke_others_window_seconds":60,"expire_after_seconds":3600,"retention_days":0,"announcement":"<hi> ü","avatar":"https://example.com/a?b&c","join":"open","invite":"members"}}`)["id"].(string)
 	joined := w.group("bob", "alice", "carol")
 	g := "/v1/conversations/" + joined
 
 	first := send("alice", group, `{"client_id":"c-1","type":"text","body":{"text":"hi <b> & ü"},"ext":{"a":[1,2.50,null,"<"]},"mentions":["bob","zoe"],"receipt":true,"push":{"x":1}}`)
+	room := w.must(http.StatusCreated, "alice", http.MethodPost, "/v1/conversations", `{"kind":"room","name":"r","settings":{"mute_all":true,"slow_mode_seconds":60}}`)["id"].(string)
+	send("alice", room, `{"type":"text","body":{"text":"all"},"mention_all":true}`)
 	send("bob", group, `{"type":"location","body":{"latitude":1.50,"longitude":-3e1,"address":""},"reply_to":"`+first+`"}`)
 	send("bob", group, `{"type":"custom","body":{"name":"n","data":null},"expire_after_seconds":60}`)
 	revoked := send("bob", group, `{"client_id":"c-2","type":"text","body":{"text":"gone"}}`)
@@ -64,7 +66,7 @@ func TestExportComesBack(t *testing.T) {
 	from.lived()
 	whole := from.export()
 	lines := strings.Split(strings.TrimSpace(whole), "\n")
-	for _, want := range []string{`"visible_to":"bob"`, `"postscript":"sorry <3"`, `"burn_at"`, `"state":"burned"`, `"role":null`, `"to_seq"`, `"retention_days":0`, `"reply_to"`} {
+	for _, want := range []string{`"visible_to":"bob"`, `"postscript":"sorry <3"`, `"burn_at"`, `"state":"burned"`, `"role":null`, `"to_seq"`, `"retention_days":0`, `"reply_to"`, `"mention_all":true`, `"mute_all":true`, `"slow_mode_seconds":60`, `"join":"open"`, `"invite":"members"`, `"announcement":"<hi> ü"`} {
 		if !strings.Contains(whole, want) {
 			t.Errorf("no %s in the export", want)
 		}

@@ -24,10 +24,17 @@ type conversationAsItWas struct {
 }
 
 type settingsAsSet struct {
-	History             string `json:"history"`
-	RevokeWindowSeconds *int64 `json:"revoke_window_seconds,omitempty"`
-	ExpireAfterSeconds  int64  `json:"expire_after_seconds,omitempty"`
-	RetentionDays       *int64 `json:"retention_days,omitempty"`
+	History                   api.History      `json:"history"`
+	RevokeWindowSeconds       *int64           `json:"revoke_window_seconds,omitempty"`
+	RevokeOthersWindowSeconds *int64           `json:"revoke_others_window_seconds,omitempty"`
+	ExpireAfterSeconds        *int64           `json:"expire_after_seconds,omitempty"`
+	RetentionDays             *int64           `json:"retention_days,omitempty"`
+	Announcement              *string          `json:"announcement,omitempty"`
+	Avatar                    *string          `json:"avatar,omitempty"`
+	Join                      api.JoinPolicy   `json:"join,omitempty"`
+	Invite                    api.InvitePolicy `json:"invite,omitempty"`
+	MuteAll                   bool             `json:"mute_all,omitempty"`
+	SlowModeSeconds           *int64           `json:"slow_mode_seconds,omitempty"`
 }
 
 type memberAsWas struct {
@@ -53,6 +60,7 @@ type messageAsItWas struct {
 	Body           json.RawMessage `json:"body,omitempty"`
 	Ext            json.RawMessage `json:"ext,omitempty"`
 	Mentions       []im.UserID     `json:"mentions,omitempty"`
+	MentionAll     bool            `json:"mention_all,omitempty"`
 	ReplyTo        string          `json:"reply_to,omitempty"`
 	Receipt        bool            `json:"receipt,omitempty"`
 	State          string          `json:"state,omitempty"`
@@ -82,19 +90,34 @@ func exportLine(l im.ExportLine) any {
 		return exportedMessage(*l.Message)
 	}
 	c := *l.Conversation
-	s := settings(c)
 	out := conversationAsItWas{
 		ID: c.ID.String(), Kind: c.Kind.String(), Name: c.Name, CreatedAt: api.Time(c.CreatedAt),
-		Settings: settingsAsSet{
-			History: c.History.String(), RevokeWindowSeconds: s.RevokeWindowSeconds,
-			ExpireAfterSeconds: value(s.ExpireAfterSeconds, 0), RetentionDays: s.RetentionDays,
-		},
-		Members: make([]memberAsWas, len(l.Members)),
+		Settings: exportedSettings(c),
+		Members:  make([]memberAsWas, len(l.Members)),
 	}
 	for i, m := range l.Members {
 		out.Members[i] = exportedMember(m)
 	}
 	return exportedConversation{out}
+}
+
+// exportedSettings leaves out what is as it is by default, and what the kind does
+// not have, which an import would refuse.
+func exportedSettings(c im.Conversation) settingsAsSet {
+	s := settings(c)
+	out := settingsAsSet{
+		History: s.History, RevokeWindowSeconds: s.RevokeWindowSeconds,
+		RevokeOthersWindowSeconds: s.RevokeOthersWindowSeconds, ExpireAfterSeconds: s.ExpireAfterSeconds,
+		RetentionDays: s.RetentionDays, Announcement: s.Announcement, Avatar: s.Avatar, MuteAll: s.MuteAll,
+		SlowModeSeconds: s.SlowModeSeconds,
+	}
+	if c.Kind == im.Group && c.Join != im.JoinClosed {
+		out.Join = s.Join
+	}
+	if c.Kind == im.Group && c.Invite != im.InviteByAdmins {
+		out.Invite = s.Invite
+	}
+	return out
 }
 
 func exportedMember(m im.Membership) memberAsWas {
@@ -124,7 +147,7 @@ func exportedMessage(m im.Message) messageAsItWas {
 		out.Burn = &burnAsItWas{seconds(b.After), seconds(b.UnreadTTL), timeOrNil(b.At)}
 	}
 	if c := m.Content; c != nil {
-		out.Body, out.Mentions = c.Body, c.Mentions
+		out.Body, out.Mentions, out.MentionAll = c.Body, c.Mentions, c.MentionAll
 		if string(c.Ext) != "{}" {
 			out.Ext = c.Ext
 		}

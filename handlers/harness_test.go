@@ -29,20 +29,27 @@ var (
 
 // world is a whole server on a real store, reached over real HTTP.
 type world struct {
-	t      testing.TB
-	url    string
-	store  im.Store
-	server *handlers.Server
-	hub    *events.Hub
-	routes chi.Router
+	t       testing.TB
+	url     string
+	store   im.Store
+	service *im.Service
+	server  *handlers.Server
+	hub     *events.Hub
+	routes  chi.Router
 }
 
 type option func(*handlers.Options, *events.Options, *im.Policy)
 
 func newWorld(t testing.TB, with ...option) *world {
 	t.Helper()
+	return newWorldIn(t, storage.Options{DataDir: t.TempDir()}, with...)
+}
+
+// newWorldIn is newWorld on a store that is set up otherwise.
+func newWorldIn(t testing.TB, in storage.Options, with ...option) *world {
+	t.Helper()
 	ctx := context.Background()
-	store, err := storage.Open(ctx, "", storage.Options{DataDir: t.TempDir()})
+	store, err := storage.Open(ctx, "", in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,6 +61,7 @@ func newWorld(t testing.TB, with ...option) *world {
 		o(&ho, &eo, &policy)
 	}
 	service := im.NewService(store, policy, nil)
+	w.service = service
 	verifier, err := auth.New(ctx, auth.Config{Secret: secret, TicketKey: store.Instance().TicketKey, TicketTTL: ticketTTL})
 	if err != nil {
 		t.Fatal(err)
@@ -188,6 +196,34 @@ func (w *world) group(owner string, members ...string) string {
 	w.t.Helper()
 	body, _ := json.Marshal(map[string]any{"kind": "group", "name": "g", "members": members})
 	return w.must(http.StatusCreated, owner, http.MethodPost, "/v1/conversations", string(body))["id"].(string)
+}
+
+// space is a space with members and a public channel.
+func (w *world) newSpace(owner string, members ...string) (space, channel string) {
+	w.t.Helper()
+	space = w.must(http.StatusCreated, owner, http.MethodPost, "/v1/spaces", `{"name":"s"}`)["id"].(string)
+	if len(members) > 0 {
+		body, _ := json.Marshal(map[string]any{"members": members})
+		w.must(http.StatusOK, owner, http.MethodPost, "/v1/spaces/"+space+"/members", string(body))
+	}
+	return space, w.newChannel(owner, space, "public")
+}
+
+func (w *world) newChannel(user, space, visibility string) string {
+	w.t.Helper()
+	return w.must(http.StatusCreated, user, http.MethodPost, "/v1/spaces/"+space+"/channels",
+		`{"name":"c","visibility":"`+visibility+`"}`)["id"].(string)
+}
+
+func (w *world) newRole(user, space, permissions string) string {
+	w.t.Helper()
+	return w.must(http.StatusCreated, user, http.MethodPost, "/v1/spaces/"+space+"/roles",
+		`{"name":"r","permissions":`+permissions+`}`)["id"].(string)
+}
+
+func (w *world) newThread(user, message string) string {
+	w.t.Helper()
+	return w.must(http.StatusCreated, user, http.MethodPost, "/v1/messages/"+message+"/thread", `{"name":"t"}`)["id"].(string)
 }
 
 // frame is one block of a stream.

@@ -17,7 +17,7 @@ func FuzzImportLine(f *testing.F) {
 		`"burn":{"after_seconds":5,"unread_ttl_seconds":2592000,"burn_at":null}`, `"expires_at":"2025-01-03T00:00:00+02:00"`,
 		`"body":null,"state":"revoked","erased":{"at":"2025-01-02T04:00:00Z","by":"bob","postscript":"p","extension":null}`,
 		`"type":"location","body":{"latitude":1e1,"longitude":-0.5}`, `"type":"custom","body":{"name":"n","data":null}`,
-		`"visible_to":"bob"`, `"mentions":null,"ext":null,"reply_to":null`, `"seq":1.0`, `"created_at":"2025-01-02T03:04:05,678Z"`, `"created_at":"2025-01-02T3:04:05.8Z"`,
+		`"visible_to":"bob"`, `"mention_all":true`, `"mention_all":null`, `"mentions":null,"ext":null,"reply_to":null`, `"seq":1.0`, `"created_at":"2025-01-02T03:04:05,678Z"`, `"created_at":"2025-01-02T3:04:05.8Z"`,
 	} {
 		f.Add([]byte(importable(with)))
 	}

@@ -74,6 +74,8 @@ func readMessage(line []byte) (im.ImportMessage, error) {
 			err = readObject(name, v, &m.Ext)
 		case "mentions":
 			m.Mentions, err = readMentions(name, v)
+		case "mention_all":
+			err = readBoolean(name, v, &m.MentionAll)
 		case "reply_to":
 			err = readOptionalText(name, v, &m.ReplyTo)
 		case "receipt":
@@ -244,6 +246,13 @@ func readSettings(field string, v []byte) (im.ConversationPatch, error) {
 			err = readInteger(path, v, &n, 0, seconds(im.MaxRevokeWindow))
 			window := duration(n)
 			p.RevokeWindow = pointer(&window)
+		case "revoke_others_window_seconds":
+			if isNull(v) {
+				return nil
+			}
+			err = readInteger(path, v, &n, 0, seconds(im.MaxRevokeWindow))
+			window := duration(n)
+			p.RevokeOthersWindow = pointer(&window)
 		case "expire_after_seconds":
 			if isNull(v) {
 				return nil
@@ -257,12 +266,43 @@ func readSettings(field string, v []byte) (im.ConversationPatch, error) {
 			err = readInteger(path, v, &n, 0, int64(im.MaxRetention/(24*time.Hour)))
 			keep := time.Duration(n) * 24 * time.Hour
 			p.Retention = pointer(&keep)
+		case "announcement":
+			p.Announcement, err = readPatchText(path, v)
+		case "avatar":
+			p.Avatar, err = readPatchText(path, v)
+		case "join":
+			var j im.JoinPolicy
+			err = readEnum(path, v, &j, im.ParseJoinPolicy)
+			p.Join = &j
+		case "invite":
+			var i im.InvitePolicy
+			err = readEnum(path, v, &i, im.ParseInvitePolicy)
+			p.Invite = &i
+		case "mute_all":
+			p.MuteAll = new(bool)
+			err = readBoolean(path, v, p.MuteAll)
+		case "slow_mode_seconds":
+			if isNull(v) {
+				return nil
+			}
+			err = readInteger(path, v, &n, 0, seconds(im.MaxSlowMode))
+			p.SlowMode = pointer(duration(n))
 		default:
 			err = errUnknown(path)
 		}
 		return err
 	})
 	return p, err
+}
+
+// readPatchText reads a text that may be null, which is as if it were not there.
+func readPatchText(field string, v []byte) (*string, error) {
+	if isNull(v) {
+		return nil, nil
+	}
+	var s string
+	err := readString(field, v, &s)
+	return &s, err
 }
 
 func readImportMembers(field string, v []byte) ([]im.ImportMember, error) {

@@ -18,16 +18,29 @@ func (s *Server) ListMembers(ctx context.Context, r api.ListMembersRequestObject
 	if err != nil {
 		return nil, err
 	}
+	page.Limit = limit // it knows itself whether another one follows
 	found, err := s.service.Members(ctx, actor(ctx), ref, page)
 	if err != nil {
 		return nil, err
 	}
-	found, more := cut(found, limit)
-	out := api.ListMembers200JSONResponse{Items: members(found)}
-	if more {
-		out.NextPageToken = optional(s.seal(pageToken{List: list, Key: string(found[limit-1].User)}))
+	out := api.ListMembers200JSONResponse{Items: members(found.Items)}
+	if found.Next != "" {
+		out.NextPageToken = optional(s.seal(pageToken{List: list, Key: string(found.Next)}))
 	}
 	return out, nil
+}
+
+// GetMember implements GET /v1/conversations/{conversation}/members/{user}.
+func (s *Server) GetMember(ctx context.Context, r api.GetMemberRequestObject) (api.GetMemberResponseObject, error) {
+	ref, err := conversationRef(r.Conversation)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.service.Member(ctx, actor(ctx), ref, im.UserID(r.User))
+	if err != nil {
+		return nil, err
+	}
+	return api.GetMember200JSONResponse(member(m)), nil
 }
 
 // AddMembers implements POST /v1/conversations/{conversation}/members.
@@ -71,6 +84,19 @@ func (s *Server) RemoveMember(ctx context.Context, r api.RemoveMemberRequestObje
 		return nil, err
 	}
 	return api.RemoveMember204Response{}, nil
+}
+
+// JoinConversation implements POST /v1/conversations/{conversation}/join.
+func (s *Server) JoinConversation(ctx context.Context, r api.JoinConversationRequestObject) (api.JoinConversationResponseObject, error) {
+	ref, err := conversationRef(r.Conversation)
+	if err != nil {
+		return nil, err
+	}
+	v, err := s.service.Join(ctx, actor(ctx), ref)
+	if err != nil {
+		return nil, err
+	}
+	return api.JoinConversation200JSONResponse(conversation(v)), nil
 }
 
 // LeaveConversation implements POST /v1/conversations/{conversation}/leave.

@@ -15,6 +15,7 @@ import (
 type draft struct {
 	ClientID string          `json:"client_id"`
 	Type     string          `json:"type"`
+	All      bool            `json:"mention_all"`
 	Body     json.RawMessage `json:"body"`
 	Ext      json.RawMessage `json:"ext"`
 	Mentions []im.UserID     `json:"mentions"`
@@ -41,7 +42,7 @@ func (s *Server) SendMessage(ctx context.Context, r api.SendMessageRequestObject
 	}
 	kind, _ := im.ParseMessageType(d.Type)
 	message := im.Draft{
-		ClientID: d.ClientID, Type: kind, Body: d.Body, Ext: d.Ext, Mentions: d.Mentions,
+		ClientID: d.ClientID, Type: kind, Body: d.Body, Ext: d.Ext, Mentions: d.Mentions, MentionAll: d.All,
 		ReplyTo: d.ReplyTo, Receipt: d.Receipt, Push: d.Push, ExpireAfter: duration(d.Expire),
 	}
 	if b := d.Burn; b != nil {
@@ -88,6 +89,19 @@ func (s *Server) GetMessage(ctx context.Context, r api.GetMessageRequestObject) 
 		return nil, err
 	}
 	return api.GetMessage200JSONResponse(message(m)), nil
+}
+
+// DeleteMessage implements DELETE /v1/messages/{message}.
+func (s *Server) DeleteMessage(ctx context.Context, r api.DeleteMessageRequestObject) (api.DeleteMessageResponseObject, error) {
+	id, err := messageID(r.Message)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.service.DeleteMessage(ctx, actor(ctx), id)
+	if err != nil {
+		return nil, err
+	}
+	return api.DeleteMessage200JSONResponse(message(m)), nil
 }
 
 // ListMessages implements GET /v1/conversations/{conversation}/messages.

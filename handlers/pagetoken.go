@@ -88,3 +88,19 @@ func cut[T any](items []T, limit int) ([]T, bool) {
 	}
 	return items[:limit], true
 }
+
+// idPage reads the parameters of a list that goes on by id: from which one, 0 at
+// its beginning, and how many items a page holds.
+func (s *Server) idPage(list uint32, token *string, limit *int32, otherwise int32) (im.ID, int, error) {
+	n := int(value(limit, otherwise))
+	t, err := s.readPageToken(list, token)
+	if err != nil || t == nil {
+		return 0, n, err
+	}
+	return im.ID(t.Seq), n, nil
+}
+
+// idToken returns the token of the page that goes on from an id.
+func (s *Server) idToken(list uint32, id im.ID) *string {
+	return optional(s.seal(pageToken{List: list, Seq: int64(id)}))
+}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/imapi/imapi/api"
 	"github.com/imapi/imapi/auth"
@@ -26,8 +28,9 @@ var statuses = map[im.ErrorKind]int{
 	im.Full:        http.StatusInsufficientStorage,
 }
 
-// retryAfter is what 429 and 503 ask clients to wait, in seconds: long enough
-// for a commit queue to drain, short enough that nobody notices.
+// retryAfter is what 429 and 503 ask clients to wait, in seconds, where it is not
+// known how long: long enough for a commit queue to drain, short enough that
+// nobody notices.
 const retryAfter = "1"
 
 // problemFor finds the answer to an error. What is not a refusal is a fault of
@@ -84,6 +87,10 @@ func invalidField(field, detail string) api.Problem {
 
 // fail answers an error.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if refusal, ok := im.AsError(err); ok && refusal.RetryAfter > 0 {
+		wait := (refusal.RetryAfter + time.Second - 1) / time.Second // whoever comes again then must not be early
+		w.Header().Set("Retry-After", strconv.FormatInt(int64(wait), 10))
+	}
 	write(w, s.problemFor(r.Context(), err))
 }
 
@@ -97,7 +104,9 @@ func write(w http.ResponseWriter, p api.Problem) {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", `Bearer realm="imapi"`)
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		h.Set("Retry-After", retryAfter)
+		if h.Get("Retry-After") == "" {
+			h.Set("Retry-After", retryAfter)
+		}
 	}
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p) // the client is gone if this fails

@@ -40,13 +40,20 @@ type scene struct {
 	direct  string // of alice and bob
 	burning string // bob's to alice, which burns
 	barrier string // a group of all, in which a message ends what is looked at
+	town           // empty unless it was built
 	live    map[ear]*reader
 	cursors map[ear]string // where those begin
 }
 
-func newScene(t *testing.T) *scene {
+func newScene(t *testing.T, also ...func(*scene)) *scene {
 	t.Helper()
-	s := &scene{world: newWorld(t), live: make(map[ear]*reader), cursors: make(map[ear]string)}
+	return newSceneIn(newWorld(t), also...)
+}
+
+// newSceneIn is newScene in a world; also adds to it before anybody listens.
+func newSceneIn(w *world, also ...func(*scene)) *scene {
+	w.t.Helper()
+	s := &scene{world: w, live: make(map[ear]*reader), cursors: make(map[ear]string)}
 	s.group = s.world.group("alice", "bob", "carol", "dave")
 	s.message = s.act(acting, http.MethodPost, "conversations/"+s.group+"/messages", `{"type":"text","body":{"text":"mine"},"mentions":["bob"]}`)["id"].(string)
 	s.say("bob", s.group, "unread")
@@ -55,6 +62,9 @@ func newScene(t *testing.T) *scene {
 	b := s.act(bob, http.MethodPost, "conversations/@alice/messages", `{"type":"text","body":{"text":"hot"},"burn":{"after_seconds":60}}`)
 	s.burning, s.direct = b["id"].(string), b["conversation_id"].(string)
 	s.barrier = s.world.group("zoe", "alice", "bob", "carol", "dave", "eve")
+	for _, add := range also {
+		add(s)
+	}
 	for _, e := range ears {
 		s.cursors[e] = s.page(e, "")["cursor"].(string)
 		s.live[e] = s.listen(e.user, nil, "X-Device-Id", e.device, "Last-Event-ID", s.cursors[e])
@@ -90,10 +100,16 @@ func (s *scene) page(e ear, cursor string) map[string]any {
 // told is what a listener was told until all that was done is told.
 func (s *scene) told(e ear, barrier string) []map[string]any {
 	s.t.Helper()
+	return s.live[e].until(barrier)
+}
+
+// until is all events before that of a message.
+func (r *reader) until(message string) []map[string]any {
+	r.t.Helper()
 	var told []map[string]any
 	for {
-		_, v := s.live[e].event()
-		if v["message_id"] == barrier {
+		_, v := r.event()
+		if v["message_id"] == message {
 			return told
 		}
 		told = append(told, v)
@@ -116,18 +132,52 @@ func (s *scene) later(d time.Duration) *im.Service {
 	return im.NewService(s.store, im.DefaultPolicy(), func() time.Time { return time.Now().Add(d) })
 }
 
+// want is who is told of what, once for each time that they are.
+type want map[im.EventType][]ear
+
+// told is something that happens, and who is told of it.
+type told struct {
+	act  func(*scene)
+	want want
+}
+
 // Every event is told live and on replay to the same, on the same devices.
 func TestWhoIsToldOfWhat(t *testing.T) {
+	seen := make(map[im.EventType]bool)
+	for name, tt := range toldOfConversations() {
+		tt.run(t, name, seen)
+	}
+	for name, tt := range toldOfPlaces() {
+		tt.run(t, name, seen, (*scene).build)
+	}
+	for _, typ := range im.EventTypes {
+		if !seen[typ] {
+			t.Errorf("nothing here is about %s", typ)
+		}
+	}
+}
+
+// run has it happen in a scene of its own, and notes what it is about.
+func (tt told) run(t *testing.T, name string, seen map[im.EventType]bool, also ...func(*scene)) {
+	for typ := range tt.want {
+		seen[typ] = true
+	}
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+		s := newScene(t, also...)
+		tt.act(s)
+		s.check(tt.want)
+	})
+}
+
+// toldOfConversations is what happens in conversations that hang in nothing.
+func toldOfConversations() map[string]told {
 	members := []ear{tablet, bob, hider}
-	type want map[im.EventType][]ear
 	group := func(s *scene, method, path, body string) {
 		s.t.Helper()
 		s.act(acting, method, "conversations/"+s.group+path, body)
 	}
-	cases := map[string]struct {
-		act  func(*scene)
-		want want
-	}{
+	return map[string]told{
 		"a message is sent": {func(s *scene) {
 			group(s, http.MethodPost, "/messages", `{"type":"text","body":{"text":"news"},"mentions":["bob"]}`)
 		}, want{im.MessageCreated: members}},
@@ -192,23 +242,6 @@ func TestWhoIsToldOfWhat(t *testing.T) {
 		"somebody gets a role": {func(s *scene) {
 			group(s, http.MethodPatch, "/members/bob", `{"role":"admin"}`)
 		}, want{im.MemberUpdated: members}},
-	}
-	seen := make(map[im.EventType]bool)
-	for name, tt := range cases {
-		for typ := range tt.want {
-			seen[typ] = true
-		}
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := newScene(t)
-			tt.act(s)
-			s.check(tt.want)
-		})
-	}
-	for _, typ := range im.EventTypes {
-		if !seen[typ] {
-			t.Errorf("nothing here is about %s", typ)
-		}
 	}
 }
 

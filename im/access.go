@@ -1,51 +1,29 @@
 package im
 
-// Permission is something that a member may be allowed to do.
-type Permission string
-
-// The permissions of a conversation.
-const (
-	PermissionAddMembers    Permission = "add_members"
-	PermissionRemoveMembers Permission = "remove_members"
-	PermissionManageRoles   Permission = "manage_roles"
-	PermissionManage        Permission = "manage_conversation"
-	PermissionRevokeOthers  Permission = "revoke_others"
-	// PermissionManageRetention is about how long messages are kept.
-	PermissionManageRetention Permission = "manage_retention"
-	// PermissionDelete is about the whole conversation, for everyone.
-	PermissionDelete Permission = "delete_conversation"
-)
-
-// least is the lowest role of a group that has each permission.
-var least = map[Permission]Role{
-	PermissionAddMembers:    Admin,
-	PermissionRemoveMembers: Admin,
-	PermissionManage:        Admin,
-	PermissionRevokeOthers:  Admin,
-	PermissionManageRoles:   Owner,
-
-	PermissionManageRetention: Owner,
-	PermissionDelete:          Owner,
-}
-
-// Allow refuses what a member may not do in a conversation; nil allows it.
-func Allow(c Conversation, m Membership, p Permission) error {
+// Allow refuses what a member may not do in a conversation; nil allows it. The
+// refusal names the permission that they lack.
+func Allow(c Conversation, m Membership, p Permissions) error {
+	if m.May.Has(p) {
+		return nil
+	}
 	if c.Kind == Direct {
 		return Refuse(Rule, "direct_conversation", "a direct conversation has no %s", p)
 	}
-	if m.Role < least[p] {
-		return Refuse(Forbidden, "permission_denied", "you need the permission %s here", p)
-	}
-	return nil
+	return errDenied(p)
+}
+
+// errDenied names the permission that somebody lacks.
+func errDenied(p Permissions) error {
+	return Refuse(Forbidden, "permission_denied", "you need the permission %s here", p)
 }
 
 // allowRemoval refuses the removal of a member by another one: who removes
 // must stand above.
 func allowRemoval(c Conversation, m, target Membership) error {
-	if err := Allow(c, m, PermissionRemoveMembers); err != nil {
+	if err := Allow(c, m, PermissionKick); err != nil {
 		return err
 	}
-	if target.Role >= m.Role {
+	if c.Kind != Thread && target.Role >= m.Role {
 		return Refuse(Forbidden, "permission_denied", "you may only remove members whose role is below yours")
 	}
 	return nil
@@ -69,18 +47,18 @@ func errUnknownMember() error {
 	return Refuse(NotFound, "member_not_found", "no such member")
 }
 
-// enter finds the conversation that an actor means, in which they are a member
-// now.
-func enter(r Reader, actor Actor, ref ConversationRef) (Conversation, Membership, error) {
+// enter finds the conversation that an actor means and can see now, with their
+// standing there. It asks before anything else whether it is there for them.
+func (s *Service) enter(r Reader, actor Actor, ref ConversationRef) (Conversation, Membership, error) {
 	c, err := lookup(r, actor, ref)
 	if err != nil {
 		return Conversation{}, Membership{}, err
 	}
-	m, found, err := maybe(r.Membership(c.ID, actor.User))
+	m, err := s.stand(r, c, actor.User)
 	if err != nil {
 		return Conversation{}, Membership{}, err
 	}
-	if !found || !m.Active() || !c.DeletedAt.IsZero() {
+	if !m.May.Has(PermissionView) || c.Kind == Space {
 		return Conversation{}, Membership{}, errUnknownConversation()
 	}
 	return c, m, nil

@@ -25,7 +25,7 @@ func (p Policy) mayBurn(actor Actor, c Conversation, m Message) error {
 // tombstone. Repeating it returns the same and tells nobody.
 func (s *Service) Burn(ctx context.Context, actor Actor, id ID) (Message, error) {
 	return write(ctx, s, func(tx Tx) (Message, error) {
-		c, m, err := s.readable(tx, actor, id)
+		c, _, m, err := s.readable(tx, actor, id)
 		if err != nil {
 			return Message{}, err
 		}

@@ -19,9 +19,11 @@ type Draft struct {
 	Body     json.RawMessage
 	Ext      json.RawMessage
 	Mentions []UserID
-	ReplyTo  string
-	Receipt  bool
-	Push     json.RawMessage
+	// MentionAll mentions everyone.
+	MentionAll bool
+	ReplyTo    string
+	Receipt    bool
+	Push       json.RawMessage
 	// Burn is nil for a message that is not to burn. Its At is ignored.
 	Burn *Burn
 	// ExpireAfter is when the message expires, from sending; 0 leaves that to
@@ -45,6 +47,7 @@ type sent struct {
 	Burn     *sentBurn       `json:"burn,omitempty"`
 	Expire   int64           `json:"expire_after_seconds,omitempty"`
 	Ext      json.RawMessage `json:"ext,omitempty"`
+	All      bool            `json:"mention_all,omitempty"`
 	Mentions []UserID        `json:"mentions,omitempty"`
 	Push     json.RawMessage `json:"push,omitempty"`
 	Receipt  bool            `json:"receipt,omitempty"`
@@ -140,12 +143,12 @@ func (d Draft) Content(maxBytes int) (*Content, error) {
 	}
 	asSent := sent{
 		Body: body, Expire: int64(d.ExpireAfter / time.Second), Ext: ext, Mentions: d.Mentions, Push: push,
-		Receipt: d.Receipt, ReplyTo: d.ReplyTo, Type: d.Type.String(), VisibleTo: d.VisibleTo,
+		Receipt: d.Receipt, ReplyTo: d.ReplyTo, Type: d.Type.String(), VisibleTo: d.VisibleTo, All: d.MentionAll,
 	}
 	if b := d.Burn; b != nil {
 		asSent.Burn = &sentBurn{int64(b.After / time.Second), int64(b.UnreadTTL / time.Second)}
 	}
-	c := &Content{Body: body, Ext: ext, Mentions: d.Mentions}
+	c := &Content{Body: body, Ext: ext, Mentions: d.Mentions, MentionAll: d.MentionAll}
 	c.Sent, err = marshal(asSent)
 	return c, err
 }
@@ -159,7 +162,7 @@ func ParseContent(b []byte) (*Content, error) {
 	if len(s.Ext) == 0 {
 		s.Ext = json.RawMessage("{}")
 	}
-	return &Content{Sent: b, Body: s.Body, Ext: s.Ext, Mentions: s.Mentions}, nil
+	return &Content{Sent: b, Body: s.Body, Ext: s.Ext, Mentions: s.Mentions, MentionAll: s.All}, nil
 }
 
 // checkBody holds a body against the shape that its type asks for. The HTTP

@@ -1,6 +1,8 @@
 package im
 
 import (
+	"cmp"
+	"math"
 	"slices"
 	"time"
 )
@@ -10,11 +12,19 @@ type Kind uint8
 
 // The kinds of conversation. Their numbers are stored: never reuse one.
 const (
-	Direct Kind = 1 // two users
-	Group  Kind = 2
+	Direct  Kind = 1 // two users
+	Group   Kind = 2
+	Room    Kind = 3 // an open chat room
+	Thread  Kind = 4 // under a message of a group or channel
+	Channel Kind = 5 // in a space
+	// Space holds channels and is no place for messages itself: it is kept as a
+	// conversation for its members' sake, and shown to nobody as one.
+	Space Kind = 6
 )
 
-var kindNames = names[Kind]{Direct: "direct", Group: "group"}
+var kindNames = names[Kind]{
+	Direct: "direct", Group: "group", Room: "room", Thread: "thread", Channel: "channel", Space: "space",
+}
 
 // String returns the kind as clients know it.
 func (k Kind) String() string { return kindNames[k] }
@@ -58,9 +68,6 @@ func (h History) String() string { return historyNames[h] }
 // ParseHistory reads what [History.String] wrote.
 func ParseHistory(s string) (History, bool) { return historyNames.parse(s) }
 
-// MaxName is the longest name of a conversation, in characters.
-const MaxName = 128
-
 // Conversation is a place for messages.
 type Conversation struct {
 	ID      ID
@@ -70,14 +77,41 @@ type Conversation struct {
 	// RevokeWindow is how long a member may revoke what they sent; nil leaves
 	// that to the policy, 0 sets no limit.
 	RevokeWindow *time.Duration
+	// RevokeOthersWindow is the same for those who may revoke what others sent.
+	RevokeOthersWindow *time.Duration
 	// ExpireAfter is when messages expire that do not say so themselves; 0
 	// lets them stay.
 	ExpireAfter time.Duration
 	// Retention is the longest that a message is kept; nil leaves that to the
 	// policy, 0 keeps it for ever.
 	Retention *time.Duration
+	// Announcement and Avatar are the application's to show; the avatar is a URL,
+	// or whatever it makes of it.
+	Announcement string
+	Avatar       string
+	// Join and Invite are of groups and spaces.
+	Join   JoinPolicy
+	Invite InvitePolicy
+	// MuteAll keeps all from sending who may not mute others.
+	MuteAll bool
+	// SlowMode is how long somebody who may not mute others waits between two
+	// messages; 0 does not make them.
+	SlowMode time.Duration
+	// Private is set for a channel that only some members of its space see.
+	Private bool
 	// Peers are the two users of a direct conversation, in byte order.
 	Peers [2]UserID
+	// Creator is who created it, "" where that is not known.
+	Creator UserID
+	// Parent is the group or channel that a thread hangs in, and Root the message
+	// that it hangs under.
+	Parent, Root ID
+	// Space is that of a channel, and of a thread in one.
+	Space ID
+	// Messages is how many messages of a thread were not erased, and ActiveAt when
+	// the newest of them was sent, or the thread created.
+	Messages int64
+	ActiveAt time.Time
 	// MemberCount is the number of users who are members now.
 	MemberCount int
 	// LastSeq is the seq of the newest message, 0 without any.
@@ -147,10 +181,30 @@ type Membership struct {
 	JoinedAt     time.Time
 	// Mark is what the user made of the conversation for themselves.
 	Mark Mark
+	// MutedUntil is until when the user may not send, zero if they may. See
+	// [MutedForGood].
+	MutedUntil time.Time
+	// May is what the user may do there now: nothing, for who cannot see it. The
+	// store does not know it.
+	May Permissions
+	// Looks is set for who may read a thread without having joined it.
+	Looks bool
+	// ReadsFrom is the first message that is theirs to read besides those of their
+	// stays, 0 if all are: of a thread, where what it hangs in shows its history from
+	// joining on.
+	ReadsFrom int64
+	// SlowMode is how long the user waits between two messages, 0 if they do not.
+	SlowMode time.Duration
+	// Above are what the conversation hangs in, the nearest first: what it does
+	// not say of windows they do.
+	Above []Conversation
 	// Intervals are the stays, oldest first. The last one is open exactly
 	// when the user is a member now.
 	Intervals []Interval
 }
+
+// MutedForGood is until when somebody is muted of whom it was not said.
+var MutedForGood = time.UnixMilli(math.MaxInt64 >> idRandomBits).UTC()
 
 // Active reports whether the user is a member now.
 func (m Membership) Active() bool {
@@ -164,8 +218,11 @@ type SeqRange struct{ From, To int64 }
 // all of it, or the messages of their stays, as the conversation says. It is
 // empty for who is not a member now.
 func (m Membership) Visible(c Conversation) []SeqRange {
-	if !m.Active() {
+	if !m.Active() && !m.Looks {
 		return nil
+	}
+	if m.ReadsFrom > 0 {
+		return m.Stays(c, Interval{FromSeq: m.ReadsFrom})
 	}
 	if c.History == HistoryAll {
 		return []SeqRange{{From: 1, To: c.LastSeq}}
@@ -174,24 +231,28 @@ func (m Membership) Visible(c Conversation) []SeqRange {
 }
 
 // Stays returns the messages that were sent while the user was a member, oldest
-// first.
-func (m Membership) Stays(c Conversation) []SeqRange {
-	ranges := make([]SeqRange, 0, len(m.Intervals))
-	for _, i := range m.Intervals {
+// first, and those of one more stay, if it is given, which lasts.
+func (m Membership) Stays(c Conversation, also ...Interval) []SeqRange {
+	ranges := make([]SeqRange, 0, len(m.Intervals)+len(also))
+	for _, i := range append(m.Intervals[:len(m.Intervals):len(m.Intervals)], also...) {
 		r := SeqRange{From: i.FromSeq, To: i.ToSeq}
 		if i.Open() {
 			r.To = c.LastSeq
 		}
-		if r.From > r.To {
-			continue
+		if r.From <= r.To {
+			ranges = append(ranges, r)
 		}
-		if n := len(ranges); n > 0 && ranges[n-1].To+1 >= r.From {
-			ranges[n-1].To = r.To // nothing was missed between the two stays
-			continue
-		}
-		ranges = append(ranges, r)
 	}
-	return ranges
+	slices.SortFunc(ranges, func(a, b SeqRange) int { return cmp.Compare(a.From, b.From) })
+	merged := ranges[:0]
+	for _, r := range ranges {
+		if n := len(merged); n > 0 && merged[n-1].To+1 >= r.From {
+			merged[n-1].To = max(merged[n-1].To, r.To) // nothing was missed between the two
+			continue
+		}
+		merged = append(merged, r)
+	}
+	return merged
 }
 
 // Sees reports whether a member may read the message with this seq now.
@@ -207,7 +268,7 @@ func (m Membership) Sees(c Conversation, seq int64) bool {
 // Told reports whether the events of a message are for who is, or was, a
 // member to be told: those of messages that they could read when they were in.
 func (m Membership) Told(c Conversation, seq int64) bool {
-	if c.History == HistoryAll {
+	if m.ReadsFrom == 0 && c.History == HistoryAll || m.ReadsFrom > 0 && seq >= m.ReadsFrom {
 		return true
 	}
 	return slices.ContainsFunc(m.Intervals, func(i Interval) bool {

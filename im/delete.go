@@ -3,36 +3,42 @@ package im
 import "context"
 
 // DeleteConversation deletes a conversation for everyone, with all of its
-// messages: nobody can read it from then on, and [Service.Purge] destroys what
-// it held. For the owner of a group, either side of a direct conversation, and
-// admins.
+// messages and threads: nobody can read it from then on, and [Service.Purge]
+// destroys what it held. For the owner of a group or room, either side of a direct
+// conversation, who may manage a channel or the threads of a place, and admins.
 func (s *Service) DeleteConversation(ctx context.Context, actor Actor, ref ConversationRef) error {
-	_, err := write(ctx, s, func(tx Tx) (struct{}, error) {
-		c, me, err := enter(tx, actor, ref)
+	return s.store.Write(ctx, func(tx Tx) error {
+		c, me, err := s.enter(tx, actor, ref)
 		if e, ok := AsError(err); ok && e.Kind == NotFound && actor.Admin && ref.Peer == "" {
 			c, err = lookup(tx, actor, ref)
-			if err == nil && !c.DeletedAt.IsZero() {
+			if err == nil && (!c.DeletedAt.IsZero() || c.Kind == Space) {
 				err = errUnknownConversation()
 			}
 		}
+		if err == nil && !actor.Admin {
+			err = Allow(c, me, PermissionDelete)
+		}
 		if err != nil {
-			return struct{}{}, err
+			return err
 		}
-		if c.Kind != Direct && !actor.Admin {
-			if err := Allow(c, me, PermissionDelete); err != nil {
-				return struct{}{}, err
-			}
-		}
-		now := s.time()
-		at, err := tx.Append(Event{
-			Type: ConversationDeleted, At: now, Conversation: c.ID, Actor: actor.User, ActorDevice: actor.Device,
-		})
-		if err != nil {
-			return struct{}{}, err
-		}
-		return struct{}{}, tx.DeleteConversation(c.ID, now, at)
+		return s.delete(tx, actor, c)
 	})
-	return err
+}
+
+// delete deletes a place with what hangs in it and tells of it.
+func (s *Service) delete(tx Tx, actor Actor, c Conversation) error {
+	below, err := tx.Below(c.ID)
+	if err != nil {
+		return err
+	}
+	now := s.time()
+	told := c.event(deleted, actor, now)
+	told.Gone = append(below, c.ID)
+	at, err := tx.Append(told)
+	if err != nil {
+		return err
+	}
+	return tx.DeleteConversation(c.ID, now, at)
 }
 
 // Purge destroys what deleted conversations held, in batches that let senders in

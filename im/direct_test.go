@@ -66,9 +66,9 @@ func TestTheFirstDirectMessageMakesTheConversation(t *testing.T) {
 			t.Errorf("%s lists %+v", me, list)
 		}
 		w.equal("history", w.said(me, direct(peer)), []string{"hi"})
-		members, err := w.Members(w.ctx, as(me), direct(peer), im.Page{Limit: 10})
-		if err != nil || len(members) != 2 {
-			t.Errorf("members: %+v, %v", members, err)
+		page, err := w.Members(w.ctx, as(me), direct(peer), im.Page{Limit: 10})
+		if err != nil || len(page.Items) != 2 {
+			t.Errorf("members: %+v, %v", page, err)
 		}
 	}
 

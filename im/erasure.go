@@ -38,10 +38,12 @@ func (s *Service) erase(tx Tx, m Message, e Erasure, told Event) (Message, error
 	told.MessageID, told.Seq, told.Message, told.To = m.ID, m.Seq, &tombstone, m.VisibleTo
 	told.HiddenBy = hiddenBy
 	if m.Content != nil {
-		told.Mentioned = m.Content.Mentions
+		told.Mentioned, told.MentionedAll = m.Content.Mentions, m.Content.MentionAll
 	}
-	_, err = tx.Append(told)
-	return tombstone, err
+	if _, err = tx.Append(told); err != nil || m.VisibleTo != "" {
+		return tombstone, err
+	}
+	return tombstone, s.lessInThread(tx, Actor{User: told.Actor, Device: told.ActorDevice}, m.Conversation, 1)
 }
 
 // dueBatch bounds how long one transaction of EraseDue holds up senders.
@@ -120,13 +122,9 @@ func (s *Service) Erased(ctx context.Context, actor Actor, q ErasureQuery) (Eras
 			return page, err
 		}
 		seen := page.Items[:0]
-		known := make(map[ID]standing)
+		known := make(map[ID]*standing)
 		for _, e := range page.Items {
-			st, err := standingIn(r, actor, e.Conversation, known)
-			if err != nil {
-				return page, err
-			}
-			sees, err := s.sees(r, st.conversation, st.membership, e.Message)
+			sees, err := s.seesKnown(r, actor, e.Message, known)
 			if err != nil {
 				return page, err
 			}

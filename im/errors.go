@@ -3,6 +3,7 @@ package im
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // ErrorKind says what class of answer a refusal is. Handlers turn it into an
@@ -31,6 +32,8 @@ type Error struct {
 	Field string
 	// Message is for a developer to read. It holds no content of messages.
 	Message string
+	// RetryAfter is when it may be tried again, 0 where that is not known.
+	RetryAfter time.Duration
 	// Cause is what lies beneath, for the log only.
 	Cause error
 }

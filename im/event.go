@@ -2,12 +2,17 @@ package im
 
 import (
 	"encoding/json"
+	"math"
 	"time"
 )
 
 // Position is a place in the event log. Positions rise in the order in which
 // events become readable; the cursor of a client is one.
 type Position int64
+
+// Latest is a position after every event: what is asked for as of it is asked for
+// as of now.
+const Latest Position = math.MaxInt64
 
 // EventType names what happened, in the past tense.
 type EventType string
@@ -31,6 +36,22 @@ const (
 	MemberAdded         EventType = "member.added"
 	MemberRemoved       EventType = "member.removed"
 	MemberUpdated       EventType = "member.updated"
+	ThreadCreated       EventType = "thread.created"
+	ThreadUpdated       EventType = "thread.updated"
+	ThreadDeleted       EventType = "thread.deleted"
+	SpaceCreated        EventType = "space.created"
+	SpaceUpdated        EventType = "space.updated"
+	SpaceDeleted        EventType = "space.deleted"
+	SpaceInvited        EventType = "space.invited"
+	SpaceUninvited      EventType = "space.uninvited"
+	ChannelCreated      EventType = "channel.created"
+	ChannelUpdated      EventType = "channel.updated"
+	ChannelDeleted      EventType = "channel.deleted"
+	ChannelOpened       EventType = "channel.opened"
+	ChannelClosed       EventType = "channel.closed"
+	RoleCreated         EventType = "role.created"
+	RoleUpdated         EventType = "role.updated"
+	RoleDeleted         EventType = "role.deleted"
 )
 
 // EventTypes are all of them, for those who must know every one.
@@ -39,6 +60,53 @@ var EventTypes = []EventType{
 	MessageHidden, ReceiptDelivered, ReceiptRead, UnreadChanged,
 	ConversationCreated, ConversationUpdated, ConversationHidden, ConversationDeleted, ConversationTrimmed,
 	MemberAdded, MemberRemoved, MemberUpdated,
+	ThreadCreated, ThreadUpdated, ThreadDeleted,
+	SpaceCreated, SpaceUpdated, SpaceDeleted, SpaceInvited, SpaceUninvited,
+	ChannelCreated, ChannelUpdated, ChannelDeleted, ChannelOpened, ChannelClosed,
+	RoleCreated, RoleUpdated, RoleDeleted,
+}
+
+// change is what became of a place.
+type change uint8
+
+const (
+	created change = iota
+	updated
+	deleted
+)
+
+// placeEvents tell of each kind of place, what it is called to clients.
+var placeEvents = map[Kind][3]EventType{
+	Direct:  {ConversationCreated, ConversationUpdated, ConversationDeleted},
+	Group:   {ConversationCreated, ConversationUpdated, ConversationDeleted},
+	Room:    {ConversationCreated, ConversationUpdated, ConversationDeleted},
+	Thread:  {ThreadCreated, ThreadUpdated, ThreadDeleted},
+	Channel: {ChannelCreated, ChannelUpdated, ChannelDeleted},
+	Space:   {SpaceCreated, SpaceUpdated, SpaceDeleted},
+}
+
+// event is the event that tells what became of a place. What becomes of a thread
+// is told to the members of the place that it hangs in.
+func (c Conversation) event(what change, actor Actor, at time.Time) Event {
+	e := Event{
+		Type: placeEvents[c.Kind][what], At: at, Conversation: c.ID, Space: c.Space,
+		Actor: actor.User, ActorDevice: actor.Device,
+	}
+	switch c.Kind {
+	case Thread:
+		e.Conversation, e.Thread, e.Root = c.Parent, c.ID, c.Root
+		if what != deleted {
+			e.Activity = &Activity{Messages: c.Messages, At: c.ActiveAt}
+		}
+	case Space:
+		e.Space = c.ID
+	}
+	return e
+}
+
+// Deletes reports whether the event says that a place was deleted.
+func (t EventType) Deletes() bool {
+	return t == ConversationDeleted || t == ThreadDeleted || t == ChannelDeleted || t == SpaceDeleted
 }
 
 // Erases reports whether the event says that a message was erased.
@@ -82,6 +150,17 @@ type Event struct {
 	Unread *UnreadCount
 	// Own is what its reader set for themselves, nil if it does not say.
 	Own *OwnSettings
+	// Space is the space that it is about, or that its channel is in.
+	Space ID
+	// Thread is the thread that it tells the members of the parent of, and Root the
+	// message under which that is.
+	Thread, Root ID
+	// Activity is what a thread holds, nil if it does not say.
+	Activity *Activity
+	// RoleID is the role of a space that it is about.
+	RoleID ID
+	// MutedUntil is until when the member that it is about may not send.
+	MutedUntil time.Time
 
 	// What follows is never stored with the event.
 
@@ -91,6 +170,10 @@ type Event struct {
 	// Mentioned are the users whom an erased message mentioned, for those who
 	// are told as it happens, so that they can count.
 	Mentioned []UserID
+	// MentionedAll is the same of everyone.
+	MentionedAll bool
+	// Gone are the conversations that were deleted by it.
+	Gone []ID
 	// HiddenBy are the members who have hidden the message that it is about, and
 	// are not told.
 	HiddenBy []UserID
@@ -101,6 +184,13 @@ type Event struct {
 	// Message is what the reader may see of the message: on the way out of a
 	// commit as it was committed, on replay as it is now.
 	Message *Message
+}
+
+// Activity is how many messages of a thread were not erased, and when the newest
+// of them was sent.
+type Activity struct {
+	Messages int64
+	At       time.Time
 }
 
 // OwnSettings are those of a conversation that each member has of their own.

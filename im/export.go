@@ -81,7 +81,7 @@ func (s *Service) exportConversation(ctx context.Context, id ID, write func([]Ex
 // continues from there.
 func (s *Service) exportHead(r Reader, id ID) (ExportLine, error) {
 	c, found, err := maybe(r.Conversation(id))
-	if err != nil || !found || !c.DeletedAt.IsZero() {
+	if err != nil || !found || !c.DeletedAt.IsZero() || !exported(c.Kind) {
 		return ExportLine{}, err
 	}
 	if c.LastSeq, err = s.lastKept(r, c); err != nil {
@@ -111,6 +111,10 @@ func (s *Service) exportHead(r Reader, id ID) (ExportLine, error) {
 	}
 	return ExportLine{Conversation: &c, Members: members}, nil
 }
+
+// exported reports whether conversations of a kind are exported: what hangs in
+// something else is not.
+func exported(k Kind) bool { return k == Direct || k == Group || k == Room }
 
 // kept returns the time before which messages of the conversation are not
 // exported.

@@ -31,10 +31,10 @@ func TestCreateGroup(t *testing.T) {
 		t.Errorf("made %+v", v)
 	}
 	w.equal("told", w.since(0), []string{"conversation.created by alice"})
-	members, err := w.Members(w.ctx, as("carol"), byID(v.ID), im.Page{Limit: 10})
+	page, err := w.Members(w.ctx, as("carol"), byID(v.ID), im.Page{Limit: 10})
 	w.must(err)
 	is := map[im.UserID]string{}
-	for _, m := range members {
+	for _, m := range page.Items {
 		is[m.User] = m.Role.String()
 	}
 	w.equal("members", is, map[im.UserID]string{"alice": "owner", "bob": "member", "carol": "member"})

@@ -32,6 +32,9 @@ type GoneConversation struct {
 	Conversation ID
 	At           time.Time
 	Deleted      bool
+	// Space is that of a deleted channel, and By the event by which it was.
+	Space ID
+	By    Position
 }
 
 // Hide hides messages from the actor, on all their devices and for good, and
@@ -41,7 +44,7 @@ func (s *Service) Hide(ctx context.Context, actor Actor, ref ConversationRef, d 
 		return RefuseField(Invalid, "invalid_request", "message_ids", "at most %d messages", MaxHiddenIDs)
 	}
 	_, err := write(ctx, s, func(tx Tx) (struct{}, error) {
-		c, me, err := enter(tx, actor, ref)
+		c, me, err := s.enter(tx, actor, ref)
 		if err != nil {
 			return struct{}{}, err
 		}
@@ -146,7 +149,7 @@ func (s *Service) hideUpTo(tx Tx, actor Actor, c Conversation, me Membership, d 
 // devices.
 func (s *Service) HideConversation(ctx context.Context, actor Actor, ref ConversationRef, keepMessages bool) error {
 	_, err := write(ctx, s, func(tx Tx) (struct{}, error) {
-		c, me, err := enter(tx, actor, ref)
+		c, me, err := s.enter(tx, actor, ref)
 		if err != nil {
 			return struct{}{}, err
 		}
@@ -195,13 +198,36 @@ func (s *Service) Lost(ctx context.Context, actor Actor, since time.Time) (Lost,
 		if out.Hidden, err = r.HiddenSince(actor.User, since, maxLost+1); err != nil {
 			return out, err
 		}
-		if out.Gone, err = r.GoneSince(actor.User, since, maxLost+1); err != nil {
+		var more bool
+		if out.Gone, more, err = s.goneSince(r, actor, since); err != nil {
 			return out, err
 		}
-		out.More = len(out.Hidden) > maxLost || len(out.Gone) > maxLost
+		out.More = len(out.Hidden) > maxLost || more
 		out.Hidden, out.Gone = out.Hidden[:min(len(out.Hidden), maxLost)], out.Gone[:min(len(out.Gone), maxLost)]
 		return out, nil
 	})
+}
+
+// goneSince returns conversations that are gone for the actor, and whether there are
+// more. Channels that were deleted are among those that they could see.
+func (s *Service) goneSince(r Reader, actor Actor, since time.Time) (gone []GoneConversation, more bool, err error) {
+	list, err := r.GoneSince(actor.User, since, maxLost+1)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, g := range list {
+		if g.Space != 0 {
+			saw, err := s.sawAt(r, Conversation{ID: g.Conversation, Kind: Channel, Space: g.Space}, actor.User, g.By)
+			if err != nil {
+				return nil, false, err
+			}
+			if !saw {
+				continue
+			}
+		}
+		gone = append(gone, g)
+	}
+	return gone, len(list) > maxLost, nil
 }
 
 // tellIfChanged tells the actor's other devices the unread count, unless it is

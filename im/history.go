@@ -72,7 +72,7 @@ type HistoryFilter struct {
 // it. A direct conversation that nobody has written to is empty.
 func (s *Service) Messages(ctx context.Context, actor Actor, ref ConversationRef, f HistoryFilter) (HistoryPage, error) {
 	return view(ctx, s, func(r Reader) (HistoryPage, error) {
-		c, m, err := enter(r, actor, ref)
+		c, m, err := s.enter(r, actor, ref)
 		if e, ok := AsError(err); ok && e.Kind == NotFound && ref.Peer != "" {
 			return HistoryPage{}, nil
 		}
@@ -156,31 +156,31 @@ func clip(ranges []SeqRange, after, before int64) []SeqRange {
 // Message returns one message that the actor may read.
 func (s *Service) Message(ctx context.Context, actor Actor, id ID) (Message, error) {
 	return view(ctx, s, func(r Reader) (Message, error) {
-		_, m, err := s.readable(r, actor, id)
+		_, _, m, err := s.readable(r, actor, id)
 		return m, err
 	})
 }
 
-// readable loads a message, as of now, and its conversation if the actor may
-// read it.
-func (s *Service) readable(r Reader, actor Actor, id ID) (Conversation, Message, error) {
+// readable loads a message, as of now, and its conversation with the actor's
+// standing, if the actor may read it.
+func (s *Service) readable(r Reader, actor Actor, id ID) (Conversation, Membership, Message, error) {
 	m, found, err := maybe(r.Message(id))
+	if err == nil && !found {
+		err = errUnknownMessage()
+	}
 	if err != nil {
-		return Conversation{}, Message{}, err
+		return Conversation{}, Membership{}, Message{}, err
 	}
-	if !found {
-		return Conversation{}, Message{}, errUnknownMessage()
-	}
-	c, me, err := enter(r, actor, ConversationRef{ID: m.Conversation})
+	c, me, err := s.enter(r, actor, ConversationRef{ID: m.Conversation})
 	if e, ok := AsError(err); ok && e.Kind == NotFound {
 		err = errUnknownMessage()
 	}
 	if err != nil {
-		return Conversation{}, Message{}, err
+		return Conversation{}, Membership{}, Message{}, err
 	}
 	seen, err := s.sees(r, c, me, m)
 	if err == nil && !seen {
 		err = errUnknownMessage()
 	}
-	return c, m.AsOf(s.time()), err
+	return c, me, m.AsOf(s.time()), err
 }

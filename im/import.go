@@ -21,6 +21,7 @@ type ImportMessage struct {
 	Type         MessageType
 	Body, Ext    json.RawMessage
 	Mentions     []UserID
+	MentionAll   bool
 	ReplyTo      string
 	Receipt      bool
 	// CreatedAt is zero if it was not given.

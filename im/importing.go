@@ -120,10 +120,25 @@ func (b *importing) message(p Prepared, fresh ID) (ImportResult, error) {
 		return ImportResult{}, err
 	}
 	c.LastSeq, c.lastID, b.taken[m.ID] = seq, m.ID, true
+	if err := b.count(c, m); err != nil {
+		return ImportResult{}, err
+	}
 	if m.ClientID != "" {
 		b.sentAs[ClientKey{m.Sender, m.ClientID}] = true
 	}
 	return ImportResult{ID: m.ID}, nil
+}
+
+// count counts a message in its thread, of which it tells nobody either.
+func (b *importing) count(c *place, m Message) error {
+	if c.Kind != Thread || m.State != Active || m.VisibleTo != "" {
+		return nil
+	}
+	c.Messages++
+	if m.CreatedAt.After(c.ActiveAt) {
+		c.ActiveAt = m.CreatedAt
+	}
+	return b.tx.PutActivity(c.ID, c.Messages, c.ActiveAt)
 }
 
 // find finds the conversation of a line. A direct one that does not exist yet
@@ -144,7 +159,7 @@ func (b *importing) find(sender UserID, ref ConversationRef) (*place, error) {
 		return nil, err
 	}
 	if !found || !c.DeletedAt.IsZero() {
-		c = Conversation{Kind: Direct, Peers: peers, History: HistoryAll, FirstSeq: 1}
+		c = Conversation{Kind: Direct, Peers: peers, History: HistoryAll, Join: JoinClosed, Invite: InviteByAdmins, FirstSeq: 1}
 		return &place{Conversation: c, cutoff: b.s.policy.cutoff(c, b.now)}, nil
 	}
 	b.directs[peers] = c.ID
@@ -160,7 +175,7 @@ func (b *importing) place(id ID) (*place, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !found || !c.DeletedAt.IsZero() {
+	if !found || !c.DeletedAt.IsZero() || c.Kind == Space {
 		return nil, errUnknownConversation()
 	}
 	p := &place{Conversation: c, cutoff: b.s.policy.cutoff(c, b.now)}
@@ -239,7 +254,7 @@ func (m Message) saysAs(as Message) bool {
 	}
 	a, b := m.Content, as.Content
 	return a == nil || b == nil ||
-		bytes.Equal(a.Body, b.Body) && bytes.Equal(a.Ext, b.Ext) && slices.Equal(a.Mentions, b.Mentions)
+		bytes.Equal(a.Body, b.Body) && bytes.Equal(a.Ext, b.Ext) && slices.Equal(a.Mentions, b.Mentions) && a.MentionAll == b.MentionAll
 }
 
 // allow asks the rules for a message that is not there yet.
@@ -273,6 +288,13 @@ func (b *importing) allowReader(c *place, user UserID) error {
 			return errUnknownMember()
 		}
 		return nil
+	}
+	if c.Kind == Thread || c.Kind == Channel {
+		m, err := b.s.stand(b.tx, c.Conversation, user)
+		if err == nil && !m.May.Has(PermissionView) {
+			err = errUnknownMember()
+		}
+		return err
 	}
 	m, found, err := maybe(b.tx.Membership(c.ID, user))
 	if err == nil && (!found || b.single && !m.Active()) {

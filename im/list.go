@@ -67,7 +67,7 @@ type ConversationPage struct {
 // Conversation returns one that the actor is a member of.
 func (s *Service) Conversation(ctx context.Context, actor Actor, ref ConversationRef) (ConversationView, error) {
 	return view(ctx, s, func(r Reader) (ConversationView, error) {
-		c, m, err := enter(r, actor, ref)
+		c, m, err := s.enter(r, actor, ref)
 		if err != nil {
 			return ConversationView{}, err
 		}
@@ -117,7 +117,7 @@ func (s *Service) Conversations(ctx context.Context, actor Actor, f Conversation
 
 // seen loads a conversation as the actor sees it after a change.
 func (s *Service) seen(r Reader, actor Actor, id ID) (ConversationView, error) {
-	c, m, err := enter(r, actor, ConversationRef{ID: id})
+	c, m, err := s.enter(r, actor, ConversationRef{ID: id})
 	if err != nil {
 		return ConversationView{}, err
 	}
@@ -127,6 +127,9 @@ func (s *Service) seen(r Reader, actor Actor, id ID) (ConversationView, error) {
 // look completes a conversation to what its member m sees of it.
 func (s *Service) look(r Reader, c Conversation, m Membership) (ConversationView, error) {
 	v := ConversationView{Conversation: c, Me: m, Hidden: m.Mark.hides(c)}
+	if c.Kind == Channel && len(m.Above) > 0 {
+		v.MemberCount = m.Above[0].MemberCount
+	}
 	var err error
 	if v.Unread, err = s.unread(r, c, m); err != nil {
 		return v, err

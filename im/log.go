@@ -9,24 +9,6 @@ func (s *Service) LogBounds(ctx context.Context) (LogBounds, error) {
 	return view(ctx, s, func(r Reader) (LogBounds, error) { return r.LogBounds() })
 }
 
-// Audience is who of some users may be told of a conversation.
-type Audience struct {
-	Conversation Conversation
-	Members      []Membership
-}
-
-// MembersAt returns which of the users were members of a conversation when the
-// event at this position happened.
-func (s *Service) MembersAt(ctx context.Context, conversation ID, at Position, users []UserID) (Audience, error) {
-	return view(ctx, s, func(r Reader) (a Audience, err error) {
-		if a.Conversation, err = r.Conversation(conversation); err != nil {
-			return a, err
-		}
-		a.Members, err = r.MembersAt(conversation, at, users)
-		return a, err
-	})
-}
-
 // enoughContent is how many bytes of messages one page of history or window of
 // the log carries: messages are small, and where they are not, more of them
 // would keep readers, and the memory of slow streams, for long.
@@ -49,7 +31,7 @@ func (s *Service) Events(ctx context.Context, actor Actor, after, upTo Position,
 			return w, err
 		}
 		told := w.Events[:0]
-		known := make(map[ID]standing)
+		known := make(map[ID]*standing)
 		size := 0
 		for _, e := range w.Events {
 			if size >= enoughContent {
@@ -57,13 +39,11 @@ func (s *Service) Events(ctx context.Context, actor Actor, after, upTo Position,
 			}
 			through := e.Position
 			if !actor.ActedHere(e.Actor, e.ActorDevice) {
-				skip := false
-				if e.MessageID != 0 {
-					if skip, err = s.attach(r, actor, &e, known); err != nil {
-						return w, err
-					}
+				tells, err := s.tells(r, actor, &e, known)
+				if err != nil {
+					return w, err
 				}
-				if !skip {
+				if tells {
 					told = append(told, e)
 				}
 				if e.Message != nil {
@@ -79,41 +59,84 @@ func (s *Service) Events(ctx context.Context, actor Actor, after, upTo Position,
 	})
 }
 
+// tells reports whether an event of the log is for the actor to be told, and gives
+// it its message.
+func (s *Service) tells(r Reader, actor Actor, e *Event, known map[ID]*standing) (bool, error) {
+	if e.Conversation == 0 {
+		return true, nil
+	}
+	st, err := s.standingIn(r, e.Conversation, known)
+	if err != nil {
+		return false, err
+	}
+	if c := st.conversation; e.To == "" && (c.Kind == Channel || c.Kind == Thread && c.Space != 0) {
+		if saw, err := s.sawAt(r, c, actor.User, e.Position); err != nil || !saw {
+			return false, err
+		}
+	}
+	if e.MessageID == 0 {
+		return true, nil
+	}
+	skip, err := s.attach(r, actor, e, st)
+	return !skip, err
+}
+
 // standing is what decides whether a reader sees the messages of a
 // conversation.
 type standing struct {
 	conversation Conversation
 	membership   Membership
+	stood        bool // membership is known
 }
 
-// standingIn returns an actor's standing in a conversation, loaded once for
-// known. Where there is none it is one that sees nothing.
-func standingIn(r Reader, actor Actor, id ID, known map[ID]standing) (standing, error) {
-	st, ok := known[id]
-	if ok {
+// standingIn returns a conversation, loaded once for known, in which an actor's
+// standing is to be asked for by [Service.membership].
+func (s *Service) standingIn(r Reader, id ID, known map[ID]*standing) (*standing, error) {
+	if st := known[id]; st != nil {
 		return st, nil
 	}
+	c, err := r.Conversation(id)
+	if err != nil {
+		return nil, err
+	}
+	known[id] = &standing{conversation: c}
+	return known[id], nil
+}
+
+// membership returns an actor's standing in it. Where there is none it is one that
+// sees nothing.
+func (s *Service) membership(r Reader, actor Actor, st *standing) (Membership, error) {
 	var err error
-	if st.conversation, err = r.Conversation(id); err != nil {
-		return st, err
+	if !st.stood {
+		st.membership, err = s.stand(r, st.conversation, actor.User)
+		st.stood = err == nil
 	}
-	if st.membership, _, err = maybe(r.Membership(id, actor.User)); err != nil {
-		return st, err
+	return st.membership, err
+}
+
+// seesKnown reports whether an actor may read a message.
+func (s *Service) seesKnown(r Reader, actor Actor, m Message, known map[ID]*standing) (bool, error) {
+	st, err := s.standingIn(r, m.Conversation, known)
+	if err != nil {
+		return false, err
 	}
-	known[id] = st
-	return st, nil
+	me, err := s.membership(r, actor, st)
+	if err != nil {
+		return false, err
+	}
+	return s.sees(r, st.conversation, me, m)
 }
 
 // attach gives an event its message as the actor may read it now, and reports
 // whether it is not to be told: because the message or its conversation is gone
 // altogether, or the actor has hidden it or could never read it. Who has left is
 // told what happened while they were in, without the message.
-func (s *Service) attach(r Reader, actor Actor, e *Event, known map[ID]standing) (skip bool, err error) {
-	st, err := standingIn(r, actor, e.Conversation, known)
+func (s *Service) attach(r Reader, actor Actor, e *Event, st *standing) (skip bool, err error) {
+	c := st.conversation
+	me, err := s.membership(r, actor, st)
 	if err != nil {
 		return false, err
 	}
-	c, me := st.conversation, st.membership
 	if !c.DeletedAt.IsZero() || !me.Told(c, e.Seq) {
 		return true, nil
 	}

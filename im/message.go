@@ -53,6 +53,8 @@ type Content struct {
 	Body     json.RawMessage
 	Ext      json.RawMessage
 	Mentions []UserID
+	// MentionAll says that everyone is mentioned.
+	MentionAll bool
 }
 
 // Message is what a sender put into a conversation.

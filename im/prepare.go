@@ -55,7 +55,7 @@ func (s *Service) prepareMessage(m ImportMessage) (Prepared, error) {
 		out.Erased, err = tombstoneNote(m, now)
 	} else {
 		d := Draft{
-			ClientID: m.ClientID, Type: m.Type, Body: m.Body, Ext: m.Ext, Mentions: m.Mentions,
+			ClientID: m.ClientID, Type: m.Type, Body: m.Body, Ext: m.Ext, Mentions: m.Mentions, MentionAll: m.MentionAll,
 			ReplyTo: m.ReplyTo, Receipt: m.Receipt, Burn: m.Burn, VisibleTo: m.VisibleTo,
 		}
 		out.Content, err = d.Content(s.policy.MaxMessageBytes)
@@ -108,7 +108,7 @@ func tombstoneNote(m ImportMessage, now time.Time) (*Erasure, error) {
 		return nil, RefuseField(Invalid, "invalid_request", "body", "a message that was taken back has none")
 	case len(m.Ext) > 0:
 		return nil, RefuseField(Invalid, "invalid_request", "ext", "a message that was taken back has none")
-	case len(m.Mentions) > 0:
+	case len(m.Mentions) > 0 || m.MentionAll:
 		return nil, RefuseField(Invalid, "invalid_request", "mentions", "a message that was taken back has none")
 	case e.By != "" && !e.By.Valid():
 		return nil, RefuseField(Invalid, "invalid_request", "erased/by", "is not a user id")
@@ -212,7 +212,7 @@ func prepareConversation(in ImportConversation, now time.Time) (Prepared, error)
 		return Prepared{}, err
 	}
 	c := in.Settings.apply(Conversation{
-		ID: id, Kind: in.Kind, Name: in.Name, History: HistoryJoined, FirstSeq: 1,
+		ID: id, Kind: in.Kind, Name: in.Name, History: HistoryJoined, Join: JoinClosed, Invite: InviteByAdmins, FirstSeq: 1,
 		CreatedAt: created, UpdatedAt: created, EditedAt: created,
 	})
 	members, err := prepareMembers(in, id, created, now)
@@ -223,6 +223,9 @@ func prepareConversation(in ImportConversation, now time.Time) (Prepared, error)
 	case Direct:
 		err = prepareDirect(&c, members)
 	case Group:
+		err = checkGroup(c, members)
+	case Room:
+		c.Join = JoinOpen
 		err = checkGroup(c, members)
 	default:
 		err = RefuseField(Invalid, "invalid_request", "kind", "is not a kind of conversation")
@@ -247,9 +250,9 @@ func prepareDirect(c *Conversation, members []Membership) error {
 	return nil
 }
 
-// checkGroup checks what is particular to a group.
+// checkGroup checks what is particular to a group or room.
 func checkGroup(c Conversation, members []Membership) error {
-	if err := checkName(c.Name); err != nil {
+	if err := checkName(c.Name, MaxName); err != nil {
 		return err
 	}
 	owners, active := 0, 0
@@ -262,7 +265,7 @@ func checkGroup(c Conversation, members []Membership) error {
 		}
 	}
 	if owners > 1 || active > 0 && owners == 0 {
-		return RefuseField(Rule, "one_owner", "members", "a group has one owner")
+		return RefuseField(Rule, "one_owner", "members", "a %s has one owner", c.Kind)
 	}
 	return nil
 }

@@ -76,8 +76,11 @@ func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationR
 			more bool
 		}
 		done, err := write(ctx, s, func(tx Tx) (step, error) {
-			c, me, err := enter(tx, actor, ref)
+			c, me, err := s.enter(tx, actor, ref)
 			if err != nil {
+				return step{}, err
+			}
+			if err := takesReceipts(c, me); err != nil {
 				return step{}, err
 			}
 			ranges, err := s.receiptRanges(tx, actor, c, me, d)
@@ -134,6 +137,19 @@ func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationR
 		if err != nil || !done.more {
 			return done.Receipted, err
 		}
+	}
+}
+
+// takesReceipts refuses receipts where there are none. In a channel they are for
+// the reader's own unread count.
+func takesReceipts(c Conversation, me Membership) error {
+	switch {
+	case c.Kind == Room:
+		return Refuse(Rule, "receipts_unsupported", "a room has no receipts")
+	case !me.Active():
+		return Refuse(Rule, "not_joined", "join the thread first")
+	default:
+		return nil
 	}
 }
 
@@ -247,6 +263,13 @@ func (s *Service) tellSenders(tx Tx, actor Actor, c Conversation, fresh []SeqRan
 		}
 	}
 	for _, sender := range senders {
+		them, err := s.stand(tx, c, sender)
+		if err != nil {
+			return err
+		}
+		if !them.May.Has(PermissionView) {
+			continue // they have left, or lost sight of it
+		}
 		told.To, told.MessageIDs = sender, ids[sender]
 		if _, err := tx.Append(told); err != nil {
 			return err
@@ -347,11 +370,11 @@ func (s *Service) Deliver(ctx context.Context, deliveries []Delivery) error {
 
 func (s *Service) deliver(tx Tx, d Delivery, now time.Time) error {
 	actor := Actor{User: d.User}
-	c, me, err := enter(tx, actor, ConversationRef{ID: d.Conversation})
+	c, me, err := s.enter(tx, actor, ConversationRef{ID: d.Conversation})
 	if e, ok := AsError(err); ok && e.Kind == NotFound {
 		return nil
 	}
-	if err != nil {
+	if err != nil || !me.Active() {
 		return err
 	}
 	fresh, err := recordReceipt(tx, actor, c, Delivered, clip(me.Visible(c), d.Range.From-1, d.Range.To+1), now)
@@ -400,12 +423,15 @@ type Receipts struct {
 // members when it was sent.
 func (s *Service) Receipts(ctx context.Context, actor Actor, id ID) (Receipts, error) {
 	return view(ctx, s, func(r Reader) (Receipts, error) {
-		c, m, err := s.readable(r, actor, id)
+		c, _, m, err := s.readable(r, actor, id)
 		if err != nil {
 			return Receipts{}, err
 		}
 		if m.Sender != actor.User {
 			return Receipts{}, Refuse(Forbidden, "not_sender", "only who sent a message is told who has it")
+		}
+		if c.Kind == Room || c.Kind == Channel {
+			return Receipts{}, Refuse(Rule, "receipts_unsupported", "a %s has no receipts", c.Kind)
 		}
 		if c.Kind != Direct && !m.Receipt {
 			return Receipts{}, Refuse(Rule, "receipt_not_asked", "the message was sent without receipt")

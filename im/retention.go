@@ -43,8 +43,10 @@ func FormatRetention(keep time.Duration) string {
 
 // Trimmed is what one step of a trimming did.
 type Trimmed struct {
-	// Messages is how many it removed.
+	// Messages is how many it removed, and Active how many of those were not erased
+	// and for all to see.
 	Messages int
+	Active   int
 	// FirstSeq is the first seq that is left.
 	FirstSeq int64
 	// Done is set when nothing is left to remove.
@@ -289,11 +291,14 @@ func (s *Service) trim(ctx context.Context, id ID, before time.Time, told func(R
 				before, of.Before = c.TrimBefore, c.TrimBefore
 			}
 			step, err := tx.Trim(id, before, removeBatch)
+			if err == nil && c.Kind == Thread {
+				err = s.lessInThread(tx, Actor{}, id, step.Active)
+			}
 			if err != nil || !step.Done || step.Messages == 0 && c.TrimBefore.IsZero() {
 				return step, err
 			}
 			_, err = tx.Append(Event{
-				Type: ConversationTrimmed, At: s.time(), Conversation: id, Before: before, FirstSeq: step.FirstSeq,
+				Type: ConversationTrimmed, At: s.time(), Conversation: id, Space: c.Space, Before: before, FirstSeq: step.FirstSeq,
 			})
 			return step, err
 		})

@@ -48,16 +48,28 @@ func (n RevokeNote) checked() (RevokeNote, error) {
 }
 
 // revokeWindow returns how long a message of the conversation may be revoked
-// by its sender: as the conversation says, else its kind, else the server; 0
-// is no limit.
-func (p Policy) revokeWindow(c Conversation) time.Duration {
-	if c.RevokeWindow != nil {
-		return *c.RevokeWindow
+// by its sender: as the conversation says, else what it hangs in, else its kind,
+// else the server; 0 is no limit.
+func (p Policy) revokeWindow(c Conversation, above []Conversation) time.Duration {
+	for _, c := range append([]Conversation{c}, above...) {
+		if c.RevokeWindow != nil {
+			return *c.RevokeWindow
+		}
 	}
 	if w, ok := p.RevokeWindowByKind[c.Kind]; ok {
 		return w
 	}
 	return p.RevokeWindow
+}
+
+// revokeOthersWindow is the same for who revokes what others sent.
+func (p Policy) revokeOthersWindow(c Conversation, above []Conversation) time.Duration {
+	for _, c := range append([]Conversation{c}, above...) {
+		if c.RevokeOthersWindow != nil {
+			return *c.RevokeOthersWindow
+		}
+	}
+	return p.RevokeOthersWindow
 }
 
 // within reports whether a window, 0 being none, is still open after a time.
@@ -67,17 +79,20 @@ func within(window, age time.Duration) bool { return window == 0 || age <= windo
 // of an actor who is a member; that of an admin may be empty. A message that
 // is revoked already is no refusal.
 func (p Policy) mayRevoke(actor Actor, c Conversation, me Membership, m Message, now time.Time) error {
-	own := m.Sender == actor.User
-	others := actor.Admin || c.Kind == Group && me.Active() && me.Role >= least[PermissionRevokeOthers]
+	mine := m.Sender == actor.User
+	own := mine && me.May.Has(PermissionRevokeOwn)
+	others := actor.Admin || me.May.Has(PermissionRevokeOthers)
 	age := now.Sub(m.CreatedAt)
 	switch {
+	case mine && !own && !others:
+		return errDenied(PermissionRevokeOwn)
 	case !own && !others:
-		return Refuse(Forbidden, "permission_denied", "you need the permission %s here", PermissionRevokeOthers)
+		return errDenied(PermissionRevokeOthers)
 	case m.State == Revoked:
 		return nil
 	case m.State != Active:
 		return errErased(m.State)
-	case own && within(p.revokeWindow(c), age), others && within(p.RevokeOthersWindow, age):
+	case own && within(p.revokeWindow(c, me.Above), age), others && within(p.revokeOthersWindow(c, me.Above), age):
 		return nil
 	default:
 		return Refuse(Forbidden, "revoke_window_expired", "the time in which the message could be revoked is over")
@@ -139,12 +154,12 @@ func (s *Service) revoke(tx Tx, actor Actor, id ID, note RevokeNote) (Message, e
 		return m, nil
 	}
 	if m.Sender == actor.User && !actor.Admin {
-		// A block does not stop a revoke, but what would be said by it.
+		// To be blocked or muted does not stop a revoke, but what would be said by it.
 		blocked, err := blockedByPeer(tx, actor, c)
 		if err != nil {
 			return Message{}, err
 		}
-		if blocked {
+		if blocked || me.May&speaking == 0 {
 			note = RevokeNote{}
 		}
 	}
@@ -152,27 +167,50 @@ func (s *Service) revoke(tx Tx, actor Actor, id ID, note RevokeNote) (Message, e
 	return s.erase(tx, m, e, Event{Actor: actor.User, ActorDevice: actor.Device, Push: note.Push})
 }
 
+// DeleteMessage takes a message back for everyone, however old it is, and returns
+// its tombstone. Repeating it returns the same and tells nobody.
+func (s *Service) DeleteMessage(ctx context.Context, actor Actor, id ID) (Message, error) {
+	return write(ctx, s, func(tx Tx) (Message, error) {
+		c, me, m, err := s.findToErase(tx, actor, id)
+		if err != nil {
+			return Message{}, err
+		}
+		if !actor.Admin {
+			if err := Allow(c, me, PermissionDeleteOthers); err != nil {
+				return Message{}, err
+			}
+		}
+		switch m.State {
+		case Revoked:
+			return m, nil
+		case Active:
+			return s.erase(tx, m, Erasure{State: Revoked, At: s.time(), By: actor.User}, Event{Actor: actor.User, ActorDevice: actor.Device})
+		default:
+			return Message{}, errErased(m.State)
+		}
+	})
+}
+
 // findToErase loads a message that the actor may read, or, for an admin, any
 // one, with the actor's standing.
 func (s *Service) findToErase(r Reader, actor Actor, id ID) (Conversation, Membership, Message, error) {
-	c, m, err := s.readable(r, actor, id)
-	if e, ok := AsError(err); ok && e.Kind == NotFound && actor.Admin {
-		if m, err = r.Message(id); err == nil {
-			c, err = r.Conversation(m.Conversation)
-		}
-		if err == nil && (s.past(c, m) || !c.DeletedAt.IsZero()) {
-			err = ErrNotFound
-		}
-		m = m.AsOf(s.time())
-		if _, found, err := maybe(m, err); err != nil || !found {
-			if err == nil {
-				err = errUnknownMessage()
-			}
-			return c, Membership{}, m, err
-		}
-	} else if err != nil {
+	c, me, m, err := s.readable(r, actor, id)
+	if e, ok := AsError(err); !ok || e.Kind != NotFound || !actor.Admin {
+		return c, me, m, err
+	}
+	if m, err = r.Message(id); err == nil {
+		c, err = r.Conversation(m.Conversation)
+	}
+	if err == nil && (s.past(c, m) || !c.DeletedAt.IsZero()) {
+		err = ErrNotFound
+	}
+	m, found, err := maybe(m.AsOf(s.time()), err)
+	if err == nil && !found {
+		err = errUnknownMessage()
+	}
+	if err != nil {
 		return c, Membership{}, m, err
 	}
-	me, _, err := maybe(r.Membership(c.ID, actor.User))
+	me, err = s.stand(r, c, actor.User)
 	return c, me, m, err
 }

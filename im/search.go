@@ -20,6 +20,14 @@ type SearchQuery struct {
 	Limit int
 }
 
+// Searched is a conversation in which a user may have something to find.
+type Searched struct {
+	Conversation ID
+	// Channel is what decides whether they see it: itself, or what it hangs in; 0
+	// where they do.
+	Channel ID
+}
+
 // SearchHit is a message that was found.
 type SearchHit struct {
 	Message Message

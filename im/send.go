@@ -23,7 +23,7 @@ func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d 
 		return Sent{}, err
 	}
 	return write(ctx, s, func(tx Tx) (Sent, error) {
-		c, err := s.destination(tx, actor, ref)
+		c, me, err := s.destination(tx, actor, ref)
 		if err != nil {
 			return Sent{}, err
 		}
@@ -39,6 +39,9 @@ func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d 
 		} else if blocked {
 			return Sent{}, errBlocked()
 		}
+		if err := s.allowSend(c, me, d); err != nil {
+			return Sent{}, err
+		}
 		if again {
 			return Sent{}, RefuseField(Conflict, "client_id_reused", "client_id", "was used for another message of yours")
 		}
@@ -51,6 +54,9 @@ func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d 
 		}
 
 		now := s.time()
+		if err := slowDown(tx, c, me, now); err != nil {
+			return Sent{}, err
+		}
 		if c.ID == 0 {
 			if c, err = s.createDirect(tx, actor, c, now); err != nil {
 				return Sent{}, err
@@ -61,7 +67,7 @@ func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d 
 			ClientID: d.ClientID, Type: d.Type, State: Active, ReplyTo: replyTo, Receipt: d.Receipt,
 			CreatedAt: now, Burn: d.Burn, Content: content,
 		}
-		if after := cmp.Or(d.ExpireAfter, c.ExpireAfter); after > 0 {
+		if after := cmp.Or(d.ExpireAfter, expireAfter(c, me)); after > 0 {
 			m.ExpiresAt = now.Add(after)
 		}
 		if m.Seq, err = tx.InsertMessage(m); err != nil {
@@ -71,18 +77,76 @@ func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d 
 			Type: MessageCreated, At: now, Conversation: c.ID, MessageID: m.ID, Seq: m.Seq,
 			Actor: actor.User, ActorDevice: actor.Device, Tracked: m.tracked(c), Message: &m,
 		})
+		if err == nil && c.Kind == Thread {
+			err = s.newInThread(tx, actor, c, now)
+		}
 		return Sent{Message: m}, err
 	})
 }
 
 // destination finds where a message goes. A direct conversation that does not
 // exist yet comes back without an ID.
-func (s *Service) destination(tx Tx, actor Actor, ref ConversationRef) (Conversation, error) {
-	c, _, err := enter(tx, actor, ref)
+func (s *Service) destination(tx Tx, actor Actor, ref ConversationRef) (Conversation, Membership, error) {
+	c, me, err := s.enter(tx, actor, ref)
 	if e, ok := AsError(err); ok && e.Kind == NotFound && ref.Peer != "" {
-		return Conversation{Kind: Direct, Peers: PeersOf(actor.User, ref.Peer)}, nil
+		return Conversation{Kind: Direct, Peers: PeersOf(actor.User, ref.Peer)}, Membership{May: memberOfDirect}, nil
 	}
-	return c, err
+	return c, me, err
+}
+
+// allowSend refuses a message for what its sender lacks.
+func (s *Service) allowSend(c Conversation, me Membership, d Draft) error {
+	if err := s.allowSpeaking(c, me, PermissionSend); err != nil {
+		return err
+	}
+	if d.MentionAll {
+		return Allow(c, me, PermissionMentionAll)
+	}
+	return nil
+}
+
+// allowSpeaking is Allow for what being muted takes, and says why it is refused.
+func (s *Service) allowSpeaking(c Conversation, me Membership, p Permissions) error {
+	if me.May.Has(p) {
+		return nil
+	}
+	why := ""
+	switch {
+	case s.muted(me.MutedUntil):
+		why = ": you are muted"
+	case c.MuteAll:
+		why = ": all are muted"
+	case me.Looks && !me.Active():
+		why = ": join the thread first"
+	}
+	return Refuse(Forbidden, "permission_denied", "you need the permission %s here%s", p, why)
+}
+
+// slowDown refuses a message that follows the sender's last one too soon.
+func slowDown(r Reader, c Conversation, me Membership, now time.Time) error {
+	if me.SlowMode == 0 {
+		return nil
+	}
+	last, sent, err := r.LastSent(c.ID, me.User)
+	if err != nil || !sent {
+		return err
+	}
+	wait := last.Add(me.SlowMode).Sub(now)
+	if wait <= 0 {
+		return nil
+	}
+	refusal := Refuse(TooMany, "slow_mode", "one message in %d seconds here", int(me.SlowMode.Seconds()))
+	refusal.RetryAfter = wait
+	return refusal
+}
+
+// expireAfter returns when messages expire that do not say so themselves: as the
+// conversation says, or, of a thread, what it hangs in.
+func expireAfter(c Conversation, me Membership) time.Duration {
+	if c.Kind == Thread && len(me.Above) > 0 {
+		return me.Above[0].ExpireAfter
+	}
+	return c.ExpireAfter
 }
 
 // firstSent looks for what the actor sent before under the draft's client_id.
@@ -98,6 +162,8 @@ func (s *Service) checkPlace(c Conversation, d Draft) error {
 	switch {
 	case d.Burn != nil && c.Kind != Direct:
 		return RefuseField(Rule, "burn_unsupported", "burn", "only direct messages burn")
+	case d.Receipt && (c.Kind == Room || c.Kind == Channel):
+		return RefuseField(Rule, "receipts_unsupported", "receipt", "a %s has no receipts", c.Kind)
 	case d.Receipt && c.Kind != Direct && c.MemberCount > s.policy.MaxReceiptMembers:
 		return RefuseField(Rule, "too_many_for_receipts", "receipt", "receipts are for groups of at most %d members", s.policy.MaxReceiptMembers)
 	default:
@@ -122,7 +188,7 @@ func (s *Service) quoted(tx Tx, actor Actor, c Conversation, replyTo string) (ID
 	if !ok || c.ID == 0 {
 		return 0, refusal
 	}
-	_, q, err := s.readable(tx, actor, id)
+	_, _, q, err := s.readable(tx, actor, id)
 	if e, ok := AsError(err); ok && e.Kind == NotFound {
 		return 0, refusal
 	}
@@ -137,9 +203,9 @@ func (s *Service) quoted(tx Tx, actor Actor, c Conversation, replyTo string) (ID
 
 // createDirect makes the direct conversation that a first message needs.
 func (s *Service) createDirect(tx Tx, actor Actor, c Conversation, now time.Time) (Conversation, error) {
-	c.ID = s.ids.Next(now)
-	c.History = HistoryAll
-	c.FirstSeq, c.CreatedAt, c.UpdatedAt, c.EditedAt = 1, now, now, now
+	peers := c.Peers
+	c = s.newConversation(Direct, actor, now)
+	c.Peers = peers
 	return c, s.create(tx, actor, c, []Membership{
 		{Conversation: c.ID, User: c.Peers[0], Role: Member, JoinedAt: now},
 		{Conversation: c.ID, User: c.Peers[1], Role: Member, JoinedAt: now},
@@ -151,10 +217,7 @@ func (s *Service) create(tx Tx, actor Actor, c Conversation, members []Membershi
 	if err := tx.CreateConversation(c); err != nil {
 		return err
 	}
-	at, err := tx.Append(Event{
-		Type: ConversationCreated, At: c.CreatedAt, Conversation: c.ID,
-		Actor: actor.User, ActorDevice: actor.Device,
-	})
+	at, err := tx.Append(c.event(created, actor, c.CreatedAt))
 	if err != nil {
 		return err
 	}

@@ -11,8 +11,16 @@ type Policy struct {
 	// MaxMessageBytes bounds body and ext of a message together, as canonical
 	// JSON.
 	MaxMessageBytes int
-	// MaxMembers bounds the members of a group.
-	MaxMembers int
+	// MaxMembers bounds the members of a group, MaxRoomMembers those of a room and
+	// MaxSpaceMembers those of a space.
+	MaxMembers      int
+	MaxRoomMembers  int
+	MaxSpaceMembers int
+	// MaxChannels bounds the channels of a space, MaxRoles its roles, and
+	// MaxChannelRoles the roles that say something else in one channel.
+	MaxChannels     int
+	MaxRoles        int
+	MaxChannelRoles int
 	// Retention is the longest that a message is kept where its conversation
 	// does not say so itself, and RetentionMax the longest that one may say; 0
 	// keeps messages for ever.
@@ -36,10 +44,14 @@ type Policy struct {
 
 // DefaultPolicy returns the policy of a server that was told nothing: 4 KiB
 // and 2,000 members, which is what the systems that imapi stands in for allow,
-// a log of 7 days, 2 minutes to revoke, and receipts in groups of up to 200.
+// a log of 7 days, 2 minutes to revoke, and receipts in groups of up to 200; rooms
+// of 100,000, and spaces of 500,000 with 100 channels and 20 roles a channel.
 func DefaultPolicy() Policy {
 	return Policy{
-		MaxMessageBytes: 4096, MaxMembers: 2000, LogRetention: 7 * 24 * time.Hour,
+		MaxMessageBytes: 4096,
+		MaxMembers:      2000, MaxRoomMembers: 100_000, MaxSpaceMembers: 500_000,
+		MaxChannels: 100, MaxRoles: 100, MaxChannelRoles: 20,
+		LogRetention: 7 * 24 * time.Hour,
 		RevokeWindow: 2 * time.Minute, MaxReceiptMembers: 200,
 	}
 }

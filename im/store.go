@@ -75,14 +75,20 @@ type Reader interface {
 	// Conversations returns a stretch of those that the user is a member of now.
 	Conversations(q ConversationQuery) ([]ListedConversation, error)
 
-	// ConversationsOf returns the ids of all that the user is a member of now.
+	// ConversationsOf returns the ids of the direct conversations and groups that
+	// the user is a member of now.
 	ConversationsOf(user UserID) ([]ID, error)
+	// SearchedBy returns all conversations in which the user may have something to
+	// find: those that they are a member of, the channels of their spaces, and the
+	// threads in any of them. Not all channels need be theirs to see.
+	SearchedBy(user UserID) ([]Searched, error)
 
 	// Membership returns the user's standing, also of a former member, with what
-	// they made of the conversation.
+	// they made of the conversation and until when they are muted.
 	Membership(conversation ID, user UserID) (Membership, error)
-	// Members returns who is a member now, in a stable order, without their
-	// intervals, those that come after the user page.After.
+	// Members returns who is a member now, in a stable order, with until when they
+	// are muted and without their intervals, those that come after the user
+	// page.After.
 	Members(conversation ID, page Page) ([]Membership, error)
 	// MembersAt returns which of the users were members when the event at
 	// this position happened, with their intervals. Users may be named more
@@ -91,6 +97,65 @@ type Reader interface {
 	// MembersAtSeq returns up to limit users who were members when the message
 	// with this seq was sent, by user.
 	MembersAtSeq(conversation ID, seq int64, limit int) ([]UserID, error)
+
+	// Mark returns what a user made of a conversation; the zero Mark if they did
+	// nothing. For conversations of which they have no membership of their own.
+	Mark(conversation ID, user UserID) (Mark, error)
+	// LastSent returns when the user last sent a message to the conversation that
+	// was not quiet; false if they never did.
+	LastSent(conversation ID, user UserID) (time.Time, bool, error)
+
+	// LastActive returns when the newest message of a thread was sent of those that
+	// were not erased and are for all to see; false without one.
+	LastActive(thread ID) (time.Time, bool, error)
+
+	// Below returns the ids of the conversations that hang in this one and were
+	// not deleted: the threads of a group or channel, the channels of a space and
+	// their threads.
+	Below(id ID) ([]ID, error)
+	// Threads returns up to limit threads of a group or channel, without deleted
+	// ones, the newest first, by id, those before one; 0 begins.
+	Threads(parent, before ID, limit int) ([]Conversation, error)
+	// ThreadOf returns the thread under a message, unless it was deleted.
+	ThreadOf(message ID) (Conversation, error)
+	// JoinedThreads returns up to limit threads that the user is a member of now,
+	// the newest first, by id, those before one; 0 begins. With under, only those
+	// of that group, channel or space.
+	JoinedThreads(user UserID, under, before ID, limit int) ([]Conversation, error)
+	// Channels returns up to limit channels of a space, without deleted ones, by
+	// id, those after one.
+	Channels(space, after ID, limit int) ([]Conversation, error)
+	// Spaces returns up to limit spaces that the user is a member of now, by id,
+	// those after one.
+	Spaces(user UserID, after ID, limit int) ([]Conversation, error)
+
+	// SpaceMembersAt returns which of the users were members of the space when the
+	// event at this position happened, or are now if that is [Latest], with their
+	// standing there and in the channel; 0 asks for none. Users may be named more
+	// than once.
+	SpaceMembersAt(space, channel ID, at Position, users []UserID) ([]SpaceMember, error)
+	// SpaceMembers returns who is a member of the space now, as Members does, with
+	// their standing there and in the channel.
+	SpaceMembers(space, channel ID, page Page) ([]SpaceMember, error)
+	// RolesAt returns the roles of a space as they were after the event at this
+	// position.
+	RolesAt(space ID, at Position) (RoleSet, error)
+	// AccessAt returns the same of a channel; it is not found before there was one.
+	AccessAt(channel ID, at Position) (ChannelAccess, error)
+	// OwnerOf returns who owns a conversation or space now.
+	OwnerOf(conversation ID) (UserID, error)
+	// Listed returns who is on a list of a place now, by user, those after
+	// page.After.
+	Listed(conversation ID, list List, page Page) ([]Listing, error)
+	// OnList reports whether the user is on a list of a place now.
+	OnList(conversation ID, list List, user UserID) (bool, error)
+	// Invitation returns that of a user to a space.
+	Invitation(space ID, user UserID) (Invitation, error)
+	// Invitations returns those to a space, by user, those after page.After.
+	Invitations(space ID, page Page) ([]Invitation, error)
+	// InvitationsOf returns up to limit of those of a user, by space, those after
+	// one.
+	InvitationsOf(user UserID, after ID, limit int) ([]Invitation, error)
 
 	// Message returns one with its content.
 	Message(id ID) (Message, error)
@@ -122,7 +187,7 @@ type Reader interface {
 	HiddenSince(user UserID, since time.Time, limit int) ([]HiddenPart, error)
 	// GoneSince returns up to limit conversations that the user was a member of
 	// when they were deleted, or that they have hidden, since a time, the newest
-	// first.
+	// first; of deleted channels all of spaces that the user was in then.
 	GoneSince(user UserID, since time.Time, limit int) ([]GoneConversation, error)
 	// SeqSince returns the seq of the first message of the conversation that was
 	// stored at this time or later, the next one if none was. Messages are stored
@@ -204,10 +269,16 @@ type Tx interface {
 
 	// CreateConversation stores a new conversation without members.
 	CreateConversation(c Conversation) error
-	// UpdateConversation stores name, history, RevokeWindow, ExpireAfter,
-	// Retention, UpdatedAt and EditedAt, and TrimBefore if it is later than the one
+	// UpdateConversation stores the name and all that members or the owner set,
+	// Private, UpdatedAt and EditedAt, and TrimBefore if it is later than the one
 	// there is.
 	UpdateConversation(c Conversation) error
+	// SetRetentionBelow stores the retention of the threads of a conversation, and,
+	// as the TrimBefore of those with older messages, a time before which they
+	// were past retention; zero is none.
+	SetRetentionBelow(id ID, retention *time.Duration, past time.Time) error
+	// PutActivity stores Messages and ActiveAt of a thread.
+	PutActivity(thread ID, messages int64, at time.Time) error
 	// AddMember makes m.User a member with m.Role since m.JoinedAt: it opens an
 	// interval from the event on, with the next message as its first, and
 	// counts the member. The user must not be one.
@@ -223,9 +294,33 @@ type Tx interface {
 	// SetRole changes a member's role.
 	SetRole(conversation ID, user UserID, role Role) error
 
-	// DeleteConversation makes a conversation one that was deleted, at a time and
-	// by an event: it loses its name and peers, and all its members, whose
-	// intervals end.
+	// PutMute stores until when a user may not send to a place; zero ends it.
+	PutMute(conversation ID, user UserID, until time.Time) error
+	// PutRoles makes these the roles of a space from an event on.
+	PutRoles(space ID, roles RoleSet, from Position) error
+	// PutAccess makes this what decides about a channel from an event on.
+	PutAccess(channel ID, access ChannelAccess, from Position) error
+	// GrantRole gives a member of a space a role from an event on. They must not
+	// have it.
+	GrantRole(space ID, user UserID, role ID, from Position) error
+	// EndRole takes it from them.
+	EndRole(space ID, user UserID, role ID, to Position) error
+	// PutListed puts a user on a list of a place from an event on; it is no error
+	// if they are on it.
+	PutListed(conversation ID, list List, user UserID, at time.Time, from Position) error
+	// EndListed takes them from it; it is no error if they are not on it.
+	EndListed(conversation ID, list List, user UserID, to Position) error
+	// EndStanding takes from a user all roles in a space, and their places on the
+	// allow lists of its channels.
+	EndStanding(space ID, user UserID, to Position) error
+	// PutInvitation stores an invitation in place of one that is there.
+	PutInvitation(i Invitation) error
+	// DeleteInvitation removes it; it is no error if there is none.
+	DeleteInvitation(space ID, user UserID) error
+
+	// DeleteConversation makes a conversation, and all that hang in it, ones that
+	// were deleted, at a time and by an event: they lose their names and peers, and
+	// all their members, whose intervals end.
 	DeleteConversation(id ID, at time.Time, by Position) error
 	// Purge destroys and removes up to limit of what is left of a deleted
 	// conversation, and reports whether that was all.

@@ -58,7 +58,7 @@ func (u *Unread) add(of UnreadOf) {
 // unread counts what a member has not read. Being shown what was said before
 // one came does not make it unread: only what was said during one's stays is.
 func (s *Service) unread(r Reader, c Conversation, me Membership) (UnreadCount, error) {
-	if !me.Active() || c.Counted == 0 {
+	if !me.Active() || c.Counted == 0 || c.Kind == Room {
 		return UnreadCount{}, nil
 	}
 	return s.unreadIn(r, c, me, []SeqRange{{From: 1, To: c.LastSeq}})
@@ -69,6 +69,14 @@ func (s *Service) unreadIn(r Reader, c Conversation, me Membership, of []SeqRang
 	floor, err := s.floor(r, c, me)
 	if err != nil {
 		return UnreadCount{}, err
+	}
+	if c.Kind == Channel {
+		// Nobody joins one: what was said since they are in its space counts.
+		joined, err := r.SeqSince(c.ID, me.JoinedAt)
+		if err != nil {
+			return UnreadCount{}, err
+		}
+		floor = max(floor, joined)
 	}
 	stays := clip(me.Stays(c), max(floor-1, me.Mark.ClearedSeq), 0)
 	var ranges []SeqRange
@@ -87,7 +95,7 @@ func (s *Service) Unread(ctx context.Context, actor Actor, ref *ConversationRef)
 	if ref != nil {
 		return view(ctx, s, func(r Reader) (Unread, error) {
 			var out Unread
-			c, me, err := enter(r, actor, *ref)
+			c, me, err := s.enter(r, actor, *ref)
 			if err != nil {
 				return out, err
 			}
@@ -160,7 +168,7 @@ func (s *Service) eachConversation(ctx context.Context, actor Actor, fn func(Rea
 // tells the actor's other devices. It is not a read receipt.
 func (s *Service) ClearUnread(ctx context.Context, actor Actor, ref ConversationRef) (UnreadOf, error) {
 	return write(ctx, s, func(tx Tx) (UnreadOf, error) {
-		c, me, err := enter(tx, actor, ref)
+		c, me, err := s.enter(tx, actor, ref)
 		if err != nil {
 			return UnreadOf{}, err
 		}
@@ -201,7 +209,7 @@ func (s *Service) ClearAllUnread(ctx context.Context, actor Actor) error {
 		all = all[len(batch):]
 		err := s.store.Write(ctx, func(tx Tx) error {
 			for _, id := range batch {
-				c, me, err := enter(tx, actor, ConversationRef{ID: id})
+				c, me, err := s.enter(tx, actor, ConversationRef{ID: id})
 				if e, ok := AsError(err); ok && e.Kind == NotFound {
 					continue // left since
 				}

@@ -127,7 +127,9 @@ func answer(err error) string {
 // group makes a group of an owner and members.
 func (w *world) group(history im.History, owner im.UserID, members ...im.UserID) im.ID {
 	w.Helper()
-	v, err := w.CreateGroup(w.ctx, as(owner), im.GroupDraft{Name: "a group", History: history, Members: members})
+	v, err := w.CreateGroup(w.ctx, as(owner), im.GroupDraft{
+		Name: "a group", Settings: im.ConversationPatch{History: &history}, Members: members,
+	})
 	w.must(err)
 	return v.ID
 }

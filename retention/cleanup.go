@@ -40,12 +40,12 @@ func NewCleanup(log *slog.Logger, c Cleaner, every time.Duration, removed func(i
 	return &Cleanup{cleaner: c, log: log, every: every, removed: removed, wake: make(chan struct{}, 1)}
 }
 
-// Committed wakes the job if the commit deleted a conversation, or may have made
-// its retention shorter. It does not block.
+// Committed wakes the job if the commit deleted a conversation of any kind, or may
+// have made its retention shorter. It does not block.
 func (j *Cleanup) Committed(c im.Commit) {
 	for _, e := range c.Events {
-		shared := e.Type == im.ConversationUpdated && e.To == ""
-		if !shared && e.Type != im.ConversationDeleted {
+		shared := (e.Type == im.ConversationUpdated || e.Type == im.ChannelUpdated) && e.To == ""
+		if !shared && !e.Type.Deletes() {
 			continue
 		}
 		select {

@@ -94,7 +94,13 @@ func TestCleanupIsWokenByWhatMayLeaveSomethingToDo(t *testing.T) {
 		wakes bool
 	}{
 		"a conversation deleted":    {im.Event{Type: im.ConversationDeleted}, true},
+		"a thread deleted":          {im.Event{Type: im.ThreadDeleted}, true},
+		"a channel deleted":         {im.Event{Type: im.ChannelDeleted}, true},
+		"a space deleted":           {im.Event{Type: im.SpaceDeleted}, true},
 		"settings changed":          {im.Event{Type: im.ConversationUpdated}, true},
+		"a channel's settings":      {im.Event{Type: im.ChannelUpdated}, true},
+		"a thread's activity":       {im.Event{Type: im.ThreadUpdated}, false},
+		"a space's settings":        {im.Event{Type: im.SpaceUpdated}, false},
 		"one's own settings":        {im.Event{Type: im.ConversationUpdated, To: "alice"}, false},
 		"a message":                 {im.Event{Type: im.MessageCreated}, false},
 		"a conversation trimmed":    {im.Event{Type: im.ConversationTrimmed}, false},

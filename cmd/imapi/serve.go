@@ -74,8 +74,13 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	f.DurationVar(&c.retentionInterval, "retention-interval", 10*time.Minute, "`time` between two looks for messages that are past retention, to remove them; they cannot be read from then on anyway")
 	f.IntVar(&c.policy.MaxMessageBytes, "max-message-bytes", c.policy.MaxMessageBytes, "most `bytes` of a message's body and ext together")
 	f.IntVar(&c.policy.MaxMembers, "max-members", c.policy.MaxMembers, "most `members` of a group")
+	f.IntVar(&c.policy.MaxRoomMembers, "max-room-members", c.policy.MaxRoomMembers, "most `members` of a room")
+	f.IntVar(&c.policy.MaxSpaceMembers, "max-space-members", c.policy.MaxSpaceMembers, "most `members` of a space")
+	f.IntVar(&c.policy.MaxChannels, "max-channels", c.policy.MaxChannels, "most `channels` of a space")
+	f.IntVar(&c.policy.MaxRoles, "max-roles", c.policy.MaxRoles, "most `roles` of a space, everyone's included")
+	f.IntVar(&c.policy.MaxChannelRoles, "max-channel-roles", c.policy.MaxChannelRoles, "most `roles` with overrides in one channel")
 	f.DurationVar(&c.policy.RevokeWindow, "revoke-window", c.policy.RevokeWindow, "`time` in which one may revoke what one sent; 0 sets no limit")
-	f.DurationVar(&c.policy.RevokeOthersWindow, "revoke-others-window", c.policy.RevokeOthersWindow, "`time` in which owners and admins may revoke what others sent; 0 sets no limit")
+	f.DurationVar(&c.policy.RevokeOthersWindow, "revoke-others-window", c.policy.RevokeOthersWindow, "`time` in which those who have the right may revoke what others sent, where the conversation does not say; 0 sets no limit")
 	f.StringVar(&c.revokeByKind, "revoke-window-by-kind", "", "--revoke-window of some `kinds`, such as direct=120s,group=10m")
 	f.StringVar(&c.burnPolicy, "burn-policy", "flagged", "`which` direct messages their recipient may burn: flagged (those sent for burning) or any")
 	f.IntVar(&c.policy.MaxReceiptMembers, "max-receipt-members", c.policy.MaxReceiptMembers, "most `members` of a group with receipts")
@@ -103,7 +108,7 @@ func parseWindows(list string) (map[im.Kind]time.Duration, error) {
 		name, text, _ := strings.Cut(strings.TrimSpace(entry), "=")
 		kind, known := im.ParseKind(name)
 		window, err := time.ParseDuration(text)
-		if _, twice := windows[kind]; !known || err != nil || window < 0 || twice {
+		if _, twice := windows[kind]; !known || kind == im.Space || err != nil || window < 0 || twice {
 			return nil, misuse("--revoke-window-by-kind: must be a list such as direct=120s,group=10m")
 		}
 		windows[kind] = window
@@ -113,6 +118,13 @@ func parseWindows(list string) (map[im.Kind]time.Duration, error) {
 
 // maxMessageBytes keeps a message well within a request body.
 const maxMessageBytes = 256 << 10
+
+// maxChannels is about how many channels a member's replay may have to look at, and
+// maxRoles how many roles may be asked at each check.
+const (
+	maxChannels = 1000
+	maxRoles    = 1000
+)
 
 func (c config) check() error {
 	switch {
@@ -134,8 +146,12 @@ func (c config) check() error {
 		return misuse("--burn-policy: must be flagged or any")
 	case c.policy.MaxReceiptMembers < 0:
 		return misuse("--max-receipt-members: must not be negative")
-	case c.policy.MaxMembers < 2:
-		return misuse("--max-members: must be at least 2")
+	case c.policy.MaxMembers < 2 || c.policy.MaxRoomMembers < 2 || c.policy.MaxSpaceMembers < 2:
+		return misuse("--max-members, --max-room-members, --max-space-members: must be at least 2")
+	case c.policy.MaxChannels < 1 || c.policy.MaxChannels > maxChannels:
+		return misuse("--max-channels: must be 1 to %d", maxChannels)
+	case c.policy.MaxRoles < 1 || c.policy.MaxRoles > maxRoles || c.policy.MaxChannelRoles < 1 || c.policy.MaxChannelRoles > maxRoles:
+		return misuse("--max-roles, --max-channel-roles: must be 1 to %d", maxRoles)
 	case c.maxStreams < 0:
 		return misuse("--max-streams: must not be negative")
 	case c.maxStreamsPerUser < 1:

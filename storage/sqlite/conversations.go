@@ -9,14 +9,17 @@ import (
 
 const conversationColumns = `c.id, c.kind, c.name, c.history, l.name, h.name, c.member_count,
 	c.last_seq, c.first_seq, c.counted, c.oldest_at, c.last_event, c.created_at, c.updated_at, c.edited_at,
-	c.revoke_window, c.expire_after, c.retention, c.trim_before, c.deleted_at`
+	c.revoke_window, c.expire_after, c.retention, c.trim_before, c.deleted_at,
+	c.announcement, c.avatar, c.join_policy, c.invite_policy, c.mute_all, c.slow_mode, c.private, c.revoke_others_window,
+	c.parent_id, c.root_id, c.space_id, r.name, c.messages, c.active_at`
 
-const conversationPeers = ` LEFT JOIN users l ON l.id = c.peer_low LEFT JOIN users h ON h.id = c.peer_high `
+const conversationUsers = ` LEFT JOIN users l ON l.id = c.peer_low LEFT JOIN users h ON h.id = c.peer_high
+	LEFT JOIN users r ON r.id = c.creator_id `
 
 const (
-	selectConversation = "SELECT " + conversationColumns + " FROM conversations c" + conversationPeers +
+	selectConversation = "SELECT " + conversationColumns + " FROM conversations c" + conversationUsers +
 		"WHERE c.id = ?"
-	selectDirect = "SELECT " + conversationColumns + " FROM conversations c" + conversationPeers +
+	selectDirect = "SELECT " + conversationColumns + " FROM conversations c" + conversationUsers +
 		"WHERE c.peer_low = ? AND c.peer_high = ? AND c.deleted_at IS NULL"
 	selectConversationIDs = "SELECT id FROM conversations WHERE id > ? AND deleted_at IS NULL ORDER BY id LIMIT ?"
 )
@@ -25,19 +28,25 @@ const (
 // besides.
 func scanConversation(rows *sql.Rows, also ...any) (im.Conversation, error) {
 	var c im.Conversation
-	var low, high sql.NullString
-	var created, updated, edited, expireAfter int64
+	var low, high, creator sql.NullString
+	var created, updated, edited, expireAfter, slowMode int64
 	var oldest, window, retention, trimBefore, deleted sql.NullInt64
+	var othersWindow, parent, root, space, active sql.NullInt64
 	err := rows.Scan(append([]any{
 		&c.ID, &c.Kind, &c.Name, &c.History, &low, &high, &c.MemberCount,
 		&c.LastSeq, &c.FirstSeq, &c.Counted, &oldest, &c.LastEvent, &created, &updated, &edited,
 		&window, &expireAfter, &retention, &trimBefore, &deleted,
+		&c.Announcement, &c.Avatar, &c.Join, &c.Invite, &c.MuteAll, &slowMode, &c.Private, &othersWindow,
+		&parent, &root, &space, &creator, &c.Messages, &active,
 	}, also...)...)
 	c.Peers = [2]im.UserID{im.UserID(low.String), im.UserID(high.String)}
 	c.CreatedAt, c.UpdatedAt, c.EditedAt = fromMillis(created), fromMillis(updated), fromMillis(edited)
 	c.OldestAt, c.TrimBefore, c.DeletedAt = optionalTime(oldest), optionalTime(trimBefore), optionalTime(deleted)
 	c.RevokeWindow, c.Retention = optionalDuration(window), optionalDuration(retention)
 	c.ExpireAfter = time.Duration(expireAfter) * time.Millisecond
+	c.RevokeOthersWindow, c.SlowMode = optionalDuration(othersWindow), time.Duration(slowMode)*time.Millisecond
+	c.Parent, c.Root, c.Space, c.Creator = im.ID(parent.Int64), im.ID(root.Int64), im.ID(space.Int64), im.UserID(creator.String)
+	c.ActiveAt = optionalTime(active)
 	return c, err
 }
 
@@ -51,7 +60,32 @@ func (r *reader) conversation(query string, args ...any) (c im.Conversation, err
 	if err == nil && !found {
 		err = im.ErrNotFound
 	}
+	if err == nil && r.places != nil {
+		r.places[c.ID] = placed{kind: c.Kind, space: int64(c.Space)}
+	}
 	return c, err
+}
+
+// placed is what of a conversation never changes.
+type placed struct {
+	kind  im.Kind
+	space int64 // 0 without
+}
+
+const selectPlace = "SELECT kind, coalesce(space_id, 0) FROM conversations WHERE id = ?"
+
+// place returns it of a conversation, which most use cases have read already.
+func (t *tx) place(id im.ID) (placed, error) {
+	p, ok := t.places[id]
+	if ok {
+		return p, nil
+	}
+	found, err := t.session.row(selectPlace, []any{int64(id)}, &p.kind, &p.space)
+	if err != nil || !found {
+		return p, orNotFound(err)
+	}
+	t.places[id] = p
+	return p, nil
 }
 
 // Conversation returns one by its id.
@@ -105,15 +139,27 @@ func (t *tx) CreateConversation(c im.Conversation) error {
 			return err
 		}
 	}
-	_, err := t.session.exec(`INSERT INTO conversations
+	creator, err := t.internOptional(c.Creator)
+	if err != nil {
+		return err
+	}
+	_, err = t.session.exec(`INSERT INTO conversations
 		(id, kind, name, history, peer_low, peer_high, created_at, updated_at, edited_at, changed_at,
-		revoke_window, expire_after, retention)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		revoke_window, expire_after, retention,
+		announcement, avatar, join_policy, invite_policy, mute_all, slow_mode, private, revoke_others_window,
+		parent_id, root_id, space_id, creator_id, messages, active_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		int64(c.ID), int64(c.Kind), c.Name, int64(c.History), low, high,
 		c.CreatedAt.UnixMilli(), c.UpdatedAt.UnixMilli(), c.EditedAt.UnixMilli(), c.CreatedAt.UnixMilli(),
-		durationMillis(c.RevokeWindow), c.ExpireAfter.Milliseconds(), durationMillis(c.Retention))
+		durationMillis(c.RevokeWindow), c.ExpireAfter.Milliseconds(), durationMillis(c.Retention),
+		c.Announcement, c.Avatar, int64(c.Join), int64(c.Invite), c.MuteAll, c.SlowMode.Milliseconds(), c.Private,
+		durationMillis(c.RevokeOthersWindow),
+		optionalID(c.Parent), optionalID(c.Root), optionalID(c.Space), creator, c.Messages, optionalMillis(c.ActiveAt))
 	return err
 }
+
+// optionalID is the id of a column that may be NULL, which is 0.
+func optionalID(id im.ID) sql.NullInt64 { return sql.NullInt64{Int64: int64(id), Valid: id != 0} }
 
 // optionalDuration is the duration of a column that may be NULL, which is nil.
 func optionalDuration(ms sql.NullInt64) *time.Duration {
@@ -141,9 +187,13 @@ func (t *tx) UpdateConversation(c im.Conversation) error {
 	}
 	return t.must(`UPDATE conversations SET name = ?, history = ?, revoke_window = ?, expire_after = ?,
 		retention = ?, updated_at = ?, edited_at = ?,
+		announcement = ?, avatar = ?, join_policy = ?, invite_policy = ?, mute_all = ?, slow_mode = ?, private = ?,
+		revoke_others_window = ?,
 		trim_before = nullif(max(coalesce(trim_before, 0), ?), 0) WHERE id = ?`,
 		c.Name, int64(c.History), durationMillis(c.RevokeWindow), c.ExpireAfter.Milliseconds(),
 		durationMillis(c.Retention), c.UpdatedAt.UnixMilli(), c.EditedAt.UnixMilli(),
+		c.Announcement, c.Avatar, int64(c.Join), int64(c.Invite), c.MuteAll, c.SlowMode.Milliseconds(), c.Private,
+		durationMillis(c.RevokeOthersWindow),
 		trimBefore, int64(c.ID))
 }
 

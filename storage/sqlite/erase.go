@@ -11,7 +11,8 @@ import (
 const (
 	selectActive = "SELECT " + messageColumns + withContent + ", m.content_id FROM messages m" + messageParts +
 		"WHERE m.id = ? AND m.state = 1"
-	deleteMentions = "DELETE FROM mentions WHERE conversation_id = ? AND seq = ?"
+	deleteMentions   = "DELETE FROM mentions WHERE conversation_id = ? AND seq = ?"
+	deleteMentionAll = "DELETE FROM mentions_all WHERE conversation_id = ? AND seq = ?"
 	// eraseRow never goes back in time, though the clock may: who has asked for
 	// what was erased up to a time need not ask for it again.
 	eraseRow = `UPDATE messages SET state = ?1, erased_at = ?2, erased_by = ?3,
@@ -45,8 +46,10 @@ func (t *tx) Erase(id im.ID, e im.Erasure, wiped time.Time) (bool, error) {
 			return false, err
 		}
 	}
-	if _, err := t.session.exec(deleteMentions, int64(m.Conversation), m.Seq); err != nil {
-		return false, err
+	for _, query := range []string{deleteMentions, deleteMentionAll} {
+		if _, err := t.session.exec(query, int64(m.Conversation), m.Seq); err != nil {
+			return false, err
+		}
 	}
 	note, err := t.insertNote(e)
 	if err != nil {

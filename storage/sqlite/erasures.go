@@ -23,10 +23,14 @@ const (
 		`WHERE m.wiped_at IS NOT NULL AND (m.wiped_at, m.id) > (?1, ?2)
 		ORDER BY m.wiped_at, m.id LIMIT ?3`
 	// selectErasuresOf looks no further than (?4, ?5), and picks those of the
-	// conversations of the user ?6 before it fetches anything.
+	// conversations of the user ?6 before it fetches anything: of those that they
+	// are a member of, and those that hang in one, or in a space, of theirs.
 	selectErasuresOf = "SELECT " + messageColumns + withoutContent + ", m.wiped_at" + erasedRows + messageUsers +
 		`WHERE m.wiped_at IS NOT NULL AND (m.wiped_at, m.id) > (?1, ?2) AND (m.wiped_at, m.id) <= (?4, ?5)
-		AND EXISTS (SELECT 1 FROM members WHERE conversation_id = m.conversation_id AND user_id = ?6)
+		AND (EXISTS (SELECT 1 FROM members WHERE conversation_id = m.conversation_id AND user_id = ?6)
+			OR EXISTS (SELECT 1 FROM conversations c WHERE c.id = m.conversation_id AND c.deleted_at IS NULL
+				AND (c.parent_id IS NOT NULL AND EXISTS (SELECT 1 FROM members WHERE conversation_id = c.parent_id AND user_id = ?6)
+				OR c.space_id IS NOT NULL AND EXISTS (SELECT 1 FROM members WHERE conversation_id = c.space_id AND user_id = ?6))))
 		ORDER BY m.wiped_at, m.id LIMIT ?3`
 )
 

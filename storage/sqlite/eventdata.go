@@ -19,6 +19,18 @@ type eventJSON struct {
 
 	Unread *unreadJSON `json:"unread,omitempty"`
 	Own    *ownJSON    `json:"own,omitempty"`
+
+	Space      im.ID         `json:"space,omitempty"`
+	Thread     im.ID         `json:"thread,omitempty"`
+	Root       im.ID         `json:"root,omitempty"`
+	Activity   *activityJSON `json:"activity,omitempty"`
+	Role       im.ID         `json:"role,omitempty"`
+	MutedUntil int64         `json:"muted_until,omitempty"`
+}
+
+type activityJSON struct {
+	Messages int64 `json:"messages"`
+	At       int64 `json:"at"`
 }
 
 type unreadJSON struct {
@@ -35,7 +47,8 @@ type ownJSON struct {
 // empty reports whether there is nothing to keep.
 func (d eventJSON) empty() bool {
 	return len(d.MessageIDs) == 0 && d.UpTo == 0 && d.BurnAt == 0 && d.UpToSeq == 0 && d.Before == 0 &&
-		d.FirstSeq == 0 && d.Unread == nil && d.Own == nil
+		d.FirstSeq == 0 && d.Unread == nil && d.Own == nil &&
+		d.Space == 0 && d.Thread == 0 && d.Root == 0 && d.Activity == nil && d.Role == 0 && d.MutedUntil == 0
 }
 
 // eventData returns what of an event goes to the column data, NULL if nothing
@@ -44,6 +57,13 @@ func eventData(e im.Event) (sql.NullString, error) {
 	d := eventJSON{
 		MessageIDs: e.MessageIDs, UpTo: e.UpTo, UpToSeq: e.UpToSeq, FirstSeq: e.FirstSeq,
 		Unread: (*unreadJSON)(e.Unread), Own: (*ownJSON)(e.Own),
+		Space: e.Space, Thread: e.Thread, Root: e.Root, Role: e.RoleID,
+	}
+	if e.Activity != nil {
+		d.Activity = &activityJSON{Messages: e.Activity.Messages, At: e.Activity.At.UnixMilli()}
+	}
+	if !e.MutedUntil.IsZero() {
+		d.MutedUntil = e.MutedUntil.UnixMilli()
 	}
 	if !e.BurnAt.IsZero() {
 		d.BurnAt = e.BurnAt.UnixMilli()
@@ -66,6 +86,13 @@ func parseEventData(text string, e *im.Event) error {
 	}
 	e.MessageIDs, e.UpTo, e.UpToSeq, e.FirstSeq = d.MessageIDs, d.UpTo, d.UpToSeq, d.FirstSeq
 	e.Unread, e.Own = (*im.UnreadCount)(d.Unread), (*im.OwnSettings)(d.Own)
+	e.Space, e.Thread, e.Root, e.RoleID = d.Space, d.Thread, d.Root, d.Role
+	if d.Activity != nil {
+		e.Activity = &im.Activity{Messages: d.Activity.Messages, At: fromMillis(d.Activity.At)}
+	}
+	if d.MutedUntil != 0 {
+		e.MutedUntil = fromMillis(d.MutedUntil)
+	}
 	if d.BurnAt != 0 {
 		e.BurnAt = fromMillis(d.BurnAt)
 	}

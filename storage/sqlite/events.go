@@ -23,6 +23,19 @@ const memberEvents = ` FROM intervals i INDEXED BY intervals_of_user
 
 const memberStays = ` WHERE i.user_id = ?1 AND i.to_event > ?2 AND i.from_event <= ?3 AND e.to_user IS NULL `
 
+// channelEvents finds what happened in the channels of spaces while ?1 was a member
+// of those, in the same way: of those spaces and channels that have news, also
+// channels that were deleted since. Who could see the channel then is decided
+// elsewhere.
+const channelEvents = ` FROM intervals i INDEXED BY intervals_in_spaces
+	CROSS JOIN conversations s ON s.id = i.conversation_id AND s.last_event > ?2
+	CROSS JOIN conversations c INDEXED BY channels_of_space ON c.space_id = s.id AND c.kind = 5
+		AND coalesce(c.deleted_event, 9223372036854775807) > ?2 AND c.last_event > ?2
+	CROSS JOIN events e INDEXED BY events_of_conversation ON e.conversation_id = c.id
+		AND e.pos >= max(i.from_event, ?2 + 1) AND e.pos <= min(i.to_event, ?3) `
+
+const channelStays = ` WHERE i.in_space = 1 AND i.user_id = ?1 AND i.to_event > ?2 AND i.from_event <= ?3 AND e.to_user IS NULL `
+
 // addressedEvents finds what was addressed to ?1.
 const (
 	addressedEvents = ` FROM events e INDEXED BY events_of_user `
@@ -36,6 +49,16 @@ const (
 	// countEvents counts no further than ?4.
 	countEvents = "SELECT count(*) FROM (SELECT 1" + memberEvents + memberStays +
 		"UNION ALL SELECT 1" + addressedEvents + addressed + "LIMIT ?4)"
+
+	// The same for who was in a space. One more to merge makes all of it an eighth
+	// slower, whatever is in it.
+	selectEventsInSpaces = "SELECT " + eventColumns + channelEvents + eventUsers + channelStays +
+		"UNION ALL " + selectEvents
+	countEventsInSpaces = "SELECT count(*) FROM (SELECT 1" + channelEvents + channelStays +
+		"UNION ALL SELECT 1" + memberEvents + memberStays +
+		"UNION ALL SELECT 1" + addressedEvents + addressed + "LIMIT ?4)"
+	selectInSpaces = `SELECT 1 FROM intervals INDEXED BY intervals_in_spaces
+		WHERE in_space = 1 AND user_id = ? AND to_event > ? LIMIT 1`
 
 	selectHead = "SELECT max(pos) FROM events"
 	selectCut  = "SELECT value FROM meta WHERE key = 'log_cut'"
@@ -83,6 +106,15 @@ func (r *reader) Events(user im.UserID, after, upTo im.Position, limit int) (im.
 		w.Through = upTo
 		return w, nil
 	}
+	var one int
+	inSpaces, err := r.session.row(selectInSpaces, []any{key, int64(after)}, &one)
+	if err != nil {
+		return w, err
+	}
+	count, query := countEvents, selectEvents
+	if inSpaces {
+		count, query = countEventsInSpaces, selectEventsInSpaces
+	}
 	span := im.Position(limit)
 	for w.Through < upTo && len(w.Events) < limit {
 		end := upTo
@@ -90,7 +122,7 @@ func (r *reader) Events(user im.UserID, after, upTo im.Position, limit int) (im.
 			end = w.Through + span
 		}
 		if end-w.Through > im.Position(mostSorted*limit) {
-			many, err := r.manyEvents(key, w.Through, end, mostSorted*limit)
+			many, err := r.manyEvents(count, key, w.Through, end, mostSorted*limit)
 			if err != nil {
 				return w, err
 			}
@@ -100,7 +132,7 @@ func (r *reader) Events(user im.UserID, after, upTo im.Position, limit int) (im.
 			}
 		}
 		before := len(w.Events)
-		if err := r.addEvents(&w, key, end, limit); err != nil {
+		if err := r.addEvents(&w, query, key, end, limit); err != nil {
 			return w, err
 		}
 		if (len(w.Events)-before)*windowGrowth <= limit {
@@ -111,16 +143,16 @@ func (r *reader) Events(user im.UserID, after, upTo im.Position, limit int) (im.
 }
 
 // manyEvents reports whether a stretch has more events than is worth sorting.
-func (r *reader) manyEvents(user int64, after, upTo im.Position, limit int) (bool, error) {
+func (r *reader) manyEvents(query string, user int64, after, upTo im.Position, limit int) (bool, error) {
 	var n int
-	_, err := r.session.row(countEvents, []any{user, int64(after), int64(upTo), limit}, &n)
+	_, err := r.session.row(query, []any{user, int64(after), int64(upTo), limit}, &n)
 	return n >= limit, err
 }
 
 // addEvents adds the events up to a position, unless the page gets full before.
-func (r *reader) addEvents(w *im.EventWindow, user int64, upTo im.Position, limit int) error {
+func (r *reader) addEvents(w *im.EventWindow, query string, user int64, upTo im.Position, limit int) error {
 	after := w.Through
-	err := r.session.query(selectEvents, []any{user, int64(after), int64(upTo), limit - len(w.Events)},
+	err := r.session.query(query, []any{user, int64(after), int64(upTo), limit - len(w.Events)},
 		func(rows *sql.Rows) (bool, error) {
 			e, err := scanEvent(rows)
 			w.Events = append(w.Events, e)
@@ -186,12 +218,26 @@ func (t *tx) Append(e im.Event) (im.Position, error) {
 		if err != nil {
 			return 0, err
 		}
+		if err := t.noteInSpace(e.Conversation, pos); err != nil {
+			return 0, err
+		}
 	}
 	t.events = append(t.events, e)
 	return e.Position, nil
 }
 
-// TrimLog removes up to limit events older than before from the log's start.
+// noteInSpace notes an event of a channel in its space, too, so that a replay looks
+// at the channels of those spaces alone that have news.
+func (t *tx) noteInSpace(conversation im.ID, pos int64) error {
+	at, err := t.place(conversation)
+	if err != nil || at.kind != im.Channel || at.space == 0 {
+		return err
+	}
+	return t.must("UPDATE conversations SET last_event = ? WHERE id = ?", pos, at.space)
+}
+
+// TrimLog removes up to limit events older than before from the log's start, and
+// as many of each kind of what ended before that and decides nothing any more.
 func (t *tx) TrimLog(before time.Time, limit int) (int, error) {
 	var cut int64
 	if _, err := t.session.row(selectCut, nil, &cut); err != nil {
@@ -206,8 +252,16 @@ func (t *tx) TrimLog(before time.Time, limit int) (int, error) {
 		cut, n = pos, n+1
 		return true, nil
 	})
-	if err != nil || n == 0 {
+	if err != nil {
 		return 0, err
+	}
+	for _, query := range []string{trimRoles, trimAccess, trimRoleStays, trimListStays} {
+		if _, err := t.session.update(query, cut, limit); err != nil {
+			return 0, err
+		}
+	}
+	if n == 0 {
+		return 0, nil
 	}
 	if _, err := t.session.exec("DELETE FROM events WHERE pos <= ?", cut); err != nil {
 		return 0, err

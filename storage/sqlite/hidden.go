@@ -29,11 +29,18 @@ const (
 		WHERE k.user_id = ?1 AND k.changed_at >= ?2 AND k.gone_counted >= c.counted
 		AND EXISTS (SELECT 1 FROM members WHERE conversation_id = k.conversation_id AND user_id = ?1)
 		ORDER BY k.changed_at DESC LIMIT ?3`
-	// selectDeletedSince finds those whose end was the end of a stay, too.
+	// selectDeletedSince finds those whose end was the end of a stay, too. Spaces
+	// are no conversations to anybody.
 	selectDeletedSince = `SELECT c.id, c.deleted_at FROM intervals i INDEXED BY intervals_of_user
-		CROSS JOIN conversations c ON c.id = i.conversation_id AND c.deleted_event = i.to_event
+		CROSS JOIN conversations c ON c.id = i.conversation_id AND c.deleted_event = i.to_event AND c.kind <> 6
 		WHERE i.user_id = ? AND i.to_event < 9223372036854775807 AND c.deleted_at >= ?
 		ORDER BY i.to_event DESC LIMIT ?`
+	// selectChannelsGoneSince finds channels of spaces in which ?1 was then.
+	selectChannelsGoneSince = `SELECT c.id, c.deleted_at, c.space_id, c.deleted_event FROM intervals i INDEXED BY intervals_in_spaces
+		CROSS JOIN conversations c INDEXED BY channels_of_space ON c.space_id = i.conversation_id AND c.kind = 5
+			AND coalesce(c.deleted_event, 9223372036854775807) < 9223372036854775807
+		WHERE i.in_space = 1 AND i.user_id = ?1 AND c.deleted_event BETWEEN i.from_event AND i.to_event AND c.deleted_at >= ?2
+		ORDER BY c.deleted_event DESC LIMIT ?3`
 )
 
 // Hidden reports whether the user has hidden the message with this seq by its
@@ -115,15 +122,27 @@ func (r *reader) HiddenSince(user im.UserID, since time.Time, limit int) ([]im.H
 }
 
 // GoneSince returns conversations that the user was a member of when they were
-// deleted, or that they have hidden, since a time, the newest first.
+// deleted, or that they have hidden, and deleted channels of their spaces, since a
+// time, the newest first.
 func (r *reader) GoneSince(user im.UserID, since time.Time, limit int) ([]im.GoneConversation, error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {
 		return nil, err
 	}
 	var list []im.GoneConversation
+	args := []any{key, ceilMillis(since).UnixMilli(), limit}
+	err = r.session.query(selectChannelsGoneSince, args, func(rows *sql.Rows) (bool, error) {
+		g := im.GoneConversation{Deleted: true}
+		var at int64
+		err := rows.Scan(&g.Conversation, &at, &g.Space, &g.By)
+		g.At = fromMillis(at)
+		list = append(list, g)
+		return true, err
+	})
+	if err != nil {
+		return nil, err
+	}
 	for query, deleted := range map[string]bool{selectGoneSince: false, selectDeletedSince: true} {
-		args := []any{key, ceilMillis(since).UnixMilli(), limit}
 		err := r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
 			g := im.GoneConversation{Deleted: deleted}
 			var at int64

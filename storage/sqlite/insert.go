@@ -21,17 +21,18 @@ const (
 	insertMessage = `INSERT INTO messages
 		(id, conversation_id, seq, sender_id, sender_device, client_id, type, state, reply_to, receipt, created_at,
 		quiet, visible_to, ord, sender_ord,
-		content_id, expires_at, burn_after, burn_unread_ttl, burn_at, due_at)
+		content_id, expires_at, burn_after, burn_unread_ttl, burn_at, due_at, in_thread)
 		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, (NOT ?12) + coalesce((
 			SELECT sender_ord FROM messages INDEXED BY messages_by_sender
 			WHERE conversation_id = ?2 AND sender_id = ?4 ORDER BY seq DESC LIMIT 1), 0),
-		?15, ?16, ?17, ?18, ?19, ?20)`
+		?15, ?16, ?17, ?18, ?19, ?20, ?21)`
 
-	// insertMentions is for those of the users named ?3 who are members, and are
-	// not the sender.
+	// insertMentions is for those of the users named ?3 who are members, of a
+	// channel those of its space, and are not the sender.
 	insertMentions = `INSERT OR IGNORE INTO mentions (conversation_id, seq, user_id)
 		SELECT ?1, ?2, m.user_id FROM json_each(?3) j CROSS JOIN users u ON u.name = j.value
-		CROSS JOIN members m ON m.conversation_id = ?1 AND m.user_id = u.id WHERE u.id <> ?4`
+		CROSS JOIN members m ON m.user_id = u.id AND m.conversation_id = coalesce(
+			(SELECT space_id FROM conversations WHERE id = ?1 AND kind = 5), ?1) WHERE u.id <> ?4`
 )
 
 // InsertMessage stores a message under the next seq of its conversation or its
@@ -42,6 +43,10 @@ func (t *tx) InsertMessage(m im.Message) (seq int64, err error) {
 		return 0, err
 	}
 	visibleTo, err := t.internOptional(m.VisibleTo)
+	if err != nil {
+		return 0, err
+	}
+	at, err := t.place(m.Conversation)
 	if err != nil {
 		return 0, err
 	}
@@ -70,7 +75,7 @@ func (t *tx) InsertMessage(m im.Message) (seq int64, err error) {
 		sql.NullString{String: m.ClientID, Valid: m.ClientID != ""}, int64(m.Type), int64(m.State),
 		sql.NullInt64{Int64: int64(m.ReplyTo), Valid: m.ReplyTo != 0}, m.Receipt, m.CreatedAt.UnixMilli(),
 		m.Quiet, visibleTo, ord,
-		content, optionalMillis(m.ExpiresAt), burnAfter, burnUnread, burnAt, due)
+		content, optionalMillis(m.ExpiresAt), burnAfter, burnUnread, burnAt, due, at.kind == im.Thread)
 	if err != nil {
 		return 0, err
 	}
@@ -117,7 +122,17 @@ func (t *tx) takeSeq(m im.Message) (seq, counted int64, err error) {
 
 // insertMentions notes whom a message mentions, for their counts.
 func (t *tx) insertMentions(m im.Message, seq, sender int64) error {
-	if m.Quiet || m.VisibleTo != "" || m.Content == nil || len(m.Content.Mentions) == 0 {
+	if m.Quiet || m.VisibleTo != "" || m.Content == nil {
+		return nil
+	}
+	if m.Content.MentionAll {
+		_, err := t.session.exec("INSERT INTO mentions_all (conversation_id, seq, sender_id) VALUES (?, ?, ?)",
+			int64(m.Conversation), seq, sender)
+		if err != nil {
+			return err
+		}
+	}
+	if len(m.Content.Mentions) == 0 {
 		return nil
 	}
 	names, err := json.Marshal(m.Content.Mentions)

@@ -9,7 +9,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// listed finds the places in the list of the user ?1 as of ?2: narrow rows, for
+// listed finds the places in the list of the user ?1 as of ?2, of those kinds that
+// stand there, which are the ones up to rooms (3): narrow rows, for
 // activity puts any conversation in front at any time, so that a page is sorted
 // out of all that are the user's. What a client sees of them is fetched for the
 // page alone.
@@ -23,9 +24,9 @@ const (
 			coalesce((SELECT m.created_at FROM messages m INDEXED BY messages_by_time
 				WHERE m.conversation_id = c.id AND m.created_at <= ?2 AND (m.quiet = 0 OR m.visible_to IS NULL)
 				ORDER BY m.created_at DESC, m.seq DESC LIMIT 1), c.created_at)) END AS place
-		FROM members o CROSS JOIN conversations c ON c.id = o.conversation_id
+		FROM members o INDEXED BY members_of_user CROSS JOIN conversations c ON c.id = o.conversation_id
 		LEFT JOIN marks k ON k.conversation_id = o.conversation_id AND k.user_id = ?1 `
-	listedWhere = `WHERE o.user_id = ?1 AND c.created_at <= ?2
+	listedWhere = `WHERE o.user_id = ?1 AND o.kind <= 3 AND c.created_at <= ?2
 		AND (?5 = 0 OR c.kind = ?5) AND (?6 IS NULL OR (k.pinned_at IS NOT NULL) = ?6)
 		AND (?7 OR coalesce(k.gone_counted, -1) < c.counted) `
 	listedOrder = "LIMIT -1) WHERE (place, id) < (?3, ?4) ORDER BY place DESC, id DESC LIMIT ?8"
@@ -35,12 +36,12 @@ const (
 	listedChanged = "AND max(c.changed_at, coalesce(k.changed_at, c.changed_at), j.joined_at) >= ?9 "
 
 	listedPage    = "SELECT " + conversationColumns + ", p.place FROM ("
-	listedDetails = ") p CROSS JOIN conversations c ON c.id = p.id" + conversationPeers
+	listedDetails = ") p CROSS JOIN conversations c ON c.id = p.id" + conversationUsers
 
 	selectConversations        = listedPage + listed + listedWhere + listedOrder + listedDetails
 	selectChangedConversations = listedPage + listed + listedJoined + listedWhere + listedChanged + listedOrder + listedDetails
 
-	selectConversationsOf = "SELECT conversation_id FROM members INDEXED BY members_of_user WHERE user_id = ?"
+	selectConversationsOf = "SELECT conversation_id FROM members INDEXED BY members_of_user WHERE user_id = ? AND kind <= 3 AND kind <> 3"
 )
 
 // Conversations returns a stretch of those that the user is a member of now.
@@ -78,7 +79,8 @@ func (r *reader) Conversations(q im.ConversationQuery) ([]im.ListedConversation,
 	return list, err
 }
 
-// ConversationsOf returns the ids of all that the user is a member of now.
+// ConversationsOf returns the ids of the direct conversations and groups that the
+// user is a member of now.
 func (r *reader) ConversationsOf(user im.UserID) ([]im.ID, error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {

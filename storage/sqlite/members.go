@@ -15,12 +15,15 @@ const stillOpen = math.MaxInt64
 const (
 	// Of a user's stays the newest hundred count: who comes and goes for ever
 	// must not make every look at them longer.
-	selectMembership = stayColumns + ", " + markColumns + `
+	selectMembership = stayColumns + ", n.until, " + markColumns + `
 		FROM intervals i CROSS JOIN users u ON u.id = i.user_id
 		LEFT JOIN members m ON m.conversation_id = i.conversation_id AND m.user_id = i.user_id
 		LEFT JOIN marks k ON k.conversation_id = i.conversation_id AND k.user_id = i.user_id
+		LEFT JOIN mutes n ON n.conversation_id = i.conversation_id AND n.user_id = i.user_id
 		WHERE i.conversation_id = ? AND i.user_id = ? ORDER BY i.from_event DESC LIMIT 100`
-	selectMembers = `SELECT u.name, m.role, m.joined_at FROM members m CROSS JOIN users u ON u.id = m.user_id
+	selectMembers = `SELECT u.name, m.role, m.joined_at, n.until, m.user_id
+		FROM members m CROSS JOIN users u ON u.id = m.user_id
+		LEFT JOIN mutes n ON n.conversation_id = m.conversation_id AND n.user_id = m.user_id
 		WHERE m.conversation_id = ? AND m.user_id > ? ORDER BY m.user_id LIMIT ?`
 	// selectEveryMember finds all who ever were members, by name, ?3 after ?2.
 	selectEveryMember = stayColumns + `FROM (
@@ -29,6 +32,8 @@ const (
 		) p CROSS JOIN users u ON u.id = p.id
 		CROSS JOIN intervals i ON i.conversation_id = ?1 AND i.user_id = u.id
 		LEFT JOIN members m ON m.conversation_id = ?1 AND m.user_id = u.id`
+	selectOwner = `SELECT u.name FROM members m INDEXED BY members_owning
+		CROSS JOIN users u ON u.id = m.user_id WHERE m.conversation_id = ? AND m.role = 3`
 	endInterval = `UPDATE intervals INDEXED BY intervals_of_user SET to_event = ?, to_seq = ?
 		WHERE conversation_id = ? AND user_id = ? AND to_event = 9223372036854775807`
 )
@@ -45,8 +50,9 @@ func (r *reader) Membership(conversation im.ID, user im.UserID) (im.Membership, 
 	}
 	var list []im.Membership
 	var mark storedMark
+	var until sql.NullInt64
 	err = r.session.query(selectMembership, []any{int64(conversation), key}, func(rows *sql.Rows) (more bool, err error) {
-		list, err = scanStay(rows, conversation, list, mark.dest()...)
+		list, err = scanStay(rows, conversation, list, append([]any{&until}, mark.dest()...)...)
 		return true, err
 	})
 	if err != nil {
@@ -57,7 +63,7 @@ func (r *reader) Membership(conversation im.ID, user im.UserID) (im.Membership, 
 	}
 	m := list[0]
 	slices.Reverse(m.Intervals)
-	m.Mark = mark.mark()
+	m.Mark, m.MutedUntil = mark.mark(), optionalTime(until)
 	return m, nil
 }
 
@@ -75,24 +81,29 @@ func (r *reader) EveryMembership(conversation im.ID, after im.UserID, limit int)
 // Members returns a page of who is a member now, in the order in which the
 // store came to know the users.
 func (r *reader) Members(conversation im.ID, page im.Page) ([]im.Membership, error) {
+	list, _, err := r.members(conversation, page)
+	return list, err
+}
+
+// members returns them with their keys.
+func (r *reader) members(conversation im.ID, page im.Page) (list []im.Membership, keys []int64, err error) {
 	var after int64
 	if page.After != "" {
-		var err error
 		if after, err = r.userKey(im.UserID(page.After)); err != nil || after == 0 {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	var list []im.Membership
-	err := r.session.query(selectMembers, []any{int64(conversation), after, page.Limit},
+	err = r.session.query(selectMembers, []any{int64(conversation), after, page.Limit},
 		func(rows *sql.Rows) (bool, error) {
 			m := im.Membership{Conversation: conversation}
-			var joined int64
-			err := rows.Scan(&m.User, &m.Role, &joined)
-			m.JoinedAt = fromMillis(joined)
-			list = append(list, m)
+			var joined, key int64
+			var until sql.NullInt64
+			err := rows.Scan(&m.User, &m.Role, &joined, &until, &key)
+			m.JoinedAt, m.MutedUntil = fromMillis(joined), optionalTime(until)
+			list, keys = append(list, m), append(keys, key)
 			return true, err
 		})
-	return list, err
+	return list, keys, err
 }
 
 // AddMember makes a user a member from the event and the next message on.
@@ -102,22 +113,32 @@ func (t *tx) AddMember(m im.Membership, from im.Position) error {
 		return err
 	}
 	var lastSeq int64
+	var kind im.Kind
 	found, err := t.session.writeRow(
-		"UPDATE conversations SET member_count = member_count + 1 WHERE id = ? RETURNING last_seq",
-		[]any{int64(m.Conversation)}, &lastSeq)
+		"UPDATE conversations SET member_count = member_count + 1 WHERE id = ? RETURNING last_seq, kind",
+		[]any{int64(m.Conversation)}, &lastSeq, &kind)
 	if err != nil {
 		return err
 	}
 	if !found {
 		return im.ErrNotFound
 	}
-	_, err = t.session.exec("INSERT INTO members (conversation_id, user_id, role, joined_at) VALUES (?, ?, ?, ?)",
-		int64(m.Conversation), user, int64(m.Role), m.JoinedAt.UnixMilli())
-	if err != nil {
+	if err := t.insertMember(m, user, kind); err != nil {
 		return err
 	}
-	_, err = t.session.exec("INSERT INTO intervals (conversation_id, user_id, from_event, from_seq) VALUES (?, ?, ?, ?)",
-		int64(m.Conversation), user, int64(from), lastSeq+1)
+	return t.openInterval(m.Conversation, user, kind, from, lastSeq+1)
+}
+
+// insertMember stores who is a member now, of a conversation of this kind.
+func (t *tx) insertMember(m im.Membership, user int64, kind im.Kind) error {
+	_, err := t.session.exec("INSERT INTO members (conversation_id, user_id, role, joined_at, kind) VALUES (?, ?, ?, ?, ?)",
+		int64(m.Conversation), user, int64(m.Role), m.JoinedAt.UnixMilli(), int64(kind))
+	return err
+}
+
+func (t *tx) openInterval(conversation im.ID, user int64, kind im.Kind, from im.Position, fromSeq int64) error {
+	_, err := t.session.exec("INSERT INTO intervals (conversation_id, user_id, from_event, from_seq, in_space) VALUES (?, ?, ?, ?, ?)",
+		int64(conversation), user, int64(from), fromSeq, kind == im.Space)
 	return err
 }
 
@@ -139,6 +160,15 @@ func (t *tx) RemoveMember(conversation im.ID, user im.UserID, to im.Position) er
 		return err
 	}
 	return t.must(endInterval, int64(to), lastSeq, int64(conversation), key)
+}
+
+// OwnerOf returns who owns a conversation now.
+func (r *reader) OwnerOf(conversation im.ID) (owner im.UserID, err error) {
+	found, err := r.session.row(selectOwner, []any{int64(conversation)}, &owner)
+	if err == nil && !found {
+		err = im.ErrNotFound
+	}
+	return owner, err
 }
 
 // SetRole changes a member's role.

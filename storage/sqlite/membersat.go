@@ -15,14 +15,21 @@ const stayColumns = "SELECT u.name, m.role, m.joined_at, i.from_event, i.to_even
 
 const (
 	selectMemberCount = "SELECT member_count FROM conversations WHERE id = ?"
-	// Those who were members of ?2 at ?3, out of a list of users ...
-	selectMembersAtByUser = stayColumns + `FROM json_each(?1) j CROSS JOIN users u ON u.name = j.value
-		CROSS JOIN intervals i ON i.conversation_id = ?2 AND i.user_id = u.id
-		LEFT JOIN members m ON m.conversation_id = ?2 AND m.user_id = u.id
-		WHERE EXISTS (SELECT 1 FROM intervals w
-			WHERE w.conversation_id = ?2 AND w.user_id = u.id AND w.from_event <= ?3 AND +w.to_event >= ?3)`
+	// Those who were members of ?2 at ?3, out of a list of users: the last stay that
+	// had begun by then says so. LIMIT -1, which is none, has that asked once for each,
+	// not for each of their stays. Of those the newest hundred count, as in
+	// selectMembership ...
+	selectMembersAtByUser = stayColumns + `, i.user_id FROM (
+			SELECT u.id AS id, (SELECT min(from_event) FROM (SELECT n.from_event FROM intervals n
+				WHERE n.conversation_id = ?2 AND n.user_id = u.id ORDER BY n.from_event DESC LIMIT 100)) AS since
+			FROM json_each(?1) j CROSS JOIN users u ON u.name = j.value
+			WHERE (SELECT w.to_event FROM intervals w WHERE w.conversation_id = ?2 AND w.user_id = u.id
+				AND w.from_event <= ?3 ORDER BY w.from_event DESC LIMIT 1) >= ?3 LIMIT -1) p
+		CROSS JOIN users u ON u.id = p.id
+		CROSS JOIN intervals i ON i.conversation_id = ?2 AND i.user_id = p.id AND i.from_event >= p.since
+		LEFT JOIN members m ON m.conversation_id = ?2 AND m.user_id = p.id`
 	// ... or all of them: who is one now, and who left since.
-	selectMembersAt = stayColumns + `FROM intervals w INDEXED BY intervals_of_conversation
+	selectMembersAt = stayColumns + `, i.user_id FROM intervals w INDEXED BY intervals_of_conversation
 		CROSS JOIN users u ON u.id = w.user_id
 		CROSS JOIN intervals i ON i.conversation_id = ?1 AND i.user_id = w.user_id
 		LEFT JOIN members m ON m.conversation_id = ?1 AND m.user_id = w.user_id
@@ -60,16 +67,27 @@ func scanStay(rows *sql.Rows, conversation im.ID, list []im.Membership, also ...
 // position happened, each once. It looks each of them up, or goes through the
 // members, whichever are fewer.
 func (r *reader) MembersAt(conversation im.ID, at im.Position, users []im.UserID) ([]im.Membership, error) {
+	return r.membersAt(conversation, at, users, nil)
+}
+
+// membersAt puts their keys into a map, too, unless that is nil.
+func (r *reader) membersAt(conversation im.ID, at im.Position, users []im.UserID, keys map[im.UserID]int64) ([]im.Membership, error) {
 	if len(users) == 0 {
 		return nil, nil
 	}
-	var count int
-	if _, err := r.session.row(selectMemberCount, []any{int64(conversation)}, &count); err != nil {
-		return nil, err
+	count := 1
+	if len(users) > 1 {
+		if _, err := r.session.row(selectMemberCount, []any{int64(conversation)}, &count); err != nil {
+			return nil, err
+		}
 	}
 	var members []im.Membership
 	collect := func(rows *sql.Rows) (more bool, err error) {
-		members, err = scanStay(rows, conversation, members)
+		var key int64
+		members, err = scanStay(rows, conversation, members, &key)
+		if keys != nil {
+			keys[members[len(members)-1].User] = key
+		}
 		return true, err
 	}
 	if len(users) <= count {

@@ -49,6 +49,7 @@ var mayScan = []string{
 // user's own conversations, a bounded stretch of the log, and members by name.
 var maySort = []string{
 	selectConversations, selectChangedConversations, selectEvents, selectMembersAtSeq, selectEveryMember,
+	selectEventsInSpaces, selectChannelsGoneSince,
 }
 
 // TestPlans runs the suite and holds the plan of every statement that it ran:
@@ -101,6 +102,18 @@ func TestHotPlans(t *testing.T) {
 			"SEARCH i USING COVERING INDEX intervals_of_user (user_id=? AND to_event>?)",
 			"SEARCH e USING INDEX events_of_conversation (conversation_id=? AND rowid>? AND rowid<?)",
 		},
+		selectEventsInSpaces: {
+			"SEARCH i USING COVERING INDEX intervals_in_spaces (user_id=? AND to_event>?)",
+			"SEARCH c USING INDEX channels_of_space (space_id=? AND <expr>>?)",
+			"SEARCH e USING INDEX events_of_conversation (conversation_id=? AND rowid>? AND rowid<?)",
+			"SEARCH i USING COVERING INDEX intervals_of_user (user_id=? AND to_event>?)",
+			"SEARCH e USING INDEX events_of_user (to_user=? AND rowid>? AND rowid<?)",
+		},
+		countEventsInSpaces: {
+			"SEARCH i USING COVERING INDEX intervals_in_spaces (user_id=? AND to_event>?)",
+			"SEARCH c USING INDEX channels_of_space (space_id=? AND <expr>>?)",
+		},
+		selectInSpaces: {"SEARCH intervals USING COVERING INDEX intervals_in_spaces (user_id=? AND to_event>?)"},
 		selectMembersAt: {
 			"SEARCH w USING COVERING INDEX intervals_of_conversation (conversation_id=? AND to_event>?)",
 			"SEARCH i USING PRIMARY KEY (conversation_id=? AND user_id=?)",
@@ -108,8 +121,9 @@ func TestHotPlans(t *testing.T) {
 		},
 		selectMembersAtByUser: {
 			"SEARCH u USING COVERING INDEX sqlite_autoindex_users_1 (name=?)",
-			"SEARCH i USING PRIMARY KEY (conversation_id=? AND user_id=?)",
-			"SEARCH w EXISTS USING PRIMARY KEY (conversation_id=? AND user_id=? AND from_event<?)",
+			"SEARCH w USING PRIMARY KEY (conversation_id=? AND user_id=? AND from_event<?)",
+			"SEARCH n USING PRIMARY KEY (conversation_id=? AND user_id=?)",
+			"SEARCH i USING PRIMARY KEY (conversation_id=? AND user_id=? AND from_event>?)",
 		},
 		selectMembersAtSeq: {
 			"SEARCH i USING COVERING INDEX intervals_by_seq (conversation_id=? AND <expr>>?)",
@@ -129,7 +143,39 @@ func TestHotPlans(t *testing.T) {
 			"SEARCH o USING COVERING INDEX members_of_user (user_id=?)",
 			"SEARCH j USING PRIMARY KEY (conversation_id=? AND user_id=?)",
 		},
-		selectConversationsOf:   {"SEARCH members USING COVERING INDEX members_of_user (user_id=?)"},
+		selectConversationsOf: {"SEARCH members USING COVERING INDEX members_of_user (user_id=?)"},
+		selectBelow: {
+			"SEARCH t USING INDEX threads_of_parent (parent_id=?)",
+			"SEARCH c USING INDEX channels_of_space (space_id=? AND <expr>=?)",
+		},
+		selectSearched: {
+			"SEARCH members USING COVERING INDEX members_of_user (user_id=?)",
+			"SEARCH i USING COVERING INDEX intervals_in_spaces (user_id=? AND to_event=?)",
+			"SEARCH c USING INDEX channels_of_space (space_id=? AND <expr>=?)",
+			"SEARCH t USING INDEX threads_of_parent (parent_id=?)",
+		},
+		selectThreads:       {"SEARCH c USING INDEX threads_of_parent (parent_id=? AND rowid<?)"},
+		selectThreadOf:      {"SEARCH c USING INDEX thread_of_root (root_id=?)"},
+		selectJoinedThreads: {"SEARCH o USING COVERING INDEX threads_of_user (user_id=? AND conversation_id<?)"},
+		selectChannels:      {"SEARCH c USING INDEX channels_of_space (space_id=? AND <expr>=? AND rowid>?)"},
+		selectSpaces:        {"SEARCH i USING COVERING INDEX intervals_in_spaces (user_id=? AND to_event=? AND conversation_id>?)"},
+		selectLastSent:      {"SEARCH messages USING INDEX messages_by_sender (conversation_id=? AND sender_id=?)"},
+		selectRoles:         {"SEARCH space_roles USING PRIMARY KEY (space_id=? AND from_event<?)"},
+		selectAccess:        {"SEARCH channel_access USING PRIMARY KEY (conversation_id=? AND from_event<?)"},
+		selectRoleStays:     {"SEARCH s USING PRIMARY KEY (space_id=? AND user_id=?)"},
+		selectListStays:     {"SEARCH s USING PRIMARY KEY (conversation_id=? AND name=?)"},
+		selectMutesOf:       {"SEARCH n USING PRIMARY KEY (conversation_id=? AND user_id=?)"},
+		selectListed:        {"SEARCH list_stays USING INDEX list_stays_open (conversation_id=? AND list=? AND name>?)"},
+		selectOnList:        {"SEARCH list_stays USING COVERING INDEX list_stays_open (conversation_id=? AND list=? AND name=?)"},
+		selectInvitationOf:  {"SEARCH v USING INDEX invitations_of_user (name=? AND space_id>?)"},
+		trimRoles:           {"SEARCH space_roles USING COVERING INDEX space_roles_closed (to_event<?)"},
+		trimAccess:          {"SEARCH channel_access USING COVERING INDEX channel_access_closed (to_event<?)"},
+		trimRoleStays:       {"SEARCH role_stays USING COVERING INDEX role_stays_closed (to_event<?)"},
+		trimListStays:       {"SEARCH list_stays USING COVERING INDEX list_stays_closed (to_event<?)"},
+		endAllowed: {
+			"SEARCH list_stays USING INDEX list_stays_open (conversation_id=? AND list=? AND name=?)",
+			"SEARCH c USING INDEX channels_of_space (space_id=? AND <expr>=?)",
+		},
 		selectEveryMember:       {"SEARCH intervals USING PRIMARY KEY (conversation_id=?)"},
 		selectDirect:            {"SEARCH c USING INDEX conversations_direct (peer_low=? AND peer_high=?)"},
 		selectMessage:           {"SEARCH m USING INTEGER PRIMARY KEY (rowid=?)"},
@@ -157,7 +203,8 @@ func TestHotPlans(t *testing.T) {
 		selectErasures:  {"SEARCH m USING INDEX messages_wiped (wiped_at>?)"},
 		selectErasuresOf: {
 			"SEARCH m USING INDEX messages_wiped (wiped_at>? AND wiped_at<?)",
-			"SEARCH members EXISTS USING PRIMARY KEY (conversation_id=? AND user_id=?)",
+			"SEARCH members USING PRIMARY KEY (conversation_id=? AND user_id=?)",
+			"SEARCH c USING INTEGER PRIMARY KEY (rowid=?)",
 		},
 		selectUnstarted: {"SEARCH m USING INDEX messages_unstarted (conversation_id=? AND seq>? AND seq<?)"},
 		selectBurning:   {"SEARCH m USING INDEX messages_burning (conversation_id=? AND seq>? AND seq<?)"},
@@ -182,7 +229,11 @@ func TestHotPlans(t *testing.T) {
 		selectMarksSince:   {"SEARCH marks USING INDEX marks_hidden (user_id=? AND hidden_at>?)"},
 		selectGoneSince:    {"SEARCH k USING INDEX marks_changed (user_id=? AND changed_at>?)"},
 		selectDeletedSince: {"SEARCH i USING COVERING INDEX intervals_of_user (user_id=? AND to_event<?)"},
-		deleteMentions:     {"SEARCH mentions USING PRIMARY KEY (conversation_id=? AND seq=?)"},
+		selectChannelsGoneSince: {
+			"SEARCH i USING COVERING INDEX intervals_in_spaces (user_id=?)",
+			"SEARCH c USING INDEX channels_of_space (space_id=? AND <expr><?)",
+		},
+		deleteMentions: {"SEARCH mentions USING PRIMARY KEY (conversation_id=? AND seq=?)"},
 		selectReceipts: {
 			"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq>? AND from_seq<?)",
 		},

@@ -8,12 +8,18 @@ import (
 )
 
 const (
-	deleteConversation = `UPDATE conversations
-		SET deleted_at = ?, deleted_event = ?, name = '', peer_low = NULL, peer_high = NULL, member_count = 0, trim_before = NULL
-		WHERE id = ? AND deleted_at IS NULL RETURNING last_seq`
-	endIntervals = `UPDATE intervals INDEXED BY intervals_of_conversation SET to_event = ?, to_seq = ?
-		WHERE conversation_id = ? AND to_event = 9223372036854775807`
-	deleteMembers = "DELETE FROM members WHERE conversation_id = ?"
+	// deleteConversations and what follows are for a conversation and all that
+	// hang in it, ?3.
+	deleteConversations = `UPDATE conversations
+		SET deleted_at = ?1, deleted_event = ?2, name = '', announcement = '', avatar = '',
+			peer_low = NULL, peer_high = NULL, creator_id = NULL, member_count = 0, trim_before = NULL
+		WHERE deleted_at IS NULL AND id IN (SELECT j.value FROM json_each(?3) AS j)`
+	endIntervals = `UPDATE intervals INDEXED BY intervals_of_conversation
+		SET to_event = ?1, to_seq = (SELECT last_seq FROM conversations WHERE id = intervals.conversation_id)
+		WHERE to_event = 9223372036854775807 AND conversation_id IN (SELECT j.value FROM json_each(?2) AS j)`
+	deleteMembers = "DELETE FROM members WHERE conversation_id IN (SELECT j.value FROM json_each(?1) AS j)"
+
+	selectUndeleted = "SELECT 1 FROM conversations WHERE id = ? AND deleted_at IS NULL"
 
 	selectPurge = "SELECT last_seq, purged FROM conversations WHERE id = ? AND deleted_at IS NOT NULL"
 	putPurged   = "UPDATE conversations SET purged = 1, first_seq = last_seq + 1, oldest_at = NULL WHERE id = ?"
@@ -24,25 +30,47 @@ const (
 		(SELECT user_id FROM marks WHERE conversation_id = ?1 LIMIT ?2)`
 	purgeMentions = `DELETE FROM mentions WHERE conversation_id = ?1 AND (seq, user_id) IN
 		(SELECT seq, user_id FROM mentions WHERE conversation_id = ?1 LIMIT ?2)`
+	purgeMentionsAll = `DELETE FROM mentions_all WHERE conversation_id = ?1 AND seq IN
+		(SELECT seq FROM mentions_all WHERE conversation_id = ?1 LIMIT ?2)`
+	purgeMutes = `DELETE FROM mutes WHERE conversation_id = ?1 AND user_id IN
+		(SELECT user_id FROM mutes WHERE conversation_id = ?1 LIMIT ?2)`
 )
 
-// DeleteConversation makes a conversation one that was deleted: its peers may
-// have another, and nobody is a member. [tx.Purge] removes what it held.
+// DeleteConversation makes a conversation, and all that hang in it, ones that were
+// deleted: its peers may have another, and nobody is a member. [tx.Purge] removes
+// what each held. What decided who may see it ends, and goes with the log.
 func (t *tx) DeleteConversation(id im.ID, at time.Time, by im.Position) error {
-	var lastSeq int64
-	found, err := t.session.writeRow(deleteConversation, []any{at.UnixMilli(), int64(by), int64(id)}, &lastSeq)
+	var one int
+	found, err := t.session.row(selectUndeleted, []any{int64(id)}, &one)
 	if err != nil || !found {
 		return orNotFound(err)
 	}
-	if _, err := t.session.update(endIntervals, int64(by), lastSeq, int64(id)); err != nil {
+	below, err := t.Below(id)
+	if err != nil {
 		return err
 	}
-	_, err = t.session.update(deleteMembers, int64(id))
-	return err
+	ids := []int64{int64(id)}
+	for _, b := range below {
+		ids = append(ids, int64(b))
+	}
+	if err := t.removeAll(deleteConversations, ids, at.UnixMilli(), int64(by)); err != nil {
+		return err
+	}
+	for _, query := range []string{endIntervals, endRoleVersions, endAccessVersions, endRoleStaysOf, endListStaysOf} {
+		if err := t.removeAll(query, ids, int64(by)); err != nil {
+			return err
+		}
+	}
+	for _, query := range []string{deleteMembers, deleteInvitations} {
+		if err := t.removeAll(query, ids); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Purge destroys and removes what is left of a deleted conversation: messages as
-// [tx.Trim] does, then receipts, marks and mentions, each up to a number. The
+// [tx.Trim] does, then receipts, marks, mentions and mutes, each up to a number. The
 // conversation itself stays, and who was a member when: by that its deletion is
 // told to those who come back.
 func (t *tx) Purge(id im.ID, limit int) (done bool, err error) {
@@ -83,7 +111,7 @@ func (t *tx) Purge(id im.ID, limit int) (done bool, err error) {
 			return false, err
 		}
 	}
-	for _, query := range []string{purgeReceipts, purgeMarks, purgeMentions} {
+	for _, query := range []string{purgeReceipts, purgeMarks, purgeMentions, purgeMentionsAll, purgeMutes} {
 		n, err := t.session.update(query, conversation, receiptBatch)
 		if err != nil || n == receiptBatch {
 			return false, err

@@ -61,25 +61,26 @@ func (t *tx) RestoreMember(m im.Membership, from im.Position) error {
 	if err != nil {
 		return err
 	}
+	at, err := t.place(m.Conversation)
+	if err != nil {
+		return err
+	}
 	if m.Active() {
 		err := t.must("UPDATE conversations SET member_count = member_count + 1 WHERE id = ?", int64(m.Conversation))
 		if err != nil {
 			return err
 		}
-		_, err = t.session.exec("INSERT INTO members (conversation_id, user_id, role, joined_at) VALUES (?, ?, ?, ?)",
-			int64(m.Conversation), user, int64(m.Role), m.JoinedAt.UnixMilli())
-		if err != nil {
+		if err := t.insertMember(m, user, at.kind); err != nil {
 			return err
 		}
 	}
 	for i, stay := range m.Intervals {
 		if stay.Open() {
-			_, err = t.session.exec("INSERT INTO intervals (conversation_id, user_id, from_event, from_seq) VALUES (?, ?, ?, ?)",
-				int64(m.Conversation), user, int64(from), stay.FromSeq)
+			err = t.openInterval(m.Conversation, user, at.kind, from, stay.FromSeq)
 		} else {
-			at := int64(2 * (i - len(m.Intervals)))
+			past := int64(2 * (i - len(m.Intervals)))
 			_, err = t.session.exec("INSERT INTO intervals (conversation_id, user_id, from_event, to_event, from_seq, to_seq) VALUES (?, ?, ?, ?, ?, ?)",
-				int64(m.Conversation), user, at, at+1, stay.FromSeq, stay.ToSeq)
+				int64(m.Conversation), user, past, past+1, stay.FromSeq, stay.ToSeq)
 		}
 		if err != nil {
 			return err

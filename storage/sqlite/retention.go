@@ -22,7 +22,7 @@ const (
 			FROM setting WHERE setting.value IS NOT NULL)
 		SELECT NULL WHERE EXISTS (SELECT 1` + agedRows + "WHERE c.retention IS NULL AND " + isAged + `)
 		UNION ALL SELECT value FROM setting WHERE value IS NOT NULL`
-	selectAged = "SELECT " + conversationColumns + agedRows + conversationPeers +
+	selectAged = "SELECT " + conversationColumns + agedRows + conversationUsers +
 		"WHERE c.retention IS ?1 AND c.oldest_at < ?2 AND (c.oldest_at, c.id) > (?3, ?4) AND " + isAged +
 		" ORDER BY c.oldest_at, c.id LIMIT ?5"
 	selectAgeOf = "SELECT c.oldest_at" + agedRows + "WHERE c.retention IS ? AND " + isAged +
@@ -30,9 +30,9 @@ const (
 	countBefore = "SELECT count(*) FROM messages INDEXED BY messages_by_time WHERE conversation_id = ? AND created_at < ?"
 
 	selectTrimming = "SELECT " + conversationColumns + " FROM conversations c INDEXED BY conversations_trimming" +
-		conversationPeers + "WHERE c.trim_before IS NOT NULL AND c.deleted_at IS NULL ORDER BY c.id LIMIT ?"
+		conversationUsers + "WHERE c.trim_before IS NOT NULL AND c.deleted_at IS NULL ORDER BY c.id LIMIT ?"
 	selectUnpurged = "SELECT " + conversationColumns + " FROM conversations c INDEXED BY conversations_unpurged" +
-		conversationPeers + "WHERE c.deleted_at IS NOT NULL AND c.purged = 0 ORDER BY c.deleted_at, c.id LIMIT ?"
+		conversationUsers + "WHERE c.deleted_at IS NOT NULL AND c.purged = 0 ORDER BY c.deleted_at, c.id LIMIT ?"
 )
 
 // Retentions returns which settings there are among conversations that have

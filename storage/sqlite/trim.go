@@ -23,8 +23,9 @@ const (
 		WHERE conversation_id = ? ORDER BY created_at LIMIT 1`
 	putTrim = "UPDATE conversations SET first_seq = ?, oldest_at = ?, trim_before = ? WHERE id = ?"
 
-	deleteMentionsOf = "DELETE FROM mentions WHERE conversation_id = ?1 AND seq IN (SELECT j.value FROM json_each(?2) AS j)"
-	deleteMessages   = "DELETE FROM messages WHERE id IN (SELECT j.value FROM json_each(?1) AS j)"
+	deleteMentionsOf  = "DELETE FROM mentions WHERE conversation_id = ?1 AND seq IN (SELECT j.value FROM json_each(?2) AS j)"
+	deleteMentionsAll = "DELETE FROM mentions_all WHERE conversation_id = ?1 AND seq IN (SELECT j.value FROM json_each(?2) AS j)"
+	deleteMessages    = "DELETE FROM messages WHERE id IN (SELECT j.value FROM json_each(?1) AS j)"
 )
 
 // indexedBatch is how many messages that say something one transaction removes:
@@ -71,6 +72,11 @@ func (t *tx) Trim(conversation im.ID, before time.Time, limit int) (im.Trimmed, 
 			return step, err
 		}
 		step.Messages = len(list)
+		for _, m := range list {
+			if m.State == im.Active && m.VisibleTo == "" {
+				step.Active++
+			}
+		}
 	}
 	oldest, err := t.firstLeft(int64(conversation), lastSeq, &step.FirstSeq)
 	if err != nil {
@@ -160,8 +166,10 @@ func (t *tx) removeMessages(conversation int64, list []removal) error {
 	if err := t.wipeAll(contents); err != nil {
 		return err
 	}
-	if err := t.removeAll(deleteMentionsOf, seqs, conversation); err != nil {
-		return err
+	for _, query := range []string{deleteMentionsOf, deleteMentionsAll} {
+		if err := t.removeAll(query, seqs, conversation); err != nil {
+			return err
+		}
 	}
 	return t.removeAll(deleteMessages, ids)
 }

@@ -13,6 +13,9 @@ type reader struct {
 	// interned are the users that this transaction has found or made, which
 	// the cache must not know of before it is committed; nil in a read.
 	interned map[im.UserID]int64
+	// places are what never changes of conversations that this transaction has
+	// read; nil in a read.
+	places map[im.ID]placed
 	// recent are the messages that the file's index may not have.
 	recent []*recentMessage
 }
@@ -44,7 +47,8 @@ type tx struct {
 var _ im.Tx = (*tx)(nil)
 
 func newTx(s *session, users *userCache, index *recentIndex, wipe string) *tx {
-	return &tx{reader: reader{session: s, users: users, interned: map[im.UserID]int64{}, recent: index.all()}, index: index, wipe: wipe}
+	r := reader{session: s, users: users, interned: map[im.UserID]int64{}, places: map[im.ID]placed{}, recent: index.all()}
+	return &tx{reader: r, index: index, wipe: wipe}
 }
 
 // head returns the position of the newest event that was appended, 0 if none

@@ -44,13 +44,20 @@ const (
 			- (SELECT count(*) FROM messages INDEXED BY messages_due_in
 				WHERE conversation_id = ?1 AND due_at IS NOT NULL AND due_at <= ?4
 				AND seq BETWEEN low AND high AND sender_id <> ?2 AND quiet = 0)), 0), ` + mentionsInGaps + " FROM gap"
-	// countMentions counts only the mentions of the user.
+	// countMentions counts only what mentions the user.
 	countMentions = gapList + "SELECT " + mentionsInGaps + " FROM gap"
 
 	gapList = `WITH gap (low, high) AS MATERIALIZED (
 		SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?3) j) `
-	// mentionsInGaps goes no further than ?5 in each gap.
-	mentionsInGaps = `coalesce(sum((SELECT count(*) FROM (SELECT 1 FROM mentions n INDEXED BY mentions_of_user
+	// mentionsInGaps goes no further than ?5 in each gap, with those messages that
+	// mention the user and with those of others that mention everyone. What does
+	// both is one of the former.
+	mentionsInGaps = `coalesce(sum((SELECT count(*) FROM (SELECT 1 FROM mentions_all a
+			WHERE a.conversation_id = ?1 AND a.seq BETWEEN low AND high AND a.sender_id <> ?2
+			AND NOT EXISTS (SELECT 1 FROM mentions n WHERE n.conversation_id = ?1 AND n.seq = a.seq AND n.user_id = ?2)
+			AND NOT EXISTS (SELECT 1 FROM messages m INDEXED BY messages_by_seq
+				WHERE m.conversation_id = ?1 AND m.seq = a.seq AND m.due_at <= ?4) LIMIT ?5))
+		+ (SELECT count(*) FROM (SELECT 1 FROM mentions n INDEXED BY mentions_of_user
 			WHERE n.user_id = ?2 AND n.conversation_id = ?1 AND n.seq BETWEEN low AND high
 			AND NOT EXISTS (SELECT 1 FROM messages m INDEXED BY messages_by_seq
 				WHERE m.conversation_id = ?1 AND m.seq = n.seq AND m.due_at <= ?4) LIMIT ?5))), 0)`

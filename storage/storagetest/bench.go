@@ -21,6 +21,7 @@ func Bench(b *testing.B, open Engine) {
 	b.Run("Replay", func(b *testing.B) { benchReplay(b, open) })
 	b.Run("History", func(b *testing.B) { benchHistory(b, open) })
 	b.Run("Views", func(b *testing.B) { benchViews(b, open) })
+	b.Run("Spaces", func(b *testing.B) { benchSpaces(b, open) })
 	b.Run("Import", func(b *testing.B) { benchImport(b, open) })
 	b.Run("Erase", func(b *testing.B) { benchErase(b, open) })
 	b.Run("Receipt", func(b *testing.B) { benchReceipt(b, open) })

@@ -47,7 +47,9 @@ func (w *world) sameConversation(got, want im.Conversation) {
 	w.Helper()
 	w.equal("revoke window", deref(got.RevokeWindow), deref(want.RevokeWindow))
 	w.equal("retention", deref(got.Retention), deref(want.Retention))
+	w.equal("window of others", deref(got.RevokeOthersWindow), deref(want.RevokeOthersWindow))
 	got.RevokeWindow, want.RevokeWindow, got.Retention, want.Retention = nil, nil, nil, nil
+	got.RevokeOthersWindow, want.RevokeOthersWindow = nil, nil
 	w.equal("conversation", got, want)
 }
 

@@ -98,13 +98,19 @@ func testEventData(w *world) {
 		{Type: im.UnreadChanged, Unread: &im.UnreadCount{Messages: 1000, More: true, Mentions: 3}},
 		{Type: im.ConversationUpdated, Own: &im.OwnSettings{}},
 		{Type: im.ConversationUpdated, Own: &im.OwnSettings{Pinned: true, Muted: true}},
+		{Type: im.SpaceUpdated, Space: 1<<62 + 9},
+		{Type: im.ThreadUpdated, Thread: 1<<62 + 7, Root: 1<<62 + 5, Activity: &im.Activity{Messages: 1 << 40, At: at}},
+		{Type: im.ThreadUpdated, Thread: 7, Root: 5, Activity: &im.Activity{At: at}},
+		{Type: im.RoleUpdated, Space: 9, RoleID: 1<<62 + 1},
+		{Type: im.MemberUpdated, MutedUntil: at.Add(time.Hour)},
+		{Type: im.MemberUpdated, MutedUntil: im.MutedForGood},
 	}
 	w.write(func(tx im.Tx) error {
 		for i := range want {
 			want[i].At, want[i].Conversation, want[i].Actor = at, id, "alice"
 			told := want[i]
 			told.Mentioned, told.Tracked, told.Late = []im.UserID{"bob"}, true, time.Second
-			told.HiddenBy = []im.UserID{"bob"}
+			told.HiddenBy, told.MentionedAll, told.Gone = []im.UserID{"bob"}, true, []im.ID{id}
 			told.Push = im.Push{Content: "secret", Payload: []byte("{}")}
 			pos, err := tx.Append(told)
 			if err != nil {
@@ -119,7 +125,9 @@ func testEventData(w *world) {
 	for i := range want {
 		w.equal("unread", deref(got[i].Unread), deref(want[i].Unread))
 		w.equal("own", deref(got[i].Own), deref(want[i].Own))
+		w.equal("activity", deref(got[i].Activity), deref(want[i].Activity))
 		got[i].Unread, got[i].Own, want[i].Unread, want[i].Own = nil, nil, nil, nil
+		got[i].Activity, want[i].Activity = nil, nil
 		w.equal("event", got[i], want[i])
 	}
 }

@@ -223,3 +223,34 @@ func testMembersAtSeq(w *world) {
 	got := read(w, func(r im.Reader) ([]im.UserID, error) { return r.MembersAtSeq(id+1, 1, 10) })
 	w.equal("of nothing", len(got), 0)
 }
+
+func testOwnerOf(w *world) {
+	id, other := w.group(im.HistoryAll, "alice", "bob"), w.group(im.HistoryAll, "alice", "bob")
+	owner := func(of im.ID) (user im.UserID, err error) {
+		w.view(func(r im.Reader) error {
+			user, err = r.OwnerOf(of)
+			return nil
+		})
+		return user, err
+	}
+	role := func(user im.UserID, role im.Role) {
+		w.Helper()
+		w.write(func(tx im.Tx) error { return tx.SetRole(id, user, role) })
+	}
+	_, err := owner(id)
+	w.notFound("without one", err)
+	role("bob", im.Owner)
+	user, err := owner(id)
+	w.must(err)
+	w.equal("owner", user, "bob")
+	_, err = owner(other)
+	w.notFound("of another", err)
+	role("bob", im.Admin)
+	role("alice", im.Owner)
+	user, err = owner(id)
+	w.must(err)
+	w.equal("handed over", user, "alice")
+	w.leave(id, "alice")
+	_, err = owner(id)
+	w.notFound("after they left", err)
+}

@@ -108,7 +108,7 @@ func printed(c *im.Content) string {
 	if c == nil {
 		return "none"
 	}
-	return fmt.Sprintf("%s %s %s %v", c.Sent, c.Body, c.Ext, c.Mentions)
+	return fmt.Sprintf("%s %s %s %v %v", c.Sent, c.Body, c.Ext, c.Mentions, c.MentionAll)
 }
 
 // past is the place of a message in the order of a query.

@@ -89,7 +89,7 @@ func testPurge(w *world) {
 	for i := range 25 {
 		m := w.text(id, "alice", "said")
 		m.ClientID = fmt.Sprint("client ", i)
-		m.Content.Mentions = []im.UserID{"bob"}
+		m.Content.Mentions, m.Content.MentionAll = []im.UserID{"bob"}, i%2 == 0
 		list = append(list, w.send(m))
 		if i%3 == 0 {
 			w.erase(m.ID, im.Erasure{State: im.Revoked, At: w.now, By: "alice", Postscript: "sorry"})

@@ -138,7 +138,10 @@ func testTrimSteps(w *world) {
 	w.put(im.Delivered, id, "bob", 1, 6, w.now)
 	before := list[4].CreatedAt.Add(time.Microsecond) // so the fifth is older, too
 	for i, want := range []im.Trimmed{
-		{Messages: 2, FirstSeq: 3}, {Messages: 2, FirstSeq: 5}, {Messages: 1, FirstSeq: 6, Done: true}, {FirstSeq: 6, Done: true},
+		{Messages: 2, Active: 2, FirstSeq: 3},
+		{Messages: 2, Active: 2, FirstSeq: 5},
+		{Messages: 1, Active: 1, FirstSeq: 6, Done: true},
+		{FirstSeq: 6, Done: true},
 	} {
 		w.equal(fmt.Sprint("step ", i), w.trim(id, before, 2), want)
 		c := w.conversation(id)

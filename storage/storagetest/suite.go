@@ -20,17 +20,34 @@ func Run(t *testing.T, open func(t *testing.T) im.Store) {
 		run  func(*world)
 	}{
 		{"Conversations", testConversations},
+		{"ConversationKinds", testConversationKinds},
 		{"DirectConversations", testDirectConversations},
 		{"ConversationList", testConversationList},
 		{"ListAsOf", testListAsOf},
 		{"ListFilters", testListFilters},
 		{"Membership", testMembership},
 		{"Marks", testMarks},
+		{"MarksOfStrangers", testMarksOfStrangers},
+		{"Mutes", testMutes},
 		{"EveryMembership", testEveryMembership},
 		{"Members", testMembers},
+		{"OwnerOf", testOwnerOf},
 		{"MembersAt", testMembersAt},
 		{"MembersAtSeq", testMembersAtSeq},
+		{"Threads", testThreads},
+		{"JoinedThreads", testJoinedThreads},
+		{"Activity", testActivity},
+		{"RetentionBelow", testRetentionBelow},
+		{"Spaces", testSpaces},
+		{"Channels", testChannels},
+		{"SearchedBy", testSearchedBy},
+		{"SpaceMembers", testSpaceMembers},
+		{"StandingModel", testStandingModel},
+		{"Versions", testVersions},
+		{"Lists", testLists},
+		{"Invitations", testInvitations},
 		{"Messages", testMessages},
+		{"LastSent", testLastSent},
 		{"Insert", testInsert},
 		{"InsertErased", testInsertErased},
 		{"Restore", testRestore},
@@ -40,6 +57,7 @@ func Run(t *testing.T, open func(t *testing.T) im.Store) {
 		{"Hidden", testHidden},
 		{"HiddenSince", testHiddenSince},
 		{"GoneSince", testGoneSince},
+		{"ChannelsGoneSince", testChannelsGoneSince},
 		{"HistoryPages", testHistoryPages},
 		{"HistoryFilters", testHistoryFilters},
 		{"HistoryBounded", testHistoryBounded},
@@ -49,6 +67,7 @@ func Run(t *testing.T, open func(t *testing.T) im.Store) {
 		{"BurningAndTracked", testBurningAndTracked},
 		{"Erasures", testErasures},
 		{"ErasuresBounded", testErasuresBounded},
+		{"ErasuresBelow", testErasuresBelow},
 		{"Receipts", testReceipts},
 		{"ReceiptsModel", testReceiptsModel},
 		{"ReceiptTimes", testReceiptTimes},
@@ -60,12 +79,14 @@ func Run(t *testing.T, open func(t *testing.T) im.Store) {
 		{"Events", testEvents},
 		{"EventsOfManyUsers", testEventsModel},
 		{"EventsFarApart", testEventsFarApart},
+		{"EventsOfChannels", testChannelEvents},
 		{"EventData", testEventData},
 		{"TrimLog", testTrimLog},
 		{"Trim", testTrim},
 		{"TrimSteps", testTrimSteps},
 		{"Oldest", testOldest},
 		{"DeleteConversation", testDeleteConversation},
+		{"DeleteBelow", testDeleteBelow},
 		{"Purge", testPurge},
 		{"Reclaim", testReclaim},
 		{"Instance", testInstance},
@@ -187,7 +208,11 @@ func makeGroup(tx im.Tx, c im.Conversation, members []im.UserID) error {
 	if err := tx.CreateConversation(c); err != nil {
 		return err
 	}
-	pos, err := tx.Append(im.Event{Type: im.ConversationCreated, At: c.CreatedAt, Conversation: c.ID, Actor: members[0]})
+	var actor im.UserID
+	if len(members) > 0 {
+		actor = members[0]
+	}
+	pos, err := tx.Append(im.Event{Type: im.ConversationCreated, At: c.CreatedAt, Conversation: c.ID, Actor: actor})
 	if err != nil {
 		return err
 	}

@@ -90,6 +90,7 @@ func (m *unreadModel) sendSome(n int) {
 		}
 		mentioning := *c.Content
 		mentioning.Mentions, c.Content = mentions, &mentioning
+		mentioning.MentionAll = m.random.IntN(8) == 0
 		switch m.random.IntN(8) {
 		case 0:
 			c.Quiet, c.CreatedAt = true, c.CreatedAt.Add(-time.Duration(m.random.IntN(100))*time.Second)
@@ -187,7 +188,7 @@ func (m *unreadModel) compare(user im.UserID) {
 				continue
 			}
 			want.Messages++
-			if slices.Contains(m.mentioned[c.Seq], user) {
+			if c.Content.MentionAll || slices.Contains(m.mentioned[c.Seq], user) {
 				want.Mentions++
 			}
 		}

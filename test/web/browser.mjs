@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { chromium } from 'playwright-core';
-import { connect, converse } from './generated/contract.js';
+import { connect, converse, found } from './generated/contract.js';
 import { Server } from './server.mjs';
 
 const deadline = 90_000; // of one test
@@ -21,11 +21,13 @@ const tests = {
 
 async function typedClient() {
   const server = await Server.start();
-  const sent = await converse(connect(server.url, await server.token('alice')));
+  const api = connect(server.url, await server.token('alice'));
+  const sent = await converse(api);
   assert.deepEqual(sent.map(message => message.seq), [1, 2, 3, 4]);
   assert.equal(sent[1].body.address, '上海');
   assert.deepEqual(sent[2].body.data, { number: 7, of: [null, true] });
   assert.equal(sent[3].body.data, null);
+  assert.ok((await found(api, 'Club')).includes('delete'), 'who founded a space may delete its channel');
 }
 
 async function restarts(browser) {

@@ -42,6 +42,29 @@ export async function converse(api: Client<paths>): Promise<Message[]> {
   return sent;
 }
 
+/** Makes a space with a role and a channel, and tells what everyone may there. */
+export async function found(api: Client<paths>, name: string): Promise<Schemas['Permission'][]> {
+  const space = await api.POST('/v1/spaces', { body: { name, settings: { join: 'open', announcement: null } } });
+  if (space.error) throw new Error(explain(space.error));
+  const path = { space: space.data.id };
+  const role = await api.POST('/v1/spaces/{space}/roles', {
+    params: { path },
+    body: { name: 'Moderators', permissions: { kick: 'allow', send: 'inherit' }, position: 1 },
+  });
+  if (role.error) throw new Error(explain(role.error));
+  const kick: 'allow' | 'deny' | undefined = role.data.permissions.kick;
+  if (kick !== 'allow') throw new Error(`the role may ${JSON.stringify(role.data.permissions)}`);
+  const channel = await api.POST('/v1/spaces/{space}/channels', { params: { path }, body: { name: 'general' } });
+  if (channel.error) throw new Error(explain(channel.error));
+  const visibility: 'public' | 'private' | null = channel.data.visibility;
+  if (visibility !== 'public') throw new Error(`a channel is ${visibility} by default`);
+  const may = await api.GET('/v1/conversations/{conversation}/permissions', {
+    params: { path: { conversation: channel.data.id } },
+  });
+  if (may.error) throw new Error(explain(may.error));
+  return may.data.permissions;
+}
+
 /** Reads the log to its end, page by page. */
 export async function allEvents(api: Client<paths>): Promise<Schemas['Event'][]> {
   const events: Schemas['Event'][] = [];
@@ -92,6 +115,10 @@ export async function refused(api: Client<paths>): Promise<void> {
   await api.POST(send, { ...bob, body: { type: 'sonnet', body: { text: 'hi' } } });
   // @ts-expect-error: no conversation
   await api.POST(send, { body: { type: 'text', body: { text: 'hi' } } });
+  // @ts-expect-error: a role says no such thing
+  await api.POST('/v1/spaces/{space}/roles', { params: { path: { space: 's' } }, body: { name: 'r', permissions: { send: 'maybe' } } });
+  // @ts-expect-error: a thread is made under a message
+  await api.POST('/v1/conversations', { body: { kind: 'thread', name: 't' } });
   // @ts-expect-error: no such path
   await api.GET('/v1/message');
   // @ts-expect-error: no such filter

@@ -1,0 +1,71 @@
+package handlers
+
+import (
+	"context"
+
+	"github.com/imapi/imapi/api"
+	"github.com/imapi/imapi/im"
+)
+
+// GetPermissions implements GET /v1/conversations/{conversation}/permissions.
+func (s *Server) GetPermissions(ctx context.Context, r api.GetPermissionsRequestObject) (api.GetPermissionsResponseObject, error) {
+	ref, err := conversationRef(r.Conversation)
+	if err != nil {
+		return nil, err
+	}
+	role, may, err := s.service.PermissionsIn(ctx, actor(ctx), ref)
+	if err != nil {
+		return nil, err
+	}
+	return api.GetPermissions200JSONResponse{Role: roleOrNil(role), Permissions: permissions(may)}, nil
+}
+
+// GetSpacePermissions implements GET /v1/spaces/{space}/permissions.
+func (s *Server) GetSpacePermissions(ctx context.Context, r api.GetSpacePermissionsRequestObject) (api.GetSpacePermissionsResponseObject, error) {
+	space, err := spaceID(r.Space)
+	if err != nil {
+		return nil, err
+	}
+	role, may, err := s.service.SpacePermissions(ctx, actor(ctx), space)
+	if err != nil {
+		return nil, err
+	}
+	return api.GetSpacePermissions200JSONResponse{Role: roleOrNil(role), Permissions: permissions(may)}, nil
+}
+
+func permissions(set im.Permissions) []api.Permission {
+	out := []api.Permission{}
+	for p := range set.Each() {
+		out = append(out, api.Permission(p.String()))
+	}
+	return out
+}
+
+// granted returns what a role says. Of what it says nothing there is nothing.
+func granted(g im.Grants) api.GrantedPermissions {
+	out := make(api.GrantedPermissions)
+	for p := range g.Allow.Each() {
+		out[api.Permission(p.String())] = api.GrantedAllow
+	}
+	for p := range g.Deny.Each() {
+		out[api.Permission(p.String())] = api.GrantedDeny
+	}
+	return out
+}
+
+// grants reads what a role is to say. Those of inherit are what it is to say
+// nothing of.
+func grants(g api.Grants) (said im.Grants, inherit im.Permissions) {
+	for name, grant := range g {
+		p, _ := im.ParsePermission(string(name)) // the document knows the same ones
+		switch grant {
+		case api.GrantAllow:
+			said.Allow |= p
+		case api.GrantDeny:
+			said.Deny |= p
+		default:
+			inherit |= p
+		}
+	}
+	return said, inherit
+}

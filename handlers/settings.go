@@ -1,0 +1,136 @@
+package handlers
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/imapi/imapi/api"
+	"github.com/imapi/imapi/im"
+)
+
+const day = 24 * time.Hour
+
+// settings returns what the members of a conversation share besides its name.
+func settings(c im.Conversation) api.Settings {
+	return api.Settings{
+		History:                   api.History(c.History.String()),
+		RevokeWindowSeconds:       unitsOrNil(c.RevokeWindow, time.Second),
+		RevokeOthersWindowSeconds: unitsOrNil(c.RevokeOthersWindow, time.Second),
+		ExpireAfterSeconds:        secondsOrNil(c.ExpireAfter),
+		RetentionDays:             unitsOrNil(c.Retention, day),
+		Announcement:              optional(c.Announcement),
+		Avatar:                    optional(c.Avatar),
+		Join:                      api.JoinPolicy(c.Join.String()),
+		Invite:                    api.InvitePolicy(c.Invite.String()),
+		MuteAll:                   c.MuteAll,
+		SlowModeSeconds:           secondsOrNil(c.SlowMode),
+	}
+}
+
+// spaceSettings is the same of a space.
+func spaceSettings(c im.Conversation) api.SpaceSettings {
+	s := settings(c)
+	return api.SpaceSettings{
+		Announcement: s.Announcement, Avatar: s.Avatar, Join: s.Join,
+		RevokeWindowSeconds: s.RevokeWindowSeconds, RevokeOthersWindowSeconds: s.RevokeOthersWindowSeconds,
+	}
+}
+
+// unitsOrNil returns nil for nil.
+func unitsOrNil(d *time.Duration, unit time.Duration) *int64 {
+	if d == nil {
+		return nil
+	}
+	return pointer(int64(*d / unit))
+}
+
+// secondsOrNil returns nil for 0.
+func secondsOrNil(d time.Duration) *int64 {
+	if d == 0 {
+		return nil
+	}
+	return unitsOrNil(&d, time.Second)
+}
+
+// settingsPatch reads settings in which null, which ends one, is not the same
+// as nothing, which leaves it.
+func settingsPatch(p *api.SettingsPatch) (im.ConversationPatch, error) {
+	if p == nil {
+		return im.ConversationPatch{}, nil
+	}
+	var r patchReader
+	out := im.ConversationPatch{
+		History:            parsed(p.History, im.ParseHistory),
+		RevokeWindow:       r.duration(p.RevokeWindowSeconds, time.Second),
+		RevokeOthersWindow: r.duration(p.RevokeOthersWindowSeconds, time.Second),
+		ExpireAfter:        orZero(r.duration(p.ExpireAfterSeconds, time.Second)),
+		Retention:          r.duration(p.RetentionDays, day),
+		Announcement:       orZero(nullable[string](&r, p.Announcement)),
+		Avatar:             orZero(nullable[string](&r, p.Avatar)),
+		Join:               parsed(p.Join, im.ParseJoinPolicy),
+		Invite:             parsed(p.Invite, im.ParseInvitePolicy),
+		MuteAll:            p.MuteAll,
+		SlowMode:           orZero(r.duration(p.SlowModeSeconds, time.Second)),
+	}
+	return out, r.err
+}
+
+// spacePatch is settingsPatch for those of a space.
+func spacePatch(p *api.SpaceSettingsPatch) (im.ConversationPatch, error) {
+	if p == nil {
+		return im.ConversationPatch{}, nil
+	}
+	return settingsPatch(&api.SettingsPatch{
+		Announcement: p.Announcement, Avatar: p.Avatar, Join: p.Join,
+		RevokeWindowSeconds: p.RevokeWindowSeconds, RevokeOthersWindowSeconds: p.RevokeOthersWindowSeconds,
+	})
+}
+
+// patchReader reads the members of a patch, and keeps the first error.
+type patchReader struct{ err error }
+
+// nullable reads a member that may be null: nil if it is missing, a pointer to
+// nil if it is null.
+func nullable[T any](r *patchReader, raw json.RawMessage) **T {
+	if raw == nil {
+		return nil
+	}
+	var v *T
+	if err := json.Unmarshal(raw, &v); err != nil && r.err == nil {
+		r.err = im.RefuseField(im.Invalid, "invalid_request", "settings", "has a number that is too large")
+	}
+	return &v
+}
+
+func (r *patchReader) duration(raw json.RawMessage, unit time.Duration) **time.Duration {
+	n := nullable[int64](r, raw)
+	if n == nil {
+		return nil
+	}
+	var d *time.Duration
+	if *n != nil {
+		d = pointer(time.Duration(**n) * unit)
+	}
+	return &d
+}
+
+// orZero is for what null sets to its zero value.
+func orZero[T any](p **T) *T {
+	switch {
+	case p == nil:
+		return nil
+	case *p == nil:
+		return new(T)
+	default:
+		return *p
+	}
+}
+
+// parsed reads an enumeration that the document has held against its values.
+func parsed[T any, S ~string](p *S, parse func(string) (T, bool)) *T {
+	if p == nil {
+		return nil
+	}
+	v, _ := parse(string(*p))
+	return &v
+}

@@ -1,0 +1,75 @@
+package handlers
+
+import (
+	"context"
+
+	"github.com/imapi/imapi/api"
+	"github.com/imapi/imapi/im"
+)
+
+// CreateThread implements POST /v1/messages/{message}/thread.
+func (s *Server) CreateThread(ctx context.Context, r api.CreateThreadRequestObject) (api.CreateThreadResponseObject, error) {
+	root, err := messageID(r.Message)
+	if err != nil {
+		return nil, err
+	}
+	v, err := s.service.CreateThread(ctx, actor(ctx), root, r.Body.Name)
+	if err != nil {
+		return nil, err
+	}
+	return api.CreateThread201JSONResponse(conversation(v)), nil
+}
+
+// GetThread implements GET /v1/messages/{message}/thread.
+func (s *Server) GetThread(ctx context.Context, r api.GetThreadRequestObject) (api.GetThreadResponseObject, error) {
+	id, err := messageID(r.Message)
+	if err != nil {
+		return nil, err
+	}
+	v, err := s.service.ThreadUnder(ctx, actor(ctx), id)
+	if err != nil {
+		return nil, err
+	}
+	return api.GetThread200JSONResponse(conversation(v)), nil
+}
+
+// ListThreads implements GET /v1/conversations/{conversation}/threads.
+func (s *Server) ListThreads(ctx context.Context, r api.ListThreadsRequestObject) (api.ListThreadsResponseObject, error) {
+	ref, err := conversationRef(r.Conversation)
+	if err != nil {
+		return nil, err
+	}
+	list := listOf("threads", r.Conversation)
+	before, limit, err := s.idPage(list, r.Params.PageToken, r.Params.Limit, 50)
+	if err != nil {
+		return nil, err
+	}
+	page, err := s.service.Threads(ctx, actor(ctx), ref, before, limit)
+	if err != nil {
+		return nil, err
+	}
+	return api.ListThreads200JSONResponse(s.conversationPage(list, page)), nil
+}
+
+// ListMyThreads implements GET /v1/threads.
+func (s *Server) ListMyThreads(ctx context.Context, r api.ListMyThreadsRequestObject) (api.ListMyThreadsResponseObject, error) {
+	list := listOf("my threads")
+	before, limit, err := s.idPage(list, r.Params.PageToken, r.Params.Limit, 50)
+	if err != nil {
+		return nil, err
+	}
+	page, err := s.service.MyThreads(ctx, actor(ctx), before, limit)
+	if err != nil {
+		return nil, err
+	}
+	return api.ListMyThreads200JSONResponse(s.conversationPage(list, page)), nil
+}
+
+// conversationPage returns a page of a list that goes on by id.
+func (s *Server) conversationPage(list uint32, page im.ConversationPage) api.ConversationPage {
+	out := api.ConversationPage{Items: conversations(page.Items)}
+	if page.Next != nil {
+		out.NextPageToken = s.idToken(list, page.Next.ID)
+	}
+	return out
+}

@@ -1,0 +1,246 @@
+package im
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// List is one of the lists of a place.
+type List uint8
+
+// The lists. Their numbers are stored: never reuse one.
+const (
+	// AllowList has who may see a private channel.
+	AllowList List = 1
+	// DenyList has who may not see a public channel, or be in a room or group.
+	DenyList List = 2
+)
+
+var listNames = names[List]{AllowList: "allow", DenyList: "deny"}
+
+// String returns the list as clients know it.
+func (l List) String() string { return listNames[l] }
+
+// ParseList reads what [List.String] wrote.
+func ParseList(s string) (List, bool) { return listNames.parse(s) }
+
+// Listing is somebody on a list.
+type Listing struct {
+	User UserID
+	At   time.Time
+}
+
+// Listed returns who is on a list of a place.
+func (s *Service) Listed(ctx context.Context, actor Actor, ref ConversationRef, list List, p Page) ([]Listing, error) {
+	return view(ctx, s, func(r Reader) ([]Listing, error) {
+		c, _, err := s.enterList(r, actor, ref, list)
+		if err != nil {
+			return nil, err
+		}
+		return r.Listed(c.ID, list, p)
+	})
+}
+
+// enterList finds a place that has a list, for an actor who may keep it.
+func (s *Service) enterList(r Reader, actor Actor, ref ConversationRef, list List) (Conversation, Membership, error) {
+	c, me, err := s.enter(r, actor, ref)
+	if err != nil {
+		return c, me, err
+	}
+	if c.Kind == Direct || c.Kind == Thread || list == AllowList && c.Kind != Channel {
+		return c, me, Refuse(Rule, "list_unsupported", "a %s has no list of the kind %s", c.Kind, list)
+	}
+	return c, me, Allow(c, me, PermissionManageMembers)
+}
+
+// PutListed puts a user on a list of a place: with the deny list they lose it if
+// they are in it. It is no error if they are on it already.
+func (s *Service) PutListed(ctx context.Context, actor Actor, ref ConversationRef, list List, user UserID) error {
+	return s.setListed(ctx, actor, ref, list, user, true)
+}
+
+// DeleteListed takes a user from a list of a place. It is no error if they are not
+// on it.
+func (s *Service) DeleteListed(ctx context.Context, actor Actor, ref ConversationRef, list List, user UserID) error {
+	return s.setListed(ctx, actor, ref, list, user, false)
+}
+
+func (s *Service) setListed(ctx context.Context, actor Actor, ref ConversationRef, list List, user UserID, on bool) error {
+	if err := checkUsers("user", []UserID{user}); err != nil {
+		return err
+	}
+	return s.store.Write(ctx, func(tx Tx) error {
+		c, me, err := s.enterList(tx, actor, ref, list)
+		if err != nil {
+			return err
+		}
+		if c.Kind == Channel {
+			return s.setListedInChannel(tx, actor, c, me, list, user, on)
+		}
+		return s.setDenied(tx, actor, c, me, user, on)
+	})
+}
+
+// setDenied keeps the deny list of a group or room.
+func (s *Service) setDenied(tx Tx, actor Actor, c Conversation, me Membership, user UserID, on bool) error {
+	target, found, err := maybe(tx.Membership(c.ID, user))
+	if err != nil {
+		return err
+	}
+	if on && found && target.Active() {
+		if target.Role >= me.Role {
+			return Refuse(Forbidden, "permission_denied", "you may only deny members whose role is below yours")
+		}
+		if err := s.removeMember(tx, actor, c, target); err != nil {
+			return err
+		}
+	}
+	bounds, err := tx.LogBounds()
+	if err != nil {
+		return err
+	}
+	return s.putListed(tx, c.ID, DenyList, user, bounds.Head, on)
+}
+
+// putListed puts somebody on a list from an event on, or takes them off it.
+func (s *Service) putListed(tx Tx, id ID, list List, user UserID, at Position, on bool) error {
+	if on {
+		return tx.PutListed(id, list, user, s.time(), at)
+	}
+	return tx.EndListed(id, list, user, at)
+}
+
+// setListedInChannel keeps the lists of a channel. A member who sees it by that, or
+// does not any more, is told.
+func (s *Service) setListedInChannel(tx Tx, actor Actor, c Conversation, me Membership, list List, user UserID, on bool) error {
+	before, found, err := maybeMember(spaceMember(tx, c.Space, c.ID, user))
+	if err != nil {
+		return err
+	}
+	if !found {
+		if on {
+			return errUnknownMember()
+		}
+		bounds, err := tx.LogBounds()
+		if err != nil {
+			return err
+		}
+		return tx.EndListed(c.ID, list, user, bounds.Head)
+	}
+	if before.onListAt(list, Latest) == on {
+		return nil
+	}
+	if user != actor.User || list == DenyList { // nobody stands below themselves
+		if _, err := s.belowMe(tx, actor, c.Space, c.ID, me, user, PermissionManageMembers); err != nil {
+			return err
+		}
+	}
+	rules, err := rulesAt(tx, c.Space, c.ID, Latest)
+	if err != nil {
+		return err
+	}
+	after := before
+	after.Lists = slices.DeleteFunc(slices.Clone(before.Lists), func(l ListStay) bool { return l.List == list && l.To == 0 })
+	if on {
+		after.Lists = append(after.Lists, ListStay{List: list})
+	}
+	saw := s.mayInSpace(c, before, rules, Latest).Has(PermissionView)
+	sees := s.mayInSpace(c, after, rules, Latest).Has(PermissionView)
+	bounds, err := tx.LogBounds()
+	if err != nil {
+		return err
+	}
+	at := bounds.Head
+	if saw != sees {
+		told := c.event(updated, actor, s.time())
+		told.Type, told.To, told.User = ChannelClosed, user, user
+		if sees {
+			told.Type = ChannelOpened
+		}
+		if at, err = tx.Append(told); err != nil {
+			return err
+		}
+	}
+	return s.putListed(tx, c.ID, list, user, at, on)
+}
+
+// maybeMember turns "no such member" into false.
+func maybeMember(m SpaceMember, err error) (SpaceMember, bool, error) {
+	if e, ok := AsError(err); ok && e.Kind == NotFound {
+		return m, false, nil
+	}
+	return m, err == nil, err
+}
+
+// SpaceDenied returns who is on the deny list of a space.
+func (s *Service) SpaceDenied(ctx context.Context, actor Actor, id ID, p Page) ([]Listing, error) {
+	return view(ctx, s, func(r Reader) ([]Listing, error) {
+		c, me, err := s.enterSpace(r, actor, id)
+		if err == nil {
+			err = Allow(c, me, PermissionManageMembers)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return r.Listed(id, DenyList, p)
+	})
+}
+
+// DenyInSpace keeps a user out of a space: they lose it if they are a member, and any
+// invitation. It is no error if they are on its deny list already.
+func (s *Service) DenyInSpace(ctx context.Context, actor Actor, id ID, user UserID) error {
+	return s.setDeniedInSpace(ctx, actor, id, user, true)
+}
+
+// AllowInSpace takes them off it. It is no error if they are not on it.
+func (s *Service) AllowInSpace(ctx context.Context, actor Actor, id ID, user UserID) error {
+	return s.setDeniedInSpace(ctx, actor, id, user, false)
+}
+
+func (s *Service) setDeniedInSpace(ctx context.Context, actor Actor, id ID, user UserID, on bool) error {
+	if err := checkUsers("user", []UserID{user}); err != nil {
+		return err
+	}
+	return s.store.Write(ctx, func(tx Tx) error {
+		c, me, err := s.enterSpace(tx, actor, id)
+		if err == nil {
+			err = Allow(c, me, PermissionManageMembers)
+		}
+		if err != nil {
+			return err
+		}
+		if on {
+			if err := s.takeFromSpace(tx, actor, c, me, user); err != nil {
+				return err
+			}
+		}
+		bounds, err := tx.LogBounds()
+		if err != nil {
+			return err
+		}
+		return s.putListed(tx, id, DenyList, user, bounds.Head, on)
+	})
+}
+
+// takeFromSpace takes from a user who is to be denied what they have of a space: their
+// membership, if they stand below the actor, or an invitation.
+func (s *Service) takeFromSpace(tx Tx, actor Actor, c Conversation, me Membership, user UserID) error {
+	target, found, err := maybeMember(s.belowMe(tx, actor, c.ID, 0, me, user, PermissionManageMembers))
+	if err != nil {
+		return err
+	}
+	i, invited, err := maybe(tx.Invitation(c.ID, user))
+	if err != nil {
+		return err
+	}
+	if found {
+		if err := s.removeFromSpace(tx, actor, c, target.Membership); err != nil {
+			return err
+		}
+	}
+	if invited {
+		return s.endInvitation(tx, actor, i)
+	}
+	return nil
+}

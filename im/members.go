@@ -1,0 +1,403 @@
+package im
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// MemberPage is a stretch of the members of a conversation.
+type MemberPage struct {
+	Items []Membership
+	// Next is the Page.After of the page that follows, "" at the end.
+	Next UserID
+}
+
+// Members returns a page of who is a member now. Those of a channel are the
+// members of its space who can see it.
+func (s *Service) Members(ctx context.Context, actor Actor, ref ConversationRef, p Page) (MemberPage, error) {
+	return view(ctx, s, func(r Reader) (MemberPage, error) {
+		c, _, err := s.enter(r, actor, ref)
+		if err != nil {
+			return MemberPage{}, err
+		}
+		if c.Kind == Channel {
+			return s.channelMembers(r, c, p)
+		}
+		if err := checkAfter(r, c.ID, p); err != nil {
+			return MemberPage{}, err
+		}
+		p.Limit++
+		list, err := r.Members(c.ID, p)
+		for i := range list {
+			list[i] = s.current(list[i])
+		}
+		return pageOfMembers(list, p.Limit-1), err
+	})
+}
+
+// Member returns one who is a member now.
+func (s *Service) Member(ctx context.Context, actor Actor, ref ConversationRef, user UserID) (Membership, error) {
+	return view(ctx, s, func(r Reader) (Membership, error) {
+		c, _, err := s.enter(r, actor, ref)
+		if err != nil {
+			return Membership{}, err
+		}
+		if c.Kind == Channel {
+			m, err := s.stand(r, c, user)
+			if err == nil && !m.May.Has(PermissionView) {
+				err = errUnknownMember()
+			}
+			return m, err
+		}
+		m, found, err := maybe(r.Membership(c.ID, user))
+		if err == nil && (!found || !m.Active()) {
+			err = errUnknownMember()
+		}
+		return s.current(m), err
+	})
+}
+
+// checkAfter refuses a page that does not go on after somebody who is or was
+// here. A token made up of another name would tell whether that is known
+// elsewhere.
+func checkAfter(r Reader, id ID, p Page) error {
+	if p.After == "" {
+		return nil
+	}
+	_, found, err := maybe(r.Membership(id, UserID(p.After)))
+	if err == nil && !found {
+		err = RefuseField(Invalid, "invalid_page_token", "page_token", "is not a token of this list")
+	}
+	return err
+}
+
+// pageOfMembers makes a page of a list that was asked for one more than it holds.
+func pageOfMembers(list []Membership, limit int) MemberPage {
+	if len(list) <= limit {
+		return MemberPage{Items: list}
+	}
+	return MemberPage{Items: list[:limit], Next: list[limit-1].User}
+}
+
+// AddMembers adds users to a group or room, each told by an event of their own,
+// and returns their standing. Who is a member already is left as they are.
+func (s *Service) AddMembers(ctx context.Context, actor Actor, ref ConversationRef, users []UserID, role Role) ([]Membership, error) {
+	if err := checkUsers("members", users); err != nil {
+		return nil, err
+	}
+	if err := checkRole(role); err != nil {
+		return nil, err
+	}
+	users = unique(users)
+	done, err := s.admit(ctx, len(users))
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return write(ctx, s, func(tx Tx) ([]Membership, error) {
+		c, me, err := s.enter(tx, actor, ref)
+		if err != nil {
+			return nil, err
+		}
+		if err := hasOwnMembers(c); err != nil {
+			return nil, err
+		}
+		if err := Allow(c, me, PermissionInvite); err != nil {
+			return nil, err
+		}
+		if role > Member {
+			if err := Allow(c, me, PermissionManageRoles); err != nil {
+				return nil, err
+			}
+		}
+		if role == Owner {
+			return nil, RefuseField(Rule, "one_owner", "role", "there is one owner; hand it over to a member instead")
+		}
+		out, fresh, err := sortOut(tx, c, users, role, s.time())
+		if err != nil {
+			return nil, err
+		}
+		for i, m := range fresh {
+			if err := notDenied(tx, c, m.User, fmt.Sprintf("members/%d", i)); err != nil {
+				return nil, err
+			}
+		}
+		if c.MemberCount+len(fresh) > s.policy.maxMembers(c.Kind) {
+			return nil, s.errTooManyMembers(c.Kind, "members")
+		}
+		for _, m := range fresh {
+			if err := addMember(tx, actor, c, m); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	})
+}
+
+// hasOwnMembers refuses to change who is in a place that has no members but by
+// another one.
+func hasOwnMembers(c Conversation) error {
+	if c.Kind != Channel && c.Kind != Thread {
+		return nil
+	}
+	return Refuse(Rule, "members_unsupported", "who is in a %s, and as what, follows from what it hangs in", c.Kind)
+}
+
+// sortOut returns the standing of users with those who are to become members,
+// and these by themselves.
+func sortOut(r Reader, c Conversation, users []UserID, role Role, now time.Time) (all, fresh []Membership, err error) {
+	for _, u := range users {
+		m, found, err := maybe(r.Membership(c.ID, u))
+		if err != nil {
+			return nil, nil, err
+		}
+		if found && m.Active() {
+			all = append(all, m)
+			continue
+		}
+		m = Membership{Conversation: c.ID, User: u, Role: role, JoinedAt: now, MutedUntil: m.MutedUntil}
+		all, fresh = append(all, m), append(fresh, m)
+	}
+	return all, fresh, nil
+}
+
+// addMember makes somebody a member and tells of it.
+func addMember(tx Tx, actor Actor, c Conversation, m Membership) error {
+	at, err := tx.Append(memberEvent(MemberAdded, actor, c, m, m.JoinedAt))
+	if err != nil {
+		return err
+	}
+	return tx.AddMember(m, at)
+}
+
+// notDenied refuses who is on the deny list of a group, a room or a space.
+func notDenied(r Reader, c Conversation, user UserID, field string) error {
+	denied, err := r.OnList(c.ID, DenyList, user)
+	if err == nil && denied {
+		err = RefuseField(Conflict, "on_deny_list", field, "is on the deny list here: take them off it first")
+	}
+	return err
+}
+
+// Join makes the actor a member of a room, an open group, or a thread that they
+// can read. Who is one already stays as they are; of a channel that is everyone
+// who can see it.
+func (s *Service) Join(ctx context.Context, actor Actor, ref ConversationRef) (ConversationView, error) {
+	id, err := write(ctx, s, func(tx Tx) (ID, error) {
+		c, err := lookup(tx, actor, ref)
+		if err != nil {
+			return 0, err
+		}
+		me, err := s.stand(tx, c, actor.User)
+		if err != nil {
+			return 0, err
+		}
+		switch {
+		case !c.DeletedAt.IsZero() || c.Kind == Space:
+			return 0, errUnknownConversation()
+		case c.Kind == Direct && me.Active():
+			return 0, Allow(c, Membership{}, PermissionInvite)
+		case me.Active():
+			return c.ID, nil
+		case me.Looks:
+		case c.Join != JoinOpen || c.Kind != Room && c.Kind != Group:
+			return 0, errUnknownConversation()
+		default:
+			if denied, err := tx.OnList(c.ID, DenyList, actor.User); err != nil || denied {
+				return 0, cmp.Or(err, errUnknownConversation())
+			}
+			if c.MemberCount >= s.policy.maxMembers(c.Kind) {
+				return 0, s.errTooManyMembers(c.Kind, "")
+			}
+		}
+		m := Membership{Conversation: c.ID, User: actor.User, Role: Member, JoinedAt: s.time(), MutedUntil: me.MutedUntil}
+		return c.ID, addMember(tx, actor, c, m)
+	})
+	if err != nil {
+		return ConversationView{}, err
+	}
+	return s.Conversation(ctx, actor, ConversationRef{ID: id})
+}
+
+// SetRole gives a member of a group or room another role. Making somebody the
+// owner hands it over: who owned it becomes an admin.
+func (s *Service) SetRole(ctx context.Context, actor Actor, ref ConversationRef, user UserID, role Role) (Membership, error) {
+	if err := checkRole(role); err != nil {
+		return Membership{}, err
+	}
+	return write(ctx, s, func(tx Tx) (Membership, error) {
+		c, me, target, err := s.other(tx, actor, ref, user)
+		if err != nil {
+			return Membership{}, err
+		}
+		if err := hasOwnMembers(c); err != nil {
+			return Membership{}, err
+		}
+		if err := Allow(c, me, PermissionManageRoles); err != nil {
+			return Membership{}, err
+		}
+		if target.Role == role {
+			return target, nil
+		}
+		if target.User == me.User {
+			return Membership{}, errHandOver()
+		}
+		changes := []Membership{target}
+		changes[0].Role = role
+		if role == Owner {
+			me.Role = Admin
+			changes = append(changes, me)
+		}
+		_, err = s.setRoles(tx, actor, c, changes)
+		return changes[0], err
+	})
+}
+
+// setRoles stores the roles of members and tells of them. It returns the position of
+// the last event.
+func (s *Service) setRoles(tx Tx, actor Actor, c Conversation, changes []Membership) (at Position, err error) {
+	now := s.time()
+	for _, m := range changes {
+		if err := tx.SetRole(c.ID, m.User, m.Role); err != nil {
+			return 0, err
+		}
+		if at, err = tx.Append(memberEvent(MemberUpdated, actor, c, m, now)); err != nil {
+			return 0, err
+		}
+	}
+	return at, nil
+}
+
+// RemoveMember takes a user out of a group, a room or a thread. Removing oneself
+// is leaving, which the owner may do only as the last one or after handing over.
+func (s *Service) RemoveMember(ctx context.Context, actor Actor, ref ConversationRef, user UserID) error {
+	_, err := write(ctx, s, func(tx Tx) (struct{}, error) {
+		c, me, target, err := s.other(tx, actor, ref, user)
+		if err != nil {
+			return struct{}{}, err
+		}
+		switch {
+		case c.Kind == Direct:
+			err = Allow(c, me, PermissionKick)
+		case target.User != me.User:
+			err = allowRemoval(c, me, target)
+		case me.Role == Owner && c.MemberCount > 1:
+			err = errHandOver()
+		}
+		if err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, s.removeMember(tx, actor, c, target)
+	})
+	return err
+}
+
+// removeMember ends a membership, and with it those of the threads that hang in
+// the conversation, and tells of it.
+func (s *Service) removeMember(tx Tx, actor Actor, c Conversation, target Membership) error {
+	if err := s.leaveThreads(tx, actor, c, target.User); err != nil {
+		return err
+	}
+	at, err := tx.Append(memberEvent(MemberRemoved, actor, c, target, s.time()))
+	if err != nil {
+		return err
+	}
+	return tx.RemoveMember(c.ID, target.User, at)
+}
+
+// Leave takes the actor out of a group, a room or a thread.
+func (s *Service) Leave(ctx context.Context, actor Actor, ref ConversationRef) error {
+	return s.RemoveMember(ctx, actor, ref, actor.User)
+}
+
+// other finds a conversation, the actor's standing in it and that of a member
+// whom they name.
+func (s *Service) other(r Reader, actor Actor, ref ConversationRef, user UserID) (c Conversation, me, target Membership, err error) {
+	if c, me, err = s.enter(r, actor, ref); err != nil {
+		return c, me, target, err
+	}
+	if c.Kind == Channel {
+		return c, me, target, hasOwnMembers(c)
+	}
+	target, found, err := maybe(r.Membership(c.ID, user))
+	if err == nil && (!found || !target.Active()) {
+		err = errUnknownMember()
+	}
+	return c, me, target, err
+}
+
+// memberEvent is the event that tells of a member. Those of rooms and spaces, of
+// which there may be very many, are told to that member alone.
+func memberEvent(t EventType, actor Actor, c Conversation, m Membership, at time.Time) Event {
+	e := Event{
+		Type: t, At: at, Conversation: c.ID, Space: c.Space, Actor: actor.User, ActorDevice: actor.Device,
+		User: m.User, Role: m.Role, MutedUntil: m.MutedUntil,
+	}
+	switch c.Kind {
+	case Space:
+		e.Space, e.To = c.ID, m.User
+	case Room, Channel:
+		e.To = m.User
+	}
+	return e
+}
+
+func errHandOver() error {
+	return Refuse(Conflict, "owner_must_hand_over", "make another member the owner first")
+}
+
+func (s *Service) errTooManyMembers(k Kind, field string) error {
+	return RefuseField(Rule, "too_many_members", field, "a %s has at most %d members", k, s.policy.maxMembers(k))
+}
+
+// unique returns users, or ids, in their order, each once.
+func unique[T comparable](users []T) []T {
+	seen := make(map[T]bool, len(users))
+	return slices.DeleteFunc(slices.Clone(users), func(u T) bool {
+		again := seen[u]
+		seen[u] = true
+		return again
+	})
+}
+
+// manyMembers is how many members changed at once make a write that others
+// would notice, and atOnce how many such writes may queue for the one writer:
+// the rest wait their turn here, where nobody is behind them.
+const (
+	manyMembers = 100
+	atOnce      = 2
+)
+
+// admit waits until a write of this many members may be queued. The caller
+// calls done after it.
+func (s *Service) admit(ctx context.Context, members int) (done func(), err error) {
+	if members < manyMembers {
+		return func() {}, nil
+	}
+	select {
+	case s.large <- struct{}{}:
+		return func() { <-s.large }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func checkRole(role Role) error {
+	if role.String() == "" {
+		return RefuseField(Invalid, "invalid_request", "role", "is not a role")
+	}
+	return nil
+}
+
+func checkUsers(field string, users []UserID) error {
+	for i, u := range users {
+		if !u.Valid() {
+			return RefuseField(Invalid, "invalid_request", fmt.Sprintf("%s/%d", field, i),
+				"must be a user id of 1 to %d printable ASCII characters", MaxUserID)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package im
+
+import (
+	"context"
+	"slices"
+)
+
+// enterOverrides finds a channel whose overrides the actor may change, with the
+// roles of its space.
+func (s *Service) enterOverrides(r Reader, actor Actor, ref ConversationRef) (Conversation, roleChange, ChannelAccess, error) {
+	c, me, err := s.enter(r, actor, ref)
+	if err != nil {
+		return c, roleChange{}, ChannelAccess{}, err
+	}
+	if c.Kind != Channel {
+		return c, roleChange{}, ChannelAccess{}, Refuse(Rule, "setting_unsupported", "only channels have overrides")
+	}
+	roles, err := s.changeRoles(r, actor, c.Space)
+	if err != nil {
+		return c, roles, ChannelAccess{}, err
+	}
+	roles.space, roles.me = c, me // what counts is what they may here
+	access, err := r.AccessAt(c.ID, Latest)
+	if err != nil {
+		return c, roles, access, err
+	}
+	// What a role said that was deleted since is gone.
+	access.Overrides = slices.DeleteFunc(access.Overrides, func(o Override) bool { return roles.roles.rank(o.Role) == len(roles.roles) })
+	return c, roles, access, nil
+}
+
+// Overrides returns what roles say in a channel, the highest role first.
+func (s *Service) Overrides(ctx context.Context, actor Actor, ref ConversationRef) ([]Override, error) {
+	return view(ctx, s, func(r Reader) ([]Override, error) {
+		_, roles, access, err := s.enterOverrides(r, actor, ref)
+		slices.SortFunc(access.Overrides, func(a, b Override) int { return roles.roles.rank(a.Role) - roles.roles.rank(b.Role) })
+		return access.Overrides, err
+	})
+}
+
+// PutOverride makes this what a role says in a channel, and tells who can see it,
+// before it or after it. One that says nothing is none.
+func (s *Service) PutOverride(ctx context.Context, actor Actor, ref ConversationRef, o Override) (Override, error) {
+	return o, s.store.Write(ctx, func(tx Tx) error {
+		c, roles, access, err := s.enterOverrides(tx, actor, ref)
+		if err != nil {
+			return err
+		}
+		if _, err := roles.role(o.Role); err != nil {
+			return err
+		}
+		before := access.override(o.Role)
+		if err := allowGrants(roles.me, before, o.Grants, ChannelPermissions); err != nil {
+			return err
+		}
+		if before == o.Grants {
+			return nil
+		}
+		access.Overrides = slices.DeleteFunc(access.Overrides, func(old Override) bool { return old.Role == o.Role })
+		if o.Grants != (Grants{}) {
+			if len(access.Overrides) >= s.policy.MaxChannelRoles {
+				return Refuse(Rule, "too_many_roles", "a channel has overrides of at most %d roles", s.policy.MaxChannelRoles)
+			}
+			access.Overrides = append(access.Overrides, o)
+		}
+		at, err := tx.Append(c.event(updated, actor, s.time()))
+		if err != nil {
+			return err
+		}
+		return tx.PutAccess(c.ID, access, at)
+	})
+}
+
+// DeleteOverride has a role say in a channel what it says in the space. It is no
+// error if it does.
+func (s *Service) DeleteOverride(ctx context.Context, actor Actor, ref ConversationRef, role ID) error {
+	_, err := s.PutOverride(ctx, actor, ref, Override{Role: role})
+	return err
+}

@@ -1,0 +1,372 @@
+package im
+
+import (
+	"context"
+	"slices"
+)
+
+// RoleDraft is what a role is to be; what is left out stays as it is.
+type RoleDraft struct {
+	Name *string
+	// Allow, Deny and Inherit are what the role is to say of permissions: of those
+	// that are in none of them it says what it did.
+	Allow, Deny, Inherit Permissions
+	// Position is its place among the roles, 1 the highest; 0 leaves it, and makes
+	// a new role the lowest but everyone's.
+	Position int
+}
+
+// MaxRoleName is the longest name of a role, in characters.
+const MaxRoleName = 64
+
+func errUnknownRole() error { return Refuse(NotFound, "role_not_found", "no such role") }
+
+func errEveryone() error {
+	return Refuse(Rule, "everyone_role", "the role that everyone has is neither named, moved, given nor deleted")
+}
+
+func (d RoleDraft) check() error {
+	if d.Name != nil {
+		if err := checkName(*d.Name, MaxRoleName); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// grants returns what the role says after the draft.
+func (d RoleDraft) grants(g Grants) Grants {
+	said := d.Allow | d.Deny | d.Inherit
+	return Grants{Allow: g.Allow&^said | d.Allow, Deny: g.Deny&^said | d.Deny}
+}
+
+// changes are the permissions of which something else is said after a change.
+func (g Grants) changes(after Grants) Permissions {
+	return (g.Allow ^ after.Allow) | (g.Deny ^ after.Deny)
+}
+
+// allowGrants refuses to have a role say something of permissions that it cannot
+// have in a place, or that the actor does not have: nobody gives or takes those.
+func allowGrants(me Membership, before, after Grants, grantable Permissions) error {
+	if p := (after.Allow | after.Deny) &^ grantable; p != 0 {
+		return RefuseField(Rule, "permission_not_grantable", "permissions/"+first(p).String(), "roles do not give or take this here")
+	}
+	if lacks := before.changes(after) &^ me.May; lacks != 0 {
+		return errDenied(first(lacks))
+	}
+	return nil
+}
+
+func first(p Permissions) Permissions { return p & -p }
+
+// SpaceRoles returns the roles of a space, the highest first.
+func (s *Service) SpaceRoles(ctx context.Context, actor Actor, id ID) (RoleSet, error) {
+	return view(ctx, s, func(r Reader) (RoleSet, error) {
+		if _, _, err := s.enterSpace(r, actor, id); err != nil {
+			return nil, err
+		}
+		return r.RolesAt(id, Latest)
+	})
+}
+
+// roleChange is a change of the roles of a space in the making.
+type roleChange struct {
+	space Conversation
+	me    Membership
+	rank  int // of the actor
+	roles RoleSet
+}
+
+// changeRoles loads the roles of a space for an actor who may change them.
+func (s *Service) changeRoles(r Reader, actor Actor, id ID) (roleChange, error) {
+	c, me, err := s.enterSpace(r, actor, id)
+	if err != nil {
+		return roleChange{}, err
+	}
+	roles, err := r.RolesAt(id, Latest)
+	if err != nil {
+		return roleChange{}, err
+	}
+	mine, err := spaceMember(r, id, 0, actor.User)
+	return roleChange{space: c, me: me, rank: mine.rank(roles), roles: roles}, err
+}
+
+// role finds a role that the actor may change. The order of what is asked is that
+// of every refusal: is it there, may they, and then the rest.
+func (c roleChange) role(id ID) (int, error) {
+	at := c.roles.rank(id)
+	if at == len(c.roles) {
+		return 0, errUnknownRole()
+	}
+	return at, c.allow(at)
+}
+
+// allow refuses to change a role at a rank, or to put one there.
+func (c roleChange) allow(rank int) error {
+	if err := Allow(c.space, c.me, PermissionManageRoles); err != nil {
+		return err
+	}
+	if rank <= c.rank {
+		return Refuse(Forbidden, "permission_denied", "you may only change roles below your highest")
+	}
+	return nil
+}
+
+// allowTouching refuses to give, take, move or delete a role that says something, in
+// the space or in one of its channels, of a permission that the actor does not have
+// there: somebody would get or lose it by that.
+func (s *Service) allowTouching(r Reader, actor Actor, c roleChange, rank int) error {
+	role := c.roles[rank]
+	if err := allowGrants(c.me, role.Grants, Grants{}, RolePermissions); err != nil {
+		return err
+	}
+	channels, err := r.Channels(c.space.ID, 0, s.policy.MaxChannels)
+	if err != nil {
+		return err
+	}
+	for _, channel := range channels {
+		access, err := r.AccessAt(channel.ID, Latest)
+		if err != nil {
+			return err
+		}
+		said := access.override(role.ID)
+		if said == (Grants{}) {
+			continue
+		}
+		me, err := s.stand(r, channel, actor.User)
+		if err == nil {
+			err = allowGrants(me, said, Grants{}, ChannelPermissions)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// move puts a role at a position, and returns its rank.
+func (c *roleChange) move(from, position int) (int, error) {
+	if position == 0 {
+		return from, nil
+	}
+	to := min(position, len(c.roles)-1) - 1 // everyone's stays the last
+	if to == from {
+		return from, nil
+	}
+	if err := c.allow(to); err != nil {
+		return 0, err
+	}
+	role := c.roles[from]
+	c.roles = slices.Insert(slices.Delete(slices.Clone(c.roles), from, from+1), to, role)
+	return to, nil
+}
+
+// put stores the roles and tells of it.
+func (s *Service) putRoles(tx Tx, actor Actor, c roleChange, t EventType, role ID) error {
+	at, err := tx.Append(Event{
+		Type: t, At: s.time(), Conversation: c.space.ID, Space: c.space.ID, RoleID: role,
+		Actor: actor.User, ActorDevice: actor.Device,
+	})
+	if err != nil {
+		return err
+	}
+	return tx.PutRoles(c.space.ID, c.roles, at)
+}
+
+// CreateRole makes a role of a space and returns it with its position.
+func (s *Service) CreateRole(ctx context.Context, actor Actor, id ID, d RoleDraft) (SpaceRole, int, error) {
+	if err := d.check(); err != nil {
+		return SpaceRole{}, 0, err
+	}
+	if d.Name == nil {
+		return SpaceRole{}, 0, checkName("", MaxRoleName)
+	}
+	return s.writeRole(ctx, func(tx Tx) (SpaceRole, int, error) {
+		c, err := s.changeRoles(tx, actor, id)
+		if err != nil {
+			return SpaceRole{}, 0, err
+		}
+		at := len(c.roles) - 1
+		if err := c.allow(at); err != nil {
+			return SpaceRole{}, 0, err
+		}
+		if len(c.roles) >= s.policy.MaxRoles {
+			return SpaceRole{}, 0, Refuse(Rule, "too_many_roles", "a space has at most %d roles", s.policy.MaxRoles)
+		}
+		role := SpaceRole{ID: s.ids.Next(s.time()), Name: *d.Name, Grants: d.grants(Grants{})}
+		if err := allowGrants(c.me, Grants{}, role.Grants, RolePermissions); err != nil {
+			return SpaceRole{}, 0, err
+		}
+		c.roles = slices.Insert(slices.Clone(c.roles), at, role)
+		if at, err = c.move(at, d.Position); err != nil {
+			return SpaceRole{}, 0, err
+		}
+		return role, at + 1, s.putRoles(tx, actor, c, RoleCreated, role.ID)
+	})
+}
+
+// UpdateRole changes a role of a space and returns it with its position. A draft
+// that changes nothing is told to nobody.
+func (s *Service) UpdateRole(ctx context.Context, actor Actor, id, role ID, d RoleDraft) (SpaceRole, int, error) {
+	if err := d.check(); err != nil {
+		return SpaceRole{}, 0, err
+	}
+	return s.writeRole(ctx, func(tx Tx) (SpaceRole, int, error) {
+		c, err := s.changeRoles(tx, actor, id)
+		if err != nil {
+			return SpaceRole{}, 0, err
+		}
+		at, err := c.role(role)
+		if err != nil {
+			return SpaceRole{}, 0, err
+		}
+		if role == Everyone && (d.Name != nil || d.Position != 0) {
+			return SpaceRole{}, 0, errEveryone()
+		}
+		before := c.roles[at]
+		after := before
+		set(&after.Name, d.Name)
+		after.Grants = d.grants(before.Grants)
+		if err := allowGrants(c.me, before.Grants, after.Grants, RolePermissions); err != nil {
+			return SpaceRole{}, 0, err
+		}
+		if d.Position != 0 {
+			if err := s.allowTouching(tx, actor, c, at); err != nil {
+				return SpaceRole{}, 0, err
+			}
+		}
+		c.roles = slices.Clone(c.roles)
+		c.roles[at] = after
+		to, err := c.move(at, d.Position)
+		if err != nil {
+			return SpaceRole{}, 0, err
+		}
+		if to == at && after == before {
+			return after, to + 1, nil
+		}
+		return after, to + 1, s.putRoles(tx, actor, c, RoleUpdated, role)
+	})
+}
+
+// writeRole is write for a use case with a role and its position.
+func (s *Service) writeRole(ctx context.Context, fn func(Tx) (SpaceRole, int, error)) (role SpaceRole, position int, err error) {
+	err = s.store.Write(ctx, func(tx Tx) (err error) {
+		role, position, err = fn(tx)
+		return err
+	})
+	return role, position, err
+}
+
+// DeleteRole deletes a role: nobody has it any more, and what it said in channels
+// is gone.
+func (s *Service) DeleteRole(ctx context.Context, actor Actor, id, role ID) error {
+	return s.store.Write(ctx, func(tx Tx) error {
+		c, err := s.changeRoles(tx, actor, id)
+		if err != nil {
+			return err
+		}
+		at, err := c.role(role)
+		if err != nil {
+			return err
+		}
+		if role == Everyone {
+			return errEveryone()
+		}
+		if err := s.allowTouching(tx, actor, c, at); err != nil {
+			return err
+		}
+		c.roles = slices.Delete(slices.Clone(c.roles), at, at+1)
+		return s.putRoles(tx, actor, c, RoleDeleted, role)
+	})
+}
+
+// GrantRole gives a member of a space a role. It is no error if they have it.
+func (s *Service) GrantRole(ctx context.Context, actor Actor, id, role ID, user UserID) error {
+	return s.setHeld(ctx, actor, id, user, func(held []ID) []ID { return append(held, role) }, role)
+}
+
+// RevokeRole takes it from them. It is no error if they do not have it.
+func (s *Service) RevokeRole(ctx context.Context, actor Actor, id, role ID, user UserID) error {
+	without := func(held []ID) []ID { return slices.DeleteFunc(held, func(r ID) bool { return r == role }) }
+	return s.setHeld(ctx, actor, id, user, without, role)
+}
+
+// SetSpaceRoles gives a member of a space these roles and takes all others.
+func (s *Service) SetSpaceRoles(ctx context.Context, actor Actor, id ID, user UserID, roles []ID) (SpaceMemberView, error) {
+	if err := s.setHeld(ctx, actor, id, user, func([]ID) []ID { return slices.Clone(roles) }, roles...); err != nil {
+		return SpaceMemberView{}, err
+	}
+	return view(ctx, s, func(r Reader) (SpaceMemberView, error) {
+		target, err := spaceMember(r, id, 0, user)
+		if err != nil {
+			return SpaceMemberView{}, err
+		}
+		roles, err := r.RolesAt(id, Latest)
+		return s.memberView(target, roles), err
+	})
+}
+
+// setHeld changes which roles a member has, by a function of those that they have.
+// named are the roles of the request, which have to be there.
+func (s *Service) setHeld(ctx context.Context, actor Actor, id ID, user UserID, change func([]ID) []ID, named ...ID) error {
+	return s.store.Write(ctx, func(tx Tx) error {
+		c, err := s.changeRoles(tx, actor, id)
+		if err != nil {
+			return err
+		}
+		for _, role := range named {
+			if c.roles.rank(role) == len(c.roles) {
+				return errUnknownRole()
+			}
+		}
+		target, err := spaceMember(tx, id, 0, user)
+		if err != nil {
+			return err
+		}
+		if err := Allow(c.space, c.me, PermissionManageRoles); err != nil {
+			return err
+		}
+		if user != actor.User && target.rank(c.roles) <= c.rank {
+			return Refuse(Forbidden, "permission_denied", "you may only do this to members whose highest role is below yours")
+		}
+		if slices.Contains(named, Everyone) {
+			return errEveryone()
+		}
+		held := s.memberView(target, c.roles).Roles
+		wanted := unique(change(slices.Clone(held)))
+		given := missing(wanted, held)
+		taken := missing(held, wanted)
+		for _, role := range append(slices.Clone(given), taken...) {
+			rank := c.roles.rank(role)
+			if err := c.allow(rank); err != nil {
+				return err
+			}
+			if err := s.allowTouching(tx, actor, c, rank); err != nil {
+				return err
+			}
+		}
+		if len(given)+len(taken) == 0 {
+			return nil
+		}
+		at, err := tx.Append(memberEvent(MemberUpdated, actor, c.space, target.Membership, s.time()))
+		if err != nil {
+			return err
+		}
+		for _, role := range given {
+			if err := tx.GrantRole(id, user, role, at); err != nil {
+				return err
+			}
+		}
+		for _, role := range taken {
+			if err := tx.EndRole(id, user, role, at); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// missing returns those of a list that are not in another.
+func missing(list, in []ID) []ID {
+	return slices.DeleteFunc(slices.Clone(list), func(id ID) bool { return slices.Contains(in, id) })
+}

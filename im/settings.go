@@ -1,0 +1,376 @@
+package im
+
+import (
+	"context"
+	"slices"
+	"time"
+	"unicode/utf8"
+)
+
+// JoinPolicy says who may join a group or space by themselves.
+type JoinPolicy uint8
+
+// The policies of joining. Their numbers are stored: never reuse one.
+const (
+	JoinClosed JoinPolicy = 1 // who was added or invited
+	JoinOpen   JoinPolicy = 2 // who knows its id
+)
+
+var joinNames = names[JoinPolicy]{JoinClosed: "closed", JoinOpen: "open"}
+
+// String returns the policy as clients know it.
+func (p JoinPolicy) String() string { return joinNames[p] }
+
+// ParseJoinPolicy reads what [JoinPolicy.String] wrote.
+func ParseJoinPolicy(s string) (JoinPolicy, bool) { return joinNames.parse(s) }
+
+// InvitePolicy says who may add members to a group.
+type InvitePolicy uint8
+
+// The policies of adding. Their numbers are stored: never reuse one.
+const (
+	InviteByAdmins  InvitePolicy = 1
+	InviteByMembers InvitePolicy = 2
+)
+
+var inviteNames = names[InvitePolicy]{InviteByAdmins: "admins", InviteByMembers: "members"}
+
+// String returns the policy as clients know it.
+func (p InvitePolicy) String() string { return inviteNames[p] }
+
+// ParseInvitePolicy reads what [InvitePolicy.String] wrote.
+func ParseInvitePolicy(s string) (InvitePolicy, bool) { return inviteNames.parse(s) }
+
+// The longest texts of a conversation, in characters.
+const (
+	MaxName         = 128
+	MaxThreadName   = 64
+	MaxAnnouncement = 2048
+	MaxAvatar       = 1024
+)
+
+// ConversationPatch is what of a conversation or space is to change; nil leaves
+// it.
+type ConversationPatch struct {
+	Name    *string
+	History *History
+	// RevokeWindow and RevokeOthersWindow are the conversation's own; a pointer to
+	// nil leaves them to what is above it again.
+	RevokeWindow       **time.Duration
+	RevokeOthersWindow **time.Duration
+	// ExpireAfter is the default of messages; 0 ends it.
+	ExpireAfter *time.Duration
+	// Retention is the conversation's own; a pointer to nil leaves it to the
+	// server again.
+	Retention **time.Duration
+	// Announcement and Avatar are ended by "".
+	Announcement, Avatar *string
+	Join                 *JoinPolicy
+	Invite               *InvitePolicy
+	MuteAll              *bool
+	// SlowMode is ended by 0.
+	SlowMode *time.Duration
+	Private  *bool
+	// Pinned and Muted are the actor's own.
+	Pinned, Muted *bool
+}
+
+// setting is one thing of a patch that all members see.
+type setting struct {
+	field string
+	// kinds are those that have it, and needs what it takes to change it there.
+	kinds []Kind
+	needs Permissions
+	given func(ConversationPatch) bool
+}
+
+var shared = []setting{
+	{"name", []Kind{Group, Room, Thread, Channel, Space}, PermissionManageConversation, func(p ConversationPatch) bool { return p.Name != nil }},
+	{"settings/history", []Kind{Group, Room}, PermissionManageConversation, func(p ConversationPatch) bool { return p.History != nil }},
+	{"settings/revoke_window_seconds", []Kind{Group, Room, Channel, Space}, PermissionManageConversation, func(p ConversationPatch) bool { return p.RevokeWindow != nil }},
+	{"settings/revoke_others_window_seconds", []Kind{Group, Room, Channel, Space}, PermissionManageConversation, func(p ConversationPatch) bool { return p.RevokeOthersWindow != nil }},
+	{"settings/expire_after_seconds", []Kind{Direct, Group, Room, Channel}, PermissionManageConversation, func(p ConversationPatch) bool { return p.ExpireAfter != nil }},
+	{"settings/retention_days", []Kind{Direct, Group, Room, Channel}, PermissionManageRetention, func(p ConversationPatch) bool { return p.Retention != nil }},
+	{"settings/announcement", []Kind{Group, Room, Channel, Space}, PermissionManageConversation, func(p ConversationPatch) bool { return p.Announcement != nil }},
+	{"settings/avatar", []Kind{Group, Room, Channel, Space}, PermissionManageConversation, func(p ConversationPatch) bool { return p.Avatar != nil }},
+	{"settings/join", []Kind{Group, Space}, PermissionManageConversation, func(p ConversationPatch) bool { return p.Join != nil }},
+	{"settings/invite", []Kind{Group}, PermissionManageConversation, func(p ConversationPatch) bool { return p.Invite != nil }},
+	{"settings/mute_all", []Kind{Group, Room, Channel}, PermissionMute, func(p ConversationPatch) bool { return p.MuteAll != nil }},
+	{"settings/slow_mode_seconds", []Kind{Group, Room, Channel}, PermissionMute, func(p ConversationPatch) bool { return p.SlowMode != nil }},
+	{"visibility", []Kind{Channel}, PermissionManageConversation, func(p ConversationPatch) bool { return p.Private != nil }},
+}
+
+// shared reports whether the patch changes what all members see.
+func (p ConversationPatch) shared() bool {
+	return slices.ContainsFunc(shared, func(s setting) bool { return s.given(p) })
+}
+
+// unsupported refuses what a kind of place does not have.
+func (p ConversationPatch) unsupported(k Kind) error {
+	for _, s := range shared {
+		if s.given(p) && !slices.Contains(s.kinds, k) {
+			return RefuseField(Rule, "setting_unsupported", s.field, "a %s does not have it", k)
+		}
+	}
+	return nil
+}
+
+// MaxRevokeWindow is the longest revoke window that a conversation may set;
+// no limit at all is set by 0.
+const MaxRevokeWindow = 365 * 24 * time.Hour
+
+// MaxRetention is the longest retention that a conversation may set; to keep
+// messages for ever is set by 0.
+const MaxRetention = 36500 * day
+
+// MaxSlowMode is the longest that slow mode makes somebody wait.
+const MaxSlowMode = 6 * time.Hour
+
+// checkFor is check for a place of this kind that is to be created.
+func (p ConversationPatch) checkFor(k Kind, policy Policy) error {
+	if err := p.check(policy); err != nil {
+		return err
+	}
+	return p.unsupported(k)
+}
+
+// check refuses values that no place may have.
+func (p ConversationPatch) check(policy Policy) error {
+	if p.Name != nil {
+		if err := checkName(*p.Name, MaxName); err != nil {
+			return err
+		}
+	}
+	for _, window := range []struct {
+		field string
+		value **time.Duration
+	}{
+		{"settings/revoke_window_seconds", p.RevokeWindow},
+		{"settings/revoke_others_window_seconds", p.RevokeOthersWindow},
+	} {
+		if w := window.value; w != nil && *w != nil && (**w < 0 || **w > MaxRevokeWindow) {
+			return RefuseField(Invalid, "invalid_request", window.field, "must be 0 to %d", int(MaxRevokeWindow.Seconds()))
+		}
+	}
+	if r := p.Retention; r != nil && *r != nil {
+		switch keep, most := **r, policy.RetentionMax; {
+		case keep < 0 || keep > MaxRetention:
+			return RefuseField(Invalid, "invalid_request", "settings/retention_days", "must be 0 to %d", int(MaxRetention/day))
+		case most > 0 && (keep == 0 || keep > most):
+			return RefuseField(Rule, "retention_too_long", "settings/retention_days", "this server keeps no message for longer than %s", FormatRetention(most))
+		}
+	}
+	if e := p.ExpireAfter; e != nil && (*e < 0 || *e > MaxExpireAfter) {
+		return RefuseField(Invalid, "invalid_request", "settings/expire_after_seconds", "must be 0 to %d", int(MaxExpireAfter.Seconds()))
+	}
+	if m := p.SlowMode; m != nil && (*m < 0 || *m > MaxSlowMode) {
+		return RefuseField(Invalid, "invalid_request", "settings/slow_mode_seconds", "must be 0 to %d", int(MaxSlowMode.Seconds()))
+	}
+	for _, text := range []struct {
+		field string
+		value *string
+		most  int
+	}{
+		{"settings/announcement", p.Announcement, MaxAnnouncement},
+		{"settings/avatar", p.Avatar, MaxAvatar},
+	} {
+		if text.value != nil && utf8.RuneCountInString(*text.value) > text.most {
+			return RefuseField(Invalid, "invalid_request", text.field, "at most %d characters", text.most)
+		}
+	}
+	switch {
+	case p.History != nil && p.History.String() == "":
+		return RefuseField(Invalid, "invalid_request", "settings/history", "is not a setting of history")
+	case p.Join != nil && p.Join.String() == "":
+		return RefuseField(Invalid, "invalid_request", "settings/join", "is not a policy of joining")
+	case p.Invite != nil && p.Invite.String() == "":
+		return RefuseField(Invalid, "invalid_request", "settings/invite", "is not a policy of adding members")
+	}
+	return nil
+}
+
+func checkName(name string, most int) error {
+	if n := utf8.RuneCountInString(name); n == 0 || n > most {
+		return RefuseField(Invalid, "invalid_request", "name", "must be 1 to %d characters", most)
+	}
+	return nil
+}
+
+// apply returns the conversation as the patch has it.
+func (p ConversationPatch) apply(c Conversation) Conversation {
+	set(&c.Name, p.Name)
+	set(&c.History, p.History)
+	set(&c.RevokeWindow, p.RevokeWindow)
+	set(&c.RevokeOthersWindow, p.RevokeOthersWindow)
+	set(&c.ExpireAfter, p.ExpireAfter)
+	set(&c.Retention, p.Retention)
+	set(&c.Announcement, p.Announcement)
+	set(&c.Avatar, p.Avatar)
+	set(&c.Join, p.Join)
+	set(&c.Invite, p.Invite)
+	set(&c.MuteAll, p.MuteAll)
+	set(&c.SlowMode, p.SlowMode)
+	set(&c.Private, p.Private)
+	return c
+}
+
+func set[T any](to, value *T) {
+	if value != nil {
+		*to = *value
+	}
+}
+
+// allowPatch refuses a patch of what all members see. When messages disappear
+// is for either side of a direct conversation to choose; nothing else of one can
+// be changed.
+func allowPatch(c Conversation, m Membership, p ConversationPatch) error {
+	if c.Kind == Direct && p.unsupported(Direct) == nil {
+		return nil
+	}
+	for _, s := range shared {
+		if !s.given(p) {
+			continue
+		}
+		if c.Kind == Direct && !slices.Contains(s.kinds, Direct) {
+			return RefuseField(Rule, "direct_conversation", s.field, "a direct conversation does not have it")
+		}
+		needs := s.needs
+		if !slices.Contains(s.kinds, c.Kind) {
+			needs = PermissionManageConversation // to be told that there is no such thing
+		}
+		if c.Kind == Space && needs == PermissionManageConversation {
+			needs = PermissionManageSpace
+		}
+		if err := Allow(c, m, needs); err != nil {
+			return err
+		}
+	}
+	return p.unsupported(c.Kind)
+}
+
+// sameSettings reports whether two versions of a conversation are the same to
+// its members.
+func sameSettings(a, b Conversation) bool {
+	same := func(a, b *time.Duration) bool { return a == b || a != nil && b != nil && *a == *b }
+	return a.Name == b.Name && a.History == b.History && a.ExpireAfter == b.ExpireAfter &&
+		same(a.RevokeWindow, b.RevokeWindow) && same(a.RevokeOthersWindow, b.RevokeOthersWindow) &&
+		same(a.Retention, b.Retention) && a.Announcement == b.Announcement && a.Avatar == b.Avatar &&
+		a.Join == b.Join && a.Invite == b.Invite && a.MuteAll == b.MuteAll && a.SlowMode == b.SlowMode &&
+		a.Private == b.Private
+}
+
+// UpdateConversation changes a conversation's name or settings and tells its
+// members, and what the actor set for themselves, and tells their other devices.
+// A patch that changes nothing is told to nobody.
+func (s *Service) UpdateConversation(ctx context.Context, actor Actor, ref ConversationRef, p ConversationPatch) (ConversationView, error) {
+	if err := p.check(s.policy); err != nil {
+		return ConversationView{}, err
+	}
+	id, err := write(ctx, s, func(tx Tx) (ID, error) {
+		c, m, err := s.enter(tx, actor, ref)
+		if err != nil {
+			return 0, err
+		}
+		if p.shared() {
+			if err := s.patchShared(tx, actor, c, m, p); err != nil {
+				return 0, err
+			}
+		}
+		return c.ID, s.patchOwn(tx, actor, c, m, p)
+	})
+	if err != nil {
+		return ConversationView{}, err
+	}
+	// What it looks like takes reads that nobody else has to wait for.
+	return s.Conversation(ctx, actor, ConversationRef{ID: id})
+}
+
+// patchShared changes what all members see.
+func (s *Service) patchShared(tx Tx, actor Actor, c Conversation, m Membership, p ConversationPatch) error {
+	if err := allowPatch(c, m, p); err != nil {
+		return err
+	}
+	if c.Kind == Thread && p.Name != nil {
+		if err := checkName(*p.Name, MaxThreadName); err != nil {
+			return err
+		}
+	}
+	if blocked, err := blockedByPeer(tx, actor, c); err != nil {
+		return err
+	} else if blocked {
+		return errBlocked()
+	}
+	changed := p.apply(c)
+	if sameSettings(changed, c) {
+		return nil
+	}
+	access, err := s.visibility(tx, actor, changed, c)
+	if err != nil {
+		return err
+	}
+	changed.UpdatedAt = s.time()
+	changed.EditedAt = changed.UpdatedAt
+	cutoff := s.cutoff(c)
+	if !c.OldestAt.IsZero() && c.OldestAt.Before(cutoff) {
+		changed.TrimBefore = cutoff // it stays past, whatever the retention is now
+	}
+	if err := tx.UpdateConversation(changed); err != nil {
+		return err
+	}
+	if p.Retention != nil {
+		if err := tx.SetRetentionBelow(c.ID, changed.Retention, cutoff); err != nil {
+			return err
+		}
+	}
+	at, err := tx.Append(changed.event(updated, actor, changed.UpdatedAt))
+	if err != nil || access == nil {
+		return err
+	}
+	if err := tx.PutAccess(c.ID, *access, at); err != nil || !changed.Private || m.Role == Owner {
+		return err
+	}
+	// Who makes it private does not lose it by that.
+	return tx.PutListed(c.ID, AllowList, actor.User, changed.UpdatedAt, at)
+}
+
+// visibility returns what decides about a channel that becomes private or public, nil
+// if it stays what it is.
+func (s *Service) visibility(r Reader, actor Actor, changed, c Conversation) (*ChannelAccess, error) {
+	if changed.Private == c.Private {
+		return nil, nil
+	}
+	access, err := r.AccessAt(c.ID, Latest)
+	if err != nil {
+		return nil, err
+	}
+	access.Private = changed.Private
+	return &access, s.staysInSight(r, actor, c, access)
+}
+
+// patchOwn changes what the actor set for themselves.
+func (s *Service) patchOwn(tx Tx, actor Actor, c Conversation, m Membership, p ConversationPatch) error {
+	now, mark := s.time(), m.Mark
+	switch {
+	case p.Pinned == nil:
+	case !*p.Pinned:
+		mark.PinnedAt = time.Time{}
+	case mark.PinnedAt.IsZero():
+		mark.PinnedAt = now
+	}
+	if p.Muted != nil {
+		mark.Muted = *p.Muted
+	}
+	if mark == m.Mark {
+		return nil
+	}
+	mark.ChangedAt = now
+	if err := tx.PutMark(c.ID, actor.User, mark); err != nil {
+		return err
+	}
+	_, err := tx.Append(Event{
+		Type: ConversationUpdated, At: now, Conversation: c.ID, To: actor.User,
+		Actor: actor.User, ActorDevice: actor.Device,
+		Own: &OwnSettings{Pinned: !mark.PinnedAt.IsZero(), Muted: mark.Muted},
+	})
+	return err
+}

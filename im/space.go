@@ -1,0 +1,149 @@
+package im
+
+import "context"
+
+// SpaceDraft is a space as its owner asks for it.
+type SpaceDraft struct {
+	Name     string
+	Settings ConversationPatch
+}
+
+// SpaceView is a space as one of its members sees it.
+type SpaceView struct {
+	Conversation
+	Me    Membership
+	Owner UserID
+}
+
+func errUnknownSpace() error { return Refuse(NotFound, "space_not_found", "no such space") }
+
+// enterSpace finds a space that the actor is a member of now, with their standing
+// there.
+func (s *Service) enterSpace(r Reader, actor Actor, id ID) (Conversation, Membership, error) {
+	c, err := findSpace(r, id)
+	if err != nil {
+		return c, Membership{}, err
+	}
+	me, err := s.stand(r, c, actor.User)
+	if err == nil && !me.May.Has(PermissionView) {
+		err = errUnknownSpace()
+	}
+	return c, me, err
+}
+
+// findSpace finds a space, whoever asks.
+func findSpace(r Reader, id ID) (Conversation, error) {
+	c, found, err := maybe(r.Conversation(id))
+	if err == nil && (!found || c.Kind != Space || !c.DeletedAt.IsZero()) {
+		err = errUnknownSpace()
+	}
+	return c, err
+}
+
+// spaceView completes a space to what its member sees of it.
+func spaceView(r Reader, c Conversation, me Membership) (SpaceView, error) {
+	owner, _, err := maybe(r.OwnerOf(c.ID))
+	return SpaceView{Conversation: c, Me: me, Owner: owner}, err
+}
+
+// CreateSpace makes a space that the actor owns.
+func (s *Service) CreateSpace(ctx context.Context, actor Actor, d SpaceDraft) (SpaceView, error) {
+	d.Settings.Name = &d.Name
+	if err := d.Settings.checkFor(Space, s.policy); err != nil {
+		return SpaceView{}, err
+	}
+	return write(ctx, s, func(tx Tx) (SpaceView, error) {
+		now := s.time()
+		c := d.Settings.apply(s.newConversation(Space, actor, now))
+		if err := tx.CreateConversation(c); err != nil {
+			return SpaceView{}, err
+		}
+		at, err := tx.Append(c.event(created, actor, now))
+		if err != nil {
+			return SpaceView{}, err
+		}
+		if err := tx.AddMember(Membership{Conversation: c.ID, User: actor.User, Role: Owner, JoinedAt: now}, at); err != nil {
+			return SpaceView{}, err
+		}
+		if err := tx.GrantRole(c.ID, actor.User, ownership, at); err != nil {
+			return SpaceView{}, err
+		}
+		everyone := SpaceRole{ID: Everyone, Name: "everyone", Grants: Grants{Allow: EveryoneMay}}
+		if err := tx.PutRoles(c.ID, RoleSet{everyone}, at); err != nil {
+			return SpaceView{}, err
+		}
+		return s.seenSpace(tx, actor, c.ID)
+	})
+}
+
+// seenSpace loads a space as the actor sees it after a change.
+func (s *Service) seenSpace(r Reader, actor Actor, id ID) (SpaceView, error) {
+	c, me, err := s.enterSpace(r, actor, id)
+	if err != nil {
+		return SpaceView{}, err
+	}
+	return spaceView(r, c, me)
+}
+
+// SpaceOf returns a space that the actor is a member of.
+func (s *Service) SpaceOf(ctx context.Context, actor Actor, id ID) (SpaceView, error) {
+	return view(ctx, s, func(r Reader) (SpaceView, error) { return s.seenSpace(r, actor, id) })
+}
+
+// Spaces returns those that the actor is a member of, by id, those after one.
+func (s *Service) Spaces(ctx context.Context, actor Actor, after ID, limit int) ([]SpaceView, error) {
+	return view(ctx, s, func(r Reader) ([]SpaceView, error) {
+		list, err := r.Spaces(actor.User, after, limit)
+		if err != nil {
+			return nil, err
+		}
+		views := make([]SpaceView, 0, len(list))
+		for _, c := range list {
+			me, err := s.stand(r, c, actor.User)
+			if err != nil {
+				return nil, err
+			}
+			v, err := spaceView(r, c, me)
+			if err != nil {
+				return nil, err
+			}
+			views = append(views, v)
+		}
+		return views, nil
+	})
+}
+
+// UpdateSpace changes a space's name or settings and tells its members.
+func (s *Service) UpdateSpace(ctx context.Context, actor Actor, id ID, p ConversationPatch) (SpaceView, error) {
+	if err := p.check(s.policy); err != nil {
+		return SpaceView{}, err
+	}
+	return write(ctx, s, func(tx Tx) (SpaceView, error) {
+		c, me, err := s.enterSpace(tx, actor, id)
+		if err != nil {
+			return SpaceView{}, err
+		}
+		if err := s.patchShared(tx, actor, c, me, p); err != nil {
+			return SpaceView{}, err
+		}
+		return s.seenSpace(tx, actor, id)
+	})
+}
+
+// DeleteSpace deletes a space with its channels and all that was said in them. It
+// takes its owner or an admin.
+func (s *Service) DeleteSpace(ctx context.Context, actor Actor, id ID) error {
+	return s.store.Write(ctx, func(tx Tx) error {
+		c, err := findSpace(tx, id)
+		if err == nil && !actor.Admin {
+			var me Membership
+			if _, me, err = s.enterSpace(tx, actor, id); err == nil {
+				err = Allow(c, me, PermissionDelete)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		return s.delete(tx, actor, c)
+	})
+}

@@ -1,0 +1,573 @@
+package im_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// space makes a space of an owner with members.
+func (w *world) space(owner im.UserID, members ...im.UserID) im.ID {
+	w.Helper()
+	v, err := w.CreateSpace(w.ctx, as(owner), im.SpaceDraft{Name: "a space"})
+	w.must(err)
+	if len(members) > 0 {
+		_, err = w.AddSpaceMembers(w.ctx, as(owner), v.ID, members)
+		w.must(err)
+	}
+	return v.ID
+}
+
+func (w *world) channel(user im.UserID, space im.ID, private bool) im.ID {
+	w.Helper()
+	v, err := w.CreateChannel(w.ctx, as(user), space, im.ChannelDraft{Name: "a channel", Private: private})
+	w.must(err)
+	return v.ID
+}
+
+// role makes a role that its owner gives to users.
+func (w *world) role(space im.ID, owner im.UserID, allow, deny im.Permissions, users ...im.UserID) im.ID {
+	w.Helper()
+	name := "a role"
+	r, _, err := w.CreateRole(w.ctx, as(owner), space, im.RoleDraft{Name: &name, Allow: allow, Deny: deny})
+	w.must(err)
+	for _, user := range users {
+		w.must(w.GrantRole(w.ctx, as(owner), space, r.ID, user))
+	}
+	return r.ID
+}
+
+func (w *world) override(channel im.ID, by im.UserID, role im.ID, allow, deny im.Permissions) {
+	w.Helper()
+	_, err := w.PutOverride(w.ctx, as(by), byID(channel), im.Override{Role: role, Grants: im.Grants{Allow: allow, Deny: deny}})
+	w.must(err)
+}
+
+// may is what somebody is told that they may do somewhere.
+func (w *world) may(user im.UserID, id im.ID) string {
+	w.Helper()
+	_, may, err := w.PermissionsIn(w.ctx, as(user), byID(id))
+	if err != nil {
+		return answer(err)
+	}
+	return list(may)
+}
+
+func TestSpaces(t *testing.T) {
+	w := newWorld(t)
+	id := w.space("owner", "alice")
+	v, err := w.SpaceOf(w.ctx, as("alice"), id)
+	w.must(err)
+	w.equal("space", fmt.Sprint(v.Name, " ", v.Owner, " ", v.MemberCount, " ", v.Me.Role), "a space owner 2 member")
+	_, err = w.SpaceOf(w.ctx, as("mallory"), id)
+	w.equal("to a stranger", answer(err), "404 space_not_found")
+	w.equal("as a conversation", w.roleOf(id, "owner"), "404 conversation_not_found")
+	w.equal("in the list", len(w.list("owner")), 0)
+	g := w.group(im.HistoryAll, "owner")
+	_, err = w.SpaceOf(w.ctx, as("owner"), g)
+	w.equal("a group as a space", answer(err), "404 space_not_found")
+	_, err = w.Send(w.ctx, as("owner"), byID(id), text("hi"))
+	w.equal("sending to it", answer(err), "404 conversation_not_found")
+	admin := im.Actor{User: "root", Admin: true}
+	w.equal("deleting it as a conversation", answer(w.DeleteConversation(w.ctx, admin, byID(id))), "404 conversation_not_found")
+
+	_, err = w.JoinSpace(w.ctx, as("bob"), id)
+	w.equal("joining a closed one", answer(err), "404 space_not_found")
+	open := im.JoinOpen
+	_, err = w.UpdateSpace(w.ctx, as("alice"), id, im.ConversationPatch{Join: &open})
+	w.equal("opening it as a member", err, "permission_denied: you need the permission manage_space here")
+	_, err = w.UpdateSpace(w.ctx, as("owner"), id, im.ConversationPatch{Join: &open})
+	w.must(err)
+	for range 2 {
+		_, err = w.JoinSpace(w.ctx, as("bob"), id)
+		w.must(err)
+	}
+	w.equal("leaving as the owner", answer(w.LeaveSpace(w.ctx, as("owner"), id)), "409 owner_must_hand_over")
+	_, err = w.HandOverSpace(w.ctx, as("alice"), id, "alice")
+	w.equal("taking it", answer(err), "403 permission_denied")
+	_, err = w.HandOverSpace(w.ctx, as("owner"), id, "alice")
+	w.must(err)
+	w.must(w.LeaveSpace(w.ctx, as("owner"), id))
+	w.equal("deleting it as a member", answer(w.DeleteSpace(w.ctx, as("bob"), id)), "403 permission_denied")
+	channel := w.channel("alice", id, false)
+	m := w.say("bob", byID(channel), "hello")
+	w.must(w.DeleteSpace(w.ctx, as("alice"), id))
+	_, err = w.SpaceOf(w.ctx, as("alice"), id)
+	w.equal("deleted", answer(err), "404 space_not_found")
+	w.equal("its channel", w.try("bob", channel), "404 conversation_not_found")
+	_, err = w.Message(w.ctx, as("bob"), m.ID)
+	w.equal("its messages", answer(err), "404 message_not_found")
+	w.must(w.Purge(w.ctx))
+}
+
+func TestInvitations(t *testing.T) {
+	w := newWorld(t)
+	id := w.space("owner", "alice")
+	_, err := w.Invite(w.ctx, as("alice"), id, []im.UserID{"bob"})
+	w.equal("by a member", err, "permission_denied: you need the permission invite here")
+	w.must(w.PutBlock(w.ctx, as("carol"), "owner"))
+	made, err := w.Invite(w.ctx, as("owner"), id, []im.UserID{"bob", "alice", "carol", "bob"})
+	w.must(err)
+	w.equal("invited", fmt.Sprint(len(made), " ", made[0].User, " ", made[0].SpaceName), "1 bob a space")
+	_, err = w.Invite(w.ctx, as("owner"), id, []im.UserID{"bob"})
+	w.must(err)
+	mine, err := w.MyInvitations(w.ctx, as("bob"), 0, 10)
+	w.must(err)
+	w.equal("bob's", fmt.Sprint(len(mine), " ", mine[0].Space == id, " ", mine[0].By, " ", mine[0].SpaceName), "1 true owner a space")
+	w.equal("bob is told", w.summary(as("bob"), id), []string{"space.invited bob"})
+	w.equal("others are not", slices.Contains(w.summary(as("alice"), id), "space.invited bob"), false)
+	_, err = w.SpaceOf(w.ctx, as("bob"), id)
+	w.equal("before joining", answer(err), "404 space_not_found")
+	_, err = w.JoinSpace(w.ctx, as("bob"), id)
+	w.must(err)
+	open, err := w.Invitations(w.ctx, as("owner"), id, im.Page{Limit: 10})
+	w.must(err)
+	w.equal("open", len(open), 0)
+
+	w.equal("declining what is not there", answer(w.DeleteInvitation(w.ctx, as("dave"), id, "dave")), "404 space_not_found")
+	_, err = w.Invite(w.ctx, as("owner"), id, []im.UserID{"dave", "erin"})
+	w.must(err)
+	w.equal("withdrawn by a member", answer(w.DeleteInvitation(w.ctx, as("alice"), id, "dave")), "403 permission_denied")
+	w.must(w.DeleteInvitation(w.ctx, as("dave"), id, "dave"))
+	w.must(w.DeleteInvitation(w.ctx, as("owner"), id, "erin"))
+	w.equal("withdrawn again", answer(w.DeleteInvitation(w.ctx, as("owner"), id, "erin")), "404 invitation_not_found")
+	for _, user := range []im.UserID{"dave", "erin"} {
+		_, err = w.JoinSpace(w.ctx, as(user), id)
+		w.equal("joining without", answer(err), "404 space_not_found")
+	}
+}
+
+// Nobody gets by roles what who gives them does not have, nor changes who stands
+// as high as they do.
+func TestRolesDoNotEscalate(t *testing.T) {
+	w := newWorld(t)
+	id := w.space("owner", "mod", "mod2", "alice")
+	const manage = im.PermissionManageRoles | im.PermissionKick | im.PermissionMute
+	high := w.role(id, "owner", im.PermissionRevokeOthers, 0)
+	mods := w.role(id, "owner", manage, 0, "mod", "mod2")
+	low := w.role(id, "owner", 0, im.PermissionSend)
+	strong := w.role(id, "owner", im.PermissionInvite, 0)
+	update := func(user im.UserID, role im.ID, d im.RoleDraft) string {
+		_, _, err := w.UpdateRole(w.ctx, as(user), id, role, d)
+		return answer(err)
+	}
+	create := func(user im.UserID, d im.RoleDraft) string {
+		_, _, err := w.CreateRole(w.ctx, as(user), id, d)
+		return answer(err)
+	}
+	name := "x"
+	const denied = "403 permission_denied"
+	for what, got := range map[string]string{
+		"a member makes a role":                create("alice", im.RoleDraft{Name: &name}),
+		"gives what they do not have":          create("mod", im.RoleDraft{Name: &name, Allow: im.PermissionInvite}),
+		"makes a role above their own":         create("mod", im.RoleDraft{Name: &name, Position: 1}),
+		"changes their own role":               update("mod", mods, im.RoleDraft{Name: &name}),
+		"changes a higher role":                update("mod", high, im.RoleDraft{Name: &name}),
+		"moves a role above their own":         update("mod", low, im.RoleDraft{Position: 1}),
+		"gives a role what they do not have":   update("mod", low, im.RoleDraft{Allow: im.PermissionInvite}),
+		"gives everyone what they do not have": update("mod", im.Everyone, im.RoleDraft{Allow: im.PermissionInvite}),
+		"takes a higher role":                  answer(w.GrantRole(w.ctx, as("mod"), id, high, "mod")),
+		"gives their own role":                 answer(w.GrantRole(w.ctx, as("mod"), id, mods, "alice")),
+		"gives a role with what they lack":     answer(w.GrantRole(w.ctx, as("mod"), id, strong, "mod")),
+		"takes their own role from an equal":   answer(w.RevokeRole(w.ctx, as("mod"), id, mods, "mod2")),
+		"gives a role to an equal":             answer(w.GrantRole(w.ctx, as("mod"), id, low, "mod2")),
+		"deletes a higher role":                answer(w.DeleteRole(w.ctx, as("mod"), id, high)),
+		"kicks an equal":                       answer(w.RemoveSpaceMember(w.ctx, as("mod"), id, "mod2")),
+		"kicks the owner":                      answer(w.RemoveSpaceMember(w.ctx, as("mod"), id, "owner")),
+		"sets roles of which one is not theirs": func() string {
+			_, err := w.SetSpaceRoles(w.ctx, as("mod"), id, "alice", []im.ID{low, high})
+			return answer(err)
+		}(),
+	} {
+		if got != denied {
+			t.Errorf("%s: %s", what, got)
+		}
+	}
+	w.equal("a right for the owner alone", create("owner", im.RoleDraft{Name: &name, Allow: im.PermissionDelete}), "422 permission_not_grantable")
+	w.equal("an unknown role", update("owner", 77, im.RoleDraft{Name: &name}), "404 role_not_found")
+	w.equal("everyone's name", update("owner", im.Everyone, im.RoleDraft{Name: &name}), "422 everyone_role")
+	w.equal("giving everyone's", answer(w.GrantRole(w.ctx, as("owner"), id, im.Everyone, "alice")), "422 everyone_role")
+	w.equal("deleting everyone's", answer(w.DeleteRole(w.ctx, as("owner"), id, im.Everyone)), "422 everyone_role")
+
+	// What they may.
+	w.equal("a role of what they have", create("mod", im.RoleDraft{Name: &name, Allow: im.PermissionKick}), "ok")
+	w.must(w.GrantRole(w.ctx, as("mod"), id, low, "alice"))
+	w.must(w.RemoveSpaceMember(w.ctx, as("mod"), id, "alice"))
+	roles, err := w.SpaceRoles(w.ctx, as("mod"), id)
+	w.must(err)
+	w.equal("the order", fmt.Sprint(roles[0].ID == high, roles[1].ID == mods, roles[len(roles)-1].ID == im.Everyone), "true true true")
+}
+
+// Who leaves a space and comes back has none of the roles from before.
+func TestRolesEndWithTheStay(t *testing.T) {
+	w := newWorld(t)
+	id := w.space("owner", "alice")
+	w.role(id, "owner", im.PermissionInvite, 0, "alice")
+	private := w.channel("owner", id, true)
+	w.must(w.PutListed(w.ctx, as("owner"), byID(private), im.AllowList, "alice"))
+	w.equal("before", w.try("alice", private), "ok")
+	w.must(w.LeaveSpace(w.ctx, as("alice"), id))
+	_, err := w.AddSpaceMembers(w.ctx, as("owner"), id, []im.UserID{"alice"})
+	w.must(err)
+	_, may, err := w.SpacePermissions(w.ctx, as("alice"), id)
+	w.must(err)
+	w.equal("may invite", may.Has(im.PermissionInvite), false)
+	w.equal("after", w.try("alice", private), "404 conversation_not_found")
+}
+
+// Who cannot see a channel gets 404 everywhere, and hears nothing of it.
+func TestPrivateChannels(t *testing.T) {
+	w := newWorld(t)
+	id := w.space("owner", "alice", "bob")
+	private := w.channel("owner", id, true)
+	w.must(w.PutListed(w.ctx, as("owner"), byID(private), im.AllowList, "alice"))
+	m := w.say("alice", byID(private), "needle")
+	th, err := w.CreateThread(w.ctx, as("alice"), m.ID, "a thread")
+	w.must(err)
+	in := w.say("alice", byID(th.ID), "needle in a thread")
+	name := "x"
+	for what, err := range map[string]error{
+		"getting it": func() error { _, err := w.Conversation(w.ctx, as("bob"), byID(private)); return err }(),
+		"sending":    func() error { _, err := w.Send(w.ctx, as("bob"), byID(private), text("hi")); return err }(),
+		"history": func() error {
+			_, err := w.Messages(w.ctx, as("bob"), byID(private), im.HistoryFilter{Limit: 1})
+			return err
+		}(),
+		"members":     func() error { _, err := w.Members(w.ctx, as("bob"), byID(private), im.Page{Limit: 1}); return err }(),
+		"threads":     func() error { _, err := w.Threads(w.ctx, as("bob"), byID(private), 0, 1); return err }(),
+		"joining":     func() error { _, err := w.Join(w.ctx, as("bob"), byID(private)); return err }(),
+		"permissions": func() error { _, _, err := w.PermissionsIn(w.ctx, as("bob"), byID(private)); return err }(),
+		"overrides":   func() error { _, err := w.Overrides(w.ctx, as("bob"), byID(private)); return err }(),
+		"the list": func() error {
+			_, err := w.Listed(w.ctx, as("bob"), byID(private), im.AllowList, im.Page{Limit: 1})
+			return err
+		}(),
+		"renaming": func() error {
+			_, err := w.UpdateConversation(w.ctx, as("bob"), byID(private), im.ConversationPatch{Name: &name})
+			return err
+		}(),
+		"clearing":     func() error { _, err := w.ClearUnread(w.ctx, as("bob"), byID(private)); return err }(),
+		"a message":    func() error { _, err := w.Message(w.ctx, as("bob"), m.ID); return err }(),
+		"a reply":      func() error { _, err := w.Message(w.ctx, as("bob"), in.ID); return err }(),
+		"revoking":     func() error { _, err := w.Revoke(w.ctx, as("bob"), m.ID, im.RevokeNote{}); return err }(),
+		"a thread":     func() error { _, err := w.Conversation(w.ctx, as("bob"), byID(th.ID)); return err }(),
+		"a new thread": func() error { _, err := w.CreateThread(w.ctx, as("bob"), m.ID, "x"); return err }(),
+		"search inside": func() error {
+			ref := byID(private)
+			_, err := w.Search(w.ctx, as("bob"), im.SearchFilter{In: &ref, Words: "needle", Limit: 1})
+			return err
+		}(),
+	} {
+		if got := answer(err); got != "404 conversation_not_found" && got != "404 message_not_found" {
+			t.Errorf("%s: %s", what, got)
+		}
+	}
+	found, err := w.Search(w.ctx, as("bob"), im.SearchFilter{Words: "needle", Limit: 10})
+	w.must(err)
+	w.equal("bob finds", len(found.Hits), 0)
+	found, err = w.Search(w.ctx, as("alice"), im.SearchFilter{Words: "needle", Limit: 10})
+	w.must(err)
+	w.equal("alice finds", len(found.Hits), 2)
+	page, err := w.Channels(w.ctx, as("bob"), id, 0, 10)
+	w.must(err)
+	w.equal("bob's channels", len(page.Items), 0)
+	w.revoke("alice", m.ID)
+	w.must(w.DeleteConversation(w.ctx, as("owner"), byID(private)))
+	for _, e := range w.replay(as("bob"), 0, 5) {
+		if e.Conversation != id {
+			t.Errorf("bob is told %v of %v", e.Type, e.Conversation)
+		}
+	}
+	erased, err := w.Erased(w.ctx, as("bob"), im.ErasureQuery{Limit: 10})
+	w.must(err)
+	w.equal("bob learns of what was erased", len(erased.Items), 0)
+	for user, want := range map[im.UserID]int{"bob": 0, "alice": 2} {
+		lost, err := w.Lost(w.ctx, as(user), epoch)
+		w.must(err)
+		w.equal(string(user)+" has lost", len(lost.Gone), want)
+	}
+}
+
+// A change of roles, lists or membership holds from the next request on.
+func TestAccessHoldsFromTheNextRequestOn(t *testing.T) {
+	w := newWorld(t)
+	id := w.space("owner", "alice")
+	public, private := w.channel("owner", id, false), w.channel("owner", id, true)
+	const gone = "404 conversation_not_found"
+	step := func(what string, err error, inPublic, inPrivate string) {
+		t.Helper()
+		w.must(err)
+		if a, b := w.try("alice", public), w.try("alice", private); a != inPublic || b != inPrivate {
+			t.Errorf("%s: %s and %s, want %s and %s", what, a, b, inPublic, inPrivate)
+		}
+	}
+	role := w.role(id, "owner", 0, 0)
+	step("at first", nil, "ok", gone)
+	step("denied", w.PutListed(w.ctx, as("owner"), byID(public), im.DenyList, "alice"), gone, gone)
+	step("not denied", w.DeleteListed(w.ctx, as("owner"), byID(public), im.DenyList, "alice"), "ok", gone)
+	step("allowed", w.PutListed(w.ctx, as("owner"), byID(private), im.AllowList, "alice"), "ok", "ok")
+	step("not allowed", w.DeleteListed(w.ctx, as("owner"), byID(private), im.AllowList, "alice"), "ok", gone)
+	w.override(private, "owner", role, im.PermissionView, 0)
+	step("a role that may", w.GrantRole(w.ctx, as("owner"), id, role, "alice"), "ok", "ok")
+	step("taken", w.RevokeRole(w.ctx, as("owner"), id, role, "alice"), "ok", gone)
+	step("given again", w.GrantRole(w.ctx, as("owner"), id, role, "alice"), "ok", "ok")
+	step("the role is deleted", w.DeleteRole(w.ctx, as("owner"), id, role), "ok", gone)
+	deny := im.RoleDraft{Deny: im.PermissionSend}
+	_, _, err := w.UpdateRole(w.ctx, as("owner"), id, im.Everyone, deny)
+	step("nobody may send", err, "403 permission_denied", gone)
+	w.override(public, "owner", im.Everyone, im.PermissionSend, 0)
+	step("but here", nil, "ok", gone)
+	step("removed", w.RemoveSpaceMember(w.ctx, as("owner"), id, "alice"), gone, gone)
+	w.equal("may", w.may("alice", public), gone)
+}
+
+// Revoking in channels: by whom, within which window.
+func TestRevokingInChannels(t *testing.T) {
+	w := newWorld(t)
+	id := w.space("owner", "alice", "mod")
+	channel := w.channel("owner", id, false)
+	w.role(id, "owner", im.PermissionRevokeOthers, 0, "mod")
+	revoke := func(user im.UserID, m im.Message) string {
+		_, err := w.Revoke(w.ctx, as(user), m.ID, im.RevokeNote{Postscript: "sorry"})
+		return answer(err)
+	}
+	say := func(long time.Duration) im.Message {
+		m := w.say("alice", byID(channel), "hi")
+		w.pass(long)
+		return m
+	}
+	const expired = "403 revoke_window_expired"
+	w.equal("one's own in time", revoke("alice", say(time.Minute)), "ok")
+	w.equal("one's own too late", revoke("alice", say(3*time.Minute)), expired)
+	w.equal("others' by role, at any time", revoke("mod", say(3*time.Minute)), "ok")
+	w.equal("others'", revoke("owner", say(3*time.Minute)), "ok")
+	bobs := w.say("mod", byID(channel), "hi")
+	w.equal("without the role", revoke("alice", bobs), "403 permission_denied")
+
+	hour, second := new(time.Hour), new(time.Second)
+	_, err := w.UpdateSpace(w.ctx, as("owner"), id, im.ConversationPatch{RevokeWindow: &hour, RevokeOthersWindow: &second})
+	w.must(err)
+	w.equal("by the space's window", revoke("alice", say(30*time.Minute)), "ok")
+	w.equal("by the space's window for others", revoke("mod", say(time.Minute)), expired)
+	w.set("owner", channel, im.ConversationPatch{RevokeWindow: &second, RevokeOthersWindow: &hour})
+	w.equal("by the channel's window", revoke("alice", say(time.Minute)), expired)
+	w.equal("by the channel's window for others", revoke("mod", say(time.Minute)), "ok")
+	w.override(channel, "owner", im.Everyone, 0, im.PermissionRevokeOwn)
+	m := say(0)
+	_, err = w.Revoke(w.ctx, as("alice"), m.ID, im.RevokeNote{})
+	w.equal("without revoke_own", err, "permission_denied: you need the permission revoke_own here")
+
+	_, err = w.DeleteMessage(w.ctx, as("mod"), m.ID)
+	w.equal("deleting", err, "permission_denied: you need the permission delete_others here")
+	w.pass(2 * time.Hour)
+	w.equal("past every window", revoke("mod", m), expired)
+	for range 2 {
+		gone, err := w.DeleteMessage(w.ctx, as("owner"), m.ID)
+		w.must(err)
+		w.equal("deleted", fmt.Sprint(gone.State, " ", gone.Content == nil, " ", gone.Erased.By), "revoked true owner")
+	}
+}
+
+func TestMentionAll(t *testing.T) {
+	w := newWorld(t)
+	id := w.space("owner", "alice", "bob")
+	channel := w.channel("owner", id, false)
+	group := w.group(im.HistoryAll, "owner", "alice", "bob")
+	d := text("all of you")
+	d.MentionAll = true
+	for _, c := range []im.ID{channel, group} {
+		_, err := w.Send(w.ctx, as("alice"), byID(c), d)
+		w.equal("by a member", err, "permission_denied: you need the permission mention_all here")
+		m := w.send("owner", byID(c), d)
+		w.equal("alice has not read", w.unread("alice", byID(c)), "1/1")
+		w.equal("who sent it", w.unread("owner", byID(c)), "0/0")
+		w.revoke("owner", m.ID)
+		w.equal("taken back", w.unread("alice", byID(c)), "0/0")
+	}
+	_, err := w.Send(w.ctx, as("alice"), direct("bob"), d)
+	w.equal("in a direct conversation", answer(err), "422 direct_conversation")
+}
+
+// Unread in a channel counts from when one came into the space.
+func TestUnreadInChannels(t *testing.T) {
+	w := newWorld(t)
+	id := w.space("owner", "alice")
+	channel := w.channel("owner", id, false)
+	w.say("owner", byID(channel), "one")
+	w.pass(time.Second)
+	_, err := w.AddSpaceMembers(w.ctx, as("owner"), id, []im.UserID{"bob"})
+	w.must(err)
+	m := w.send("owner", byID(channel), mentioning("bob"))
+	w.equal("alice", w.unread("alice", byID(channel)), "2/0")
+	w.equal("bob", w.unread("bob", byID(channel)), "1/1")
+	w.equal("bob reads all", w.said("bob", byID(channel)), []string{"one", "hey"})
+	w.read("alice", byID(channel), m.ID)
+	w.equal("alice has read", w.unread("alice", byID(channel)), "0/0")
+	_, err = w.Receipts(w.ctx, as("owner"), m.ID)
+	w.equal("receipts", answer(err), "422 receipts_unsupported")
+	total, err := w.Unread(w.ctx, as("bob"), nil)
+	w.must(err)
+	w.equal("not in the totals", total.Total, 0)
+}
+
+func TestChannelLimits(t *testing.T) {
+	policy := im.DefaultPolicy()
+	policy.MaxChannels, policy.MaxChannelRoles, policy.MaxRoles = 2, 1, 3
+	w := newWorldWith(t, policy)
+	id := w.space("owner")
+	c := w.channel("owner", id, false)
+	w.channel("owner", id, true)
+	_, err := w.CreateChannel(w.ctx, as("owner"), id, im.ChannelDraft{Name: "x"})
+	w.equal("a channel too many", answer(err), "422 too_many_channels")
+	a, b := w.role(id, "owner", 0, 0), w.role(id, "owner", 0, 0)
+	name := "x"
+	_, _, err = w.CreateRole(w.ctx, as("owner"), id, im.RoleDraft{Name: &name})
+	w.equal("a role too many", answer(err), "422 too_many_roles")
+	w.override(c, "owner", a, im.PermissionSend, 0)
+	w.override(c, "owner", a, 0, im.PermissionSend)
+	put := func(role im.ID) string {
+		_, err := w.PutOverride(w.ctx, as("owner"), byID(c), im.Override{Role: role, Grants: im.Grants{Deny: im.PermissionSend}})
+		return answer(err)
+	}
+	w.equal("an override too many", put(b), "422 too_many_roles")
+	w.must(w.DeleteOverride(w.ctx, as("owner"), byID(c), a))
+	w.equal("in its place", put(b), "ok")
+	w.must(w.DeleteRole(w.ctx, as("owner"), id, b))
+	w.equal("in place of one of a role that is gone", put(a), "ok")
+	list, err := w.Overrides(w.ctx, as("owner"), byID(c))
+	w.must(err)
+	w.equal("overrides", fmt.Sprint(len(list), list[0].Role == a), "1 true")
+}
+
+// The members of a channel are those of its space who can see it, on every page
+// once.
+func TestChannelMembers(t *testing.T) {
+	w := newWorld(t)
+	var users []im.UserID
+	for i := range 25 {
+		users = append(users, im.UserID(fmt.Sprintf("u%02d", i)))
+	}
+	id := w.space("owner", users...)
+	channel := w.channel("owner", id, false)
+	w.must(w.PutListed(w.ctx, as("owner"), byID(channel), im.DenyList, "u03"))
+	var got []string
+	for after := ""; ; {
+		page, err := w.Members(w.ctx, as("u01"), byID(channel), im.Page{After: after, Limit: 4})
+		w.must(err)
+		for _, m := range page.Items {
+			got = append(got, string(m.User))
+		}
+		if after = string(page.Next); after == "" {
+			break
+		}
+	}
+	slices.Sort(got)
+	want := []string{"owner"}
+	for _, u := range users {
+		if u != "u03" {
+			want = append(want, string(u))
+		}
+	}
+	w.equal("members", strings.Join(got, " "), strings.Join(want, " "))
+}
+
+// A mute in a space holds in all of its channels, one in a channel there alone.
+func TestMuteInSpaces(t *testing.T) {
+	w := newWorld(t)
+	id := w.space("owner", "alice", "mod", "bob")
+	a, b := w.channel("owner", id, false), w.channel("owner", id, false)
+	w.role(id, "owner", im.PermissionMute, 0, "mod")
+	m := w.say("bob", byID(a), "hi")
+	th, err := w.CreateThread(w.ctx, as("alice"), m.ID, "x")
+	w.must(err)
+	states := func() string {
+		return fmt.Sprint(w.try("alice", a), " ", w.try("alice", b), " ", w.try("alice", th.ID))
+	}
+	_, err = w.MuteMember(w.ctx, as("bob"), byID(a), "alice", 0)
+	w.equal("without the permission", answer(err), "403 permission_denied")
+	_, err = w.MuteMember(w.ctx, as("mod"), byID(a), "owner", 0)
+	w.equal("the owner", answer(err), "403 permission_denied")
+	_, err = w.MuteMember(w.ctx, as("mod"), byID(a), "alice", 0)
+	w.must(err)
+	w.equal("in a", states(), "403 permission_denied ok 403 permission_denied")
+	w.must(w.UnmuteMember(w.ctx, as("mod"), byID(a), "alice"))
+	w.equal("unmuted", states(), "ok ok ok")
+	_, err = w.MuteSpaceMember(w.ctx, as("mod"), id, "alice", time.Minute)
+	w.must(err)
+	w.equal("in the space", states(), "403 permission_denied 403 permission_denied 403 permission_denied")
+	w.pass(time.Minute)
+	w.equal("a minute later", states(), "ok ok ok")
+}
+
+// Who is on the deny list of a space is out and stays out, however open it is.
+func TestDenyInSpace(t *testing.T) {
+	w := newWorld(t)
+	id := w.space("owner", "alice", "bob", "mod")
+	w.role(id, "owner", im.PermissionManageMembers|im.PermissionInvite, 0, "mod")
+	open := im.JoinOpen
+	_, err := w.UpdateSpace(w.ctx, as("owner"), id, im.ConversationPatch{Join: &open})
+	w.must(err)
+	channel := w.channel("owner", id, false)
+	_, err = w.Invite(w.ctx, as("mod"), id, []im.UserID{"carol"})
+	w.must(err)
+	deny := func(actor, user im.UserID) string { return answer(w.DenyInSpace(w.ctx, as(actor), id, user)) }
+	w.equal("by a member", deny("bob", "alice"), "403 permission_denied")
+	w.equal("of the owner", deny("mod", "owner"), "403 permission_denied")
+	w.equal("of oneself", deny("mod", "mod"), "403 permission_denied")
+	for _, user := range []im.UserID{"alice", "alice", "carol", "dave"} {
+		w.equal("of "+string(user), deny("mod", user), "ok")
+	}
+	w.equal("alice sends", w.try("alice", channel), "404 conversation_not_found")
+	for _, user := range []im.UserID{"alice", "carol", "dave"} {
+		_, err := w.JoinSpace(w.ctx, as(user), id)
+		w.equal("joining", answer(err), "404 space_not_found")
+		_, err = w.AddSpaceMembers(w.ctx, as("mod"), id, []im.UserID{"erin", user})
+		w.equal("being added", answer(err), "409 on_deny_list")
+		made, err := w.Invite(w.ctx, as("mod"), id, []im.UserID{user})
+		w.must(err)
+		w.equal("being invited", len(made), 0)
+	}
+	w.equal("carol is told", w.summary(as("carol"), id), []string{"space.invited carol", "space.uninvited carol"})
+	listed, err := w.SpaceDenied(w.ctx, as("mod"), id, im.Page{Limit: 10})
+	w.must(err)
+	w.equal("on the list", fmt.Sprint(len(listed), " ", listed[0].User), "3 alice")
+	_, err = w.SpaceDenied(w.ctx, as("bob"), id, im.Page{Limit: 10})
+	w.equal("for members", answer(err), "403 permission_denied")
+	for _, user := range []im.UserID{"alice", "alice", "bob", "mod", "owner"} {
+		w.must(w.AllowInSpace(w.ctx, as("mod"), id, user))
+	}
+	_, err = w.JoinSpace(w.ctx, as("alice"), id)
+	w.must(err)
+}
+
+// One thing at a time can be looked up.
+func TestLookUps(t *testing.T) {
+	w := newWorld(t)
+	id := w.space("owner", "alice", "bob")
+	role := w.role(id, "owner", im.PermissionMute, 0, "alice")
+	private := w.channel("owner", id, true)
+	w.must(w.PutListed(w.ctx, as("owner"), byID(private), im.AllowList, "alice"))
+	m, err := w.SpaceMember(w.ctx, as("bob"), id, "alice")
+	w.must(err)
+	w.equal("roles", m.Roles, []im.ID{role})
+	_, err = w.SpaceMember(w.ctx, as("bob"), id, "carol")
+	w.equal("nobody", answer(err), "404 member_not_found")
+	_, err = w.Member(w.ctx, as("alice"), byID(private), "bob")
+	w.equal("who does not see the channel", answer(err), "404 member_not_found")
+	_, err = w.Member(w.ctx, as("alice"), byID(private), "owner")
+	w.must(err)
+	said := w.say("alice", byID(private), "hi")
+	_, err = w.ThreadUnder(w.ctx, as("owner"), said.ID)
+	w.equal("no thread", answer(err), "404 thread_not_found")
+	th, err := w.CreateThread(w.ctx, as("alice"), said.ID, "a thread")
+	w.must(err)
+	v, err := w.ThreadUnder(w.ctx, as("owner"), said.ID)
+	w.must(err)
+	w.equal("the thread", v.ID, th.ID)
+	_, err = w.ThreadUnder(w.ctx, as("bob"), said.ID)
+	w.equal("of what one does not see", answer(err), "404 message_not_found")
+}

@@ -1,0 +1,357 @@
+package im
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// RoleStay says that a member of a space had a role, from one event to another.
+// An event that changes who has a role is told by the state before it and by the
+// one after it.
+type RoleStay struct {
+	Role ID
+	From Position
+	To   Position // 0 while it lasts
+}
+
+// ListStay says that somebody was on a list, from one event to another.
+type ListStay struct {
+	List List
+	From Position
+	To   Position // 0 while it lasts
+}
+
+// SpaceMember is the standing of a user in a space, with what decides what they
+// may there and in one of its channels.
+type SpaceMember struct {
+	// Membership is that of the space.
+	Membership
+	// Roles are those that they had or have, besides everyone's; the log may
+	// still have events from the time of those that ended.
+	Roles []RoleStay
+	// Lists are the same for the lists of the channel.
+	Lists []ListStay
+	// MutedHere is until when they are muted in the channel.
+	MutedHere time.Time
+}
+
+// ownership is the role of who owns a space, besides those of its [RoleSet]: so it
+// is known who owned it when. It is never shown.
+const ownership ID = -1
+
+// roleAt returns whether the member owned the space after an event, or was one of
+// its members.
+func (m SpaceMember) roleAt(at Position) Role {
+	for _, r := range m.Roles {
+		if r.Role == ownership && holds(r.From, r.To, at) {
+			return Owner
+		}
+	}
+	return Member
+}
+
+// holds reports whether a stay from one event to another, 0 while it lasts, was
+// after an event.
+func holds(from, to, at Position) bool { return from <= at && (to == 0 || at < to) }
+
+// rolesAt returns the roles that the member had after an event.
+func (m SpaceMember) rolesAt(at Position) []ID {
+	var out []ID
+	for _, r := range m.Roles {
+		if holds(r.From, r.To, at) {
+			out = append(out, r.Role)
+		}
+	}
+	return out
+}
+
+// onListAt reports whether the member was on a list after an event.
+func (m SpaceMember) onListAt(list List, at Position) bool {
+	for _, l := range m.Lists {
+		if l.List == list && holds(l.From, l.To, at) {
+			return true
+		}
+	}
+	return false
+}
+
+// JoinSpace makes the actor a member of a space that is open or that they were
+// invited to. Who is one already stays as they are.
+func (s *Service) JoinSpace(ctx context.Context, actor Actor, id ID) (SpaceView, error) {
+	return write(ctx, s, func(tx Tx) (SpaceView, error) {
+		c, err := findSpace(tx, id)
+		if err != nil {
+			return SpaceView{}, err
+		}
+		m, found, err := maybe(tx.Membership(id, actor.User))
+		if err != nil {
+			return SpaceView{}, err
+		}
+		if found && m.Active() {
+			return s.seenSpace(tx, actor, id)
+		}
+		_, invited, err := maybe(tx.Invitation(id, actor.User))
+		if err != nil {
+			return SpaceView{}, err
+		}
+		denied, err := tx.OnList(id, DenyList, actor.User)
+		if err != nil {
+			return SpaceView{}, err
+		}
+		if denied || !invited && c.Join != JoinOpen {
+			return SpaceView{}, errUnknownSpace()
+		}
+		if c.MemberCount >= s.policy.MaxSpaceMembers {
+			return SpaceView{}, s.errTooManyMembers(Space, "")
+		}
+		m = Membership{Conversation: id, User: actor.User, Role: Member, JoinedAt: s.time(), MutedUntil: m.MutedUntil}
+		if err := addToSpace(tx, actor, c, m); err != nil {
+			return SpaceView{}, err
+		}
+		return s.seenSpace(tx, actor, id)
+	})
+}
+
+// addToSpace makes somebody a member of a space, for whom an invitation has done
+// its work then.
+func addToSpace(tx Tx, actor Actor, c Conversation, m Membership) error {
+	if err := addMember(tx, actor, c, m); err != nil {
+		return err
+	}
+	return tx.DeleteInvitation(c.ID, m.User)
+}
+
+// LeaveSpace takes the actor out of a space.
+func (s *Service) LeaveSpace(ctx context.Context, actor Actor, id ID) error {
+	return s.RemoveSpaceMember(ctx, actor, id, actor.User)
+}
+
+// SpaceMemberView is a member of a space with their roles, the highest first.
+type SpaceMemberView struct {
+	Membership
+	Roles []ID
+}
+
+// memberView returns a member with those of their roles that there are.
+func (s *Service) memberView(m SpaceMember, roles RoleSet) SpaceMemberView {
+	out := SpaceMemberView{Membership: s.current(m.Membership), Roles: []ID{}}
+	has := m.rolesAt(Latest)
+	for _, r := range roles {
+		if r.ID != Everyone && slices.Contains(has, r.ID) {
+			out.Roles = append(out.Roles, r.ID)
+		}
+	}
+	return out
+}
+
+// SpaceMembers returns a page of the members of a space.
+func (s *Service) SpaceMembers(ctx context.Context, actor Actor, id ID, p Page) ([]SpaceMemberView, error) {
+	return view(ctx, s, func(r Reader) ([]SpaceMemberView, error) {
+		if _, _, err := s.enterSpace(r, actor, id); err != nil {
+			return nil, err
+		}
+		if err := checkAfter(r, id, p); err != nil {
+			return nil, err
+		}
+		roles, err := r.RolesAt(id, Latest)
+		if err != nil {
+			return nil, err
+		}
+		list, err := r.SpaceMembers(id, 0, p)
+		views := make([]SpaceMemberView, len(list))
+		for i, m := range list {
+			views[i] = s.memberView(m, roles)
+		}
+		return views, err
+	})
+}
+
+// SpaceMember returns one who is a member of a space now.
+func (s *Service) SpaceMember(ctx context.Context, actor Actor, id ID, user UserID) (SpaceMemberView, error) {
+	return view(ctx, s, func(r Reader) (SpaceMemberView, error) {
+		if _, _, err := s.enterSpace(r, actor, id); err != nil {
+			return SpaceMemberView{}, err
+		}
+		m, err := spaceMember(r, id, 0, user)
+		if err != nil {
+			return SpaceMemberView{}, err
+		}
+		roles, err := r.RolesAt(id, Latest)
+		return s.memberView(m, roles), err
+	})
+}
+
+// AddSpaceMembers makes users members of a space without asking them, and returns
+// their standing. Who is one already is left as they are.
+func (s *Service) AddSpaceMembers(ctx context.Context, actor Actor, id ID, users []UserID) ([]SpaceMemberView, error) {
+	if err := checkUsers("members", users); err != nil {
+		return nil, err
+	}
+	users = unique(users)
+	done, err := s.admit(ctx, len(users))
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return write(ctx, s, func(tx Tx) ([]SpaceMemberView, error) {
+		c, me, err := s.enterSpace(tx, actor, id)
+		if err != nil {
+			return nil, err
+		}
+		if err := Allow(c, me, PermissionManageMembers); err != nil {
+			return nil, err
+		}
+		_, fresh, err := sortOut(tx, c, users, Member, s.time())
+		if err != nil {
+			return nil, err
+		}
+		for i, m := range fresh {
+			if err := notDenied(tx, c, m.User, fmt.Sprintf("members/%d", i)); err != nil {
+				return nil, err
+			}
+		}
+		if c.MemberCount+len(fresh) > s.policy.MaxSpaceMembers {
+			return nil, s.errTooManyMembers(Space, "members")
+		}
+		for _, m := range fresh {
+			if err := addToSpace(tx, actor, c, m); err != nil {
+				return nil, err
+			}
+		}
+		roles, err := tx.RolesAt(id, Latest)
+		if err != nil {
+			return nil, err
+		}
+		list, err := tx.SpaceMembersAt(id, 0, Latest, users)
+		views := make([]SpaceMemberView, len(list))
+		for i, m := range list {
+			views[i] = s.memberView(m, roles)
+		}
+		return views, err
+	})
+}
+
+// RemoveSpaceMember takes a user out of a space, with their roles and threads.
+// Removing oneself is leaving, which the owner may do only as the last one or
+// after handing over.
+func (s *Service) RemoveSpaceMember(ctx context.Context, actor Actor, id ID, user UserID) error {
+	return s.store.Write(ctx, func(tx Tx) error {
+		c, me, err := s.enterSpace(tx, actor, id)
+		if err != nil {
+			return err
+		}
+		target := me
+		if user != actor.User {
+			var m SpaceMember
+			m, err = s.belowMe(tx, actor, id, 0, me, user, PermissionKick)
+			target = m.Membership
+		} else if me.Role == Owner && c.MemberCount > 1 {
+			err = errHandOver()
+		}
+		if err != nil {
+			return err
+		}
+		return s.removeFromSpace(tx, actor, c, target)
+	})
+}
+
+// removeFromSpace ends a membership of a space with all that hangs on it, and tells of
+// it.
+func (s *Service) removeFromSpace(tx Tx, actor Actor, c Conversation, target Membership) error {
+	if err := s.leaveThreads(tx, actor, c, target.User); err != nil {
+		return err
+	}
+	at, err := tx.Append(memberEvent(MemberRemoved, actor, c, target, s.time()))
+	if err != nil {
+		return err
+	}
+	if err := tx.EndStanding(c.ID, target.User, at); err != nil {
+		return err
+	}
+	return tx.RemoveMember(c.ID, target.User, at)
+}
+
+// HandOverSpace makes another member the owner of a space.
+func (s *Service) HandOverSpace(ctx context.Context, actor Actor, id ID, user UserID) (SpaceMemberView, error) {
+	return write(ctx, s, func(tx Tx) (SpaceMemberView, error) {
+		c, me, err := s.enterSpace(tx, actor, id)
+		if err != nil {
+			return SpaceMemberView{}, err
+		}
+		target, err := spaceMember(tx, id, 0, user)
+		if err != nil {
+			return SpaceMemberView{}, err
+		}
+		if me.Role != Owner {
+			return SpaceMemberView{}, Refuse(Forbidden, "permission_denied", "you need the permission %s here: only the owner hands a space over", PermissionDelete)
+		}
+		if user != actor.User {
+			target.Role, me.Role = Owner, Member
+			at, err := s.setRoles(tx, actor, c, []Membership{target.Membership, me})
+			if err != nil {
+				return SpaceMemberView{}, err
+			}
+			if _, err := tx.Append(c.event(updated, actor, s.time())); err != nil {
+				return SpaceMemberView{}, err
+			}
+			if err := tx.EndRole(id, actor.User, ownership, at); err != nil {
+				return SpaceMemberView{}, err
+			}
+			if err := tx.GrantRole(id, user, ownership, at); err != nil {
+				return SpaceMemberView{}, err
+			}
+		}
+		roles, err := tx.RolesAt(id, Latest)
+		return s.memberView(target, roles), err
+	})
+}
+
+// spaceMember returns somebody who is a member of a space now, with their standing
+// in one of its channels.
+func spaceMember(r Reader, space, channel ID, user UserID) (SpaceMember, error) {
+	list, err := r.SpaceMembersAt(space, channel, Latest, []UserID{user})
+	if err == nil && len(list) == 0 {
+		err = errUnknownMember()
+	}
+	if err != nil {
+		return SpaceMember{}, err
+	}
+	return list[0], nil
+}
+
+// belowMe finds a member of a space whom the actor, who is one with the standing
+// me there or in a channel, may do something to: it takes a permission, and a role
+// above theirs.
+func (s *Service) belowMe(r Reader, actor Actor, space, channel ID, me Membership, user UserID, p Permissions) (SpaceMember, error) {
+	target, err := spaceMember(r, space, channel, user)
+	if err != nil {
+		return target, err
+	}
+	if !me.May.Has(p) {
+		return target, errDenied(p)
+	}
+	mine, err := spaceMember(r, space, 0, actor.User)
+	if err != nil {
+		return target, err
+	}
+	roles, err := r.RolesAt(space, Latest)
+	if err == nil && mine.rank(roles) >= target.rank(roles) {
+		err = Refuse(Forbidden, "permission_denied", "you may only do this to members whose highest role is below yours")
+	}
+	return target, err
+}
+
+// rank returns the place of a member's highest role among those of the space, -1
+// of its owner.
+func (m SpaceMember) rank(roles RoleSet) int {
+	if m.Role == Owner {
+		return -1
+	}
+	highest := len(roles)
+	for _, role := range m.rolesAt(Latest) {
+		highest = min(highest, roles.rank(role))
+	}
+	return highest
+}

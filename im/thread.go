@@ -1,0 +1,187 @@
+package im
+
+import (
+	"context"
+	"time"
+)
+
+// CreateThread makes a thread under a message of a group or channel, of which the
+// actor is the first member, and tells all members of that. A message has one.
+func (s *Service) CreateThread(ctx context.Context, actor Actor, message ID, name string) (ConversationView, error) {
+	if err := checkName(name, MaxThreadName); err != nil {
+		return ConversationView{}, err
+	}
+	return write(ctx, s, func(tx Tx) (ConversationView, error) {
+		parent, me, m, err := s.readable(tx, actor, message)
+		if err != nil {
+			return ConversationView{}, err
+		}
+		if err := s.allowThread(tx, parent, me, m); err != nil {
+			return ConversationView{}, err
+		}
+		now := s.time()
+		c := s.newConversation(Thread, actor, now)
+		c.Name, c.Parent, c.Root, c.Space = name, parent.ID, m.ID, parent.Space
+		c.Retention, c.ActiveAt = parent.Retention, now
+		if err := tx.CreateConversation(c); err != nil {
+			return ConversationView{}, err
+		}
+		at, err := tx.Append(c.event(created, actor, now))
+		if err != nil {
+			return ConversationView{}, err
+		}
+		if err := tx.AddMember(Membership{Conversation: c.ID, User: actor.User, Role: Member, JoinedAt: now}, at); err != nil {
+			return ConversationView{}, err
+		}
+		return s.seen(tx, actor, c.ID)
+	})
+}
+
+// allowThread refuses a thread under a message as of now.
+func (s *Service) allowThread(r Reader, parent Conversation, me Membership, m Message) error {
+	if parent.Kind != Group && parent.Kind != Channel || m.VisibleTo != "" {
+		return Refuse(Rule, "thread_unsupported", "threads hang under messages of groups and channels")
+	}
+	if err := s.allowSpeaking(parent, me, PermissionCreateThread); err != nil {
+		return err
+	}
+	if m.State != Active {
+		return errErased(m.State)
+	}
+	_, found, err := maybe(r.ThreadOf(m.ID))
+	if err == nil && found {
+		err = Refuse(Conflict, "thread_exists", "the message has a thread already")
+	}
+	return err
+}
+
+// ThreadUnder returns the thread under a message.
+func (s *Service) ThreadUnder(ctx context.Context, actor Actor, message ID) (ConversationView, error) {
+	return view(ctx, s, func(r Reader) (ConversationView, error) {
+		_, _, m, err := s.readable(r, actor, message)
+		if err != nil {
+			return ConversationView{}, err
+		}
+		c, found, err := maybe(r.ThreadOf(m.ID))
+		if err == nil && !found {
+			err = Refuse(NotFound, "thread_not_found", "the message has no thread")
+		}
+		if err != nil {
+			return ConversationView{}, err
+		}
+		return s.seen(r, actor, c.ID)
+	})
+}
+
+// Threads returns a page of the threads of a group or channel, the newest first,
+// by id; before is the last of the page before, 0 begins. Next has its ID alone.
+func (s *Service) Threads(ctx context.Context, actor Actor, ref ConversationRef, before ID, limit int) (ConversationPage, error) {
+	return view(ctx, s, func(r Reader) (ConversationPage, error) {
+		c, _, err := s.enter(r, actor, ref)
+		if err != nil {
+			return ConversationPage{}, err
+		}
+		list, err := r.Threads(c.ID, before, limit+1)
+		if err != nil {
+			return ConversationPage{}, err
+		}
+		return s.lookAll(r, actor, list, limit)
+	})
+}
+
+// MyThreads is Threads for all threads that the actor has joined.
+func (s *Service) MyThreads(ctx context.Context, actor Actor, before ID, limit int) (ConversationPage, error) {
+	return view(ctx, s, func(r Reader) (ConversationPage, error) {
+		list, err := r.JoinedThreads(actor.User, 0, before, limit+1)
+		if err != nil {
+			return ConversationPage{}, err
+		}
+		return s.lookAll(r, actor, list, limit)
+	})
+}
+
+// lookAll makes a page of those of a list that the actor can see now. It was
+// asked for one more than the page looks at, and the page may be short.
+func (s *Service) lookAll(r Reader, actor Actor, list []Conversation, limit int) (ConversationPage, error) {
+	var page ConversationPage
+	size := 0
+	for i, c := range list {
+		if i == limit || size >= enoughContent {
+			page.Next = &ConversationKey{ID: list[i-1].ID}
+			break
+		}
+		m, err := s.stand(r, c, actor.User)
+		if err != nil {
+			return page, err
+		}
+		if !m.May.Has(PermissionView) {
+			continue
+		}
+		v, err := s.look(r, c, m)
+		if err != nil {
+			return page, err
+		}
+		if v.LastMessage != nil {
+			size += v.LastMessage.size()
+		}
+		page.Items = append(page.Items, v)
+	}
+	return page, nil
+}
+
+// threadsAtOnce is how many of a user's threads are looked up at a time.
+const threadsAtOnce = 200
+
+// leaveThreads takes a user out of the threads that hang in a group or space that
+// they leave: who cannot see that any more has lost them.
+func (s *Service) leaveThreads(tx Tx, actor Actor, c Conversation, user UserID) error {
+	if c.Kind != Group && c.Kind != Space {
+		return nil
+	}
+	for {
+		list, err := tx.JoinedThreads(user, c.ID, 0, threadsAtOnce)
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		for _, t := range list {
+			if err := s.removeMember(tx, actor, t, Membership{Conversation: t.ID, User: user}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// newInThread counts a message that is new in a thread.
+func (s *Service) newInThread(tx Tx, actor Actor, c Conversation, at time.Time) error {
+	c.Messages++
+	c.ActiveAt = at
+	return s.putActivity(tx, actor, c, s.time())
+}
+
+// lessInThread counts messages that are not in a thread any more, and looks for the
+// newest that is.
+func (s *Service) lessInThread(tx Tx, actor Actor, id ID, n int) error {
+	c, err := tx.Conversation(id)
+	if err != nil || c.Kind != Thread || n == 0 || !c.DeletedAt.IsZero() {
+		return err
+	}
+	newest, found, err := tx.LastActive(id)
+	if err != nil {
+		return err
+	}
+	if !found {
+		newest = c.CreatedAt
+	}
+	c.Messages, c.ActiveAt = c.Messages-int64(n), newest
+	return s.putActivity(tx, actor, c, s.time())
+}
+
+// putActivity stores what a thread holds and tells the members of the place that
+// it hangs in, which need not have joined it.
+func (s *Service) putActivity(tx Tx, actor Actor, c Conversation, now time.Time) error {
+	if err := tx.PutActivity(c.ID, c.Messages, c.ActiveAt); err != nil {
+		return err
+	}
+	_, err := tx.Append(c.event(updated, actor, now))
+	return err
+}

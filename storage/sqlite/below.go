@@ -1,0 +1,169 @@
+package sqlite
+
+import (
+	"database/sql"
+	"math"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+const (
+	threadsOf  = " FROM conversations t INDEXED BY threads_of_parent WHERE t.deleted_at IS NULL AND t.parent_id = "
+	channelsOf = ` FROM conversations c INDEXED BY channels_of_space
+		WHERE c.kind = 5 AND coalesce(c.deleted_event, 9223372036854775807) = 9223372036854775807 AND c.space_id = `
+	// spacesOf finds the spaces that a user is a member of now.
+	spacesOf = ` FROM intervals i INDEXED BY intervals_in_spaces
+		WHERE i.in_space = 1 AND i.to_event = 9223372036854775807 AND i.user_id = `
+
+	selectBelow = "SELECT t.id" + threadsOf + "?1 UNION ALL SELECT c.id" + channelsOf + `?1
+		UNION ALL SELECT t.id FROM (SELECT c.id AS id` + channelsOf + `?1) p
+		CROSS JOIN conversations t INDEXED BY threads_of_parent ON t.deleted_at IS NULL AND t.parent_id = p.id`
+	// selectSearched are those that stand in the user's list, the threads of the
+	// groups (2) among them, the channels of the user's spaces, and their threads,
+	// these with the channel.
+	selectSearched = `SELECT conversation_id, 0 FROM members INDEXED BY members_of_user WHERE user_id = ?1 AND kind <= 3
+		UNION ALL SELECT t.id, 0 FROM members g INDEXED BY members_of_user
+		CROSS JOIN conversations t INDEXED BY threads_of_parent ON t.deleted_at IS NULL AND t.parent_id = g.conversation_id
+		WHERE g.user_id = ?1 AND g.kind <= 3 AND g.kind = 2
+		UNION ALL SELECT c.id, c.id FROM (` + spacesOfUser + `) s CROSS JOIN conversations c INDEXED BY channels_of_space ON ` + channelOf + `
+		UNION ALL SELECT t.id, c.id FROM (` + spacesOfUser + `) s CROSS JOIN conversations c INDEXED BY channels_of_space ON ` + channelOf + `
+		CROSS JOIN conversations t INDEXED BY threads_of_parent ON t.deleted_at IS NULL AND t.parent_id = c.id`
+	spacesOfUser = "SELECT i.conversation_id AS id" + spacesOf + "?1"
+	channelOf    = `c.kind = 5 AND coalesce(c.deleted_event, 9223372036854775807) = 9223372036854775807 AND c.space_id = s.id`
+
+	selectThreads = "SELECT " + conversationColumns + " FROM conversations c INDEXED BY threads_of_parent" + conversationUsers +
+		"WHERE c.parent_id = ? AND c.deleted_at IS NULL AND c.id < ? ORDER BY c.id DESC LIMIT ?"
+	selectThreadOf = "SELECT " + conversationColumns + " FROM conversations c INDEXED BY thread_of_root" + conversationUsers +
+		"WHERE c.root_id = ? AND c.deleted_at IS NULL"
+	selectJoinedThreads = "SELECT " + conversationColumns + ` FROM members o INDEXED BY threads_of_user
+		CROSS JOIN conversations c ON c.id = o.conversation_id` + conversationUsers +
+		`WHERE o.user_id = ?1 AND o.kind = 4 AND o.conversation_id < ?2 AND (?3 = 0 OR c.parent_id = ?3 OR c.space_id = ?3)
+		ORDER BY o.conversation_id DESC LIMIT ?4`
+	selectChannels = "SELECT " + conversationColumns + " FROM conversations c INDEXED BY channels_of_space" + conversationUsers +
+		`WHERE c.space_id = ? AND c.kind = 5 AND coalesce(c.deleted_event, 9223372036854775807) = 9223372036854775807
+		AND c.id > ? ORDER BY c.id LIMIT ?`
+	selectSpaces = "SELECT " + conversationColumns + ` FROM intervals i INDEXED BY intervals_in_spaces
+		CROSS JOIN conversations c ON c.id = i.conversation_id` + conversationUsers +
+		`WHERE i.in_space = 1 AND i.user_id = ? AND i.to_event = 9223372036854775807 AND i.conversation_id > ?
+		ORDER BY i.conversation_id LIMIT ?`
+
+	putRetentionBelow = `UPDATE conversations INDEXED BY threads_of_parent SET retention = ?1,
+		trim_before = CASE WHEN oldest_at < ?3 THEN max(coalesce(trim_before, 0), ?3) ELSE trim_before END
+		WHERE parent_id = ?2 AND deleted_at IS NULL`
+	putActivity = "UPDATE conversations SET messages = ?, active_at = ? WHERE id = ?"
+
+	selectLastActive = `SELECT created_at FROM messages INDEXED BY messages_of_thread
+		WHERE conversation_id = ? AND in_thread = 1 AND state = 1 AND visible_to IS NULL ORDER BY created_at DESC LIMIT 1`
+
+	selectMark = "SELECT " + markColumns + " FROM marks k WHERE k.conversation_id = ? AND k.user_id = ?"
+	// selectLastSent reads the sender's own stretch from its end.
+	selectLastSent = `SELECT created_at FROM messages INDEXED BY messages_by_sender
+		WHERE conversation_id = ? AND sender_id = ? AND quiet = 0 ORDER BY seq DESC LIMIT 1`
+)
+
+// Below returns the ids of the conversations that hang in this one: the threads
+// of a group or channel, the channels of a space and their threads.
+func (r *reader) Below(id im.ID) ([]im.ID, error) { return r.ids(selectBelow, int64(id)) }
+
+// SearchedBy returns all conversations in which the user may have something to
+// find.
+func (r *reader) SearchedBy(user im.UserID) (list []im.Searched, err error) {
+	key, err := r.userKey(user)
+	if err != nil || key == 0 {
+		return nil, err
+	}
+	err = r.session.query(selectSearched, []any{key}, func(rows *sql.Rows) (bool, error) {
+		var s im.Searched
+		err := rows.Scan(&s.Conversation, &s.Channel)
+		list = append(list, s)
+		return true, err
+	})
+	return list, err
+}
+
+// Threads returns threads of a group or channel, the newest first.
+func (r *reader) Threads(parent, before im.ID, limit int) ([]im.Conversation, error) {
+	return r.conversations(selectThreads, int64(parent), orLast(before), limit)
+}
+
+// orLast is an id before which a list begins; 0 begins it at its end.
+func orLast(before im.ID) int64 {
+	if before == 0 {
+		return math.MaxInt64
+	}
+	return int64(before)
+}
+
+// ThreadOf returns the thread under a message.
+func (r *reader) ThreadOf(message im.ID) (im.Conversation, error) {
+	return r.conversation(selectThreadOf, int64(message))
+}
+
+// JoinedThreads returns threads that the user is a member of now, the newest
+// first; with under, those of that group, channel or space alone.
+func (r *reader) JoinedThreads(user im.UserID, under, before im.ID, limit int) ([]im.Conversation, error) {
+	key, err := r.userKey(user)
+	if err != nil || key == 0 {
+		return nil, err
+	}
+	return r.conversations(selectJoinedThreads, key, orLast(before), int64(under), limit)
+}
+
+// Channels returns channels of a space, by id.
+func (r *reader) Channels(space, after im.ID, limit int) ([]im.Conversation, error) {
+	return r.conversations(selectChannels, int64(space), int64(after), limit)
+}
+
+// Spaces returns spaces that the user is a member of now, by id.
+func (r *reader) Spaces(user im.UserID, after im.ID, limit int) ([]im.Conversation, error) {
+	key, err := r.userKey(user)
+	if err != nil || key == 0 {
+		return nil, err
+	}
+	return r.conversations(selectSpaces, key, int64(after), limit)
+}
+
+// SetRetentionBelow stores the retention of the threads of a conversation, and a
+// time before which their messages are past it already.
+func (t *tx) SetRetentionBelow(id im.ID, retention *time.Duration, past time.Time) error {
+	_, err := t.session.exec(putRetentionBelow, durationMillis(retention), int64(id), optionalMillis(past))
+	return err
+}
+
+// PutActivity stores how many messages a thread has, and when the newest was
+// sent.
+func (t *tx) PutActivity(thread im.ID, messages int64, at time.Time) error {
+	return t.must(putActivity, messages, optionalMillis(at), int64(thread))
+}
+
+// LastActive returns when the newest message of a thread was sent of those that were
+// not erased and are for all to see.
+func (r *reader) LastActive(thread im.ID) (time.Time, bool, error) {
+	var at int64
+	found, err := r.session.row(selectLastActive, []any{int64(thread)}, &at)
+	return fromMillis(at), found, err
+}
+
+// Mark returns what a user made of a conversation, also one of which they have no
+// membership of their own.
+func (r *reader) Mark(conversation im.ID, user im.UserID) (im.Mark, error) {
+	key, err := r.userKey(user)
+	if err != nil || key == 0 {
+		return im.Mark{}, err
+	}
+	var mark storedMark
+	_, err = r.session.row(selectMark, []any{int64(conversation), key}, mark.dest()...)
+	return mark.mark(), err
+}
+
+// LastSent returns when the user last sent a message that was not quiet.
+func (r *reader) LastSent(conversation im.ID, user im.UserID) (time.Time, bool, error) {
+	key, err := r.userKey(user)
+	if err != nil || key == 0 {
+		return time.Time{}, false, err
+	}
+	var at sql.NullInt64
+	found, err := r.session.row(selectLastSent, []any{int64(conversation), key}, &at)
+	return optionalTime(at), found, err
+}

@@ -1,0 +1,66 @@
+package sqlite
+
+import (
+	"database/sql"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+const (
+	openList = ` FROM list_stays INDEXED BY list_stays_open
+		WHERE to_event = 9223372036854775807 AND conversation_id = ? AND list = ? AND name `
+	selectListed = "SELECT name, at" + openList + "> ? ORDER BY name LIMIT ?"
+	selectOnList = "SELECT 1" + openList + "= ?"
+	// A stay that was ended by the same event goes on.
+	insertListStay = `INSERT INTO list_stays (conversation_id, list, name, from_event, at) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (conversation_id, name, list, from_event) DO UPDATE SET to_event = 9223372036854775807, at = excluded.at`
+	endListStay = `UPDATE list_stays INDEXED BY list_stays_open SET to_event = ?
+		WHERE to_event = 9223372036854775807 AND conversation_id = ? AND list = ? AND name = ?`
+	// endAllowed ends the places of the user ?3 on the allow lists (1) of the
+	// channels of a space.
+	endAllowed = `UPDATE list_stays INDEXED BY list_stays_open SET to_event = ?1
+		WHERE to_event = 9223372036854775807 AND list = 1 AND name = ?3
+		AND conversation_id IN (SELECT c.id` + channelsOf + "?2)"
+	endListStaysOf = `UPDATE list_stays INDEXED BY list_stays_open SET to_event = ?1
+		WHERE to_event = 9223372036854775807 AND conversation_id IN (SELECT j.value FROM json_each(?2) AS j)`
+	trimListStays = `DELETE FROM list_stays WHERE (conversation_id, name, list, from_event) IN
+		(SELECT conversation_id, name, list, from_event FROM list_stays INDEXED BY list_stays_closed
+		WHERE to_event < 9223372036854775807 AND to_event <= ?1 LIMIT ?2)`
+)
+
+// Listed returns who is on a list of a place now, by user.
+func (r *reader) Listed(conversation im.ID, list im.List, page im.Page) (listed []im.Listing, err error) {
+	err = r.session.query(selectListed, []any{int64(conversation), int64(list), page.After, page.Limit},
+		func(rows *sql.Rows) (bool, error) {
+			var l im.Listing
+			var at int64
+			err := rows.Scan(&l.User, &at)
+			l.At = fromMillis(at)
+			listed = append(listed, l)
+			return true, err
+		})
+	return listed, err
+}
+
+// OnList reports whether the user is on a list of a place now.
+func (r *reader) OnList(conversation im.ID, list im.List, user im.UserID) (bool, error) {
+	var one int
+	return r.session.row(selectOnList, []any{int64(conversation), int64(list), string(user)}, &one)
+}
+
+// PutListed puts a user on a list of a place. Who is on it keeps their time.
+func (t *tx) PutListed(conversation im.ID, list im.List, user im.UserID, at time.Time, from im.Position) error {
+	is, err := t.OnList(conversation, list, user)
+	if err != nil || is {
+		return err
+	}
+	_, err = t.session.exec(insertListStay, int64(conversation), int64(list), string(user), int64(from), at.UnixMilli())
+	return err
+}
+
+// EndListed takes a user from a list of a place.
+func (t *tx) EndListed(conversation im.ID, list im.List, user im.UserID, to im.Position) error {
+	_, err := t.session.exec(endListStay, int64(to), int64(conversation), int64(list), string(user))
+	return err
+}

@@ -1,0 +1,165 @@
+package sqlite
+
+import (
+	"database/sql"
+	"encoding/json"
+
+	"github.com/imapi/imapi/im"
+)
+
+// What of the standing of members of a space stands elsewhere, of a list of
+// users: of their keys, or of their names.
+const (
+	selectMutesOf = `SELECT j.key, n.until FROM json_each(?1) j
+		CROSS JOIN mutes n ON n.conversation_id = ?2 AND n.user_id = j.value`
+	selectRoleStays = `SELECT j.key, s.role_id, s.from_event, s.to_event FROM json_each(?1) j
+		CROSS JOIN role_stays s ON s.space_id = ?2 AND s.user_id = j.value`
+	selectListStays = `SELECT j.key, s.list, s.from_event, s.to_event FROM json_each(?1) j
+		CROSS JOIN list_stays s ON s.conversation_id = ?2 AND s.name = j.value`
+
+	// A stay that was ended by the same event goes on.
+	insertRoleStay = `INSERT INTO role_stays (space_id, user_id, role_id, from_event) VALUES (?, ?, ?, ?)
+		ON CONFLICT (space_id, user_id, role_id, from_event) DO UPDATE SET to_event = 9223372036854775807
+		WHERE to_event < 9223372036854775807`
+	endRoleStay = `UPDATE role_stays INDEXED BY role_stays_open SET to_event = ?
+		WHERE to_event = 9223372036854775807 AND space_id = ? AND user_id = ? AND role_id = ?`
+	endRolesOfUser = `UPDATE role_stays INDEXED BY role_stays_open SET to_event = ?
+		WHERE to_event = 9223372036854775807 AND space_id = ? AND user_id = ?`
+	endRoleStaysOf = `UPDATE role_stays INDEXED BY role_stays_open SET to_event = ?1
+		WHERE to_event = 9223372036854775807 AND space_id IN (SELECT j.value FROM json_each(?2) AS j)`
+	trimRoleStays = `DELETE FROM role_stays WHERE (space_id, user_id, role_id, from_event) IN
+		(SELECT space_id, user_id, role_id, from_event FROM role_stays INDEXED BY role_stays_closed
+		WHERE to_event < 9223372036854775807 AND to_event <= ?1 LIMIT ?2)`
+)
+
+// SpaceMembersAt returns which of the users were members of the space when the
+// event at this position happened, each once, by user, with their standing there
+// and in the channel.
+func (r *reader) SpaceMembersAt(space, channel im.ID, at im.Position, users []im.UserID) ([]im.SpaceMember, error) {
+	keyOf := make(map[im.UserID]int64, len(users))
+	members, err := r.membersAt(space, at, users, keyOf)
+	if err != nil || len(members) == 0 {
+		return nil, err
+	}
+	list, keys := make([]im.SpaceMember, len(members)), make([]int64, len(members))
+	for i, m := range members {
+		list[i].Membership, keys[i] = m, keyOf[m.User]
+	}
+	numbers, err := json.Marshal(keys)
+	if err != nil {
+		return nil, err
+	}
+	err = r.mutesOf(space, string(numbers), func(i int, until int64) { list[i].MutedUntil = fromMillis(until) })
+	if err != nil {
+		return nil, err
+	}
+	return list, r.addStanding(list, string(numbers), space, channel)
+}
+
+// SpaceMembers returns a page of who is a member of the space now, in the order
+// of [reader.Members], with their standing there and in the channel.
+func (r *reader) SpaceMembers(space, channel im.ID, page im.Page) ([]im.SpaceMember, error) {
+	members, keys, err := r.members(space, page)
+	if err != nil || len(members) == 0 {
+		return nil, err
+	}
+	list := make([]im.SpaceMember, len(members))
+	for i, m := range members {
+		list[i].Membership = m
+	}
+	numbers, err := json.Marshal(keys)
+	if err != nil {
+		return nil, err
+	}
+	return list, r.addStanding(list, string(numbers), space, channel)
+}
+
+// addStanding adds to members of a space, of whom these are the keys, what they
+// are there, and in the channel if that is not 0.
+func (r *reader) addStanding(list []im.SpaceMember, keys string, space, channel im.ID) error {
+	err := r.stays(selectRoleStays, keys, space, func(i int, role int64, from, to im.Position) {
+		list[i].Roles = append(list[i].Roles, im.RoleStay{Role: im.ID(role), From: from, To: to})
+	})
+	if err != nil || channel == 0 {
+		return err
+	}
+	users := make([]im.UserID, len(list))
+	for i, m := range list {
+		users[i] = m.User
+	}
+	names, err := json.Marshal(users)
+	if err != nil {
+		return err
+	}
+	err = r.stays(selectListStays, string(names), channel, func(i int, on int64, from, to im.Position) {
+		list[i].Lists = append(list[i].Lists, im.ListStay{List: im.List(on), From: from, To: to})
+	})
+	if err != nil {
+		return err
+	}
+	return r.mutesOf(channel, keys, func(i int, until int64) { list[i].MutedHere = fromMillis(until) })
+}
+
+// stays calls fn for each stay that a query finds, with the place of its user in
+// the list that was asked for.
+func (r *reader) stays(query, users string, id im.ID, fn func(i int, of int64, from, to im.Position)) error {
+	return r.session.query(query, []any{users, int64(id)}, func(rows *sql.Rows) (bool, error) {
+		var i int
+		var of int64
+		var from, to im.Position
+		if err := rows.Scan(&i, &of, &from, &to); err != nil {
+			return false, err
+		}
+		if to == stillOpen {
+			to = 0
+		}
+		fn(i, of, from, to)
+		return true, nil
+	})
+}
+
+// mutesOf does the same for mutes.
+func (r *reader) mutesOf(conversation im.ID, keys string, fn func(i int, until int64)) error {
+	return r.session.query(selectMutesOf, []any{keys, int64(conversation)}, func(rows *sql.Rows) (bool, error) {
+		var i int
+		var until int64
+		if err := rows.Scan(&i, &until); err != nil {
+			return false, err
+		}
+		fn(i, until)
+		return true, nil
+	})
+}
+
+// GrantRole gives a member of a space a role from an event on.
+func (t *tx) GrantRole(space im.ID, user im.UserID, role im.ID, from im.Position) error {
+	key, err := t.intern(user)
+	if err != nil {
+		return err
+	}
+	_, err = t.session.exec(insertRoleStay, int64(space), key, int64(role), int64(from))
+	return err
+}
+
+// EndRole takes it from them.
+func (t *tx) EndRole(space im.ID, user im.UserID, role im.ID, to im.Position) error {
+	key, err := t.userKey(user)
+	if err != nil {
+		return err
+	}
+	return t.must(endRoleStay, int64(to), int64(space), key, int64(role))
+}
+
+// EndStanding takes from a user all roles in a space, and their places on the
+// allow lists of its channels.
+func (t *tx) EndStanding(space im.ID, user im.UserID, to im.Position) error {
+	if _, err := t.session.exec(endAllowed, int64(to), int64(space), string(user)); err != nil {
+		return err
+	}
+	key, err := t.userKey(user)
+	if err != nil || key == 0 {
+		return err
+	}
+	_, err = t.session.exec(endRolesOfUser, int64(to), int64(space), key)
+	return err
+}

@@ -1,0 +1,130 @@
+package sqlite
+
+import (
+	"encoding/json"
+
+	"github.com/imapi/imapi/im"
+)
+
+// Versions follow each other without a gap: so the newest that began at or
+// before an event is the one that held after it, unless that has ended.
+const (
+	selectRoles = `SELECT roles FROM space_roles WHERE space_id = ?1 AND from_event <= ?2
+		AND (to_event > ?2 OR to_event = 9223372036854775807) ORDER BY from_event DESC LIMIT 1`
+	endRoles = `UPDATE space_roles SET to_event = ?1
+		WHERE space_id = ?2 AND from_event < ?1 AND to_event = 9223372036854775807`
+	insertRoles = `INSERT INTO space_roles (space_id, from_event, roles) VALUES (?, ?, ?)
+		ON CONFLICT DO UPDATE SET roles = excluded.roles`
+
+	selectAccess = `SELECT access FROM channel_access WHERE conversation_id = ?1 AND from_event <= ?2
+		AND (to_event > ?2 OR to_event = 9223372036854775807) ORDER BY from_event DESC LIMIT 1`
+	endAccess = `UPDATE channel_access SET to_event = ?1
+		WHERE conversation_id = ?2 AND from_event < ?1 AND to_event = 9223372036854775807`
+	insertAccess = `INSERT INTO channel_access (conversation_id, from_event, access) VALUES (?, ?, ?)
+		ON CONFLICT DO UPDATE SET access = excluded.access`
+
+	// What a deletion ends, of the conversations ?2.
+	endRoleVersions = `UPDATE space_roles SET to_event = ?1
+		WHERE to_event = 9223372036854775807 AND space_id IN (SELECT j.value FROM json_each(?2) AS j)`
+	endAccessVersions = `UPDATE channel_access SET to_event = ?1
+		WHERE to_event = 9223372036854775807 AND conversation_id IN (SELECT j.value FROM json_each(?2) AS j)`
+
+	// What ended at ?1 or before decides about no event past it.
+	trimRoles = `DELETE FROM space_roles WHERE (space_id, from_event) IN
+		(SELECT space_id, from_event FROM space_roles INDEXED BY space_roles_closed
+		WHERE to_event < 9223372036854775807 AND to_event <= ?1 LIMIT ?2)`
+	trimAccess = `DELETE FROM channel_access WHERE (conversation_id, from_event) IN
+		(SELECT conversation_id, from_event FROM channel_access INDEXED BY channel_access_closed
+		WHERE to_event < 9223372036854775807 AND to_event <= ?1 LIMIT ?2)`
+)
+
+// roleJSON is a role of a space. Permissions are the numbers of package im.
+type roleJSON struct {
+	ID   im.ID  `json:"id"`
+	Name string `json:"name"`
+	grantsJSON
+}
+
+type grantsJSON struct {
+	Allow im.Permissions `json:"allow,omitempty"`
+	Deny  im.Permissions `json:"deny,omitempty"`
+}
+
+type accessJSON struct {
+	Private   bool           `json:"private,omitempty"`
+	Overrides []overrideJSON `json:"overrides,omitempty"`
+}
+
+type overrideJSON struct {
+	Role im.ID `json:"role"`
+	grantsJSON
+}
+
+// RolesAt returns the roles of a space as they were after an event.
+func (r *reader) RolesAt(space im.ID, at im.Position) (im.RoleSet, error) {
+	var stored []roleJSON
+	if _, err := r.version(&stored, selectRoles, space, at); err != nil {
+		return nil, err
+	}
+	var roles im.RoleSet
+	for _, s := range stored {
+		roles = append(roles, im.SpaceRole{ID: s.ID, Name: s.Name, Grants: im.Grants(s.grantsJSON)})
+	}
+	return roles, nil
+}
+
+// AccessAt returns what decided about a channel after an event; it is not found
+// before there was one.
+func (r *reader) AccessAt(channel im.ID, at im.Position) (im.ChannelAccess, error) {
+	var stored accessJSON
+	found, err := r.version(&stored, selectAccess, channel, at)
+	if err != nil || !found {
+		return im.ChannelAccess{}, orNotFound(err)
+	}
+	access := im.ChannelAccess{Private: stored.Private}
+	for _, o := range stored.Overrides {
+		access.Overrides = append(access.Overrides, im.Override{Role: o.Role, Grants: im.Grants(o.grantsJSON)})
+	}
+	return access, nil
+}
+
+// version reads what held after an event, and reports whether anything did.
+func (r *reader) version(dest any, query string, id im.ID, at im.Position) (found bool, err error) {
+	var text []byte
+	found, err = r.session.row(query, []any{int64(id), int64(at)}, &text)
+	if err == nil && found {
+		err = json.Unmarshal(text, dest)
+	}
+	return found, err
+}
+
+// PutRoles makes these the roles of a space from an event on.
+func (t *tx) PutRoles(space im.ID, roles im.RoleSet, from im.Position) error {
+	stored := make([]roleJSON, len(roles))
+	for i, r := range roles {
+		stored[i] = roleJSON{ID: r.ID, Name: r.Name, grantsJSON: grantsJSON(r.Grants)}
+	}
+	return t.putVersion(stored, endRoles, insertRoles, space, from)
+}
+
+// PutAccess makes this what decides about a channel from an event on.
+func (t *tx) PutAccess(channel im.ID, access im.ChannelAccess, from im.Position) error {
+	stored := accessJSON{Private: access.Private}
+	for _, o := range access.Overrides {
+		stored.Overrides = append(stored.Overrides, overrideJSON{Role: o.Role, grantsJSON: grantsJSON(o.Grants)})
+	}
+	return t.putVersion(stored, endAccess, insertAccess, channel, from)
+}
+
+// putVersion ends what holds with the event, and has another hold from it on.
+func (t *tx) putVersion(v any, end, insert string, id im.ID, from im.Position) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if _, err := t.session.exec(end, int64(from), int64(id)); err != nil {
+		return err
+	}
+	_, err = t.session.exec(insert, int64(id), int64(from), string(text))
+	return err
+}

@@ -1,0 +1,197 @@
+package storagetest
+
+import (
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// make makes a conversation of any kind, with members, at a new time.
+func (w *world) make(c im.Conversation, members ...im.UserID) im.ID {
+	w.Helper()
+	at := w.tick()
+	c.ID, c.CreatedAt, c.UpdatedAt, c.EditedAt = w.ids.Next(at), at, at, at
+	if c.History == 0 {
+		c.History = im.HistoryAll
+	}
+	w.write(func(tx im.Tx) error { return makeGroup(tx, c, members) })
+	return c.ID
+}
+
+func (w *world) space(members ...im.UserID) im.ID {
+	w.Helper()
+	return w.make(im.Conversation{Kind: im.Space, Name: "a space"}, members...)
+}
+
+func (w *world) channel(space im.ID) im.ID {
+	w.Helper()
+	return w.make(im.Conversation{Kind: im.Channel, Name: "a channel", Space: space})
+}
+
+// thread makes one under a new message of a group, or of a channel of a space.
+func (w *world) thread(space, parent im.ID, members ...im.UserID) im.ID {
+	w.Helper()
+	root := w.send(w.text(parent, "alice", "the root"))
+	return w.make(im.Conversation{Kind: im.Thread, Name: "a thread", Space: space, Parent: parent, Root: root.ID}, members...)
+}
+
+// idsOf are those of conversations.
+func idsOf(list []im.Conversation) []im.ID {
+	var ids []im.ID
+	for _, c := range list {
+		ids = append(ids, c.ID)
+	}
+	return ids
+}
+
+// testConversationKinds: all that a conversation of each kind says of itself
+// comes back, and what is set to something else afterwards does, too.
+func testConversationKinds(w *world) {
+	window := 5 * time.Minute
+	at := func(n int) time.Time { return epoch.Add(time.Duration(n) * time.Hour) }
+	for kind := im.Group; kind <= im.Space; kind++ {
+		c := im.Conversation{
+			ID: w.ids.Next(w.tick()), Kind: kind, Name: "name", History: im.HistoryAll, FirstSeq: 1,
+			Announcement: "an announcement 公告", Avatar: "https://example.com/a.png", Join: im.JoinOpen, Invite: im.InviteByMembers,
+			MuteAll: true, SlowMode: 90 * time.Second, Private: true, RevokeWindow: &window, RevokeOthersWindow: &window,
+			Creator: "carol", Parent: 1<<62 + 1, Root: 1<<62 + im.ID(kind), Space: 1<<62 + 3, Messages: 1 << 40, ActiveAt: at(1),
+			CreatedAt: w.now, UpdatedAt: w.now, EditedAt: w.now,
+		}
+		w.write(func(tx im.Tx) error { return tx.CreateConversation(c) })
+		w.sameConversation(w.conversation(c.ID), c)
+
+		c.Name, c.Announcement, c.Avatar, c.Join, c.Invite = "another", "", "", im.JoinClosed, im.InviteByAdmins
+		c.MuteAll, c.SlowMode, c.Private, c.RevokeOthersWindow = false, 0, false, new(time.Duration)
+		w.write(func(tx im.Tx) error {
+			changed := c
+			changed.Kind, changed.Creator, changed.Messages, changed.ActiveAt = im.Group, "dave", 1, at(9) // none of these is UpdateConversation's
+			changed.Parent, changed.Root, changed.Space = 4, 5, 6
+			return tx.UpdateConversation(changed)
+		})
+		w.sameConversation(w.conversation(c.ID), c)
+	}
+	plain := w.make(im.Conversation{Kind: im.Room, Name: "a room"})
+	c := w.conversation(plain)
+	w.equal("what was left out", []any{c.Creator, c.Parent, c.Root, c.Space, c.Messages, c.ActiveAt, deref(c.RevokeOthersWindow)},
+		[]any{"", im.ID(0), im.ID(0), im.ID(0), 0, time.Time{}, nil})
+}
+
+func testActivity(w *world) {
+	group := w.group(im.HistoryAll, "alice")
+	id, other := w.thread(0, group, "alice"), w.thread(0, group)
+	want := w.conversation(id)
+	want.Messages, want.ActiveAt = 7, epoch.Add(time.Hour)
+	w.write(func(tx im.Tx) error { return tx.PutActivity(id, want.Messages, want.ActiveAt) })
+	w.equal("of a thread", w.conversation(id), want)
+	w.equal("of another", w.conversation(other).Messages, 0)
+	w.notFound("of nothing", w.store.Write(w.Context(), func(tx im.Tx) error { return tx.PutActivity(1, 1, epoch) }))
+}
+
+func testRetentionBelow(w *world) {
+	group, other := w.group(im.HistoryAll, "alice"), w.group(im.HistoryAll, "alice")
+	first, second, elsewhere := w.thread(0, group), w.thread(0, group), w.thread(0, other)
+	for _, keep := range []*time.Duration{ptr(24 * time.Hour), new(time.Duration), nil} {
+		w.write(func(tx im.Tx) error { return tx.SetRetentionBelow(group, keep, time.Time{}) })
+		for id, want := range map[im.ID]any{first: deref(keep), second: deref(keep), group: nil, elsewhere: nil} {
+			w.equal("retention", deref(w.conversation(id).Retention), want)
+		}
+	}
+	// What is past a retention stays past it: where there is something older.
+	w.send(w.text(first, "alice", "old"))
+	past := w.tick()
+	for _, test := range []struct{ past, want time.Time }{
+		{past, past}, {past.Add(-time.Second), past}, {past.Add(time.Second), past.Add(time.Second)}, {time.Time{}, past.Add(time.Second)},
+	} {
+		w.write(func(tx im.Tx) error { return tx.SetRetentionBelow(group, nil, test.past) })
+		w.equal("past", w.conversation(first).TrimBefore, test.want)
+		w.equal("of one without messages", w.conversation(second).TrimBefore, time.Time{})
+	}
+}
+
+// testMutes: a mute is of one user in one place, outlives their leaving, and ends
+// when it is said so.
+func testMutes(w *world) {
+	id, other := w.group(im.HistoryAll, "alice", "bob"), w.group(im.HistoryAll, "alice", "bob")
+	mute := func(user im.UserID, until time.Time) {
+		w.Helper()
+		w.write(func(tx im.Tx) error { return tx.PutMute(id, user, until) })
+	}
+	for _, until := range []time.Time{{}, epoch.Add(time.Hour), im.MutedForGood, epoch} {
+		mute("bob", until)
+		w.equal("until", w.membership(id, "bob").MutedUntil, until)
+		for _, m := range read(w, func(r im.Reader) ([]im.Membership, error) { return r.Members(id, im.Page{Limit: 9}) }) {
+			want := time.Time{}
+			if m.User == "bob" {
+				want = until
+			}
+			w.equal("in the list, of "+string(m.User), m.MutedUntil, want)
+		}
+		w.equal("elsewhere", w.membership(other, "bob").MutedUntil, time.Time{})
+	}
+	w.leave(id, "bob")
+	w.equal("who left", w.membership(id, "bob").MutedUntil, epoch)
+	w.join(id, "bob")
+	w.equal("who came back", w.membership(id, "bob").MutedUntil, epoch)
+	mute("bob", time.Time{})
+	mute("bob", time.Time{})
+	mute("nobody", time.Time{})
+	w.equal("ended", w.membership(id, "bob").MutedUntil, time.Time{})
+
+	mute("never seen", im.MutedForGood)
+	w.join(id, "never seen")
+	w.equal("before they came", w.membership(id, "never seen").MutedUntil, im.MutedForGood)
+	w.deleteForAll(id)
+	for done := false; !done; {
+		w.write(func(tx im.Tx) (err error) {
+			done, err = tx.Purge(id, 10)
+			return err
+		})
+	}
+	w.equal("gone with the place", w.membership(id, "never seen").MutedUntil, time.Time{})
+}
+
+// testMarksOfStrangers: who has no membership of a place makes something of it all
+// the same.
+func testMarksOfStrangers(w *world) {
+	channel := w.channel(w.space("alice", "bob"))
+	mark := func(user im.UserID) im.Mark {
+		return read(w, func(r im.Reader) (im.Mark, error) { return r.Mark(channel, user) })
+	}
+	want := im.Mark{Muted: true, ClearedSeq: 3, ChangedAt: epoch}
+	w.putMark(channel, "alice", want)
+	for user, want := range map[im.UserID]im.Mark{"alice": want, "bob": {}, "nobody": {}} {
+		if got := mark(user); got != want {
+			w.Fatalf("of %s: got %+v, want %+v", user, got, want)
+		}
+	}
+}
+
+func testLastSent(w *world) {
+	id, other := w.group(im.HistoryAll, "alice", "bob"), w.group(im.HistoryAll, "alice")
+	last := func(id im.ID, user im.UserID) (at time.Time) {
+		w.Helper()
+		w.view(func(r im.Reader) error {
+			got, found, err := r.LastSent(id, user)
+			if at = got; found == got.IsZero() {
+				w.Fatalf("%v, %v", got, found)
+			}
+			return err
+		})
+		return at
+	}
+	w.equal("before", last(id, "alice"), time.Time{})
+	first := w.send(w.text(id, "alice", "said"))
+	second := w.send(w.text(id, "alice", "said"))
+	quiet := w.text(id, "alice", "inserted")
+	quiet.Quiet = true
+	w.send(quiet)
+	bob := w.send(w.text(id, "bob", "said"))
+	w.equal("the newest that is not quiet", last(id, "alice"), second.CreatedAt)
+	w.equal("of another", last(id, "bob"), bob.CreatedAt)
+	w.equal("elsewhere", last(other, "alice"), time.Time{})
+	w.equal("of nobody", last(id, "nobody"), time.Time{})
+	w.erase(second.ID, im.Erasure{State: im.Revoked, At: w.now, By: "alice"})
+	if got := last(id, "alice"); got != second.CreatedAt || got == first.CreatedAt {
+		w.Fatal("what was taken back was sent, still")
+	}
+}
