@@ -1,0 +1,472 @@
+package handlers_test
+
+import (
+	"cmp"
+	"context"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/storage"
+)
+
+// Who may do what is written in testdata/matrix: a table for each kind of place,
+// with a row for each operation of the document and a column for each relation
+// that somebody can have to the place. README.md there says how to read them.
+
+//go:embed testdata/matrix
+var matrixFiles embed.FS
+
+// matrices are the kinds of place, with their tables and by what a request names
+// them. What is not there any more, or never was, has a table for all.
+var matrices = []struct{ kind, table, names string }{
+	{"direct", "direct", "conversation"},
+	{"group", "group", "conversation"},
+	{"room", "room", "conversation"},
+	{"group thread", "group-thread", "conversation"},
+	{"channel", "channel", "conversation"},
+	{"channel thread", "channel-thread", "conversation"},
+	{"private channel", "private-channel", "conversation"},
+	{"private thread", "private-thread", "conversation"},
+	{"deleted group", "gone", "conversation"},
+	{"thread of a deleted group", "gone", "conversation"},
+	{"deleted channel", "gone", "conversation"},
+	{"channel of a deleted space", "gone", "conversation"},
+	{"thread in a deleted space", "gone", "conversation"},
+	{"space as a conversation", "gone", "conversation"},
+	{"space", "space", "space"},
+	{"deleted space", "gone-space", "space"},
+	{"channel as a space", "gone-space", "space"},
+	{"nothing", "elsewhere", "nothing"},
+}
+
+// matrixHeaders are what requests have besides what a table of them says.
+var matrixHeaders = map[string][]string{
+	"importMessages": {"Content-Type", "application/x-ndjson"},
+	"getEvents":      {"Accept", "application/json"},
+}
+
+// operation is one of the document.
+type operation struct {
+	id, method, path string
+	// names is what its request names: a "conversation", a "space" or "nothing".
+	names string
+}
+
+// operations returns those of the document by their ids.
+func operations() map[string]operation {
+	spec, _ := contract()
+	out := make(map[string]operation)
+	for path, item := range spec.Paths.Map() {
+		for method, o := range item.Operations() {
+			out[o.OperationID] = operation{o.OperationID, method, path, namedBy(path, item, o)}
+		}
+	}
+	return out
+}
+
+// namedBy finds out what a request names: by its path, its query or its body.
+func namedBy(path string, item *openapi3.PathItem, o *openapi3.Operation) string {
+	names := make(map[string]bool)
+	for _, list := range []openapi3.Parameters{item.Parameters, o.Parameters} {
+		for _, p := range list {
+			if p.Value.In != openapi3.ParameterInHeader {
+				names[p.Value.Name] = true
+			}
+		}
+	}
+	if o.RequestBody != nil {
+		for _, content := range o.RequestBody.Value.Content {
+			addProperties(names, content.Schema.Value)
+		}
+	}
+	switch {
+	case names["space"] || names["space_id"]:
+		return "space"
+	case names["conversation"] || names["conversation_id"] || names["message"] || names["message_ids"] || names["ids"]:
+		return "conversation"
+	default:
+		return "nothing"
+	}
+}
+
+// addProperties adds the properties of a body, whatever shape it has.
+func addProperties(names map[string]bool, s *openapi3.Schema) {
+	for name := range s.Properties {
+		names[name] = true
+	}
+	for _, list := range []openapi3.SchemaRefs{s.OneOf, s.AnyOf, s.AllOf} {
+		for _, one := range list {
+			addProperties(names, one.Value)
+		}
+	}
+}
+
+// unknown is the code by which an operation says that it knows of no such thing.
+func (o operation) unknown() string {
+	switch {
+	case strings.Contains(o.path, "{message}") || o.id == "revokeMessages":
+		return "message_not_found"
+	case o.names == "space":
+		return "space_not_found"
+	default:
+		return "conversation_not_found"
+	}
+}
+
+// request is what is sent for a row, with names of a scene in braces.
+type request struct {
+	params map[string]string
+	query  string
+	body   string
+	// before is another row, and as whom it is done before this one.
+	before, beforeAs string
+}
+
+// lines are those of a file, as words.
+func lines(t testing.TB, name string) [][]string {
+	t.Helper()
+	b, err := matrixFiles.ReadFile("testdata/matrix/" + name + ".txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out [][]string
+	for line := range strings.Lines(string(b)) {
+		if words := strings.Fields(line); len(words) > 0 && words[0] != "#" {
+			out = append(out, words)
+		}
+	}
+	return out
+}
+
+// requests reads those that are more than a path.
+func requests(t testing.TB) map[string]request {
+	t.Helper()
+	out := make(map[string]request)
+	for _, words := range lines(t, "requests") {
+		name, words := words[0], words[1:]
+		if len(words) > 0 && !strings.ContainsAny(words[0], "={?") {
+			name += " " + words[0]
+			words = words[1:]
+		}
+		if _, twice := out[name]; twice {
+			t.Errorf("requests: %s is there twice", name)
+		}
+		r := request{params: make(map[string]string)}
+		for i, word := range words {
+			if strings.HasPrefix(word, "{") {
+				r.body = strings.Join(words[i:], " ")
+				break
+			}
+			key, value, _ := strings.Cut(word, "=")
+			switch {
+			case word[0] == '?':
+				r.query = word
+			case key == "before":
+				as, row, _ := strings.Cut(value, ":")
+				r.beforeAs, r.before = as, strings.Replace(row, ".", " ", 1)
+			default:
+				r.params[key] = value
+			}
+		}
+		out[name] = r
+	}
+	return out
+}
+
+// matrix is a table.
+type matrix struct {
+	columns []string
+	rows    []matrixRow
+}
+
+type matrixRow struct {
+	// name is that of the operation and, of some, of a variant.
+	name  string
+	cells []string
+}
+
+func (r matrixRow) operation() string {
+	id, _, _ := strings.Cut(r.name, " ")
+	return id
+}
+
+func readMatrix(t testing.TB, name string) matrix {
+	t.Helper()
+	var m matrix
+	for _, words := range lines(t, name) {
+		if m.columns == nil {
+			m.columns = words[1:]
+			continue
+		}
+		n := len(words) - len(m.columns)
+		if n != 1 && n != 2 {
+			t.Fatalf("%s: the row %v does not have %d cells", name, words, len(m.columns))
+		}
+		m.rows = append(m.rows, matrixRow{strings.Join(words[:n], " "), words[n:]})
+	}
+	return m
+}
+
+// TestMatrixIsComplete holds that each operation of the document is in the table of
+// each kind of place that it can name, and that there is nothing else in them.
+func TestMatrixIsComplete(t *testing.T) {
+	known, asked := operations(), requests(t)
+	used := make(map[string]bool)
+	checked := make(map[string]bool)
+	for _, of := range matrices {
+		if checked[of.table] {
+			continue
+		}
+		checked[of.table] = true
+		rows, there := make(map[string]bool), make(map[string]bool)
+		for _, row := range readMatrix(t, of.table).rows {
+			if rows[row.name] {
+				t.Errorf("%s: %s is there twice", of.table, row.name)
+			}
+			rows[row.name], there[row.operation()], used[row.name] = true, true, true
+			used[asked[row.name].before] = true
+			if _, ok := known[row.operation()]; !ok {
+				t.Errorf("%s: the document has no operation %s", of.table, row.operation())
+			}
+			if _, ok := asked[row.name]; !ok && row.name != row.operation() {
+				t.Errorf("%s: there is no request %s", of.table, row.name)
+			}
+		}
+		for _, id := range slices.Sorted(maps.Keys(known)) {
+			if known[id].names == of.names && !there[id] {
+				t.Errorf("%s: %s is missing from the table", of.table, id)
+			}
+		}
+	}
+	for name := range asked {
+		if !used[name] {
+			t.Errorf("requests: no table has %s", name)
+		}
+	}
+}
+
+// TestMatrix asks for everything as everybody. What is refused must change nothing.
+func TestMatrix(t *testing.T) {
+	known, asked := operations(), requests(t)
+	var unknown sync.Map
+	for _, of := range matrices {
+		t.Run(of.kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorldIn(t, storage.Options{DataDir: t.TempDir(), Synchronous: "normal"})
+			m := readMatrix(t, of.table)
+			run := matrixRun{world: w, known: known, asked: asked, unknown: &unknown, kind: of.kind}
+			for _, row := range m.rows {
+				for i, want := range row.cells {
+					run.cell(row, m.columns[i], want)
+				}
+			}
+		})
+	}
+}
+
+// matrixRun goes through one table. A scene is used until something has changed in
+// it.
+type matrixRun struct {
+	*world
+	known map[string]operation
+	asked map[string]request
+	// unknown is how each operation says that it knows of no such thing, which is
+	// the same whether there is none or it is not for who asks.
+	unknown *sync.Map
+	kind    string
+	scene   *matrixScene
+	made    int
+}
+
+// cell does what a row says as the one whom a column is about.
+func (r *matrixRun) cell(row matrixRow, column, want string) {
+	r.t.Helper()
+	if r.scene == nil {
+		r.made++
+		r.scene = newMatrixScene(r.world, r.kind, r.made)
+	}
+	before := r.asked[row.name]
+	if before.before != "" {
+		if o, a := r.do(before.before, before.beforeAs); a.status >= http.StatusMultipleChoices {
+			r.t.Fatalf("%s: %s as %s, before %s: %s\n%s", r.kind, before.before, before.beforeAs, row.name, o.short(a), a.body)
+		}
+	}
+	head := r.scene.head()
+	o, a := r.do(row.name, column)
+	got := o.short(a)
+	if got != want {
+		r.t.Errorf("%s: %s as %s: %s, want %s\n%s", r.kind, row.name, column, got, want, a.body)
+	}
+	if got == "404" && a.status == http.StatusNotFound {
+		if first, _ := r.unknown.LoadOrStore(o.id, string(a.body)); first != string(a.body) {
+			r.t.Errorf("%s: %s as %s: that there is no such thing is said in another way: %s", r.kind, row.name, column, a.body)
+		}
+	}
+	changed, refused := r.scene.head() != head, got >= "400"
+	if changed && (refused || o.method == http.MethodGet) {
+		r.t.Errorf("%s: %s as %s: %s, and yet something has changed", r.kind, row.name, column, got)
+	}
+	if changed || !refused && o.method != http.MethodGet || before.before != "" {
+		r.scene = nil
+	}
+}
+
+// do sends what a row says.
+func (r *matrixRun) do(row, column string) (operation, answer) {
+	r.t.Helper()
+	id, _, _ := strings.Cut(row, " ")
+	o, ask := r.known[id], r.asked[row]
+	fill := func(text string) string {
+		return placeholders.ReplaceAllStringFunc(text, func(name string) string {
+			return r.scene.name(column, name[1:len(name)-1])
+		})
+	}
+	path := placeholders.ReplaceAllStringFunc(o.path, func(name string) string {
+		name = name[1 : len(name)-1]
+		return url.PathEscape(fill(cmp.Or(ask.params[name], "{"+name+"}")))
+	})
+	header := slices.Clone(matrixHeaders[id])
+	if token := r.scene.token(column); token != "" {
+		header = append(header, "Authorization", "Bearer "+token)
+	}
+	return o, r.world.do("", o.method, path+fill(ask.query), fill(ask.body), header...)
+}
+
+var (
+	placeholders = regexp.MustCompile(`\{[a-z0-9-]+\}`)
+	needed       = regexp.MustCompile(`^you need the permission ([a-z_]+) here`)
+)
+
+// short writes an answer as a table does.
+func (o operation) short(a answer) string {
+	var p struct {
+		Status int
+		Code   string
+		Detail string
+		Items  []json.RawMessage
+	}
+	body := a.body
+	_ = json.Unmarshal(body, &p) // what is no JSON has no code
+	if a.status < http.StatusMultipleChoices {
+		switch o.id {
+		case "revokeMessages": // what became of the one message
+			body = p.Items[0]
+			fallthrough
+		case "importMessages": // of the one line
+			_ = json.Unmarshal(body, &p)
+		default:
+			return fmt.Sprint(a.status)
+		}
+		a.status = p.Status
+	}
+	missing := needed.FindStringSubmatch(p.Detail)
+	switch {
+	case p.Code == "" || a.status == http.StatusNotFound && p.Code == o.unknown():
+		return fmt.Sprint(a.status)
+	case p.Code == "permission_denied" && missing != nil:
+		return "403:" + missing[1]
+	case p.Code == "permission_denied" && (strings.Contains(p.Detail, "below yours") || strings.Contains(p.Detail, "below your highest")):
+		return "403:below"
+	default:
+		return fmt.Sprintf("%d:%s", a.status, p.Code)
+	}
+}
+
+// matrixScene is a place with everybody who has some relation to it. Their names
+// are those of the columns.
+type matrixScene struct {
+	*world
+	ctx context.Context
+	n   int
+	// names are what requests call things, by column and for "" by all.
+	names map[string]map[string]string
+}
+
+func newMatrixScene(w *world, kind string, n int) *matrixScene {
+	w.t.Helper()
+	s := &matrixScene{world: w, ctx: context.Background(), n: n, names: make(map[string]map[string]string)}
+	s.call("", "role", im.ID(1)) // where there are no roles
+	scenes[kind](s)
+	return s
+}
+
+// user is who has a name in this scene: nobody is in two of them.
+func (s *matrixScene) user(name string) im.UserID {
+	return im.UserID(fmt.Sprintf("%s-%d", name, s.n))
+}
+
+func (s *matrixScene) users(names ...string) []im.UserID {
+	out := make([]im.UserID, len(names))
+	for i, name := range names {
+		out[i] = s.user(name)
+	}
+	return out
+}
+
+func (s *matrixScene) as(name string) im.Actor { return im.Actor{User: s.user(name)} }
+
+func (s *matrixScene) token(column string) string {
+	if column == "no-token" {
+		return ""
+	}
+	return mint(s.t, auth.Grant{User: s.user(column), Admin: column == "server-admin"}, time.Minute)
+}
+
+// name returns what a request as somebody means by a name: a thing of the scene, or
+// else a user.
+func (s *matrixScene) name(column, name string) string {
+	s.t.Helper()
+	for _, list := range []string{column, ""} {
+		if thing, ok := s.names[list][name]; ok {
+			return thing
+		}
+	}
+	switch name {
+	case "me":
+		return string(s.user(column))
+	case "own", "stale": // who has none of their own has to do with another's
+		return s.name(column, "message")
+	default:
+		return string(s.user(name))
+	}
+}
+
+// call gives a thing a name, for one column or for "" for all.
+func (s *matrixScene) call(column, name string, thing fmt.Stringer) {
+	if s.names[column] == nil {
+		s.names[column] = make(map[string]string)
+	}
+	s.names[column][name] = thing.String()
+}
+
+// head is the position of the last event.
+func (s *matrixScene) head() im.Position {
+	s.t.Helper()
+	var bounds im.LogBounds
+	s.ok(s.store.View(s.ctx, func(r im.Reader) (err error) {
+		bounds, err = r.LogBounds()
+		return err
+	}))
+	return bounds.Head
+}
+
+func (s *matrixScene) ok(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
