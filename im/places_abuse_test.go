@@ -1,0 +1,330 @@
+package im_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// What somebody tries who wants to see, get or say more than they may in places of
+// several kinds.
+
+// toldSince is what a user is told of the log after a position.
+func (w *world) toldSince(user im.UserID, after im.Position) (out []string) {
+	w.Helper()
+	b, err := w.LogBounds(w.ctx)
+	w.must(err)
+	win, err := w.Events(w.ctx, as(user), after, b.Head, 1000)
+	w.must(err)
+	for _, e := range win.Events {
+		out = append(out, string(e.Type)+" by "+string(e.Actor)+" in "+e.Conversation.String())
+	}
+	return out
+}
+
+func TestNobodyMakesAChannelThatTheyWouldNotSee(t *testing.T) {
+	w := newWorld(t)
+	id := w.space("owner", "mod")
+	_, _, err := w.UpdateRole(w.ctx, as("owner"), id, im.Everyone, im.RoleDraft{Deny: im.PermissionView})
+	w.must(err)
+	w.role(id, "owner", im.PermissionManageConversation, 0, "mod")
+	_, err = w.CreateChannel(w.ctx, as("mod"), id, im.ChannelDraft{Name: "c"})
+	w.equal("create", answer(err), "403 permission_denied")
+	bounds, err := w.LogBounds(w.ctx)
+	w.must(err)
+	_, err = w.CreateChannel(w.ctx, as("mod"), id, im.ChannelDraft{Name: "c"})
+	w.equal("again", answer(err), "403 permission_denied")
+	after, err := w.LogBounds(w.ctx)
+	w.must(err)
+	w.equal("nothing was written", after.Head, bounds.Head)
+
+	ch, err := w.CreateChannel(w.ctx, as("mod"), id, im.ChannelDraft{Name: "c", Private: true})
+	w.must(err)
+	no := false
+	_, err = w.UpdateConversation(w.ctx, as("mod"), byID(ch.ID), im.ConversationPatch{Private: &no})
+	w.equal("or makes one public", answer(err), "403 permission_denied")
+}
+
+// What a role says in a channel counts, too: who cannot see it gives nobody the role.
+func TestNobodyGrantsThemselvesAPrivateChannel(t *testing.T) {
+	w := newWorld(t)
+	id := w.space("owner", "mod", "boss")
+	w.role(id, "owner", im.PermissionManageRoles, 0, "mod")
+	board := w.role(id, "owner", 0, 0, "boss")
+	ch := w.channel("owner", id, true)
+	w.override(ch, "owner", board, im.PermissionView|im.PermissionRevokeOthers, 0)
+	w.say("owner", byID(ch), "secret")
+	w.equal("before", w.may("mod", ch), "404 conversation_not_found")
+	err := w.GrantRole(w.ctx, as("mod"), id, board, "mod")
+	w.equal("grant", answer(err), "403 permission_denied")
+	w.equal("after", w.may("mod", ch), "404 conversation_not_found")
+}
+
+// Nor is the order of roles a way to what one lacks.
+func TestNobodyMovesRolesForMore(t *testing.T) {
+	w := newWorld(t)
+	id := w.space("owner", "mod", "bob")
+	c := w.role(id, "owner", im.PermissionManageRoles, 0, "mod")
+	_ = c
+	w.role(id, "owner", 0, im.PermissionKick, "mod", "bob") // B, above C
+	kickers := w.role(id, "owner", im.PermissionKick, 0, "mod", "bob")
+	_, may, err := w.SpacePermissions(w.ctx, as("mod"), id)
+	w.must(err)
+	w.equal("before", may.Has(im.PermissionKick), false)
+	_, _, err = w.UpdateRole(w.ctx, as("mod"), id, kickers, im.RoleDraft{Position: 2})
+	w.equal("move", answer(err), "403 permission_denied")
+	_, may, err = w.SpacePermissions(w.ctx, as("mod"), id)
+	w.must(err)
+	w.equal("after", may.Has(im.PermissionKick), false)
+}
+
+func TestNobodyTakesWhatTheyLack(t *testing.T) {
+	w := newWorld(t)
+	id := w.space("owner", "mod", "bob")
+	w.role(id, "owner", im.PermissionManageRoles, 0, "mod")
+	kickers := w.role(id, "owner", im.PermissionKick, 0, "bob")
+	_, _, err := w.UpdateRole(w.ctx, as("mod"), id, kickers, im.RoleDraft{Deny: im.PermissionKick})
+	w.equal("take", answer(err), "403 permission_denied")
+}
+
+// Who is muted may take back and leave, and say nothing by that.
+func TestMutedDoNotSpeakByOtherWays(t *testing.T) {
+	w := newWorld(t)
+	g := w.group(im.HistoryAll, "owner", "bob")
+	m := w.say("bob", byID(g), "hi")
+	th, err := w.CreateThread(w.ctx, as("bob"), m.ID, "nice name")
+	w.must(err)
+	_, err = w.MuteMember(w.ctx, as("owner"), byID(g), "bob", 0)
+	w.must(err)
+	_, err = w.Send(w.ctx, as("bob"), byID(g), text("x"))
+	w.equal("send", answer(err), "403 permission_denied")
+	name := "YOU ARE ALL IDIOTS"
+	_, err = w.UpdateConversation(w.ctx, as("bob"), byID(th.ID), im.ConversationPatch{Name: &name})
+	w.equal("rename", answer(err), "403 permission_denied")
+	tomb, err := w.Revoke(w.ctx, as("bob"), m.ID, im.RevokeNote{Postscript: "you are all idiots"})
+	w.must(err)
+	w.equal("postscript", tomb.Erased.Postscript, "")
+}
+
+// Not even by the number of pages.
+func TestSearchTellsNothingOfHiddenChannels(t *testing.T) {
+	w := newWorld(t)
+	id := w.space("owner", "bob")
+	ch := w.channel("owner", id, true)
+	for range 8 {
+		w.say("owner", byID(ch), "acquisition")
+	}
+	for _, word := range []string{"acquisition", "nonsense"} {
+		p, err := w.Search(w.ctx, as("bob"), im.SearchFilter{Words: word, Limit: 1})
+		w.must(err)
+		w.equal(word, fmt.Sprint(len(p.Hits), " ", p.Next != 0), "0 false")
+	}
+}
+
+func TestHiddenChannelsAreNotCounted(t *testing.T) {
+	w := newWorld(t)
+	id := w.space("owner", "bob")
+	for range 3 {
+		w.channel("owner", id, true)
+	}
+	pages := 0
+	var after im.ID
+	for {
+		p, err := w.Channels(w.ctx, as("bob"), id, after, 1)
+		w.must(err)
+		pages++
+		if p.Next == nil {
+			break
+		}
+		after = p.Next.ID
+	}
+	w.equal("pages", pages, 1)
+}
+
+func TestSlowModeHoldsInThreads(t *testing.T) {
+	w := newWorld(t)
+	g := w.group(im.HistoryAll, "owner", "bob")
+	m := w.say("bob", byID(g), "hi")
+	th, err := w.CreateThread(w.ctx, as("bob"), m.ID, "n")
+	w.must(err)
+	slow := time.Hour
+	_, err = w.UpdateConversation(w.ctx, as("owner"), byID(g), im.ConversationPatch{SlowMode: &slow})
+	w.must(err)
+	_, err = w.Send(w.ctx, as("bob"), byID(g), text("x"))
+	w.equal("group", answer(err), "429 slow_mode")
+	for range 3 {
+		_, err = w.Send(w.ctx, as("bob"), byID(th.ID), text("x"))
+	}
+	w.equal("thread", answer(err), "429 slow_mode")
+}
+
+// The newest message that is left is found behind any number of tombstones.
+func TestActivityBehindManyTombstones(t *testing.T) {
+	w := newWorld(t)
+	g := w.group(im.HistoryAll, "owner", "bob")
+	m := w.say("bob", byID(g), "hi")
+	th, err := w.CreateThread(w.ctx, as("bob"), m.ID, "n")
+	w.must(err)
+	w.pass(time.Hour)
+	first := w.say("bob", byID(th.ID), "kept")
+	w.pass(time.Hour)
+	const n = 2100
+	for i := range n {
+		d := text("m %d", i)
+		d.ExpireAfter = 10 * time.Second
+		_, err := w.Send(w.ctx, as("bob"), byID(th.ID), d)
+		w.must(err)
+	}
+	w.pass(time.Minute)
+	_, _, err = w.EraseDue(w.ctx)
+	w.must(err)
+	v, err := w.Conversation(w.ctx, as("bob"), byID(th.ID))
+	w.must(err)
+	w.equal("messages", v.Messages, 1)
+	w.equal("active", v.ActiveAt, first.CreatedAt)
+}
+
+// What others do with one's messages is not told after one has lost the place.
+func TestNoReceiptsAfterLosingAPlace(t *testing.T) {
+	w := newWorld(t)
+	g := w.group(im.HistoryAll, "owner", "bob")
+	d := text("hi")
+	d.Receipt = true
+	s, err := w.Send(w.ctx, as("bob"), byID(g), d)
+	w.must(err)
+	w.must(w.RemoveMember(w.ctx, as("owner"), byID(g), "bob"))
+	b, _ := w.LogBounds(w.ctx)
+	_, err = w.PutReceipt(w.ctx, as("owner"), byID(g), im.ReceiptDraft{Kind: im.Read, MessageIDs: []string{s.Message.ID.String()}})
+	w.must(err)
+	w.equal("group: told after removal", w.toldSince("bob", b.Head), []string{})
+
+	id := w.space("owner", "bob")
+	ch := w.channel("owner", id, false)
+	m := w.say("owner", byID(ch), "root")
+	th, err := w.CreateThread(w.ctx, as("owner"), m.ID, "t")
+	w.must(err)
+	_, err = w.Join(w.ctx, as("bob"), byID(th.ID))
+	w.must(err)
+	s, err = w.Send(w.ctx, as("bob"), byID(th.ID), d)
+	w.must(err)
+	w.must(w.PutListed(w.ctx, as("owner"), byID(ch), im.DenyList, "bob"))
+	b, _ = w.LogBounds(w.ctx)
+	_, err = w.PutReceipt(w.ctx, as("owner"), byID(th.ID), im.ReceiptDraft{Kind: im.Read, MessageIDs: []string{s.Message.ID.String()}})
+	w.must(err)
+	w.equal("channel: told after denial", w.toldSince("bob", b.Head), []string{})
+}
+
+func TestMutingTellsNobodyOfAPrivateChannel(t *testing.T) {
+	w := newWorld(t)
+	id := w.space("owner", "bob")
+	ch := w.channel("owner", id, true)
+	b, _ := w.LogBounds(w.ctx)
+	_, err := w.MuteMember(w.ctx, as("owner"), byID(ch), "bob", 0)
+	w.equal("mute", answer(err), "404 member_not_found")
+	w.equal("told", w.toldSince("bob", b.Head), []string{})
+}
+
+func TestPurgingASpaceLeavesNothing(t *testing.T) {
+	w := newWorld(t)
+	id := w.space("owner")
+	ch := w.channel("owner", id, false)
+	m := w.say("owner", byID(ch), "secret")
+	th, err := w.CreateThread(w.ctx, as("owner"), m.ID, "t")
+	w.must(err)
+	in := w.say("owner", byID(th.ID), "secret")
+	w.must(w.DeleteSpace(w.ctx, as("owner"), id))
+	w.must(w.Purge(w.ctx))
+	w.must(w.store.View(w.ctx, func(r im.Reader) error {
+		for _, id := range []im.ID{m.ID, in.ID} {
+			if _, err := r.Message(id); err == nil {
+				t.Error("left", id)
+			}
+		}
+		l, err := r.Unpurged(10)
+		w.equal("left", len(l), 0)
+		return err
+	}))
+}
+
+// A thread shows no more of the past than the group that it hangs in.
+func TestThreadsShowHistoryAsTheirGroup(t *testing.T) {
+	for _, history := range []im.History{im.HistoryJoined, im.HistoryAll} {
+		w := newWorld(t)
+		g := w.group(history, "owner", "bob")
+		m := w.say("bob", byID(g), "root")
+		th, err := w.CreateThread(w.ctx, as("bob"), m.ID, "a thread")
+		w.must(err)
+		old := w.say("bob", byID(th.ID), "needle of old")
+		w.pass(time.Second)
+		w.add(g, "owner", im.Member, "erin")
+		w.pass(time.Second)
+		w.say("bob", byID(th.ID), "needle of new")
+		want, reads := []string{"needle of new"}, "404 message_not_found"
+		if history == im.HistoryAll {
+			want, reads = []string{"needle of old", "needle of new"}, "ok"
+		}
+		w.equal("history", w.said("erin", byID(th.ID)), want)
+		_, err = w.Message(w.ctx, as("erin"), old.ID)
+		w.equal("a message", answer(err), reads)
+		found, err := w.Search(w.ctx, as("erin"), im.SearchFilter{Words: "needle", Limit: 10})
+		w.must(err)
+		w.equal("found", len(found.Hits), len(want))
+		w.join("erin", th.ID)
+		w.equal("after joining it", w.said("erin", byID(th.ID)), want)
+
+		// What happens to the old message is told as it is read: live and on replay.
+		b, err := w.LogBounds(w.ctx)
+		w.must(err)
+		w.revoke("bob", old.ID)
+		told := 0
+		for _, e := range w.replay(as("erin"), b.Head, 3) {
+			if e.Conversation == th.ID {
+				told++
+			}
+		}
+		a, err := w.MembersAt(w.ctx, th.ID, b.Head+1, []im.UserID{"erin"})
+		w.must(err)
+		live := 0
+		if a.Members[0].Told(a.Conversation, old.Seq) {
+			live++
+		}
+		w.equal("told live and on replay", fmt.Sprint(live, " ", told), map[bool]string{true: "1 1", false: "0 0"}[history == im.HistoryAll])
+	}
+}
+
+// Whoever comes and goes without end makes nothing slower by that: the newest stays
+// count, and one look finds whether somebody is a member.
+func TestComingAndGoingWithoutEnd(t *testing.T) {
+	w := newWorld(t)
+	id := w.room("owner")
+	for range 150 {
+		w.join("bob", id)
+		w.must(w.Leave(w.ctx, as("bob"), byID(id)))
+	}
+	w.join("bob", id)
+	b, err := w.LogBounds(w.ctx)
+	w.must(err)
+	a, err := w.MembersAt(w.ctx, id, b.Head, []im.UserID{"bob", "owner"})
+	w.must(err)
+	w.equal("members", len(a.Members), 2)
+	w.equal("stays of bob", len(a.Members[0].Intervals), 100)
+	a, err = w.MembersAt(w.ctx, id, b.Head-1, []im.UserID{"bob", "owner"})
+	w.must(err)
+	w.equal("when he had left", len(a.Members), 2) // he is told of that himself
+	a, err = w.MembersAt(w.ctx, id, 1, []im.UserID{"bob", "owner"})
+	w.must(err)
+	w.equal("before", len(a.Members), 1)
+}
+
+// Who is a space's owner is told to all of its members.
+func TestHandingOverIsTold(t *testing.T) {
+	w := newWorld(t)
+	id := w.space("owner", "alice", "bob")
+	b, err := w.LogBounds(w.ctx)
+	w.must(err)
+	_, err = w.HandOverSpace(w.ctx, as("owner"), id, "alice")
+	w.must(err)
+	w.equal("bob", w.toldSince("bob", b.Head), []string{"space.updated by owner in " + id.String()})
+}
