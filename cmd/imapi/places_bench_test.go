@@ -1,0 +1,296 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+const (
+	placeMembers = 10_000
+	placeStreams = 1000
+)
+
+// BenchmarkPlaces has one sender wait for one message at a time: in a direct
+// conversation, in a room of ten, in a room and in a channel of 10,000 members, of
+// whom 1,000 are on streams. The places take turns, and each message is told to
+// everyone on a stream before the next is sent, which is not counted. What it
+// reports is the median of what the sender waits for, and, of the latter three, how
+// many times that of a direct message that is.
+func BenchmarkPlaces(b *testing.B) {
+	n := startNode(b)
+	defer n.stop()
+	ctx, users := context.Background(), benchUsers(placeMembers)
+	owner := im.Actor{User: users[0]}
+	room := func(members []im.UserID) im.ID {
+		v, err := n.service.CreateGroup(ctx, owner, im.GroupDraft{Kind: im.Room, Name: "bench"})
+		if err == nil {
+			_, err = n.service.AddMembers(ctx, owner, im.ConversationRef{ID: v.ID}, members, im.Member)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		return v.ID
+	}
+	space, err := n.service.CreateSpace(ctx, owner, im.SpaceDraft{Name: "bench"})
+	if err == nil {
+		_, err = n.service.AddSpaceMembers(ctx, owner, space.ID, users[1:])
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	channel, err := n.service.CreateChannel(ctx, owner, space.ID, im.ChannelDraft{Name: "bench"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	places := []struct {
+		name string
+		id   im.ID
+		told int64 // streams for each message, the sender's left out
+	}{
+		{"direct", n.direct(users[0], users[1]), 1},
+		{"room-10", room(users[1:10]), 9},
+		{"room-10000", room(users[1:]), placeStreams},
+		{"channel-10000", channel.ID, placeStreams},
+	}
+	// Clients have processes of their own: in this one they would be in each other's
+	// way, and in the server's.
+	streams := startChild(b, "listen", n.addr)
+	for _, user := range users[1 : placeStreams+1] {
+		streams.say(mintFor(b, n.secret, string(user)))
+	}
+	streams.say("")
+	streams.hear() // all are open
+	sender := startChild(b, "send", n.addr)
+	sender.say(mintFor(b, n.secret, string(users[0])))
+	took := make([][]time.Duration, len(places))
+	told := int64(0)
+	send := func(i, turn int) time.Duration {
+		p := places[i]
+		sender.say(fmt.Sprintf("%v %d-%d", p.id, i, turn))
+		waited := sender.hear()
+		told += p.told
+		for streams.hear() < told {
+		}
+		return time.Duration(waited)
+	}
+	for i := range places {
+		send(i, -1) // whoever is online is looked up
+	}
+	b.ResetTimer()
+	for turn := range b.N {
+		for i := range places {
+			i = (i + turn) % len(places)
+			took[i] = append(took[i], send(i, turn))
+		}
+	}
+	b.StopTimer()
+	median := func(i int) time.Duration {
+		slices.Sort(took[i])
+		return took[i][len(took[i])/2]
+	}
+	direct := median(0)
+	b.ReportMetric(float64(direct.Microseconds()), "direct-µs")
+	for i, p := range places[1:] {
+		b.ReportMetric(float64(median(i+1))/float64(direct), p.name+"-of-direct")
+	}
+}
+
+// child is a process that talks to the server as a client does: this binary, which
+// sees by its environment what it is to be.
+type child struct {
+	b   *testing.B
+	in  io.Writer
+	out *bufio.Scanner
+}
+
+const childRole = "IMAPI_BENCH_CHILD"
+
+func startChild(b *testing.B, role, addr string) *child {
+	b.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childRole+"="+role+" "+addr)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		_ = in.Close()
+		_ = cmd.Wait()
+	})
+	return &child{b: b, in: in, out: bufio.NewScanner(out)}
+}
+
+func (c *child) say(line string) {
+	c.b.Helper()
+	if _, err := fmt.Fprintln(c.in, line); err != nil {
+		c.b.Fatal(err)
+	}
+}
+
+// hear waits for the number that the child says next.
+func (c *child) hear() int64 {
+	c.b.Helper()
+	if !c.out.Scan() {
+		c.b.Fatal("the client has ended")
+	}
+	n, err := strconv.ParseInt(c.out.Text(), 10, 64)
+	if err != nil {
+		c.b.Fatal(err)
+	}
+	return n
+}
+
+// A process that was started as a client never comes to its tests.
+func init() {
+	role, addr, found := strings.Cut(os.Getenv(childRole), " ")
+	if !found {
+		return
+	}
+	be := childSends
+	if role == "listen" {
+		be = childListens
+	}
+	if err := be(bufio.NewScanner(os.Stdin), addr); err != nil {
+		fmt.Fprintln(os.Stderr, role, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// childListens opens a stream for each token, up to an empty line, and says how many
+// messages all of them together were told of, whenever that has grown.
+func childListens(tokens *bufio.Scanner, addr string) error {
+	var told atomic.Int64
+	news := make(chan struct{}, 1)
+	for tokens.Scan() && tokens.Text() != "" {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			return err
+		}
+		if _, err := c.Write(append(request(http.MethodGet, "/v1/events", tokens.Text()), "\r\n"...)); err != nil {
+			return err
+		}
+		in := bufio.NewReader(c)
+		for line := ""; line != "event: ready\n"; {
+			if line, err = in.ReadString('\n'); err != nil {
+				return err
+			}
+		}
+		go func() {
+			for {
+				line, err := in.ReadSlice('\n')
+				if err != nil && err != bufio.ErrBufferFull {
+					return
+				}
+				if string(line) == "event: message.created\n" {
+					told.Add(1)
+					select {
+					case news <- struct{}{}:
+					default:
+					}
+				}
+			}
+		}()
+	}
+	fmt.Println(0)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for tokens.Scan() {
+		}
+	}()
+	for {
+		select {
+		case <-news:
+			fmt.Println(told.Load())
+		case <-ended:
+			return nil
+		}
+	}
+}
+
+// childSends sends a message for each line, to the conversation that it names and
+// under its client_id, and says how many nanoseconds it waited for the answer.
+func childSends(lines *bufio.Scanner, addr string) error {
+	lines.Scan()
+	token := lines.Text()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	c := &benchConn{Conn: conn, in: bufio.NewReader(conn)}
+	for lines.Scan() {
+		id, client, _ := strings.Cut(lines.Text(), " ")
+		body := fmt.Appendf(nil, `{"client_id":"%s","type":"text","body":{"text":"%s"}}`, client, benchText)
+		req := request(http.MethodPost, "/v1/conversations/"+id+"/messages", token, "Content-Type", "application/json")
+		req = append(fmt.Appendf(req, "Content-Length: %d\r\n\r\n", len(body)), body...)
+		began := time.Now()
+		if _, err := c.expect(http.StatusCreated, req); err != nil {
+			return err
+		}
+		fmt.Println(time.Since(began).Nanoseconds())
+	}
+	return nil
+}
+
+// BenchmarkAudience measures what the process holds for a room of which 100 members
+// are on streams: with nobody else in it, and with 10,000 and 50,000 others who are
+// not connected.
+func BenchmarkAudience(b *testing.B) {
+	const online = 100
+	for _, others := range []int{0, 10_000, 50_000} {
+		b.Run(fmt.Sprint("offline=", others), func(b *testing.B) {
+			n := startNode(b)
+			defer n.stop()
+			users := benchUsers(online + others)
+			owner := im.Actor{User: users[0]}
+			v, err := n.service.CreateGroup(b.Context(), owner, im.GroupDraft{Kind: im.Room, Name: "bench"})
+			if err == nil {
+				_, err = n.service.AddMembers(b.Context(), owner, im.ConversationRef{ID: v.ID}, users[1:], im.Member)
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+			streams := startChild(b, "listen", n.addr)
+			for _, user := range users[1:online] {
+				streams.say(mintFor(b, n.secret, string(user)))
+			}
+			streams.say("")
+			streams.hear()
+			told := int64(0)
+			d := im.Draft{Type: im.Text, Body: []byte(`{"text":"hi"}`)}
+			before := memory()
+			for b.Loop() {
+				told += online - 1
+				if _, err := n.service.Send(b.Context(), owner, im.ConversationRef{ID: v.ID}, d); err != nil {
+					b.Fatal(err)
+				}
+				for streams.hear() < told {
+				}
+			}
+			b.ReportMetric(float64(int64(memory())-int64(before)), "bytes-grown")
+		})
+	}
+}
