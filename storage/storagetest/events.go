@@ -2,6 +2,7 @@ package storagetest
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -138,6 +139,13 @@ type told struct {
 	users    map[im.UserID]bool
 }
 
+// logged adds an event that the members are told of, and one other user.
+func logged(log []told, members map[im.UserID]bool, also im.UserID) []told {
+	users := map[im.UserID]bool{also: true}
+	maps.Copy(users, members)
+	return append(log, told{position: im.Position(len(log) + 1), users: users})
+}
+
 // testEventsModel holds windows of every size against a log kept in memory,
 // with members who come and go.
 func testEventsModel(w *world) {
@@ -146,13 +154,7 @@ func testEventsModel(w *world) {
 	var log []told
 	var groups []im.ID
 	members := map[im.ID]map[im.UserID]bool{}
-	tell := func(id im.ID, also im.UserID) {
-		t := told{position: im.Position(len(log) + 1), users: map[im.UserID]bool{also: true}}
-		for u := range members[id] {
-			t.users[u] = true
-		}
-		log = append(log, t)
-	}
+	tell := func(id im.ID, also im.UserID) { log = logged(log, members[id], also) }
 	for range 5 {
 		first := users[random.IntN(len(users))]
 		id := w.group(im.HistoryAll, first)
@@ -179,29 +181,38 @@ func testEventsModel(w *world) {
 				_, err := tx.Append(im.Event{Type: im.ConversationUpdated, At: at, Conversation: id, To: user})
 				return err
 			})
-			log = append(log, told{position: im.Position(len(log) + 1), users: map[im.UserID]bool{user: true}})
+			log = logged(log, nil, user)
 		default:
 			w.send(w.text(id, user, "x"))
 			tell(id, "")
 		}
 	}
+	w.tellsAsLogged(log, users, random)
+}
+
+// tellsAsLogged holds what each user is told in windows of random bounds and every
+// size against the log.
+func (w *world) tellsAsLogged(log []told, users []im.UserID, random *rand.Rand) {
+	w.Helper()
 	head := w.bounds().Head
 	w.equal("positions are without a gap here", head, im.Position(len(log)))
 	for _, user := range users {
-		for _, limit := range []int{1, 2, 7, 40, 1000} {
-			after := im.Position(random.IntN(len(log)))
-			upTo := after + im.Position(random.IntN(len(log)-int(after)+1))
-			if limit == 7 {
-				after, upTo = 0, head
-			}
-			var want []im.Position
-			for _, e := range log {
-				if after < e.position && e.position <= upTo && e.users[user] {
-					want = append(want, e.position)
+		for range 8 {
+			for _, limit := range []int{1, 2, 7, 40, 1000} {
+				after := im.Position(random.IntN(len(log)))
+				upTo := after + im.Position(random.IntN(len(log)-int(after)+1))
+				if limit == 7 {
+					after, upTo = 0, head
 				}
+				var want []im.Position
+				for _, e := range log {
+					if after < e.position && e.position <= upTo && e.users[user] {
+						want = append(want, e.position)
+					}
+				}
+				got, _ := w.events(user, after, upTo, limit)
+				w.equal(fmt.Sprintf("%s (%d, %d] by %d", user, after, upTo, limit), positions(got), want)
 			}
-			got, _ := w.events(user, after, upTo, limit)
-			w.equal(fmt.Sprintf("%s (%d, %d] by %d", user, after, upTo, limit), positions(got), want)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package storagetest
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -124,13 +123,7 @@ func testChannelEvents(w *world) {
 	members := map[im.ID]map[im.UserID]bool{}
 	channels := map[im.ID][]im.ID{}
 	var spaces []im.ID
-	tell := func(space im.ID, also im.UserID) {
-		t := told{position: im.Position(len(log) + 1), users: map[im.UserID]bool{also: true}}
-		for u := range members[space] {
-			t.users[u] = true
-		}
-		log = append(log, t)
-	}
+	tell := func(space im.ID, also im.UserID) { log = logged(log, members[space], also) }
 	found := func() {
 		first := users[random.IntN(len(users))]
 		id := w.space(first)
@@ -173,27 +166,7 @@ func testChannelEvents(w *world) {
 			tell(space, "")
 		}
 	}
-	head := w.bounds().Head
-	w.equal("positions are without a gap here", head, im.Position(len(log)))
-	for _, user := range users {
-		for range 8 {
-			for _, limit := range []int{1, 7, 40, 1000} {
-				after := im.Position(random.IntN(len(log)))
-				upTo := after + im.Position(random.IntN(len(log)-int(after)+1))
-				if limit == 7 {
-					after, upTo = 0, head
-				}
-				var want []im.Position
-				for _, e := range log {
-					if after < e.position && e.position <= upTo && e.users[user] {
-						want = append(want, e.position)
-					}
-				}
-				got, _ := w.events(user, after, upTo, limit)
-				w.equal(fmt.Sprintf("%s (%d, %d] by %d", user, after, upTo, limit), positions(got), want)
-			}
-		}
-	}
+	w.tellsAsLogged(log, users, random)
 }
 
 func testLists(w *world) {
