@@ -17,11 +17,8 @@ func (s *Service) CreateChannel(ctx context.Context, actor Actor, space ID, d Ch
 		return ConversationView{}, err
 	}
 	return write(ctx, s, func(tx Tx) (ConversationView, error) {
-		in, me, err := s.enterSpace(tx, actor, space)
+		in, me, err := s.enterSpaceTo(tx, actor, space, PermissionManageConversation)
 		if err != nil {
-			return ConversationView{}, err
-		}
-		if err := Allow(in, me, PermissionManageConversation); err != nil {
 			return ConversationView{}, err
 		}
 		if err := s.allowCreation(tx, actor, in, me, d); err != nil {

@@ -35,11 +35,8 @@ func (s *Service) Invite(ctx context.Context, actor Actor, id ID, users []UserID
 		return nil, RefuseField(Invalid, "invalid_request", "users", "at most %d users", MaxInvited)
 	}
 	return write(ctx, s, func(tx Tx) ([]InvitationView, error) {
-		c, me, err := s.enterSpace(tx, actor, id)
+		c, _, err := s.enterSpaceTo(tx, actor, id, PermissionInvite)
 		if err != nil {
-			return nil, err
-		}
-		if err := Allow(c, me, PermissionInvite); err != nil {
 			return nil, err
 		}
 		_, strangers, err := sortOut(tx, c, users, Member, s.time())
@@ -92,11 +89,8 @@ func tellInvited(tx Tx, t EventType, actor Actor, i Invitation) error {
 // Invitations returns those to a space that are open, by user.
 func (s *Service) Invitations(ctx context.Context, actor Actor, id ID, p Page) ([]InvitationView, error) {
 	return view(ctx, s, func(r Reader) ([]InvitationView, error) {
-		c, me, err := s.enterSpace(r, actor, id)
+		c, _, err := s.enterSpaceTo(r, actor, id, PermissionInvite)
 		if err != nil {
-			return nil, err
-		}
-		if err := Allow(c, me, PermissionInvite); err != nil {
 			return nil, err
 		}
 		list, err := r.Invitations(id, p)
@@ -133,11 +127,7 @@ func (s *Service) DeleteInvitation(ctx context.Context, actor Actor, id ID, user
 	return s.store.Write(ctx, func(tx Tx) error {
 		_, err := findSpace(tx, id)
 		if err == nil && user != actor.User {
-			var c Conversation
-			var me Membership
-			if c, me, err = s.enterSpace(tx, actor, id); err == nil {
-				err = Allow(c, me, PermissionInvite)
-			}
+			_, _, err = s.enterSpaceTo(tx, actor, id, PermissionInvite)
 		}
 		if err != nil {
 			return err

@@ -96,11 +96,7 @@ func (s *Service) setDenied(tx Tx, actor Actor, c Conversation, me Membership, u
 			return err
 		}
 	}
-	bounds, err := tx.LogBounds()
-	if err != nil {
-		return err
-	}
-	return s.putListed(tx, c.ID, DenyList, user, bounds.Head, on)
+	return s.putListedNow(tx, c.ID, DenyList, user, on)
 }
 
 // putListed puts somebody on a list from an event on, or takes them off it.
@@ -109,6 +105,15 @@ func (s *Service) putListed(tx Tx, id ID, list List, user UserID, at Position, o
 		return tx.PutListed(id, list, user, s.time(), at)
 	}
 	return tx.EndListed(id, list, user, at)
+}
+
+// putListedNow is putListed from the newest event on, where none tells of it.
+func (s *Service) putListedNow(tx Tx, id ID, list List, user UserID, on bool) error {
+	bounds, err := tx.LogBounds()
+	if err != nil {
+		return err
+	}
+	return s.putListed(tx, id, list, user, bounds.Head, on)
 }
 
 // setListedInChannel keeps the lists of a channel. A member who sees it by that, or
@@ -122,11 +127,7 @@ func (s *Service) setListedInChannel(tx Tx, actor Actor, c Conversation, me Memb
 		if on {
 			return errUnknownMember()
 		}
-		bounds, err := tx.LogBounds()
-		if err != nil {
-			return err
-		}
-		return tx.EndListed(c.ID, list, user, bounds.Head)
+		return s.putListedNow(tx, c.ID, list, user, false)
 	}
 	if before.onListAt(list, Latest) == on {
 		return nil
@@ -147,20 +148,17 @@ func (s *Service) setListedInChannel(tx Tx, actor Actor, c Conversation, me Memb
 	}
 	saw := s.mayInSpace(c, before, rules, Latest).Has(PermissionView)
 	sees := s.mayInSpace(c, after, rules, Latest).Has(PermissionView)
-	bounds, err := tx.LogBounds()
+	if saw == sees {
+		return s.putListedNow(tx, c.ID, list, user, on)
+	}
+	told := c.event(updated, actor, s.time())
+	told.Type, told.To, told.User = ChannelClosed, user, user
+	if sees {
+		told.Type = ChannelOpened
+	}
+	at, err := tx.Append(told)
 	if err != nil {
 		return err
-	}
-	at := bounds.Head
-	if saw != sees {
-		told := c.event(updated, actor, s.time())
-		told.Type, told.To, told.User = ChannelClosed, user, user
-		if sees {
-			told.Type = ChannelOpened
-		}
-		if at, err = tx.Append(told); err != nil {
-			return err
-		}
 	}
 	return s.putListed(tx, c.ID, list, user, at, on)
 }
@@ -176,11 +174,7 @@ func maybeMember(m SpaceMember, err error) (SpaceMember, bool, error) {
 // SpaceDenied returns who is on the deny list of a space.
 func (s *Service) SpaceDenied(ctx context.Context, actor Actor, id ID, p Page) ([]Listing, error) {
 	return view(ctx, s, func(r Reader) ([]Listing, error) {
-		c, me, err := s.enterSpace(r, actor, id)
-		if err == nil {
-			err = Allow(c, me, PermissionManageMembers)
-		}
-		if err != nil {
+		if _, _, err := s.enterSpaceTo(r, actor, id, PermissionManageMembers); err != nil {
 			return nil, err
 		}
 		return r.Listed(id, DenyList, p)
@@ -203,10 +197,7 @@ func (s *Service) setDeniedInSpace(ctx context.Context, actor Actor, id ID, user
 		return err
 	}
 	return s.store.Write(ctx, func(tx Tx) error {
-		c, me, err := s.enterSpace(tx, actor, id)
-		if err == nil {
-			err = Allow(c, me, PermissionManageMembers)
-		}
+		c, me, err := s.enterSpaceTo(tx, actor, id, PermissionManageMembers)
 		if err != nil {
 			return err
 		}
@@ -215,11 +206,7 @@ func (s *Service) setDeniedInSpace(ctx context.Context, actor Actor, id ID, user
 				return err
 			}
 		}
-		bounds, err := tx.LogBounds()
-		if err != nil {
-			return err
-		}
-		return s.putListed(tx, id, DenyList, user, bounds.Head, on)
+		return s.putListedNow(tx, id, DenyList, user, on)
 	})
 }
 

@@ -116,17 +116,9 @@ func (s *Service) AddMembers(ctx context.Context, actor Actor, ref ConversationR
 		if role == Owner {
 			return nil, RefuseField(Rule, "one_owner", "role", "there is one owner; hand it over to a member instead")
 		}
-		out, fresh, err := sortOut(tx, c, users, role, s.time())
+		out, fresh, err := s.newcomers(tx, c, users, role)
 		if err != nil {
 			return nil, err
-		}
-		for i, m := range fresh {
-			if err := notDenied(tx, c, m.User, fmt.Sprintf("members/%d", i)); err != nil {
-				return nil, err
-			}
-		}
-		if c.MemberCount+len(fresh) > s.policy.maxMembers(c.Kind) {
-			return nil, s.errTooManyMembers(c.Kind, "members")
 		}
 		for _, m := range fresh {
 			if err := addMember(tx, actor, c, m); err != nil {
@@ -160,6 +152,24 @@ func sortOut(r Reader, c Conversation, users []UserID, role Role, now time.Time)
 		}
 		m = Membership{Conversation: c.ID, User: u, Role: role, JoinedAt: now, MutedUntil: m.MutedUntil}
 		all, fresh = append(all, m), append(fresh, m)
+	}
+	return all, fresh, nil
+}
+
+// newcomers is sortOut for users who are about to be added by somebody else: it refuses
+// them all if one is on the deny list, or if they are too many.
+func (s *Service) newcomers(r Reader, c Conversation, users []UserID, role Role) (all, fresh []Membership, err error) {
+	all, fresh, err = sortOut(r, c, users, role, s.time())
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, m := range fresh {
+		if err := notDenied(r, c, m.User, fmt.Sprintf("members/%d", i)); err != nil {
+			return nil, nil, err
+		}
+	}
+	if c.MemberCount+len(fresh) > s.policy.maxMembers(c.Kind) {
+		return nil, nil, s.errTooManyMembers(c.Kind, "members")
 	}
 	return all, fresh, nil
 }

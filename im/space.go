@@ -31,6 +31,15 @@ func (s *Service) enterSpace(r Reader, actor Actor, id ID) (Conversation, Member
 	return c, me, err
 }
 
+// enterSpaceTo is enterSpace for what takes a permission.
+func (s *Service) enterSpaceTo(r Reader, actor Actor, id ID, p Permissions) (Conversation, Membership, error) {
+	c, me, err := s.enterSpace(r, actor, id)
+	if err == nil {
+		err = Allow(c, me, p)
+	}
+	return c, me, err
+}
+
 // findSpace finds a space, whoever asks.
 func findSpace(r Reader, id ID) (Conversation, error) {
 	c, found, err := maybe(r.Conversation(id))
@@ -136,10 +145,7 @@ func (s *Service) DeleteSpace(ctx context.Context, actor Actor, id ID) error {
 	return s.store.Write(ctx, func(tx Tx) error {
 		c, err := findSpace(tx, id)
 		if err == nil && !actor.Admin {
-			var me Membership
-			if _, me, err = s.enterSpace(tx, actor, id); err == nil {
-				err = Allow(c, me, PermissionDelete)
-			}
+			_, _, err = s.enterSpaceTo(tx, actor, id, PermissionDelete)
 		}
 		if err != nil {
 			return err

@@ -2,7 +2,6 @@ package im
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 )
@@ -146,6 +145,19 @@ func (s *Service) memberView(m SpaceMember, roles RoleSet) SpaceMemberView {
 	return out
 }
 
+// memberViews is memberView of several members, with the roles that there are now.
+func (s *Service) memberViews(r Reader, id ID, list []SpaceMember) ([]SpaceMemberView, error) {
+	roles, err := r.RolesAt(id, Latest)
+	if err != nil {
+		return nil, err
+	}
+	views := make([]SpaceMemberView, len(list))
+	for i, m := range list {
+		views[i] = s.memberView(m, roles)
+	}
+	return views, nil
+}
+
 // SpaceMembers returns a page of the members of a space.
 func (s *Service) SpaceMembers(ctx context.Context, actor Actor, id ID, p Page) ([]SpaceMemberView, error) {
 	return view(ctx, s, func(r Reader) ([]SpaceMemberView, error) {
@@ -155,16 +167,11 @@ func (s *Service) SpaceMembers(ctx context.Context, actor Actor, id ID, p Page) 
 		if err := checkAfter(r, id, p); err != nil {
 			return nil, err
 		}
-		roles, err := r.RolesAt(id, Latest)
+		list, err := r.SpaceMembers(id, 0, p)
 		if err != nil {
 			return nil, err
 		}
-		list, err := r.SpaceMembers(id, 0, p)
-		views := make([]SpaceMemberView, len(list))
-		for i, m := range list {
-			views[i] = s.memberView(m, roles)
-		}
-		return views, err
+		return s.memberViews(r, id, list)
 	})
 }
 
@@ -196,40 +203,24 @@ func (s *Service) AddSpaceMembers(ctx context.Context, actor Actor, id ID, users
 	}
 	defer done()
 	return write(ctx, s, func(tx Tx) ([]SpaceMemberView, error) {
-		c, me, err := s.enterSpace(tx, actor, id)
+		c, _, err := s.enterSpaceTo(tx, actor, id, PermissionManageMembers)
 		if err != nil {
 			return nil, err
 		}
-		if err := Allow(c, me, PermissionManageMembers); err != nil {
-			return nil, err
-		}
-		_, fresh, err := sortOut(tx, c, users, Member, s.time())
+		_, fresh, err := s.newcomers(tx, c, users, Member)
 		if err != nil {
 			return nil, err
-		}
-		for i, m := range fresh {
-			if err := notDenied(tx, c, m.User, fmt.Sprintf("members/%d", i)); err != nil {
-				return nil, err
-			}
-		}
-		if c.MemberCount+len(fresh) > s.policy.MaxSpaceMembers {
-			return nil, s.errTooManyMembers(Space, "members")
 		}
 		for _, m := range fresh {
 			if err := addToSpace(tx, actor, c, m); err != nil {
 				return nil, err
 			}
 		}
-		roles, err := tx.RolesAt(id, Latest)
+		list, err := tx.SpaceMembersAt(id, 0, Latest, users)
 		if err != nil {
 			return nil, err
 		}
-		list, err := tx.SpaceMembersAt(id, 0, Latest, users)
-		views := make([]SpaceMemberView, len(list))
-		for i, m := range list {
-			views[i] = s.memberView(m, roles)
-		}
-		return views, err
+		return s.memberViews(tx, id, list)
 	})
 }
 
@@ -321,6 +312,10 @@ func spaceMember(r Reader, space, channel ID, user UserID) (SpaceMember, error) 
 	return list[0], nil
 }
 
+func errNotBelow() error {
+	return Refuse(Forbidden, "permission_denied", "you may only do this to members whose highest role is below yours")
+}
+
 // belowMe finds a member of a space whom the actor, who is one with the standing
 // me there or in a channel, may do something to: it takes a permission, and a role
 // above theirs.
@@ -338,7 +333,7 @@ func (s *Service) belowMe(r Reader, actor Actor, space, channel ID, me Membershi
 	}
 	roles, err := r.RolesAt(space, Latest)
 	if err == nil && mine.rank(roles) >= target.rank(roles) {
-		err = Refuse(Forbidden, "permission_denied", "you may only do this to members whose highest role is below yours")
+		err = errNotBelow()
 	}
 	return target, err
 }
