@@ -112,13 +112,14 @@ func (c roleChange) allow(rank int) error {
 	return nil
 }
 
-// allowTouching refuses to give, take, move or delete a role that says something, in
-// the space or in one of its channels, of a permission that the actor does not have
-// there: somebody would get or lose it by that.
-func (s *Service) allowTouching(r Reader, actor Actor, c roleChange, rank int) error {
-	role := c.roles[rank]
-	if err := allowGrants(c.me, role.Grants, Grants{}, RolePermissions); err != nil {
-		return err
+// allowTouching refuses to give, take, move or delete roles of which one says
+// something, in the space or in one of its channels, of a permission that the actor
+// does not have there: somebody would get or lose it by that.
+func (s *Service) allowTouching(r Reader, actor Actor, c roleChange, ranks ...int) error {
+	for _, rank := range ranks {
+		if err := allowGrants(c.me, c.roles[rank].Grants, Grants{}, RolePermissions); err != nil {
+			return err
+		}
 	}
 	channels, err := r.Channels(c.space.ID, 0, s.policy.MaxChannels)
 	if err != nil {
@@ -129,16 +130,23 @@ func (s *Service) allowTouching(r Reader, actor Actor, c roleChange, rank int) e
 		if err != nil {
 			return err
 		}
-		said := access.override(role.ID)
-		if said == (Grants{}) {
+		var said []Grants
+		for _, rank := range ranks {
+			if g := access.override(c.roles[rank].ID); g != (Grants{}) {
+				said = append(said, g)
+			}
+		}
+		if len(said) == 0 {
 			continue
 		}
 		me, err := s.stand(r, channel, actor.User)
-		if err == nil {
-			err = allowGrants(me, said, Grants{}, ChannelPermissions)
-		}
 		if err != nil {
 			return err
+		}
+		for _, g := range said {
+			if err := allowGrants(me, g, Grants{}, ChannelPermissions); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -327,7 +335,7 @@ func (s *Service) setHeld(ctx context.Context, actor Actor, id ID, user UserID, 
 			return err
 		}
 		if user != actor.User && target.rank(c.roles) <= c.rank {
-			return Refuse(Forbidden, "permission_denied", "you may only do this to members whose highest role is below yours")
+			return errNotBelow()
 		}
 		if slices.Contains(named, Everyone) {
 			return errEveryone()
@@ -336,17 +344,19 @@ func (s *Service) setHeld(ctx context.Context, actor Actor, id ID, user UserID, 
 		wanted := unique(change(slices.Clone(held)))
 		given := missing(wanted, held)
 		taken := missing(held, wanted)
-		for _, role := range append(slices.Clone(given), taken...) {
+		if len(given)+len(taken) == 0 {
+			return nil
+		}
+		var ranks []int
+		for _, role := range slices.Concat(given, taken) {
 			rank := c.roles.rank(role)
 			if err := c.allow(rank); err != nil {
 				return err
 			}
-			if err := s.allowTouching(tx, actor, c, rank); err != nil {
-				return err
-			}
+			ranks = append(ranks, rank)
 		}
-		if len(given)+len(taken) == 0 {
-			return nil
+		if err := s.allowTouching(tx, actor, c, ranks...); err != nil {
+			return err
 		}
 		at, err := tx.Append(memberEvent(MemberUpdated, actor, c.space, target.Membership, s.time()))
 		if err != nil {
