@@ -50,7 +50,7 @@ func TestNobodyMakesAChannelThatTheyWouldNotSee(t *testing.T) {
 // What a role says in a channel counts, too: who cannot see it gives nobody the role.
 func TestNobodyGrantsThemselvesAPrivateChannel(t *testing.T) {
 	w := newWorld(t)
-	id := w.space("owner", "mod", "boss")
+	id := w.space("owner", "mod", "boss", "friend")
 	w.role(id, "owner", im.PermissionManageRoles, 0, "mod")
 	board := w.role(id, "owner", 0, 0, "boss")
 	ch := w.channel("owner", id, true)
@@ -59,6 +59,13 @@ func TestNobodyGrantsThemselvesAPrivateChannel(t *testing.T) {
 	w.equal("before", w.may("mod", ch), "404 conversation_not_found")
 	err := w.GrantRole(w.ctx, as("mod"), id, board, "mod")
 	w.equal("grant", answer(err), "403 permission_denied")
+	other := w.role(id, "owner", 0, 0)
+	for _, several := range [][]im.ID{{other, board}, {board, other}} {
+		_, err = w.SetSpaceRoles(w.ctx, as("mod"), id, "friend", several)
+		w.equal("grant among others", answer(err), "403 permission_denied")
+	}
+	_, err = w.SetSpaceRoles(w.ctx, as("mod"), id, "friend", []im.ID{other})
+	w.equal("the other alone", answer(err), "ok")
 	w.equal("after", w.may("mod", ch), "404 conversation_not_found")
 }
 
