@@ -52,10 +52,7 @@ func (s *Server) ListOverrides(ctx context.Context, r api.ListOverridesRequestOb
 	if err != nil {
 		return nil, err
 	}
-	out := api.ListOverrides200JSONResponse{Items: make([]api.Override, len(found))}
-	for i, o := range found {
-		out.Items[i] = override(o)
-	}
+	out := api.ListOverrides200JSONResponse{Items: each(found, override)}
 	return out, nil
 }
 

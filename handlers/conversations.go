@@ -83,7 +83,7 @@ func (s *Server) ListConversations(ctx context.Context, r api.ListConversationsR
 	if err != nil {
 		return nil, err
 	}
-	out := api.ListConversations200JSONResponse{Items: conversations(page.Items)}
+	out := api.ListConversations200JSONResponse{Items: each(page.Items, conversation)}
 	if n := page.Next; n != nil {
 		out.NextPageToken = optional(s.seal(pageToken{
 			List: list, At: n.ActiveAt.UnixMilli(), Seq: int64(n.ID), AsOf: page.AsOf.UnixMilli(),

@@ -46,14 +46,6 @@ func message(m im.Message) api.Message {
 	return out
 }
 
-func messages(list []im.Message) []api.Message {
-	out := make([]api.Message, len(list))
-	for i, m := range list {
-		out[i] = message(m)
-	}
-	return out
-}
-
 // conversation returns a conversation as one of its members sees it.
 func conversation(v im.ConversationView) api.Conversation {
 	out := api.Conversation{
@@ -97,27 +89,11 @@ func conversation(v im.ConversationView) api.Conversation {
 	return out
 }
 
-func conversations(list []im.ConversationView) []api.Conversation {
-	out := make([]api.Conversation, len(list))
-	for i, v := range list {
-		out[i] = conversation(v)
-	}
-	return out
-}
-
 func member(m im.Membership) api.Member {
 	return api.Member{
 		User: api.UserID(m.User), Role: api.Role(m.Role.String()), JoinedAt: api.Time(m.JoinedAt),
 		MutedUntil: timeOrNil(m.MutedUntil),
 	}
-}
-
-func members(list []im.Membership) []api.Member {
-	out := make([]api.Member, len(list))
-	for i, m := range list {
-		out[i] = member(m)
-	}
-	return out
 }
 
 // event returns an event as the contract writes it, under its cursor.
@@ -267,6 +243,15 @@ func domainUsers(users []api.UserID) []im.UserID {
 	out := make([]im.UserID, len(users))
 	for i, u := range users {
 		out[i] = im.UserID(u)
+	}
+	return out
+}
+
+// each returns a list as clients see it, one by one.
+func each[T, U any](list []T, as func(T) U) []U {
+	out := make([]U, len(list))
+	for i, v := range list {
+		out[i] = as(v)
 	}
 	return out
 }

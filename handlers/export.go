@@ -45,10 +45,7 @@ func (s *Server) GetRetention(ctx context.Context, r api.GetRetentionRequestObje
 	if err != nil {
 		return nil, err
 	}
-	out := api.GetRetention200JSONResponse{AsOf: api.Time(page.AsOf), Items: make([]api.RetentionOf, len(page.Items))}
-	for i, of := range page.Items {
-		out.Items[i] = retentionOf(of)
-	}
+	out := api.GetRetention200JSONResponse{AsOf: api.Time(page.AsOf), Items: each(page.Items, retentionOf)}
 	if n := page.Next; n != nil {
 		out.NextPageToken = optional(s.seal(pageToken{
 			List: list, Key: strconv.Itoa(n.Setting), At: n.OldestAt.UnixMilli(), Seq: int64(n.ID), AsOf: page.AsOf.UnixMilli(),

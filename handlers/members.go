@@ -23,7 +23,7 @@ func (s *Server) ListMembers(ctx context.Context, r api.ListMembersRequestObject
 	if err != nil {
 		return nil, err
 	}
-	out := api.ListMembers200JSONResponse{Items: members(found.Items)}
+	out := api.ListMembers200JSONResponse{Items: each(found.Items, member)}
 	if found.Next != "" {
 		out.NextPageToken = optional(s.seal(pageToken{List: list, Key: string(found.Next)}))
 	}
@@ -57,7 +57,7 @@ func (s *Server) AddMembers(ctx context.Context, r api.AddMembersRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	return api.AddMembers200JSONResponse{Items: members(added)}, nil
+	return api.AddMembers200JSONResponse{Items: each(added, member)}, nil
 }
 
 // SetRole implements PATCH /v1/conversations/{conversation}/members/{user}.

@@ -136,7 +136,7 @@ func (s *Server) ListMessages(ctx context.Context, r api.ListMessagesRequestObje
 	if err != nil {
 		return nil, err
 	}
-	out := api.ListMessages200JSONResponse{Items: messages(page.Messages)}
+	out := api.ListMessages200JSONResponse{Items: each(page.Messages, message)}
 	if n := page.Next; n != nil {
 		out.NextPageToken = optional(s.seal(pageToken{List: list, At: n.CreatedAt.UnixMilli(), Seq: n.Seq}))
 	}

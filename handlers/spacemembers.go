@@ -23,7 +23,7 @@ func (s *Server) ListSpaceMembers(ctx context.Context, r api.ListSpaceMembersReq
 		return nil, err
 	}
 	found, more := cut(found, limit)
-	out := api.ListSpaceMembers200JSONResponse{Items: spaceMembers(found)}
+	out := api.ListSpaceMembers200JSONResponse{Items: each(found, spaceMember)}
 	if more {
 		out.NextPageToken = optional(s.seal(pageToken{List: list, Key: string(found[limit-1].User)}))
 	}
@@ -53,7 +53,7 @@ func (s *Server) AddSpaceMembers(ctx context.Context, r api.AddSpaceMembersReque
 	if err != nil {
 		return nil, err
 	}
-	return api.AddSpaceMembers200JSONResponse{Items: spaceMembers(added)}, nil
+	return api.AddSpaceMembers200JSONResponse{Items: each(added, spaceMember)}, nil
 }
 
 // UpdateSpaceMember implements PATCH /v1/spaces/{space}/members/{user}, with one
@@ -98,14 +98,6 @@ func spaceMember(m im.SpaceMemberView) api.SpaceMember {
 	}
 	for i, id := range m.Roles {
 		out.Roles[i] = id.String()
-	}
-	return out
-}
-
-func spaceMembers(list []im.SpaceMemberView) []api.SpaceMember {
-	out := make([]api.SpaceMember, len(list))
-	for i, m := range list {
-		out[i] = spaceMember(m)
 	}
 	return out
 }

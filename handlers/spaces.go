@@ -32,10 +32,7 @@ func (s *Server) ListSpaces(ctx context.Context, r api.ListSpacesRequestObject) 
 		return nil, err
 	}
 	found, more := cut(found, limit)
-	out := api.ListSpaces200JSONResponse{Items: make([]api.Space, len(found))}
-	for i, v := range found {
-		out.Items[i] = space(v)
-	}
+	out := api.ListSpaces200JSONResponse{Items: each(found, space)}
 	if more {
 		out.NextPageToken = s.idToken(list, found[limit-1].ID)
 	}

@@ -67,7 +67,7 @@ func (s *Server) ListMyThreads(ctx context.Context, r api.ListMyThreadsRequestOb
 
 // conversationPage returns a page of a list that goes on by id.
 func (s *Server) conversationPage(list uint32, page im.ConversationPage) api.ConversationPage {
-	out := api.ConversationPage{Items: conversations(page.Items)}
+	out := api.ConversationPage{Items: each(page.Items, conversation)}
 	if page.Next != nil {
 		out.NextPageToken = s.idToken(list, page.Next.ID)
 	}

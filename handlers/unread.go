@@ -42,10 +42,7 @@ func (s *Server) ClearUnreadOf(ctx context.Context, r api.ClearUnreadOfRequestOb
 }
 
 func unread(u im.Unread) api.Unread {
-	out := api.Unread{Total: u.Total, TotalMore: u.More, Mentions: u.Mentions, Items: make([]api.UnreadOf, len(u.Items))}
-	for i, of := range u.Items {
-		out.Items[i] = unreadOf(of)
-	}
+	out := api.Unread{Total: u.Total, TotalMore: u.More, Mentions: u.Mentions, Items: each(u.Items, unreadOf)}
 	return out
 }
 
