@@ -1473,7 +1473,7 @@ type ImportResult struct {
 	// | `invalid_request` | 400 | the request does not fit the document; `field` names where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 	// | `unsupported_media_type` | 400 | the body is not of the media type that is asked for |
-	// | `invalid_cursor` | 400 | the cursor is not one that this API gave |
+	// | `invalid_cursor` | 400 | the cursor of a page is not one that this API gave; a stream gives `reset` then |
 	// | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
 	// | `token_missing` | 401 | no token, and no ticket where one is taken |
 	// | `token_malformed` | 401 | the token is not a JWT |
@@ -1837,7 +1837,7 @@ type Problem struct {
 	// | `invalid_request` | 400 | the request does not fit the document; `field` names where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 	// | `unsupported_media_type` | 400 | the body is not of the media type that is asked for |
-	// | `invalid_cursor` | 400 | the cursor is not one that this API gave |
+	// | `invalid_cursor` | 400 | the cursor of a page is not one that this API gave; a stream gives `reset` then |
 	// | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
 	// | `token_missing` | 401 | no token, and no ticket where one is taken |
 	// | `token_malformed` | 401 | the token is not a JWT |
@@ -1926,7 +1926,7 @@ type Problem struct {
 // | `invalid_request` | 400 | the request does not fit the document; `field` names where |
 // | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 // | `unsupported_media_type` | 400 | the body is not of the media type that is asked for |
-// | `invalid_cursor` | 400 | the cursor is not one that this API gave |
+// | `invalid_cursor` | 400 | the cursor of a page is not one that this API gave; a stream gives `reset` then |
 // | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
 // | `token_missing` | 401 | no token, and no ticket where one is taken |
 // | `token_malformed` | 401 | the token is not a JWT |
@@ -2103,7 +2103,7 @@ type RevokeResult struct {
 	// | `invalid_request` | 400 | the request does not fit the document; `field` names where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 	// | `unsupported_media_type` | 400 | the body is not of the media type that is asked for |
-	// | `invalid_cursor` | 400 | the cursor is not one that this API gave |
+	// | `invalid_cursor` | 400 | the cursor of a page is not one that this API gave; a stream gives `reset` then |
 	// | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
 	// | `token_missing` | 401 | no token, and no ticket where one is taken |
 	// | `token_malformed` | 401 | the token is not a JWT |

@@ -1474,7 +1474,7 @@ type ImportResult struct {
 	// | `invalid_request` | 400 | the request does not fit the document; `field` names where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 	// | `unsupported_media_type` | 400 | the body is not of the media type that is asked for |
-	// | `invalid_cursor` | 400 | the cursor is not one that this API gave |
+	// | `invalid_cursor` | 400 | the cursor of a page is not one that this API gave; a stream gives `reset` then |
 	// | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
 	// | `token_missing` | 401 | no token, and no ticket where one is taken |
 	// | `token_malformed` | 401 | the token is not a JWT |
@@ -1838,7 +1838,7 @@ type Problem struct {
 	// | `invalid_request` | 400 | the request does not fit the document; `field` names where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 	// | `unsupported_media_type` | 400 | the body is not of the media type that is asked for |
-	// | `invalid_cursor` | 400 | the cursor is not one that this API gave |
+	// | `invalid_cursor` | 400 | the cursor of a page is not one that this API gave; a stream gives `reset` then |
 	// | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
 	// | `token_missing` | 401 | no token, and no ticket where one is taken |
 	// | `token_malformed` | 401 | the token is not a JWT |
@@ -1927,7 +1927,7 @@ type Problem struct {
 // | `invalid_request` | 400 | the request does not fit the document; `field` names where |
 // | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 // | `unsupported_media_type` | 400 | the body is not of the media type that is asked for |
-// | `invalid_cursor` | 400 | the cursor is not one that this API gave |
+// | `invalid_cursor` | 400 | the cursor of a page is not one that this API gave; a stream gives `reset` then |
 // | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
 // | `token_missing` | 401 | no token, and no ticket where one is taken |
 // | `token_malformed` | 401 | the token is not a JWT |
@@ -2104,7 +2104,7 @@ type RevokeResult struct {
 	// | `invalid_request` | 400 | the request does not fit the document; `field` names where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 	// | `unsupported_media_type` | 400 | the body is not of the media type that is asked for |
-	// | `invalid_cursor` | 400 | the cursor is not one that this API gave |
+	// | `invalid_cursor` | 400 | the cursor of a page is not one that this API gave; a stream gives `reset` then |
 	// | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
 	// | `token_missing` | 401 | no token, and no ticket where one is taken |
 	// | `token_malformed` | 401 | the token is not a JWT |
@@ -4308,8 +4308,8 @@ type ClientInterface interface {
 	// (the type) and `data:` (an Event as JSON). After 15 s of quiet a block with
 	// nothing but an `id:` is sent, so that the cursor does not age.
 	//
-	// A cursor that is older than the log, or of another log, gives the event
-	// `reset` with a new cursor: read anew what you show.
+	// A cursor that is older than the log, of another log or no cursor of this API at
+	// all gives the event `reset` with a new cursor: read anew what you show.
 	//
 	// The stream ends when its token or ticket does, when the user's tokens are cut
 	// off, and when the server shuts down. An overloaded server answers 200 with
@@ -4319,7 +4319,7 @@ type ClientInterface interface {
 	//
 	// **Page.** Without a cursor it begins at the log's start. `page_token` and
 	// `cursor` mean the same here. `cursor` in the answer is where to go on, also
-	// when there are no items.
+	// when there are no items. What is no cursor of this API is 400 `invalid_cursor`.
 	//
 	// **Visibility.** An event is told to those who were members when it happened,
 	// except to the device that caused it. A replayed `message.created` carries the
@@ -5852,8 +5852,8 @@ func (c *API) ClearUnreadOf(ctx context.Context, conversation ConversationID, pa
 // (the type) and `data:` (an Event as JSON). After 15 s of quiet a block with
 // nothing but an `id:` is sent, so that the cursor does not age.
 //
-// A cursor that is older than the log, or of another log, gives the event
-// `reset` with a new cursor: read anew what you show.
+// A cursor that is older than the log, of another log or no cursor of this API at
+// all gives the event `reset` with a new cursor: read anew what you show.
 //
 // The stream ends when its token or ticket does, when the user's tokens are cut
 // off, and when the server shuts down. An overloaded server answers 200 with
@@ -5863,7 +5863,7 @@ func (c *API) ClearUnreadOf(ctx context.Context, conversation ConversationID, pa
 //
 // **Page.** Without a cursor it begins at the log's start. `page_token` and
 // `cursor` mean the same here. `cursor` in the answer is where to go on, also
-// when there are no items.
+// when there are no items. What is no cursor of this API is 400 `invalid_cursor`.
 //
 // **Visibility.** An event is told to those who were members when it happened,
 // except to the device that caused it. A replayed `message.created` carries the
@@ -13070,8 +13070,8 @@ type ClientWithResponsesInterface interface {
 	// (the type) and `data:` (an Event as JSON). After 15 s of quiet a block with
 	// nothing but an `id:` is sent, so that the cursor does not age.
 	//
-	// A cursor that is older than the log, or of another log, gives the event
-	// `reset` with a new cursor: read anew what you show.
+	// A cursor that is older than the log, of another log or no cursor of this API at
+	// all gives the event `reset` with a new cursor: read anew what you show.
 	//
 	// The stream ends when its token or ticket does, when the user's tokens are cut
 	// off, and when the server shuts down. An overloaded server answers 200 with
@@ -13081,7 +13081,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// **Page.** Without a cursor it begins at the log's start. `page_token` and
 	// `cursor` mean the same here. `cursor` in the answer is where to go on, also
-	// when there are no items.
+	// when there are no items. What is no cursor of this API is 400 `invalid_cursor`.
 	//
 	// **Visibility.** An event is told to those who were members when it happened,
 	// except to the device that caused it. A replayed `message.created` carries the
@@ -23038,8 +23038,8 @@ func (c *ClientWithResponses) ClearUnreadOfWithResponse(ctx context.Context, con
 // (the type) and `data:` (an Event as JSON). After 15 s of quiet a block with
 // nothing but an `id:` is sent, so that the cursor does not age.
 //
-// A cursor that is older than the log, or of another log, gives the event
-// `reset` with a new cursor: read anew what you show.
+// A cursor that is older than the log, of another log or no cursor of this API at
+// all gives the event `reset` with a new cursor: read anew what you show.
 //
 // The stream ends when its token or ticket does, when the user's tokens are cut
 // off, and when the server shuts down. An overloaded server answers 200 with
@@ -23049,7 +23049,7 @@ func (c *ClientWithResponses) ClearUnreadOfWithResponse(ctx context.Context, con
 //
 // **Page.** Without a cursor it begins at the log's start. `page_token` and
 // `cursor` mean the same here. `cursor` in the answer is where to go on, also
-// when there are no items.
+// when there are no items. What is no cursor of this API is 400 `invalid_cursor`.
 //
 // **Visibility.** An event is told to those who were members when it happened,
 // except to the device that caused it. A replayed `message.created` carries the

@@ -17,11 +17,20 @@ import (
 // those who accept JSON and no stream.
 func (s *Server) GetEvents(ctx context.Context, r api.GetEventsRequestObject) (api.GetEventsResponseObject, error) {
 	cursor, err := readCursor(r.Params)
-	if err != nil {
-		return nil, err
-	}
 	if wantsPage(ctx) {
+		if err != nil {
+			return nil, err
+		}
 		return s.eventPage(ctx, cursor, int(value(r.Params.Limit, 100)))
+	}
+	if err != nil {
+		// Any status but 200 ends an EventSource for good. Whoever holds what is
+		// no cursor has missed something, which reset says.
+		lost := events.Lost(s.logID)
+		cursor = &lost
+	}
+	if headersOnly(ctx) {
+		return streamHeaders{}, nil
 	}
 	return s.openStream(ctx, cursor, r.Params.Ticket != nil)
 }
@@ -52,16 +61,17 @@ func wantsPage(ctx context.Context) bool {
 func readCursor(p api.GetEventsParams) (*events.Cursor, error) {
 	for _, given := range []struct {
 		name string
-		text string
+		text *string
 	}{
-		{"Last-Event-ID", value(p.LastEventID, "")},
-		{"cursor", value(p.Cursor, "")},
-		{"page_token", value(p.PageToken, "")},
+		{"Last-Event-ID", p.LastEventID},
+		{"cursor", p.Cursor},
+		{"page_token", p.PageToken},
 	} {
-		if given.text == "" {
+		// A client that has no event yet may send the header empty.
+		if given.text == nil || *given.text == "" && given.name == "Last-Event-ID" {
 			continue
 		}
-		c, err := events.ParseCursor(given.text)
+		c, err := events.ParseCursor(*given.text)
 		if err != nil {
 			return nil, im.RefuseField(im.Invalid, "invalid_cursor", given.name, "is not a cursor of this API")
 		}
@@ -106,6 +116,15 @@ func (st stream) VisitGetEventsResponse(w http.ResponseWriter) error {
 	if err != nil && st.ctx.Err() == nil {
 		st.server.log.LogAttrs(st.ctx, slog.LevelDebug, "stream ended", slog.String("why", err.Error()))
 	}
+	return nil
+}
+
+// streamHeaders is what a stream begins with, for who asks for that alone.
+type streamHeaders struct{}
+
+// VisitGetEventsResponse writes the headers.
+func (streamHeaders) VisitGetEventsResponse(w http.ResponseWriter) error {
+	beginStream(w)
 	return nil
 }
 

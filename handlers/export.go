@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -90,6 +91,9 @@ func (s *Server) export(ctx context.Context, w http.ResponseWriter, only im.ID) 
 		if s.draining.Load() {
 			return im.Refuse(im.Unavailable, "shutting_down", "the server is about to stop")
 		}
+		if headersOnly(ctx) {
+			return errHeadersOnly
+		}
 		for _, l := range lines {
 			if err := out.add(exportLine(l)); err != nil {
 				return err
@@ -100,8 +104,15 @@ func (s *Server) export(ctx context.Context, w http.ResponseWriter, only im.ID) 
 		}
 		return out.flush()
 	})
+	if errors.Is(err, errHeadersOnly) {
+		err = nil
+	}
 	return out.close(err)
 }
+
+// errHeadersOnly ends an export of which only the headers are asked for, once it
+// was not refused.
+var errHeadersOnly = errors.New("headers only")
 
 // exportFlush is how many bytes of an export are worth a write.
 const exportFlush = 32 << 10

@@ -31,6 +31,28 @@ func asSent(next http.Handler) http.Handler {
 	})
 }
 
+// headKey is where answersHead says that only the headers are asked for.
+type headKey struct{}
+
+// answersHead answers HEAD wherever GET is answered, with the headers of GET and
+// no body: net/http, which still has the request as it was sent, drops that.
+func answersHead(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			r = r.WithContext(context.WithValue(r.Context(), headKey{}, true))
+			r.Method = http.MethodGet
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// headersOnly reports whether a body would be made for nobody. What lasts, or
+// takes more than a page to make, ends with its headers then.
+func headersOnly(ctx context.Context) bool {
+	only, _ := ctx.Value(headKey{}).(bool)
+	return only
+}
+
 // recovered turns a panic into an answer and a line in the log.
 func (s *Server) recovered(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -77,16 +99,18 @@ func (s *Server) observed(doc *document) func(http.Handler) http.Handler {
 	}
 }
 
-// crossOrigin lets browsers call from the origins that are allowed.
+// crossOrigin lets browsers call from the origins that are allowed, with any
+// headers: libraries for event streams and tracing add their own, and without
+// cookies there is nothing that a header could turn against a user.
 func crossOrigin(origins []string) func(http.Handler) http.Handler {
 	if len(origins) == 0 {
 		return func(next http.Handler) http.Handler { return next }
 	}
 	return cors.New(cors.Options{
 		AllowedOrigins: origins,
-		AllowedMethods: []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
-		AllowedHeaders: []string{"Authorization", "Content-Type", "X-Device-Id", "Last-Event-ID"},
-		ExposedHeaders: []string{"Retry-After"},
+		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
+		AllowedHeaders: []string{"*"},
+		ExposedHeaders: []string{"Retry-After", "ETag", "Location", "Date"},
 		MaxAge:         int(time.Hour.Seconds()),
 	}).Handler
 }

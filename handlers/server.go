@@ -95,7 +95,7 @@ func New(o Options) (*Server, http.Handler, error) {
 
 	mux := chi.NewRouter()
 	var r chi.Router = mux
-	r.Use(asSent, s.observed(doc), s.recovered, crossOrigin(o.Origins), s.authenticated, limited)
+	r.Use(asSent, answersHead, s.observed(doc), s.recovered, crossOrigin(o.Origins), s.authenticated, limited)
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
 		write(w, problem(http.StatusNotFound, "not_found", "there is nothing at this path"))
 	})
@@ -122,8 +122,12 @@ func New(o Options) (*Server, http.Handler, error) {
 func allowed(routes chi.Routes, path string) []string {
 	var methods []string
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-		if routes.Match(chi.NewRouteContext(), method, path) {
-			methods = append(methods, method)
+		if !routes.Match(chi.NewRouteContext(), method, path) {
+			continue
+		}
+		methods = append(methods, method)
+		if method == http.MethodGet {
+			methods = append(methods, http.MethodHead)
 		}
 	}
 	return methods
