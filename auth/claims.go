@@ -67,13 +67,15 @@ func readClaims(claims jwt.MapClaims, leeway time.Duration) (verified, error) {
 	return v, nil
 }
 
-// readScopes reads a text with scopes between spaces, or an array of them.
+// readScopes reads a text with scopes between spaces, or an array of them. Only the
+// ASCII space parts them (RFC 6749 §3.3): any other white space is part of a word,
+// so that nothing but the word admin itself makes an admin.
 func readScopes(claim any) ([]string, bool) {
 	switch claim := claim.(type) {
 	case nil:
 		return nil, true
 	case string:
-		return strings.Fields(claim), true
+		return strings.Split(claim, " "), true
 	case []any:
 		scopes := make([]string, 0, len(claim))
 		for _, item := range claim {

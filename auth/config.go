@@ -50,7 +50,7 @@ type Config struct {
 	// Issuer and Audience, if not empty, are demanded of iss and aud.
 	Issuer   string
 	Audience string
-	// Leeway is allowed for clocks that differ, on exp and nbf; at most
+	// Leeway is allowed for clocks that differ, on exp, nbf and iat; at most
 	// [MaxLeeway].
 	Leeway time.Duration
 	// TicketKey signs tickets: at least [MinSecret] bytes, not the Secret.
@@ -95,7 +95,7 @@ func New(ctx context.Context, cfg Config) (*Verifier, error) {
 	v := &Verifier{
 		now:       cfg.Now,
 		leeway:    cfg.Leeway,
-		cuts:      newCuts(cfg.Cuts),
+		cuts:      newCuts(cfg.Cuts, cfg.Leeway),
 		cache:     newCache(cfg.CacheSize),
 		tickets:   newTicketParser(cfg.Now),
 		ticketKey: bytes.Clone(cfg.TicketKey),

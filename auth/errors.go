@@ -7,6 +7,7 @@ const (
 	CodeTokenMalformed   = "token_malformed"
 	CodeTokenExpired     = "token_expired"
 	CodeTokenNotYetValid = "token_not_yet_valid"
+	CodeTokenFromFuture  = "token_issued_in_future"
 	CodeTokenInvalid     = "token_invalid"
 	CodeTokenCutOff      = "token_cut_off"
 	CodeTicketInvalid    = "ticket_invalid"
@@ -38,6 +39,7 @@ var (
 	ErrTokenMalformed   = &Error{CodeTokenMalformed, "the token is not a signed JWT in compact form"}
 	ErrTokenExpired     = &Error{CodeTokenExpired, "the token has expired"}
 	ErrTokenNotYetValid = &Error{CodeTokenNotYetValid, "the token is not valid yet"}
+	ErrTokenFromFuture  = &Error{CodeTokenFromFuture, "the token says that it was issued later than the server's clock allows"}
 	ErrTokenInvalid     = &Error{CodeTokenInvalid, "the token's signature or algorithm is not accepted"}
 	ErrTokenCutOff      = &Error{CodeTokenCutOff, "the user's tokens were cut off after this one was issued"}
 	ErrTicketInvalid    = &Error{CodeTicketInvalid, "the ticket is not one of this server's"}

@@ -281,7 +281,7 @@ func TestKeySetIsFetchedInTheBackground(t *testing.T) {
 		i.answer(http.StatusBadGateway, "")
 		now := time.Now()
 		key := newECKey()
-		token := sign(t, jwt.SigningMethodES256, key, with(jwt.MapClaims{"exp": now.Add(24 * time.Hour).Unix()}), map[string]any{"kid": "1"})
+		token := sign(t, jwt.SigningMethodES256, key, with(jwt.MapClaims{"iat": now.Unix(), "exp": now.Add(24 * time.Hour).Unix()}), map[string]any{"kid": "1"})
 		v, err := auth.New(ctx, auth.Config{
 			Algorithm: auth.ES256, JWKSURL: "https://keys.example/jwks", KeySetTransport: i,
 			TicketKey: ticketKey, Log: slog.New(slog.DiscardHandler),

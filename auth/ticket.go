@@ -107,7 +107,7 @@ func (v *Verifier) VerifyTicket(ticket string) (Principal, error) {
 	if claims.TokenIssuedAt != nil {
 		p.IssuedAt = time.Unix(*claims.TokenIssuedAt, 0).UTC()
 	}
-	if v.cuts.refuse(p) {
+	if v.cuts.refuse(p, v.now()) {
 		return Principal{}, ErrTokenCutOff
 	}
 	return p, nil

@@ -62,16 +62,18 @@ func (v *Verifier) Verify(token string) (Principal, error) {
 		return Principal{}, ErrTokenExpired
 	case now.Before(found.notBefore):
 		return Principal{}, ErrTokenNotYetValid
-	case v.cuts.refuse(found.Principal):
+	case found.IssuedAt.After(now.Add(v.leeway)):
+		return Principal{}, ErrTokenFromFuture
+	case v.cuts.refuse(found.Principal, now):
 		return Principal{}, ErrTokenCutOff
 	}
 	return found.Principal, nil
 }
 
-// Cut refuses the user's tokens and tickets issued at or before the time from
-// now on, cached or not, and those that do not say when they were issued. The
-// time of issue counts by whole seconds, so a token issued later within the
-// second of the cut is refused as well.
+// Cut refuses the user's tokens and tickets issued at or before the time, or up to
+// the leeway after it, from now on, cached or not, and those that do not say when
+// they were issued. The time of issue counts by whole seconds, so a token issued
+// later within the second of the cut is refused as well.
 func (v *Verifier) Cut(cut im.TokenCut) { v.cuts.add(cut) }
 
 // Ready reports an error while no token can be verified because the key set

@@ -30,6 +30,11 @@ func TestVerifyTakesActorFromClaims(t *testing.T) {
 		"scope as array":        {with(jwt.MapClaims{"scope": []string{"read", "admin"}}), im.Actor{User: "alice", Admin: true}},
 		"scope within a word":   {with(jwt.MapClaims{"scope": "administrator not-admin admin:read"}), im.Actor{User: "alice"}},
 		"scope array of phrase": {with(jwt.MapClaims{"scope": []string{"read admin"}}), im.Actor{User: "alice"}},
+		"scope between spaces":  {with(jwt.MapClaims{"scope": "  read  admin "}), im.Actor{User: "alice", Admin: true}},
+		"scope after a tab":     {with(jwt.MapClaims{"scope": "read\tadmin"}), im.Actor{User: "alice"}},
+		"scope after a newline": {with(jwt.MapClaims{"scope": "read\nadmin"}), im.Actor{User: "alice"}},
+		"scope after U+00A0":    {with(jwt.MapClaims{"scope": "read\u00a0admin"}), im.Actor{User: "alice"}},
+		"scope after U+0085":    {with(jwt.MapClaims{"scope": "read\u0085admin"}), im.Actor{User: "alice"}},
 		"scope in other case":   {with(jwt.MapClaims{"scope": "Admin", "Scope": "admin"}), im.Actor{User: "alice"}},
 		"sub in other case":     {with(jwt.MapClaims{"Sub": "bob", "SUB": "carol"}), im.Actor{User: "alice"}},
 		"longest user":          {with(jwt.MapClaims{"sub": strings.Repeat("u", 128)}), im.Actor{User: im.UserID(strings.Repeat("u", 128))}},
@@ -263,6 +268,39 @@ func TestVerifyAtTheEdgesOfTime(t *testing.T) {
 					t.Errorf("expires at %v", p.ExpiresAt)
 				}
 			})
+		}
+	}
+}
+
+// A token that says a time of issue to come would outlive the next cut-off.
+func TestIssuedInTheFuture(t *testing.T) {
+	const leeway = 30 * time.Second
+	iat := start.Add(time.Minute)
+	token := signHS(t, with(jwt.MapClaims{"iat": iat.Unix()}))
+	for _, tt := range []struct {
+		leeway time.Duration
+		at     time.Time
+		code   string
+	}{
+		{0, iat, ""},
+		{0, iat.Add(-1), auth.CodeTokenFromFuture},
+		{leeway, iat.Add(-leeway), ""},
+		{leeway, iat.Add(-leeway - 1), auth.CodeTokenFromFuture},
+		{leeway, iat.Add(-leeway).Add(-1000 * time.Hour), auth.CodeTokenFromFuture},
+	} {
+		for _, cached := range []bool{false, true} {
+			c := newClock()
+			cfg := hs256(c)
+			cfg.Leeway = tt.leeway
+			v := newVerifier(t, cfg)
+			if cached {
+				c.set(iat)
+				_, err := v.Verify(token)
+				wantCode(t, err, "")
+			}
+			c.set(tt.at)
+			_, err := v.Verify(token)
+			wantCode(t, err, tt.code)
 		}
 	}
 }
