@@ -571,6 +571,7 @@ const (
 	ProblemCodeTokenCutOff            ProblemCode = "token_cut_off"
 	ProblemCodeTokenExpired           ProblemCode = "token_expired"
 	ProblemCodeTokenInvalid           ProblemCode = "token_invalid"
+	ProblemCodeTokenIssuedInFuture    ProblemCode = "token_issued_in_future"
 	ProblemCodeTokenMalformed         ProblemCode = "token_malformed"
 	ProblemCodeTokenMissing           ProblemCode = "token_missing"
 	ProblemCodeTokenNotYetValid       ProblemCode = "token_not_yet_valid"
@@ -704,6 +705,8 @@ func (e ProblemCode) Valid() bool {
 	case ProblemCodeTokenExpired:
 		return true
 	case ProblemCodeTokenInvalid:
+		return true
+	case ProblemCodeTokenIssuedInFuture:
 		return true
 	case ProblemCodeTokenMalformed:
 		return true
@@ -1479,6 +1482,7 @@ type ImportResult struct {
 	// | `token_malformed` | 401 | the token is not a JWT |
 	// | `token_expired` | 401 | the token has ended |
 	// | `token_not_yet_valid` | 401 | the token has not begun |
+	// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock and its leeway allow |
 	// | `token_invalid` | 401 | its signature, algorithm or claims are not what this server takes |
 	// | `token_cut_off` | 401 | an admin cut off the tokens of this user |
 	// | `ticket_invalid` | 401 | the ticket is not one of this server |
@@ -1843,6 +1847,7 @@ type Problem struct {
 	// | `token_malformed` | 401 | the token is not a JWT |
 	// | `token_expired` | 401 | the token has ended |
 	// | `token_not_yet_valid` | 401 | the token has not begun |
+	// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock and its leeway allow |
 	// | `token_invalid` | 401 | its signature, algorithm or claims are not what this server takes |
 	// | `token_cut_off` | 401 | an admin cut off the tokens of this user |
 	// | `ticket_invalid` | 401 | the ticket is not one of this server |
@@ -1932,6 +1937,7 @@ type Problem struct {
 // | `token_malformed` | 401 | the token is not a JWT |
 // | `token_expired` | 401 | the token has ended |
 // | `token_not_yet_valid` | 401 | the token has not begun |
+// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock and its leeway allow |
 // | `token_invalid` | 401 | its signature, algorithm or claims are not what this server takes |
 // | `token_cut_off` | 401 | an admin cut off the tokens of this user |
 // | `ticket_invalid` | 401 | the ticket is not one of this server |
@@ -2109,6 +2115,7 @@ type RevokeResult struct {
 	// | `token_malformed` | 401 | the token is not a JWT |
 	// | `token_expired` | 401 | the token has ended |
 	// | `token_not_yet_valid` | 401 | the token has not begun |
+	// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock and its leeway allow |
 	// | `token_invalid` | 401 | its signature, algorithm or claims are not what this server takes |
 	// | `token_cut_off` | 401 | an admin cut off the tokens of this user |
 	// | `ticket_invalid` | 401 | the ticket is not one of this server |
