@@ -242,7 +242,7 @@ func TestSendRefusesByItself(t *testing.T) {
 // The two failures are told apart on real connections as well.
 func TestSendOverTheNetwork(t *testing.T) {
 	send := func(t *testing.T, address string) error {
-		c, err := client.New(address, client.Options{SendTimeout: 50 * time.Millisecond, HTTPClient: &http.Client{Transport: &http.Transport{}}})
+		c, err := client.New(address, client.Options{SendTimeout: time.Second, HTTPClient: &http.Client{Transport: &http.Transport{}}})
 		if err != nil {
 			t.Fatal(err)
 		}

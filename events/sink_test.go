@@ -72,7 +72,7 @@ func TestResponseSink(t *testing.T) {
 func TestResponseSinkTimeout(t *testing.T) {
 	m := newModel()
 	h := newTestHub(t, m, Options{})
-	srv, served := serveHub(t, h, 50*time.Millisecond)
+	srv, served := serveHub(t, h, 500*time.Millisecond)
 	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)

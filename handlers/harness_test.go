@@ -49,6 +49,7 @@ func newWorld(t testing.TB, with ...option) *world {
 func newWorldIn(t testing.TB, in storage.Options, with ...option) *world {
 	t.Helper()
 	ctx := context.Background()
+	in.Synchronous, in.ReadLimit = "normal", time.Minute // the machine may be busy
 	store, err := storage.Open(ctx, "", in)
 	if err != nil {
 		t.Fatal(err)

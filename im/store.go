@@ -8,7 +8,7 @@ import (
 // Store keeps the state. There is one writer at a time, and readers see what
 // was committed.
 type Store interface {
-	// View runs fn on a consistent snapshot. Reads that take over 500 ms are
+	// View runs fn on a consistent snapshot. Reads that take over a limit, 500 ms by default, are
 	// ended with an error, for a long one keeps the write-ahead log from being
 	// wiped. fn must not write to a client.
 	View(ctx context.Context, fn func(Reader) error) error

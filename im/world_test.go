@@ -34,7 +34,7 @@ func newWorld(t testing.TB) *world { return newWorldWith(t, im.DefaultPolicy()) 
 func newWorldWith(t testing.TB, policy im.Policy) *world {
 	t.Helper()
 	store, err := storage.Open(t.Context(), "", storage.Options{
-		DataDir: t.TempDir(), Synchronous: "normal",
+		DataDir: t.TempDir(), Synchronous: "normal", ReadLimit: time.Minute,
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {

@@ -32,6 +32,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Now is the clock by which batches are timed.
 	Now func() time.Time
+	// ReadLimit is how long a read may take before it is ended with an error.
+	ReadLimit time.Duration
 }
 
 // ErrInUse is in the chain of Open's error if another process has the data.
@@ -59,6 +61,7 @@ func Open(ctx context.Context, rawURL string, options Options) (im.Store, error)
 		Observe:     options.Observe,
 		Logger:      options.Logger,
 		Now:         options.Now,
+		ReadLimit:   options.ReadLimit,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the storage: %w", err)

@@ -168,7 +168,7 @@ func (a *adminFlags) openHere(ctx context.Context) (*admin, error) {
 	log := slog.New(slog.DiscardHandler)
 	n := &node{log: log, stopJobs: func() {}}
 	var err error
-	n.store, err = storage.Open(ctx, a.database, storage.Options{DataDir: a.data, Logger: log})
+	n.store, err = storage.Open(ctx, a.database, storage.Options{DataDir: a.data, Logger: log, ReadLimit: time.Minute})
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	alice := s.client("alice", "phone")
 	group := s.group(alice, "bob")
 
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	defer cancel()
 
 	// A subscriber follows through all of it.
@@ -65,6 +65,14 @@ func TestKilledUnderLoad(t *testing.T) {
 		sending  sync.WaitGroup
 	)
 	enough := make(chan struct{})
+	stopSending := sync.OnceFunc(func() { close(enough) })
+	// Also when the test fails: none of them may speak up after its end.
+	defer func() {
+		stopSending()
+		cancel()
+		sending.Wait()
+		following.Wait()
+	}()
 	for n := range senders {
 		c := s.client("alice", fmt.Sprintf("sender-%d", n))
 		sending.Go(func() {
@@ -100,7 +108,7 @@ func TestKilledUnderLoad(t *testing.T) {
 		s.kill()
 		s.start()
 	}
-	close(enough)
+	stopSending()
 	sending.Wait()
 
 	byClientID := make(map[string]client.Message)

@@ -35,7 +35,7 @@ func TestSubscriberThatComesAndGoes(t *testing.T) {
 	}
 	crawl(t, s)
 
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	defer cancel()
 	bob := s.client("bob", "tablet")
 	start, err := bob.GetEventsWithResponse(ctx, &client.GetEventsParams{}, acceptJSON)

@@ -28,9 +28,6 @@ import (
 	"github.com/imapi/imapi/api"
 )
 
-// wipeTime is how soon after an erasure no file may hold what was erased.
-const wipeTime = 5 * time.Second
-
 // marker is a random text and the forms in which it could be kept.
 type marker struct {
 	text  string
@@ -280,7 +277,7 @@ func (c *crawler) inFiles(markers ...marker) []string {
 	return found
 }
 
-// wiped waits until no file holds the markers, and fails after wipeTime.
+// wiped waits until no file holds the markers, and logs how long that took.
 func (c *crawler) wiped(markers ...marker) {
 	c.t.Helper()
 	began := time.Now()
@@ -297,8 +294,8 @@ func (c *crawler) wiped(markers ...marker) {
 			c.t.Logf("gone from every file after %v", time.Since(began).Round(time.Millisecond))
 			return
 		}
-		if len(found) > 0 && time.Since(began) > wipeTime {
-			c.t.Fatalf("after %v still in %v", wipeTime, found)
+		if len(found) > 0 && time.Since(began) > patience {
+			c.t.Fatalf("after %v still in %v", patience, found)
 		}
 		<-poll.C
 	}

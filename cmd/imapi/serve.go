@@ -34,6 +34,7 @@ type config struct {
 	tlsCert, tlsKey       string
 	data, database        string
 	synchronous           string
+	readLimit             time.Duration
 	logFormat             string
 	logLevel              slog.Level
 	origins               string
@@ -59,6 +60,7 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	f.StringVar(&c.data, "data", "./data", "`directory` of all that the server keeps")
 	f.StringVar(&c.database, "database", "", "`URL` of the database; SQLite in the data directory by default")
 	f.StringVar(&c.synchronous, "synchronous", "full", "`when` a write is durable: full (survives a power cut) or normal (a crash of the process alone)")
+	f.DurationVar(&c.readLimit, "read-limit", 500*time.Millisecond, "`time` that one read of the database may take before it is ended with 503")
 	f.StringVar(&c.logFormat, "log-format", "text", "`format` of the log: text or json")
 	f.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "least `level` that is logged: debug (every request), info, warn, error")
 	f.StringVar(&c.origins, "cors-origins", "", "comma-separated web `origins` that browsers may call from; * for any")
@@ -130,6 +132,8 @@ func (c config) check() error {
 	switch {
 	case (c.tlsCert == "") != (c.tlsKey == ""):
 		return misuse("--tls-cert and --tls-key go together")
+	case c.readLimit <= 0 || c.readLimit > time.Minute:
+		return misuse("--read-limit: must be more than 0 and at most 1m")
 	case c.synchronous != "full" && c.synchronous != "normal":
 		return misuse("--synchronous: must be full or normal")
 	case c.logFormat != "text" && c.logFormat != "json":
@@ -236,7 +240,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 		}
 	}
 	n.store, err = storage.Open(ctx, c.database, storage.Options{
-		DataDir: c.data, Synchronous: c.synchronous, Logger: log,
+		DataDir: c.data, Synchronous: c.synchronous, Logger: log, ReadLimit: c.readLimit,
 		Observe: func(s storage.BatchStats) { n.metrics.Commit(s.Calls, s.Duration, s.Err != nil) },
 	})
 	if err != nil {

@@ -100,12 +100,11 @@ func TestSIGTERMDrainsWithStreamsOpen(t *testing.T) {
 		}
 		streams = append(streams, res.Body)
 	}
-	began := time.Now()
 	if err := s.stop(); err != nil {
 		t.Errorf("the server ended with %v; log:\n%s", err, s.log)
 	}
-	if took := time.Since(began); took > drainTime {
-		t.Errorf("draining took %v", took)
+	if strings.Contains(s.log.String(), "requests were cut off") {
+		t.Errorf("the streams did not end by themselves; log:\n%s", s.log)
 	}
 	for _, body := range streams {
 		b, err := io.ReadAll(body)

@@ -41,7 +41,7 @@ func TestErasedIsGoneAfterCrash(t *testing.T) {
 			if found := traces.find(t, dir); !c.scrubs && len(found) == 0 {
 				t.Error("the crash left nothing to be wiped")
 			}
-			s, err := Open(t.Context(), path, Options{Synchronous: "normal", readLimit: time.Minute, Logger: quiet})
+			s, err := Open(t.Context(), path, Options{Synchronous: "normal", ReadLimit: time.Minute, Logger: quiet})
 			found := traces.find(t, dir)
 			if err != nil {
 				t.Fatal(err)

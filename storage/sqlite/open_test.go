@@ -249,7 +249,7 @@ func TestPragmas(t *testing.T) {
 // TestViewEnds: a read that takes too long, or whose caller has gone, is ended
 // together with its transaction, and the connection is good for the next.
 func TestViewEnds(t *testing.T) {
-	s := openNew(t, Options{Readers: 1, readLimit: 20 * time.Millisecond})
+	s := openNew(t, Options{Readers: 1, ReadLimit: 20 * time.Millisecond})
 	const forever = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 	endless := func(r im.Reader) error {
 		var n int

@@ -181,7 +181,7 @@ func (c *scrubber) scrub() error {
 	}
 	// The writer was just there. Should it or the disk be slow now, the gate
 	// opens all the same.
-	limit := min(c.store.options.readLimit+drainSlack, drainLimit)
+	limit := min(c.store.options.ReadLimit+drainSlack, drainLimit)
 	end := time.Now().Add(limit)
 	c.store.gate.shut()
 	open := sync.OnceFunc(c.store.gate.open)

@@ -46,7 +46,7 @@ func (c *truncates) reset(fail int) (n int) {
 // leave no moment without one, and the log is emptied all the same, in time;
 // who reads and writes meanwhile is answered.
 func TestScrubWithLongReads(t *testing.T) {
-	s := openNew(t, Options{Synchronous: "normal", readLimit: 1500 * time.Millisecond})
+	s := openNew(t, Options{Synchronous: "normal", ReadLimit: time.Minute})
 	makePlace(t, s)
 	list := secrets(rand.New(rand.NewPCG(31, 32)), 60)
 	sendAll(t, s, list)

@@ -165,7 +165,7 @@ func TestScrubBehindTransaction(t *testing.T) {
 		t.Error(err)
 	}
 	for range 3 { // also in the tries that follow
-		ctx, cancel := context.WithTimeout(t.Context(), drainLimit+3*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		began := time.Now()
 		err := s.View(ctx, func(r im.Reader) error { _, err := r.LogBounds(); return err })
 		cancel()

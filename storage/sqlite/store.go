@@ -38,10 +38,9 @@ type Options struct {
 	Logger *slog.Logger
 	// Now is the clock that Observe's times are taken from; time.Now if nil.
 	Now func() time.Time
+	// ReadLimit is how long a read may take, 500 ms by default.
+	ReadLimit time.Duration
 
-	// readLimit is defaultReadLimit, but in tests, which may run on a machine
-	// that is busy with others.
-	readLimit time.Duration
 	// fault is asked before each statement of the writer, the readers and who
 	// empties the write-ahead log.
 	fault func(s *session, query string) error
@@ -87,8 +86,8 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.readLimit == 0 {
-		o.readLimit = defaultReadLimit
+	if o.ReadLimit == 0 {
+		o.ReadLimit = defaultReadLimit
 	}
 	if o.wipe == "" {
 		o.wipe = wipeContent
@@ -254,7 +253,7 @@ func (s *Store) View(ctx context.Context, fn func(im.Reader) error) error {
 		return err
 	}
 
-	ctx, cancel := context.WithTimeoutCause(ctx, s.options.readLimit, errSlowRead)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.options.ReadLimit, errSlowRead)
 	defer cancel()
 	// Before the snapshot: nothing falls between the two.
 	recent := s.recent.all()

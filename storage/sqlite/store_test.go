@@ -18,8 +18,8 @@ var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 // openAt opens a store that is closed when the test ends.
 func openAt(tb testing.TB, path string, options Options) *Store {
 	tb.Helper()
-	if options.readLimit == 0 {
-		options.readLimit = time.Minute
+	if options.ReadLimit == 0 {
+		options.ReadLimit = time.Minute
 	}
 	if options.Logger == nil {
 		options.Logger = quiet

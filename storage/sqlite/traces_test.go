@@ -161,8 +161,12 @@ func (f *form) in(data []byte) map[int]string {
 	}
 }
 
-// goneWithin looks until no marker is left, and fails if one is still there
-// later than 5 s after since.
+// patience bounds what must happen, on a machine that may be busy. How soon it does is
+// logged, and measured by the benchmarks.
+const patience = 2 * time.Minute
+
+// goneWithin looks until no marker is left, and fails if one is still there when
+// patience has run out after since.
 func (t *traces) goneWithin(tb testing.TB, dir string, since time.Time) {
 	tb.Helper()
 	again := time.NewTicker(50 * time.Millisecond)
@@ -174,7 +178,7 @@ func (t *traces) goneWithin(tb testing.TB, dir string, since time.Time) {
 			tb.Logf("%d markers gone after %v, seen in %v", len(t.forms[0].erase), began.Sub(since), time.Since(began))
 			return
 		}
-		if began.Sub(since) > 5*time.Second {
+		if began.Sub(since) > patience {
 			tb.Fatalf("%d traces are left, such as %s", len(found), found[0])
 		}
 		<-again.C
