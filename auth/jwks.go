@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"net/url"
 	"reflect"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,7 +70,7 @@ func newKeySet(ctx context.Context, cfg Config, changed func()) (*keySet, error)
 	}
 	set := &keySet{
 		url:       cfg.JWKSURL,
-		name:      address.Redacted(),
+		name:      plainName(address),
 		algorithm: cfg.Algorithm,
 		now:       cfg.Now,
 		log:       cfg.Log,
@@ -78,7 +80,7 @@ func newKeySet(ctx context.Context, cfg Config, changed func()) (*keySet, error)
 			Timeout:   keySetTimeout,
 			CheckRedirect: func(r *http.Request, via []*http.Request) error {
 				if !safe(r.URL) || len(via) >= 3 {
-					return errors.New("redirected to where keys must not come from")
+					return badAnswer("redirected to where keys must not come from")
 				}
 				return nil
 			},
@@ -87,6 +89,60 @@ func newKeySet(ctx context.Context, cfg Config, changed func()) (*keySet, error)
 	set.refresh(ctx, func() bool { return true })
 	go set.keepFresh(ctx)
 	return set, nil
+}
+
+// plainName returns an address as the log may have it: keys to it are put into
+// the user info, the query and the fragment.
+func plainName(address *url.URL) string {
+	return (&url.URL{Scheme: address.Scheme, Host: address.Host, Path: address.Path, RawPath: address.RawPath}).String()
+}
+
+// badAnswer is an answer from which no key set can be read. Its text quotes
+// nothing.
+type badAnswer string
+
+// Error returns the text.
+func (b badAnswer) Error() string { return string(b) }
+
+// fetchFault returns what the log may have of why a fetch failed. Errors of
+// net/http name the whole address, where the server redirected to, or what it
+// answered; only those that are known to quote nothing keep their texts.
+func fetchFault(err error) string {
+	if named, ok := errors.AsType[*url.Error](err); ok {
+		err = named.Err
+	}
+	var (
+		answer badAnswer
+		dial   *net.OpError
+		lookup *net.DNSError
+		cert   *tls.CertificateVerificationError
+		record tls.RecordHeaderError
+	)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
+		return "took too long"
+	case errors.As(err, &answer):
+		return answer.Error()
+	case errors.As(err, &dial):
+		return dial.Error()
+	case errors.As(err, &lookup):
+		return lookup.Error()
+	case errors.As(err, &cert):
+		return cert.Error()
+	case errors.As(err, &record):
+		return record.Error()
+	}
+	for _, known := range []error{http.ErrSchemeMismatch, context.Canceled, io.EOF, io.ErrUnexpectedEOF} {
+		if errors.Is(err, known) {
+			return known.Error()
+		}
+	}
+	return fmt.Sprintf("%T", err)
+}
+
+func isTimeout(err error) bool {
+	timed, ok := errors.AsType[net.Error](err)
+	return ok && timed.Timeout()
 }
 
 // safe reports whether what comes from the address can be trusted to.
@@ -175,7 +231,7 @@ func (s *keySet) refresh(ctx context.Context, needed func() bool) error {
 	keys, err := s.fetch(ctx)
 	s.err = err
 	if err != nil {
-		s.log.LogAttrs(ctx, slog.LevelError, "key set not fetched", slog.String("url", s.name), slog.Any("error", err))
+		s.log.LogAttrs(ctx, slog.LevelError, "key set not fetched", slog.String("url", s.name), slog.String("error", fetchFault(err)))
 		return err
 	}
 	if len(keys) == 0 {
@@ -206,20 +262,20 @@ func (s *keySet) fetch(ctx context.Context) ([]setKey, error) {
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("answered with status %d", response.StatusCode)
+		return nil, badAnswer("answered with status " + strconv.Itoa(response.StatusCode))
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxKeySet+1))
 	if err != nil {
 		return nil, err
 	}
 	if len(body) > maxKeySet {
-		return nil, errors.New("answered with more than a key set can be")
+		return nil, badAnswer("answered with more than a key set can be")
 	}
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(body, &set); err != nil || set.Keys == nil {
-		return nil, errors.New("answered with what is not a key set")
+		return nil, badAnswer("answered with what is not a key set")
 	}
 	var keys []setKey
 	for _, raw := range set.Keys {

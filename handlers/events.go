@@ -10,6 +10,7 @@ import (
 
 	"github.com/imapi/imapi/api"
 	"github.com/imapi/imapi/events"
+	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/im"
 )
 
@@ -114,7 +115,7 @@ func (st stream) VisitGetEventsResponse(w http.ResponseWriter) error {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	err := st.subscription.Serve(st.ctx, events.NewResponseSink(w, st.server.writeTimeout))
 	if err != nil && st.ctx.Err() == nil {
-		st.server.log.LogAttrs(st.ctx, slog.LevelDebug, "stream ended", slog.String("why", err.Error()))
+		st.server.log.LogAttrs(st.ctx, slog.LevelDebug, "stream ended", slog.String("why", faults.Text(err)))
 	}
 	return nil
 }

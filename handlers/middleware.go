@@ -3,10 +3,8 @@ package handlers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +14,7 @@ import (
 	"github.com/rs/cors"
 
 	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/im"
 )
 
@@ -64,8 +63,7 @@ func (s *Server) recovered(next http.Handler) http.Handler {
 			if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 				panic(v) // net/http's own way to drop a connection
 			}
-			s.log.LogAttrs(r.Context(), slog.LevelError, "panic",
-				slog.String("type", fmt.Sprintf("%T", v)), slog.String("stack", string(debug.Stack())))
+			s.log.LogAttrs(r.Context(), slog.LevelError, "panic", faults.Panic(v)...)
 			write(w, problem(http.StatusInternalServerError, "internal", "a fault of the server; it has been logged"))
 		}()
 		next.ServeHTTP(w, r)

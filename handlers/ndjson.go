@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"sync/atomic"
 	"time"
 
+	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/im"
 )
 
@@ -32,6 +34,12 @@ type lineReader struct {
 func (l *lineReader) run(ctx context.Context) {
 	defer close(l.out)
 	defer close(l.done)
+	defer func() {
+		if v := recover(); v != nil { // here nobody else would keep it from ending the process
+			l.server.log.LogAttrs(ctx, slog.LevelError, "panic in an import", faults.Panic(v)...)
+			l.err = faults.Recovered(v)
+		}
+	}()
 	var (
 		chunk  []importedLine
 		weight int

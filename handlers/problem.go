@@ -12,6 +12,7 @@ import (
 	"github.com/imapi/imapi/api"
 	"github.com/imapi/imapi/auth"
 	"github.com/imapi/imapi/events"
+	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/im"
 )
 
@@ -34,7 +35,7 @@ var statuses = map[im.ErrorKind]int{
 const retryAfter = "1"
 
 // problemFor finds the answer to an error. What is not a refusal is a fault of
-// the server: it is logged by its type and text and answered without either.
+// the server: it is logged, without what it quotes, and answered without anything.
 func (s *Server) problemFor(ctx context.Context, err error) api.Problem {
 	var (
 		refusal *im.Error
@@ -48,7 +49,7 @@ func (s *Server) problemFor(ctx context.Context, err error) api.Problem {
 		}
 		if refusal.Cause != nil {
 			s.log.LogAttrs(ctx, slog.LevelWarn, "request refused by storage",
-				slog.String("code", refusal.Code), slog.String("cause", refusal.Cause.Error()))
+				slog.String("code", refusal.Code), slog.String("cause", faults.Text(refusal.Cause)))
 		}
 		return p
 	case errors.As(err, &denied):
@@ -67,7 +68,7 @@ func (s *Server) problemFor(ctx context.Context, err error) api.Problem {
 		// The client went away, or a read was over its limit of time.
 		return problem(http.StatusServiceUnavailable, "storage_unavailable", "the request took too long")
 	default:
-		s.log.LogAttrs(ctx, slog.LevelError, "request failed", slog.String("error", err.Error()))
+		s.log.LogAttrs(ctx, slog.LevelError, "request failed", slog.String("error", faults.Text(err)))
 		return problem(http.StatusInternalServerError, "internal", "a fault of the server; it has been logged")
 	}
 }

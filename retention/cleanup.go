@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/im"
 )
 
@@ -76,7 +77,7 @@ func (j *Cleanup) Run(ctx context.Context) {
 func (j *Cleanup) once(ctx context.Context) {
 	report := func(what string, err error) {
 		if err != nil && ctx.Err() == nil {
-			j.log.LogAttrs(ctx, slog.LevelError, what, slog.String("error", err.Error()))
+			j.log.LogAttrs(ctx, slog.LevelError, what, slog.String("error", faults.Text(err)))
 		}
 	}
 	report("deleted conversations not destroyed", j.cleaner.Purge(ctx))

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/im"
 )
 
@@ -33,7 +34,7 @@ func TrimLog(ctx context.Context, log *slog.Logger, t Trimmer, every time.Durati
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			log.LogAttrs(ctx, slog.LevelError, "event log not cut", slog.String("error", err.Error()))
+			log.LogAttrs(ctx, slog.LevelError, "event log not cut", slog.String("error", faults.Text(err)))
 		case n > 0:
 			log.LogAttrs(ctx, slog.LevelInfo, "event log cut", slog.Int("events", n))
 		}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/im"
 )
 
@@ -102,7 +103,7 @@ func (t *Timers) Run(ctx context.Context) {
 			backoff = min(max(2*backoff, firstBackoff), maxBackoff)
 			pause = backoff
 			t.log.LogAttrs(ctx, slog.LevelError, "messages that are due not erased",
-				slog.String("error", err.Error()), slog.Duration("again_in", backoff))
+				slog.String("error", faults.Text(err)), slog.Duration("again_in", backoff))
 		} else {
 			backoff = 0
 			t.know(next)

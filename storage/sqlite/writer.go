@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
+	"log/slog"
 	"sync"
 	"time"
 
+	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/im"
 )
 
@@ -290,8 +291,8 @@ func (w *writer) call(t *tx, c *call) (broken bool) {
 	t.session.reset()
 	defer func() {
 		if v := recover(); v != nil {
-			w.store.options.Logger.Error("panic in a transaction", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			c.err = fmt.Errorf("sqlite: panic in a transaction: %v", v)
+			w.store.options.Logger.LogAttrs(c.ctx, slog.LevelError, "panic in a transaction", faults.Panic(v)...)
+			c.err = fmt.Errorf("sqlite: in a transaction: %w", faults.Recovered(v))
 			broken = true
 		}
 	}()
@@ -396,7 +397,7 @@ func (w *writer) publish(c im.Commit) {
 func (w *writer) tell(fn func(im.Commit), c im.Commit) {
 	defer func() {
 		if v := recover(); v != nil {
-			w.store.options.Logger.Error("panic in a commit listener", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			w.store.options.Logger.LogAttrs(context.Background(), slog.LevelError, "panic in a commit listener", faults.Panic(v)...)
 		}
 	}()
 	fn(c)
