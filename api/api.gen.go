@@ -1475,7 +1475,6 @@ type ImportResult struct {
 	// |---|---|---|
 	// | `invalid_request` | 400 | the request does not fit the document; `field` names where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
-	// | `unsupported_media_type` | 400 | the body is not of the media type that is asked for |
 	// | `invalid_cursor` | 400 | the cursor of a page is not one that this API gave; a stream gives `reset` then |
 	// | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
 	// | `token_missing` | 401 | no token, and no ticket where one is taken |
@@ -1514,6 +1513,7 @@ type ImportResult struct {
 	// | `thread_exists` | 409 | the message has a thread |
 	// | `body_too_large` | 413 | the request body is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
+	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
 	// | `direct_with_self` | 422 | `@` and your own id |
 	// | `direct_conversation` | 422 | a direct conversation does not have this |
 	// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
@@ -1840,7 +1840,6 @@ type Problem struct {
 	// |---|---|---|
 	// | `invalid_request` | 400 | the request does not fit the document; `field` names where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
-	// | `unsupported_media_type` | 400 | the body is not of the media type that is asked for |
 	// | `invalid_cursor` | 400 | the cursor of a page is not one that this API gave; a stream gives `reset` then |
 	// | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
 	// | `token_missing` | 401 | no token, and no ticket where one is taken |
@@ -1879,6 +1878,7 @@ type Problem struct {
 	// | `thread_exists` | 409 | the message has a thread |
 	// | `body_too_large` | 413 | the request body is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
+	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
 	// | `direct_with_self` | 422 | `@` and your own id |
 	// | `direct_conversation` | 422 | a direct conversation does not have this |
 	// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
@@ -1930,7 +1930,6 @@ type Problem struct {
 // |---|---|---|
 // | `invalid_request` | 400 | the request does not fit the document; `field` names where |
 // | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
-// | `unsupported_media_type` | 400 | the body is not of the media type that is asked for |
 // | `invalid_cursor` | 400 | the cursor of a page is not one that this API gave; a stream gives `reset` then |
 // | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
 // | `token_missing` | 401 | no token, and no ticket where one is taken |
@@ -1969,6 +1968,7 @@ type Problem struct {
 // | `thread_exists` | 409 | the message has a thread |
 // | `body_too_large` | 413 | the request body is over 1 MiB |
 // | `message_too_large` | 413 | `body` and `ext` are too large together |
+// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
 // | `direct_with_self` | 422 | `@` and your own id |
 // | `direct_conversation` | 422 | a direct conversation does not have this |
 // | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
@@ -2108,7 +2108,6 @@ type RevokeResult struct {
 	// |---|---|---|
 	// | `invalid_request` | 400 | the request does not fit the document; `field` names where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
-	// | `unsupported_media_type` | 400 | the body is not of the media type that is asked for |
 	// | `invalid_cursor` | 400 | the cursor of a page is not one that this API gave; a stream gives `reset` then |
 	// | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
 	// | `token_missing` | 401 | no token, and no ticket where one is taken |
@@ -2147,6 +2146,7 @@ type RevokeResult struct {
 	// | `thread_exists` | 409 | the message has a thread |
 	// | `body_too_large` | 413 | the request body is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
+	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
 	// | `direct_with_self` | 422 | `@` and your own id |
 	// | `direct_conversation` | 422 | a direct conversation does not have this |
 	// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
@@ -2761,6 +2761,9 @@ type Unavailable = Problem
 
 // Unprocessable A refusal, RFC 9457.
 type Unprocessable = Problem
+
+// UnsupportedMediaType A refusal, RFC 9457.
+type UnsupportedMediaType = Problem
 
 // ListErasuresParams defines parameters for ListErasures.
 type ListErasuresParams struct {
@@ -9962,6 +9965,8 @@ type UnavailableApplicationProblemPlusJSONResponse struct {
 
 type UnprocessableApplicationProblemPlusJSONResponse Problem
 
+type UnsupportedMediaTypeApplicationProblemPlusJSONResponse Problem
+
 type GetHealthRequestObject struct {
 }
 
@@ -10493,6 +10498,22 @@ func (response ImportMessages403ApplicationProblemPlusJSONResponse) VisitImportM
 	return err
 }
 
+type ImportMessages415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response ImportMessages415ApplicationProblemPlusJSONResponse) VisitImportMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ImportMessages429ApplicationProblemPlusJSONResponse struct {
 	TooManyApplicationProblemPlusJSONResponse
 }
@@ -10676,6 +10697,22 @@ func (response InsertMessage413ApplicationProblemPlusJSONResponse) VisitInsertMe
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InsertMessage415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response InsertMessage415ApplicationProblemPlusJSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -11629,6 +11666,22 @@ func (response CreateConversation413ApplicationProblemPlusJSONResponse) VisitCre
 	return err
 }
 
+type CreateConversation415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateConversation415ApplicationProblemPlusJSONResponse) VisitCreateConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CreateConversation422ApplicationProblemPlusJSONResponse struct {
 	UnprocessableApplicationProblemPlusJSONResponse
 }
@@ -12079,6 +12132,22 @@ func (response UpdateConversation413ApplicationProblemPlusJSONResponse) VisitUpd
 	return err
 }
 
+type UpdateConversation415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateConversation415ApplicationProblemPlusJSONResponse) VisitUpdateConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type UpdateConversation422ApplicationProblemPlusJSONResponse struct {
 	UnprocessableApplicationProblemPlusJSONResponse
 }
@@ -12227,6 +12296,22 @@ func (response HideMessages413ApplicationProblemPlusJSONResponse) VisitHideMessa
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HideMessages415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response HideMessages415ApplicationProblemPlusJSONResponse) VisitHideMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -13302,6 +13387,22 @@ func (response AddMembers413ApplicationProblemPlusJSONResponse) VisitAddMembersR
 	return err
 }
 
+type AddMembers415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response AddMembers415ApplicationProblemPlusJSONResponse) VisitAddMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type AddMembers422ApplicationProblemPlusJSONResponse struct {
 	UnprocessableApplicationProblemPlusJSONResponse
 }
@@ -13787,6 +13888,22 @@ func (response SetRole413ApplicationProblemPlusJSONResponse) VisitSetRoleRespons
 	return err
 }
 
+type SetRole415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response SetRole415ApplicationProblemPlusJSONResponse) VisitSetRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type SetRole422ApplicationProblemPlusJSONResponse struct {
 	UnprocessableApplicationProblemPlusJSONResponse
 }
@@ -14110,6 +14227,22 @@ func (response MuteMember413ApplicationProblemPlusJSONResponse) VisitMuteMemberR
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteMember415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response MuteMember415ApplicationProblemPlusJSONResponse) VisitMuteMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -14439,6 +14572,22 @@ func (response SendMessage413ApplicationProblemPlusJSONResponse) VisitSendMessag
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SendMessage415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response SendMessage415ApplicationProblemPlusJSONResponse) VisitSendMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -14911,6 +15060,22 @@ func (response PutOverride413ApplicationProblemPlusJSONResponse) VisitPutOverrid
 	return err
 }
 
+type PutOverride415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response PutOverride415ApplicationProblemPlusJSONResponse) VisitPutOverrideResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type PutOverride422ApplicationProblemPlusJSONResponse struct {
 	UnprocessableApplicationProblemPlusJSONResponse
 }
@@ -15190,6 +15355,22 @@ func (response PutReceipts413ApplicationProblemPlusJSONResponse) VisitPutReceipt
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutReceipts415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response PutReceipts415ApplicationProblemPlusJSONResponse) VisitPutReceiptsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -16008,6 +16189,22 @@ func (response RevokeMessages413ApplicationProblemPlusJSONResponse) VisitRevokeM
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeMessages415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeMessages415ApplicationProblemPlusJSONResponse) VisitRevokeMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -16906,6 +17103,22 @@ func (response RevokeMessage413ApplicationProblemPlusJSONResponse) VisitRevokeMe
 	return err
 }
 
+type RevokeMessage415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeMessage415ApplicationProblemPlusJSONResponse) VisitRevokeMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type RevokeMessage429ApplicationProblemPlusJSONResponse struct {
 	TooManyApplicationProblemPlusJSONResponse
 }
@@ -17189,6 +17402,22 @@ func (response CreateThread413ApplicationProblemPlusJSONResponse) VisitCreateThr
 	return err
 }
 
+type CreateThread415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateThread415ApplicationProblemPlusJSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CreateThread422ApplicationProblemPlusJSONResponse struct {
 	UnprocessableApplicationProblemPlusJSONResponse
 }
@@ -17418,6 +17647,22 @@ func (response CreateSpace413ApplicationProblemPlusJSONResponse) VisitCreateSpac
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSpace415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateSpace415ApplicationProblemPlusJSONResponse) VisitCreateSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -17856,6 +18101,22 @@ func (response UpdateSpace413ApplicationProblemPlusJSONResponse) VisitUpdateSpac
 	return err
 }
 
+type UpdateSpace415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSpace415ApplicationProblemPlusJSONResponse) VisitUpdateSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type UpdateSpace422ApplicationProblemPlusJSONResponse struct {
 	UnprocessableApplicationProblemPlusJSONResponse
 }
@@ -18135,6 +18396,22 @@ func (response CreateChannel413ApplicationProblemPlusJSONResponse) VisitCreateCh
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateChannel415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateChannel415ApplicationProblemPlusJSONResponse) VisitCreateChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -18434,6 +18711,22 @@ func (response InviteToSpace413ApplicationProblemPlusJSONResponse) VisitInviteTo
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteToSpace415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response InviteToSpace415ApplicationProblemPlusJSONResponse) VisitInviteToSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -19562,6 +19855,22 @@ func (response AddSpaceMembers413ApplicationProblemPlusJSONResponse) VisitAddSpa
 	return err
 }
 
+type AddSpaceMembers415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response AddSpaceMembers415ApplicationProblemPlusJSONResponse) VisitAddSpaceMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type AddSpaceMembers422ApplicationProblemPlusJSONResponse struct {
 	UnprocessableApplicationProblemPlusJSONResponse
 }
@@ -20031,6 +20340,22 @@ func (response UpdateSpaceMember413ApplicationProblemPlusJSONResponse) VisitUpda
 	return err
 }
 
+type UpdateSpaceMember415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSpaceMember415ApplicationProblemPlusJSONResponse) VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type UpdateSpaceMember422ApplicationProblemPlusJSONResponse struct {
 	UnprocessableApplicationProblemPlusJSONResponse
 }
@@ -20354,6 +20679,22 @@ func (response MuteSpaceMember413ApplicationProblemPlusJSONResponse) VisitMuteSp
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MuteSpaceMember415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response MuteSpaceMember415ApplicationProblemPlusJSONResponse) VisitMuteSpaceMemberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -20750,6 +21091,22 @@ func (response CreateRole413ApplicationProblemPlusJSONResponse) VisitCreateRoleR
 	return err
 }
 
+type CreateRole415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateRole415ApplicationProblemPlusJSONResponse) VisitCreateRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CreateRole422ApplicationProblemPlusJSONResponse struct {
 	UnprocessableApplicationProblemPlusJSONResponse
 }
@@ -21073,6 +21430,22 @@ func (response UpdateRole413ApplicationProblemPlusJSONResponse) VisitUpdateRoleR
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRole415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateRole415ApplicationProblemPlusJSONResponse) VisitUpdateRoleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
 	_, err := buf.WriteTo(w)
 	return err
 }

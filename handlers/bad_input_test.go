@@ -84,7 +84,7 @@ func TestBadInput(t *testing.T) {
 		"bad escape in query":   {"GET", toBob + "?sender=%zz", "", 400, "invalid_request", "query"},
 		"semicolon in query":    {"GET", toBob + "?sender=x;limit=1", "", 400, "invalid_request", "query"},
 		"seq out of range":      {"GET", toBob + "?after_seq=9223372036854775807", "", 400, "invalid_request", "after_seq"},
-		"media type list":       {"POST", toBob, "", 400, "unsupported_media_type", "Content-Type"},
+		"media type list":       {"POST", toBob, "", 415, "unsupported_media_type", "Content-Type"},
 		"not UTF-8":             {"POST", toBob, "{\"type\":\"text\",\"body\":{\"text\":\"\xff\"}}", 400, "malformed_json", ""},
 		"too deep":              {"POST", toBob, `{"type":"custom","body":{"name":"x","data":` + deep + `}}`, 400, "malformed_json", ""},
 		"number out of range":   {"POST", toBob, `{"type":"text","body":{"text":"x"},"ext":{"a":[1e999]}}`, 400, "invalid_request", "ext"},
@@ -98,6 +98,7 @@ func TestBadInput(t *testing.T) {
 		"limit not a number":    {"GET", toBob + "?limit=x", "", 400, "invalid_request", "limit"},
 		"negative seq":          {"GET", toBob + "?after_seq=-1", "", 400, "invalid_request", "after_seq"},
 		"no time":               {"GET", toBob + "?from=yesterday", "", 400, "invalid_request", "from"},
+		"time without a plus":   {"GET", toBob + "?from=2026-11-01T00:00:00+08:00", "", 400, "invalid_request", "from"},
 		"filter type":           {"GET", toBob + "?type=txt", "", 400, "invalid_request", "type"},
 		"page token":            {"GET", toBob + "?page_token=x", "", 400, "invalid_page_token", "page_token"},
 		"events limit":          {"GET", "/v1/events?limit=1001", "", 400, "invalid_request", "limit"},
@@ -174,8 +175,12 @@ func TestBadInput(t *testing.T) {
 func TestContentTypeMustBeJSON(t *testing.T) {
 	w := newWorld(t)
 	a := w.do("alice", http.MethodPost, toBob, `{"type":"text","body":{"text":"x"}}`, "Content-Type", "text/plain")
-	if a.status != http.StatusBadRequest || a.code(t) != "unsupported_media_type" {
+	if a.status != http.StatusUnsupportedMediaType || a.code(t) != "unsupported_media_type" {
 		t.Errorf("got %d %s", a.status, a.body)
+	}
+	a = w.do("alice", http.MethodPost, toBob, `{"type":"text","body":{"text":"x"}}`, "Content-Type", "")
+	if p := a.json(t); a.status != http.StatusUnsupportedMediaType || p["field"] != "Content-Type" {
+		t.Errorf("without one: got %d %s", a.status, a.body)
 	}
 	a = w.do("alice", http.MethodPost, toBob, `{"type":"text","body":{"text":"x"}}`, "Content-Type", "application/json; charset=utf-8")
 	if a.status != http.StatusCreated {
@@ -377,5 +382,43 @@ func TestFaultsTellNothingOfTheInside(t *testing.T) {
 	}
 	if a.header.Get("Content-Type") != "application/problem+json" {
 		t.Errorf("storage gone: %s", a.header.Get("Content-Type"))
+	}
+}
+
+// TestTimesNameTheLostPlus holds that every time in a query says what became of a
+// + that was not encoded, and takes it encoded.
+func TestTimesNameTheLostPlus(t *testing.T) {
+	w := newWorld(t)
+	const lost = "2026-01-01T00:00:00+08:00"
+	n := 0
+	spec, _ := contract()
+	for _, path := range spec.Paths.Map() {
+		for _, op := range path.Operations() {
+			for _, p := range op.Parameters {
+				if p.Value.In == "query" && p.Value.Schema.Value.Format == "date-time" {
+					n++
+				}
+			}
+		}
+	}
+	paths := []string{
+		toBob + "?from=", toBob + "?to=", "/v1/conversations?updated_since=", "/v1/messages/erased?since=", "/v1/messages/search?q=x&from=",
+		"/v1/messages/search?q=x&to=", "/v1/admin/retention?as_of=",
+	}
+	if tried := len(paths) + 2; n != tried { // as_of is of two operations, since too
+		t.Errorf("the document has %d times in queries, %d are tried", n, tried)
+	}
+	w.say("alice", "@bob", "x")
+	for _, path := range paths {
+		a := w.do("alice", http.MethodGet, path+lost, "")
+		if detail, _ := a.json(t)["detail"].(string); a.status != http.StatusBadRequest || !strings.Contains(detail, "%2B") {
+			t.Errorf("%s: %d %s", path, a.status, a.body)
+		}
+		if a := w.do("alice", http.MethodGet, path+strings.Replace(lost, "+", "%2B", 1), ""); a.status == http.StatusBadRequest {
+			t.Errorf("%s, encoded: %d %s", path, a.status, a.body)
+		}
+		if a := w.do("alice", http.MethodGet, path+"2026-01-01+x", ""); a.status != http.StatusBadRequest || strings.Contains(string(a.body), "%2B") {
+			t.Errorf("%s, no time at all: %d %s", path, a.status, a.body)
+		}
 	}
 }

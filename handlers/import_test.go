@@ -332,7 +332,7 @@ func TestImportIsForAdmins(t *testing.T) {
 	}
 	for _, mediaType := range []string{"application/json", "text/plain", "x", "application/x-ndjson, text/plain"} {
 		a := w.do("", "POST", "/v1/admin/import", importable(""), "Authorization", adminOf(t), "Content-Type", mediaType)
-		if a.status != 400 || a.code(t) != "unsupported_media_type" {
+		if a.status != 415 || a.code(t) != "unsupported_media_type" {
 			t.Errorf("%s: %d %s", mediaType, a.status, a.body)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -140,7 +141,7 @@ func readBody(w http.ResponseWriter, r *http.Request, route *routers.Route) (api
 		want = ndjson
 	}
 	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != want {
-		p := problem(http.StatusBadRequest, "unsupported_media_type", "the body must be "+want)
+		p := problem(http.StatusUnsupportedMediaType, "unsupported_media_type", "the body must be "+want)
 		field := "Content-Type"
 		p.Field = &field
 		return p, false
@@ -253,7 +254,11 @@ func (s *Server) badRequest(w http.ResponseWriter, r *http.Request, err error) {
 	)
 	switch {
 	case errors.As(err, &format):
-		write(w, invalidField(format.ParamName, "is not of the type that is asked for"))
+		detail := "is not of the type that is asked for"
+		if lostPlus(r.URL.Query().Get(format.ParamName)) {
+			detail = "has a space where a + was: in a query, write + as %2B, or give the time in UTC, with Z"
+		}
+		write(w, invalidField(format.ParamName, detail))
 	case errors.As(err, &required):
 		write(w, invalidField(required.ParamName, "is missing"))
 	case errors.As(err, &header):
@@ -263,4 +268,12 @@ func (s *Server) badRequest(w http.ResponseWriter, r *http.Request, err error) {
 	default:
 		write(w, problem(http.StatusBadRequest, "invalid_request", "does not fit the API document"))
 	}
+}
+
+// lostPlus reports whether a text would be a time if its space were a +, which a
+// query has for a space: whoever wrote it sees nothing wrong with the time.
+func lostPlus(text string) bool {
+	before, after, found := strings.Cut(text, " ")
+	_, err := time.Parse(time.RFC3339, before+"+"+after)
+	return found && err == nil
 }
