@@ -32,7 +32,11 @@ func (s *Service) CreateChannel(ctx context.Context, actor Actor, space ID, d Ch
 			return ConversationView{}, Refuse(Rule, "too_many_channels", "a space has at most %d channels", s.policy.MaxChannels)
 		}
 		now := s.time()
-		c := d.Settings.apply(s.newConversation(Channel, actor, now))
+		c, err := s.newConversation(tx, Channel, actor, now)
+		if err != nil {
+			return ConversationView{}, err
+		}
+		c = d.Settings.apply(c)
 		c.Space = space
 		if err := tx.CreateConversation(c); err != nil {
 			return ConversationView{}, err

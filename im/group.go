@@ -40,7 +40,10 @@ func (s *Service) CreateGroup(ctx context.Context, actor Actor, d GroupDraft) (C
 	defer done()
 	return write(ctx, s, func(tx Tx) (ConversationView, error) {
 		now := s.time()
-		c := s.newConversation(d.Kind, actor, now)
+		c, err := s.newConversation(tx, d.Kind, actor, now)
+		if err != nil {
+			return ConversationView{}, err
+		}
 		c = d.Settings.apply(c)
 		members := make([]Membership, len(users))
 		for i, u := range users {
@@ -54,10 +57,11 @@ func (s *Service) CreateGroup(ctx context.Context, actor Actor, d GroupDraft) (C
 	})
 }
 
-// newConversation is a conversation as it is by default.
-func (s *Service) newConversation(kind Kind, actor Actor, now time.Time) Conversation {
+// newConversation is a conversation as it is by default, under an id of its own.
+func (s *Service) newConversation(r Reader, kind Kind, actor Actor, now time.Time) (Conversation, error) {
+	id, err := s.newID(r, kind, now)
 	c := Conversation{
-		ID: s.ids.Next(now), Kind: kind, Creator: actor.User, History: HistoryAll, Join: JoinClosed, Invite: InviteByAdmins,
+		ID: id, Kind: kind, Creator: actor.User, History: HistoryAll, Join: JoinClosed, Invite: InviteByAdmins,
 		FirstSeq: 1, CreatedAt: now, UpdatedAt: now, EditedAt: now,
 	}
 	switch kind {
@@ -66,7 +70,24 @@ func (s *Service) newConversation(kind Kind, actor Actor, now time.Time) Convers
 	case Room:
 		c.Join = JoinOpen
 	}
-	return c
+	return c, err
+}
+
+// newID returns an id for a conversation of a kind that none has or had. What may be
+// open to whoever knows its id has one that cannot be guessed.
+func (s *Service) newID(r Reader, kind Kind, now time.Time) (ID, error) {
+	for {
+		var id ID
+		switch kind {
+		case Group, Room, Space:
+			id = RandomID()
+		default:
+			id = s.ids.Next(now)
+		}
+		if _, found, err := maybe(r.Conversation(id)); err != nil || !found {
+			return id, err
+		}
+	}
 }
 
 // maxMembers returns how many members a place of a kind may have.

@@ -3,25 +3,42 @@ package im
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"math"
 	"sync"
 	"time"
 )
 
-// ID names a conversation or a message. It is an integer inside and an opaque,
-// sortable text outside: ids made later sort later, as integers and as text.
+// ID names a conversation, a message or a role. It is an integer inside and an
+// opaque text of 13 characters outside. How it is made depends on what it names.
 //
-// The upper 42 bits are milliseconds since the Unix epoch, the lower 21 are
-// random, so that an id tells neither how many there are nor what comes next.
+// Groups, rooms and spaces may be open to whoever knows their id, so that is a
+// secret: it is 64 random bits and says nothing of the time. See [RandomID].
+//
+// Whatever else has an id (messages, threads, channels, direct conversations and
+// roles) is reached by membership alone, and in the order in which it was made: its
+// id rises with time, as an integer and as text. The upper 42 bits are
+// milliseconds since the Unix epoch, the lower 21 are random, so that an id does
+// not tell how many there are. See [IDs].
 type ID int64
 
 // idAlphabet is base32hex (RFC 4648 §7) in lower case: its order is that of
 // the values, so the text sorts as the number does.
 const idAlphabet = "0123456789abcdefghijklmnopqrstuv"
 
-// idLength is the number of base32 digits that hold 63 bits.
+// idLength is the number of base32 digits that hold 64 bits. The first holds the
+// upper four.
 const idLength = 13
 
-const idRandomBits = 21
+// idRandomBits is how many bits of a rising id are random, and idStepBits how
+// many of the step between two that are made within a millisecond.
+const (
+	idRandomBits = 21
+	idStepBits   = 16
+)
+
+// noID is, besides 0, the integer that names nothing: it is below all ids, so that
+// a list can begin there.
+const noID ID = math.MinInt64
 
 // String returns the 13 characters by which clients know the id.
 func (id ID) String() string {
@@ -37,7 +54,7 @@ func (id ID) String() string {
 // ParseID reads what [ID.String] wrote. It reports false for anything else;
 // there is one text for each id.
 func ParseID(s string) (ID, bool) {
-	if len(s) != idLength || s[0] > '7' {
+	if len(s) != idLength || s[0] > 'f' {
 		return 0, false
 	}
 	var v uint64
@@ -52,7 +69,23 @@ func ParseID(s string) (ID, bool) {
 			return 0, false
 		}
 	}
-	return ID(v), v != 0
+	id := ID(v)
+	if id == noID {
+		return 0, false
+	}
+	return id, id != 0
+}
+
+// RandomID returns an id of 64 random bits, for what may be open to whoever knows
+// its id.
+func RandomID() ID {
+	for {
+		var b [8]byte
+		_, _ = rand.Read(b[:]) // never fails, says crypto/rand
+		if id := ID(binary.LittleEndian.Uint64(b[:])); id != 0 && id != noID {
+			return id
+		}
+	}
 }
 
 // FirstID returns the least id that something could have that came to be at this
@@ -68,18 +101,33 @@ type IDs struct {
 
 // Next returns an id for something that comes to be at now.
 func (g *IDs) Next(now time.Time) ID {
-	var r [4]byte
-	_, _ = rand.Read(r[:]) // never fails, says crypto/rand
-	random := binary.LittleEndian.Uint32(r[:])
+	random := randomBits()
 
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	id := ID(now.UnixMilli()<<idRandomBits | int64(random&(1<<idRandomBits-1)))
+	id := idOf(now.UnixMilli(), random)
 	if id <= g.last {
-		// Several within a millisecond, or a clock that was set back: go on
-		// from the last one by a step that cannot be guessed.
-		id = g.last + 1 + ID(random&0xff)
+		// Several within a millisecond, or a clock that was set back.
+		id = g.last.following(random)
+		if id>>idRandomBits != g.last>>idRandomBits {
+			id = idOf(int64(g.last>>idRandomBits)+1, random)
+		}
 	}
 	g.last = id
 	return id
+}
+
+// following returns an id after another, by a step that cannot be guessed. It may be
+// of the next millisecond.
+func (id ID) following(random uint32) ID { return id + 1 + ID(random&(1<<idStepBits-1)) }
+
+// idOf returns an id of a time in milliseconds.
+func idOf(ms int64, random uint32) ID {
+	return ID(ms<<idRandomBits | int64(random&(1<<idRandomBits-1)))
+}
+
+func randomBits() uint32 {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails, says crypto/rand
+	return binary.LittleEndian.Uint32(b[:])
 }

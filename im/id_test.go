@@ -12,7 +12,7 @@ import (
 )
 
 func TestIDText(t *testing.T) {
-	ids := []im.ID{1, 31, 32, 1<<21 - 1, 1 << 21, 1 << 62, math.MaxInt64 - 1, math.MaxInt64}
+	ids := []im.ID{1, 31, 32, 1<<21 - 1, 1 << 21, 1 << 62, math.MaxInt64 - 1, math.MaxInt64, math.MinInt64 + 1, -1}
 	var texts []string
 	for _, id := range ids {
 		text := id.String()
@@ -32,6 +32,8 @@ func TestIDText(t *testing.T) {
 		"000000000000v": 31,
 		"0000000000010": 32,
 		"7vvvvvvvvvvvv": math.MaxInt64,
+		"8000000000001": math.MinInt64 + 1,
+		"fvvvvvvvvvvvv": -1,
 	} {
 		if id.String() != text {
 			t.Errorf("%d is %q, want %q", int64(id), id, text)
@@ -46,7 +48,8 @@ func TestParseIDRefuses(t *testing.T) {
 		"zero":                   "0000000000000",
 		"one short":              good[1:],
 		"one long":               good + "0",
-		"more than 63 bits":      "8000000000000",
+		"the least integer":      "8000000000000",
+		"more than 64 bits":      "g000000000000",
 		"all bits":               "vvvvvvvvvvvvv",
 		"upper case":             "000000000000V",
 		"past the alphabet":      "000000000000w",
@@ -77,7 +80,7 @@ func TestParseIDHasOneText(t *testing.T) {
 			text := slices.Clone(good)
 			text[place] = byte(b)
 			id, ok := im.ParseID(string(text))
-			want := strings.IndexByte("0123456789abcdefghijklmnopqrstuv", byte(b)) >= 0 && (place > 0 || b <= '7')
+			want := strings.IndexByte("0123456789abcdefghijklmnopqrstuv", byte(b)) >= 0 && (place > 0 || b <= 'f')
 			if ok != want || ok && id.String() != string(text) {
 				t.Fatalf("%q reads as %s, %t, want %t", text, id, ok, want)
 			}
@@ -126,6 +129,107 @@ func TestIDsTellTheTime(t *testing.T) {
 	}
 }
 
+// Who knows one of two ids that were made in the same millisecond, or by a clock that
+// stands still, does not know the other: they differ by at least 16 random bits.
+func TestIDsOfAMillisecond(t *testing.T) {
+	const n = 4096
+	var g im.IDs
+	seen := make(map[im.ID]bool, n)
+	var steps []im.ID
+	last := g.Next(epoch)
+	for range n {
+		id := g.Next(epoch)
+		if id <= last || id-last > 1<<22 {
+			t.Fatalf("%d comes after %d", id, last)
+		}
+		seen[id-last], steps, last = true, append(steps, id-last), id
+	}
+	// Of 4,096 draws out of 65,536 some 3,969 differ.
+	if len(seen) < 3800 {
+		t.Errorf("%d steps are of %d lengths", n, len(seen))
+	}
+	slices.Sort(steps)
+	if middle := steps[n/2]; middle < 1<<14 {
+		t.Errorf("half of the steps are up to %d", middle)
+	}
+	// The steps do not fill a millisecond at once: ids that are made at a usual pace
+	// keep to the clock.
+	if behind := last>>21 - im.ID(epoch.UnixMilli()); behind > n/32 {
+		t.Errorf("after %d ids they are %d ms ahead", n, behind)
+	}
+}
+
+// What is open to who knows its id has 64 random bits: each is as often set as not,
+// whatever the others are, and none comes from the clock.
+func TestRandomIDs(t *testing.T) {
+	const n = 4096
+	var set [64]int
+	var both [64]int // with the bit below
+	seen := map[im.ID]bool{}
+	for range n {
+		id := im.RandomID()
+		if back, ok := im.ParseID(id.String()); !ok || back != id || seen[id] {
+			t.Fatalf("%s reads as %s, %t; seen before: %t", id, back, ok, seen[id])
+		}
+		seen[id] = true
+		for bit := range 64 {
+			here, below := uint64(id)>>bit&1, uint64(id)>>((bit+63)%64)&1
+			set[bit] += int(here)
+			both[bit] += int(here & below)
+		}
+	}
+	for bit := range 64 {
+		// Six standard deviations.
+		if d := set[bit] - n/2; max(d, -d) > 192 {
+			t.Errorf("bit %d is set in %d of %d", bit, set[bit], n)
+		}
+		if d := both[bit] - n/4; max(d, -d) > 166 {
+			t.Errorf("bit %d is set with the one below in %d of %d", bit, both[bit], n)
+		}
+	}
+}
+
+// Conversations that may be open to who knows their id have random ones, all others
+// ids that rise.
+func TestWhichIDsAreRandom(t *testing.T) {
+	w := newWorld(t)
+	tells := func(id im.ID) bool { // the step between two may lead into the next millisecond
+		ahead := int64(id)>>21 - w.clock().UnixMilli()
+		return 0 <= ahead && ahead < 3
+	}
+	seen := map[string][2]int{} // by kind: how many, and how many tell the time
+	count := func(kind string, id im.ID) {
+		n := seen[kind]
+		n[0]++
+		if tells(id) {
+			n[1]++
+		}
+		seen[kind] = n
+	}
+	for range 20 {
+		w.pass(time.Minute)
+		group := w.group(im.HistoryAll, "alice", "bob")
+		count("group", group)
+		room, err := w.CreateGroup(w.ctx, as("alice"), im.GroupDraft{Kind: im.Room, Name: "a room"})
+		w.must(err)
+		count("room", room.ID)
+		space, err := w.CreateSpace(w.ctx, as("alice"), im.SpaceDraft{Name: "a space"})
+		w.must(err)
+		count("space", space.ID)
+		channel, err := w.CreateChannel(w.ctx, as("alice"), space.ID, im.ChannelDraft{Name: "a channel"})
+		w.must(err)
+		count("channel", channel.ID)
+		m := w.say("alice", byID(group), "a root")
+		count("message", m.ID)
+		thread, err := w.CreateThread(w.ctx, as("alice"), m.ID, "a thread")
+		w.must(err)
+		count("thread", thread.ID)
+	}
+	w.equal("random ids and others", seen, map[string][2]int{
+		"group": {20, 0}, "room": {20, 0}, "space": {20, 0}, "channel": {20, 20}, "message": {20, 20}, "thread": {20, 20},
+	})
+}
+
 func TestIDsConcurrently(t *testing.T) {
 	const makers, each = 16, 2000
 	var g im.IDs
@@ -154,12 +258,12 @@ func TestIDsConcurrently(t *testing.T) {
 }
 
 func FuzzParseID(f *testing.F) {
-	for _, s := range []string{"", "0000000000000", "0000000000001", "7vvvvvvvvvvvv", "8000000000000", "000000000000V"} {
+	for _, s := range []string{"", "0000000000000", "0000000000001", "7vvvvvvvvvvvv", "8000000000000", "8000000000001", "fvvvvvvvvvvvv", "g000000000000", "000000000000V"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		id, ok := im.ParseID(s)
-		if ok && (id <= 0 || id.String() != s) {
+		if ok && (id == 0 || id.String() != s) {
 			t.Errorf("%q reads as %d, which is %q", s, int64(id), id)
 		}
 	})

@@ -2,8 +2,6 @@ package im
 
 import (
 	"bytes"
-	"crypto/rand"
-	"encoding/binary"
 	"slices"
 	"time"
 )
@@ -398,11 +396,9 @@ func (b *importing) id(c *place, m Message, fresh ID) (ID, error) {
 // same millisecond: messages of one are often of one conversation, and the store
 // takes those best whose ids rise.
 func idAfter(before ID, at time.Time) ID {
-	var r [4]byte
-	_, _ = rand.Read(r[:]) // never fails, says crypto/rand
-	random := binary.LittleEndian.Uint32(r[:])
-	id := ID(at.UnixMilli()<<idRandomBits | int64(random&(1<<idRandomBits-1)))
-	if next := before + 1 + ID(random&0xff); id < next && next>>idRandomBits == id>>idRandomBits {
+	random := randomBits()
+	id, next := idOf(at.UnixMilli(), random), before.following(random)
+	if id < next && next>>idRandomBits == id>>idRandomBits {
 		return next
 	}
 	return id

@@ -1,6 +1,7 @@
 package im_test
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -360,10 +361,7 @@ func (p *player) checkPlace(place *place, user im.UserID) {
 func (p *player) checkList(user im.UserID, want []*place) {
 	p.Helper()
 	slices.SortFunc(want, func(a, b *place) int {
-		if c := b.active.Compare(a.active); c != 0 {
-			return c
-		}
-		return int(b.id - a.id)
+		return cmp.Or(b.active.Compare(a.active), cmp.Compare(b.id, a.id))
 	})
 	var got, ids []im.ID
 	for _, place := range want {

@@ -204,7 +204,10 @@ func (s *Service) quoted(tx Tx, actor Actor, c Conversation, replyTo string) (ID
 // createDirect makes the direct conversation that a first message needs.
 func (s *Service) createDirect(tx Tx, actor Actor, c Conversation, now time.Time) (Conversation, error) {
 	peers := c.Peers
-	c = s.newConversation(Direct, actor, now)
+	c, err := s.newConversation(tx, Direct, actor, now)
+	if err != nil {
+		return c, err
+	}
 	c.Peers = peers
 	return c, s.create(tx, actor, c, []Membership{
 		{Conversation: c.ID, User: c.Peers[0], Role: Member, JoinedAt: now},

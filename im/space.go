@@ -63,7 +63,11 @@ func (s *Service) CreateSpace(ctx context.Context, actor Actor, d SpaceDraft) (S
 	}
 	return write(ctx, s, func(tx Tx) (SpaceView, error) {
 		now := s.time()
-		c := d.Settings.apply(s.newConversation(Space, actor, now))
+		c, err := s.newConversation(tx, Space, actor, now)
+		if err != nil {
+			return SpaceView{}, err
+		}
+		c = d.Settings.apply(c)
 		if err := tx.CreateConversation(c); err != nil {
 			return SpaceView{}, err
 		}

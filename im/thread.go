@@ -20,7 +20,10 @@ func (s *Service) CreateThread(ctx context.Context, actor Actor, message ID, nam
 			return ConversationView{}, err
 		}
 		now := s.time()
-		c := s.newConversation(Thread, actor, now)
+		c, err := s.newConversation(tx, Thread, actor, now)
+		if err != nil {
+			return ConversationView{}, err
+		}
 		c.Name, c.Parent, c.Root, c.Space = name, parent.ID, m.ID, parent.Space
 		c.Retention, c.ActiveAt = parent.Retention, now
 		if err := tx.CreateConversation(c); err != nil {

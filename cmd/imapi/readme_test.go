@@ -218,7 +218,7 @@ func (term *terminal) settled() string {
 // and how long to wait before connecting again.
 var varying = []string{
 	`A[Q-Za-f][A-Za-z0-9_-]{18}`,
-	`"[0-7][0-9a-v]{12}"`,
+	`"[0-9a-f][0-9a-v]{12}"`,
 	`"[A-Za-z0-9_-]{60,}"`,
 	`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`,
 	`retry: \d+`,

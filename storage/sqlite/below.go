@@ -95,6 +95,15 @@ func orLast(before im.ID) int64 {
 	return int64(before)
 }
 
+// orFirst is an id after which a list begins; 0 begins it at its start, which is
+// below 0: ids may be negative.
+func orFirst(after im.ID) int64 {
+	if after == 0 {
+		return math.MinInt64
+	}
+	return int64(after)
+}
+
 // ThreadOf returns the thread under a message.
 func (r *reader) ThreadOf(message im.ID) (im.Conversation, error) {
 	return r.conversation(selectThreadOf, int64(message))
@@ -112,7 +121,7 @@ func (r *reader) JoinedThreads(user im.UserID, under, before im.ID, limit int) (
 
 // Channels returns channels of a space, by id.
 func (r *reader) Channels(space, after im.ID, limit int) ([]im.Conversation, error) {
-	return r.conversations(selectChannels, int64(space), int64(after), limit)
+	return r.conversations(selectChannels, int64(space), orFirst(after), limit)
 }
 
 // Spaces returns spaces that the user is a member of now, by id.
@@ -121,7 +130,7 @@ func (r *reader) Spaces(user im.UserID, after im.ID, limit int) ([]im.Conversati
 	if err != nil || key == 0 {
 		return nil, err
 	}
-	return r.conversations(selectSpaces, key, int64(after), limit)
+	return r.conversations(selectSpaces, key, orFirst(after), limit)
 }
 
 // SetRetentionBelow stores the retention of the threads of a conversation, and a

@@ -112,7 +112,7 @@ func (r *reader) DirectConversation(peers [2]im.UserID) (im.Conversation, error)
 
 // ConversationIDs returns ids of conversations that were not deleted, rising.
 func (r *reader) ConversationIDs(after im.ID, limit int) ([]im.ID, error) {
-	return r.ids(selectConversationIDs, int64(after), limit)
+	return r.ids(selectConversationIDs, orFirst(after), limit)
 }
 
 // ids runs a query for ids.

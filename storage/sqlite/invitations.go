@@ -46,7 +46,7 @@ func (r *reader) Invitations(space im.ID, page im.Page) ([]im.Invitation, error)
 
 // InvitationsOf returns those of a user, by space.
 func (r *reader) InvitationsOf(user im.UserID, after im.ID, limit int) ([]im.Invitation, error) {
-	return r.invitations(selectInvitationOf, string(user), int64(after), limit)
+	return r.invitations(selectInvitationOf, string(user), orFirst(after), limit)
 }
 
 // PutInvitation stores an invitation in place of one that is there.

@@ -145,10 +145,9 @@ func createInstance(s *session) error {
 	return err
 }
 
-// selectLastID finds the greatest id of a message, or of a conversation, which is
-// made of the same clock.
-const selectLastID = `SELECT max(coalesce((SELECT max(id) FROM messages), 0),
-	coalesce((SELECT max(id) FROM conversations), 0))`
+// selectLastID finds the greatest id of a message: those rise, whatever the clock
+// says. Not those of conversations, some of which are random.
+const selectLastID = "SELECT coalesce(max(id), 0) FROM messages"
 
 func loadInstance(s *session) (im.Instance, error) {
 	var i im.Instance

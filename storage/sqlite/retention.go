@@ -49,7 +49,7 @@ func (r *reader) Retentions() (list []*time.Duration, err error) {
 
 // Oldest returns conversations of one setting by their oldest message.
 func (r *reader) Oldest(retention *time.Duration, before time.Time, past *im.OldestKey, limit int) ([]im.Conversation, error) {
-	at, id := int64(math.MinInt64), int64(0)
+	at, id := int64(math.MinInt64), int64(math.MinInt64)
 	if past != nil {
 		at, id = past.OldestAt.UnixMilli(), int64(past.ID)
 	}

@@ -1,6 +1,9 @@
 package storagetest
 
 import (
+	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/imapi/imapi/im"
@@ -10,7 +13,10 @@ import (
 func (w *world) make(c im.Conversation, members ...im.UserID) im.ID {
 	w.Helper()
 	at := w.tick()
-	c.ID, c.CreatedAt, c.UpdatedAt, c.EditedAt = w.ids.Next(at), at, at, at
+	c.CreatedAt, c.UpdatedAt, c.EditedAt = at, at, at
+	if c.ID == 0 {
+		c.ID = w.ids.Next(at)
+	}
 	if c.History == 0 {
 		c.History = im.HistoryAll
 	}
@@ -194,4 +200,99 @@ func testLastSent(w *world) {
 	if got := last(id, "alice"); got != second.CreatedAt || got == first.CreatedAt {
 		w.Fatal("what was taken back was sent, still")
 	}
+}
+
+// testAnyID holds that an id may be any integer but 0 and the least one: those of
+// groups, rooms and spaces are random, and half of them negative.
+func testAnyID(w *world) {
+	ids := []im.ID{math.MinInt64 + 1, -1 << 40, -1, 1, 1 << 40, math.MaxInt64}
+	for i := range ids { // in an order that is not theirs
+		id := ids[(i*5+3)%len(ids)]
+		w.make(im.Conversation{ID: id, Kind: im.Space, Name: "a space"}, "alice")
+		w.write(func(tx im.Tx) error {
+			_, err := tx.Append(im.Event{Type: im.SpaceInvited, At: w.now, Conversation: id, Space: id, To: "bob"})
+			if err != nil {
+				return err
+			}
+			return tx.PutInvitation(im.Invitation{Space: id, User: "bob", By: "alice", At: w.now})
+		})
+	}
+	w.pagesOf("spaces", func(r im.Reader, after im.ID, limit int) ([]im.Conversation, error) {
+		return r.Spaces("alice", after, limit)
+	}, ids...)
+	for _, limit := range []int{1, 2, 100} {
+		var every, invited []im.ID
+		for after := im.ID(0); ; {
+			page := read(w, func(r im.Reader) ([]im.ID, error) { return r.ConversationIDs(after, limit) })
+			if len(page) == 0 {
+				break
+			}
+			every, after = append(every, page...), page[len(page)-1]
+		}
+		for after := im.ID(0); ; {
+			page := read(w, func(r im.Reader) ([]im.Invitation, error) { return r.InvitationsOf("bob", after, limit) })
+			if len(page) == 0 {
+				break
+			}
+			for _, i := range page {
+				invited, after = append(invited, i.Space), i.Space
+			}
+		}
+		w.equal(fmt.Sprint("every conversation by ", limit), every, ids)
+		w.equal(fmt.Sprint("invitations by ", limit), invited, ids)
+	}
+
+	// All that hangs in a conversation finds it by its id, and lists by activity are
+	// told apart by it.
+	at := w.tick()
+	var groups []im.ID
+	for n := range 6 {
+		id := im.ID(n*2-5) << 60
+		w.write(func(tx im.Tx) error {
+			return makeGroup(tx, im.Conversation{
+				ID: id, Kind: im.Group, Name: "a group", History: im.HistoryAll, FirstSeq: 1, CreatedAt: at, UpdatedAt: at, EditedAt: at,
+			}, []im.UserID{"carol"})
+		})
+		groups = append(groups, id)
+	}
+	for _, limit := range []int{1, 4, 100} {
+		var got []im.ID
+		q := im.ConversationQuery{User: "carol", AsOf: w.tick(), Limit: limit}
+		for {
+			page := read(w, func(r im.Reader) ([]im.ListedConversation, error) { return r.Conversations(q) })
+			if len(page) == 0 {
+				break
+			}
+			for _, c := range page {
+				key := c.Key()
+				got, q.Past = append(got, c.ID), &key
+			}
+		}
+		slices.Reverse(got)
+		w.equal(fmt.Sprint("the list by ", limit), got, groups)
+	}
+	sent := at.Add(time.Second)
+	for _, id := range groups {
+		m := w.text(id, "carol", "said")
+		m.CreatedAt = sent
+		w.send(m)
+		thread := w.thread(0, id, "carol")
+		w.equal("below", read(w, func(r im.Reader) ([]im.ID, error) { return r.Below(id) }), []im.ID{thread})
+		w.equal("joined below", idsOf(read(w, func(r im.Reader) ([]im.Conversation, error) {
+			return r.JoinedThreads("carol", id, 0, 10)
+		})), []im.ID{thread})
+	}
+	var aged []im.ID
+	for past := (*im.OldestKey)(nil); ; {
+		page := read(w, func(r im.Reader) ([]im.Conversation, error) {
+			return r.Oldest(nil, w.now.Add(time.Hour), past, 2)
+		})
+		if len(page) == 0 {
+			break
+		}
+		for _, c := range page {
+			aged, past = append(aged, c.ID), &im.OldestKey{OldestAt: c.OldestAt, ID: c.ID}
+		}
+	}
+	w.equal("by the oldest message", aged, groups)
 }

@@ -58,6 +58,7 @@ func Run(t *testing.T, open func(t *testing.T) im.Store) {
 		{"HiddenSince", testHiddenSince},
 		{"GoneSince", testGoneSince},
 		{"ChannelsGoneSince", testChannelsGoneSince},
+		{"AnyID", testAnyID},
 		{"HistoryPages", testHistoryPages},
 		{"HistoryFilters", testHistoryFilters},
 		{"HistoryBounded", testHistoryBounded},
