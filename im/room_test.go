@@ -120,6 +120,30 @@ func TestSlowMode(t *testing.T) {
 	w.equal("ended", w.try("alice", id), "ok")
 }
 
+// A clock that goes back by hours does not make anybody wait for them.
+func TestSlowModeIsNoLongerThanItself(t *testing.T) {
+	for name, place := range map[string]func(*world) im.ID{
+		"room":  func(w *world) im.ID { return w.room("owner", "alice") },
+		"group": func(w *world) im.ID { return w.group(im.HistoryAll, "owner", "alice") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			id := place(w)
+			slow := 10 * time.Second
+			w.set("owner", id, im.ConversationPatch{SlowMode: &slow})
+			w.pass(2 * time.Hour)
+			w.equal("ahead", w.try("alice", id), "ok")
+			w.pass(-2 * time.Hour)
+			w.pass(slow)
+			w.equal("after the interval", w.try("alice", id), "ok")
+			w.pass(slow - time.Millisecond)
+			w.equal("too soon", w.try("alice", id), "429 slow_mode")
+			w.pass(time.Millisecond)
+			w.equal("after the interval", w.try("alice", id), "ok")
+		})
+	}
+}
+
 // A repetition under the same client_id is the same message, slow mode or not.
 func TestSlowModeDoesNotHoldUpRepetitions(t *testing.T) {
 	w := newWorld(t)

@@ -132,7 +132,7 @@ func slowDown(r Reader, c Conversation, me Membership, now time.Time) error {
 		return err
 	}
 	wait := last.Add(me.SlowMode).Sub(now)
-	if wait <= 0 {
+	if wait <= 0 || wait > me.SlowMode { // or the clock went back: nobody waits for longer than the interval
 		return nil
 	}
 	refusal := Refuse(TooMany, "slow_mode", "one message in %d seconds here", int(me.SlowMode.Seconds()))

@@ -22,12 +22,13 @@ type Cleaner interface {
 var _ Cleaner = (*im.Service)(nil)
 
 // Cleanup has what is past retention and what was deleted removed, at every
-// tick and when it is woken. Readers do not wait for it: what is to go cannot be
+// interval and when it is woken. Readers do not wait for it: what is to go cannot be
 // read any more.
 type Cleanup struct {
 	cleaner Cleaner
 	log     *slog.Logger
 	every   time.Duration
+	now     func() time.Time
 	removed func(messages int64)
 	wake    chan struct{}
 }
@@ -38,7 +39,7 @@ func NewCleanup(log *slog.Logger, c Cleaner, every time.Duration, removed func(i
 	if removed == nil {
 		removed = func(int64) {}
 	}
-	return &Cleanup{cleaner: c, log: log, every: every, removed: removed, wake: make(chan struct{}, 1)}
+	return &Cleanup{cleaner: c, log: log, every: every, now: time.Now, removed: removed, wake: make(chan struct{}, 1)}
 }
 
 // Committed wakes the job if the commit deleted a conversation of any kind, or may
@@ -58,17 +59,12 @@ func (j *Cleanup) Committed(c im.Commit) {
 }
 
 // Run does at once what was left over, and then what there is to do, until ctx
-// ends. What fails is logged, and tried again at the next tick. Call it once.
+// ends. What fails is logged, and tried again at the next interval. Call it once.
 func (j *Cleanup) Run(ctx context.Context) {
-	tick := time.NewTicker(j.every)
-	defer tick.Stop()
 	for {
 		j.once(ctx)
-		select {
-		case <-ctx.Done():
+		if !pause(ctx, j.now, j.every, j.wake) {
 			return
-		case <-tick.C:
-		case <-j.wake:
 		}
 	}
 }

@@ -129,3 +129,42 @@ func TestCleanupTellsHowMuchWent(t *testing.T) {
 		t.Errorf("told of %d messages, want 7", removed)
 	}
 }
+
+// A clock that is set forward brings the next run forward, within 15 s; one that is set
+// back does not put it off.
+func TestCleanupFollowsTheWallClock(t *testing.T) {
+	for name, tt := range map[string]struct {
+		jump time.Duration // after 30 minutes and a bit
+		at   time.Duration // when it runs the second time
+	}{
+		"is right":        {0, time.Hour},
+		"is set forward":  {2 * time.Hour, 30*time.Minute + 15*time.Second},
+		"is set backward": {-2 * time.Hour, time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				c := &cleaner{}
+				job := retention.NewCleanup(slog.New(slog.DiscardHandler), c, time.Hour, nil)
+				job.SetClock(func() time.Time {
+					now := time.Now()
+					if now.Sub(start) > 30*time.Minute {
+						now = now.Round(0).Add(tt.jump)
+					}
+					return now
+				})
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan struct{})
+				go func() { job.Run(ctx); close(done) }()
+				<-time.After(tt.at - time.Second)
+				synctest.Wait()
+				c.want(t, "before", 1)
+				<-time.After(2 * time.Second)
+				synctest.Wait()
+				c.want(t, "after", 2)
+				cancel()
+				<-done
+			})
+		})
+	}
+}

@@ -26,8 +26,6 @@ var _ Trimmer = (*im.Service)(nil)
 // TrimLog cuts the event log at once and then at every interval, until ctx
 // ends. A cut that fails is logged, and tried again at the next one.
 func TrimLog(ctx context.Context, log *slog.Logger, t Trimmer, every time.Duration) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
 	for {
 		n, err := t.TrimLog(ctx)
 		switch {
@@ -38,10 +36,8 @@ func TrimLog(ctx context.Context, log *slog.Logger, t Trimmer, every time.Durati
 		case n > 0:
 			log.LogAttrs(ctx, slog.LevelInfo, "event log cut", slog.Int("events", n))
 		}
-		select {
-		case <-ctx.Done():
+		if !pause(ctx, time.Now, every, nil) {
 			return
-		case <-tick.C:
 		}
 	}
 }

@@ -11,10 +11,6 @@ import (
 )
 
 const (
-	// maxSleep bounds how late a timer gets if the machine's clock is set
-	// forward, or the machine was asleep: a sleep is measured by another clock,
-	// which does not see that.
-	maxSleep = time.Hour
 	// minPause is the least between two runs, so that messages which come due
 	// one right after the other are erased together.
 	minPause = 10 * time.Millisecond
@@ -98,17 +94,17 @@ func (t *Timers) Run(ctx context.Context) {
 		if n > 0 {
 			t.log.LogAttrs(ctx, slog.LevelDebug, "messages erased that were due", slog.Int("messages", n))
 		}
-		pause := minPause
+		between := minPause
 		if err != nil {
 			backoff = min(max(2*backoff, firstBackoff), maxBackoff)
-			pause = backoff
+			between = backoff
 			t.log.LogAttrs(ctx, slog.LevelError, "messages that are due not erased",
 				slog.String("error", faults.Text(err)), slog.Duration("again_in", backoff))
 		} else {
 			backoff = 0
 			t.know(next)
 		}
-		if !sleep(ctx, pause) || err == nil && !t.wait(ctx) {
+		if !sleep(ctx, between) || err == nil && !t.wait(ctx) {
 			return
 		}
 	}
