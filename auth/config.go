@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -125,11 +126,8 @@ func New(ctx context.Context, cfg Config) (*Verifier, error) {
 		}
 		v.keys = set
 	case cfg.PublicKeyPEM != nil:
-		key, err := parsePublicKey(cfg.PublicKeyPEM)
+		key, err := cfg.publicKey()
 		if err != nil {
-			return nil, err
-		}
-		if err := fits(cfg.Algorithm, key); err != nil {
 			return nil, err
 		}
 		v.keys = fixedKey{key}
@@ -139,15 +137,52 @@ func New(ctx context.Context, cfg Config) (*Verifier, error) {
 	return v, nil
 }
 
-// check finds what is wrong with a configuration whose defaults are filled in,
-// but for the keys themselves.
-func (c Config) check() error {
+// CheckKeys finds what is wrong with the algorithm and the public key or the URL of
+// the key set, before there is anything else to make a [Verifier] of. It fetches nothing.
+func (c Config) CheckKeys() error {
+	if err := c.checkAlgorithm(); err != nil {
+		return err
+	}
+	var err error
+	if c.PublicKeyPEM != nil {
+		_, err = c.publicKey()
+	} else if c.JWKSURL != "" {
+		_, err = c.keySetAddress()
+	}
+	return err
+}
+
+func (c Config) publicKey() (any, error) {
+	key, err := parsePublicKey(c.PublicKeyPEM)
+	if err != nil {
+		return nil, err
+	}
+	return key, fits(c.Algorithm, key)
+}
+
+func (c Config) keySetAddress() (*url.URL, error) {
+	address, err := url.Parse(c.JWKSURL)
+	if err != nil || !safe(address) {
+		return nil, errors.New("auth: the key set URL must be https, or http on a loopback address")
+	}
+	return address, nil
+}
+
+func (c Config) checkAlgorithm() error {
 	switch c.Algorithm {
 	case HS256, RS256, ES256, EdDSA:
+		return nil
 	default:
 		return errors.New("auth: the algorithm must be one of HS256, RS256, ES256, EdDSA")
 	}
+}
 
+// check finds what is wrong with a configuration whose defaults are filled in,
+// but for the keys themselves.
+func (c Config) check() error {
+	if err := c.checkAlgorithm(); err != nil {
+		return err
+	}
 	sources := 0
 	for _, given := range []bool{c.Secret != nil, c.PublicKeyPEM != nil, c.JWKSURL != ""} {
 		if given {

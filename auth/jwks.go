@@ -64,9 +64,9 @@ type setKey struct {
 // newKeySet fetches the set once and then in the background until ctx ends. It
 // is an error only if the URL is unfit.
 func newKeySet(ctx context.Context, cfg Config, changed func()) (*keySet, error) {
-	address, err := url.Parse(cfg.JWKSURL)
-	if err != nil || !safe(address) {
-		return nil, errors.New("auth: the key set URL must be https, or http on a loopback address")
+	address, err := cfg.keySetAddress()
+	if err != nil {
+		return nil, err
 	}
 	set := &keySet{
 		url:       cfg.JWKSURL,

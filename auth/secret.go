@@ -24,7 +24,7 @@ const maxSecretFile = 4 << 10
 // that make one at once all end with the same; a crash leaves the whole of it
 // or nothing.
 func LoadOrCreateSecret(path string) ([]byte, error) {
-	secret, err := loadSecret(path)
+	secret, err := LoadSecret(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return secret, err
 	}
@@ -32,11 +32,12 @@ func LoadOrCreateSecret(path string) ([]byte, error) {
 		return nil, fmt.Errorf("auth: the secret cannot be made: %w", err)
 	}
 	// Another process may have been first: what lies there is the secret.
-	return loadSecret(path)
+	return LoadSecret(path)
 }
 
-// loadSecret reads and checks a secret.
-func loadSecret(path string) ([]byte, error) {
+// LoadSecret returns the secret in the file at path, as [LoadOrCreateSecret] does. If
+// there is no file, [fs.ErrNotExist] is in the chain of its error.
+func LoadSecret(path string) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("auth: the secret cannot be read: %w", err)

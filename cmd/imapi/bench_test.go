@@ -44,9 +44,6 @@ func startNode(b testing.TB, args ...string) *benchNode {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := n.listen(); err != nil {
-		b.Fatal(err)
-	}
 	ended := make(chan error, 1)
 	go func() { ended <- n.run(ctx) }()
 	return &benchNode{

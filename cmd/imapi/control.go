@@ -109,7 +109,7 @@ func (a *adminFlags) add(f flags) {
 	a.policy = im.DefaultPolicy()
 	f.StringVar(&a.data, "data", "./data", "`directory` of the server's data")
 	f.StringVar(&a.database, "database", "", "`URL` of the database, as for serve; while a server runs it uses its own")
-	f.IntVar(&a.policy.MaxMessageBytes, "max-message-bytes", a.policy.MaxMessageBytes, "as for serve; while a server runs its own counts: most `bytes` of a message's body and ext")
+	f.IntVar(&a.policy.MaxMessageBytes, "max-message-bytes", a.policy.MaxMessageBytes, "as for serve; while a server runs its own counts: a `number` of bytes")
 	f.retention(&a.policy)
 }
 

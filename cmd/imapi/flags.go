@@ -13,6 +13,7 @@ import (
 // environment.
 type flags struct {
 	*flag.FlagSet
+	help func() // prints all there is
 }
 
 // usageError says that the command line is at fault.
@@ -28,9 +29,10 @@ func newFlags(name, summary string, diag io.Writer) flags {
 
 // newFlagsWithFiles is newFlags for a command that takes files.
 func newFlagsWithFiles(name, files, summary string, diag io.Writer) flags {
-	f := flags{flag.NewFlagSet(name, flag.ContinueOnError)}
-	f.SetOutput(io.Discard) // mistakes are reported by dispatch
-	f.Usage = func() {
+	f := flags{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError)}
+	f.SetOutput(io.Discard) // mistakes are reported by dispatch,
+	f.Usage = func() {}     // alone: a screen of help would hide them
+	f.help = func() {
 		_, _ = fmt.Fprintf(diag, "usage: imapi %s\n\n%s\n", strings.TrimSpace(name+" [FLAGS] "+files), summary)
 		f.VisitAll(func(fl *flag.Flag) {
 			value, text := flag.UnquoteUsage(fl)
@@ -65,6 +67,7 @@ func (f flags) parseWithFiles(args []string) (files []string, err error) {
 	for {
 		if err := f.Parse(args); err != nil {
 			if errors.Is(err, flag.ErrHelp) {
+				f.help()
 				return nil, err
 			}
 			return nil, &usageError{err}

@@ -49,6 +49,8 @@ func dispatch(ctx context.Context, args []string, out, diag io.Writer) int {
 	case "help", "--help", "-h":
 		usage(out)
 		return 0
+	case "--version", "-version":
+		args = append([]string{"version"}, args[1:]...)
 	}
 	for _, c := range commands {
 		if c.name != args[0] {

@@ -29,8 +29,8 @@ func (v retentionValue) Set(text string) error {
 // retention adds the flags that say how long messages are kept, for all commands
 // that have to know.
 func (f flags) retention(p *im.Policy) {
-	f.Var(retentionValue{&p.Retention}, "retention", "`how` long messages are kept: free (3d), basic (7d), advanced (90d), enterprise (180d), days such as 30d, or none: for ever")
-	f.Var(retentionValue{&p.RetentionMax}, "retention-max", "the longest that a conversation may keep `messages`; none sets no limit")
+	f.Var(retentionValue{&p.Retention}, "retention", "the `age` up to which messages are kept: free (3d), basic (7d), advanced (90d), enterprise (180d), days such as 30d, or none: for ever")
+	f.Var(retentionValue{&p.RetentionMax}, "retention-max", "the greatest `age` up to which a conversation may keep messages; none sets no limit")
 }
 
 // checkRetention refuses a default that no conversation could choose.

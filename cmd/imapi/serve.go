@@ -2,16 +2,21 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/imapi/imapi/auth"
 	"github.com/imapi/imapi/events"
@@ -37,7 +42,7 @@ type config struct {
 	readLimit             time.Duration
 	logFormat             string
 	logLevel              slog.Level
-	origins               string
+	origins               []string
 
 	algorithm, publicKey, jwksURL, issuer, audience string
 	leeway, ticketTTL                               time.Duration
@@ -52,52 +57,97 @@ type config struct {
 
 func parseConfig(args []string, diag io.Writer) (config, error) {
 	c := config{policy: im.DefaultPolicy()}
+	var origins string
 	f := newFlags("serve", "Run the server. It needs no flags: a first start makes the data directory and a\nsecret for tokens in it.", diag)
-	f.StringVar(&c.listen, "listen", "127.0.0.1:8080", "`address` to listen on; port 0 takes any")
-	f.StringVar(&c.metricsListen, "metrics-listen", "", "`address` to serve /metrics on instead")
+	f.StringVar(&c.listen, "listen", "127.0.0.1:8080", "the `address` to listen on; port 0 takes any")
+	f.StringVar(&c.metricsListen, "metrics-listen", "", "an `address` to serve /metrics on, instead of the main one")
 	f.StringVar(&c.tlsCert, "tls-cert", "", "PEM `file` of the certificate chain; needs --tls-key")
 	f.StringVar(&c.tlsKey, "tls-key", "", "PEM `file` of the certificate's key")
-	f.StringVar(&c.data, "data", "./data", "`directory` of all that the server keeps")
-	f.StringVar(&c.database, "database", "", "`URL` of the database; SQLite in the data directory by default")
-	f.StringVar(&c.synchronous, "synchronous", "full", "`when` a write is durable: full (survives a power cut) or normal (a crash of the process alone)")
-	f.DurationVar(&c.readLimit, "read-limit", 500*time.Millisecond, "`time` that one read of the database may take before it is ended with 503")
-	f.StringVar(&c.logFormat, "log-format", "text", "`format` of the log: text or json")
-	f.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "least `level` that is logged: debug (every request), info, warn, error")
-	f.StringVar(&c.origins, "cors-origins", "", "comma-separated web `origins` that browsers may call from; * for any")
+	f.StringVar(&c.data, "data", "./data", "the `directory` of all that the server keeps")
+	f.StringVar(&c.database, "database", "", "the `URL` of the database; SQLite in the data directory by default")
+	f.StringVar(&c.synchronous, "synchronous", "full", "when a write is durable, by `mode`: full (survives a power cut) or normal (a crash of the process alone)")
+	f.DurationVar(&c.readLimit, "read-limit", 500*time.Millisecond, "the `duration` after which a read of the database is ended with 503")
+	f.StringVar(&c.logFormat, "log-format", "text", "the `format` of the log: text or json")
+	f.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "the least `level` that is logged: debug (every request), info, warn, error")
+	f.StringVar(&origins, "cors-origins", "", "comma-separated web `origins` that browsers may call from, such as https://app.example; * for any")
 	f.StringVar(&c.algorithm, "auth-algorithm", auth.HS256, "the one `algorithm` of tokens: HS256, RS256, ES256 or EdDSA")
 	f.StringVar(&c.publicKey, "auth-public-key", "", "PEM `file` of the key that verifies tokens; for all but HS256")
-	f.StringVar(&c.jwksURL, "auth-jwks-url", "", "`URL` of a JWK set with the keys that verify tokens, instead of a file")
-	f.StringVar(&c.issuer, "auth-issuer", "", "the `iss` that tokens must have")
-	f.StringVar(&c.audience, "auth-audience", "", "the `aud` that tokens must have")
-	f.DurationVar(&c.leeway, "auth-leeway", 0, "`time` that the clock of who makes tokens may differ")
-	f.DurationVar(&c.ticketTTL, "ticket-ttl", time.Hour, "`time` that a stream ticket is good for")
-	f.DurationVar(&c.policy.LogRetention, "event-retention", c.policy.LogRetention, "`time` that events stay in the log, for clients that were away")
+	f.StringVar(&c.jwksURL, "auth-jwks-url", "", "the `URL` of a JWK set with the keys that verify tokens, instead of a file")
+	f.StringVar(&c.issuer, "auth-issuer", "", "the `issuer` (iss) that tokens must have")
+	f.StringVar(&c.audience, "auth-audience", "", "the `audience` (aud) that tokens must have")
+	f.DurationVar(&c.leeway, "auth-leeway", 0, "the `duration` by which the clock of who makes tokens may differ")
+	f.DurationVar(&c.ticketTTL, "ticket-ttl", time.Hour, "the `duration` for which a stream ticket is good")
+	f.DurationVar(&c.policy.LogRetention, "event-retention", c.policy.LogRetention, "the `duration` for which events stay in the log, for clients that were away")
 	f.retention(&c.policy)
-	f.DurationVar(&c.retentionInterval, "retention-interval", 10*time.Minute, "`time` between two looks for messages that are past retention, to remove them; they cannot be read from then on anyway")
-	f.IntVar(&c.policy.MaxMessageBytes, "max-message-bytes", c.policy.MaxMessageBytes, "most `bytes` of a message's body and ext together")
-	f.IntVar(&c.policy.MaxMembers, "max-members", c.policy.MaxMembers, "most `members` of a group")
-	f.IntVar(&c.policy.MaxRoomMembers, "max-room-members", c.policy.MaxRoomMembers, "most `members` of a room")
-	f.IntVar(&c.policy.MaxSpaceMembers, "max-space-members", c.policy.MaxSpaceMembers, "most `members` of a space")
-	f.IntVar(&c.policy.MaxChannels, "max-channels", c.policy.MaxChannels, "most `channels` of a space")
-	f.IntVar(&c.policy.MaxRoles, "max-roles", c.policy.MaxRoles, "most `roles` of a space, everyone's included")
-	f.IntVar(&c.policy.MaxChannelRoles, "max-channel-roles", c.policy.MaxChannelRoles, "most `roles` with overrides in one channel")
-	f.DurationVar(&c.policy.RevokeWindow, "revoke-window", c.policy.RevokeWindow, "`time` in which one may revoke what one sent; 0 sets no limit")
-	f.DurationVar(&c.policy.RevokeOthersWindow, "revoke-others-window", c.policy.RevokeOthersWindow, "`time` in which those who have the right may revoke what others sent, where the conversation does not say; 0 sets no limit")
-	f.StringVar(&c.revokeByKind, "revoke-window-by-kind", "", "--revoke-window of some `kinds`, such as direct=120s,group=10m")
-	f.StringVar(&c.burnPolicy, "burn-policy", "flagged", "`which` direct messages their recipient may burn: flagged (those sent for burning) or any")
-	f.IntVar(&c.policy.MaxReceiptMembers, "max-receipt-members", c.policy.MaxReceiptMembers, "most `members` of a group with receipts")
-	f.IntVar(&c.maxStreams, "max-streams", 20000, "most event `streams` in all; 0 sets no limit")
-	f.IntVar(&c.maxStreamsPerUser, "max-streams-per-user", 32, "most event `streams` of a user")
+	f.DurationVar(&c.retentionInterval, "retention-interval", 10*time.Minute, "the `duration` between two looks for messages that are past retention, to remove them; they cannot be read from then on anyway")
+	f.IntVar(&c.policy.MaxMessageBytes, "max-message-bytes", c.policy.MaxMessageBytes, "the most that a message's body and ext may take together, a `number` of bytes")
+	f.IntVar(&c.policy.MaxMembers, "max-members", c.policy.MaxMembers, "the greatest `number` of members of a group")
+	f.IntVar(&c.policy.MaxRoomMembers, "max-room-members", c.policy.MaxRoomMembers, "the greatest `number` of members of a room")
+	f.IntVar(&c.policy.MaxSpaceMembers, "max-space-members", c.policy.MaxSpaceMembers, "the greatest `number` of members of a space")
+	f.IntVar(&c.policy.MaxChannels, "max-channels", c.policy.MaxChannels, "the greatest `number` of channels of a space")
+	f.IntVar(&c.policy.MaxRoles, "max-roles", c.policy.MaxRoles, "the greatest `number` of roles of a space, everyone's included")
+	f.IntVar(&c.policy.MaxChannelRoles, "max-channel-roles", c.policy.MaxChannelRoles, "the greatest `number` of roles with overrides in one channel")
+	f.DurationVar(&c.policy.RevokeWindow, "revoke-window", c.policy.RevokeWindow, "the `duration` in which one may revoke what one sent; 0 sets no limit")
+	f.DurationVar(&c.policy.RevokeOthersWindow, "revoke-others-window", c.policy.RevokeOthersWindow, "the `duration` in which those who have the right may revoke what others sent, where the conversation does not say; 0 sets no limit")
+	f.StringVar(&c.revokeByKind, "revoke-window-by-kind", "", "--revoke-window by kind of conversation, a `list` such as direct=120s,group=10m")
+	f.StringVar(&c.burnPolicy, "burn-policy", "flagged", "the `policy` by which a recipient may burn direct messages: flagged (those sent for burning) or any")
+	f.IntVar(&c.policy.MaxReceiptMembers, "max-receipt-members", c.policy.MaxReceiptMembers, "the greatest `number` of members of a group with receipts")
+	f.IntVar(&c.maxStreams, "max-streams", 20000, "the greatest `number` of event streams in all; 0 sets no limit")
+	f.IntVar(&c.maxStreamsPerUser, "max-streams-per-user", 32, "the greatest `number` of event streams of a user")
 	if err := f.parse(args); err != nil {
 		return c, err
 	}
 	if err := c.check(); err != nil {
 		return c, err
 	}
+	var err error
+	if c.origins, err = parseOrigins(origins); err != nil {
+		return c, err
+	}
 	c.policy.BurnAny = c.burnPolicy == "any"
-	windows, err := parseWindows(c.revokeByKind)
-	c.policy.RevokeWindowByKind = windows
+	c.policy.RevokeWindowByKind, err = parseWindows(c.revokeByKind)
 	return c, err
+}
+
+// parseOrigins reads a list of web origins. One that no browser would ever send is
+// refused, as it would let nobody in and nobody know why.
+func parseOrigins(list string) ([]string, error) {
+	var origins []string
+	for origin := range strings.SplitSeq(list, ",") {
+		if origin = strings.TrimSpace(origin); origin == "" {
+			continue
+		}
+		if why := originFault(origin); why != "" {
+			return nil, misuse("--cors-origins: %q %s: an origin is a scheme and a host, and a port if it is not the scheme's own, such as https://app.example", origin, why)
+		}
+		origins = append(origins, origin)
+	}
+	return origins, nil
+}
+
+// originFault says why no browser sends an origin; "" if one may.
+func originFault(origin string) string {
+	if origin == "*" || origin == "null" { // a page of no origin, such as a file
+		return ""
+	}
+	u, err := url.Parse(origin)
+	switch {
+	case !strings.Contains(origin, "://"):
+		return "has no scheme"
+	case err != nil || u.Hostname() == "":
+		return "has no host that can be read"
+	case strings.HasSuffix(origin, "/"):
+		return "ends in a slash"
+	case u.Path != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.User != nil:
+		return "has more than that"
+	case u.Scheme == "http" && u.Port() == "80", u.Scheme == "https" && u.Port() == "443", strings.HasSuffix(u.Host, ":"):
+		return "has a port that browsers leave out"
+	case strings.Count(origin, "*") > 1:
+		return "has more than one *"
+	case strings.ContainsFunc(origin, func(c rune) bool { return c > unicode.MaxASCII }):
+		return "must be in ASCII (xn--…), as browsers send it"
+	}
+	return ""
 }
 
 // parseWindows reads a list such as direct=120s,group=10m.
@@ -130,6 +180,8 @@ const (
 
 func (c config) check() error {
 	switch {
+	case c.leeway < 0 || c.leeway > auth.MaxLeeway:
+		return misuse("--auth-leeway: must be 0 to %v", auth.MaxLeeway)
 	case (c.tlsCert == "") != (c.tlsKey == ""):
 		return misuse("--tls-cert and --tls-key go together")
 	case c.readLimit <= 0 || c.readLimit > time.Minute:
@@ -189,9 +241,6 @@ func serve(ctx context.Context, args []string, out, diag io.Writer) error {
 		return err
 	}
 	defer n.close()
-	if err := n.listen(); err != nil {
-		return err
-	}
 	n.greet(out)
 	return n.run(ctx)
 }
@@ -209,12 +258,15 @@ type node struct {
 	routes  http.Handler
 	metrics *metrics.Metrics
 
+	certificate               *tls.Certificate // nil without TLS
 	listener, metricsListener net.Listener
 	control                   *control
 	stopJobs                  context.CancelFunc
 	jobs                      sync.WaitGroup
 }
 
+// newNode makes a server that listens, and answers once it is run. What can be
+// refused without the data is, before a first start makes them.
 func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err error) {
 	n = &node{config: c, log: log, metrics: metrics.New(version), stopJobs: func() {}}
 	defer func() {
@@ -226,18 +278,25 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 		Algorithm: c.algorithm, JWKSURL: c.jwksURL, Issuer: c.issuer, Audience: c.audience,
 		Leeway: c.leeway, TicketTTL: c.ticketTTL, Log: log,
 	}
-	if err := os.MkdirAll(c.data, 0o700); err != nil {
-		return n, err
-	}
-	switch {
-	case c.algorithm == auth.HS256:
-		if verify.Secret, err = loadSecret(c.data); err != nil {
-			return n, err
-		}
-	case c.publicKey != "":
+	if c.publicKey != "" {
 		if verify.PublicKeyPEM, err = os.ReadFile(c.publicKey); err != nil {
+			return n, fmt.Errorf("--auth-public-key: %w", err)
+		}
+	}
+	if c.algorithm != auth.HS256 {
+		if err := verify.CheckKeys(); err != nil {
 			return n, err
 		}
+	}
+	if c.tlsCert != "" {
+		certificate, err := tls.LoadX509KeyPair(c.tlsCert, c.tlsKey)
+		if err != nil {
+			return n, fmt.Errorf("--tls-cert, --tls-key: %w", err)
+		}
+		n.certificate = &certificate
+	}
+	if err := n.listen(); err != nil {
+		return n, err
 	}
 	n.store, err = storage.Open(ctx, c.database, storage.Options{
 		DataDir: c.data, Synchronous: c.synchronous, Logger: log, ReadLimit: c.readLimit,
@@ -245,6 +304,14 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 	})
 	if err != nil {
 		return n, err
+	}
+	if err := os.MkdirAll(c.data, 0o700); err != nil {
+		return n, err
+	}
+	if c.algorithm == auth.HS256 {
+		if verify.Secret, err = auth.LoadOrCreateSecret(filepath.Join(c.data, secretFile)); err != nil {
+			return n, err
+		}
 	}
 	n.service = im.NewService(n.store, c.policy, nil)
 	n.timers = retention.NewTimers(log, n.service)
@@ -294,43 +361,60 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 
 	options := handlers.Options{
 		Service: n.service, Verifier: verifier, Hub: n.hub, LogID: n.store.Instance().Log,
-		TokenKey: n.store.Instance().TicketKey, Demo: web.Handler(), Observe: n.metrics.Request, Logger: log,
+		TokenKey: n.store.Instance().TicketKey, Demo: web.Handler(), Observe: n.metrics.Request, Origins: c.origins, Logger: log,
 	}
 	if c.metricsListen == "" {
 		options.Metrics = n.metrics.Handler()
 	}
-	for origin := range strings.SplitSeq(c.origins, ",") {
-		if origin = strings.TrimSpace(origin); origin != "" {
-			options.Origins = append(options.Origins, origin)
-		}
+	if n.server, n.routes, err = handlers.New(options); err != nil {
+		return n, err
 	}
-	n.server, n.routes, err = handlers.New(options)
-	return n, err
+	return n, n.listenControl()
 }
 
 func (n *node) listen() (err error) {
-	if n.listener, err = net.Listen("tcp", n.config.listen); err != nil {
+	if n.listener, err = listen("--listen", n.config.listen); err != nil || n.config.metricsListen == "" {
 		return err
 	}
-	if n.config.metricsListen != "" {
-		if n.metricsListener, err = net.Listen("tcp", n.config.metricsListen); err != nil {
-			return err
-		}
+	n.metricsListener, err = listen("--metrics-listen", n.config.metricsListen)
+	return err
+}
+
+// listen opens the address that a flag names. 0.0.0.0 is what it says: all
+// addresses of IPv4, where net.Listen would take those of IPv6, too.
+func listen(flag, address string) (net.Listener, error) {
+	network := "tcp"
+	if host, _, err := net.SplitHostPort(address); err == nil && host == net.IPv4zero.String() {
+		network = "tcp4"
 	}
-	return n.listenControl()
+	l, err := net.Listen(network, address)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", flag, err)
+	}
+	return l, nil
 }
 
 // greet tells a person what they need next.
 func (n *node) greet(out io.Writer) {
 	scheme := "http"
-	if n.config.tlsCert != "" {
+	if n.certificate != nil {
 		scheme = "https"
 	}
 	_, _ = fmt.Fprintf(out, "imapi %s listens on %s://%s\n", version, scheme, n.listener.Addr())
 	if n.config.algorithm == auth.HS256 {
 		_, _ = fmt.Fprintf(out, "  a token:  %s token --user alice --data %s\n", os.Args[0], n.config.data)
 	}
-	_, _ = fmt.Fprintf(out, "  the demo: %s://%s/\n", scheme, n.listener.Addr())
+	_, _ = fmt.Fprintf(out, "  the demo: %s://%s/\n", scheme, reachable(n.listener.Addr()))
+}
+
+// reachable returns an address of this machine at which a listener is found: that
+// of all addresses is none that a browser can go to.
+func reachable(a net.Addr) string {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsUnspecified() {
+		return a.String()
+	}
+	return net.JoinHostPort("localhost", strconv.Itoa(tcp.Port))
 }
 
 // run answers requests and does the jobs until ctx ends or a listener fails,
@@ -346,8 +430,9 @@ func (n *node) run(ctx context.Context) error {
 	main := n.httpServer(n.routes)
 	servers := []*http.Server{main}
 	go func() {
-		if n.config.tlsCert != "" {
-			failed <- main.ServeTLS(n.listener, n.config.tlsCert, n.config.tlsKey)
+		if n.certificate != nil {
+			main.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*n.certificate}}
+			failed <- main.ServeTLS(n.listener, "", "")
 		} else {
 			failed <- main.Serve(n.listener)
 		}

@@ -30,7 +30,7 @@ import (
 
 func readSecret(t testing.TB, data string) []byte {
 	t.Helper()
-	secret, err := loadSecret(data)
+	secret, err := auth.LoadSecret(filepath.Join(data, secretFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,8 +48,8 @@ func mintFor(t testing.TB, secret []byte, user string) string {
 
 func TestFirstStartMakesWhatItNeeds(t *testing.T) {
 	s := newServer(t)
-	token := s.token("alice") // before the first start: the secret is made by whoever comes first
 	s.start()
+	token := s.token("alice")
 	for path, mode := range map[string]os.FileMode{
 		s.data:                              0o700,
 		filepath.Join(s.data, secretFile):   0o600,
@@ -300,7 +300,7 @@ func TestPublicKeyAlgorithm(t *testing.T) {
 	s := startServer(t, "--auth-algorithm", "ES256", "--auth-public-key", filepath.Join(dir, "cert.pem"))
 	// A token of the secret's algorithm is not taken then, whoever made it.
 	req, _ := http.NewRequest(http.MethodGet, "http://"+s.addr+"/v1/conversations", nil)
-	req.Header.Set("Authorization", "Bearer "+s.token("alice"))
+	req.Header.Set("Authorization", "Bearer "+mintFor(t, readSecret(t, dataDir(t)), "alice"))
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -331,6 +331,20 @@ func TestCommandLine(t *testing.T) {
 			{"serve --max-message-bytes 2999", "--max-message-bytes"},
 			{"serve --event-retention 0", "--event-retention"},
 			{"serve --auth-algorithm RS256", "--auth-public-key"},
+			{"serve --auth-leeway 11m", "--auth-leeway"},
+			{"serve --cors-origins app.example", "no scheme"},
+			{"serve --cors-origins https://app.example,b.example", `"b.example" has no scheme`},
+			{"serve --cors-origins localhost:3000", "no scheme"},
+			{"serve --cors-origins https://app.example/", "slash"},
+			{"serve --cors-origins https://app.example/path", "more than that"},
+			{"serve --cors-origins https://app.example?q", "more than that"},
+			{"serve --cors-origins https://me@app.example", "more than that"},
+			{"serve --cors-origins https://", "no host"},
+			{"serve --cors-origins https://app.example:x", "no host"},
+			{"serve --cors-origins https://app.example:443", "port"},
+			{"serve --cors-origins http://app.example:80", "port"},
+			{"serve --cors-origins https://bücher.example", "ASCII"},
+			{"serve --cors-origins https://*.*.example", "*"},
 			{"serve --auth-public-key x", "HS256"},
 			{"token", "--user"},
 			{"token --user é", "--user"},
@@ -358,27 +372,52 @@ func TestCommandLine(t *testing.T) {
 		}
 	})
 	t.Run("version", func(t *testing.T) {
-		if status, out, _ := run("version"); status != 0 || !strings.HasPrefix(out, "imapi ") {
-			t.Errorf("%d %q", status, out)
+		for _, arg := range []string{"version", "--version", "-version"} {
+			if status, out, diag := run(arg); status != 0 || out != "imapi "+version+"\n" || diag != "" {
+				t.Errorf("%s: %d %q %q", arg, status, out, diag)
+			}
+		}
+	})
+	t.Run("a mistake is told alone", func(t *testing.T) {
+		for _, args := range []string{
+			"serve --nothing", "serve --max-members many", "serve --log-level loud", "serve extra", "token --nothing", "token",
+			"import --nothing", "export --nothing", "retention --nothing", "version --nothing", "serve --cors-origins a.example",
+		} {
+			status, out, diag := run(strings.Fields(args)...)
+			command, _, _ := strings.Cut(args, " ")
+			if status != 2 || out != "" || strings.Count(diag, "\n") != 1 || !strings.HasPrefix(diag, "imapi "+command+": ") ||
+				!strings.HasSuffix(diag, "(imapi "+command+" --help)\n") {
+				t.Errorf("%s: %d %q %q", args, status, out, diag)
+			}
+		}
+	})
+	t.Run("help names what a flag takes", func(t *testing.T) {
+		// The word stands for the value in the usage, so it says of what kind that is.
+		kinds := []string{
+			"address", "age", "algorithm", "audience", "directory", "duration", "file", "format", "id", "issuer", "level", "list",
+			"mode", "number", "origins", "policy", "time", "URL",
+		}
+		for _, c := range commands {
+			_, _, diag := run(c.name, "--help")
+			for _, m := range regexp.MustCompile(`(?m)^  --(\S+) (\S*)$`).FindAllStringSubmatch(diag, -1) {
+				isSwitch := m[2] == "" && (m[1] == "admin" || m[1] == "dry-run")
+				if !isSwitch && !slices.Contains(kinds, m[2]) {
+					t.Errorf("%s --%s %s: not a kind of value", c.name, m[1], m[2])
+				}
+			}
 		}
 	})
 	t.Run("token is alone on stdout", func(t *testing.T) {
-		t.Setenv("IMAPI_DATA", filepath.Join(dir, "env"))
+		t.Setenv("IMAPI_DATA", dataDir(t))
 		status, out, diag := run("token", "--user", "alice")
 		if status != 0 || diag != "" || !regexp.MustCompile(`^[\w-]+\.[\w-]+\.[\w-]+\n$`).MatchString(out) {
 			t.Errorf("%d %q %q", status, out, diag)
 		}
-		if _, err := os.Stat(filepath.Join(dir, "env", secretFile)); err != nil {
-			t.Errorf("IMAPI_DATA was not looked at: %v", err)
-		}
 	})
 	t.Run("a flag wins over the environment", func(t *testing.T) {
 		t.Setenv("IMAPI_DATA", filepath.Join(dir, "loses"))
-		if status, _, diag := run("token", "--user", "alice", "--data", filepath.Join(dir, "wins")); status != 0 {
+		if status, _, diag := run("token", "--user", "alice", "--data", dataDir(t)); status != 0 {
 			t.Error(diag)
-		}
-		if _, err := os.Stat(filepath.Join(dir, "loses")); err == nil {
-			t.Error("the environment won")
 		}
 	})
 	t.Run("a bad variable is named without its value", func(t *testing.T) {

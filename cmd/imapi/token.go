@@ -2,9 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"time"
 
@@ -15,19 +16,18 @@ import (
 // secretFile holds the HS256 secret, in the data directory.
 const secretFile = "token.secret"
 
-// token prints a token that a server with the same data directory takes. It
-// works before the server's first start, too: whoever comes first makes the
-// secret.
+// token prints a token that a server with the same data directory takes. Where no
+// server has been it makes none: a token of a misspelt directory is refused by all.
 func token(_ context.Context, args []string, out, diag io.Writer) error {
-	f := newFlags("token", "Print a token for a user, signed with the secret in the data directory.\nAn application signs its own with that secret, or with a key of its own.", diag)
+	f := newFlags("token", "Print a token for a user, signed with the secret in the data directory, which the\nserver makes at its first start.\nAn application signs its own with that secret, or with a key of its own.", diag)
 	var (
 		data     = f.String("data", "./data", "`directory` of the server's data")
 		user     = f.String("user", "", "`id` of the user, 1 to 128 printable ASCII characters")
 		device   = f.String("device", "", "`id` of the device that the token is for; without it a client may name one")
 		admin    = f.Bool("admin", false, "let the token do what admins do")
-		ttl      = f.Duration("ttl", 24*time.Hour, "`time` until it ends")
-		issuer   = f.String("auth-issuer", "", "the `iss` that the server demands")
-		audience = f.String("auth-audience", "", "the `aud` that the server demands")
+		ttl      = f.Duration("ttl", 24*time.Hour, "the `duration` until it ends")
+		issuer   = f.String("auth-issuer", "", "the `issuer` (iss) that the server demands")
+		audience = f.String("auth-audience", "", "the `audience` (aud) that the server demands")
 	)
 	if err := f.parse(args); err != nil {
 		return err
@@ -42,7 +42,10 @@ func token(_ context.Context, args []string, out, diag io.Writer) error {
 	case *ttl < time.Second:
 		return misuse("--ttl: must be at least 1s")
 	}
-	secret, err := loadSecret(*data)
+	secret, err := auth.LoadSecret(filepath.Join(*data, secretFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("--data: there is no %s in %s; a server with the algorithm %s makes it at its first start", secretFile, *data, auth.HS256)
+	}
 	if err != nil {
 		return err
 	}
@@ -54,13 +57,4 @@ func token(_ context.Context, args []string, out, diag io.Writer) error {
 	}
 	_, err = fmt.Fprintln(out, jwt)
 	return err
-}
-
-// loadSecret returns the secret of a data directory, and makes both if they
-// are not there.
-func loadSecret(data string) ([]byte, error) {
-	if err := os.MkdirAll(data, 0o700); err != nil {
-		return nil, err
-	}
-	return auth.LoadOrCreateSecret(filepath.Join(data, secretFile))
 }

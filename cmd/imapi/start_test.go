@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/imapi/imapi/auth"
+)
+
+// dataDir is a data directory in which a server has been, as far as tokens go.
+func dataDir(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := auth.LoadOrCreateSecret(filepath.Join(dir, secretFile)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestOriginsThatBrowsersSend holds that an origin of any kind of page is taken.
+func TestOriginsThatBrowsersSend(t *testing.T) {
+	const list = "https://app.example, http://localhost:5173,https://app.example:8443,http://[::1]:3000," +
+		"https://*.app.example,capacitor://localhost,chrome-extension://abcdef,null,"
+	c, err := parseConfig([]string{"--cors-origins", list}, io.Discard)
+	if err != nil || len(c.origins) != 8 {
+		t.Errorf("%q, %v", c.origins, err)
+	}
+	if c, err := parseConfig([]string{"--cors-origins", "*"}, io.Discard); err != nil || len(c.origins) != 1 {
+		t.Errorf("%q, %v", c.origins, err)
+	}
+}
+
+// TestARefusedStartMakesNothing holds that what the command line gets wrong, or the
+// machine does not allow, is found before there is a data directory or a greeting.
+func TestARefusedStartMakesNothing(t *testing.T) {
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = taken.Close() })
+	files := t.TempDir()
+	writeCertificate(t, files)
+	cert, key := filepath.Join(files, "cert.pem"), filepath.Join(files, "key.pem")
+	for name, c := range map[string]struct {
+		args []string
+		says string
+	}{
+		"port in use":         {[]string{"--listen", taken.Addr().String()}, "--listen: "},
+		"metrics port in use": {[]string{"--metrics-listen", taken.Addr().String()}, "--metrics-listen: "},
+		"no certificate":      {[]string{"--tls-cert", filepath.Join(files, "none.pem"), "--tls-key", key}, "--tls-cert"},
+		"bad certificate":     {[]string{"--tls-cert", key, "--tls-key", cert}, "--tls-cert"},
+		"no public key":       {[]string{"--auth-algorithm", "ES256", "--auth-public-key", filepath.Join(files, "none.pem")}, "--auth-public-key"},
+		"bad public key":      {[]string{"--auth-algorithm", "ES256", "--auth-public-key", key}, "public key"},
+		"unfit public key":    {[]string{"--auth-algorithm", "RS256", "--auth-public-key", cert}, "RS256"},
+		"unknown algorithm":   {[]string{"--auth-algorithm", "none", "--auth-public-key", cert}, "algorithm"},
+		"unsafe key set":      {[]string{"--auth-algorithm", "RS256", "--auth-jwks-url", "http://keys.example/"}, "key set URL"},
+		"unknown database":    {[]string{"--database", "mysql://x"}, "scheme"},
+		"unknown flag":        {[]string{"--nothing"}, "-nothing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			data := filepath.Join(t.TempDir(), "data")
+			cmd := exec.Command(bin, append([]string{"serve", "--listen", "127.0.0.1:0", "--data", data}, c.args...)...)
+			var out, diag syncBuffer
+			cmd.Stdout, cmd.Stderr = &out, &diag
+			if err := cmd.Run(); err == nil || !strings.Contains(diag.String(), c.says) || out.String() != "" {
+				t.Errorf("%v; said %q, and %q", err, out.String(), diag.String())
+			}
+			if _, err := os.Stat(data); err == nil {
+				t.Error("there is a data directory")
+			}
+		})
+	}
+}
+
+// TestTokenWhereNoServerHasBeen holds that a misspelt directory is refused, and made by
+// nobody.
+func TestTokenWhereNoServerHasBeen(t *testing.T) {
+	empty := t.TempDir()
+	missing := filepath.Join(empty, "wrong")
+	for _, data := range []string{missing, empty} {
+		var out, diag syncBuffer
+		status := dispatch(t.Context(), []string{"token", "--user", "alice", "--data", data}, &out, &diag)
+		if status != 1 || out.String() != "" || !strings.Contains(diag.String(), data) {
+			t.Errorf("%s: %d %q %q", data, status, out.String(), diag.String())
+		}
+	}
+	if entries, err := os.ReadDir(empty); err != nil || len(entries) > 0 {
+		t.Errorf("it made %v, %v", entries, err)
+	}
+}
+
+// TestGreetingSaysWhereItListens holds that 0.0.0.0 is told, and taken, as what it is,
+// and that the demo's address is one that a browser can go to.
+func TestGreetingSaysWhereItListens(t *testing.T) {
+	s := newServer(t)
+	_, port, err := net.SplitHostPort(s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.args = []string{"--listen", "0.0.0.0:" + port}
+	s.start()
+	waitFor(t, func() bool { return strings.Contains(s.out.String(), "the demo") })
+	out := s.out.String()
+	if !strings.Contains(out, "listens on http://0.0.0.0:"+port+"\n") || strings.Contains(out, "[::]") {
+		t.Errorf("it says:\n%s", out)
+	}
+	req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://localhost:"+port+"/", nil)
+	if !strings.Contains(out, "the demo: "+req.URL.String()+"\n") {
+		t.Errorf("it says:\n%s", out)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+}
