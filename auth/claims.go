@@ -34,8 +34,11 @@ func readClaims(claims jwt.MapClaims, leeway time.Duration) (verified, error) {
 
 	subject, _ := claims["sub"].(string)
 	v.User = im.UserID(subject)
-	if !v.User.Valid() {
+	switch {
+	case subject == "":
 		return v, refuseClaim("sub")
+	case !v.User.Valid():
+		return v, ErrInvalidSubject
 	}
 	if device, ok := claims["device"]; ok && device != nil {
 		v.Device, _ = device.(string)

@@ -1,5 +1,7 @@
 package auth
 
+import "github.com/imapi/imapi/im"
+
 // The codes of the errors, stable and listed in api/openapi.yaml. All of them
 // call for a 401, but [CodeKeysUnavailable], which calls for a 503.
 const (
@@ -9,6 +11,7 @@ const (
 	CodeTokenNotYetValid = "token_not_yet_valid"
 	CodeTokenFromFuture  = "token_issued_in_future"
 	CodeTokenInvalid     = "token_invalid"
+	CodeInvalidSubject   = "invalid_subject"
 	CodeTokenCutOff      = "token_cut_off"
 	CodeTicketInvalid    = "ticket_invalid"
 	CodeTicketExpired    = "ticket_expired"
@@ -41,6 +44,7 @@ var (
 	ErrTokenNotYetValid = &Error{CodeTokenNotYetValid, "the token is not valid yet"}
 	ErrTokenFromFuture  = &Error{CodeTokenFromFuture, "the token says that it was issued later than the server's clock allows"}
 	ErrTokenInvalid     = &Error{CodeTokenInvalid, "the token's signature or algorithm is not accepted"}
+	ErrInvalidSubject   = &Error{CodeInvalidSubject, "the token's claim sub is not a user id: " + im.UserIDRule}
 	ErrTokenCutOff      = &Error{CodeTokenCutOff, "the user's tokens were cut off after this one was issued"}
 	ErrTicketInvalid    = &Error{CodeTicketInvalid, "the ticket is not one of this server's"}
 	ErrTicketExpired    = &Error{CodeTicketExpired, "the ticket has expired"}

@@ -37,6 +37,7 @@ func TestVerifyTakesActorFromClaims(t *testing.T) {
 		"scope after U+0085":    {with(jwt.MapClaims{"scope": "read\u0085admin"}), im.Actor{User: "alice"}},
 		"scope in other case":   {with(jwt.MapClaims{"scope": "Admin", "Scope": "admin"}), im.Actor{User: "alice"}},
 		"sub in other case":     {with(jwt.MapClaims{"Sub": "bob", "SUB": "carol"}), im.Actor{User: "alice"}},
+		"user beyond ASCII":     {with(jwt.MapClaims{"sub": "Zoë 李雷"}), im.Actor{User: "Zoë 李雷"}},
 		"longest user":          {with(jwt.MapClaims{"sub": strings.Repeat("u", 128)}), im.Actor{User: im.UserID(strings.Repeat("u", 128))}},
 	}
 	for name, tt := range tests {
@@ -116,9 +117,12 @@ func TestVerifyRefuses(t *testing.T) {
 
 		"no sub":             {signHS(t, claims(jwt.MapClaims{"sub": nil})), auth.CodeTokenInvalid},
 		"empty sub":          {signHS(t, claims(jwt.MapClaims{"sub": ""})), auth.CodeTokenInvalid},
-		"sub too long":       {signHS(t, claims(jwt.MapClaims{"sub": strings.Repeat("u", 129)})), auth.CodeTokenInvalid},
-		"sub not ASCII":      {signHS(t, claims(jwt.MapClaims{"sub": "Zoë"})), auth.CodeTokenInvalid},
-		"sub with control":   {signHS(t, claims(jwt.MapClaims{"sub": "a\nb"})), auth.CodeTokenInvalid},
+		"sub too long":       {signHS(t, claims(jwt.MapClaims{"sub": strings.Repeat("u", 129)})), auth.CodeInvalidSubject},
+		"sub of bad UTF-8":   {signHS(t, claims(jwt.MapClaims{"sub": "Zo\xeb"})), auth.CodeInvalidSubject},
+		"sub decomposed":     {signHS(t, claims(jwt.MapClaims{"sub": "Zoe\u0308"})), auth.CodeInvalidSubject},
+		"sub a dot":          {signHS(t, claims(jwt.MapClaims{"sub": "."})), auth.CodeInvalidSubject},
+		"sub two dots":       {signHS(t, claims(jwt.MapClaims{"sub": ".."})), auth.CodeInvalidSubject},
+		"sub with control":   {signHS(t, claims(jwt.MapClaims{"sub": "a\nb"})), auth.CodeInvalidSubject},
 		"sub a number":       {signHS(t, claims(jwt.MapClaims{"sub": 7})), auth.CodeTokenInvalid},
 		"device empty":       {signHS(t, claims(jwt.MapClaims{"device": ""})), auth.CodeTokenInvalid},
 		"device too long":    {signHS(t, claims(jwt.MapClaims{"device": strings.Repeat("d", 129)})), auth.CodeTokenInvalid},

@@ -340,7 +340,10 @@ func TestUserIDsArePercentEncodedInPaths(t *testing.T) {
 		"a/b":    "a%2Fb",
 		"a b+c":  "a%20b+c",
 		"@at":    "@at",
-		"..":     "%2E%2E",
+		"...":    "%2E%2E%2E",
+		"李雷":     "%E6%9D%8E%E9%9B%B7",
+		"Zoë":    "Zo%C3%AB",
+		"😀":      "%F0%9F%98%80",
 		"a?b#c":  "a%3Fb%23c",
 		"~!*'()": "~!*'()",
 	} {

@@ -18,6 +18,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/imapi/imapi/api"
+	"github.com/imapi/imapi/im"
 )
 
 // document is the contract in the form that requests are held against.
@@ -28,6 +29,21 @@ type document struct {
 // routeKey is a method and a path template, as the document and the router
 // both write it.
 type routeKey struct{ method, pattern string }
+
+// userIDFormat is the format by which the document says that a text is a user id. What
+// one is cannot be said by a pattern that every generator reads.
+const userIDFormat = "user-id"
+
+var errUserID = errors.New("is not a user id: " + im.UserIDRule)
+
+func init() {
+	openapi3.DefineStringFormatValidator(userIDFormat, openapi3.NewCallbackValidator(func(id string) error {
+		if !im.UserID(id).Valid() {
+			return errUserID
+		}
+		return nil
+	}))
+}
 
 func loadDocument() (*document, error) {
 	loader := openapi3.NewLoader()
@@ -223,6 +239,11 @@ func innermost(e *openapi3.SchemaError) (path, reason string) {
 		return path, "is missing"
 	case "enum":
 		return path, "is not one of the values that are allowed"
+	case "format":
+		if e.Schema.Format == userIDFormat {
+			return path, errUserID.Error()
+		}
+		return path, strings.TrimSpace(e.Reason)
 	case "pattern":
 		return path, "has characters that are not allowed"
 	case "discriminator", "oneOf":

@@ -101,7 +101,7 @@ func (d Draft) Content(maxBytes int) (*Content, error) {
 	for i, u := range d.Mentions {
 		field := fmt.Sprintf("mentions/%d", i)
 		if !u.Valid() {
-			return nil, RefuseField(Invalid, "invalid_request", field, "is not a user id")
+			return nil, RefuseField(Invalid, "invalid_request", field, "is not a user id: "+UserIDRule)
 		}
 		if seen[u] {
 			return nil, RefuseField(Invalid, "invalid_request", field, "is there twice")

@@ -406,7 +406,7 @@ func checkUsers(field string, users []UserID) error {
 	for i, u := range users {
 		if !u.Valid() {
 			return RefuseField(Invalid, "invalid_request", fmt.Sprintf("%s/%d", field, i),
-				"must be a user id of 1 to %d printable ASCII characters", MaxUserID)
+				"is not a user id: "+UserIDRule)
 		}
 	}
 	return nil

@@ -9,41 +9,65 @@ import (
 
 func TestUserAndDeviceIDs(t *testing.T) {
 	for _, test := range []struct {
-		id   string
-		want bool
+		id           string
+		user, device bool
 	}{
-		{"", false},
-		{"a", true},
-		{" ", true},
-		{"~", true},
-		{"alice@example.org", true},
-		{"@bob", true},
-		{"a/b?c#d%2F", true},
-		{strings.Repeat("x", 128), true},
-		{strings.Repeat("x", 129), false},
-		{"\x1f", false},
-		{"\x7f", false},
-		{"a\x00b", false},
-		{"a\n", false},
-		{"\tb", false},
-		{"é", false},
-		{"王", false},
-		{"\xff", false},
-		{"a\u200b", false},
+		{"", false, false},
+		{"a", true, true},
+		{" ", true, true},
+		{"~", true, true},
+		{"alice@example.org", true, true},
+		{"@bob", true, true},
+		{"a/b?c#d%2F", true, true},
+		{strings.Repeat("x", 128), true, true},
+		{strings.Repeat("x", 129), false, false},
+		{".", false, true},
+		{"..", false, true},
+		{"...", true, true},
+		{"\x1f", false, false},
+		{"\x7f", false, false},
+		{"a\x00b", false, false},
+		{"a\n", false, false},
+		{"\tb", false, false},
+		{"é", true, false},
+		{"e\u0301", false, false}, // the same, decomposed
+		{"王", true, false},
+		{"\uf900", false, false}, // a compatibility ideograph, which normal form C writes as another
+		{"가", true, false},
+		{"\u1100\u1161", false, false}, // the same of its parts
+		{"ن\u064e", true, false},       // a mark after its letter
+		{"\u0301e", false, false},      // a mark that would stand on what comes before
+		{"😀", true, false},
+		{strings.Repeat("王", 42), true, false},
+		{strings.Repeat("王", 43), false, false}, // 129 bytes
+		{"\xff", false, false},
+		{"\xed\xa0\x80", false, false}, // half a surrogate pair
+		{"\ufffd", false, false},
+		{"a\u200b", false, false}, // nobody sees it
+		{"a\u200e", false, false},
+		{"a\u202eb", false, false}, // it turns what follows around
+		{"a\u00a0b", false, false},
+		{"a\u3000b", false, false},
+		{"\ufeffa", false, false},
+		{"\u2028", false, false},
+		{"\u0085", false, false},
+		{"\ue000", false, false},     // of private use
+		{"\U000e0041", false, false}, // a tag
+		{"\u0378", false, false},     // not assigned
 	} {
-		if got := im.UserID(test.id).Valid(); got != test.want {
-			t.Errorf("the user id %q: valid %t, want %t", test.id, got, test.want)
+		if got := im.UserID(test.id).Valid(); got != test.user {
+			t.Errorf("the user id %q: valid %t, want %t", test.id, got, test.user)
 		}
-		if got := im.ValidDevice(test.id); got != test.want {
-			t.Errorf("the device %q: valid %t, want %t", test.id, got, test.want)
+		if got := im.ValidDevice(test.id); got != test.device {
+			t.Errorf("the device %q: valid %t, want %t", test.id, got, test.device)
 		}
 	}
 }
 
-// Every byte alone: printable ASCII and nothing else.
+// Every byte alone: printable ASCII but the dot and nothing else.
 func TestUserIDCharacters(t *testing.T) {
 	for b := range 256 {
-		want := b >= 0x20 && b <= 0x7e
+		want := b >= 0x20 && b <= 0x7e && b != '.'
 		if got := im.UserID([]byte{byte(b)}).Valid(); got != want {
 			t.Errorf("byte %#x: valid %t, want %t", b, got, want)
 		}

@@ -22,7 +22,7 @@ func token(_ context.Context, args []string, out, diag io.Writer) error {
 	f := newFlags("token", "Print a token for a user, signed with the secret in the data directory, which the\nserver makes at its first start.\nAn application signs its own with that secret, or with a key of its own.", diag)
 	var (
 		data     = f.String("data", "./data", "`directory` of the server's data")
-		user     = f.String("user", "", "`id` of the user, 1 to 128 printable ASCII characters")
+		user     = f.String("user", "", "`id` of the user, 1 to 128 bytes of printable characters")
 		device   = f.String("device", "", "`id` of the device that the token is for; without it a client may name one")
 		admin    = f.Bool("admin", false, "let the token do what admins do")
 		ttl      = f.Duration("ttl", 24*time.Hour, "the `duration` until it ends")
@@ -36,7 +36,7 @@ func token(_ context.Context, args []string, out, diag io.Writer) error {
 	case *user == "":
 		return misuse("--user is missing")
 	case !im.UserID(*user).Valid():
-		return misuse("--user: must be 1 to %d printable ASCII characters", im.MaxUserID)
+		return misuse("--user: must be %s", im.UserIDRule)
 	case *device != "" && !im.ValidDevice(*device):
 		return misuse("--device: must be 1 to %d printable ASCII characters", im.MaxDeviceID)
 	case *ttl < time.Second:
