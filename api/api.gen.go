@@ -530,6 +530,7 @@ const (
 	ProblemCodeInvalidCursor          ProblemCode = "invalid_cursor"
 	ProblemCodeInvalidPageToken       ProblemCode = "invalid_page_token"
 	ProblemCodeInvalidRequest         ProblemCode = "invalid_request"
+	ProblemCodeInvalidSubject         ProblemCode = "invalid_subject"
 	ProblemCodeInvitationNotFound     ProblemCode = "invitation_not_found"
 	ProblemCodeKeysUnavailable        ProblemCode = "keys_unavailable"
 	ProblemCodeListUnsupported        ProblemCode = "list_unsupported"
@@ -623,6 +624,8 @@ func (e ProblemCode) Valid() bool {
 	case ProblemCodeInvalidPageToken:
 		return true
 	case ProblemCodeInvalidRequest:
+		return true
+	case ProblemCodeInvalidSubject:
 		return true
 	case ProblemCodeInvitationNotFound:
 		return true
@@ -925,7 +928,10 @@ type Block struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	CreatedAt Timestamp `json:"created_at"`
 
-	// User 1 to 128 printable ASCII characters.
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
@@ -1132,7 +1138,10 @@ type Erasure struct {
 	LateMs    int64  `json:"late_ms"`
 	MessageID string `json:"message_id"`
 
-	// Sender 1 to 128 printable ASCII characters.
+	// Sender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	Sender UserID `json:"sender"`
@@ -1413,7 +1422,10 @@ type ImportMember struct {
 	// Stays From which message on, and up to which, they were a member. All of it by default.
 	Stays *[]ImportStay `json:"stays,omitempty"`
 
-	// User 1 to 128 printable ASCII characters.
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
@@ -1454,7 +1466,10 @@ type ImportMessage struct {
 	Receipt    *bool            `json:"receipt,omitempty"`
 	ReplyTo    *string          `json:"reply_to,omitempty"`
 
-	// Sender 1 to 128 printable ASCII characters.
+	// Sender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	Sender       UserID  `json:"sender"`
@@ -1483,6 +1498,7 @@ type ImportResult struct {
 	// | `token_not_yet_valid` | 401 | the token has not begun |
 	// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock and its leeway allow |
 	// | `token_invalid` | 401 | its signature, algorithm or claims are not what this server takes |
+	// | `invalid_subject` | 401 | the token's `sub` is not a user id |
 	// | `token_cut_off` | 401 | an admin cut off the tokens of this user |
 	// | `ticket_invalid` | 401 | the ticket is not one of this server |
 	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
@@ -1567,7 +1583,10 @@ type ImportStay struct {
 
 // Invitation defines model for Invitation.
 type Invitation struct {
-	// By 1 to 128 printable ASCII characters.
+	// By 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	By UserID `json:"by"`
@@ -1579,7 +1598,10 @@ type Invitation struct {
 	SpaceID   string    `json:"space_id"`
 	SpaceName string    `json:"space_name"`
 
-	// User 1 to 128 printable ASCII characters.
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
@@ -1621,7 +1643,10 @@ type Listing struct {
 	// CreatedAt When they were put on it.
 	CreatedAt Time `json:"created_at"`
 
-	// User 1 to 128 printable ASCII characters.
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
@@ -1653,7 +1678,10 @@ type Member struct {
 	// Role A higher role may do all that a lower one may.
 	Role Role `json:"role"`
 
-	// User 1 to 128 printable ASCII characters.
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
@@ -1713,7 +1741,10 @@ type Message struct {
 	// ReplyTo The id of the message that this one answers.
 	ReplyTo *string `json:"reply_to"`
 
-	// Sender 1 to 128 printable ASCII characters.
+	// Sender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	Sender UserID `json:"sender"`
@@ -1773,7 +1804,10 @@ type Mute struct {
 	// MutedUntil Far in the future: until they are unmuted.
 	MutedUntil Time `json:"muted_until"`
 
-	// User 1 to 128 printable ASCII characters.
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
@@ -1848,6 +1882,7 @@ type Problem struct {
 	// | `token_not_yet_valid` | 401 | the token has not begun |
 	// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock and its leeway allow |
 	// | `token_invalid` | 401 | its signature, algorithm or claims are not what this server takes |
+	// | `invalid_subject` | 401 | the token's `sub` is not a user id |
 	// | `token_cut_off` | 401 | an admin cut off the tokens of this user |
 	// | `ticket_invalid` | 401 | the ticket is not one of this server |
 	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
@@ -1938,6 +1973,7 @@ type Problem struct {
 // | `token_not_yet_valid` | 401 | the token has not begun |
 // | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock and its leeway allow |
 // | `token_invalid` | 401 | its signature, algorithm or claims are not what this server takes |
+// | `invalid_subject` | 401 | the token's `sub` is not a user id |
 // | `token_cut_off` | 401 | an admin cut off the tokens of this user |
 // | `ticket_invalid` | 401 | the ticket is not one of this server |
 // | `ticket_expired` | 401 | the ticket has ended: get a new one |
@@ -2022,7 +2058,10 @@ type Receipt struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	At Timestamp `json:"at"`
 
-	// User 1 to 128 printable ASCII characters.
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
@@ -2116,6 +2155,7 @@ type RevokeResult struct {
 	// | `token_not_yet_valid` | 401 | the token has not begun |
 	// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock and its leeway allow |
 	// | `token_invalid` | 401 | its signature, algorithm or claims are not what this server takes |
+	// | `invalid_subject` | 401 | the token's `sub` is not a user id |
 	// | `token_cut_off` | 401 | an admin cut off the tokens of this user |
 	// | `ticket_invalid` | 401 | the ticket is not one of this server |
 	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
@@ -2418,7 +2458,10 @@ type Space struct {
 	MutedUntil *Time  `json:"muted_until"`
 	Name       string `json:"name"`
 
-	// Owner 1 to 128 printable ASCII characters.
+	// Owner 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	Owner UserID `json:"owner"`
@@ -2447,7 +2490,10 @@ type SpaceMember struct {
 	// Roles The ids of their roles, besides `everyone`.
 	Roles []string `json:"roles"`
 
-	// User 1 to 128 printable ASCII characters.
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
@@ -2546,7 +2592,10 @@ type TokenCut struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	CutAt Timestamp `json:"cut_at"`
 
-	// User 1 to 128 printable ASCII characters.
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
@@ -2626,7 +2675,9 @@ type UpdateSpaceMember struct {
 // UpdateSpaceMemberRole defines model for UpdateSpaceMember.Role.
 type UpdateSpaceMemberRole string
 
-// UserID 1 to 128 printable ASCII characters.
+// UserID 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+// which browsers take out of paths.
 //
 // Example: alice
 type UserID = string
@@ -2670,7 +2721,9 @@ type FilterKind = ListedKind
 // FilterPinned defines model for FilterPinned.
 type FilterPinned = bool
 
-// FilterSender 1 to 128 printable ASCII characters.
+// FilterSender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+// which browsers take out of paths.
 //
 // Example: alice
 type FilterSender = UserID
@@ -4923,7 +4976,7 @@ func (siw *ServerInterfaceWrapper) CutTokens(w http.ResponseWriter, r *http.Requ
 	// ------------- Path parameter "user" -------------
 	var user UserID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
 		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
 		return
@@ -5040,7 +5093,7 @@ func (siw *ServerInterfaceWrapper) DeleteBlock(w http.ResponseWriter, r *http.Re
 	// ------------- Path parameter "user" -------------
 	var user UserID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
 		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
 		return
@@ -5090,7 +5143,7 @@ func (siw *ServerInterfaceWrapper) PutBlock(w http.ResponseWriter, r *http.Reque
 	// ------------- Path parameter "user" -------------
 	var user UserID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
 		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
 		return
@@ -5716,7 +5769,7 @@ func (siw *ServerInterfaceWrapper) DeleteListed(w http.ResponseWriter, r *http.R
 	// ------------- Path parameter "user" -------------
 	var user UserID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
 		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
 		return
@@ -5784,7 +5837,7 @@ func (siw *ServerInterfaceWrapper) PutListed(w http.ResponseWriter, r *http.Requ
 	// ------------- Path parameter "user" -------------
 	var user UserID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
 		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
 		return
@@ -5969,7 +6022,7 @@ func (siw *ServerInterfaceWrapper) RemoveMember(w http.ResponseWriter, r *http.R
 	// ------------- Path parameter "user" -------------
 	var user UserID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
 		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
 		return
@@ -6028,7 +6081,7 @@ func (siw *ServerInterfaceWrapper) GetMember(w http.ResponseWriter, r *http.Requ
 	// ------------- Path parameter "user" -------------
 	var user UserID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
 		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
 		return
@@ -6087,7 +6140,7 @@ func (siw *ServerInterfaceWrapper) SetRole(w http.ResponseWriter, r *http.Reques
 	// ------------- Path parameter "user" -------------
 	var user UserID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
 		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
 		return
@@ -6146,7 +6199,7 @@ func (siw *ServerInterfaceWrapper) UnmuteMember(w http.ResponseWriter, r *http.R
 	// ------------- Path parameter "user" -------------
 	var user UserID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
 		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
 		return
@@ -6205,7 +6258,7 @@ func (siw *ServerInterfaceWrapper) MuteMember(w http.ResponseWriter, r *http.Req
 	// ------------- Path parameter "user" -------------
 	var user UserID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
 		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
 		return
@@ -6331,7 +6384,7 @@ func (siw *ServerInterfaceWrapper) ListMessages(w http.ResponseWriter, r *http.R
 
 	// ------------- Optional query parameter "sender" -------------
 
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "sender", r.URL.Query(), &params.Sender, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sender", r.URL.Query(), &params.Sender, runtime.BindQueryParameterOptions{Type: "string", Format: "user-id"})
 	if err != nil {
 		var requiredError *runtime.RequiredParameterError
 		if errors.As(err, &requiredError) {
@@ -7261,7 +7314,7 @@ func (siw *ServerInterfaceWrapper) SearchMessages(w http.ResponseWriter, r *http
 
 	// ------------- Optional query parameter "sender" -------------
 
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "sender", r.URL.Query(), &params.Sender, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sender", r.URL.Query(), &params.Sender, runtime.BindQueryParameterOptions{Type: "string", Format: "user-id"})
 	if err != nil {
 		var requiredError *runtime.RequiredParameterError
 		if errors.As(err, &requiredError) {
@@ -8234,7 +8287,7 @@ func (siw *ServerInterfaceWrapper) DeleteInvitation(w http.ResponseWriter, r *ht
 	// ------------- Path parameter "user" -------------
 	var user UserID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
 		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
 		return
@@ -8469,7 +8522,7 @@ func (siw *ServerInterfaceWrapper) DeleteSpaceDenied(w http.ResponseWriter, r *h
 	// ------------- Path parameter "user" -------------
 	var user UserID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
 		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
 		return
@@ -8528,7 +8581,7 @@ func (siw *ServerInterfaceWrapper) PutSpaceDenied(w http.ResponseWriter, r *http
 	// ------------- Path parameter "user" -------------
 	var user UserID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
 		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
 		return
@@ -8713,7 +8766,7 @@ func (siw *ServerInterfaceWrapper) RemoveSpaceMember(w http.ResponseWriter, r *h
 	// ------------- Path parameter "user" -------------
 	var user UserID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
 		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
 		return
@@ -8772,7 +8825,7 @@ func (siw *ServerInterfaceWrapper) GetSpaceMember(w http.ResponseWriter, r *http
 	// ------------- Path parameter "user" -------------
 	var user UserID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
 		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
 		return
@@ -8831,7 +8884,7 @@ func (siw *ServerInterfaceWrapper) UpdateSpaceMember(w http.ResponseWriter, r *h
 	// ------------- Path parameter "user" -------------
 	var user UserID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
 		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
 		return
@@ -8890,7 +8943,7 @@ func (siw *ServerInterfaceWrapper) UnmuteSpaceMember(w http.ResponseWriter, r *h
 	// ------------- Path parameter "user" -------------
 	var user UserID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
 		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
 		return
@@ -8949,7 +9002,7 @@ func (siw *ServerInterfaceWrapper) MuteSpaceMember(w http.ResponseWriter, r *htt
 	// ------------- Path parameter "user" -------------
 	var user UserID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
 		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
 		return
@@ -9285,7 +9338,7 @@ func (siw *ServerInterfaceWrapper) RevokeRole(w http.ResponseWriter, r *http.Req
 	// ------------- Path parameter "user" -------------
 	var user UserID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
 		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
 		return
@@ -9353,7 +9406,7 @@ func (siw *ServerInterfaceWrapper) GrantRole(w http.ResponseWriter, r *http.Requ
 	// ------------- Path parameter "user" -------------
 	var user UserID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
 		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
 		return

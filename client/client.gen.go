@@ -531,6 +531,7 @@ const (
 	ProblemCodeInvalidCursor          ProblemCode = "invalid_cursor"
 	ProblemCodeInvalidPageToken       ProblemCode = "invalid_page_token"
 	ProblemCodeInvalidRequest         ProblemCode = "invalid_request"
+	ProblemCodeInvalidSubject         ProblemCode = "invalid_subject"
 	ProblemCodeInvitationNotFound     ProblemCode = "invitation_not_found"
 	ProblemCodeKeysUnavailable        ProblemCode = "keys_unavailable"
 	ProblemCodeListUnsupported        ProblemCode = "list_unsupported"
@@ -624,6 +625,8 @@ func (e ProblemCode) Valid() bool {
 	case ProblemCodeInvalidPageToken:
 		return true
 	case ProblemCodeInvalidRequest:
+		return true
+	case ProblemCodeInvalidSubject:
 		return true
 	case ProblemCodeInvitationNotFound:
 		return true
@@ -926,7 +929,10 @@ type Block struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	CreatedAt Timestamp `json:"created_at"`
 
-	// User 1 to 128 printable ASCII characters.
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
@@ -1133,7 +1139,10 @@ type Erasure struct {
 	LateMs    int64  `json:"late_ms"`
 	MessageID string `json:"message_id"`
 
-	// Sender 1 to 128 printable ASCII characters.
+	// Sender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	Sender UserID `json:"sender"`
@@ -1414,7 +1423,10 @@ type ImportMember struct {
 	// Stays From which message on, and up to which, they were a member. All of it by default.
 	Stays []ImportStay `json:"stays,omitempty"`
 
-	// User 1 to 128 printable ASCII characters.
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
@@ -1455,7 +1467,10 @@ type ImportMessage struct {
 	Receipt    *bool            `json:"receipt,omitempty"`
 	ReplyTo    *string          `json:"reply_to,omitempty"`
 
-	// Sender 1 to 128 printable ASCII characters.
+	// Sender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	Sender       UserID  `json:"sender"`
@@ -1484,6 +1499,7 @@ type ImportResult struct {
 	// | `token_not_yet_valid` | 401 | the token has not begun |
 	// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock and its leeway allow |
 	// | `token_invalid` | 401 | its signature, algorithm or claims are not what this server takes |
+	// | `invalid_subject` | 401 | the token's `sub` is not a user id |
 	// | `token_cut_off` | 401 | an admin cut off the tokens of this user |
 	// | `ticket_invalid` | 401 | the ticket is not one of this server |
 	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
@@ -1568,7 +1584,10 @@ type ImportStay struct {
 
 // Invitation defines model for Invitation.
 type Invitation struct {
-	// By 1 to 128 printable ASCII characters.
+	// By 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	By UserID `json:"by"`
@@ -1580,7 +1599,10 @@ type Invitation struct {
 	SpaceID   string    `json:"space_id"`
 	SpaceName string    `json:"space_name"`
 
-	// User 1 to 128 printable ASCII characters.
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
@@ -1622,7 +1644,10 @@ type Listing struct {
 	// CreatedAt When they were put on it.
 	CreatedAt Time `json:"created_at"`
 
-	// User 1 to 128 printable ASCII characters.
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
@@ -1654,7 +1679,10 @@ type Member struct {
 	// Role A higher role may do all that a lower one may.
 	Role Role `json:"role"`
 
-	// User 1 to 128 printable ASCII characters.
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
@@ -1714,7 +1742,10 @@ type Message struct {
 	// ReplyTo The id of the message that this one answers.
 	ReplyTo *string `json:"reply_to"`
 
-	// Sender 1 to 128 printable ASCII characters.
+	// Sender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	Sender UserID `json:"sender"`
@@ -1774,7 +1805,10 @@ type Mute struct {
 	// MutedUntil Far in the future: until they are unmuted.
 	MutedUntil Time `json:"muted_until"`
 
-	// User 1 to 128 printable ASCII characters.
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
@@ -1849,6 +1883,7 @@ type Problem struct {
 	// | `token_not_yet_valid` | 401 | the token has not begun |
 	// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock and its leeway allow |
 	// | `token_invalid` | 401 | its signature, algorithm or claims are not what this server takes |
+	// | `invalid_subject` | 401 | the token's `sub` is not a user id |
 	// | `token_cut_off` | 401 | an admin cut off the tokens of this user |
 	// | `ticket_invalid` | 401 | the ticket is not one of this server |
 	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
@@ -1939,6 +1974,7 @@ type Problem struct {
 // | `token_not_yet_valid` | 401 | the token has not begun |
 // | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock and its leeway allow |
 // | `token_invalid` | 401 | its signature, algorithm or claims are not what this server takes |
+// | `invalid_subject` | 401 | the token's `sub` is not a user id |
 // | `token_cut_off` | 401 | an admin cut off the tokens of this user |
 // | `ticket_invalid` | 401 | the ticket is not one of this server |
 // | `ticket_expired` | 401 | the ticket has ended: get a new one |
@@ -2023,7 +2059,10 @@ type Receipt struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	At Timestamp `json:"at"`
 
-	// User 1 to 128 printable ASCII characters.
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
@@ -2117,6 +2156,7 @@ type RevokeResult struct {
 	// | `token_not_yet_valid` | 401 | the token has not begun |
 	// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock and its leeway allow |
 	// | `token_invalid` | 401 | its signature, algorithm or claims are not what this server takes |
+	// | `invalid_subject` | 401 | the token's `sub` is not a user id |
 	// | `token_cut_off` | 401 | an admin cut off the tokens of this user |
 	// | `ticket_invalid` | 401 | the ticket is not one of this server |
 	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
@@ -2419,7 +2459,10 @@ type Space struct {
 	MutedUntil *Time  `json:"muted_until"`
 	Name       string `json:"name"`
 
-	// Owner 1 to 128 printable ASCII characters.
+	// Owner 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	Owner UserID `json:"owner"`
@@ -2448,7 +2491,10 @@ type SpaceMember struct {
 	// Roles The ids of their roles, besides `everyone`.
 	Roles []string `json:"roles"`
 
-	// User 1 to 128 printable ASCII characters.
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
@@ -2547,7 +2593,10 @@ type TokenCut struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	CutAt Timestamp `json:"cut_at"`
 
-	// User 1 to 128 printable ASCII characters.
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers take out of paths.
+	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
@@ -2627,7 +2676,9 @@ type UpdateSpaceMember struct {
 // UpdateSpaceMemberRole defines model for UpdateSpaceMember.Role.
 type UpdateSpaceMemberRole string
 
-// UserID 1 to 128 printable ASCII characters.
+// UserID 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+// which browsers take out of paths.
 //
 // Example: alice
 type UserID = string
@@ -2671,7 +2722,9 @@ type FilterKind = ListedKind
 // FilterPinned defines model for FilterPinned.
 type FilterPinned = bool
 
-// FilterSender 1 to 128 printable ASCII characters.
+// FilterSender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+// which browsers take out of paths.
 //
 // Example: alice
 type FilterSender = UserID
@@ -7442,7 +7495,7 @@ func NewCutTokensRequest(server string, user UserID, params *CutTokensParams) (*
 
 	var pathParam0 string
 
-	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
 	if err != nil {
 		return nil, err
 	}
@@ -7572,7 +7625,7 @@ func NewDeleteBlockRequest(server string, user UserID, params *DeleteBlockParams
 
 	var pathParam0 string
 
-	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
 	if err != nil {
 		return nil, err
 	}
@@ -7621,7 +7674,7 @@ func NewPutBlockRequest(server string, user UserID, params *PutBlockParams) (*ht
 
 	var pathParam0 string
 
-	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
 	if err != nil {
 		return nil, err
 	}
@@ -8310,7 +8363,7 @@ func NewDeleteListedRequest(server string, conversation ConversationID, list Lis
 
 	var pathParam2 string
 
-	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
 	if err != nil {
 		return nil, err
 	}
@@ -8373,7 +8426,7 @@ func NewPutListedRequest(server string, conversation ConversationID, list ListNa
 
 	var pathParam2 string
 
-	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
 	if err != nil {
 		return nil, err
 	}
@@ -8579,7 +8632,7 @@ func NewRemoveMemberRequest(server string, conversation ConversationID, user Use
 
 	var pathParam1 string
 
-	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
 	if err != nil {
 		return nil, err
 	}
@@ -8635,7 +8688,7 @@ func NewGetMemberRequest(server string, conversation ConversationID, user UserID
 
 	var pathParam1 string
 
-	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
 	if err != nil {
 		return nil, err
 	}
@@ -8702,7 +8755,7 @@ func NewSetRoleRequestWithBody(server string, conversation ConversationID, user 
 
 	var pathParam1 string
 
-	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
 	if err != nil {
 		return nil, err
 	}
@@ -8760,7 +8813,7 @@ func NewUnmuteMemberRequest(server string, conversation ConversationID, user Use
 
 	var pathParam1 string
 
-	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
 	if err != nil {
 		return nil, err
 	}
@@ -8827,7 +8880,7 @@ func NewMuteMemberRequestWithBody(server string, conversation ConversationID, us
 
 	var pathParam1 string
 
-	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
 	if err != nil {
 		return nil, err
 	}
@@ -8969,7 +9022,7 @@ func NewListMessagesRequest(server string, conversation ConversationID, params *
 
 		if params.Sender != nil {
 
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sender", *params.Sender, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sender", *params.Sender, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "user-id"}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -9989,7 +10042,7 @@ func NewSearchMessagesRequest(server string, params *SearchMessagesParams) (*htt
 
 		if params.Sender != nil {
 
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sender", *params.Sender, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sender", *params.Sender, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "user-id"}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -11054,7 +11107,7 @@ func NewDeleteInvitationRequest(server string, space SpaceID, user UserID, param
 
 	var pathParam1 string
 
-	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
 	if err != nil {
 		return nil, err
 	}
@@ -11296,7 +11349,7 @@ func NewDeleteSpaceDeniedRequest(server string, space SpaceID, user UserID, para
 
 	var pathParam1 string
 
-	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
 	if err != nil {
 		return nil, err
 	}
@@ -11352,7 +11405,7 @@ func NewPutSpaceDeniedRequest(server string, space SpaceID, user UserID, params 
 
 	var pathParam1 string
 
-	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
 	if err != nil {
 		return nil, err
 	}
@@ -11558,7 +11611,7 @@ func NewRemoveSpaceMemberRequest(server string, space SpaceID, user UserID, para
 
 	var pathParam1 string
 
-	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
 	if err != nil {
 		return nil, err
 	}
@@ -11614,7 +11667,7 @@ func NewGetSpaceMemberRequest(server string, space SpaceID, user UserID, params 
 
 	var pathParam1 string
 
-	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
 	if err != nil {
 		return nil, err
 	}
@@ -11681,7 +11734,7 @@ func NewUpdateSpaceMemberRequestWithBody(server string, space SpaceID, user User
 
 	var pathParam1 string
 
-	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
 	if err != nil {
 		return nil, err
 	}
@@ -11739,7 +11792,7 @@ func NewUnmuteSpaceMemberRequest(server string, space SpaceID, user UserID, para
 
 	var pathParam1 string
 
-	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
 	if err != nil {
 		return nil, err
 	}
@@ -11806,7 +11859,7 @@ func NewMuteSpaceMemberRequestWithBody(server string, space SpaceID, user UserID
 
 	var pathParam1 string
 
-	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
 	if err != nil {
 		return nil, err
 	}
@@ -12156,7 +12209,7 @@ func NewRevokeRoleRequest(server string, space SpaceID, role RoleID, user UserID
 
 	var pathParam2 string
 
-	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
 	if err != nil {
 		return nil, err
 	}
@@ -12219,7 +12272,7 @@ func NewGrantRoleRequest(server string, space SpaceID, role RoleID, user UserID,
 
 	var pathParam2 string
 
-	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
 	if err != nil {
 		return nil, err
 	}
