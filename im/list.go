@@ -20,6 +20,9 @@ type ConversationQuery struct {
 	// where it stood then, so that pages hold together, and what came to be
 	// later is left out.
 	AsOf time.Time
+	// Now is when the page is asked for. What came to be after that did so while the
+	// clock was ahead, and is taken in; zero takes in none of it.
+	Now time.Time
 	// Past continues after this one.
 	Past *ConversationKey
 	// Kind and Pinned filter; their zero values do not.
@@ -77,12 +80,13 @@ func (s *Service) Conversation(ctx context.Context, actor Actor, ref Conversatio
 
 // Conversations returns a page of those that the actor is a member of.
 func (s *Service) Conversations(ctx context.Context, actor Actor, f ConversationFilter) (ConversationPage, error) {
+	now := s.time()
 	page := ConversationPage{AsOf: f.AsOf}
 	if page.AsOf.IsZero() {
-		page.AsOf = s.time()
+		page.AsOf = now
 	}
 	q := ConversationQuery{
-		User: actor.User, AsOf: page.AsOf, Past: f.Past, Kind: f.Kind, Pinned: f.Pinned,
+		User: actor.User, AsOf: page.AsOf, Now: now, Past: f.Past, Kind: f.Kind, Pinned: f.Pinned,
 		ChangedSince: f.ChangedSince, Limit: f.Limit + 1,
 	}
 	return view(ctx, s, func(r Reader) (ConversationPage, error) {

@@ -1,7 +1,9 @@
 package im_test
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -22,6 +24,52 @@ func TestRevokingTheLastMessageDoesNotReorder(t *testing.T) {
 	list := w.list("bob")
 	w.equal("order", []im.ID{list[0].ID, list[1].ID}, []im.ID{first, second})
 	w.equal("preview", preview(list), "revoked")
+}
+
+// What came to be while the clock was ahead is on exactly one page, before all else,
+// and stays there until something happens in it, as anything else.
+func TestMadeInTheFuture(t *testing.T) {
+	for _, limit := range []int{1, 2, 10} {
+		w := newWorld(t)
+		old := w.group(im.HistoryAll, "alice", "bob")
+		w.pass(time.Minute)
+		w.say("alice", byID(old), "then")
+		w.pass(2 * time.Hour)
+		var ahead []im.ID
+		for range 3 {
+			w.pass(time.Second)
+			ahead = append(ahead, w.group(im.HistoryAll, "alice", "bob"))
+		}
+		ahead = append(ahead, w.say("alice", direct("bob"), "hi").Conversation)
+		slices.SortFunc(ahead, func(a, b im.ID) int { // by when, then by id
+			ca, err := w.Conversation(w.ctx, as("bob"), byID(a))
+			w.must(err)
+			cb, err := w.Conversation(w.ctx, as("bob"), byID(b))
+			w.must(err)
+			return cmp.Or(cb.CreatedAt.Compare(ca.CreatedAt), cmp.Compare(b, a))
+		})
+		w.pass(-2 * time.Hour)
+		all := func() (got []im.ID) {
+			f := im.ConversationFilter{Limit: limit}
+			for {
+				page, err := w.Conversations(w.ctx, as("bob"), f)
+				w.must(err)
+				for _, c := range page.Items {
+					got = append(got, c.ID)
+				}
+				if page.Next == nil {
+					return got
+				}
+				f.AsOf, f.Past = page.AsOf, page.Next
+				w.pass(time.Millisecond)
+				w.group(im.HistoryAll, "carol", "bob") // is left out: it is on the next list
+			}
+		}
+		got := all()
+		w.equal("listed", got, append(ahead, old))
+		w.pass(3 * time.Hour)
+		w.equal("once the clock has come there", slices.Contains(all(), ahead[0]), true)
+	}
 }
 
 func TestOneSOwnSettings(t *testing.T) {

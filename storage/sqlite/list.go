@@ -26,14 +26,14 @@ const (
 				ORDER BY m.created_at DESC, m.seq DESC LIMIT 1), c.created_at)) END AS place
 		FROM members o INDEXED BY members_of_user CROSS JOIN conversations c ON c.id = o.conversation_id
 		LEFT JOIN marks k ON k.conversation_id = o.conversation_id AND k.user_id = ?1 `
-	listedWhere = `WHERE o.user_id = ?1 AND o.kind <= 3 AND c.created_at <= ?2
+	listedWhere = `WHERE o.user_id = ?1 AND o.kind <= 3 AND (c.created_at <= ?2 OR c.created_at > ?9)
 		AND (?5 = 0 OR c.kind = ?5) AND (?6 IS NULL OR (k.pinned_at IS NOT NULL) = ?6)
 		AND (?7 OR coalesce(k.gone_counted, -1) < c.counted) `
 	listedOrder = "LIMIT -1) WHERE (place, id) < (?3, ?4) ORDER BY place DESC, id DESC LIMIT ?8"
 	// joined is only for who asks for changes: the index of a user's
 	// conversations does not have it.
 	listedJoined  = "CROSS JOIN members j ON j.conversation_id = o.conversation_id AND j.user_id = ?1 "
-	listedChanged = "AND max(c.changed_at, coalesce(k.changed_at, c.changed_at), j.joined_at) >= ?9 "
+	listedChanged = "AND max(c.changed_at, coalesce(k.changed_at, c.changed_at), j.joined_at) >= ?10 "
 
 	listedPage    = "SELECT " + conversationColumns + ", p.place FROM ("
 	listedDetails = ") p CROSS JOIN conversations c ON c.id = p.id" + conversationUsers
@@ -58,8 +58,12 @@ func (r *reader) Conversations(q im.ConversationQuery) ([]im.ListedConversation,
 	if q.Pinned != nil {
 		pinned = sql.NullBool{Bool: *q.Pinned, Valid: true}
 	}
+	future := int64(math.MaxInt64)
+	if !q.Now.IsZero() {
+		future = q.Now.UnixMilli()
+	}
 	query := selectConversations
-	args := []any{user, q.AsOf.UnixMilli(), past[0], past[1], int64(q.Kind), pinned, q.Hidden, q.Limit}
+	args := []any{user, q.AsOf.UnixMilli(), past[0], past[1], int64(q.Kind), pinned, q.Hidden, q.Limit, future}
 	if !q.ChangedSince.IsZero() {
 		query = selectChangedConversations
 		args[6] = true

@@ -93,6 +93,15 @@ func testListAsOf(w *world) {
 			}
 		})
 		w.equal(fmt.Sprint("pages of ", limit), places(got), places(want))
+
+		// What came to be while the clock was ahead is taken in by who says what it
+		// is now, and stands before the rest.
+		w.now = w.now.Add(time.Hour)
+		ahead := w.group(im.HistoryAll, user)
+		q.Now = q.AsOf.Add(30 * time.Minute)
+		got = w.lists(q, func() {})
+		w.equal("of the future", got[0].ID, ahead)
+		w.equal("before the rest", places(got[1:]), places(want))
 	}
 }
 
