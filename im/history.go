@@ -153,6 +153,51 @@ func clip(ranges []SeqRange, after, before int64) []SeqRange {
 	return out
 }
 
+// overlap returns what is in ranges of both lists, each of which rises.
+func overlap(a, b []SeqRange) []SeqRange {
+	var out []SeqRange
+	for i, j := 0, 0; i < len(a) && j < len(b); {
+		if r := (SeqRange{From: max(a[i].From, b[j].From), To: min(a[i].To, b[j].To)}); r.From <= r.To {
+			out = append(out, r)
+		}
+		if a[i].To < b[j].To {
+			i++
+		} else {
+			j++
+		}
+	}
+	return out
+}
+
+// without returns what is in the ranges of a and in none of b. Both rise.
+func without(a, b []SeqRange) []SeqRange {
+	var out []SeqRange
+	j := 0
+	for _, r := range a {
+		for j < len(b) && b[j].To < r.From {
+			j++
+		}
+		for k := j; k < len(b) && b[k].From <= r.To; k++ {
+			if r.From < b[k].From {
+				out = append(out, SeqRange{From: r.From, To: b[k].From - 1})
+			}
+			r.From = b[k].To + 1
+		}
+		if r.From <= r.To {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// end returns the last seq of ranges that rise, 0 without any.
+func end(ranges []SeqRange) int64 {
+	if len(ranges) == 0 {
+		return 0
+	}
+	return ranges[len(ranges)-1].To
+}
+
 // Message returns one message that the actor may read.
 func (s *Service) Message(ctx context.Context, actor Actor, id ID) (Message, error) {
 	return view(ctx, s, func(r Reader) (Message, error) {

@@ -1,6 +1,7 @@
 package im
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -44,7 +45,8 @@ type ReceiptDraft struct {
 // MaxReceiptIDs is how many messages one receipt may name.
 const MaxReceiptIDs = 200
 
-// maxTracked bounds the messages of a group that one receipt is told for.
+// maxTracked bounds the messages whose senders one transaction publishes a receipt
+// to; a receipt for more takes several.
 const maxTracked = 1000
 
 // maxBurning bounds the burning messages that one receipt is answered with: far
@@ -68,13 +70,19 @@ type Receipted struct {
 
 // PutReceipt records that the actor got or read messages. Reading starts the
 // clock of messages that burn, and erases at once those that burn at once.
-// What was recorded before is told to nobody again.
+// What was recorded before is published to nobody again.
+//
+// A receipt is for messages of others that the actor can read, was a member for
+// and has not hidden. One for many messages takes several transactions.
 func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationRef, d ReceiptDraft) (Receipted, error) {
+	type step struct {
+		Receipted
+		before UnreadCount
+		more   bool
+	}
+	now := s.time() // of all its transactions: what burns by being read was read
+	var first *step
 	for {
-		type step struct {
-			Receipted
-			more bool
-		}
 		done, err := write(ctx, s, func(tx Tx) (step, error) {
 			c, me, err := s.enter(tx, actor, ref)
 			if err != nil {
@@ -93,7 +101,6 @@ func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationR
 					return step{}, err
 				}
 			}
-			now := s.time()
 			var unstarted []Message
 			burns := d.Kind == Read && c.Kind == Direct
 			if burns {
@@ -102,23 +109,25 @@ func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationR
 				}
 			}
 			// What has begun to burn is not found again: the receipt itself is
-			// recorded and told once, with the last of it.
+			// recorded with the last of it.
 			more := len(unstarted) > maxStarted
+			put := ranges
 			if !more {
-				if err := s.putReceipt(tx, actor, c, d, ranges, now); err != nil {
+				if put, err = s.putReceipt(tx, actor, c, me, d, ranges, now); err != nil {
 					return step{}, err
 				}
+				more = end(put) < end(ranges)
 			}
 			for _, m := range unstarted {
 				if err := s.startBurn(tx, actor, m, now); err != nil {
 					return step{}, err
 				}
 			}
-			if more {
-				return step{more: true}, nil
+			out := step{before: before, more: more}
+			if first != nil {
+				out.before = first.before
 			}
-			var out Receipted
-			if burns {
+			if burns && !more {
 				if out.Burning, err = burning(tx, actor, c, ranges, now); err != nil {
 					return step{}, err
 				}
@@ -126,16 +135,19 @@ func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationR
 			if out.Unread, err = s.unread(tx, c, me); err != nil {
 				return step{}, err
 			}
-			if d.Kind == Read && out.Unread != before {
+			if d.Kind == Read && !more && out.Unread != out.before {
 				if err := touchMark(tx, c, me, now); err != nil {
 					return step{}, err
 				}
 				err = tellUnread(tx, actor, c, out.Unread, d.readEvent(ranges, now))
 			}
-			return step{Receipted: out}, err
+			return out, err
 		})
 		if err != nil || !done.more {
 			return done.Receipted, err
+		}
+		if first == nil {
+			first = &done
 		}
 	}
 }
@@ -153,15 +165,16 @@ func takesReceipts(c Conversation, me Membership) error {
 	}
 }
 
-// receiptRanges finds the messages that a receipt is for, all of which the
-// member can read. One's own are left out where they are named.
+// receiptRanges finds the messages that a receipt is for: those that the member
+// can read, and that were sent while they were one. Naming one's own, or a
+// tombstone, is no mistake, and no receipt.
 func (s *Service) receiptRanges(r Reader, actor Actor, c Conversation, me Membership, d ReceiptDraft) ([]SeqRange, error) {
 	if d.UpTo != "" {
 		m, err := s.named(r, c, me, "up_to", d.UpTo)
 		if err != nil {
 			return nil, err
 		}
-		return clip(me.Visible(c), 0, m.Seq+1), nil
+		return s.receivable(r, c, me, SeqRange{From: 1, To: m.Seq})
 	}
 	if len(d.MessageIDs) > MaxReceiptIDs {
 		return nil, RefuseField(Invalid, "invalid_request", "message_ids", "at most %d messages", MaxReceiptIDs)
@@ -172,64 +185,185 @@ func (s *Service) receiptRanges(r Reader, actor Actor, c Conversation, me Member
 		if err != nil {
 			return nil, err
 		}
-		if m.Sender != actor.User {
+		if m.Sender != actor.User && m.AsOf(s.time()).State == Active {
 			seqs = append(seqs, m.Seq)
 		}
 	}
-	return rangesOf(seqs), nil
+	return overlap(rangesOf(seqs), me.Stays(c)), nil
 }
 
-// ids returns the messages that a receipt names, which were checked.
-func (d ReceiptDraft) ids() []ID {
-	ids := make([]ID, len(d.MessageIDs))
-	for i, text := range d.MessageIDs {
-		ids[i], _ = ParseID(text)
+// receivable returns what of a stretch of a conversation a member can give a
+// receipt for. What they have hidden without reading it they have not read.
+func (s *Service) receivable(r Reader, c Conversation, me Membership, of SeqRange) ([]SeqRange, error) {
+	q, err := s.sight(r, c, me)
+	if err != nil {
+		return nil, err
 	}
-	return ids
+	ranges := clip(overlap(q.Ranges, me.Stays(c)), of.From-1, of.To+1)
+	if len(ranges) == 0 {
+		return nil, nil
+	}
+	hidden, err := r.HiddenIn(c.ID, me.User, SeqRange{From: ranges[0].From, To: end(ranges)})
+	return without(ranges, hidden), err
 }
 
 // readEvent is what an event about a receipt for ranges says of what was read:
 // the messages that were named, or all up to the last one.
 func (d ReceiptDraft) readEvent(ranges []SeqRange, now time.Time) Event {
-	e := Event{At: now, MessageIDs: d.ids()}
-	if d.UpTo != "" && len(ranges) > 0 {
-		e.UpToSeq = ranges[len(ranges)-1].To
+	if d.UpTo != "" {
+		return Event{At: now, UpToSeq: end(ranges)}
 	}
-	return e
+	ids := make([]ID, len(d.MessageIDs))
+	for i, text := range d.MessageIDs {
+		ids[i], _ = ParseID(text) // they were checked
+	}
+	return Event{At: now, MessageIDs: ids}
 }
 
-// putReceipt records a receipt and tells of what is new in it. What was read
-// was delivered, too.
-func (s *Service) putReceipt(tx Tx, actor Actor, c Conversation, d ReceiptDraft, ranges []SeqRange, now time.Time) error {
-	fresh, err := recordReceipt(tx, actor, c, d.Kind, ranges, now)
+// putReceipt records a receipt, as far as one transaction should, publishes what is
+// new in it, and returns for what it was recorded.
+func (s *Service) putReceipt(tx Tx, actor Actor, c Conversation, me Membership, d ReceiptDraft, ranges []SeqRange, now time.Time) ([]SeqRange, error) {
+	fresh, err := newIn(tx, d.Kind, c, me, ranges)
 	if err != nil || len(fresh) == 0 {
-		return err
+		return ranges, err
 	}
-	told := receiptEvent(d.Kind, actor, c, now)
-	if c.Kind != Direct {
-		return s.tellSenders(tx, actor, c, fresh, told)
-	}
-	told.UpTo, _ = ParseID(d.UpTo)
-	told.MessageIDs = d.ids()
-	_, err = tx.Append(told)
-	return err
-}
-
-// recordReceipt records a receipt and returns what is new in it.
-func recordReceipt(tx Tx, actor Actor, c Conversation, kind ReceiptKind, ranges []SeqRange, now time.Time) ([]SeqRange, error) {
-	var fresh []SeqRange
-	for _, r := range ranges {
-		parts, err := tx.PutReceipt(kind, c.ID, actor.User, r, now)
+	said := receiptEvent(d.Kind, actor, c, now)
+	if d.UpTo != "" && c.Kind == Direct {
+		m, holds, err := s.newestOf(tx, d.Kind, c, me, ranges, fresh)
 		if err != nil {
 			return nil, err
 		}
-		fresh = append(fresh, parts...)
+		if holds {
+			if m != nil {
+				said.UpTo = m.ID
+				_, err = tx.Append(said)
+			}
+			return ranges, cmp.Or(err, record(tx, d.Kind, c, me, ranges, now))
+		}
 	}
-	return fresh, nil
+	messages, through, err := s.owed(tx, c, me, fresh, maxTracked)
+	if err != nil {
+		return nil, err
+	}
+	if through > 0 {
+		ranges = clip(ranges, 0, through+1)
+	}
+	if err := record(tx, d.Kind, c, me, ranges, now); err != nil {
+		return nil, err
+	}
+	return ranges, s.tellSenders(tx, c, messages, said)
+}
+
+// newIn returns for which messages a receipt of this kind is news. What was read
+// was delivered.
+func newIn(r Reader, kind ReceiptKind, c Conversation, me Membership, ranges []SeqRange) ([]SeqRange, error) {
+	if len(ranges) == 0 {
+		return nil, nil
+	}
+	of := SeqRange{From: ranges[0].From, To: end(ranges)}
+	by := []ReceiptKind{Read}
+	if kind == Delivered {
+		by = append(by, Delivered)
+	}
+	for _, k := range by {
+		known, err := r.ReceiptsIn(k, c.ID, me.User, of)
+		if err != nil {
+			return nil, err
+		}
+		ranges = without(ranges, known)
+	}
+	return ranges, nil
+}
+
+// record stores a receipt.
+func record(tx Tx, kind ReceiptKind, c Conversation, me Membership, ranges []SeqRange, now time.Time) error {
+	for _, r := range ranges {
+		if _, err := tx.PutReceipt(kind, c.ID, me.User, r, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// newestOf returns the newest message of the peer in a direct conversation for which
+// a receipt for all up to one is news, nil without one, and whether it may be
+// published as a receipt for all up to that: not where it would name messages that
+// the member has hidden unread, or for which they gave no receipt of this kind.
+func (s *Service) newestOf(r Reader, kind ReceiptKind, c Conversation, me Membership, ranges, fresh []SeqRange) (m *Message, holds bool, err error) {
+	m, sure, err := s.oneOf(r, c, me, me.User, fresh)
+	if err != nil || !sure || m == nil {
+		return m, sure, err
+	}
+	gaps, err := newIn(r, kind, c, me, without([]SeqRange{{From: 1, To: m.Seq}}, ranges))
+	if err != nil || len(gaps) == 0 {
+		return m, true, err
+	}
+	missing, sure, err := s.oneOf(r, c, me, "", gaps)
+	return m, sure && missing == nil, err
+}
+
+// oneOf returns the newest active message of the member's peer in the ranges that the
+// reader can read, anybody if that is "". It is sure of what it looked at whole.
+func (s *Service) oneOf(r Reader, c Conversation, me Membership, reader UserID, ranges []SeqRange) (m *Message, sure bool, err error) {
+	q := HistoryQuery{
+		Conversation: c.ID, Ranges: ranges, Reader: reader, ActiveAt: s.time(), Since: s.cutoff(c), Sender: c.Peer(me.User), Limit: 1,
+	}
+	for range maxLooks {
+		page, err := r.Messages(q)
+		if err != nil {
+			return nil, false, err
+		}
+		if len(page.Messages) > 0 {
+			return &page.Messages[0], true, nil
+		}
+		if page.Next == nil {
+			return nil, true, nil
+		}
+		q.Past = page.Next
+	}
+	return nil, false, nil
+}
+
+// owed returns the messages in the ranges of which a receipt of the member is
+// published to who sent them, by seq: active ones that the member can read, in
+// groups those that were sent with receipt. If there are more than the limit,
+// through is the seq up to which these are all.
+func (s *Service) owed(r Reader, c Conversation, me Membership, ranges []SeqRange, limit int) (list []Message, through int64, err error) {
+	now := s.time()
+	if c.Kind == Direct {
+		q := HistoryQuery{
+			Conversation: c.ID, Ranges: ranges, Reader: me.User, ActiveAt: now, Since: s.since(c, me), Sender: c.Peer(me.User),
+			Ascending: true, Limit: limit,
+		}
+		if len(ranges) == 0 {
+			return nil, 0, nil
+		}
+		page, err := r.Messages(q)
+		if err == nil && page.Next != nil {
+			through = page.Next.Seq
+		}
+		return page.Messages, through, err
+	}
+	left := limit
+	for _, rng := range ranges {
+		tracked, err := r.Tracked(c.ID, rng, me.User, left)
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, m := range tracked {
+			if m.AsOf(now).State == Active && s.within(c, me, m) {
+				list = append(list, m)
+			}
+		}
+		if left -= len(tracked); left <= 0 {
+			return list, tracked[len(tracked)-1].Seq, nil
+		}
+	}
+	return list, 0, nil
 }
 
 // receiptEvent is the event of a receipt but for what it is for. Of a direct
-// message, that it was read is told to both sides; that it was delivered, to
+// message, that it was read is published to both sides; that it was delivered, to
 // its sender.
 func receiptEvent(kind ReceiptKind, actor Actor, c Conversation, now time.Time) Event {
 	e := Event{
@@ -242,37 +376,33 @@ func receiptEvent(kind ReceiptKind, actor Actor, c Conversation, now time.Time) 
 	return e
 }
 
-// tellSenders tells the senders in a group of the receipts that they asked for.
-func (s *Service) tellSenders(tx Tx, actor Actor, c Conversation, fresh []SeqRange, told Event) error {
+// tellSenders publishes a receipt for messages: in a group to the sender of each, by
+// the ids.
+func (s *Service) tellSenders(tx Tx, c Conversation, messages []Message, said Event) error {
 	var senders []UserID
 	ids := make(map[UserID][]ID)
-	left := maxTracked
-	for _, r := range fresh {
-		tracked, err := tx.Tracked(c.ID, r, actor.User, left)
-		if err != nil {
-			return err
+	for _, m := range messages {
+		if ids[m.Sender] == nil {
+			senders = append(senders, m.Sender)
 		}
-		for _, m := range tracked {
-			if ids[m.Sender] == nil {
-				senders = append(senders, m.Sender)
-			}
-			ids[m.Sender] = append(ids[m.Sender], m.ID)
-		}
-		if left -= len(tracked); left <= 0 {
-			break
-		}
+		ids[m.Sender] = append(ids[m.Sender], m.ID)
 	}
 	for _, sender := range senders {
-		them, err := s.stand(tx, c, sender)
-		if err != nil {
-			return err
+		if c.Kind != Direct {
+			them, err := s.stand(tx, c, sender)
+			if err != nil {
+				return err
+			}
+			if !them.May.Has(PermissionView) {
+				continue // they have left, or lost sight of it
+			}
+			said.To = sender
 		}
-		if !them.May.Has(PermissionView) {
-			continue // they have left, or lost sight of it
-		}
-		told.To, told.MessageIDs = sender, ids[sender]
-		if _, err := tx.Append(told); err != nil {
-			return err
+		for some := range slices.Chunk(ids[sender], MaxReceiptIDs) {
+			said.MessageIDs = some
+			if _, err := tx.Append(said); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -377,38 +507,33 @@ func (s *Service) deliver(tx Tx, d Delivery, now time.Time) error {
 	if err != nil || !me.Active() {
 		return err
 	}
-	fresh, err := recordReceipt(tx, actor, c, Delivered, clip(me.Visible(c), d.Range.From-1, d.Range.To+1), now)
-	if err != nil || len(fresh) == 0 {
+	ranges, err := s.receivable(tx, c, me, d.Range)
+	if err != nil {
 		return err
 	}
-	told := receiptEvent(Delivered, actor, c, now)
-	if c.Kind != Direct {
-		return s.tellSenders(tx, actor, c, fresh, told)
+	fresh, err := newIn(tx, Delivered, c, me, ranges)
+	if err != nil {
+		return err
 	}
-	// A stream tells what it told, which need not be all that was before it: so
-	// the messages are named, and never up to which they are.
-	q := HistoryQuery{
-		Conversation: c.ID, Ranges: fresh, Ascending: true, Sender: c.Peer(actor.User), Limit: MaxReceiptIDs,
+	if err := record(tx, Delivered, c, me, ranges, now); err != nil {
+		return err
 	}
-	for {
-		page, err := tx.Messages(q)
+	// A stream delivers what it delivers, which need not be all that was before it:
+	// so the messages are named, and never up to which they are.
+	for len(fresh) > 0 {
+		messages, through, err := s.owed(tx, c, me, fresh, maxTracked)
 		if err != nil {
 			return err
 		}
-		told.MessageIDs = nil
-		for _, m := range page.Messages {
-			told.MessageIDs = append(told.MessageIDs, m.ID)
+		if err := s.tellSenders(tx, c, messages, receiptEvent(Delivered, actor, c, now)); err != nil {
+			return err
 		}
-		if len(told.MessageIDs) > 0 {
-			if _, err := tx.Append(told); err != nil {
-				return err
-			}
+		if through == 0 {
+			break
 		}
-		if page.Next == nil {
-			return nil
-		}
-		q.Past = page.Next
+		fresh = clip(fresh, through, 0)
 	}
+	return nil
 }
 
 // Receipts is who has a message and who has not.
@@ -420,7 +545,8 @@ type Receipts struct {
 }
 
 // Receipts returns who has a message of the actor's, against those who were
-// members when it was sent.
+// members when it was sent. Of a tombstone it is who had the message before it was
+// erased.
 func (s *Service) Receipts(ctx context.Context, actor Actor, id ID) (Receipts, error) {
 	return view(ctx, s, func(r Reader) (Receipts, error) {
 		c, _, m, err := s.readable(r, actor, id)
@@ -440,7 +566,9 @@ func (s *Service) Receipts(ctx context.Context, actor Actor, id ID) (Receipts, e
 		if err != nil {
 			return Receipts{}, err
 		}
-		users = slices.DeleteFunc(users, func(u UserID) bool { return u == m.Sender })
+		users = slices.DeleteFunc(users, func(u UserID) bool {
+			return u == m.Sender || m.VisibleTo != "" && m.VisibleTo != u
+		})
 		var out Receipts
 		if out.Read, err = r.ReceiptsOf(Read, c.ID, m.Seq); err != nil {
 			return Receipts{}, err
@@ -449,12 +577,17 @@ func (s *Service) Receipts(ctx context.Context, actor Actor, id ID) (Receipts, e
 			return Receipts{}, err
 		}
 		counted := func(list []Receipt) []Receipt {
-			return slices.DeleteFunc(list, func(rc Receipt) bool { return !slices.Contains(users, rc.User) })
+			return slices.DeleteFunc(list, func(rc Receipt) bool {
+				return m.Erased != nil && rc.At.After(m.Erased.At) || !slices.Contains(users, rc.User)
+			})
 		}
 		out.Read, out.Delivered = counted(out.Read), counted(out.Delivered)
-		for _, rc := range out.Read {
-			if !has(out.Delivered, rc.User) {
-				out.Delivered = append(out.Delivered, rc) // what was read was delivered
+		for _, rc := range out.Read { // what was read was delivered, no later
+			switch i := slices.IndexFunc(out.Delivered, func(d Receipt) bool { return d.User == rc.User }); {
+			case i < 0:
+				out.Delivered = append(out.Delivered, rc)
+			case out.Delivered[i].At.After(rc.At):
+				out.Delivered[i].At = rc.At
 			}
 		}
 		for _, u := range users {

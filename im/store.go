@@ -180,6 +180,9 @@ type Reader interface {
 	// Hidden reports whether the user has hidden the message with this seq by
 	// its id.
 	Hidden(conversation ID, user UserID, seq int64) (bool, error)
+	// HiddenIn returns which messages of a stretch of the conversation the user has
+	// hidden by their ids, as ranges that rise and lie within it.
+	HiddenIn(conversation ID, user UserID, r SeqRange) ([]SeqRange, error)
 	// HiddenBy returns who has hidden a message, in whichever way.
 	HiddenBy(m Message) ([]UserID, error)
 	// HiddenSince returns up to limit of what the user has hidden since a time,
@@ -228,6 +231,9 @@ type Reader interface {
 	// any.
 	OldestMessage() (time.Time, bool, error)
 
+	// ReceiptsIn returns for which messages of a stretch of the conversation the user
+	// has given a receipt of this kind, as ranges that rise and lie within it.
+	ReceiptsIn(kind ReceiptKind, conversation ID, user UserID, r SeqRange) ([]SeqRange, error)
 	// ReceiptsOf returns who has given a receipt of this kind for the message
 	// with this seq, by user.
 	ReceiptsOf(kind ReceiptKind, conversation ID, seq int64) ([]Receipt, error)

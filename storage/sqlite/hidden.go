@@ -55,6 +55,11 @@ func (r *reader) Hidden(conversation im.ID, user im.UserID, seq int64) (bool, er
 	return found && to >= seq, err
 }
 
+// HiddenIn returns which messages of a range the user has hidden by their ids.
+func (r *reader) HiddenIn(conversation im.ID, user im.UserID, of im.SeqRange) ([]im.SeqRange, error) {
+	return r.ReceiptsIn(hidden, conversation, user, of)
+}
+
 // Hide hides the messages in the range from the user and returns those parts of
 // it that were not.
 func (t *tx) Hide(conversation im.ID, user im.UserID, r im.SeqRange, at time.Time) ([]im.SeqRange, error) {

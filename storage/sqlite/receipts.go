@@ -100,6 +100,28 @@ func (o *receiptsOf) ranges(query string, args ...any) ([]receiptRange, error) {
 	return list, err
 }
 
+// ReceiptsIn returns for which messages of a range the user has given a receipt of
+// this kind.
+func (r *reader) ReceiptsIn(kind im.ReceiptKind, conversation im.ID, user im.UserID, of im.SeqRange) ([]im.SeqRange, error) {
+	key, err := r.userKey(user)
+	if err != nil || key == 0 {
+		return nil, err
+	}
+	var list []im.SeqRange
+	err = r.session.query(selectReceipts, []any{int64(conversation), int64(kind), key, of.From, of.To},
+		func(rows *sql.Rows) (bool, error) {
+			var found im.SeqRange
+			var at int64
+			err := rows.Scan(&found.From, &found.To, &at)
+			found.From, found.To = max(found.From, of.From), min(found.To, of.To)
+			if found.From <= found.To {
+				list = append(list, found)
+			}
+			return true, err
+		})
+	return list, err
+}
+
 // add stores the fresh parts of a range. before are the stored ranges from the
 // one that begins before it to the last one within it.
 func (o *receiptsOf) add(r im.SeqRange, fresh []im.SeqRange, before []receiptRange, at int64) error {

@@ -55,6 +55,11 @@ func testHidden(w *world) {
 			}
 		}
 		w.equal("fresh", w.hide(id, user, from, to, epoch.Add(time.Duration(i)*time.Second)), want)
+		from, to = 1+random.Int64N(n), 1+random.Int64N(n)
+		part := read(w, func(r im.Reader) ([]im.SeqRange, error) {
+			return r.HiddenIn(id, user, im.SeqRange{From: from, To: to})
+		})
+		w.equal("in a part", seqsOf(part), inPart(from, to, func(seq int64) bool { return has[user][seq] }))
 	}
 	w.put(im.Read, id, "alice", 1, n, w.tick()) // reading is another thing
 	up, before := int64(10), all[60].CreatedAt

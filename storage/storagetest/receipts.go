@@ -74,6 +74,28 @@ func testReceipts(w *world) {
 	w.equal("undone", len(w.receiptsOf(im.Read, id, 20)), 0)
 }
 
+// seqsOf are the seqs in ranges.
+func seqsOf(ranges []im.SeqRange) []int64 {
+	var seqs []int64
+	for _, r := range ranges {
+		for seq := r.From; seq <= r.To; seq++ {
+			seqs = append(seqs, seq)
+		}
+	}
+	return seqs
+}
+
+// inPart are the seqs of a stretch of which something holds.
+func inPart(from, to int64, holds func(seq int64) bool) []int64 {
+	var seqs []int64
+	for seq := from; seq <= to; seq++ {
+		if holds(seq) {
+			seqs = append(seqs, seq)
+		}
+	}
+	return seqs
+}
+
 // testReceiptsModel holds receipts in any order against a set of messages.
 func testReceiptsModel(w *world) {
 	random := rand.New(rand.NewPCG(15, 16))
@@ -101,6 +123,11 @@ func testReceiptsModel(w *world) {
 				}
 			}
 			w.equal("fresh", w.put(im.Read, id, user, from, to, at), want)
+			from, to = 1+random.Int64N(n), 1+random.Int64N(n)
+			part := read(w, func(r im.Reader) ([]im.SeqRange, error) {
+				return r.ReceiptsIn(im.Read, id, user, im.SeqRange{From: from, To: to})
+			})
+			w.equal("in a part", seqsOf(part), inPart(from, to, func(seq int64) bool { _, ok := has[seq]; return ok }))
 		}
 		newest := epoch.Add(125 * time.Second)
 		for seq := int64(1); seq <= n; seq++ {
