@@ -2047,7 +2047,7 @@ type PutReceipts struct {
 	Kind       ReceiptKind `json:"kind"`
 	MessageIds *[]string   `json:"message_ids,omitempty"`
 
-	// UpTo The id of the newest message that this is for.
+	// UpTo The id of a message that I can read: all of others up to it. It may be my own.
 	UpTo *string `json:"up_to,omitempty"`
 }
 

@@ -2048,7 +2048,7 @@ type PutReceipts struct {
 	Kind       ReceiptKind `json:"kind"`
 	MessageIds []string    `json:"message_ids,omitempty"`
 
-	// UpTo The id of the newest message that this is for.
+	// UpTo The id of a message that I can read: all of others up to it. It may be my own.
 	UpTo *string `json:"up_to,omitempty"`
 }
 
@@ -4319,6 +4319,9 @@ type ClientInterface interface {
 	// message that is to burn starts its clock; one that burns at once is erased
 	// before this is answered. Receipts of direct messages are told to their sender
 	// and to my other devices, those of a group where `receipt` was asked for.
+	// They are for messages of others that were sent while I was a member, that are
+	// not erased and that I have not hidden: the rest of what is named, or lies below
+	// `up_to`, is passed over. What was read was delivered.
 	// A room has none, and a message of a channel cannot ask for them: 422
 	// `receipts_unsupported`.
 	// Repeating one changes nothing.
@@ -4334,6 +4337,9 @@ type ClientInterface interface {
 	// message that is to burn starts its clock; one that burns at once is erased
 	// before this is answered. Receipts of direct messages are told to their sender
 	// and to my other devices, those of a group where `receipt` was asked for.
+	// They are for messages of others that were sent while I was a member, that are
+	// not erased and that I have not hidden: the rest of what is named, or lies below
+	// `up_to`, is passed over. What was read was delivered.
 	// A room has none, and a message of a channel cannot ask for them: 422
 	// `receipts_unsupported`.
 	// Repeating one changes nothing.
@@ -4486,7 +4492,8 @@ type ClientInterface interface {
 	//
 	// For the sender: of a direct message, or of one sent to a group with `receipt`,
 	// against those who were members when it was sent. Times are exact for recent
-	// receipts; of old ones they may be those of a later receipt.
+	// receipts; of old ones they may be those of a later receipt. Of a tombstone it is
+	// who had the message before it was erased.
 	//
 	// Corresponds with GET /v1/messages/{message}/receipts (the `GetReceipts` operationId).
 	GetReceipts(ctx context.Context, message MessageID, params *GetReceiptsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5823,6 +5830,9 @@ func (c *API) GetPermissions(ctx context.Context, conversation ConversationID, p
 // message that is to burn starts its clock; one that burns at once is erased
 // before this is answered. Receipts of direct messages are told to their sender
 // and to my other devices, those of a group where `receipt` was asked for.
+// They are for messages of others that were sent while I was a member, that are
+// not erased and that I have not hidden: the rest of what is named, or lies below
+// `up_to`, is passed over. What was read was delivered.
 // A room has none, and a message of a channel cannot ask for them: 422
 // `receipts_unsupported`.
 // Repeating one changes nothing.
@@ -5848,6 +5858,9 @@ func (c *API) PutReceiptsWithBody(ctx context.Context, conversation Conversation
 // message that is to burn starts its clock; one that burns at once is erased
 // before this is answered. Receipts of direct messages are told to their sender
 // and to my other devices, those of a group where `receipt` was asked for.
+// They are for messages of others that were sent while I was a member, that are
+// not erased and that I have not hidden: the rest of what is named, or lies below
+// `up_to`, is passed over. What was read was delivered.
 // A room has none, and a message of a channel cannot ask for them: 422
 // `receipts_unsupported`.
 // Repeating one changes nothing.
@@ -6130,7 +6143,8 @@ func (c *API) BurnMessage(ctx context.Context, message MessageID, params *BurnMe
 //
 // For the sender: of a direct message, or of one sent to a group with `receipt`,
 // against those who were members when it was sent. Times are exact for recent
-// receipts; of old ones they may be those of a later receipt.
+// receipts; of old ones they may be those of a later receipt. Of a tombstone it is
+// who had the message before it was erased.
 //
 // Corresponds with GET /v1/messages/{message}/receipts (the `GetReceipts` operationId).
 func (c *API) GetReceipts(ctx context.Context, message MessageID, params *GetReceiptsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -13077,6 +13091,9 @@ type ClientWithResponsesInterface interface {
 	// message that is to burn starts its clock; one that burns at once is erased
 	// before this is answered. Receipts of direct messages are told to their sender
 	// and to my other devices, those of a group where `receipt` was asked for.
+	// They are for messages of others that were sent while I was a member, that are
+	// not erased and that I have not hidden: the rest of what is named, or lies below
+	// `up_to`, is passed over. What was read was delivered.
 	// A room has none, and a message of a channel cannot ask for them: 422
 	// `receipts_unsupported`.
 	// Repeating one changes nothing.
@@ -13092,6 +13109,9 @@ type ClientWithResponsesInterface interface {
 	// message that is to burn starts its clock; one that burns at once is erased
 	// before this is answered. Receipts of direct messages are told to their sender
 	// and to my other devices, those of a group where `receipt` was asked for.
+	// They are for messages of others that were sent while I was a member, that are
+	// not erased and that I have not hidden: the rest of what is named, or lies below
+	// `up_to`, is passed over. What was read was delivered.
 	// A room has none, and a message of a channel cannot ask for them: 422
 	// `receipts_unsupported`.
 	// Repeating one changes nothing.
@@ -13264,7 +13284,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// For the sender: of a direct message, or of one sent to a group with `receipt`,
 	// against those who were members when it was sent. Times are exact for recent
-	// receipts; of old ones they may be those of a later receipt.
+	// receipts; of old ones they may be those of a later receipt. Of a tombstone it is
+	// who had the message before it was erased.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -23182,6 +23203,9 @@ func (c *ClientWithResponses) GetPermissionsWithResponse(ctx context.Context, co
 // message that is to burn starts its clock; one that burns at once is erased
 // before this is answered. Receipts of direct messages are told to their sender
 // and to my other devices, those of a group where `receipt` was asked for.
+// They are for messages of others that were sent while I was a member, that are
+// not erased and that I have not hidden: the rest of what is named, or lies below
+// `up_to`, is passed over. What was read was delivered.
 // A room has none, and a message of a channel cannot ask for them: 422
 // `receipts_unsupported`.
 // Repeating one changes nothing.
@@ -23203,6 +23227,9 @@ func (c *ClientWithResponses) PutReceiptsWithBodyWithResponse(ctx context.Contex
 // message that is to burn starts its clock; one that burns at once is erased
 // before this is answered. Receipts of direct messages are told to their sender
 // and to my other devices, those of a group where `receipt` was asked for.
+// They are for messages of others that were sent while I was a member, that are
+// not erased and that I have not hidden: the rest of what is named, or lies below
+// `up_to`, is passed over. What was read was delivered.
 // A room has none, and a message of a channel cannot ask for them: 422
 // `receipts_unsupported`.
 // Repeating one changes nothing.
@@ -23453,7 +23480,8 @@ func (c *ClientWithResponses) BurnMessageWithResponse(ctx context.Context, messa
 //
 // For the sender: of a direct message, or of one sent to a group with `receipt`,
 // against those who were members when it was sent. Times are exact for recent
-// receipts; of old ones they may be those of a later receipt.
+// receipts; of old ones they may be those of a later receipt. Of a tombstone it is
+// who had the message before it was erased.
 //
 // Returns a wrapper object for the known response body format(s).
 //
