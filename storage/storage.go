@@ -48,7 +48,7 @@ const fileName = "imapi.db"
 //	sqlite:///var/lib/x.db  SQLite in the file of an absolute path
 //	sqlite:data/x.db        SQLite in a file from the working directory on
 //
-// The directory of an SQLite file is made if it is not there, and is this
+// The directory of an SQLite file is made if it is not there, and both are this
 // store's alone until Close.
 func Open(ctx context.Context, rawURL string, options Options) (im.Store, error) {
 	path, err := sqlitePath(rawURL, options.DataDir)

@@ -30,7 +30,7 @@ import (
 
 func readSecret(t testing.TB, data string) []byte {
 	t.Helper()
-	secret, err := auth.LoadSecret(filepath.Join(data, secretFile))
+	secret, err := auth.LoadOrCreateSecret(filepath.Join(data, secretFile))
 	if err != nil {
 		t.Fatal(err)
 	}

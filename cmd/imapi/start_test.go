@@ -128,3 +128,42 @@ func TestGreetingSaysWhereItListens(t *testing.T) {
 	}
 	_ = res.Body.Close()
 }
+
+// TestOneServerForADatabase holds that a second server does not start on a database
+// that one serves, by whatever name it is given.
+func TestOneServerForADatabase(t *testing.T) {
+	s := startServer(t)
+	db, dir := filepath.Join(s.data, "imapi.db"), t.TempDir()
+	link := func(make func(from, to string) error, from, name string) string {
+		to := filepath.Join(dir, name)
+		if err := make(from, to); err != nil {
+			t.Fatal(err)
+		}
+		return to
+	}
+	linked := link(os.Symlink, s.data, "linked")
+	soft, hard := link(os.Symlink, db, "soft.db"), link(os.Link, db, "hard.db")
+	for name, args := range map[string][]string{
+		"its directory":         {"--data", s.data},
+		"a link to it":          {"--data", linked},
+		"a link to the file":    {"--data", filepath.Join(dir, "a"), "--database", "sqlite://" + soft},
+		"a hard link":           {"--data", filepath.Join(dir, "b"), "--database", "sqlite://" + hard},
+		"the file, by its path": {"--data", filepath.Join(dir, "c"), "--database", "sqlite://" + db},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := exec.Command(s.bin, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...).CombinedOutput()
+			if err == nil || !strings.Contains(string(out), "in use by another imapi process") {
+				t.Errorf("%v, %s", err, out)
+			}
+			if _, err := os.Stat(args[1]); err == nil && args[1] != s.data && args[1] != linked {
+				t.Errorf("it made %s", args[1])
+			}
+		})
+	}
+	if _, err := say(t.Context(), s.client("alice", ""), "@bob", "", "after all"); err != nil {
+		t.Error(err)
+	}
+	if err := s.stop(); err != nil {
+		t.Errorf("the first one ended with %v", err)
+	}
+}

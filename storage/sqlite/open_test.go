@@ -51,6 +51,140 @@ func TestOpenLocksTheDirectory(t *testing.T) {
 	openAt(t, path, Options{})
 }
 
+// createFile makes an empty database if there is none, to be filled by statements.
+func createFile(path string) error {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+// otherNames are ways to reach a file in a data directory from elsewhere.
+var otherNames = map[string]func(path string) (string, error){
+	"symlinked directory": func(path string) (string, error) {
+		link := filepath.Join(filepath.Dir(filepath.Dir(path)), "link")
+		return filepath.Join(link, "imapi.db"), os.Symlink("data", link)
+	},
+	"symlinked file": func(path string) (string, error) {
+		return elsewhere(path, func(to string) error { return os.Symlink(path, to) })
+	},
+	"link to a symlink": func(path string) (string, error) {
+		return elsewhere(path, func(to string) error {
+			return errors.Join(os.Symlink("../data/imapi.db", to+".hop"), os.Symlink("imapi.db.hop", to))
+		})
+	},
+	"hard link": func(path string) (string, error) {
+		return elsewhere(path, func(to string) error { return os.Link(path, to) })
+	},
+	"hard link beside it": func(path string) (string, error) {
+		to := filepath.Join(filepath.Dir(path), "second.db")
+		return to, os.Link(path, to)
+	},
+	"itself": func(path string) (string, error) { return path, nil },
+}
+
+func elsewhere(path string, link func(to string) error) (string, error) {
+	dir := filepath.Join(filepath.Dir(filepath.Dir(path)), "elsewhere")
+	to := filepath.Join(dir, "imapi.db")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", err
+	}
+	return to, link(to)
+}
+
+// TestOpenLocksTheFileByAnyName holds that a database has one owner, whatever it is
+// called by whom.
+func TestOpenLocksTheFileByAnyName(t *testing.T) {
+	for name, link := range otherNames {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "data", "imapi.db")
+			s := openAt(t, path, Options{})
+			if err := s.Write(t.Context(), block(1)); err != nil {
+				t.Fatal(err)
+			}
+			other, err := link(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if second, err := Open(t.Context(), other, Options{}); !errors.Is(err, ErrInUse) {
+				if err == nil {
+					_ = second.Close()
+				}
+				t.Fatalf("the second one got %v", err)
+			}
+			if err := s.Write(t.Context(), block(2)); err != nil {
+				t.Errorf("the first one, after that: %v", err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = openAt(t, other, Options{}) // nobody has it any more
+			err = s.View(t.Context(), func(r im.Reader) error {
+				blocked, err := r.Blocked("alice", "2")
+				if !blocked {
+					t.Error("lost")
+				}
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			if _, err := Open(t.Context(), path, Options{}); !errors.Is(err, ErrInUse) {
+				t.Errorf("by its first name: %v", err)
+			}
+		})
+	}
+}
+
+// TestOpenThroughALinkToNothing holds that the file is made where the link leads to,
+// with its log next to it.
+func TestOpenThroughALinkToNothing(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "disk"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "imapi.db")
+	if err := os.Symlink(filepath.Join("disk", "x.db"), link); err != nil {
+		t.Fatal(err)
+	}
+	s := openAt(t, link, Options{})
+	if err := s.Write(t.Context(), block(1)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"x.db", "x.db-wal", lockFile} {
+		if _, err := os.Stat(filepath.Join(dir, "disk", name)); err != nil {
+			t.Error(err)
+		}
+	}
+	circle := filepath.Join(dir, "circle.db")
+	if err := os.Symlink("circle.db", circle); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), circle, Options{}); err == nil || !strings.Contains(err.Error(), "symbolic links") {
+		t.Errorf("a circle: %v", err)
+	}
+}
+
+// TestOneName holds what is refused where the file's own lock would keep out SQLite.
+func TestOneName(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	if err := oneName(file); err != nil {
+		t.Error(err)
+	}
+	if err := os.Link(path, path+"2"); err != nil {
+		t.Fatal(err)
+	}
+	if err := oneName(file); err == nil || !strings.Contains(err.Error(), "hard link") {
+		t.Errorf("with two names: %v", err)
+	}
+}
+
 func TestOpenAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "imapi.db")
 	s := openAt(t, path, Options{})

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -103,6 +104,7 @@ type Store struct {
 	path     string
 	options  Options
 	lock     *DirLock
+	file     io.Closer // the lock of the database file
 	instance im.Instance
 	users    *userCache
 	recent   recentIndex
@@ -120,17 +122,16 @@ type Store struct {
 var _ im.Store = (*Store)(nil)
 
 // Open opens the file at path, or makes it and its directory, readable by this
-// user alone. The directory is locked until Close. It fails if another process
-// holds the directory, if the file was written by a newer version, or if it is
+// user alone. The file, by whatever names it has, and the directory where it is are
+// locked until Close. It fails if another process holds one of the two, if the file was written by a newer version, or if it is
 // not imapi's. When it returns, the write-ahead log is empty.
 func Open(ctx context.Context, path string, options Options) (_ *Store, err error) {
 	options, err = options.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	path, err = filepath.Abs(path)
-	if err != nil {
-		return nil, err
+	if path, err = resolve(path); err != nil {
+		return nil, fmt.Errorf("find the database: %w", err)
 	}
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -150,10 +151,13 @@ func Open(ctx context.Context, path string, options Options) (_ *Store, err erro
 	defer func() {
 		if err != nil {
 			s.closeReaders()
+			if s.file != nil {
+				_ = s.file.Close()
+			}
 			_ = s.lock.Unlock()
 		}
 	}()
-	if err := createFile(path); err != nil {
+	if s.file, err = lockDatabase(path); err != nil {
 		return nil, err
 	}
 	if err := s.prepareFile(ctx); err != nil {
@@ -183,16 +187,6 @@ func Open(ctx context.Context, path string, options Options) (_ *Store, err erro
 	}
 	go s.scrubber.loop()
 	return s, nil
-}
-
-// createFile makes the database file, or takes from others the permission to
-// read the one that is there. SQLite gives its log the same permissions.
-func createFile(path string) error {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return fmt.Errorf("open the database: %w", err)
-	}
-	return errors.Join(file.Chmod(0o600), file.Close())
 }
 
 // prepareFile does what comes before the first reader and writer: migrations,
@@ -327,7 +321,7 @@ func (s *Store) Close() error {
 				err = errors.Join(err, session.close())
 			}
 		}
-		err = errors.Join(err, s.scrubber.finish(), s.lock.Unlock())
+		err = errors.Join(err, s.scrubber.finish(), s.file.Close(), s.lock.Unlock())
 	})
 	return err
 }
