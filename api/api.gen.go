@@ -278,27 +278,6 @@ func (e History) Valid() bool {
 	}
 }
 
-// Defines values for ImportMemberRole.
-const (
-	ImportMemberRoleAdmin  ImportMemberRole = "admin"
-	ImportMemberRoleMember ImportMemberRole = "member"
-	ImportMemberRoleOwner  ImportMemberRole = "owner"
-)
-
-// Valid indicates whether the value is a known member of the ImportMemberRole enum.
-func (e ImportMemberRole) Valid() bool {
-	switch e {
-	case ImportMemberRoleAdmin:
-		return true
-	case ImportMemberRoleMember:
-		return true
-	case ImportMemberRoleOwner:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for InvitePolicy.
 const (
 	InvitePolicyAdmins  InvitePolicy = "admins"
@@ -511,223 +490,223 @@ func (e Permission) Valid() bool {
 
 // Defines values for ProblemCode.
 const (
-	ProblemCodeAdminRequired          ProblemCode = "admin_required"
-	ProblemCodeAlreadyBurned          ProblemCode = "already_burned"
-	ProblemCodeAlreadyExpired         ProblemCode = "already_expired"
-	ProblemCodeAlreadyRevoked         ProblemCode = "already_revoked"
-	ProblemCodeBlockSelf              ProblemCode = "block_self"
-	ProblemCodeBlocked                ProblemCode = "blocked"
-	ProblemCodeBodyTooLarge           ProblemCode = "body_too_large"
-	ProblemCodeBurnUnsupported        ProblemCode = "burn_unsupported"
-	ProblemCodeClientIDReused         ProblemCode = "client_id_reused"
-	ProblemCodeConversationNotFound   ProblemCode = "conversation_not_found"
-	ProblemCodeDeviceMismatch         ProblemCode = "device_mismatch"
-	ProblemCodeDirectConversation     ProblemCode = "direct_conversation"
-	ProblemCodeDirectWithSelf         ProblemCode = "direct_with_self"
-	ProblemCodeEveryoneRole           ProblemCode = "everyone_role"
-	ProblemCodeIDTaken                ProblemCode = "id_taken"
-	ProblemCodeInternal               ProblemCode = "internal"
-	ProblemCodeInvalidCursor          ProblemCode = "invalid_cursor"
-	ProblemCodeInvalidPageToken       ProblemCode = "invalid_page_token"
-	ProblemCodeInvalidRequest         ProblemCode = "invalid_request"
-	ProblemCodeInvalidSubject         ProblemCode = "invalid_subject"
-	ProblemCodeInvitationNotFound     ProblemCode = "invitation_not_found"
-	ProblemCodeKeysUnavailable        ProblemCode = "keys_unavailable"
-	ProblemCodeListUnsupported        ProblemCode = "list_unsupported"
-	ProblemCodeMalformedJSON          ProblemCode = "malformed_json"
-	ProblemCodeMemberNotFound         ProblemCode = "member_not_found"
-	ProblemCodeMembersUnsupported     ProblemCode = "members_unsupported"
-	ProblemCodeMessageNotFound        ProblemCode = "message_not_found"
-	ProblemCodeMessageTooLarge        ProblemCode = "message_too_large"
-	ProblemCodeMethodNotAllowed       ProblemCode = "method_not_allowed"
-	ProblemCodeNotBurnable            ProblemCode = "not_burnable"
-	ProblemCodeNotFound               ProblemCode = "not_found"
-	ProblemCodeNotJoined              ProblemCode = "not_joined"
-	ProblemCodeNotRecipient           ProblemCode = "not_recipient"
-	ProblemCodeNotSender              ProblemCode = "not_sender"
-	ProblemCodeOnDenyList             ProblemCode = "on_deny_list"
-	ProblemCodeOneOwner               ProblemCode = "one_owner"
-	ProblemCodeOverloaded             ProblemCode = "overloaded"
-	ProblemCodeOwnerMustHandOver      ProblemCode = "owner_must_hand_over"
-	ProblemCodePastRetention          ProblemCode = "past_retention"
-	ProblemCodePermissionDenied       ProblemCode = "permission_denied"
-	ProblemCodePermissionNotGrantable ProblemCode = "permission_not_grantable"
-	ProblemCodeReceiptNotAsked        ProblemCode = "receipt_not_asked"
-	ProblemCodeReceiptsUnsupported    ProblemCode = "receipts_unsupported"
-	ProblemCodeReplyToNotFound        ProblemCode = "reply_to_not_found"
-	ProblemCodeRetentionTooLong       ProblemCode = "retention_too_long"
-	ProblemCodeRevokeWindowExpired    ProblemCode = "revoke_window_expired"
-	ProblemCodeRoleNotFound           ProblemCode = "role_not_found"
-	ProblemCodeSettingUnsupported     ProblemCode = "setting_unsupported"
-	ProblemCodeShuttingDown           ProblemCode = "shutting_down"
-	ProblemCodeSlowMode               ProblemCode = "slow_mode"
-	ProblemCodeSpaceNotFound          ProblemCode = "space_not_found"
-	ProblemCodeStorageFull            ProblemCode = "storage_full"
-	ProblemCodeStorageUnavailable     ProblemCode = "storage_unavailable"
-	ProblemCodeThreadExists           ProblemCode = "thread_exists"
-	ProblemCodeThreadNotFound         ProblemCode = "thread_not_found"
-	ProblemCodeThreadUnsupported      ProblemCode = "thread_unsupported"
-	ProblemCodeTicketExpired          ProblemCode = "ticket_expired"
-	ProblemCodeTicketInvalid          ProblemCode = "ticket_invalid"
-	ProblemCodeTokenCutOff            ProblemCode = "token_cut_off"
-	ProblemCodeTokenExpired           ProblemCode = "token_expired"
-	ProblemCodeTokenInvalid           ProblemCode = "token_invalid"
-	ProblemCodeTokenIssuedInFuture    ProblemCode = "token_issued_in_future"
-	ProblemCodeTokenMalformed         ProblemCode = "token_malformed"
-	ProblemCodeTokenMissing           ProblemCode = "token_missing"
-	ProblemCodeTokenNotYetValid       ProblemCode = "token_not_yet_valid"
-	ProblemCodeTooManyChannels        ProblemCode = "too_many_channels"
-	ProblemCodeTooManyForReceipts     ProblemCode = "too_many_for_receipts"
-	ProblemCodeTooManyMembers         ProblemCode = "too_many_members"
-	ProblemCodeTooManyRoles           ProblemCode = "too_many_roles"
-	ProblemCodeTooManyStreams         ProblemCode = "too_many_streams"
-	ProblemCodeUnsupportedMediaType   ProblemCode = "unsupported_media_type"
+	AdminRequired          ProblemCode = "admin_required"
+	AlreadyBurned          ProblemCode = "already_burned"
+	AlreadyExpired         ProblemCode = "already_expired"
+	AlreadyRevoked         ProblemCode = "already_revoked"
+	BlockSelf              ProblemCode = "block_self"
+	Blocked                ProblemCode = "blocked"
+	BodyTooLarge           ProblemCode = "body_too_large"
+	BurnUnsupported        ProblemCode = "burn_unsupported"
+	ClientIDReused         ProblemCode = "client_id_reused"
+	ConversationNotFound   ProblemCode = "conversation_not_found"
+	DeviceMismatch         ProblemCode = "device_mismatch"
+	DirectConversation     ProblemCode = "direct_conversation"
+	DirectWithSelf         ProblemCode = "direct_with_self"
+	EveryoneRole           ProblemCode = "everyone_role"
+	IDTaken                ProblemCode = "id_taken"
+	Internal               ProblemCode = "internal"
+	InvalidCursor          ProblemCode = "invalid_cursor"
+	InvalidPageToken       ProblemCode = "invalid_page_token"
+	InvalidRequest         ProblemCode = "invalid_request"
+	InvalidSubject         ProblemCode = "invalid_subject"
+	InvitationNotFound     ProblemCode = "invitation_not_found"
+	KeysUnavailable        ProblemCode = "keys_unavailable"
+	ListUnsupported        ProblemCode = "list_unsupported"
+	MalformedJSON          ProblemCode = "malformed_json"
+	MemberNotFound         ProblemCode = "member_not_found"
+	MembersUnsupported     ProblemCode = "members_unsupported"
+	MessageNotFound        ProblemCode = "message_not_found"
+	MessageTooLarge        ProblemCode = "message_too_large"
+	MethodNotAllowed       ProblemCode = "method_not_allowed"
+	NotBurnable            ProblemCode = "not_burnable"
+	NotFound               ProblemCode = "not_found"
+	NotJoined              ProblemCode = "not_joined"
+	NotRecipient           ProblemCode = "not_recipient"
+	NotSender              ProblemCode = "not_sender"
+	OnDenyList             ProblemCode = "on_deny_list"
+	OneOwner               ProblemCode = "one_owner"
+	Overloaded             ProblemCode = "overloaded"
+	OwnerMustHandOver      ProblemCode = "owner_must_hand_over"
+	PastRetention          ProblemCode = "past_retention"
+	PermissionDenied       ProblemCode = "permission_denied"
+	PermissionNotGrantable ProblemCode = "permission_not_grantable"
+	ReceiptNotAsked        ProblemCode = "receipt_not_asked"
+	ReceiptsUnsupported    ProblemCode = "receipts_unsupported"
+	ReplyToNotFound        ProblemCode = "reply_to_not_found"
+	RetentionTooLong       ProblemCode = "retention_too_long"
+	RevokeWindowExpired    ProblemCode = "revoke_window_expired"
+	RoleNotFound           ProblemCode = "role_not_found"
+	SettingUnsupported     ProblemCode = "setting_unsupported"
+	ShuttingDown           ProblemCode = "shutting_down"
+	SlowMode               ProblemCode = "slow_mode"
+	SpaceNotFound          ProblemCode = "space_not_found"
+	StorageFull            ProblemCode = "storage_full"
+	StorageUnavailable     ProblemCode = "storage_unavailable"
+	ThreadExists           ProblemCode = "thread_exists"
+	ThreadNotFound         ProblemCode = "thread_not_found"
+	ThreadUnsupported      ProblemCode = "thread_unsupported"
+	TicketExpired          ProblemCode = "ticket_expired"
+	TicketInvalid          ProblemCode = "ticket_invalid"
+	TokenCutOff            ProblemCode = "token_cut_off"
+	TokenExpired           ProblemCode = "token_expired"
+	TokenInvalid           ProblemCode = "token_invalid"
+	TokenIssuedInFuture    ProblemCode = "token_issued_in_future"
+	TokenMalformed         ProblemCode = "token_malformed"
+	TokenMissing           ProblemCode = "token_missing"
+	TokenNotYetValid       ProblemCode = "token_not_yet_valid"
+	TooManyChannels        ProblemCode = "too_many_channels"
+	TooManyForReceipts     ProblemCode = "too_many_for_receipts"
+	TooManyMembers         ProblemCode = "too_many_members"
+	TooManyRoles           ProblemCode = "too_many_roles"
+	TooManyStreams         ProblemCode = "too_many_streams"
+	UnsupportedMediaType   ProblemCode = "unsupported_media_type"
 )
 
 // Valid indicates whether the value is a known member of the ProblemCode enum.
 func (e ProblemCode) Valid() bool {
 	switch e {
-	case ProblemCodeAdminRequired:
+	case AdminRequired:
 		return true
-	case ProblemCodeAlreadyBurned:
+	case AlreadyBurned:
 		return true
-	case ProblemCodeAlreadyExpired:
+	case AlreadyExpired:
 		return true
-	case ProblemCodeAlreadyRevoked:
+	case AlreadyRevoked:
 		return true
-	case ProblemCodeBlockSelf:
+	case BlockSelf:
 		return true
-	case ProblemCodeBlocked:
+	case Blocked:
 		return true
-	case ProblemCodeBodyTooLarge:
+	case BodyTooLarge:
 		return true
-	case ProblemCodeBurnUnsupported:
+	case BurnUnsupported:
 		return true
-	case ProblemCodeClientIDReused:
+	case ClientIDReused:
 		return true
-	case ProblemCodeConversationNotFound:
+	case ConversationNotFound:
 		return true
-	case ProblemCodeDeviceMismatch:
+	case DeviceMismatch:
 		return true
-	case ProblemCodeDirectConversation:
+	case DirectConversation:
 		return true
-	case ProblemCodeDirectWithSelf:
+	case DirectWithSelf:
 		return true
-	case ProblemCodeEveryoneRole:
+	case EveryoneRole:
 		return true
-	case ProblemCodeIDTaken:
+	case IDTaken:
 		return true
-	case ProblemCodeInternal:
+	case Internal:
 		return true
-	case ProblemCodeInvalidCursor:
+	case InvalidCursor:
 		return true
-	case ProblemCodeInvalidPageToken:
+	case InvalidPageToken:
 		return true
-	case ProblemCodeInvalidRequest:
+	case InvalidRequest:
 		return true
-	case ProblemCodeInvalidSubject:
+	case InvalidSubject:
 		return true
-	case ProblemCodeInvitationNotFound:
+	case InvitationNotFound:
 		return true
-	case ProblemCodeKeysUnavailable:
+	case KeysUnavailable:
 		return true
-	case ProblemCodeListUnsupported:
+	case ListUnsupported:
 		return true
-	case ProblemCodeMalformedJSON:
+	case MalformedJSON:
 		return true
-	case ProblemCodeMemberNotFound:
+	case MemberNotFound:
 		return true
-	case ProblemCodeMembersUnsupported:
+	case MembersUnsupported:
 		return true
-	case ProblemCodeMessageNotFound:
+	case MessageNotFound:
 		return true
-	case ProblemCodeMessageTooLarge:
+	case MessageTooLarge:
 		return true
-	case ProblemCodeMethodNotAllowed:
+	case MethodNotAllowed:
 		return true
-	case ProblemCodeNotBurnable:
+	case NotBurnable:
 		return true
-	case ProblemCodeNotFound:
+	case NotFound:
 		return true
-	case ProblemCodeNotJoined:
+	case NotJoined:
 		return true
-	case ProblemCodeNotRecipient:
+	case NotRecipient:
 		return true
-	case ProblemCodeNotSender:
+	case NotSender:
 		return true
-	case ProblemCodeOnDenyList:
+	case OnDenyList:
 		return true
-	case ProblemCodeOneOwner:
+	case OneOwner:
 		return true
-	case ProblemCodeOverloaded:
+	case Overloaded:
 		return true
-	case ProblemCodeOwnerMustHandOver:
+	case OwnerMustHandOver:
 		return true
-	case ProblemCodePastRetention:
+	case PastRetention:
 		return true
-	case ProblemCodePermissionDenied:
+	case PermissionDenied:
 		return true
-	case ProblemCodePermissionNotGrantable:
+	case PermissionNotGrantable:
 		return true
-	case ProblemCodeReceiptNotAsked:
+	case ReceiptNotAsked:
 		return true
-	case ProblemCodeReceiptsUnsupported:
+	case ReceiptsUnsupported:
 		return true
-	case ProblemCodeReplyToNotFound:
+	case ReplyToNotFound:
 		return true
-	case ProblemCodeRetentionTooLong:
+	case RetentionTooLong:
 		return true
-	case ProblemCodeRevokeWindowExpired:
+	case RevokeWindowExpired:
 		return true
-	case ProblemCodeRoleNotFound:
+	case RoleNotFound:
 		return true
-	case ProblemCodeSettingUnsupported:
+	case SettingUnsupported:
 		return true
-	case ProblemCodeShuttingDown:
+	case ShuttingDown:
 		return true
-	case ProblemCodeSlowMode:
+	case SlowMode:
 		return true
-	case ProblemCodeSpaceNotFound:
+	case SpaceNotFound:
 		return true
-	case ProblemCodeStorageFull:
+	case StorageFull:
 		return true
-	case ProblemCodeStorageUnavailable:
+	case StorageUnavailable:
 		return true
-	case ProblemCodeThreadExists:
+	case ThreadExists:
 		return true
-	case ProblemCodeThreadNotFound:
+	case ThreadNotFound:
 		return true
-	case ProblemCodeThreadUnsupported:
+	case ThreadUnsupported:
 		return true
-	case ProblemCodeTicketExpired:
+	case TicketExpired:
 		return true
-	case ProblemCodeTicketInvalid:
+	case TicketInvalid:
 		return true
-	case ProblemCodeTokenCutOff:
+	case TokenCutOff:
 		return true
-	case ProblemCodeTokenExpired:
+	case TokenExpired:
 		return true
-	case ProblemCodeTokenInvalid:
+	case TokenInvalid:
 		return true
-	case ProblemCodeTokenIssuedInFuture:
+	case TokenIssuedInFuture:
 		return true
-	case ProblemCodeTokenMalformed:
+	case TokenMalformed:
 		return true
-	case ProblemCodeTokenMissing:
+	case TokenMissing:
 		return true
-	case ProblemCodeTokenNotYetValid:
+	case TokenNotYetValid:
 		return true
-	case ProblemCodeTooManyChannels:
+	case TooManyChannels:
 		return true
-	case ProblemCodeTooManyForReceipts:
+	case TooManyForReceipts:
 		return true
-	case ProblemCodeTooManyMembers:
+	case TooManyMembers:
 		return true
-	case ProblemCodeTooManyRoles:
+	case TooManyRoles:
 		return true
-	case ProblemCodeTooManyStreams:
+	case TooManyStreams:
 		return true
-	case ProblemCodeUnsupportedMediaType:
+	case UnsupportedMediaType:
 		return true
 	default:
 		return false
@@ -943,6 +922,18 @@ type BlockPage struct {
 	NextPageToken *string `json:"next_page_token"`
 }
 
+// Burn How the message burns after reading; null: it does not.
+type Burn struct {
+	// AfterSeconds How long it stays after it was read.
+	AfterSeconds int64 `json:"after_seconds"`
+
+	// BurnAt When it burns; null: it was not read yet.
+	BurnAt *Time `json:"burn_at"`
+
+	// UnreadTTLSeconds How long it waits to be read, from sending.
+	UnreadTTLSeconds int64 `json:"unread_ttl_seconds"`
+}
+
 // Burning defines model for Burning.
 type Burning struct {
 	// BurnAt RFC 3339, UTC, with milliseconds.
@@ -976,10 +967,8 @@ type Conversation struct {
 	Kind   Kind   `json:"kind"`
 
 	// LastActivityAt When the newest of them was sent, or the thread created; null for other kinds.
-	LastActivityAt *Time `json:"last_activity_at"`
-
-	// LastMessage The newest Message that I can read.
-	LastMessage *Message `json:"last_message"`
+	LastActivityAt *Time    `json:"last_activity_at"`
+	LastMessage    *Message `json:"last_message"`
 
 	// MemberCount Of a channel, that of its space.
 	MemberCount int `json:"member_count"`
@@ -1005,7 +994,7 @@ type Conversation struct {
 	// Pinned My own setting: clients show it first.
 	Pinned bool `json:"pinned"`
 
-	// Role What I am here; null: I have not joined this thread.
+	// Role What I am here, a Role; null: I have not joined this thread.
 	Role *Role `json:"role"`
 
 	// RootID The message that a thread hangs under.
@@ -1027,7 +1016,7 @@ type Conversation struct {
 	// UpdatedAt The last activity - a message, the creation, or a change of name or settings.
 	UpdatedAt Time `json:"updated_at"`
 
-	// Visibility Of a channel; null for other kinds.
+	// Visibility Of a channel, a Visibility; null for other kinds.
 	Visibility *Visibility `json:"visibility"`
 }
 
@@ -1106,6 +1095,21 @@ type CustomBody struct {
 
 	// Name What the data is.
 	Name string `json:"name"`
+}
+
+// Erased How the message was taken back; null: it was not.
+type Erased struct {
+	// At When nobody could read it any more.
+	At Time `json:"at"`
+
+	// By Who did it; null: a timer.
+	By *string `json:"by"`
+
+	// Extension What they left besides, any JSON value of the application's own; null: nothing.
+	Extension json.RawMessage `json:"extension"`
+
+	// Postscript What who revoked it left in its place.
+	Postscript *string `json:"postscript"`
 }
 
 // ErasedPage defines model for ErasedPage.
@@ -1411,13 +1415,16 @@ type ImportLine struct {
 	union json.RawMessage
 }
 
+// ImportLines Lines of JSON, NDJSON. The whole is text; each line by itself is an ImportLine.
+type ImportLines = ImportLine
+
 // ImportMember defines model for ImportMember.
 type ImportMember struct {
 	// JoinedAt By default when the conversation was created.
 	JoinedAt *time.Time `json:"joined_at,omitempty"`
 
-	// Role null: not a member any more. By default member.
-	Role *ImportMemberRole `json:"role,omitempty"`
+	// Role A Role; null: not a member any more. By default member.
+	Role *string `json:"role,omitempty"`
 
 	// Stays From which message on, and up to which, they were a member. All of it by default.
 	Stays *[]ImportStay `json:"stays,omitempty"`
@@ -1430,9 +1437,6 @@ type ImportMember struct {
 	// Example: alice
 	User UserID `json:"user"`
 }
-
-// ImportMemberRole null: not a member any more. By default member.
-type ImportMemberRole string
 
 // ImportMessage A message as it was, for an import or an insertion.
 type ImportMessage struct {
@@ -1453,8 +1457,10 @@ type ImportMessage struct {
 
 	// Erased Of a message that was taken back.
 	Erased *struct {
-		At         time.Time        `json:"at"`
-		By         *string          `json:"by,omitempty"`
+		At time.Time `json:"at"`
+		By *string   `json:"by,omitempty"`
+
+		// Extension What they left besides: any JSON value of the application's own.
 		Extension  *json.RawMessage `json:"extension,omitempty"`
 		Postscript *string          `json:"postscript,omitempty"`
 	} `json:"erased,omitempty"`
@@ -1572,6 +1578,9 @@ type ImportResult struct {
 	// Status 201: stored; 200: it was there; else as the status of a problem.
 	Status int `json:"status"`
 }
+
+// ImportResults Lines of JSON, NDJSON. The whole is text; each line by itself is an ImportResult.
+type ImportResults = ImportResult
 
 // ImportStay defines model for ImportStay.
 type ImportStay struct {
@@ -1706,7 +1715,8 @@ type Mentions = []UserID
 
 // Message defines model for Message.
 type Message struct {
-	// Body A TextBody, LocationBody or CustomBody, as `type` says; null once the message was erased.
+	// Body What was sent, a TextBody, LocationBody or CustomBody as the `type` of the message
+	// says; null once the message was erased.
 	Body json.RawMessage `json:"body"`
 
 	// Burn How the message burns after reading; null: it does not.
@@ -1763,28 +1773,26 @@ type Message struct {
 	Type  MessageType  `json:"type"`
 }
 
-// Burn How the message burns after reading; null: it does not.
-type Burn struct {
-	AfterSeconds int64 `json:"after_seconds"`
+// MessageBody What was sent, a TextBody, LocationBody or CustomBody as the `type` of the message
+// says; null once the message was erased.
+type MessageBody struct {
+	// Address Of a `location`, if it has one.
+	Address *string `json:"address,omitempty"`
 
-	// BurnAt When it burns; null: it was not read yet.
-	BurnAt           *Time `json:"burn_at"`
-	UnreadTTLSeconds int64 `json:"unread_ttl_seconds"`
-}
+	// Data Of a `custom`, if it has any: any JSON value, null included.
+	Data interface{} `json:"data,omitempty"`
 
-// Erased How the message was taken back; null: it was not.
-type Erased struct {
-	// At When nobody could read it any more.
-	At Time `json:"at"`
+	// Latitude Of a `location`, in degrees, north is positive.
+	Latitude *float64 `json:"latitude,omitempty"`
 
-	// By Who did it; null: a timer.
-	By *string `json:"by"`
+	// Longitude Of a `location`, in degrees, east is positive.
+	Longitude *float64 `json:"longitude,omitempty"`
 
-	// Extension The same, any JSON value of the application's own.
-	Extension json.RawMessage `json:"extension"`
+	// Name Of a `custom`: what the data is.
+	Name *string `json:"name,omitempty"`
 
-	// Postscript What who revoked it left in its place.
-	Postscript *string `json:"postscript"`
+	// Text Of a `text`.
+	Text *string `json:"text,omitempty"`
 }
 
 // MessagePage defines model for MessagePage.
@@ -1823,7 +1831,7 @@ type MuteFor struct {
 type MyPermissions struct {
 	Permissions []Permission `json:"permissions"`
 
-	// Role What I am here; null: I have not joined this thread.
+	// Role What I am here, a Role; null: I have not joined this thread.
 	Role *Role `json:"role"`
 }
 
@@ -2042,15 +2050,6 @@ type PutOverride struct {
 	Permissions Grants `json:"permissions"`
 }
 
-// PutReceipts A kind, and either `message_ids` or `up_to`.
-type PutReceipts struct {
-	Kind       ReceiptKind `json:"kind"`
-	MessageIds *[]string   `json:"message_ids,omitempty"`
-
-	// UpTo The id of a message that I can read: all of others up to it. It may be my own.
-	UpTo *string `json:"up_to,omitempty"`
-}
-
 // Receipt defines model for Receipt.
 type Receipt struct {
 	// At RFC 3339, UTC, with milliseconds.
@@ -2097,6 +2096,9 @@ type Receipts struct {
 //
 // Example: 06d8n3v2k0g1q
 type ReplyTo = string
+
+// RetentionLines Lines of JSON, NDJSON. The whole is text; each line by itself is a RetentionOf.
+type RetentionLines = RetentionOf
 
 // RetentionOf defines model for RetentionOf.
 type RetentionOf struct {
@@ -2326,6 +2328,15 @@ type SendLocationType string
 // SendMessage A message, by its type.
 type SendMessage struct {
 	union json.RawMessage
+}
+
+// SendReceipts A kind, and either `message_ids` or `up_to`.
+type SendReceipts struct {
+	Kind       ReceiptKind `json:"kind"`
+	MessageIds *[]string   `json:"message_ids,omitempty"`
+
+	// UpTo The id of a message that I can read: all of others up to it. It may be my own.
+	UpTo *string `json:"up_to,omitempty"`
 }
 
 // SendText defines model for SendText.
@@ -2758,6 +2769,9 @@ type LimitMessages = int32
 // LimitRetention defines model for LimitRetention.
 type LimitRetention = int32
 
+// ListInPath allow: who may see a private channel; deny: who may not see a public channel, or be in a group or room.
+type ListInPath = ListName
+
 // MessageID defines model for MessageId.
 type MessageID = string
 
@@ -2785,38 +2799,15 @@ type StreamTicket = string
 // UpdatedSince defines model for UpdatedSince.
 type UpdatedSince = time.Time
 
+// UserInPath 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+// which browsers take out of paths.
+//
+// Example: alice
+type UserInPath = UserID
+
 // BadRequest A refusal, RFC 9457.
 type BadRequest = Problem
-
-// Conflict A refusal, RFC 9457.
-type Conflict = Problem
-
-// Forbidden A refusal, RFC 9457.
-type Forbidden = Problem
-
-// Full A refusal, RFC 9457.
-type Full = Problem
-
-// NotFound A refusal, RFC 9457.
-type NotFound = Problem
-
-// TooLarge A refusal, RFC 9457.
-type TooLarge = Problem
-
-// TooMany A refusal, RFC 9457.
-type TooMany = Problem
-
-// Unauthorized A refusal, RFC 9457.
-type Unauthorized = Problem
-
-// Unavailable A refusal, RFC 9457.
-type Unavailable = Problem
-
-// Unprocessable A refusal, RFC 9457.
-type Unprocessable = Problem
-
-// UnsupportedMediaType A refusal, RFC 9457.
-type UnsupportedMediaType = Problem
 
 // ListErasuresParams defines parameters for ListErasures.
 type ListErasuresParams struct {
@@ -2980,8 +2971,8 @@ type LeaveConversationParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
-// ListListedParams defines parameters for ListListed.
-type ListListedParams struct {
+// GetListParams defines parameters for GetList.
+type GetListParams struct {
 	// PageToken The `next_page_token` of the page before.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
@@ -2992,14 +2983,14 @@ type ListListedParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
-// DeleteListedParams defines parameters for DeleteListed.
-type DeleteListedParams struct {
+// RemoveFromListParams defines parameters for RemoveFromList.
+type RemoveFromListParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
-// PutListedParams defines parameters for PutListed.
-type PutListedParams struct {
+// AddToListParams defines parameters for AddToList.
+type AddToListParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
@@ -3118,8 +3109,8 @@ type GetPermissionsParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
-// PutReceiptsParams defines parameters for PutReceipts.
-type PutReceiptsParams struct {
+// SendReceiptsParams defines parameters for SendReceipts.
+type SendReceiptsParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
@@ -3136,8 +3127,8 @@ type ListThreadsParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
-// ClearUnreadOfParams defines parameters for ClearUnreadOf.
-type ClearUnreadOfParams struct {
+// ClearConversationUnreadParams defines parameters for ClearConversationUnread.
+type ClearConversationUnreadParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
@@ -3158,6 +3149,21 @@ type GetEventsParams struct {
 
 	// LastEventID The `id` of the last event that was received; it wins over `cursor`.
 	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// GetEventLogParams defines parameters for GetEventLog.
+type GetEventLogParams struct {
+	// Cursor Resume after the event with this `id`.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many events a page holds at most. Does not concern the stream.
+	Limit *LimitEvents `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
@@ -3532,8 +3538,8 @@ type SendMessageJSONRequestBody = SendMessage
 // PutOverrideJSONRequestBody defines body for PutOverride for application/json ContentType.
 type PutOverrideJSONRequestBody = PutOverride
 
-// PutReceiptsJSONRequestBody defines body for PutReceipts for application/json ContentType.
-type PutReceiptsJSONRequestBody = PutReceipts
+// SendReceiptsJSONRequestBody defines body for SendReceipts for application/json ContentType.
+type SendReceiptsJSONRequestBody = SendReceipts
 
 // RevokeMessagesJSONRequestBody defines body for RevokeMessages for application/json ContentType.
 type RevokeMessagesJSONRequestBody = RevokeMany
@@ -3794,7 +3800,7 @@ type ServerInterface interface {
 	// (POST /v1/admin/import)
 	ImportMessages(w http.ResponseWriter, r *http.Request, params ImportMessagesParams)
 	// InsertMessage Insert a message silently
-	// (POST /v1/admin/insert)
+	// (POST /v1/admin/messages)
 	InsertMessage(w http.ResponseWriter, r *http.Request, params InsertMessageParams)
 	// GetRetention Tell what retention would remove
 	// (GET /v1/admin/retention)
@@ -3804,16 +3810,16 @@ type ServerInterface interface {
 	RunRetention(w http.ResponseWriter, r *http.Request, params RunRetentionParams)
 	// CutTokens Cut off a user's tokens
 	// (POST /v1/admin/users/{user}/tokens/cut)
-	CutTokens(w http.ResponseWriter, r *http.Request, user UserID, params CutTokensParams)
+	CutTokens(w http.ResponseWriter, r *http.Request, user UserInPath, params CutTokensParams)
 	// ListBlocks List whom I block
 	// (GET /v1/blocks)
 	ListBlocks(w http.ResponseWriter, r *http.Request, params ListBlocksParams)
 	// DeleteBlock Unblock a user
 	// (DELETE /v1/blocks/{user})
-	DeleteBlock(w http.ResponseWriter, r *http.Request, user UserID, params DeleteBlockParams)
+	DeleteBlock(w http.ResponseWriter, r *http.Request, user UserInPath, params DeleteBlockParams)
 	// PutBlock Block a user
 	// (PUT /v1/blocks/{user})
-	PutBlock(w http.ResponseWriter, r *http.Request, user UserID, params PutBlockParams)
+	PutBlock(w http.ResponseWriter, r *http.Request, user UserInPath, params PutBlockParams)
 	// ListConversations List my conversations
 	// (GET /v1/conversations)
 	ListConversations(w http.ResponseWriter, r *http.Request, params ListConversationsParams)
@@ -3838,15 +3844,15 @@ type ServerInterface interface {
 	// LeaveConversation Leave a group, room or thread
 	// (POST /v1/conversations/{conversation}/leave)
 	LeaveConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params LeaveConversationParams)
-	// ListListed List who is on a list
+	// GetList List who is on a list
 	// (GET /v1/conversations/{conversation}/lists/{list})
-	ListListed(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListName, params ListListedParams)
-	// DeleteListed Take a user off a list
+	GetList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, params GetListParams)
+	// RemoveFromList Take a user off a list
 	// (DELETE /v1/conversations/{conversation}/lists/{list}/{user})
-	DeleteListed(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListName, user UserID, params DeleteListedParams)
-	// PutListed Put a user on a list
+	RemoveFromList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, user UserInPath, params RemoveFromListParams)
+	// AddToList Put a user on a list
 	// (PUT /v1/conversations/{conversation}/lists/{list}/{user})
-	PutListed(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListName, user UserID, params PutListedParams)
+	AddToList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, user UserInPath, params AddToListParams)
 	// ListMembers List the members
 	// (GET /v1/conversations/{conversation}/members)
 	ListMembers(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ListMembersParams)
@@ -3855,19 +3861,19 @@ type ServerInterface interface {
 	AddMembers(w http.ResponseWriter, r *http.Request, conversation ConversationID, params AddMembersParams)
 	// RemoveMember Remove a member
 	// (DELETE /v1/conversations/{conversation}/members/{user})
-	RemoveMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params RemoveMemberParams)
+	RemoveMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params RemoveMemberParams)
 	// GetMember Get one member
 	// (GET /v1/conversations/{conversation}/members/{user})
-	GetMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params GetMemberParams)
+	GetMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params GetMemberParams)
 	// SetRole Change a member's role
 	// (PATCH /v1/conversations/{conversation}/members/{user})
-	SetRole(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params SetRoleParams)
+	SetRole(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params SetRoleParams)
 	// UnmuteMember Unmute a member
 	// (DELETE /v1/conversations/{conversation}/members/{user}/mute)
-	UnmuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params UnmuteMemberParams)
+	UnmuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params UnmuteMemberParams)
 	// MuteMember Mute a member
 	// (PUT /v1/conversations/{conversation}/members/{user}/mute)
-	MuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params MuteMemberParams)
+	MuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params MuteMemberParams)
 	// ListMessages Read the history of a conversation
 	// (GET /v1/conversations/{conversation}/messages)
 	ListMessages(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ListMessagesParams)
@@ -3886,18 +3892,21 @@ type ServerInterface interface {
 	// GetPermissions What I may do here
 	// (GET /v1/conversations/{conversation}/permissions)
 	GetPermissions(w http.ResponseWriter, r *http.Request, conversation ConversationID, params GetPermissionsParams)
-	// PutReceipts Say what was delivered or read
+	// SendReceipts Say what was delivered or read
 	// (POST /v1/conversations/{conversation}/receipts)
-	PutReceipts(w http.ResponseWriter, r *http.Request, conversation ConversationID, params PutReceiptsParams)
+	SendReceipts(w http.ResponseWriter, r *http.Request, conversation ConversationID, params SendReceiptsParams)
 	// ListThreads List the threads of a group or channel
 	// (GET /v1/conversations/{conversation}/threads)
 	ListThreads(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ListThreadsParams)
-	// ClearUnreadOf Clear the unread count of a conversation
+	// ClearConversationUnread Clear the unread count of a conversation
 	// (POST /v1/conversations/{conversation}/unread/clear)
-	ClearUnreadOf(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ClearUnreadOfParams)
+	ClearConversationUnread(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ClearConversationUnreadParams)
 	// GetEvents Follow what happens
 	// (GET /v1/events)
 	GetEvents(w http.ResponseWriter, r *http.Request, params GetEventsParams)
+	// GetEventLog Read what happened
+	// (GET /v1/events/log)
+	GetEventLog(w http.ResponseWriter, r *http.Request, params GetEventLogParams)
 	// CreateTicket Get a ticket for EventSource
 	// (POST /v1/events/tickets)
 	CreateTicket(w http.ResponseWriter, r *http.Request, params CreateTicketParams)
@@ -3963,7 +3972,7 @@ type ServerInterface interface {
 	InviteToSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params InviteToSpaceParams)
 	// DeleteInvitation Withdraw or decline an invitation
 	// (DELETE /v1/spaces/{space}/invitations/{user})
-	DeleteInvitation(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params DeleteInvitationParams)
+	DeleteInvitation(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params DeleteInvitationParams)
 	// JoinSpace Join a space
 	// (POST /v1/spaces/{space}/join)
 	JoinSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params JoinSpaceParams)
@@ -3975,10 +3984,10 @@ type ServerInterface interface {
 	ListSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, params ListSpaceDeniedParams)
 	// DeleteSpaceDenied Let a user in again
 	// (DELETE /v1/spaces/{space}/lists/deny/{user})
-	DeleteSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params DeleteSpaceDeniedParams)
+	DeleteSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params DeleteSpaceDeniedParams)
 	// PutSpaceDenied Keep a user out of a space
 	// (PUT /v1/spaces/{space}/lists/deny/{user})
-	PutSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params PutSpaceDeniedParams)
+	PutSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params PutSpaceDeniedParams)
 	// ListSpaceMembers List the members of a space
 	// (GET /v1/spaces/{space}/members)
 	ListSpaceMembers(w http.ResponseWriter, r *http.Request, space SpaceID, params ListSpaceMembersParams)
@@ -3987,19 +3996,19 @@ type ServerInterface interface {
 	AddSpaceMembers(w http.ResponseWriter, r *http.Request, space SpaceID, params AddSpaceMembersParams)
 	// RemoveSpaceMember Remove a member from a space
 	// (DELETE /v1/spaces/{space}/members/{user})
-	RemoveSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params RemoveSpaceMemberParams)
+	RemoveSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params RemoveSpaceMemberParams)
 	// GetSpaceMember Get one member of a space
 	// (GET /v1/spaces/{space}/members/{user})
-	GetSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params GetSpaceMemberParams)
+	GetSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params GetSpaceMemberParams)
 	// UpdateSpaceMember Change a member's roles, or hand the space over
 	// (PATCH /v1/spaces/{space}/members/{user})
-	UpdateSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params UpdateSpaceMemberParams)
+	UpdateSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params UpdateSpaceMemberParams)
 	// UnmuteSpaceMember Unmute a member in a space
 	// (DELETE /v1/spaces/{space}/members/{user}/mute)
-	UnmuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params UnmuteSpaceMemberParams)
+	UnmuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params UnmuteSpaceMemberParams)
 	// MuteSpaceMember Mute a member in a space
 	// (PUT /v1/spaces/{space}/members/{user}/mute)
-	MuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params MuteSpaceMemberParams)
+	MuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params MuteSpaceMemberParams)
 	// GetSpacePermissions What I may do in a space
 	// (GET /v1/spaces/{space}/permissions)
 	GetSpacePermissions(w http.ResponseWriter, r *http.Request, space SpaceID, params GetSpacePermissionsParams)
@@ -4017,10 +4026,10 @@ type ServerInterface interface {
 	UpdateRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, params UpdateRoleParams)
 	// RevokeRole Take a role from a member
 	// (DELETE /v1/spaces/{space}/roles/{role}/members/{user})
-	RevokeRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserID, params RevokeRoleParams)
+	RevokeRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserInPath, params RevokeRoleParams)
 	// GrantRole Give a member a role
 	// (PUT /v1/spaces/{space}/roles/{role}/members/{user})
-	GrantRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserID, params GrantRoleParams)
+	GrantRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserInPath, params GrantRoleParams)
 	// ListMyThreads List the threads that I have joined
 	// (GET /v1/threads)
 	ListMyThreads(w http.ResponseWriter, r *http.Request, params ListMyThreadsParams)
@@ -4079,7 +4088,7 @@ func (_ Unimplemented) ImportMessages(w http.ResponseWriter, r *http.Request, pa
 }
 
 // InsertMessage Insert a message silently
-// (POST /v1/admin/insert)
+// (POST /v1/admin/messages)
 func (_ Unimplemented) InsertMessage(w http.ResponseWriter, r *http.Request, params InsertMessageParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
@@ -4098,7 +4107,7 @@ func (_ Unimplemented) RunRetention(w http.ResponseWriter, r *http.Request, para
 
 // CutTokens Cut off a user's tokens
 // (POST /v1/admin/users/{user}/tokens/cut)
-func (_ Unimplemented) CutTokens(w http.ResponseWriter, r *http.Request, user UserID, params CutTokensParams) {
+func (_ Unimplemented) CutTokens(w http.ResponseWriter, r *http.Request, user UserInPath, params CutTokensParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4110,13 +4119,13 @@ func (_ Unimplemented) ListBlocks(w http.ResponseWriter, r *http.Request, params
 
 // DeleteBlock Unblock a user
 // (DELETE /v1/blocks/{user})
-func (_ Unimplemented) DeleteBlock(w http.ResponseWriter, r *http.Request, user UserID, params DeleteBlockParams) {
+func (_ Unimplemented) DeleteBlock(w http.ResponseWriter, r *http.Request, user UserInPath, params DeleteBlockParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // PutBlock Block a user
 // (PUT /v1/blocks/{user})
-func (_ Unimplemented) PutBlock(w http.ResponseWriter, r *http.Request, user UserID, params PutBlockParams) {
+func (_ Unimplemented) PutBlock(w http.ResponseWriter, r *http.Request, user UserInPath, params PutBlockParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4168,21 +4177,21 @@ func (_ Unimplemented) LeaveConversation(w http.ResponseWriter, r *http.Request,
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ListListed List who is on a list
+// GetList List who is on a list
 // (GET /v1/conversations/{conversation}/lists/{list})
-func (_ Unimplemented) ListListed(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListName, params ListListedParams) {
+func (_ Unimplemented) GetList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, params GetListParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// DeleteListed Take a user off a list
+// RemoveFromList Take a user off a list
 // (DELETE /v1/conversations/{conversation}/lists/{list}/{user})
-func (_ Unimplemented) DeleteListed(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListName, user UserID, params DeleteListedParams) {
+func (_ Unimplemented) RemoveFromList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, user UserInPath, params RemoveFromListParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// PutListed Put a user on a list
+// AddToList Put a user on a list
 // (PUT /v1/conversations/{conversation}/lists/{list}/{user})
-func (_ Unimplemented) PutListed(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListName, user UserID, params PutListedParams) {
+func (_ Unimplemented) AddToList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, user UserInPath, params AddToListParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4200,31 +4209,31 @@ func (_ Unimplemented) AddMembers(w http.ResponseWriter, r *http.Request, conver
 
 // RemoveMember Remove a member
 // (DELETE /v1/conversations/{conversation}/members/{user})
-func (_ Unimplemented) RemoveMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params RemoveMemberParams) {
+func (_ Unimplemented) RemoveMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params RemoveMemberParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // GetMember Get one member
 // (GET /v1/conversations/{conversation}/members/{user})
-func (_ Unimplemented) GetMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params GetMemberParams) {
+func (_ Unimplemented) GetMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params GetMemberParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // SetRole Change a member's role
 // (PATCH /v1/conversations/{conversation}/members/{user})
-func (_ Unimplemented) SetRole(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params SetRoleParams) {
+func (_ Unimplemented) SetRole(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params SetRoleParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // UnmuteMember Unmute a member
 // (DELETE /v1/conversations/{conversation}/members/{user}/mute)
-func (_ Unimplemented) UnmuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params UnmuteMemberParams) {
+func (_ Unimplemented) UnmuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params UnmuteMemberParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // MuteMember Mute a member
 // (PUT /v1/conversations/{conversation}/members/{user}/mute)
-func (_ Unimplemented) MuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params MuteMemberParams) {
+func (_ Unimplemented) MuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params MuteMemberParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4264,9 +4273,9 @@ func (_ Unimplemented) GetPermissions(w http.ResponseWriter, r *http.Request, co
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// PutReceipts Say what was delivered or read
+// SendReceipts Say what was delivered or read
 // (POST /v1/conversations/{conversation}/receipts)
-func (_ Unimplemented) PutReceipts(w http.ResponseWriter, r *http.Request, conversation ConversationID, params PutReceiptsParams) {
+func (_ Unimplemented) SendReceipts(w http.ResponseWriter, r *http.Request, conversation ConversationID, params SendReceiptsParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4276,15 +4285,21 @@ func (_ Unimplemented) ListThreads(w http.ResponseWriter, r *http.Request, conve
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ClearUnreadOf Clear the unread count of a conversation
+// ClearConversationUnread Clear the unread count of a conversation
 // (POST /v1/conversations/{conversation}/unread/clear)
-func (_ Unimplemented) ClearUnreadOf(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ClearUnreadOfParams) {
+func (_ Unimplemented) ClearConversationUnread(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ClearConversationUnreadParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // GetEvents Follow what happens
 // (GET /v1/events)
 func (_ Unimplemented) GetEvents(w http.ResponseWriter, r *http.Request, params GetEventsParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetEventLog Read what happened
+// (GET /v1/events/log)
+func (_ Unimplemented) GetEventLog(w http.ResponseWriter, r *http.Request, params GetEventLogParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4416,7 +4431,7 @@ func (_ Unimplemented) InviteToSpace(w http.ResponseWriter, r *http.Request, spa
 
 // DeleteInvitation Withdraw or decline an invitation
 // (DELETE /v1/spaces/{space}/invitations/{user})
-func (_ Unimplemented) DeleteInvitation(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params DeleteInvitationParams) {
+func (_ Unimplemented) DeleteInvitation(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params DeleteInvitationParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4440,13 +4455,13 @@ func (_ Unimplemented) ListSpaceDenied(w http.ResponseWriter, r *http.Request, s
 
 // DeleteSpaceDenied Let a user in again
 // (DELETE /v1/spaces/{space}/lists/deny/{user})
-func (_ Unimplemented) DeleteSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params DeleteSpaceDeniedParams) {
+func (_ Unimplemented) DeleteSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params DeleteSpaceDeniedParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // PutSpaceDenied Keep a user out of a space
 // (PUT /v1/spaces/{space}/lists/deny/{user})
-func (_ Unimplemented) PutSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params PutSpaceDeniedParams) {
+func (_ Unimplemented) PutSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params PutSpaceDeniedParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4464,31 +4479,31 @@ func (_ Unimplemented) AddSpaceMembers(w http.ResponseWriter, r *http.Request, s
 
 // RemoveSpaceMember Remove a member from a space
 // (DELETE /v1/spaces/{space}/members/{user})
-func (_ Unimplemented) RemoveSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params RemoveSpaceMemberParams) {
+func (_ Unimplemented) RemoveSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params RemoveSpaceMemberParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // GetSpaceMember Get one member of a space
 // (GET /v1/spaces/{space}/members/{user})
-func (_ Unimplemented) GetSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params GetSpaceMemberParams) {
+func (_ Unimplemented) GetSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params GetSpaceMemberParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // UpdateSpaceMember Change a member's roles, or hand the space over
 // (PATCH /v1/spaces/{space}/members/{user})
-func (_ Unimplemented) UpdateSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params UpdateSpaceMemberParams) {
+func (_ Unimplemented) UpdateSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params UpdateSpaceMemberParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // UnmuteSpaceMember Unmute a member in a space
 // (DELETE /v1/spaces/{space}/members/{user}/mute)
-func (_ Unimplemented) UnmuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params UnmuteSpaceMemberParams) {
+func (_ Unimplemented) UnmuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params UnmuteSpaceMemberParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // MuteSpaceMember Mute a member in a space
 // (PUT /v1/spaces/{space}/members/{user}/mute)
-func (_ Unimplemented) MuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params MuteSpaceMemberParams) {
+func (_ Unimplemented) MuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params MuteSpaceMemberParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4524,13 +4539,13 @@ func (_ Unimplemented) UpdateRole(w http.ResponseWriter, r *http.Request, space 
 
 // RevokeRole Take a role from a member
 // (DELETE /v1/spaces/{space}/roles/{role}/members/{user})
-func (_ Unimplemented) RevokeRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserID, params RevokeRoleParams) {
+func (_ Unimplemented) RevokeRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserInPath, params RevokeRoleParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // GrantRole Give a member a role
 // (PUT /v1/spaces/{space}/roles/{role}/members/{user})
-func (_ Unimplemented) GrantRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserID, params GrantRoleParams) {
+func (_ Unimplemented) GrantRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserInPath, params GrantRoleParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4974,7 +4989,7 @@ func (siw *ServerInterfaceWrapper) CutTokens(w http.ResponseWriter, r *http.Requ
 	_ = err
 
 	// ------------- Path parameter "user" -------------
-	var user UserID
+	var user UserInPath
 
 	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
@@ -5091,7 +5106,7 @@ func (siw *ServerInterfaceWrapper) DeleteBlock(w http.ResponseWriter, r *http.Re
 	_ = err
 
 	// ------------- Path parameter "user" -------------
-	var user UserID
+	var user UserInPath
 
 	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
@@ -5141,7 +5156,7 @@ func (siw *ServerInterfaceWrapper) PutBlock(w http.ResponseWriter, r *http.Reque
 	_ = err
 
 	// ------------- Path parameter "user" -------------
-	var user UserID
+	var user UserInPath
 
 	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
@@ -5657,8 +5672,8 @@ func (siw *ServerInterfaceWrapper) LeaveConversation(w http.ResponseWriter, r *h
 	handler.ServeHTTP(w, r)
 }
 
-// ListListed operation middleware
-func (siw *ServerInterfaceWrapper) ListListed(w http.ResponseWriter, r *http.Request) {
+// GetList operation middleware
+func (siw *ServerInterfaceWrapper) GetList(w http.ResponseWriter, r *http.Request) {
 
 	var err error
 	_ = err
@@ -5673,7 +5688,7 @@ func (siw *ServerInterfaceWrapper) ListListed(w http.ResponseWriter, r *http.Req
 	}
 
 	// ------------- Path parameter "list" -------------
-	var list ListName
+	var list ListInPath
 
 	err = runtime.BindStyledParameterWithOptions("simple", "list", chi.URLParam(r, "list"), &list, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
@@ -5682,7 +5697,7 @@ func (siw *ServerInterfaceWrapper) ListListed(w http.ResponseWriter, r *http.Req
 	}
 
 	// Parameter object where we will unmarshal all parameters from the context
-	var params ListListedParams
+	var params GetListParams
 
 	// ------------- Optional query parameter "page_token" -------------
 
@@ -5732,7 +5747,7 @@ func (siw *ServerInterfaceWrapper) ListListed(w http.ResponseWriter, r *http.Req
 	}
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListListed(w, r, conversation, list, params)
+		siw.Handler.GetList(w, r, conversation, list, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5742,8 +5757,8 @@ func (siw *ServerInterfaceWrapper) ListListed(w http.ResponseWriter, r *http.Req
 	handler.ServeHTTP(w, r)
 }
 
-// DeleteListed operation middleware
-func (siw *ServerInterfaceWrapper) DeleteListed(w http.ResponseWriter, r *http.Request) {
+// RemoveFromList operation middleware
+func (siw *ServerInterfaceWrapper) RemoveFromList(w http.ResponseWriter, r *http.Request) {
 
 	var err error
 	_ = err
@@ -5758,7 +5773,7 @@ func (siw *ServerInterfaceWrapper) DeleteListed(w http.ResponseWriter, r *http.R
 	}
 
 	// ------------- Path parameter "list" -------------
-	var list ListName
+	var list ListInPath
 
 	err = runtime.BindStyledParameterWithOptions("simple", "list", chi.URLParam(r, "list"), &list, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
@@ -5767,7 +5782,7 @@ func (siw *ServerInterfaceWrapper) DeleteListed(w http.ResponseWriter, r *http.R
 	}
 
 	// ------------- Path parameter "user" -------------
-	var user UserID
+	var user UserInPath
 
 	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
@@ -5776,7 +5791,7 @@ func (siw *ServerInterfaceWrapper) DeleteListed(w http.ResponseWriter, r *http.R
 	}
 
 	// Parameter object where we will unmarshal all parameters from the context
-	var params DeleteListedParams
+	var params RemoveFromListParams
 
 	headers := r.Header
 
@@ -5800,7 +5815,7 @@ func (siw *ServerInterfaceWrapper) DeleteListed(w http.ResponseWriter, r *http.R
 	}
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.DeleteListed(w, r, conversation, list, user, params)
+		siw.Handler.RemoveFromList(w, r, conversation, list, user, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5810,8 +5825,8 @@ func (siw *ServerInterfaceWrapper) DeleteListed(w http.ResponseWriter, r *http.R
 	handler.ServeHTTP(w, r)
 }
 
-// PutListed operation middleware
-func (siw *ServerInterfaceWrapper) PutListed(w http.ResponseWriter, r *http.Request) {
+// AddToList operation middleware
+func (siw *ServerInterfaceWrapper) AddToList(w http.ResponseWriter, r *http.Request) {
 
 	var err error
 	_ = err
@@ -5826,7 +5841,7 @@ func (siw *ServerInterfaceWrapper) PutListed(w http.ResponseWriter, r *http.Requ
 	}
 
 	// ------------- Path parameter "list" -------------
-	var list ListName
+	var list ListInPath
 
 	err = runtime.BindStyledParameterWithOptions("simple", "list", chi.URLParam(r, "list"), &list, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
@@ -5835,7 +5850,7 @@ func (siw *ServerInterfaceWrapper) PutListed(w http.ResponseWriter, r *http.Requ
 	}
 
 	// ------------- Path parameter "user" -------------
-	var user UserID
+	var user UserInPath
 
 	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
@@ -5844,7 +5859,7 @@ func (siw *ServerInterfaceWrapper) PutListed(w http.ResponseWriter, r *http.Requ
 	}
 
 	// Parameter object where we will unmarshal all parameters from the context
-	var params PutListedParams
+	var params AddToListParams
 
 	headers := r.Header
 
@@ -5868,7 +5883,7 @@ func (siw *ServerInterfaceWrapper) PutListed(w http.ResponseWriter, r *http.Requ
 	}
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.PutListed(w, r, conversation, list, user, params)
+		siw.Handler.AddToList(w, r, conversation, list, user, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6020,7 +6035,7 @@ func (siw *ServerInterfaceWrapper) RemoveMember(w http.ResponseWriter, r *http.R
 	}
 
 	// ------------- Path parameter "user" -------------
-	var user UserID
+	var user UserInPath
 
 	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
@@ -6079,7 +6094,7 @@ func (siw *ServerInterfaceWrapper) GetMember(w http.ResponseWriter, r *http.Requ
 	}
 
 	// ------------- Path parameter "user" -------------
-	var user UserID
+	var user UserInPath
 
 	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
@@ -6138,7 +6153,7 @@ func (siw *ServerInterfaceWrapper) SetRole(w http.ResponseWriter, r *http.Reques
 	}
 
 	// ------------- Path parameter "user" -------------
-	var user UserID
+	var user UserInPath
 
 	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
@@ -6197,7 +6212,7 @@ func (siw *ServerInterfaceWrapper) UnmuteMember(w http.ResponseWriter, r *http.R
 	}
 
 	// ------------- Path parameter "user" -------------
-	var user UserID
+	var user UserInPath
 
 	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
@@ -6256,7 +6271,7 @@ func (siw *ServerInterfaceWrapper) MuteMember(w http.ResponseWriter, r *http.Req
 	}
 
 	// ------------- Path parameter "user" -------------
-	var user UserID
+	var user UserInPath
 
 	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
@@ -6747,8 +6762,8 @@ func (siw *ServerInterfaceWrapper) GetPermissions(w http.ResponseWriter, r *http
 	handler.ServeHTTP(w, r)
 }
 
-// PutReceipts operation middleware
-func (siw *ServerInterfaceWrapper) PutReceipts(w http.ResponseWriter, r *http.Request) {
+// SendReceipts operation middleware
+func (siw *ServerInterfaceWrapper) SendReceipts(w http.ResponseWriter, r *http.Request) {
 
 	var err error
 	_ = err
@@ -6763,7 +6778,7 @@ func (siw *ServerInterfaceWrapper) PutReceipts(w http.ResponseWriter, r *http.Re
 	}
 
 	// Parameter object where we will unmarshal all parameters from the context
-	var params PutReceiptsParams
+	var params SendReceiptsParams
 
 	headers := r.Header
 
@@ -6787,7 +6802,7 @@ func (siw *ServerInterfaceWrapper) PutReceipts(w http.ResponseWriter, r *http.Re
 	}
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.PutReceipts(w, r, conversation, params)
+		siw.Handler.SendReceipts(w, r, conversation, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6873,8 +6888,8 @@ func (siw *ServerInterfaceWrapper) ListThreads(w http.ResponseWriter, r *http.Re
 	handler.ServeHTTP(w, r)
 }
 
-// ClearUnreadOf operation middleware
-func (siw *ServerInterfaceWrapper) ClearUnreadOf(w http.ResponseWriter, r *http.Request) {
+// ClearConversationUnread operation middleware
+func (siw *ServerInterfaceWrapper) ClearConversationUnread(w http.ResponseWriter, r *http.Request) {
 
 	var err error
 	_ = err
@@ -6889,7 +6904,7 @@ func (siw *ServerInterfaceWrapper) ClearUnreadOf(w http.ResponseWriter, r *http.
 	}
 
 	// Parameter object where we will unmarshal all parameters from the context
-	var params ClearUnreadOfParams
+	var params ClearConversationUnreadParams
 
 	headers := r.Header
 
@@ -6913,7 +6928,7 @@ func (siw *ServerInterfaceWrapper) ClearUnreadOf(w http.ResponseWriter, r *http.
 	}
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ClearUnreadOf(w, r, conversation, params)
+		siw.Handler.ClearConversationUnread(w, r, conversation, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -7026,6 +7041,86 @@ func (siw *ServerInterfaceWrapper) GetEvents(w http.ResponseWriter, r *http.Requ
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetEvents(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetEventLog operation middleware
+func (siw *ServerInterfaceWrapper) GetEventLog(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetEventLogParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "page_token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", r.URL.Query(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "page_token"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "page_token", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetEventLog(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -8285,7 +8380,7 @@ func (siw *ServerInterfaceWrapper) DeleteInvitation(w http.ResponseWriter, r *ht
 	}
 
 	// ------------- Path parameter "user" -------------
-	var user UserID
+	var user UserInPath
 
 	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
@@ -8520,7 +8615,7 @@ func (siw *ServerInterfaceWrapper) DeleteSpaceDenied(w http.ResponseWriter, r *h
 	}
 
 	// ------------- Path parameter "user" -------------
-	var user UserID
+	var user UserInPath
 
 	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
@@ -8579,7 +8674,7 @@ func (siw *ServerInterfaceWrapper) PutSpaceDenied(w http.ResponseWriter, r *http
 	}
 
 	// ------------- Path parameter "user" -------------
-	var user UserID
+	var user UserInPath
 
 	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
@@ -8764,7 +8859,7 @@ func (siw *ServerInterfaceWrapper) RemoveSpaceMember(w http.ResponseWriter, r *h
 	}
 
 	// ------------- Path parameter "user" -------------
-	var user UserID
+	var user UserInPath
 
 	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
@@ -8823,7 +8918,7 @@ func (siw *ServerInterfaceWrapper) GetSpaceMember(w http.ResponseWriter, r *http
 	}
 
 	// ------------- Path parameter "user" -------------
-	var user UserID
+	var user UserInPath
 
 	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
@@ -8882,7 +8977,7 @@ func (siw *ServerInterfaceWrapper) UpdateSpaceMember(w http.ResponseWriter, r *h
 	}
 
 	// ------------- Path parameter "user" -------------
-	var user UserID
+	var user UserInPath
 
 	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
@@ -8941,7 +9036,7 @@ func (siw *ServerInterfaceWrapper) UnmuteSpaceMember(w http.ResponseWriter, r *h
 	}
 
 	// ------------- Path parameter "user" -------------
-	var user UserID
+	var user UserInPath
 
 	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
@@ -9000,7 +9095,7 @@ func (siw *ServerInterfaceWrapper) MuteSpaceMember(w http.ResponseWriter, r *htt
 	}
 
 	// ------------- Path parameter "user" -------------
-	var user UserID
+	var user UserInPath
 
 	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
@@ -9336,7 +9431,7 @@ func (siw *ServerInterfaceWrapper) RevokeRole(w http.ResponseWriter, r *http.Req
 	}
 
 	// ------------- Path parameter "user" -------------
-	var user UserID
+	var user UserInPath
 
 	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
@@ -9404,7 +9499,7 @@ func (siw *ServerInterfaceWrapper) GrantRole(w http.ResponseWriter, r *http.Requ
 	}
 
 	// ------------- Path parameter "user" -------------
-	var user UserID
+	var user UserInPath
 
 	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
 	if err != nil {
@@ -9723,6 +9818,48 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	}
 
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/healthz", wrapper.GetHealth)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/metrics", wrapper.GetMetrics)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/openapi.yaml", wrapper.GetDocument)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/readyz", wrapper.GetReady)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/admin/erasures", wrapper.ListErasures)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/admin/export", wrapper.ExportMessages)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/admin/import", wrapper.ImportMessages)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/admin/messages", wrapper.InsertMessage)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/admin/retention", wrapper.GetRetention)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/admin/retention", wrapper.RunRetention)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/admin/users/{user}/tokens/cut", wrapper.CutTokens)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/blocks", wrapper.ListBlocks)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/blocks/{user}", wrapper.DeleteBlock)
+	})
+	r.Group(func(r chi.Router) {
+		r.Put(options.BaseURL+"/v1/blocks/{user}", wrapper.PutBlock)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/conversations", wrapper.ListConversations)
 	})
 	r.Group(func(r chi.Router) {
@@ -9741,19 +9878,19 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Post(options.BaseURL+"/v1/conversations/{conversation}/hide", wrapper.HideMessages)
 	})
 	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/v1/conversations/{conversation}/unread/clear", wrapper.ClearUnreadOf)
+		r.Post(options.BaseURL+"/v1/conversations/{conversation}/join", wrapper.JoinConversation)
 	})
 	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/v1/unread", wrapper.GetUnread)
+		r.Post(options.BaseURL+"/v1/conversations/{conversation}/leave", wrapper.LeaveConversation)
 	})
 	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/v1/unread/clear", wrapper.ClearUnread)
+		r.Get(options.BaseURL+"/v1/conversations/{conversation}/lists/{list}", wrapper.GetList)
 	})
 	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/v1/conversations/{conversation}/messages", wrapper.ListMessages)
+		r.Delete(options.BaseURL+"/v1/conversations/{conversation}/lists/{list}/{user}", wrapper.RemoveFromList)
 	})
 	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/v1/conversations/{conversation}/messages", wrapper.SendMessage)
+		r.Put(options.BaseURL+"/v1/conversations/{conversation}/lists/{list}/{user}", wrapper.AddToList)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/conversations/{conversation}/members", wrapper.ListMembers)
@@ -9771,31 +9908,16 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Patch(options.BaseURL+"/v1/conversations/{conversation}/members/{user}", wrapper.SetRole)
 	})
 	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/v1/conversations/{conversation}/leave", wrapper.LeaveConversation)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/v1/conversations/{conversation}/receipts", wrapper.PutReceipts)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/v1/conversations/{conversation}/join", wrapper.JoinConversation)
-	})
-	r.Group(func(r chi.Router) {
 		r.Delete(options.BaseURL+"/v1/conversations/{conversation}/members/{user}/mute", wrapper.UnmuteMember)
 	})
 	r.Group(func(r chi.Router) {
 		r.Put(options.BaseURL+"/v1/conversations/{conversation}/members/{user}/mute", wrapper.MuteMember)
 	})
 	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/v1/conversations/{conversation}/permissions", wrapper.GetPermissions)
+		r.Get(options.BaseURL+"/v1/conversations/{conversation}/messages", wrapper.ListMessages)
 	})
 	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/v1/conversations/{conversation}/lists/{list}", wrapper.ListListed)
-	})
-	r.Group(func(r chi.Router) {
-		r.Delete(options.BaseURL+"/v1/conversations/{conversation}/lists/{list}/{user}", wrapper.DeleteListed)
-	})
-	r.Group(func(r chi.Router) {
-		r.Put(options.BaseURL+"/v1/conversations/{conversation}/lists/{list}/{user}", wrapper.PutListed)
+		r.Post(options.BaseURL+"/v1/conversations/{conversation}/messages", wrapper.SendMessage)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/conversations/{conversation}/overrides", wrapper.ListOverrides)
@@ -9807,10 +9929,28 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Put(options.BaseURL+"/v1/conversations/{conversation}/overrides/{role}", wrapper.PutOverride)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/conversations/{conversation}/permissions", wrapper.GetPermissions)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conversations/{conversation}/receipts", wrapper.SendReceipts)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/conversations/{conversation}/threads", wrapper.ListThreads)
 	})
 	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/v1/threads", wrapper.ListMyThreads)
+		r.Post(options.BaseURL+"/v1/conversations/{conversation}/unread/clear", wrapper.ClearConversationUnread)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/events", wrapper.GetEvents)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/events/log", wrapper.GetEventLog)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/events/tickets", wrapper.CreateTicket)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/invitations", wrapper.ListMyInvitations)
 	})
 	r.Group(func(r chi.Router) {
 		r.Delete(options.BaseURL+"/v1/messages/{message}", wrapper.DeleteMessage)
@@ -9819,16 +9959,13 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/v1/messages/{message}", wrapper.GetMessage)
 	})
 	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/v1/messages/{message}/revoke", wrapper.RevokeMessage)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/v1/messages/revoke", wrapper.RevokeMessages)
-	})
-	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/messages/{message}/burn", wrapper.BurnMessage)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/messages/{message}/receipts", wrapper.GetReceipts)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/messages/{message}/revoke", wrapper.RevokeMessage)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/messages/{message}/thread", wrapper.GetThread)
@@ -9838,6 +9975,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/messages/erased", wrapper.ListErased)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/messages/revoke", wrapper.RevokeMessages)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/messages/search", wrapper.SearchMessages)
@@ -9858,13 +9998,34 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Patch(options.BaseURL+"/v1/spaces/{space}", wrapper.UpdateSpace)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/spaces/{space}/channels", wrapper.ListChannels)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/spaces/{space}/channels", wrapper.CreateChannel)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/spaces/{space}/invitations", wrapper.ListInvitations)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/spaces/{space}/invitations", wrapper.InviteToSpace)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/spaces/{space}/invitations/{user}", wrapper.DeleteInvitation)
+	})
+	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/spaces/{space}/join", wrapper.JoinSpace)
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/spaces/{space}/leave", wrapper.LeaveSpace)
 	})
 	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/v1/spaces/{space}/permissions", wrapper.GetSpacePermissions)
+		r.Get(options.BaseURL+"/v1/spaces/{space}/lists/deny", wrapper.ListSpaceDenied)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/spaces/{space}/lists/deny/{user}", wrapper.DeleteSpaceDenied)
+	})
+	r.Group(func(r chi.Router) {
+		r.Put(options.BaseURL+"/v1/spaces/{space}/lists/deny/{user}", wrapper.PutSpaceDenied)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/spaces/{space}/members", wrapper.ListSpaceMembers)
@@ -9888,22 +10049,7 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Put(options.BaseURL+"/v1/spaces/{space}/members/{user}/mute", wrapper.MuteSpaceMember)
 	})
 	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/v1/spaces/{space}/lists/deny", wrapper.ListSpaceDenied)
-	})
-	r.Group(func(r chi.Router) {
-		r.Delete(options.BaseURL+"/v1/spaces/{space}/lists/deny/{user}", wrapper.DeleteSpaceDenied)
-	})
-	r.Group(func(r chi.Router) {
-		r.Put(options.BaseURL+"/v1/spaces/{space}/lists/deny/{user}", wrapper.PutSpaceDenied)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/v1/spaces/{space}/invitations", wrapper.ListInvitations)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/v1/spaces/{space}/invitations", wrapper.InviteToSpace)
-	})
-	r.Group(func(r chi.Router) {
-		r.Delete(options.BaseURL+"/v1/spaces/{space}/invitations/{user}", wrapper.DeleteInvitation)
+		r.Get(options.BaseURL+"/v1/spaces/{space}/permissions", wrapper.GetSpacePermissions)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/spaces/{space}/roles", wrapper.ListRoles)
@@ -9924,101 +10070,19 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Put(options.BaseURL+"/v1/spaces/{space}/roles/{role}/members/{user}", wrapper.GrantRole)
 	})
 	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/v1/spaces/{space}/channels", wrapper.ListChannels)
+		r.Get(options.BaseURL+"/v1/threads", wrapper.ListMyThreads)
 	})
 	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/v1/spaces/{space}/channels", wrapper.CreateChannel)
+		r.Get(options.BaseURL+"/v1/unread", wrapper.GetUnread)
 	})
 	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/v1/invitations", wrapper.ListMyInvitations)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/v1/blocks", wrapper.ListBlocks)
-	})
-	r.Group(func(r chi.Router) {
-		r.Delete(options.BaseURL+"/v1/blocks/{user}", wrapper.DeleteBlock)
-	})
-	r.Group(func(r chi.Router) {
-		r.Put(options.BaseURL+"/v1/blocks/{user}", wrapper.PutBlock)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/v1/events", wrapper.GetEvents)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/v1/events/tickets", wrapper.CreateTicket)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/v1/admin/users/{user}/tokens/cut", wrapper.CutTokens)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/v1/admin/erasures", wrapper.ListErasures)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/v1/admin/insert", wrapper.InsertMessage)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/v1/admin/import", wrapper.ImportMessages)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/v1/admin/export", wrapper.ExportMessages)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/v1/admin/retention", wrapper.GetRetention)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/v1/admin/retention", wrapper.RunRetention)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/healthz", wrapper.GetHealth)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/readyz", wrapper.GetReady)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/metrics", wrapper.GetMetrics)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/openapi.yaml", wrapper.GetDocument)
+		r.Post(options.BaseURL+"/v1/unread/clear", wrapper.ClearUnread)
 	})
 
 	return r
 }
 
 type BadRequestApplicationProblemPlusJSONResponse Problem
-
-type ConflictApplicationProblemPlusJSONResponse Problem
-
-type ForbiddenApplicationProblemPlusJSONResponse Problem
-
-type FullApplicationProblemPlusJSONResponse Problem
-
-type NotFoundApplicationProblemPlusJSONResponse Problem
-
-type TooLargeApplicationProblemPlusJSONResponse Problem
-
-type TooManyResponseHeaders struct {
-	RetryAfter *int
-}
-type TooManyApplicationProblemPlusJSONResponse struct {
-	Body Problem
-
-	Headers TooManyResponseHeaders
-}
-
-type UnauthorizedApplicationProblemPlusJSONResponse Problem
-
-type UnavailableResponseHeaders struct {
-	RetryAfter *int
-}
-type UnavailableApplicationProblemPlusJSONResponse struct {
-	Body Problem
-
-	Headers UnavailableResponseHeaders
-}
-
-type UnprocessableApplicationProblemPlusJSONResponse Problem
-
-type UnsupportedMediaTypeApplicationProblemPlusJSONResponse Problem
 
 type GetHealthRequestObject struct {
 }
@@ -10075,22 +10139,6 @@ func (response GetMetrics200TextResponse) VisitGetMetricsResponse(w http.Respons
 	return err
 }
 
-type GetMetrics404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response GetMetrics404ApplicationProblemPlusJSONResponse) VisitGetMetricsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type GetDocumentRequestObject struct {
 }
 
@@ -10118,22 +10166,6 @@ func (response GetDocument200ApplicationYamlResponse) VisitGetDocumentResponse(w
 	return err
 }
 
-type GetDocument400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response GetDocument400ApplicationProblemPlusJSONResponse) VisitGetDocumentResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type GetReadyRequestObject struct {
 }
 
@@ -10151,41 +10183,6 @@ func (response GetReady200JSONResponse) VisitGetReadyResponse(w http.ResponseWri
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetReady400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response GetReady400ApplicationProblemPlusJSONResponse) VisitGetReadyResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetReady503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response GetReady503ApplicationProblemPlusJSONResponse) VisitGetReadyResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -10208,92 +10205,6 @@ func (response ListErasures200JSONResponse) VisitListErasuresResponse(w http.Res
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListErasures400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response ListErasures400ApplicationProblemPlusJSONResponse) VisitListErasuresResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListErasures401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response ListErasures401ApplicationProblemPlusJSONResponse) VisitListErasuresResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListErasures403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response ListErasures403ApplicationProblemPlusJSONResponse) VisitListErasuresResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListErasures429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response ListErasures429ApplicationProblemPlusJSONResponse) VisitListErasuresResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListErasures503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response ListErasures503ApplicationProblemPlusJSONResponse) VisitListErasuresResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -10349,108 +10260,6 @@ func (response ExportMessages200ApplicationXNdjsonResponse) VisitExportMessagesR
 	}
 }
 
-type ExportMessages400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response ExportMessages400ApplicationProblemPlusJSONResponse) VisitExportMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ExportMessages401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response ExportMessages401ApplicationProblemPlusJSONResponse) VisitExportMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ExportMessages403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response ExportMessages403ApplicationProblemPlusJSONResponse) VisitExportMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ExportMessages404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response ExportMessages404ApplicationProblemPlusJSONResponse) VisitExportMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ExportMessages429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response ExportMessages429ApplicationProblemPlusJSONResponse) VisitExportMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ExportMessages503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response ExportMessages503ApplicationProblemPlusJSONResponse) VisitExportMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type ImportMessagesRequestObject struct {
 	Params ImportMessagesParams
 	Body   io.Reader
@@ -10503,124 +10312,6 @@ func (response ImportMessages200ApplicationXNdjsonResponse) VisitImportMessagesR
 	}
 }
 
-type ImportMessages400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response ImportMessages400ApplicationProblemPlusJSONResponse) VisitImportMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ImportMessages401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response ImportMessages401ApplicationProblemPlusJSONResponse) VisitImportMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ImportMessages403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response ImportMessages403ApplicationProblemPlusJSONResponse) VisitImportMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ImportMessages415ApplicationProblemPlusJSONResponse struct {
-	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
-}
-
-func (response ImportMessages415ApplicationProblemPlusJSONResponse) VisitImportMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(415)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ImportMessages429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response ImportMessages429ApplicationProblemPlusJSONResponse) VisitImportMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ImportMessages503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response ImportMessages503ApplicationProblemPlusJSONResponse) VisitImportMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ImportMessages507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response ImportMessages507ApplicationProblemPlusJSONResponse) VisitImportMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type InsertMessageRequestObject struct {
 	Params InsertMessageParams
 	Body   *InsertMessageJSONRequestBody
@@ -10658,188 +10349,6 @@ func (response InsertMessage201JSONResponse) VisitInsertMessageResponse(w http.R
 	return err
 }
 
-type InsertMessage400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response InsertMessage400ApplicationProblemPlusJSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type InsertMessage401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response InsertMessage401ApplicationProblemPlusJSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type InsertMessage403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response InsertMessage403ApplicationProblemPlusJSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type InsertMessage404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response InsertMessage404ApplicationProblemPlusJSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type InsertMessage409ApplicationProblemPlusJSONResponse struct {
-	ConflictApplicationProblemPlusJSONResponse
-}
-
-func (response InsertMessage409ApplicationProblemPlusJSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(409)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type InsertMessage413ApplicationProblemPlusJSONResponse struct {
-	TooLargeApplicationProblemPlusJSONResponse
-}
-
-func (response InsertMessage413ApplicationProblemPlusJSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(413)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type InsertMessage415ApplicationProblemPlusJSONResponse struct {
-	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
-}
-
-func (response InsertMessage415ApplicationProblemPlusJSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(415)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type InsertMessage422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response InsertMessage422ApplicationProblemPlusJSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type InsertMessage429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response InsertMessage429ApplicationProblemPlusJSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type InsertMessage503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response InsertMessage503ApplicationProblemPlusJSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type InsertMessage507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response InsertMessage507ApplicationProblemPlusJSONResponse) VisitInsertMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type GetRetentionRequestObject struct {
 	Params GetRetentionParams
 }
@@ -10858,92 +10367,6 @@ func (response GetRetention200JSONResponse) VisitGetRetentionResponse(w http.Res
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetRetention400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response GetRetention400ApplicationProblemPlusJSONResponse) VisitGetRetentionResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetRetention401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response GetRetention401ApplicationProblemPlusJSONResponse) VisitGetRetentionResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetRetention403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response GetRetention403ApplicationProblemPlusJSONResponse) VisitGetRetentionResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetRetention429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response GetRetention429ApplicationProblemPlusJSONResponse) VisitGetRetentionResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetRetention503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response GetRetention503ApplicationProblemPlusJSONResponse) VisitGetRetentionResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -10999,110 +10422,8 @@ func (response RunRetention200ApplicationXNdjsonResponse) VisitRunRetentionRespo
 	}
 }
 
-type RunRetention400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response RunRetention400ApplicationProblemPlusJSONResponse) VisitRunRetentionResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RunRetention401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response RunRetention401ApplicationProblemPlusJSONResponse) VisitRunRetentionResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RunRetention403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response RunRetention403ApplicationProblemPlusJSONResponse) VisitRunRetentionResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RunRetention429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response RunRetention429ApplicationProblemPlusJSONResponse) VisitRunRetentionResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RunRetention503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response RunRetention503ApplicationProblemPlusJSONResponse) VisitRunRetentionResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RunRetention507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response RunRetention507ApplicationProblemPlusJSONResponse) VisitRunRetentionResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type CutTokensRequestObject struct {
-	User   UserID `json:"user"`
+	User   UserInPath `json:"user"`
 	Params CutTokensParams
 }
 
@@ -11120,108 +10441,6 @@ func (response CutTokens200JSONResponse) VisitCutTokensResponse(w http.ResponseW
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CutTokens400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response CutTokens400ApplicationProblemPlusJSONResponse) VisitCutTokensResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CutTokens401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response CutTokens401ApplicationProblemPlusJSONResponse) VisitCutTokensResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CutTokens403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response CutTokens403ApplicationProblemPlusJSONResponse) VisitCutTokensResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CutTokens429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response CutTokens429ApplicationProblemPlusJSONResponse) VisitCutTokensResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CutTokens503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response CutTokens503ApplicationProblemPlusJSONResponse) VisitCutTokensResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CutTokens507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response CutTokens507ApplicationProblemPlusJSONResponse) VisitCutTokensResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -11248,78 +10467,8 @@ func (response ListBlocks200JSONResponse) VisitListBlocksResponse(w http.Respons
 	return err
 }
 
-type ListBlocks400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response ListBlocks400ApplicationProblemPlusJSONResponse) VisitListBlocksResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListBlocks401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response ListBlocks401ApplicationProblemPlusJSONResponse) VisitListBlocksResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListBlocks429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response ListBlocks429ApplicationProblemPlusJSONResponse) VisitListBlocksResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListBlocks503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response ListBlocks503ApplicationProblemPlusJSONResponse) VisitListBlocksResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type DeleteBlockRequestObject struct {
-	User   UserID `json:"user"`
+	User   UserInPath `json:"user"`
 	Params DeleteBlockParams
 }
 
@@ -11335,110 +10484,8 @@ func (response DeleteBlock204Response) VisitDeleteBlockResponse(w http.ResponseW
 	return nil
 }
 
-type DeleteBlock400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteBlock400ApplicationProblemPlusJSONResponse) VisitDeleteBlockResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteBlock401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteBlock401ApplicationProblemPlusJSONResponse) VisitDeleteBlockResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteBlock422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteBlock422ApplicationProblemPlusJSONResponse) VisitDeleteBlockResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteBlock429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteBlock429ApplicationProblemPlusJSONResponse) VisitDeleteBlockResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteBlock503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteBlock503ApplicationProblemPlusJSONResponse) VisitDeleteBlockResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteBlock507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteBlock507ApplicationProblemPlusJSONResponse) VisitDeleteBlockResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type PutBlockRequestObject struct {
-	User   UserID `json:"user"`
+	User   UserInPath `json:"user"`
 	Params PutBlockParams
 }
 
@@ -11452,108 +10499,6 @@ type PutBlock204Response struct {
 func (response PutBlock204Response) VisitPutBlockResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
-}
-
-type PutBlock400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response PutBlock400ApplicationProblemPlusJSONResponse) VisitPutBlockResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutBlock401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response PutBlock401ApplicationProblemPlusJSONResponse) VisitPutBlockResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutBlock422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response PutBlock422ApplicationProblemPlusJSONResponse) VisitPutBlockResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutBlock429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response PutBlock429ApplicationProblemPlusJSONResponse) VisitPutBlockResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutBlock503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response PutBlock503ApplicationProblemPlusJSONResponse) VisitPutBlockResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutBlock507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response PutBlock507ApplicationProblemPlusJSONResponse) VisitPutBlockResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
 }
 
 type ListConversationsRequestObject struct {
@@ -11574,76 +10519,6 @@ func (response ListConversations200JSONResponse) VisitListConversationsResponse(
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListConversations400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response ListConversations400ApplicationProblemPlusJSONResponse) VisitListConversationsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListConversations401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response ListConversations401ApplicationProblemPlusJSONResponse) VisitListConversationsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListConversations429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response ListConversations429ApplicationProblemPlusJSONResponse) VisitListConversationsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListConversations503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response ListConversations503ApplicationProblemPlusJSONResponse) VisitListConversationsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -11671,140 +10546,6 @@ func (response CreateConversation201JSONResponse) VisitCreateConversationRespons
 	return err
 }
 
-type CreateConversation400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response CreateConversation400ApplicationProblemPlusJSONResponse) VisitCreateConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateConversation401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response CreateConversation401ApplicationProblemPlusJSONResponse) VisitCreateConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateConversation413ApplicationProblemPlusJSONResponse struct {
-	TooLargeApplicationProblemPlusJSONResponse
-}
-
-func (response CreateConversation413ApplicationProblemPlusJSONResponse) VisitCreateConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(413)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateConversation415ApplicationProblemPlusJSONResponse struct {
-	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
-}
-
-func (response CreateConversation415ApplicationProblemPlusJSONResponse) VisitCreateConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(415)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateConversation422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response CreateConversation422ApplicationProblemPlusJSONResponse) VisitCreateConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateConversation429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response CreateConversation429ApplicationProblemPlusJSONResponse) VisitCreateConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateConversation503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response CreateConversation503ApplicationProblemPlusJSONResponse) VisitCreateConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateConversation507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response CreateConversation507ApplicationProblemPlusJSONResponse) VisitCreateConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type DeleteConversationRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
 	Params       DeleteConversationParams
@@ -11820,140 +10561,6 @@ type DeleteConversation204Response struct {
 func (response DeleteConversation204Response) VisitDeleteConversationResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
-}
-
-type DeleteConversation400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteConversation400ApplicationProblemPlusJSONResponse) VisitDeleteConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteConversation401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteConversation401ApplicationProblemPlusJSONResponse) VisitDeleteConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteConversation403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteConversation403ApplicationProblemPlusJSONResponse) VisitDeleteConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteConversation404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteConversation404ApplicationProblemPlusJSONResponse) VisitDeleteConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteConversation422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteConversation422ApplicationProblemPlusJSONResponse) VisitDeleteConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteConversation429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteConversation429ApplicationProblemPlusJSONResponse) VisitDeleteConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteConversation503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteConversation503ApplicationProblemPlusJSONResponse) VisitDeleteConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteConversation507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteConversation507ApplicationProblemPlusJSONResponse) VisitDeleteConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
 }
 
 type GetConversationRequestObject struct {
@@ -11975,108 +10582,6 @@ func (response GetConversation200JSONResponse) VisitGetConversationResponse(w ht
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetConversation400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response GetConversation400ApplicationProblemPlusJSONResponse) VisitGetConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetConversation401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response GetConversation401ApplicationProblemPlusJSONResponse) VisitGetConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetConversation404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response GetConversation404ApplicationProblemPlusJSONResponse) VisitGetConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetConversation422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response GetConversation422ApplicationProblemPlusJSONResponse) VisitGetConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetConversation429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response GetConversation429ApplicationProblemPlusJSONResponse) VisitGetConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetConversation503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response GetConversation503ApplicationProblemPlusJSONResponse) VisitGetConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -12105,172 +10610,6 @@ func (response UpdateConversation200JSONResponse) VisitUpdateConversationRespons
 	return err
 }
 
-type UpdateConversation400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateConversation400ApplicationProblemPlusJSONResponse) VisitUpdateConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateConversation401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateConversation401ApplicationProblemPlusJSONResponse) VisitUpdateConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateConversation403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateConversation403ApplicationProblemPlusJSONResponse) VisitUpdateConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateConversation404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateConversation404ApplicationProblemPlusJSONResponse) VisitUpdateConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateConversation413ApplicationProblemPlusJSONResponse struct {
-	TooLargeApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateConversation413ApplicationProblemPlusJSONResponse) VisitUpdateConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(413)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateConversation415ApplicationProblemPlusJSONResponse struct {
-	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateConversation415ApplicationProblemPlusJSONResponse) VisitUpdateConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(415)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateConversation422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateConversation422ApplicationProblemPlusJSONResponse) VisitUpdateConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateConversation429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateConversation429ApplicationProblemPlusJSONResponse) VisitUpdateConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateConversation503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateConversation503ApplicationProblemPlusJSONResponse) VisitUpdateConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateConversation507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateConversation507ApplicationProblemPlusJSONResponse) VisitUpdateConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type HideMessagesRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
 	Params       HideMessagesParams
@@ -12287,156 +10626,6 @@ type HideMessages204Response struct {
 func (response HideMessages204Response) VisitHideMessagesResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
-}
-
-type HideMessages400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response HideMessages400ApplicationProblemPlusJSONResponse) VisitHideMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type HideMessages401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response HideMessages401ApplicationProblemPlusJSONResponse) VisitHideMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type HideMessages404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response HideMessages404ApplicationProblemPlusJSONResponse) VisitHideMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type HideMessages413ApplicationProblemPlusJSONResponse struct {
-	TooLargeApplicationProblemPlusJSONResponse
-}
-
-func (response HideMessages413ApplicationProblemPlusJSONResponse) VisitHideMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(413)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type HideMessages415ApplicationProblemPlusJSONResponse struct {
-	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
-}
-
-func (response HideMessages415ApplicationProblemPlusJSONResponse) VisitHideMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(415)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type HideMessages422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response HideMessages422ApplicationProblemPlusJSONResponse) VisitHideMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type HideMessages429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response HideMessages429ApplicationProblemPlusJSONResponse) VisitHideMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type HideMessages503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response HideMessages503ApplicationProblemPlusJSONResponse) VisitHideMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type HideMessages507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response HideMessages507ApplicationProblemPlusJSONResponse) VisitHideMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
 }
 
 type JoinConversationRequestObject struct {
@@ -12462,140 +10651,6 @@ func (response JoinConversation200JSONResponse) VisitJoinConversationResponse(w 
 	return err
 }
 
-type JoinConversation400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response JoinConversation400ApplicationProblemPlusJSONResponse) VisitJoinConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type JoinConversation401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response JoinConversation401ApplicationProblemPlusJSONResponse) VisitJoinConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type JoinConversation403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response JoinConversation403ApplicationProblemPlusJSONResponse) VisitJoinConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type JoinConversation404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response JoinConversation404ApplicationProblemPlusJSONResponse) VisitJoinConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type JoinConversation422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response JoinConversation422ApplicationProblemPlusJSONResponse) VisitJoinConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type JoinConversation429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response JoinConversation429ApplicationProblemPlusJSONResponse) VisitJoinConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type JoinConversation503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response JoinConversation503ApplicationProblemPlusJSONResponse) VisitJoinConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type JoinConversation507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response JoinConversation507ApplicationProblemPlusJSONResponse) VisitJoinConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type LeaveConversationRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
 	Params       LeaveConversationParams
@@ -12613,153 +10668,19 @@ func (response LeaveConversation204Response) VisitLeaveConversationResponse(w ht
 	return nil
 }
 
-type LeaveConversation400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response LeaveConversation400ApplicationProblemPlusJSONResponse) VisitLeaveConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type LeaveConversation401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response LeaveConversation401ApplicationProblemPlusJSONResponse) VisitLeaveConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type LeaveConversation404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response LeaveConversation404ApplicationProblemPlusJSONResponse) VisitLeaveConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type LeaveConversation409ApplicationProblemPlusJSONResponse struct {
-	ConflictApplicationProblemPlusJSONResponse
-}
-
-func (response LeaveConversation409ApplicationProblemPlusJSONResponse) VisitLeaveConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(409)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type LeaveConversation422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response LeaveConversation422ApplicationProblemPlusJSONResponse) VisitLeaveConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type LeaveConversation429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response LeaveConversation429ApplicationProblemPlusJSONResponse) VisitLeaveConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type LeaveConversation503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response LeaveConversation503ApplicationProblemPlusJSONResponse) VisitLeaveConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type LeaveConversation507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response LeaveConversation507ApplicationProblemPlusJSONResponse) VisitLeaveConversationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListListedRequestObject struct {
+type GetListRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
-	List         ListName       `json:"list"`
-	Params       ListListedParams
+	List         ListInPath     `json:"list"`
+	Params       GetListParams
 }
 
-type ListListedResponseObject interface {
-	VisitListListedResponse(w http.ResponseWriter) error
+type GetListResponseObject interface {
+	VisitGetListResponse(w http.ResponseWriter) error
 }
 
-type ListListed200JSONResponse ListingPage
+type GetList200JSONResponse ListingPage
 
-func (response ListListed200JSONResponse) VisitListListedResponse(w http.ResponseWriter) error {
+func (response GetList200JSONResponse) VisitGetListResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -12771,428 +10692,42 @@ func (response ListListed200JSONResponse) VisitListListedResponse(w http.Respons
 	return err
 }
 
-type ListListed400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response ListListed400ApplicationProblemPlusJSONResponse) VisitListListedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListListed401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response ListListed401ApplicationProblemPlusJSONResponse) VisitListListedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListListed403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response ListListed403ApplicationProblemPlusJSONResponse) VisitListListedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListListed404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response ListListed404ApplicationProblemPlusJSONResponse) VisitListListedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListListed422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response ListListed422ApplicationProblemPlusJSONResponse) VisitListListedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListListed429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response ListListed429ApplicationProblemPlusJSONResponse) VisitListListedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListListed503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response ListListed503ApplicationProblemPlusJSONResponse) VisitListListedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteListedRequestObject struct {
+type RemoveFromListRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
-	List         ListName       `json:"list"`
-	User         UserID         `json:"user"`
-	Params       DeleteListedParams
+	List         ListInPath     `json:"list"`
+	User         UserInPath     `json:"user"`
+	Params       RemoveFromListParams
 }
 
-type DeleteListedResponseObject interface {
-	VisitDeleteListedResponse(w http.ResponseWriter) error
+type RemoveFromListResponseObject interface {
+	VisitRemoveFromListResponse(w http.ResponseWriter) error
 }
 
-type DeleteListed204Response struct {
+type RemoveFromList204Response struct {
 }
 
-func (response DeleteListed204Response) VisitDeleteListedResponse(w http.ResponseWriter) error {
+func (response RemoveFromList204Response) VisitRemoveFromListResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
 }
 
-type DeleteListed400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteListed400ApplicationProblemPlusJSONResponse) VisitDeleteListedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteListed401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteListed401ApplicationProblemPlusJSONResponse) VisitDeleteListedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteListed403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteListed403ApplicationProblemPlusJSONResponse) VisitDeleteListedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteListed404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteListed404ApplicationProblemPlusJSONResponse) VisitDeleteListedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteListed422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteListed422ApplicationProblemPlusJSONResponse) VisitDeleteListedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteListed429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteListed429ApplicationProblemPlusJSONResponse) VisitDeleteListedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteListed503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteListed503ApplicationProblemPlusJSONResponse) VisitDeleteListedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteListed507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteListed507ApplicationProblemPlusJSONResponse) VisitDeleteListedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutListedRequestObject struct {
+type AddToListRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
-	List         ListName       `json:"list"`
-	User         UserID         `json:"user"`
-	Params       PutListedParams
+	List         ListInPath     `json:"list"`
+	User         UserInPath     `json:"user"`
+	Params       AddToListParams
 }
 
-type PutListedResponseObject interface {
-	VisitPutListedResponse(w http.ResponseWriter) error
+type AddToListResponseObject interface {
+	VisitAddToListResponse(w http.ResponseWriter) error
 }
 
-type PutListed204Response struct {
+type AddToList204Response struct {
 }
 
-func (response PutListed204Response) VisitPutListedResponse(w http.ResponseWriter) error {
+func (response AddToList204Response) VisitAddToListResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
-}
-
-type PutListed400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response PutListed400ApplicationProblemPlusJSONResponse) VisitPutListedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutListed401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response PutListed401ApplicationProblemPlusJSONResponse) VisitPutListedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutListed403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response PutListed403ApplicationProblemPlusJSONResponse) VisitPutListedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutListed404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response PutListed404ApplicationProblemPlusJSONResponse) VisitPutListedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutListed422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response PutListed422ApplicationProblemPlusJSONResponse) VisitPutListedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutListed429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response PutListed429ApplicationProblemPlusJSONResponse) VisitPutListedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutListed503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response PutListed503ApplicationProblemPlusJSONResponse) VisitPutListedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutListed507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response PutListed507ApplicationProblemPlusJSONResponse) VisitPutListedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
 }
 
 type ListMembersRequestObject struct {
@@ -13214,108 +10749,6 @@ func (response ListMembers200JSONResponse) VisitListMembersResponse(w http.Respo
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListMembers400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response ListMembers400ApplicationProblemPlusJSONResponse) VisitListMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListMembers401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response ListMembers401ApplicationProblemPlusJSONResponse) VisitListMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListMembers404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response ListMembers404ApplicationProblemPlusJSONResponse) VisitListMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListMembers422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response ListMembers422ApplicationProblemPlusJSONResponse) VisitListMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListMembers429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response ListMembers429ApplicationProblemPlusJSONResponse) VisitListMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListMembers503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response ListMembers503ApplicationProblemPlusJSONResponse) VisitListMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -13344,191 +10777,9 @@ func (response AddMembers200JSONResponse) VisitAddMembersResponse(w http.Respons
 	return err
 }
 
-type AddMembers400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response AddMembers400ApplicationProblemPlusJSONResponse) VisitAddMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type AddMembers401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response AddMembers401ApplicationProblemPlusJSONResponse) VisitAddMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type AddMembers403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response AddMembers403ApplicationProblemPlusJSONResponse) VisitAddMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type AddMembers404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response AddMembers404ApplicationProblemPlusJSONResponse) VisitAddMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type AddMembers409ApplicationProblemPlusJSONResponse struct {
-	ConflictApplicationProblemPlusJSONResponse
-}
-
-func (response AddMembers409ApplicationProblemPlusJSONResponse) VisitAddMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(409)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type AddMembers413ApplicationProblemPlusJSONResponse struct {
-	TooLargeApplicationProblemPlusJSONResponse
-}
-
-func (response AddMembers413ApplicationProblemPlusJSONResponse) VisitAddMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(413)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type AddMembers415ApplicationProblemPlusJSONResponse struct {
-	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
-}
-
-func (response AddMembers415ApplicationProblemPlusJSONResponse) VisitAddMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(415)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type AddMembers422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response AddMembers422ApplicationProblemPlusJSONResponse) VisitAddMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type AddMembers429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response AddMembers429ApplicationProblemPlusJSONResponse) VisitAddMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type AddMembers503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response AddMembers503ApplicationProblemPlusJSONResponse) VisitAddMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type AddMembers507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response AddMembers507ApplicationProblemPlusJSONResponse) VisitAddMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type RemoveMemberRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
-	User         UserID         `json:"user"`
+	User         UserInPath     `json:"user"`
 	Params       RemoveMemberParams
 }
 
@@ -13544,159 +10795,9 @@ func (response RemoveMember204Response) VisitRemoveMemberResponse(w http.Respons
 	return nil
 }
 
-type RemoveMember400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response RemoveMember400ApplicationProblemPlusJSONResponse) VisitRemoveMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RemoveMember401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response RemoveMember401ApplicationProblemPlusJSONResponse) VisitRemoveMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RemoveMember403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response RemoveMember403ApplicationProblemPlusJSONResponse) VisitRemoveMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RemoveMember404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response RemoveMember404ApplicationProblemPlusJSONResponse) VisitRemoveMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RemoveMember409ApplicationProblemPlusJSONResponse struct {
-	ConflictApplicationProblemPlusJSONResponse
-}
-
-func (response RemoveMember409ApplicationProblemPlusJSONResponse) VisitRemoveMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(409)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RemoveMember422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response RemoveMember422ApplicationProblemPlusJSONResponse) VisitRemoveMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RemoveMember429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response RemoveMember429ApplicationProblemPlusJSONResponse) VisitRemoveMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RemoveMember503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response RemoveMember503ApplicationProblemPlusJSONResponse) VisitRemoveMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RemoveMember507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response RemoveMember507ApplicationProblemPlusJSONResponse) VisitRemoveMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type GetMemberRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
-	User         UserID         `json:"user"`
+	User         UserInPath     `json:"user"`
 	Params       GetMemberParams
 }
 
@@ -13718,111 +10819,9 @@ func (response GetMember200JSONResponse) VisitGetMemberResponse(w http.ResponseW
 	return err
 }
 
-type GetMember400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response GetMember400ApplicationProblemPlusJSONResponse) VisitGetMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetMember401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response GetMember401ApplicationProblemPlusJSONResponse) VisitGetMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetMember404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response GetMember404ApplicationProblemPlusJSONResponse) VisitGetMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetMember422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response GetMember422ApplicationProblemPlusJSONResponse) VisitGetMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetMember429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response GetMember429ApplicationProblemPlusJSONResponse) VisitGetMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetMember503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response GetMember503ApplicationProblemPlusJSONResponse) VisitGetMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type SetRoleRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
-	User         UserID         `json:"user"`
+	User         UserInPath     `json:"user"`
 	Params       SetRoleParams
 	Body         *SetRoleJSONRequestBody
 }
@@ -13845,191 +10844,9 @@ func (response SetRole200JSONResponse) VisitSetRoleResponse(w http.ResponseWrite
 	return err
 }
 
-type SetRole400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response SetRole400ApplicationProblemPlusJSONResponse) VisitSetRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SetRole401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response SetRole401ApplicationProblemPlusJSONResponse) VisitSetRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SetRole403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response SetRole403ApplicationProblemPlusJSONResponse) VisitSetRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SetRole404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response SetRole404ApplicationProblemPlusJSONResponse) VisitSetRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SetRole409ApplicationProblemPlusJSONResponse struct {
-	ConflictApplicationProblemPlusJSONResponse
-}
-
-func (response SetRole409ApplicationProblemPlusJSONResponse) VisitSetRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(409)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SetRole413ApplicationProblemPlusJSONResponse struct {
-	TooLargeApplicationProblemPlusJSONResponse
-}
-
-func (response SetRole413ApplicationProblemPlusJSONResponse) VisitSetRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(413)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SetRole415ApplicationProblemPlusJSONResponse struct {
-	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
-}
-
-func (response SetRole415ApplicationProblemPlusJSONResponse) VisitSetRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(415)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SetRole422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response SetRole422ApplicationProblemPlusJSONResponse) VisitSetRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SetRole429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response SetRole429ApplicationProblemPlusJSONResponse) VisitSetRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SetRole503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response SetRole503ApplicationProblemPlusJSONResponse) VisitSetRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SetRole507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response SetRole507ApplicationProblemPlusJSONResponse) VisitSetRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type UnmuteMemberRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
-	User         UserID         `json:"user"`
+	User         UserInPath     `json:"user"`
 	Params       UnmuteMemberParams
 }
 
@@ -14045,143 +10862,9 @@ func (response UnmuteMember204Response) VisitUnmuteMemberResponse(w http.Respons
 	return nil
 }
 
-type UnmuteMember400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response UnmuteMember400ApplicationProblemPlusJSONResponse) VisitUnmuteMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UnmuteMember401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response UnmuteMember401ApplicationProblemPlusJSONResponse) VisitUnmuteMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UnmuteMember403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response UnmuteMember403ApplicationProblemPlusJSONResponse) VisitUnmuteMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UnmuteMember404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response UnmuteMember404ApplicationProblemPlusJSONResponse) VisitUnmuteMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UnmuteMember422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response UnmuteMember422ApplicationProblemPlusJSONResponse) VisitUnmuteMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UnmuteMember429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response UnmuteMember429ApplicationProblemPlusJSONResponse) VisitUnmuteMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UnmuteMember503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response UnmuteMember503ApplicationProblemPlusJSONResponse) VisitUnmuteMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UnmuteMember507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response UnmuteMember507ApplicationProblemPlusJSONResponse) VisitUnmuteMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type MuteMemberRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
-	User         UserID         `json:"user"`
+	User         UserInPath     `json:"user"`
 	Params       MuteMemberParams
 	Body         *MuteMemberJSONRequestBody
 }
@@ -14200,172 +10883,6 @@ func (response MuteMember200JSONResponse) VisitMuteMemberResponse(w http.Respons
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type MuteMember400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response MuteMember400ApplicationProblemPlusJSONResponse) VisitMuteMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type MuteMember401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response MuteMember401ApplicationProblemPlusJSONResponse) VisitMuteMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type MuteMember403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response MuteMember403ApplicationProblemPlusJSONResponse) VisitMuteMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type MuteMember404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response MuteMember404ApplicationProblemPlusJSONResponse) VisitMuteMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type MuteMember413ApplicationProblemPlusJSONResponse struct {
-	TooLargeApplicationProblemPlusJSONResponse
-}
-
-func (response MuteMember413ApplicationProblemPlusJSONResponse) VisitMuteMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(413)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type MuteMember415ApplicationProblemPlusJSONResponse struct {
-	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
-}
-
-func (response MuteMember415ApplicationProblemPlusJSONResponse) VisitMuteMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(415)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type MuteMember422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response MuteMember422ApplicationProblemPlusJSONResponse) VisitMuteMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type MuteMember429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response MuteMember429ApplicationProblemPlusJSONResponse) VisitMuteMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type MuteMember503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response MuteMember503ApplicationProblemPlusJSONResponse) VisitMuteMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type MuteMember507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response MuteMember507ApplicationProblemPlusJSONResponse) VisitMuteMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -14389,108 +10906,6 @@ func (response ListMessages200JSONResponse) VisitListMessagesResponse(w http.Res
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListMessages400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response ListMessages400ApplicationProblemPlusJSONResponse) VisitListMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListMessages401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response ListMessages401ApplicationProblemPlusJSONResponse) VisitListMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListMessages404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response ListMessages404ApplicationProblemPlusJSONResponse) VisitListMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListMessages422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response ListMessages422ApplicationProblemPlusJSONResponse) VisitListMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListMessages429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response ListMessages429ApplicationProblemPlusJSONResponse) VisitListMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListMessages503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response ListMessages503ApplicationProblemPlusJSONResponse) VisitListMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -14533,188 +10948,6 @@ func (response SendMessage201JSONResponse) VisitSendMessageResponse(w http.Respo
 	return err
 }
 
-type SendMessage400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response SendMessage400ApplicationProblemPlusJSONResponse) VisitSendMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SendMessage401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response SendMessage401ApplicationProblemPlusJSONResponse) VisitSendMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SendMessage403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response SendMessage403ApplicationProblemPlusJSONResponse) VisitSendMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SendMessage404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response SendMessage404ApplicationProblemPlusJSONResponse) VisitSendMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SendMessage409ApplicationProblemPlusJSONResponse struct {
-	ConflictApplicationProblemPlusJSONResponse
-}
-
-func (response SendMessage409ApplicationProblemPlusJSONResponse) VisitSendMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(409)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SendMessage413ApplicationProblemPlusJSONResponse struct {
-	TooLargeApplicationProblemPlusJSONResponse
-}
-
-func (response SendMessage413ApplicationProblemPlusJSONResponse) VisitSendMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(413)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SendMessage415ApplicationProblemPlusJSONResponse struct {
-	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
-}
-
-func (response SendMessage415ApplicationProblemPlusJSONResponse) VisitSendMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(415)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SendMessage422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response SendMessage422ApplicationProblemPlusJSONResponse) VisitSendMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SendMessage429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response SendMessage429ApplicationProblemPlusJSONResponse) VisitSendMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SendMessage503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response SendMessage503ApplicationProblemPlusJSONResponse) VisitSendMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SendMessage507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response SendMessage507ApplicationProblemPlusJSONResponse) VisitSendMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type ListOverridesRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
 	Params       ListOverridesParams
@@ -14738,124 +10971,6 @@ func (response ListOverrides200JSONResponse) VisitListOverridesResponse(w http.R
 	return err
 }
 
-type ListOverrides400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response ListOverrides400ApplicationProblemPlusJSONResponse) VisitListOverridesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListOverrides401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response ListOverrides401ApplicationProblemPlusJSONResponse) VisitListOverridesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListOverrides403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response ListOverrides403ApplicationProblemPlusJSONResponse) VisitListOverridesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListOverrides404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response ListOverrides404ApplicationProblemPlusJSONResponse) VisitListOverridesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListOverrides422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response ListOverrides422ApplicationProblemPlusJSONResponse) VisitListOverridesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListOverrides429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response ListOverrides429ApplicationProblemPlusJSONResponse) VisitListOverridesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListOverrides503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response ListOverrides503ApplicationProblemPlusJSONResponse) VisitListOverridesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type DeleteOverrideRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
 	Role         RoleID         `json:"role"`
@@ -14872,140 +10987,6 @@ type DeleteOverride204Response struct {
 func (response DeleteOverride204Response) VisitDeleteOverrideResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
-}
-
-type DeleteOverride400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteOverride400ApplicationProblemPlusJSONResponse) VisitDeleteOverrideResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteOverride401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteOverride401ApplicationProblemPlusJSONResponse) VisitDeleteOverrideResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteOverride403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteOverride403ApplicationProblemPlusJSONResponse) VisitDeleteOverrideResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteOverride404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteOverride404ApplicationProblemPlusJSONResponse) VisitDeleteOverrideResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteOverride422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteOverride422ApplicationProblemPlusJSONResponse) VisitDeleteOverrideResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteOverride429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteOverride429ApplicationProblemPlusJSONResponse) VisitDeleteOverrideResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteOverride503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteOverride503ApplicationProblemPlusJSONResponse) VisitDeleteOverrideResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteOverride507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteOverride507ApplicationProblemPlusJSONResponse) VisitDeleteOverrideResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
 }
 
 type PutOverrideRequestObject struct {
@@ -15033,172 +11014,6 @@ func (response PutOverride200JSONResponse) VisitPutOverrideResponse(w http.Respo
 	return err
 }
 
-type PutOverride400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response PutOverride400ApplicationProblemPlusJSONResponse) VisitPutOverrideResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutOverride401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response PutOverride401ApplicationProblemPlusJSONResponse) VisitPutOverrideResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutOverride403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response PutOverride403ApplicationProblemPlusJSONResponse) VisitPutOverrideResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutOverride404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response PutOverride404ApplicationProblemPlusJSONResponse) VisitPutOverrideResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutOverride413ApplicationProblemPlusJSONResponse struct {
-	TooLargeApplicationProblemPlusJSONResponse
-}
-
-func (response PutOverride413ApplicationProblemPlusJSONResponse) VisitPutOverrideResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(413)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutOverride415ApplicationProblemPlusJSONResponse struct {
-	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
-}
-
-func (response PutOverride415ApplicationProblemPlusJSONResponse) VisitPutOverrideResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(415)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutOverride422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response PutOverride422ApplicationProblemPlusJSONResponse) VisitPutOverrideResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutOverride429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response PutOverride429ApplicationProblemPlusJSONResponse) VisitPutOverrideResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutOverride503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response PutOverride503ApplicationProblemPlusJSONResponse) VisitPutOverrideResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutOverride507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response PutOverride507ApplicationProblemPlusJSONResponse) VisitPutOverrideResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type GetPermissionsRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
 	Params       GetPermissionsParams
@@ -15222,121 +11037,19 @@ func (response GetPermissions200JSONResponse) VisitGetPermissionsResponse(w http
 	return err
 }
 
-type GetPermissions400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response GetPermissions400ApplicationProblemPlusJSONResponse) VisitGetPermissionsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetPermissions401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response GetPermissions401ApplicationProblemPlusJSONResponse) VisitGetPermissionsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetPermissions404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response GetPermissions404ApplicationProblemPlusJSONResponse) VisitGetPermissionsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetPermissions422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response GetPermissions422ApplicationProblemPlusJSONResponse) VisitGetPermissionsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetPermissions429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response GetPermissions429ApplicationProblemPlusJSONResponse) VisitGetPermissionsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetPermissions503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response GetPermissions503ApplicationProblemPlusJSONResponse) VisitGetPermissionsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutReceiptsRequestObject struct {
+type SendReceiptsRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
-	Params       PutReceiptsParams
-	Body         *PutReceiptsJSONRequestBody
+	Params       SendReceiptsParams
+	Body         *SendReceiptsJSONRequestBody
 }
 
-type PutReceiptsResponseObject interface {
-	VisitPutReceiptsResponse(w http.ResponseWriter) error
+type SendReceiptsResponseObject interface {
+	VisitSendReceiptsResponse(w http.ResponseWriter) error
 }
 
-type PutReceipts200JSONResponse Receipted
+type SendReceipts200JSONResponse Receipted
 
-func (response PutReceipts200JSONResponse) VisitPutReceiptsResponse(w http.ResponseWriter) error {
+func (response SendReceipts200JSONResponse) VisitSendReceiptsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -15344,156 +11057,6 @@ func (response PutReceipts200JSONResponse) VisitPutReceiptsResponse(w http.Respo
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutReceipts400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response PutReceipts400ApplicationProblemPlusJSONResponse) VisitPutReceiptsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutReceipts401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response PutReceipts401ApplicationProblemPlusJSONResponse) VisitPutReceiptsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutReceipts404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response PutReceipts404ApplicationProblemPlusJSONResponse) VisitPutReceiptsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutReceipts413ApplicationProblemPlusJSONResponse struct {
-	TooLargeApplicationProblemPlusJSONResponse
-}
-
-func (response PutReceipts413ApplicationProblemPlusJSONResponse) VisitPutReceiptsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(413)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutReceipts415ApplicationProblemPlusJSONResponse struct {
-	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
-}
-
-func (response PutReceipts415ApplicationProblemPlusJSONResponse) VisitPutReceiptsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(415)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutReceipts422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response PutReceipts422ApplicationProblemPlusJSONResponse) VisitPutReceiptsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutReceipts429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response PutReceipts429ApplicationProblemPlusJSONResponse) VisitPutReceiptsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutReceipts503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response PutReceipts503ApplicationProblemPlusJSONResponse) VisitPutReceiptsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutReceipts507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response PutReceipts507ApplicationProblemPlusJSONResponse) VisitPutReceiptsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -15521,120 +11084,18 @@ func (response ListThreads200JSONResponse) VisitListThreadsResponse(w http.Respo
 	return err
 }
 
-type ListThreads400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response ListThreads400ApplicationProblemPlusJSONResponse) VisitListThreadsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListThreads401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response ListThreads401ApplicationProblemPlusJSONResponse) VisitListThreadsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListThreads404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response ListThreads404ApplicationProblemPlusJSONResponse) VisitListThreadsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListThreads422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response ListThreads422ApplicationProblemPlusJSONResponse) VisitListThreadsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListThreads429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response ListThreads429ApplicationProblemPlusJSONResponse) VisitListThreadsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListThreads503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response ListThreads503ApplicationProblemPlusJSONResponse) VisitListThreadsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ClearUnreadOfRequestObject struct {
+type ClearConversationUnreadRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
-	Params       ClearUnreadOfParams
+	Params       ClearConversationUnreadParams
 }
 
-type ClearUnreadOfResponseObject interface {
-	VisitClearUnreadOfResponse(w http.ResponseWriter) error
+type ClearConversationUnreadResponseObject interface {
+	VisitClearConversationUnreadResponse(w http.ResponseWriter) error
 }
 
-type ClearUnreadOf200JSONResponse UnreadOf
+type ClearConversationUnread200JSONResponse UnreadOf
 
-func (response ClearUnreadOf200JSONResponse) VisitClearUnreadOfResponse(w http.ResponseWriter) error {
+func (response ClearConversationUnread200JSONResponse) VisitClearConversationUnreadResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -15642,124 +11103,6 @@ func (response ClearUnreadOf200JSONResponse) VisitClearUnreadOfResponse(w http.R
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ClearUnreadOf400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response ClearUnreadOf400ApplicationProblemPlusJSONResponse) VisitClearUnreadOfResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ClearUnreadOf401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response ClearUnreadOf401ApplicationProblemPlusJSONResponse) VisitClearUnreadOfResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ClearUnreadOf404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response ClearUnreadOf404ApplicationProblemPlusJSONResponse) VisitClearUnreadOfResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ClearUnreadOf422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response ClearUnreadOf422ApplicationProblemPlusJSONResponse) VisitClearUnreadOfResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ClearUnreadOf429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response ClearUnreadOf429ApplicationProblemPlusJSONResponse) VisitClearUnreadOfResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ClearUnreadOf503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response ClearUnreadOf503ApplicationProblemPlusJSONResponse) VisitClearUnreadOfResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ClearUnreadOf507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response ClearUnreadOf507ApplicationProblemPlusJSONResponse) VisitClearUnreadOfResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -15829,72 +11172,24 @@ func (response GetEvents200TextEventStreamResponse) VisitGetEventsResponse(w htt
 	}
 }
 
-type GetEvents400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
+type GetEventLogRequestObject struct {
+	Params GetEventLogParams
 }
 
-func (response GetEvents400ApplicationProblemPlusJSONResponse) VisitGetEventsResponse(w http.ResponseWriter) error {
+type GetEventLogResponseObject interface {
+	VisitGetEventLogResponse(w http.ResponseWriter) error
+}
+
+type GetEventLog200JSONResponse EventPage
+
+func (response GetEventLog200JSONResponse) VisitGetEventLogResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetEvents401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response GetEvents401ApplicationProblemPlusJSONResponse) VisitGetEventsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetEvents429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response GetEvents429ApplicationProblemPlusJSONResponse) VisitGetEventsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetEvents503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response GetEvents503ApplicationProblemPlusJSONResponse) VisitGetEventsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -15921,76 +11216,6 @@ func (response CreateTicket201JSONResponse) VisitCreateTicketResponse(w http.Res
 	return err
 }
 
-type CreateTicket400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response CreateTicket400ApplicationProblemPlusJSONResponse) VisitCreateTicketResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateTicket401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response CreateTicket401ApplicationProblemPlusJSONResponse) VisitCreateTicketResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateTicket429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response CreateTicket429ApplicationProblemPlusJSONResponse) VisitCreateTicketResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateTicket503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response CreateTicket503ApplicationProblemPlusJSONResponse) VisitCreateTicketResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type ListMyInvitationsRequestObject struct {
 	Params ListMyInvitationsParams
 }
@@ -16013,76 +11238,6 @@ func (response ListMyInvitations200JSONResponse) VisitListMyInvitationsResponse(
 	return err
 }
 
-type ListMyInvitations400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response ListMyInvitations400ApplicationProblemPlusJSONResponse) VisitListMyInvitationsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListMyInvitations401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response ListMyInvitations401ApplicationProblemPlusJSONResponse) VisitListMyInvitationsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListMyInvitations429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response ListMyInvitations429ApplicationProblemPlusJSONResponse) VisitListMyInvitationsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListMyInvitations503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response ListMyInvitations503ApplicationProblemPlusJSONResponse) VisitListMyInvitationsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type ListErasedRequestObject struct {
 	Params ListErasedParams
 }
@@ -16101,76 +11256,6 @@ func (response ListErased200JSONResponse) VisitListErasedResponse(w http.Respons
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListErased400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response ListErased400ApplicationProblemPlusJSONResponse) VisitListErasedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListErased401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response ListErased401ApplicationProblemPlusJSONResponse) VisitListErasedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListErased429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response ListErased429ApplicationProblemPlusJSONResponse) VisitListErasedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListErased503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response ListErased503ApplicationProblemPlusJSONResponse) VisitListErasedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -16198,124 +11283,6 @@ func (response RevokeMessages200JSONResponse) VisitRevokeMessagesResponse(w http
 	return err
 }
 
-type RevokeMessages400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeMessages400ApplicationProblemPlusJSONResponse) VisitRevokeMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RevokeMessages401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeMessages401ApplicationProblemPlusJSONResponse) VisitRevokeMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RevokeMessages413ApplicationProblemPlusJSONResponse struct {
-	TooLargeApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeMessages413ApplicationProblemPlusJSONResponse) VisitRevokeMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(413)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RevokeMessages415ApplicationProblemPlusJSONResponse struct {
-	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeMessages415ApplicationProblemPlusJSONResponse) VisitRevokeMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(415)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RevokeMessages429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeMessages429ApplicationProblemPlusJSONResponse) VisitRevokeMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RevokeMessages503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeMessages503ApplicationProblemPlusJSONResponse) VisitRevokeMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RevokeMessages507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeMessages507ApplicationProblemPlusJSONResponse) VisitRevokeMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type SearchMessagesRequestObject struct {
 	Params SearchMessagesParams
 }
@@ -16334,108 +11301,6 @@ func (response SearchMessages200JSONResponse) VisitSearchMessagesResponse(w http
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SearchMessages400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response SearchMessages400ApplicationProblemPlusJSONResponse) VisitSearchMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SearchMessages401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response SearchMessages401ApplicationProblemPlusJSONResponse) VisitSearchMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SearchMessages404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response SearchMessages404ApplicationProblemPlusJSONResponse) VisitSearchMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SearchMessages422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response SearchMessages422ApplicationProblemPlusJSONResponse) VisitSearchMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SearchMessages429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response SearchMessages429ApplicationProblemPlusJSONResponse) VisitSearchMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type SearchMessages503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response SearchMessages503ApplicationProblemPlusJSONResponse) VisitSearchMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -16463,156 +11328,6 @@ func (response DeleteMessage200JSONResponse) VisitDeleteMessageResponse(w http.R
 	return err
 }
 
-type DeleteMessage400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteMessage400ApplicationProblemPlusJSONResponse) VisitDeleteMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteMessage401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteMessage401ApplicationProblemPlusJSONResponse) VisitDeleteMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteMessage403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteMessage403ApplicationProblemPlusJSONResponse) VisitDeleteMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteMessage404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteMessage404ApplicationProblemPlusJSONResponse) VisitDeleteMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteMessage409ApplicationProblemPlusJSONResponse struct {
-	ConflictApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteMessage409ApplicationProblemPlusJSONResponse) VisitDeleteMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(409)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteMessage422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteMessage422ApplicationProblemPlusJSONResponse) VisitDeleteMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteMessage429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteMessage429ApplicationProblemPlusJSONResponse) VisitDeleteMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteMessage503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteMessage503ApplicationProblemPlusJSONResponse) VisitDeleteMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteMessage507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteMessage507ApplicationProblemPlusJSONResponse) VisitDeleteMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type GetMessageRequestObject struct {
 	Message MessageID `json:"message"`
 	Params  GetMessageParams
@@ -16632,92 +11347,6 @@ func (response GetMessage200JSONResponse) VisitGetMessageResponse(w http.Respons
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetMessage400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response GetMessage400ApplicationProblemPlusJSONResponse) VisitGetMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetMessage401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response GetMessage401ApplicationProblemPlusJSONResponse) VisitGetMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetMessage404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response GetMessage404ApplicationProblemPlusJSONResponse) VisitGetMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetMessage429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response GetMessage429ApplicationProblemPlusJSONResponse) VisitGetMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetMessage503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response GetMessage503ApplicationProblemPlusJSONResponse) VisitGetMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -16745,156 +11374,6 @@ func (response BurnMessage200JSONResponse) VisitBurnMessageResponse(w http.Respo
 	return err
 }
 
-type BurnMessage400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response BurnMessage400ApplicationProblemPlusJSONResponse) VisitBurnMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type BurnMessage401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response BurnMessage401ApplicationProblemPlusJSONResponse) VisitBurnMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type BurnMessage403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response BurnMessage403ApplicationProblemPlusJSONResponse) VisitBurnMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type BurnMessage404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response BurnMessage404ApplicationProblemPlusJSONResponse) VisitBurnMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type BurnMessage409ApplicationProblemPlusJSONResponse struct {
-	ConflictApplicationProblemPlusJSONResponse
-}
-
-func (response BurnMessage409ApplicationProblemPlusJSONResponse) VisitBurnMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(409)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type BurnMessage422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response BurnMessage422ApplicationProblemPlusJSONResponse) VisitBurnMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type BurnMessage429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response BurnMessage429ApplicationProblemPlusJSONResponse) VisitBurnMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type BurnMessage503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response BurnMessage503ApplicationProblemPlusJSONResponse) VisitBurnMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type BurnMessage507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response BurnMessage507ApplicationProblemPlusJSONResponse) VisitBurnMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type GetReceiptsRequestObject struct {
 	Message MessageID `json:"message"`
 	Params  GetReceiptsParams
@@ -16914,124 +11393,6 @@ func (response GetReceipts200JSONResponse) VisitGetReceiptsResponse(w http.Respo
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetReceipts400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response GetReceipts400ApplicationProblemPlusJSONResponse) VisitGetReceiptsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetReceipts401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response GetReceipts401ApplicationProblemPlusJSONResponse) VisitGetReceiptsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetReceipts403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response GetReceipts403ApplicationProblemPlusJSONResponse) VisitGetReceiptsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetReceipts404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response GetReceipts404ApplicationProblemPlusJSONResponse) VisitGetReceiptsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetReceipts422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response GetReceipts422ApplicationProblemPlusJSONResponse) VisitGetReceiptsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetReceipts429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response GetReceipts429ApplicationProblemPlusJSONResponse) VisitGetReceiptsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetReceipts503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response GetReceipts503ApplicationProblemPlusJSONResponse) VisitGetReceiptsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -17060,172 +11421,6 @@ func (response RevokeMessage200JSONResponse) VisitRevokeMessageResponse(w http.R
 	return err
 }
 
-type RevokeMessage400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeMessage400ApplicationProblemPlusJSONResponse) VisitRevokeMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RevokeMessage401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeMessage401ApplicationProblemPlusJSONResponse) VisitRevokeMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RevokeMessage403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeMessage403ApplicationProblemPlusJSONResponse) VisitRevokeMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RevokeMessage404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeMessage404ApplicationProblemPlusJSONResponse) VisitRevokeMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RevokeMessage409ApplicationProblemPlusJSONResponse struct {
-	ConflictApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeMessage409ApplicationProblemPlusJSONResponse) VisitRevokeMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(409)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RevokeMessage413ApplicationProblemPlusJSONResponse struct {
-	TooLargeApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeMessage413ApplicationProblemPlusJSONResponse) VisitRevokeMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(413)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RevokeMessage415ApplicationProblemPlusJSONResponse struct {
-	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeMessage415ApplicationProblemPlusJSONResponse) VisitRevokeMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(415)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RevokeMessage429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeMessage429ApplicationProblemPlusJSONResponse) VisitRevokeMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RevokeMessage503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeMessage503ApplicationProblemPlusJSONResponse) VisitRevokeMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RevokeMessage507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeMessage507ApplicationProblemPlusJSONResponse) VisitRevokeMessageResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type GetThreadRequestObject struct {
 	Message MessageID `json:"message"`
 	Params  GetThreadParams
@@ -17245,92 +11440,6 @@ func (response GetThread200JSONResponse) VisitGetThreadResponse(w http.ResponseW
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetThread400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response GetThread400ApplicationProblemPlusJSONResponse) VisitGetThreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetThread401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response GetThread401ApplicationProblemPlusJSONResponse) VisitGetThreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetThread404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response GetThread404ApplicationProblemPlusJSONResponse) VisitGetThreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetThread429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response GetThread429ApplicationProblemPlusJSONResponse) VisitGetThreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetThread503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response GetThread503ApplicationProblemPlusJSONResponse) VisitGetThreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -17359,188 +11468,6 @@ func (response CreateThread201JSONResponse) VisitCreateThreadResponse(w http.Res
 	return err
 }
 
-type CreateThread400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response CreateThread400ApplicationProblemPlusJSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateThread401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response CreateThread401ApplicationProblemPlusJSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateThread403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response CreateThread403ApplicationProblemPlusJSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateThread404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response CreateThread404ApplicationProblemPlusJSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateThread409ApplicationProblemPlusJSONResponse struct {
-	ConflictApplicationProblemPlusJSONResponse
-}
-
-func (response CreateThread409ApplicationProblemPlusJSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(409)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateThread413ApplicationProblemPlusJSONResponse struct {
-	TooLargeApplicationProblemPlusJSONResponse
-}
-
-func (response CreateThread413ApplicationProblemPlusJSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(413)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateThread415ApplicationProblemPlusJSONResponse struct {
-	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
-}
-
-func (response CreateThread415ApplicationProblemPlusJSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(415)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateThread422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response CreateThread422ApplicationProblemPlusJSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateThread429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response CreateThread429ApplicationProblemPlusJSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateThread503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response CreateThread503ApplicationProblemPlusJSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateThread507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response CreateThread507ApplicationProblemPlusJSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type ListSpacesRequestObject struct {
 	Params ListSpacesParams
 }
@@ -17559,76 +11486,6 @@ func (response ListSpaces200JSONResponse) VisitListSpacesResponse(w http.Respons
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListSpaces400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response ListSpaces400ApplicationProblemPlusJSONResponse) VisitListSpacesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListSpaces401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response ListSpaces401ApplicationProblemPlusJSONResponse) VisitListSpacesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListSpaces429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response ListSpaces429ApplicationProblemPlusJSONResponse) VisitListSpacesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListSpaces503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response ListSpaces503ApplicationProblemPlusJSONResponse) VisitListSpacesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -17656,140 +11513,6 @@ func (response CreateSpace201JSONResponse) VisitCreateSpaceResponse(w http.Respo
 	return err
 }
 
-type CreateSpace400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response CreateSpace400ApplicationProblemPlusJSONResponse) VisitCreateSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateSpace401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response CreateSpace401ApplicationProblemPlusJSONResponse) VisitCreateSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateSpace413ApplicationProblemPlusJSONResponse struct {
-	TooLargeApplicationProblemPlusJSONResponse
-}
-
-func (response CreateSpace413ApplicationProblemPlusJSONResponse) VisitCreateSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(413)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateSpace415ApplicationProblemPlusJSONResponse struct {
-	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
-}
-
-func (response CreateSpace415ApplicationProblemPlusJSONResponse) VisitCreateSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(415)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateSpace422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response CreateSpace422ApplicationProblemPlusJSONResponse) VisitCreateSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateSpace429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response CreateSpace429ApplicationProblemPlusJSONResponse) VisitCreateSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateSpace503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response CreateSpace503ApplicationProblemPlusJSONResponse) VisitCreateSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateSpace507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response CreateSpace507ApplicationProblemPlusJSONResponse) VisitCreateSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type DeleteSpaceRequestObject struct {
 	Space  SpaceID `json:"space"`
 	Params DeleteSpaceParams
@@ -17805,140 +11528,6 @@ type DeleteSpace204Response struct {
 func (response DeleteSpace204Response) VisitDeleteSpaceResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
-}
-
-type DeleteSpace400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteSpace400ApplicationProblemPlusJSONResponse) VisitDeleteSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteSpace401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteSpace401ApplicationProblemPlusJSONResponse) VisitDeleteSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteSpace403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteSpace403ApplicationProblemPlusJSONResponse) VisitDeleteSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteSpace404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteSpace404ApplicationProblemPlusJSONResponse) VisitDeleteSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteSpace422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteSpace422ApplicationProblemPlusJSONResponse) VisitDeleteSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteSpace429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteSpace429ApplicationProblemPlusJSONResponse) VisitDeleteSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteSpace503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteSpace503ApplicationProblemPlusJSONResponse) VisitDeleteSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteSpace507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteSpace507ApplicationProblemPlusJSONResponse) VisitDeleteSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
 }
 
 type GetSpaceRequestObject struct {
@@ -17960,92 +11549,6 @@ func (response GetSpace200JSONResponse) VisitGetSpaceResponse(w http.ResponseWri
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetSpace400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response GetSpace400ApplicationProblemPlusJSONResponse) VisitGetSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetSpace401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response GetSpace401ApplicationProblemPlusJSONResponse) VisitGetSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetSpace404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response GetSpace404ApplicationProblemPlusJSONResponse) VisitGetSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetSpace429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response GetSpace429ApplicationProblemPlusJSONResponse) VisitGetSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetSpace503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response GetSpace503ApplicationProblemPlusJSONResponse) VisitGetSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -18074,172 +11577,6 @@ func (response UpdateSpace200JSONResponse) VisitUpdateSpaceResponse(w http.Respo
 	return err
 }
 
-type UpdateSpace400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateSpace400ApplicationProblemPlusJSONResponse) VisitUpdateSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateSpace401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateSpace401ApplicationProblemPlusJSONResponse) VisitUpdateSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateSpace403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateSpace403ApplicationProblemPlusJSONResponse) VisitUpdateSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateSpace404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateSpace404ApplicationProblemPlusJSONResponse) VisitUpdateSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateSpace413ApplicationProblemPlusJSONResponse struct {
-	TooLargeApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateSpace413ApplicationProblemPlusJSONResponse) VisitUpdateSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(413)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateSpace415ApplicationProblemPlusJSONResponse struct {
-	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateSpace415ApplicationProblemPlusJSONResponse) VisitUpdateSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(415)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateSpace422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateSpace422ApplicationProblemPlusJSONResponse) VisitUpdateSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateSpace429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateSpace429ApplicationProblemPlusJSONResponse) VisitUpdateSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateSpace503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateSpace503ApplicationProblemPlusJSONResponse) VisitUpdateSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateSpace507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateSpace507ApplicationProblemPlusJSONResponse) VisitUpdateSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type ListChannelsRequestObject struct {
 	Space  SpaceID `json:"space"`
 	Params ListChannelsParams
@@ -18259,92 +11596,6 @@ func (response ListChannels200JSONResponse) VisitListChannelsResponse(w http.Res
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListChannels400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response ListChannels400ApplicationProblemPlusJSONResponse) VisitListChannelsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListChannels401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response ListChannels401ApplicationProblemPlusJSONResponse) VisitListChannelsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListChannels404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response ListChannels404ApplicationProblemPlusJSONResponse) VisitListChannelsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListChannels429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response ListChannels429ApplicationProblemPlusJSONResponse) VisitListChannelsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListChannels503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response ListChannels503ApplicationProblemPlusJSONResponse) VisitListChannelsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -18373,172 +11624,6 @@ func (response CreateChannel201JSONResponse) VisitCreateChannelResponse(w http.R
 	return err
 }
 
-type CreateChannel400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response CreateChannel400ApplicationProblemPlusJSONResponse) VisitCreateChannelResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateChannel401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response CreateChannel401ApplicationProblemPlusJSONResponse) VisitCreateChannelResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateChannel403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response CreateChannel403ApplicationProblemPlusJSONResponse) VisitCreateChannelResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateChannel404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response CreateChannel404ApplicationProblemPlusJSONResponse) VisitCreateChannelResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateChannel413ApplicationProblemPlusJSONResponse struct {
-	TooLargeApplicationProblemPlusJSONResponse
-}
-
-func (response CreateChannel413ApplicationProblemPlusJSONResponse) VisitCreateChannelResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(413)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateChannel415ApplicationProblemPlusJSONResponse struct {
-	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
-}
-
-func (response CreateChannel415ApplicationProblemPlusJSONResponse) VisitCreateChannelResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(415)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateChannel422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response CreateChannel422ApplicationProblemPlusJSONResponse) VisitCreateChannelResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateChannel429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response CreateChannel429ApplicationProblemPlusJSONResponse) VisitCreateChannelResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateChannel503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response CreateChannel503ApplicationProblemPlusJSONResponse) VisitCreateChannelResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateChannel507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response CreateChannel507ApplicationProblemPlusJSONResponse) VisitCreateChannelResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type ListInvitationsRequestObject struct {
 	Space  SpaceID `json:"space"`
 	Params ListInvitationsParams
@@ -18558,108 +11643,6 @@ func (response ListInvitations200JSONResponse) VisitListInvitationsResponse(w ht
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListInvitations400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response ListInvitations400ApplicationProblemPlusJSONResponse) VisitListInvitationsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListInvitations401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response ListInvitations401ApplicationProblemPlusJSONResponse) VisitListInvitationsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListInvitations403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response ListInvitations403ApplicationProblemPlusJSONResponse) VisitListInvitationsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListInvitations404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response ListInvitations404ApplicationProblemPlusJSONResponse) VisitListInvitationsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListInvitations429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response ListInvitations429ApplicationProblemPlusJSONResponse) VisitListInvitationsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListInvitations503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response ListInvitations503ApplicationProblemPlusJSONResponse) VisitListInvitationsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -18688,175 +11671,9 @@ func (response InviteToSpace200JSONResponse) VisitInviteToSpaceResponse(w http.R
 	return err
 }
 
-type InviteToSpace400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response InviteToSpace400ApplicationProblemPlusJSONResponse) VisitInviteToSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type InviteToSpace401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response InviteToSpace401ApplicationProblemPlusJSONResponse) VisitInviteToSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type InviteToSpace403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response InviteToSpace403ApplicationProblemPlusJSONResponse) VisitInviteToSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type InviteToSpace404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response InviteToSpace404ApplicationProblemPlusJSONResponse) VisitInviteToSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type InviteToSpace413ApplicationProblemPlusJSONResponse struct {
-	TooLargeApplicationProblemPlusJSONResponse
-}
-
-func (response InviteToSpace413ApplicationProblemPlusJSONResponse) VisitInviteToSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(413)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type InviteToSpace415ApplicationProblemPlusJSONResponse struct {
-	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
-}
-
-func (response InviteToSpace415ApplicationProblemPlusJSONResponse) VisitInviteToSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(415)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type InviteToSpace422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response InviteToSpace422ApplicationProblemPlusJSONResponse) VisitInviteToSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type InviteToSpace429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response InviteToSpace429ApplicationProblemPlusJSONResponse) VisitInviteToSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type InviteToSpace503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response InviteToSpace503ApplicationProblemPlusJSONResponse) VisitInviteToSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type InviteToSpace507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response InviteToSpace507ApplicationProblemPlusJSONResponse) VisitInviteToSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type DeleteInvitationRequestObject struct {
-	Space  SpaceID `json:"space"`
-	User   UserID  `json:"user"`
+	Space  SpaceID    `json:"space"`
+	User   UserInPath `json:"user"`
 	Params DeleteInvitationParams
 }
 
@@ -18870,140 +11687,6 @@ type DeleteInvitation204Response struct {
 func (response DeleteInvitation204Response) VisitDeleteInvitationResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
-}
-
-type DeleteInvitation400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteInvitation400ApplicationProblemPlusJSONResponse) VisitDeleteInvitationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteInvitation401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteInvitation401ApplicationProblemPlusJSONResponse) VisitDeleteInvitationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteInvitation403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteInvitation403ApplicationProblemPlusJSONResponse) VisitDeleteInvitationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteInvitation404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteInvitation404ApplicationProblemPlusJSONResponse) VisitDeleteInvitationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteInvitation422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteInvitation422ApplicationProblemPlusJSONResponse) VisitDeleteInvitationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteInvitation429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteInvitation429ApplicationProblemPlusJSONResponse) VisitDeleteInvitationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteInvitation503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteInvitation503ApplicationProblemPlusJSONResponse) VisitDeleteInvitationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteInvitation507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteInvitation507ApplicationProblemPlusJSONResponse) VisitDeleteInvitationResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
 }
 
 type JoinSpaceRequestObject struct {
@@ -19029,140 +11712,6 @@ func (response JoinSpace200JSONResponse) VisitJoinSpaceResponse(w http.ResponseW
 	return err
 }
 
-type JoinSpace400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response JoinSpace400ApplicationProblemPlusJSONResponse) VisitJoinSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type JoinSpace401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response JoinSpace401ApplicationProblemPlusJSONResponse) VisitJoinSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type JoinSpace403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response JoinSpace403ApplicationProblemPlusJSONResponse) VisitJoinSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type JoinSpace404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response JoinSpace404ApplicationProblemPlusJSONResponse) VisitJoinSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type JoinSpace422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response JoinSpace422ApplicationProblemPlusJSONResponse) VisitJoinSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type JoinSpace429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response JoinSpace429ApplicationProblemPlusJSONResponse) VisitJoinSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type JoinSpace503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response JoinSpace503ApplicationProblemPlusJSONResponse) VisitJoinSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type JoinSpace507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response JoinSpace507ApplicationProblemPlusJSONResponse) VisitJoinSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type LeaveSpaceRequestObject struct {
 	Space  SpaceID `json:"space"`
 	Params LeaveSpaceParams
@@ -19178,124 +11727,6 @@ type LeaveSpace204Response struct {
 func (response LeaveSpace204Response) VisitLeaveSpaceResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
-}
-
-type LeaveSpace400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response LeaveSpace400ApplicationProblemPlusJSONResponse) VisitLeaveSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type LeaveSpace401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response LeaveSpace401ApplicationProblemPlusJSONResponse) VisitLeaveSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type LeaveSpace404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response LeaveSpace404ApplicationProblemPlusJSONResponse) VisitLeaveSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type LeaveSpace409ApplicationProblemPlusJSONResponse struct {
-	ConflictApplicationProblemPlusJSONResponse
-}
-
-func (response LeaveSpace409ApplicationProblemPlusJSONResponse) VisitLeaveSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(409)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type LeaveSpace429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response LeaveSpace429ApplicationProblemPlusJSONResponse) VisitLeaveSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type LeaveSpace503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response LeaveSpace503ApplicationProblemPlusJSONResponse) VisitLeaveSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type LeaveSpace507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response LeaveSpace507ApplicationProblemPlusJSONResponse) VisitLeaveSpaceResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
 }
 
 type ListSpaceDeniedRequestObject struct {
@@ -19321,111 +11752,9 @@ func (response ListSpaceDenied200JSONResponse) VisitListSpaceDeniedResponse(w ht
 	return err
 }
 
-type ListSpaceDenied400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response ListSpaceDenied400ApplicationProblemPlusJSONResponse) VisitListSpaceDeniedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListSpaceDenied401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response ListSpaceDenied401ApplicationProblemPlusJSONResponse) VisitListSpaceDeniedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListSpaceDenied403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response ListSpaceDenied403ApplicationProblemPlusJSONResponse) VisitListSpaceDeniedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListSpaceDenied404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response ListSpaceDenied404ApplicationProblemPlusJSONResponse) VisitListSpaceDeniedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListSpaceDenied429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response ListSpaceDenied429ApplicationProblemPlusJSONResponse) VisitListSpaceDeniedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListSpaceDenied503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response ListSpaceDenied503ApplicationProblemPlusJSONResponse) VisitListSpaceDeniedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type DeleteSpaceDeniedRequestObject struct {
-	Space  SpaceID `json:"space"`
-	User   UserID  `json:"user"`
+	Space  SpaceID    `json:"space"`
+	User   UserInPath `json:"user"`
 	Params DeleteSpaceDeniedParams
 }
 
@@ -19441,127 +11770,9 @@ func (response DeleteSpaceDenied204Response) VisitDeleteSpaceDeniedResponse(w ht
 	return nil
 }
 
-type DeleteSpaceDenied400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteSpaceDenied400ApplicationProblemPlusJSONResponse) VisitDeleteSpaceDeniedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteSpaceDenied401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteSpaceDenied401ApplicationProblemPlusJSONResponse) VisitDeleteSpaceDeniedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteSpaceDenied403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteSpaceDenied403ApplicationProblemPlusJSONResponse) VisitDeleteSpaceDeniedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteSpaceDenied404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteSpaceDenied404ApplicationProblemPlusJSONResponse) VisitDeleteSpaceDeniedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteSpaceDenied429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteSpaceDenied429ApplicationProblemPlusJSONResponse) VisitDeleteSpaceDeniedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteSpaceDenied503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteSpaceDenied503ApplicationProblemPlusJSONResponse) VisitDeleteSpaceDeniedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteSpaceDenied507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteSpaceDenied507ApplicationProblemPlusJSONResponse) VisitDeleteSpaceDeniedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type PutSpaceDeniedRequestObject struct {
-	Space  SpaceID `json:"space"`
-	User   UserID  `json:"user"`
+	Space  SpaceID    `json:"space"`
+	User   UserInPath `json:"user"`
 	Params PutSpaceDeniedParams
 }
 
@@ -19575,124 +11786,6 @@ type PutSpaceDenied204Response struct {
 func (response PutSpaceDenied204Response) VisitPutSpaceDeniedResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
-}
-
-type PutSpaceDenied400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response PutSpaceDenied400ApplicationProblemPlusJSONResponse) VisitPutSpaceDeniedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutSpaceDenied401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response PutSpaceDenied401ApplicationProblemPlusJSONResponse) VisitPutSpaceDeniedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutSpaceDenied403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response PutSpaceDenied403ApplicationProblemPlusJSONResponse) VisitPutSpaceDeniedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutSpaceDenied404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response PutSpaceDenied404ApplicationProblemPlusJSONResponse) VisitPutSpaceDeniedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutSpaceDenied429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response PutSpaceDenied429ApplicationProblemPlusJSONResponse) VisitPutSpaceDeniedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutSpaceDenied503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response PutSpaceDenied503ApplicationProblemPlusJSONResponse) VisitPutSpaceDeniedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type PutSpaceDenied507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response PutSpaceDenied507ApplicationProblemPlusJSONResponse) VisitPutSpaceDeniedResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
 }
 
 type ListSpaceMembersRequestObject struct {
@@ -19714,92 +11807,6 @@ func (response ListSpaceMembers200JSONResponse) VisitListSpaceMembersResponse(w 
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListSpaceMembers400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response ListSpaceMembers400ApplicationProblemPlusJSONResponse) VisitListSpaceMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListSpaceMembers401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response ListSpaceMembers401ApplicationProblemPlusJSONResponse) VisitListSpaceMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListSpaceMembers404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response ListSpaceMembers404ApplicationProblemPlusJSONResponse) VisitListSpaceMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListSpaceMembers429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response ListSpaceMembers429ApplicationProblemPlusJSONResponse) VisitListSpaceMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListSpaceMembers503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response ListSpaceMembers503ApplicationProblemPlusJSONResponse) VisitListSpaceMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -19828,175 +11835,9 @@ func (response AddSpaceMembers200JSONResponse) VisitAddSpaceMembersResponse(w ht
 	return err
 }
 
-type AddSpaceMembers400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response AddSpaceMembers400ApplicationProblemPlusJSONResponse) VisitAddSpaceMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type AddSpaceMembers401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response AddSpaceMembers401ApplicationProblemPlusJSONResponse) VisitAddSpaceMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type AddSpaceMembers403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response AddSpaceMembers403ApplicationProblemPlusJSONResponse) VisitAddSpaceMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type AddSpaceMembers404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response AddSpaceMembers404ApplicationProblemPlusJSONResponse) VisitAddSpaceMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type AddSpaceMembers413ApplicationProblemPlusJSONResponse struct {
-	TooLargeApplicationProblemPlusJSONResponse
-}
-
-func (response AddSpaceMembers413ApplicationProblemPlusJSONResponse) VisitAddSpaceMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(413)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type AddSpaceMembers415ApplicationProblemPlusJSONResponse struct {
-	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
-}
-
-func (response AddSpaceMembers415ApplicationProblemPlusJSONResponse) VisitAddSpaceMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(415)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type AddSpaceMembers422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response AddSpaceMembers422ApplicationProblemPlusJSONResponse) VisitAddSpaceMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type AddSpaceMembers429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response AddSpaceMembers429ApplicationProblemPlusJSONResponse) VisitAddSpaceMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type AddSpaceMembers503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response AddSpaceMembers503ApplicationProblemPlusJSONResponse) VisitAddSpaceMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type AddSpaceMembers507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response AddSpaceMembers507ApplicationProblemPlusJSONResponse) VisitAddSpaceMembersResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type RemoveSpaceMemberRequestObject struct {
-	Space  SpaceID `json:"space"`
-	User   UserID  `json:"user"`
+	Space  SpaceID    `json:"space"`
+	User   UserInPath `json:"user"`
 	Params RemoveSpaceMemberParams
 }
 
@@ -20012,159 +11853,9 @@ func (response RemoveSpaceMember204Response) VisitRemoveSpaceMemberResponse(w ht
 	return nil
 }
 
-type RemoveSpaceMember400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response RemoveSpaceMember400ApplicationProblemPlusJSONResponse) VisitRemoveSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RemoveSpaceMember401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response RemoveSpaceMember401ApplicationProblemPlusJSONResponse) VisitRemoveSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RemoveSpaceMember403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response RemoveSpaceMember403ApplicationProblemPlusJSONResponse) VisitRemoveSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RemoveSpaceMember404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response RemoveSpaceMember404ApplicationProblemPlusJSONResponse) VisitRemoveSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RemoveSpaceMember409ApplicationProblemPlusJSONResponse struct {
-	ConflictApplicationProblemPlusJSONResponse
-}
-
-func (response RemoveSpaceMember409ApplicationProblemPlusJSONResponse) VisitRemoveSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(409)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RemoveSpaceMember422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response RemoveSpaceMember422ApplicationProblemPlusJSONResponse) VisitRemoveSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RemoveSpaceMember429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response RemoveSpaceMember429ApplicationProblemPlusJSONResponse) VisitRemoveSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RemoveSpaceMember503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response RemoveSpaceMember503ApplicationProblemPlusJSONResponse) VisitRemoveSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RemoveSpaceMember507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response RemoveSpaceMember507ApplicationProblemPlusJSONResponse) VisitRemoveSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type GetSpaceMemberRequestObject struct {
-	Space  SpaceID `json:"space"`
-	User   UserID  `json:"user"`
+	Space  SpaceID    `json:"space"`
+	User   UserInPath `json:"user"`
 	Params GetSpaceMemberParams
 }
 
@@ -20186,95 +11877,9 @@ func (response GetSpaceMember200JSONResponse) VisitGetSpaceMemberResponse(w http
 	return err
 }
 
-type GetSpaceMember400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response GetSpaceMember400ApplicationProblemPlusJSONResponse) VisitGetSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetSpaceMember401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response GetSpaceMember401ApplicationProblemPlusJSONResponse) VisitGetSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetSpaceMember404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response GetSpaceMember404ApplicationProblemPlusJSONResponse) VisitGetSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetSpaceMember429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response GetSpaceMember429ApplicationProblemPlusJSONResponse) VisitGetSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetSpaceMember503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response GetSpaceMember503ApplicationProblemPlusJSONResponse) VisitGetSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type UpdateSpaceMemberRequestObject struct {
-	Space  SpaceID `json:"space"`
-	User   UserID  `json:"user"`
+	Space  SpaceID    `json:"space"`
+	User   UserInPath `json:"user"`
 	Params UpdateSpaceMemberParams
 	Body   *UpdateSpaceMemberJSONRequestBody
 }
@@ -20297,191 +11902,9 @@ func (response UpdateSpaceMember200JSONResponse) VisitUpdateSpaceMemberResponse(
 	return err
 }
 
-type UpdateSpaceMember400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateSpaceMember400ApplicationProblemPlusJSONResponse) VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateSpaceMember401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateSpaceMember401ApplicationProblemPlusJSONResponse) VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateSpaceMember403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateSpaceMember403ApplicationProblemPlusJSONResponse) VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateSpaceMember404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateSpaceMember404ApplicationProblemPlusJSONResponse) VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateSpaceMember409ApplicationProblemPlusJSONResponse struct {
-	ConflictApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateSpaceMember409ApplicationProblemPlusJSONResponse) VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(409)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateSpaceMember413ApplicationProblemPlusJSONResponse struct {
-	TooLargeApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateSpaceMember413ApplicationProblemPlusJSONResponse) VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(413)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateSpaceMember415ApplicationProblemPlusJSONResponse struct {
-	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateSpaceMember415ApplicationProblemPlusJSONResponse) VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(415)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateSpaceMember422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateSpaceMember422ApplicationProblemPlusJSONResponse) VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateSpaceMember429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateSpaceMember429ApplicationProblemPlusJSONResponse) VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateSpaceMember503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateSpaceMember503ApplicationProblemPlusJSONResponse) VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateSpaceMember507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateSpaceMember507ApplicationProblemPlusJSONResponse) VisitUpdateSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type UnmuteSpaceMemberRequestObject struct {
-	Space  SpaceID `json:"space"`
-	User   UserID  `json:"user"`
+	Space  SpaceID    `json:"space"`
+	User   UserInPath `json:"user"`
 	Params UnmuteSpaceMemberParams
 }
 
@@ -20497,143 +11920,9 @@ func (response UnmuteSpaceMember204Response) VisitUnmuteSpaceMemberResponse(w ht
 	return nil
 }
 
-type UnmuteSpaceMember400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response UnmuteSpaceMember400ApplicationProblemPlusJSONResponse) VisitUnmuteSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UnmuteSpaceMember401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response UnmuteSpaceMember401ApplicationProblemPlusJSONResponse) VisitUnmuteSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UnmuteSpaceMember403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response UnmuteSpaceMember403ApplicationProblemPlusJSONResponse) VisitUnmuteSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UnmuteSpaceMember404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response UnmuteSpaceMember404ApplicationProblemPlusJSONResponse) VisitUnmuteSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UnmuteSpaceMember422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response UnmuteSpaceMember422ApplicationProblemPlusJSONResponse) VisitUnmuteSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UnmuteSpaceMember429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response UnmuteSpaceMember429ApplicationProblemPlusJSONResponse) VisitUnmuteSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UnmuteSpaceMember503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response UnmuteSpaceMember503ApplicationProblemPlusJSONResponse) VisitUnmuteSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UnmuteSpaceMember507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response UnmuteSpaceMember507ApplicationProblemPlusJSONResponse) VisitUnmuteSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type MuteSpaceMemberRequestObject struct {
-	Space  SpaceID `json:"space"`
-	User   UserID  `json:"user"`
+	Space  SpaceID    `json:"space"`
+	User   UserInPath `json:"user"`
 	Params MuteSpaceMemberParams
 	Body   *MuteSpaceMemberJSONRequestBody
 }
@@ -20652,172 +11941,6 @@ func (response MuteSpaceMember200JSONResponse) VisitMuteSpaceMemberResponse(w ht
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type MuteSpaceMember400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response MuteSpaceMember400ApplicationProblemPlusJSONResponse) VisitMuteSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type MuteSpaceMember401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response MuteSpaceMember401ApplicationProblemPlusJSONResponse) VisitMuteSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type MuteSpaceMember403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response MuteSpaceMember403ApplicationProblemPlusJSONResponse) VisitMuteSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type MuteSpaceMember404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response MuteSpaceMember404ApplicationProblemPlusJSONResponse) VisitMuteSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type MuteSpaceMember413ApplicationProblemPlusJSONResponse struct {
-	TooLargeApplicationProblemPlusJSONResponse
-}
-
-func (response MuteSpaceMember413ApplicationProblemPlusJSONResponse) VisitMuteSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(413)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type MuteSpaceMember415ApplicationProblemPlusJSONResponse struct {
-	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
-}
-
-func (response MuteSpaceMember415ApplicationProblemPlusJSONResponse) VisitMuteSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(415)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type MuteSpaceMember422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response MuteSpaceMember422ApplicationProblemPlusJSONResponse) VisitMuteSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type MuteSpaceMember429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response MuteSpaceMember429ApplicationProblemPlusJSONResponse) VisitMuteSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type MuteSpaceMember503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response MuteSpaceMember503ApplicationProblemPlusJSONResponse) VisitMuteSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type MuteSpaceMember507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response MuteSpaceMember507ApplicationProblemPlusJSONResponse) VisitMuteSpaceMemberResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -20845,92 +11968,6 @@ func (response GetSpacePermissions200JSONResponse) VisitGetSpacePermissionsRespo
 	return err
 }
 
-type GetSpacePermissions400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response GetSpacePermissions400ApplicationProblemPlusJSONResponse) VisitGetSpacePermissionsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetSpacePermissions401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response GetSpacePermissions401ApplicationProblemPlusJSONResponse) VisitGetSpacePermissionsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetSpacePermissions404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response GetSpacePermissions404ApplicationProblemPlusJSONResponse) VisitGetSpacePermissionsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetSpacePermissions429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response GetSpacePermissions429ApplicationProblemPlusJSONResponse) VisitGetSpacePermissionsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetSpacePermissions503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response GetSpacePermissions503ApplicationProblemPlusJSONResponse) VisitGetSpacePermissionsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type ListRolesRequestObject struct {
 	Space  SpaceID `json:"space"`
 	Params ListRolesParams
@@ -20950,92 +11987,6 @@ func (response ListRoles200JSONResponse) VisitListRolesResponse(w http.ResponseW
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListRoles400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response ListRoles400ApplicationProblemPlusJSONResponse) VisitListRolesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListRoles401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response ListRoles401ApplicationProblemPlusJSONResponse) VisitListRolesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListRoles404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response ListRoles404ApplicationProblemPlusJSONResponse) VisitListRolesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListRoles429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response ListRoles429ApplicationProblemPlusJSONResponse) VisitListRolesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListRoles503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response ListRoles503ApplicationProblemPlusJSONResponse) VisitListRolesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -21064,172 +12015,6 @@ func (response CreateRole201JSONResponse) VisitCreateRoleResponse(w http.Respons
 	return err
 }
 
-type CreateRole400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response CreateRole400ApplicationProblemPlusJSONResponse) VisitCreateRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateRole401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response CreateRole401ApplicationProblemPlusJSONResponse) VisitCreateRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateRole403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response CreateRole403ApplicationProblemPlusJSONResponse) VisitCreateRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateRole404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response CreateRole404ApplicationProblemPlusJSONResponse) VisitCreateRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateRole413ApplicationProblemPlusJSONResponse struct {
-	TooLargeApplicationProblemPlusJSONResponse
-}
-
-func (response CreateRole413ApplicationProblemPlusJSONResponse) VisitCreateRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(413)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateRole415ApplicationProblemPlusJSONResponse struct {
-	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
-}
-
-func (response CreateRole415ApplicationProblemPlusJSONResponse) VisitCreateRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(415)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateRole422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response CreateRole422ApplicationProblemPlusJSONResponse) VisitCreateRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateRole429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response CreateRole429ApplicationProblemPlusJSONResponse) VisitCreateRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateRole503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response CreateRole503ApplicationProblemPlusJSONResponse) VisitCreateRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type CreateRole507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response CreateRole507ApplicationProblemPlusJSONResponse) VisitCreateRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type DeleteRoleRequestObject struct {
 	Space  SpaceID `json:"space"`
 	Role   RoleID  `json:"role"`
@@ -21246,140 +12031,6 @@ type DeleteRole204Response struct {
 func (response DeleteRole204Response) VisitDeleteRoleResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
-}
-
-type DeleteRole400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteRole400ApplicationProblemPlusJSONResponse) VisitDeleteRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteRole401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteRole401ApplicationProblemPlusJSONResponse) VisitDeleteRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteRole403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteRole403ApplicationProblemPlusJSONResponse) VisitDeleteRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteRole404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteRole404ApplicationProblemPlusJSONResponse) VisitDeleteRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteRole422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteRole422ApplicationProblemPlusJSONResponse) VisitDeleteRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteRole429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteRole429ApplicationProblemPlusJSONResponse) VisitDeleteRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteRole503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteRole503ApplicationProblemPlusJSONResponse) VisitDeleteRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type DeleteRole507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response DeleteRole507ApplicationProblemPlusJSONResponse) VisitDeleteRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
 }
 
 type UpdateRoleRequestObject struct {
@@ -21407,176 +12058,10 @@ func (response UpdateRole200JSONResponse) VisitUpdateRoleResponse(w http.Respons
 	return err
 }
 
-type UpdateRole400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateRole400ApplicationProblemPlusJSONResponse) VisitUpdateRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateRole401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateRole401ApplicationProblemPlusJSONResponse) VisitUpdateRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateRole403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateRole403ApplicationProblemPlusJSONResponse) VisitUpdateRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateRole404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateRole404ApplicationProblemPlusJSONResponse) VisitUpdateRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateRole413ApplicationProblemPlusJSONResponse struct {
-	TooLargeApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateRole413ApplicationProblemPlusJSONResponse) VisitUpdateRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(413)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateRole415ApplicationProblemPlusJSONResponse struct {
-	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateRole415ApplicationProblemPlusJSONResponse) VisitUpdateRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(415)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateRole422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateRole422ApplicationProblemPlusJSONResponse) VisitUpdateRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateRole429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateRole429ApplicationProblemPlusJSONResponse) VisitUpdateRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateRole503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateRole503ApplicationProblemPlusJSONResponse) VisitUpdateRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type UpdateRole507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response UpdateRole507ApplicationProblemPlusJSONResponse) VisitUpdateRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type RevokeRoleRequestObject struct {
-	Space  SpaceID `json:"space"`
-	Role   RoleID  `json:"role"`
-	User   UserID  `json:"user"`
+	Space  SpaceID    `json:"space"`
+	Role   RoleID     `json:"role"`
+	User   UserInPath `json:"user"`
 	Params RevokeRoleParams
 }
 
@@ -21592,144 +12077,10 @@ func (response RevokeRole204Response) VisitRevokeRoleResponse(w http.ResponseWri
 	return nil
 }
 
-type RevokeRole400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeRole400ApplicationProblemPlusJSONResponse) VisitRevokeRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RevokeRole401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeRole401ApplicationProblemPlusJSONResponse) VisitRevokeRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RevokeRole403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeRole403ApplicationProblemPlusJSONResponse) VisitRevokeRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RevokeRole404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeRole404ApplicationProblemPlusJSONResponse) VisitRevokeRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RevokeRole422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeRole422ApplicationProblemPlusJSONResponse) VisitRevokeRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RevokeRole429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeRole429ApplicationProblemPlusJSONResponse) VisitRevokeRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RevokeRole503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeRole503ApplicationProblemPlusJSONResponse) VisitRevokeRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type RevokeRole507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response RevokeRole507ApplicationProblemPlusJSONResponse) VisitRevokeRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type GrantRoleRequestObject struct {
-	Space  SpaceID `json:"space"`
-	Role   RoleID  `json:"role"`
-	User   UserID  `json:"user"`
+	Space  SpaceID    `json:"space"`
+	Role   RoleID     `json:"role"`
+	User   UserInPath `json:"user"`
 	Params GrantRoleParams
 }
 
@@ -21743,140 +12094,6 @@ type GrantRole204Response struct {
 func (response GrantRole204Response) VisitGrantRoleResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
-}
-
-type GrantRole400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response GrantRole400ApplicationProblemPlusJSONResponse) VisitGrantRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GrantRole401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response GrantRole401ApplicationProblemPlusJSONResponse) VisitGrantRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GrantRole403ApplicationProblemPlusJSONResponse struct {
-	ForbiddenApplicationProblemPlusJSONResponse
-}
-
-func (response GrantRole403ApplicationProblemPlusJSONResponse) VisitGrantRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(403)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GrantRole404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response GrantRole404ApplicationProblemPlusJSONResponse) VisitGrantRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GrantRole422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response GrantRole422ApplicationProblemPlusJSONResponse) VisitGrantRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GrantRole429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response GrantRole429ApplicationProblemPlusJSONResponse) VisitGrantRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GrantRole503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response GrantRole503ApplicationProblemPlusJSONResponse) VisitGrantRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GrantRole507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response GrantRole507ApplicationProblemPlusJSONResponse) VisitGrantRoleResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
-	_, err := buf.WriteTo(w)
-	return err
 }
 
 type ListMyThreadsRequestObject struct {
@@ -21897,76 +12114,6 @@ func (response ListMyThreads200JSONResponse) VisitListMyThreadsResponse(w http.R
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListMyThreads400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response ListMyThreads400ApplicationProblemPlusJSONResponse) VisitListMyThreadsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListMyThreads401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response ListMyThreads401ApplicationProblemPlusJSONResponse) VisitListMyThreadsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListMyThreads429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response ListMyThreads429ApplicationProblemPlusJSONResponse) VisitListMyThreadsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListMyThreads503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response ListMyThreads503ApplicationProblemPlusJSONResponse) VisitListMyThreadsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -21993,108 +12140,6 @@ func (response GetUnread200JSONResponse) VisitGetUnreadResponse(w http.ResponseW
 	return err
 }
 
-type GetUnread400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response GetUnread400ApplicationProblemPlusJSONResponse) VisitGetUnreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetUnread401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response GetUnread401ApplicationProblemPlusJSONResponse) VisitGetUnreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetUnread404ApplicationProblemPlusJSONResponse struct {
-	NotFoundApplicationProblemPlusJSONResponse
-}
-
-func (response GetUnread404ApplicationProblemPlusJSONResponse) VisitGetUnreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(404)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetUnread422ApplicationProblemPlusJSONResponse struct {
-	UnprocessableApplicationProblemPlusJSONResponse
-}
-
-func (response GetUnread422ApplicationProblemPlusJSONResponse) VisitGetUnreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(422)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetUnread429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response GetUnread429ApplicationProblemPlusJSONResponse) VisitGetUnreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetUnread503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response GetUnread503ApplicationProblemPlusJSONResponse) VisitGetUnreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type ClearUnreadRequestObject struct {
 	Params ClearUnreadParams
 }
@@ -22113,92 +12158,6 @@ func (response ClearUnread200JSONResponse) VisitClearUnreadResponse(w http.Respo
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ClearUnread400ApplicationProblemPlusJSONResponse struct {
-	BadRequestApplicationProblemPlusJSONResponse
-}
-
-func (response ClearUnread400ApplicationProblemPlusJSONResponse) VisitClearUnreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(400)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ClearUnread401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
-}
-
-func (response ClearUnread401ApplicationProblemPlusJSONResponse) VisitClearUnreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(401)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ClearUnread429ApplicationProblemPlusJSONResponse struct {
-	TooManyApplicationProblemPlusJSONResponse
-}
-
-func (response ClearUnread429ApplicationProblemPlusJSONResponse) VisitClearUnreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(429)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ClearUnread503ApplicationProblemPlusJSONResponse struct {
-	UnavailableApplicationProblemPlusJSONResponse
-}
-
-func (response ClearUnread503ApplicationProblemPlusJSONResponse) VisitClearUnreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ClearUnread507ApplicationProblemPlusJSONResponse struct {
-	FullApplicationProblemPlusJSONResponse
-}
-
-func (response ClearUnread507ApplicationProblemPlusJSONResponse) VisitClearUnreadResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(507)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -22227,7 +12186,7 @@ type StrictServerInterface interface {
 	// (POST /v1/admin/import)
 	ImportMessages(ctx context.Context, request ImportMessagesRequestObject) (ImportMessagesResponseObject, error)
 	// InsertMessage Insert a message silently
-	// (POST /v1/admin/insert)
+	// (POST /v1/admin/messages)
 	InsertMessage(ctx context.Context, request InsertMessageRequestObject) (InsertMessageResponseObject, error)
 	// GetRetention Tell what retention would remove
 	// (GET /v1/admin/retention)
@@ -22271,15 +12230,15 @@ type StrictServerInterface interface {
 	// LeaveConversation Leave a group, room or thread
 	// (POST /v1/conversations/{conversation}/leave)
 	LeaveConversation(ctx context.Context, request LeaveConversationRequestObject) (LeaveConversationResponseObject, error)
-	// ListListed List who is on a list
+	// GetList List who is on a list
 	// (GET /v1/conversations/{conversation}/lists/{list})
-	ListListed(ctx context.Context, request ListListedRequestObject) (ListListedResponseObject, error)
-	// DeleteListed Take a user off a list
+	GetList(ctx context.Context, request GetListRequestObject) (GetListResponseObject, error)
+	// RemoveFromList Take a user off a list
 	// (DELETE /v1/conversations/{conversation}/lists/{list}/{user})
-	DeleteListed(ctx context.Context, request DeleteListedRequestObject) (DeleteListedResponseObject, error)
-	// PutListed Put a user on a list
+	RemoveFromList(ctx context.Context, request RemoveFromListRequestObject) (RemoveFromListResponseObject, error)
+	// AddToList Put a user on a list
 	// (PUT /v1/conversations/{conversation}/lists/{list}/{user})
-	PutListed(ctx context.Context, request PutListedRequestObject) (PutListedResponseObject, error)
+	AddToList(ctx context.Context, request AddToListRequestObject) (AddToListResponseObject, error)
 	// ListMembers List the members
 	// (GET /v1/conversations/{conversation}/members)
 	ListMembers(ctx context.Context, request ListMembersRequestObject) (ListMembersResponseObject, error)
@@ -22319,18 +12278,21 @@ type StrictServerInterface interface {
 	// GetPermissions What I may do here
 	// (GET /v1/conversations/{conversation}/permissions)
 	GetPermissions(ctx context.Context, request GetPermissionsRequestObject) (GetPermissionsResponseObject, error)
-	// PutReceipts Say what was delivered or read
+	// SendReceipts Say what was delivered or read
 	// (POST /v1/conversations/{conversation}/receipts)
-	PutReceipts(ctx context.Context, request PutReceiptsRequestObject) (PutReceiptsResponseObject, error)
+	SendReceipts(ctx context.Context, request SendReceiptsRequestObject) (SendReceiptsResponseObject, error)
 	// ListThreads List the threads of a group or channel
 	// (GET /v1/conversations/{conversation}/threads)
 	ListThreads(ctx context.Context, request ListThreadsRequestObject) (ListThreadsResponseObject, error)
-	// ClearUnreadOf Clear the unread count of a conversation
+	// ClearConversationUnread Clear the unread count of a conversation
 	// (POST /v1/conversations/{conversation}/unread/clear)
-	ClearUnreadOf(ctx context.Context, request ClearUnreadOfRequestObject) (ClearUnreadOfResponseObject, error)
+	ClearConversationUnread(ctx context.Context, request ClearConversationUnreadRequestObject) (ClearConversationUnreadResponseObject, error)
 	// GetEvents Follow what happens
 	// (GET /v1/events)
 	GetEvents(ctx context.Context, request GetEventsRequestObject) (GetEventsResponseObject, error)
+	// GetEventLog Read what happened
+	// (GET /v1/events/log)
+	GetEventLog(ctx context.Context, request GetEventLogRequestObject) (GetEventLogResponseObject, error)
 	// CreateTicket Get a ticket for EventSource
 	// (POST /v1/events/tickets)
 	CreateTicket(ctx context.Context, request CreateTicketRequestObject) (CreateTicketResponseObject, error)
@@ -22766,7 +12728,7 @@ func (sh *strictHandler) RunRetention(w http.ResponseWriter, r *http.Request, pa
 }
 
 // CutTokens operation middleware
-func (sh *strictHandler) CutTokens(w http.ResponseWriter, r *http.Request, user UserID, params CutTokensParams) {
+func (sh *strictHandler) CutTokens(w http.ResponseWriter, r *http.Request, user UserInPath, params CutTokensParams) {
 	var request CutTokensRequestObject
 
 	request.User = user
@@ -22819,7 +12781,7 @@ func (sh *strictHandler) ListBlocks(w http.ResponseWriter, r *http.Request, para
 }
 
 // DeleteBlock operation middleware
-func (sh *strictHandler) DeleteBlock(w http.ResponseWriter, r *http.Request, user UserID, params DeleteBlockParams) {
+func (sh *strictHandler) DeleteBlock(w http.ResponseWriter, r *http.Request, user UserInPath, params DeleteBlockParams) {
 	var request DeleteBlockRequestObject
 
 	request.User = user
@@ -22846,7 +12808,7 @@ func (sh *strictHandler) DeleteBlock(w http.ResponseWriter, r *http.Request, use
 }
 
 // PutBlock operation middleware
-func (sh *strictHandler) PutBlock(w http.ResponseWriter, r *http.Request, user UserID, params PutBlockParams) {
+func (sh *strictHandler) PutBlock(w http.ResponseWriter, r *http.Request, user UserInPath, params PutBlockParams) {
 	var request PutBlockRequestObject
 
 	request.User = user
@@ -23107,27 +13069,27 @@ func (sh *strictHandler) LeaveConversation(w http.ResponseWriter, r *http.Reques
 	}
 }
 
-// ListListed operation middleware
-func (sh *strictHandler) ListListed(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListName, params ListListedParams) {
-	var request ListListedRequestObject
+// GetList operation middleware
+func (sh *strictHandler) GetList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, params GetListParams) {
+	var request GetListRequestObject
 
 	request.Conversation = conversation
 	request.List = list
 	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.ListListed(ctx, request.(ListListedRequestObject))
+		return sh.ssi.GetList(ctx, request.(GetListRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ListListed")
+		handler = middleware(handler, "GetList")
 	}
 
 	response, err := handler(r.Context(), w, r, request)
 
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(ListListedResponseObject); ok {
-		if err := validResponse.VisitListListedResponse(w); err != nil {
+	} else if validResponse, ok := response.(GetListResponseObject); ok {
+		if err := validResponse.VisitGetListResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -23135,9 +13097,9 @@ func (sh *strictHandler) ListListed(w http.ResponseWriter, r *http.Request, conv
 	}
 }
 
-// DeleteListed operation middleware
-func (sh *strictHandler) DeleteListed(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListName, user UserID, params DeleteListedParams) {
-	var request DeleteListedRequestObject
+// RemoveFromList operation middleware
+func (sh *strictHandler) RemoveFromList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, user UserInPath, params RemoveFromListParams) {
+	var request RemoveFromListRequestObject
 
 	request.Conversation = conversation
 	request.List = list
@@ -23145,18 +13107,18 @@ func (sh *strictHandler) DeleteListed(w http.ResponseWriter, r *http.Request, co
 	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.DeleteListed(ctx, request.(DeleteListedRequestObject))
+		return sh.ssi.RemoveFromList(ctx, request.(RemoveFromListRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "DeleteListed")
+		handler = middleware(handler, "RemoveFromList")
 	}
 
 	response, err := handler(r.Context(), w, r, request)
 
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(DeleteListedResponseObject); ok {
-		if err := validResponse.VisitDeleteListedResponse(w); err != nil {
+	} else if validResponse, ok := response.(RemoveFromListResponseObject); ok {
+		if err := validResponse.VisitRemoveFromListResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -23164,9 +13126,9 @@ func (sh *strictHandler) DeleteListed(w http.ResponseWriter, r *http.Request, co
 	}
 }
 
-// PutListed operation middleware
-func (sh *strictHandler) PutListed(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListName, user UserID, params PutListedParams) {
-	var request PutListedRequestObject
+// AddToList operation middleware
+func (sh *strictHandler) AddToList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, user UserInPath, params AddToListParams) {
+	var request AddToListRequestObject
 
 	request.Conversation = conversation
 	request.List = list
@@ -23174,18 +13136,18 @@ func (sh *strictHandler) PutListed(w http.ResponseWriter, r *http.Request, conve
 	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.PutListed(ctx, request.(PutListedRequestObject))
+		return sh.ssi.AddToList(ctx, request.(AddToListRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "PutListed")
+		handler = middleware(handler, "AddToList")
 	}
 
 	response, err := handler(r.Context(), w, r, request)
 
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(PutListedResponseObject); ok {
-		if err := validResponse.VisitPutListedResponse(w); err != nil {
+	} else if validResponse, ok := response.(AddToListResponseObject); ok {
+		if err := validResponse.VisitAddToListResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -23255,7 +13217,7 @@ func (sh *strictHandler) AddMembers(w http.ResponseWriter, r *http.Request, conv
 }
 
 // RemoveMember operation middleware
-func (sh *strictHandler) RemoveMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params RemoveMemberParams) {
+func (sh *strictHandler) RemoveMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params RemoveMemberParams) {
 	var request RemoveMemberRequestObject
 
 	request.Conversation = conversation
@@ -23283,7 +13245,7 @@ func (sh *strictHandler) RemoveMember(w http.ResponseWriter, r *http.Request, co
 }
 
 // GetMember operation middleware
-func (sh *strictHandler) GetMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params GetMemberParams) {
+func (sh *strictHandler) GetMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params GetMemberParams) {
 	var request GetMemberRequestObject
 
 	request.Conversation = conversation
@@ -23311,7 +13273,7 @@ func (sh *strictHandler) GetMember(w http.ResponseWriter, r *http.Request, conve
 }
 
 // SetRole operation middleware
-func (sh *strictHandler) SetRole(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params SetRoleParams) {
+func (sh *strictHandler) SetRole(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params SetRoleParams) {
 	var request SetRoleRequestObject
 
 	request.Conversation = conversation
@@ -23346,7 +13308,7 @@ func (sh *strictHandler) SetRole(w http.ResponseWriter, r *http.Request, convers
 }
 
 // UnmuteMember operation middleware
-func (sh *strictHandler) UnmuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params UnmuteMemberParams) {
+func (sh *strictHandler) UnmuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params UnmuteMemberParams) {
 	var request UnmuteMemberRequestObject
 
 	request.Conversation = conversation
@@ -23374,7 +13336,7 @@ func (sh *strictHandler) UnmuteMember(w http.ResponseWriter, r *http.Request, co
 }
 
 // MuteMember operation middleware
-func (sh *strictHandler) MuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserID, params MuteMemberParams) {
+func (sh *strictHandler) MuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params MuteMemberParams) {
 	var request MuteMemberRequestObject
 
 	request.Conversation = conversation
@@ -23589,14 +13551,14 @@ func (sh *strictHandler) GetPermissions(w http.ResponseWriter, r *http.Request, 
 	}
 }
 
-// PutReceipts operation middleware
-func (sh *strictHandler) PutReceipts(w http.ResponseWriter, r *http.Request, conversation ConversationID, params PutReceiptsParams) {
-	var request PutReceiptsRequestObject
+// SendReceipts operation middleware
+func (sh *strictHandler) SendReceipts(w http.ResponseWriter, r *http.Request, conversation ConversationID, params SendReceiptsParams) {
+	var request SendReceiptsRequestObject
 
 	request.Conversation = conversation
 	request.Params = params
 
-	var body PutReceiptsJSONRequestBody
+	var body SendReceiptsJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
 		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
 		return
@@ -23604,18 +13566,18 @@ func (sh *strictHandler) PutReceipts(w http.ResponseWriter, r *http.Request, con
 	request.Body = &body
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.PutReceipts(ctx, request.(PutReceiptsRequestObject))
+		return sh.ssi.SendReceipts(ctx, request.(SendReceiptsRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "PutReceipts")
+		handler = middleware(handler, "SendReceipts")
 	}
 
 	response, err := handler(r.Context(), w, r, request)
 
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(PutReceiptsResponseObject); ok {
-		if err := validResponse.VisitPutReceiptsResponse(w); err != nil {
+	} else if validResponse, ok := response.(SendReceiptsResponseObject); ok {
+		if err := validResponse.VisitSendReceiptsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -23650,26 +13612,26 @@ func (sh *strictHandler) ListThreads(w http.ResponseWriter, r *http.Request, con
 	}
 }
 
-// ClearUnreadOf operation middleware
-func (sh *strictHandler) ClearUnreadOf(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ClearUnreadOfParams) {
-	var request ClearUnreadOfRequestObject
+// ClearConversationUnread operation middleware
+func (sh *strictHandler) ClearConversationUnread(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ClearConversationUnreadParams) {
+	var request ClearConversationUnreadRequestObject
 
 	request.Conversation = conversation
 	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.ClearUnreadOf(ctx, request.(ClearUnreadOfRequestObject))
+		return sh.ssi.ClearConversationUnread(ctx, request.(ClearConversationUnreadRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ClearUnreadOf")
+		handler = middleware(handler, "ClearConversationUnread")
 	}
 
 	response, err := handler(r.Context(), w, r, request)
 
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(ClearUnreadOfResponseObject); ok {
-		if err := validResponse.VisitClearUnreadOfResponse(w); err != nil {
+	} else if validResponse, ok := response.(ClearConversationUnreadResponseObject); ok {
+		if err := validResponse.VisitClearConversationUnreadResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -23696,6 +13658,32 @@ func (sh *strictHandler) GetEvents(w http.ResponseWriter, r *http.Request, param
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetEventsResponseObject); ok {
 		if err := validResponse.VisitGetEventsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetEventLog operation middleware
+func (sh *strictHandler) GetEventLog(w http.ResponseWriter, r *http.Request, params GetEventLogParams) {
+	var request GetEventLogRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetEventLog(ctx, request.(GetEventLogRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetEventLog")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetEventLogResponseObject); ok {
+		if err := validResponse.VisitGetEventLogResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -24316,7 +14304,7 @@ func (sh *strictHandler) InviteToSpace(w http.ResponseWriter, r *http.Request, s
 }
 
 // DeleteInvitation operation middleware
-func (sh *strictHandler) DeleteInvitation(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params DeleteInvitationParams) {
+func (sh *strictHandler) DeleteInvitation(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params DeleteInvitationParams) {
 	var request DeleteInvitationRequestObject
 
 	request.Space = space
@@ -24425,7 +14413,7 @@ func (sh *strictHandler) ListSpaceDenied(w http.ResponseWriter, r *http.Request,
 }
 
 // DeleteSpaceDenied operation middleware
-func (sh *strictHandler) DeleteSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params DeleteSpaceDeniedParams) {
+func (sh *strictHandler) DeleteSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params DeleteSpaceDeniedParams) {
 	var request DeleteSpaceDeniedRequestObject
 
 	request.Space = space
@@ -24453,7 +14441,7 @@ func (sh *strictHandler) DeleteSpaceDenied(w http.ResponseWriter, r *http.Reques
 }
 
 // PutSpaceDenied operation middleware
-func (sh *strictHandler) PutSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params PutSpaceDeniedParams) {
+func (sh *strictHandler) PutSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params PutSpaceDeniedParams) {
 	var request PutSpaceDeniedRequestObject
 
 	request.Space = space
@@ -24542,7 +14530,7 @@ func (sh *strictHandler) AddSpaceMembers(w http.ResponseWriter, r *http.Request,
 }
 
 // RemoveSpaceMember operation middleware
-func (sh *strictHandler) RemoveSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params RemoveSpaceMemberParams) {
+func (sh *strictHandler) RemoveSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params RemoveSpaceMemberParams) {
 	var request RemoveSpaceMemberRequestObject
 
 	request.Space = space
@@ -24570,7 +14558,7 @@ func (sh *strictHandler) RemoveSpaceMember(w http.ResponseWriter, r *http.Reques
 }
 
 // GetSpaceMember operation middleware
-func (sh *strictHandler) GetSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params GetSpaceMemberParams) {
+func (sh *strictHandler) GetSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params GetSpaceMemberParams) {
 	var request GetSpaceMemberRequestObject
 
 	request.Space = space
@@ -24598,7 +14586,7 @@ func (sh *strictHandler) GetSpaceMember(w http.ResponseWriter, r *http.Request, 
 }
 
 // UpdateSpaceMember operation middleware
-func (sh *strictHandler) UpdateSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params UpdateSpaceMemberParams) {
+func (sh *strictHandler) UpdateSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params UpdateSpaceMemberParams) {
 	var request UpdateSpaceMemberRequestObject
 
 	request.Space = space
@@ -24633,7 +14621,7 @@ func (sh *strictHandler) UpdateSpaceMember(w http.ResponseWriter, r *http.Reques
 }
 
 // UnmuteSpaceMember operation middleware
-func (sh *strictHandler) UnmuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params UnmuteSpaceMemberParams) {
+func (sh *strictHandler) UnmuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params UnmuteSpaceMemberParams) {
 	var request UnmuteSpaceMemberRequestObject
 
 	request.Space = space
@@ -24661,7 +14649,7 @@ func (sh *strictHandler) UnmuteSpaceMember(w http.ResponseWriter, r *http.Reques
 }
 
 // MuteSpaceMember operation middleware
-func (sh *strictHandler) MuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserID, params MuteSpaceMemberParams) {
+func (sh *strictHandler) MuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params MuteSpaceMemberParams) {
 	var request MuteSpaceMemberRequestObject
 
 	request.Space = space
@@ -24850,7 +14838,7 @@ func (sh *strictHandler) UpdateRole(w http.ResponseWriter, r *http.Request, spac
 }
 
 // RevokeRole operation middleware
-func (sh *strictHandler) RevokeRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserID, params RevokeRoleParams) {
+func (sh *strictHandler) RevokeRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserInPath, params RevokeRoleParams) {
 	var request RevokeRoleRequestObject
 
 	request.Space = space
@@ -24879,7 +14867,7 @@ func (sh *strictHandler) RevokeRole(w http.ResponseWriter, r *http.Request, spac
 }
 
 // GrantRole operation middleware
-func (sh *strictHandler) GrantRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserID, params GrantRoleParams) {
+func (sh *strictHandler) GrantRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserInPath, params GrantRoleParams) {
 	var request GrantRoleRequestObject
 
 	request.Space = space

@@ -279,27 +279,6 @@ func (e History) Valid() bool {
 	}
 }
 
-// Defines values for ImportMemberRole.
-const (
-	ImportMemberRoleAdmin  ImportMemberRole = "admin"
-	ImportMemberRoleMember ImportMemberRole = "member"
-	ImportMemberRoleOwner  ImportMemberRole = "owner"
-)
-
-// Valid indicates whether the value is a known member of the ImportMemberRole enum.
-func (e ImportMemberRole) Valid() bool {
-	switch e {
-	case ImportMemberRoleAdmin:
-		return true
-	case ImportMemberRoleMember:
-		return true
-	case ImportMemberRoleOwner:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for InvitePolicy.
 const (
 	InvitePolicyAdmins  InvitePolicy = "admins"
@@ -944,6 +923,18 @@ type BlockPage struct {
 	NextPageToken *string `json:"next_page_token"`
 }
 
+// Burn How the message burns after reading; null: it does not.
+type Burn struct {
+	// AfterSeconds How long it stays after it was read.
+	AfterSeconds int64 `json:"after_seconds"`
+
+	// BurnAt When it burns; null: it was not read yet.
+	BurnAt *Time `json:"burn_at"`
+
+	// UnreadTTLSeconds How long it waits to be read, from sending.
+	UnreadTTLSeconds int64 `json:"unread_ttl_seconds"`
+}
+
 // Burning defines model for Burning.
 type Burning struct {
 	// BurnAt RFC 3339, UTC, with milliseconds.
@@ -977,10 +968,8 @@ type Conversation struct {
 	Kind   Kind   `json:"kind"`
 
 	// LastActivityAt When the newest of them was sent, or the thread created; null for other kinds.
-	LastActivityAt *Time `json:"last_activity_at"`
-
-	// LastMessage The newest Message that I can read.
-	LastMessage *Message `json:"last_message"`
+	LastActivityAt *Time    `json:"last_activity_at"`
+	LastMessage    *Message `json:"last_message"`
 
 	// MemberCount Of a channel, that of its space.
 	MemberCount int `json:"member_count"`
@@ -1006,7 +995,7 @@ type Conversation struct {
 	// Pinned My own setting: clients show it first.
 	Pinned bool `json:"pinned"`
 
-	// Role What I am here; null: I have not joined this thread.
+	// Role What I am here, a Role; null: I have not joined this thread.
 	Role *Role `json:"role"`
 
 	// RootID The message that a thread hangs under.
@@ -1028,7 +1017,7 @@ type Conversation struct {
 	// UpdatedAt The last activity - a message, the creation, or a change of name or settings.
 	UpdatedAt Time `json:"updated_at"`
 
-	// Visibility Of a channel; null for other kinds.
+	// Visibility Of a channel, a Visibility; null for other kinds.
 	Visibility *Visibility `json:"visibility"`
 }
 
@@ -1107,6 +1096,21 @@ type CustomBody struct {
 
 	// Name What the data is.
 	Name string `json:"name"`
+}
+
+// Erased How the message was taken back; null: it was not.
+type Erased struct {
+	// At When nobody could read it any more.
+	At Time `json:"at"`
+
+	// By Who did it; null: a timer.
+	By *string `json:"by"`
+
+	// Extension What they left besides, any JSON value of the application's own; null: nothing.
+	Extension json.RawMessage `json:"extension"`
+
+	// Postscript What who revoked it left in its place.
+	Postscript *string `json:"postscript"`
 }
 
 // ErasedPage defines model for ErasedPage.
@@ -1412,13 +1416,16 @@ type ImportLine struct {
 	union json.RawMessage
 }
 
+// ImportLines Lines of JSON, NDJSON. The whole is text; each line by itself is an ImportLine.
+type ImportLines = ImportLine
+
 // ImportMember defines model for ImportMember.
 type ImportMember struct {
 	// JoinedAt By default when the conversation was created.
 	JoinedAt *time.Time `json:"joined_at,omitempty"`
 
-	// Role null: not a member any more. By default member.
-	Role *ImportMemberRole `json:"role,omitempty"`
+	// Role A Role; null: not a member any more. By default member.
+	Role *string `json:"role,omitempty"`
 
 	// Stays From which message on, and up to which, they were a member. All of it by default.
 	Stays []ImportStay `json:"stays,omitempty"`
@@ -1431,9 +1438,6 @@ type ImportMember struct {
 	// Example: alice
 	User UserID `json:"user"`
 }
-
-// ImportMemberRole null: not a member any more. By default member.
-type ImportMemberRole string
 
 // ImportMessage A message as it was, for an import or an insertion.
 type ImportMessage struct {
@@ -1454,8 +1458,10 @@ type ImportMessage struct {
 
 	// Erased Of a message that was taken back.
 	Erased *struct {
-		At         time.Time        `json:"at"`
-		By         *string          `json:"by,omitempty"`
+		At time.Time `json:"at"`
+		By *string   `json:"by,omitempty"`
+
+		// Extension What they left besides: any JSON value of the application's own.
 		Extension  *json.RawMessage `json:"extension,omitempty"`
 		Postscript *string          `json:"postscript,omitempty"`
 	} `json:"erased,omitempty"`
@@ -1573,6 +1579,9 @@ type ImportResult struct {
 	// Status 201: stored; 200: it was there; else as the status of a problem.
 	Status int `json:"status"`
 }
+
+// ImportResults Lines of JSON, NDJSON. The whole is text; each line by itself is an ImportResult.
+type ImportResults = ImportResult
 
 // ImportStay defines model for ImportStay.
 type ImportStay struct {
@@ -1707,7 +1716,8 @@ type Mentions = []UserID
 
 // Message defines model for Message.
 type Message struct {
-	// Body A TextBody, LocationBody or CustomBody, as `type` says; null once the message was erased.
+	// Body What was sent, a TextBody, LocationBody or CustomBody as the `type` of the message
+	// says; null once the message was erased.
 	Body json.RawMessage `json:"body"`
 
 	// Burn How the message burns after reading; null: it does not.
@@ -1764,28 +1774,26 @@ type Message struct {
 	Type  MessageType  `json:"type"`
 }
 
-// Burn How the message burns after reading; null: it does not.
-type Burn struct {
-	AfterSeconds int64 `json:"after_seconds"`
+// MessageBody What was sent, a TextBody, LocationBody or CustomBody as the `type` of the message
+// says; null once the message was erased.
+type MessageBody struct {
+	// Address Of a `location`, if it has one.
+	Address *string `json:"address,omitempty"`
 
-	// BurnAt When it burns; null: it was not read yet.
-	BurnAt           *Time `json:"burn_at"`
-	UnreadTTLSeconds int64 `json:"unread_ttl_seconds"`
-}
+	// Data Of a `custom`, if it has any: any JSON value, null included.
+	Data interface{} `json:"data,omitempty"`
 
-// Erased How the message was taken back; null: it was not.
-type Erased struct {
-	// At When nobody could read it any more.
-	At Time `json:"at"`
+	// Latitude Of a `location`, in degrees, north is positive.
+	Latitude *float64 `json:"latitude,omitempty"`
 
-	// By Who did it; null: a timer.
-	By *string `json:"by"`
+	// Longitude Of a `location`, in degrees, east is positive.
+	Longitude *float64 `json:"longitude,omitempty"`
 
-	// Extension The same, any JSON value of the application's own.
-	Extension json.RawMessage `json:"extension"`
+	// Name Of a `custom`: what the data is.
+	Name *string `json:"name,omitempty"`
 
-	// Postscript What who revoked it left in its place.
-	Postscript *string `json:"postscript"`
+	// Text Of a `text`.
+	Text *string `json:"text,omitempty"`
 }
 
 // MessagePage defines model for MessagePage.
@@ -1824,7 +1832,7 @@ type MuteFor struct {
 type MyPermissions struct {
 	Permissions []Permission `json:"permissions"`
 
-	// Role What I am here; null: I have not joined this thread.
+	// Role What I am here, a Role; null: I have not joined this thread.
 	Role *Role `json:"role"`
 }
 
@@ -2043,15 +2051,6 @@ type PutOverride struct {
 	Permissions Grants `json:"permissions"`
 }
 
-// PutReceipts A kind, and either `message_ids` or `up_to`.
-type PutReceipts struct {
-	Kind       ReceiptKind `json:"kind"`
-	MessageIds []string    `json:"message_ids,omitempty"`
-
-	// UpTo The id of a message that I can read: all of others up to it. It may be my own.
-	UpTo *string `json:"up_to,omitempty"`
-}
-
 // Receipt defines model for Receipt.
 type Receipt struct {
 	// At RFC 3339, UTC, with milliseconds.
@@ -2098,6 +2097,9 @@ type Receipts struct {
 //
 // Example: 06d8n3v2k0g1q
 type ReplyTo = string
+
+// RetentionLines Lines of JSON, NDJSON. The whole is text; each line by itself is a RetentionOf.
+type RetentionLines = RetentionOf
 
 // RetentionOf defines model for RetentionOf.
 type RetentionOf struct {
@@ -2327,6 +2329,15 @@ type SendLocationType string
 // SendMessage A message, by its type.
 type SendMessage struct {
 	union json.RawMessage
+}
+
+// SendReceipts A kind, and either `message_ids` or `up_to`.
+type SendReceipts struct {
+	Kind       ReceiptKind `json:"kind"`
+	MessageIds []string    `json:"message_ids,omitempty"`
+
+	// UpTo The id of a message that I can read: all of others up to it. It may be my own.
+	UpTo *string `json:"up_to,omitempty"`
 }
 
 // SendText defines model for SendText.
@@ -2759,6 +2770,9 @@ type LimitMessages = int32
 // LimitRetention defines model for LimitRetention.
 type LimitRetention = int32
 
+// ListInPath allow: who may see a private channel; deny: who may not see a public channel, or be in a group or room.
+type ListInPath = ListName
+
 // MessageID defines model for MessageId.
 type MessageID = string
 
@@ -2786,38 +2800,15 @@ type StreamTicket = string
 // UpdatedSince defines model for UpdatedSince.
 type UpdatedSince = time.Time
 
+// UserInPath 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+// which browsers take out of paths.
+//
+// Example: alice
+type UserInPath = UserID
+
 // BadRequest A refusal, RFC 9457.
 type BadRequest = Problem
-
-// Conflict A refusal, RFC 9457.
-type Conflict = Problem
-
-// Forbidden A refusal, RFC 9457.
-type Forbidden = Problem
-
-// Full A refusal, RFC 9457.
-type Full = Problem
-
-// NotFound A refusal, RFC 9457.
-type NotFound = Problem
-
-// TooLarge A refusal, RFC 9457.
-type TooLarge = Problem
-
-// TooMany A refusal, RFC 9457.
-type TooMany = Problem
-
-// Unauthorized A refusal, RFC 9457.
-type Unauthorized = Problem
-
-// Unavailable A refusal, RFC 9457.
-type Unavailable = Problem
-
-// Unprocessable A refusal, RFC 9457.
-type Unprocessable = Problem
-
-// UnsupportedMediaType A refusal, RFC 9457.
-type UnsupportedMediaType = Problem
 
 // ListErasuresParams defines parameters for ListErasures.
 type ListErasuresParams struct {
@@ -2981,8 +2972,8 @@ type LeaveConversationParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
-// ListListedParams defines parameters for ListListed.
-type ListListedParams struct {
+// GetListParams defines parameters for GetList.
+type GetListParams struct {
 	// PageToken The `next_page_token` of the page before.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
@@ -2993,14 +2984,14 @@ type ListListedParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
-// DeleteListedParams defines parameters for DeleteListed.
-type DeleteListedParams struct {
+// RemoveFromListParams defines parameters for RemoveFromList.
+type RemoveFromListParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
-// PutListedParams defines parameters for PutListed.
-type PutListedParams struct {
+// AddToListParams defines parameters for AddToList.
+type AddToListParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
@@ -3119,8 +3110,8 @@ type GetPermissionsParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
-// PutReceiptsParams defines parameters for PutReceipts.
-type PutReceiptsParams struct {
+// SendReceiptsParams defines parameters for SendReceipts.
+type SendReceiptsParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
@@ -3137,8 +3128,8 @@ type ListThreadsParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
-// ClearUnreadOfParams defines parameters for ClearUnreadOf.
-type ClearUnreadOfParams struct {
+// ClearConversationUnreadParams defines parameters for ClearConversationUnread.
+type ClearConversationUnreadParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
@@ -3159,6 +3150,21 @@ type GetEventsParams struct {
 
 	// LastEventID The `id` of the last event that was received; it wins over `cursor`.
 	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// GetEventLogParams defines parameters for GetEventLog.
+type GetEventLogParams struct {
+	// Cursor Resume after the event with this `id`.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many events a page holds at most. Does not concern the stream.
+	Limit *LimitEvents `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
@@ -3533,8 +3539,8 @@ type SendMessageJSONRequestBody = SendMessage
 // PutOverrideJSONRequestBody defines body for PutOverride for application/json ContentType.
 type PutOverrideJSONRequestBody = PutOverride
 
-// PutReceiptsJSONRequestBody defines body for PutReceipts for application/json ContentType.
-type PutReceiptsJSONRequestBody = PutReceipts
+// SendReceiptsJSONRequestBody defines body for SendReceipts for application/json ContentType.
+type SendReceiptsJSONRequestBody = SendReceipts
 
 // RevokeMessagesJSONRequestBody defines body for RevokeMessages for application/json ContentType.
 type RevokeMessagesJSONRequestBody = RevokeMany
@@ -3907,7 +3913,7 @@ type ClientInterface interface {
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /v1/admin/insert (the `InsertMessage` operationId).
+	// Corresponds with POST /v1/admin/messages (the `InsertMessage` operationId).
 	InsertMessageWithBody(ctx context.Context, params *InsertMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// InsertMessage Insert a message silently
@@ -3918,7 +3924,7 @@ type ClientInterface interface {
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /v1/admin/insert (the `InsertMessage` operationId).
+	// Corresponds with POST /v1/admin/messages (the `InsertMessage` operationId).
 	InsertMessage(ctx context.Context, params *InsertMessageParams, body InsertMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetRetention Tell what retention would remove
@@ -3946,7 +3952,7 @@ type ClientInterface interface {
 	// with one end.
 	//
 	// Corresponds with POST /v1/admin/users/{user}/tokens/cut (the `CutTokens` operationId).
-	CutTokens(ctx context.Context, user UserID, params *CutTokensParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CutTokens(ctx context.Context, user UserInPath, params *CutTokensParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListBlocks List whom I block
 	//
@@ -3958,14 +3964,14 @@ type ClientInterface interface {
 	// DeleteBlock Unblock a user
 	//
 	// Corresponds with DELETE /v1/blocks/{user} (the `DeleteBlock` operationId).
-	DeleteBlock(ctx context.Context, user UserID, params *DeleteBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	DeleteBlock(ctx context.Context, user UserInPath, params *DeleteBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PutBlock Block a user
 	//
 	// From the next request on they get 403 `blocked` for a direct message to me.
 	//
 	// Corresponds with PUT /v1/blocks/{user} (the `PutBlock` operationId).
-	PutBlock(ctx context.Context, user UserID, params *PutBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	PutBlock(ctx context.Context, user UserInPath, params *PutBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListConversations List my conversations
 	//
@@ -4087,30 +4093,30 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/conversations/{conversation}/leave (the `LeaveConversation` operationId).
 	LeaveConversation(ctx context.Context, conversation ConversationID, params *LeaveConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListListed List who is on a list
+	// GetList List who is on a list
 	//
 	// By user id. Groups and rooms have a deny list, of who cannot join or be added.
 	// Channels have an allow list, which counts while they are private, and a deny list,
 	// which counts while they are public. Takes the permission `manage_members`.
 	//
-	// Corresponds with GET /v1/conversations/{conversation}/lists/{list} (the `ListListed` operationId).
-	ListListed(ctx context.Context, conversation ConversationID, list ListName, params *ListListedParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /v1/conversations/{conversation}/lists/{list} (the `GetList` operationId).
+	GetList(ctx context.Context, conversation ConversationID, list ListInPath, params *GetListParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeleteListed Take a user off a list
+	// RemoveFromList Take a user off a list
 	//
 	// Takes the permission `manage_members`.
 	//
-	// Corresponds with DELETE /v1/conversations/{conversation}/lists/{list}/{user} (the `DeleteListed` operationId).
-	DeleteListed(ctx context.Context, conversation ConversationID, list ListName, user UserID, params *DeleteListedParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with DELETE /v1/conversations/{conversation}/lists/{list}/{user} (the `RemoveFromList` operationId).
+	RemoveFromList(ctx context.Context, conversation ConversationID, list ListInPath, user UserInPath, params *RemoveFromListParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// PutListed Put a user on a list
+	// AddToList Put a user on a list
 	//
 	// Takes the permission `manage_members`, and a role above theirs. Who is put on the
 	// deny list of a group or room is removed from it. On the lists of a channel are
 	// members of its space.
 	//
-	// Corresponds with PUT /v1/conversations/{conversation}/lists/{list}/{user} (the `PutListed` operationId).
-	PutListed(ctx context.Context, conversation ConversationID, list ListName, user UserID, params *PutListedParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with PUT /v1/conversations/{conversation}/lists/{list}/{user} (the `AddToList` operationId).
+	AddToList(ctx context.Context, conversation ConversationID, list ListInPath, user UserInPath, params *AddToListParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListMembers List the members
 	//
@@ -4149,14 +4155,14 @@ type ClientInterface interface {
 	// oneself is leaving.
 	//
 	// Corresponds with DELETE /v1/conversations/{conversation}/members/{user} (the `RemoveMember` operationId).
-	RemoveMember(ctx context.Context, conversation ConversationID, user UserID, params *RemoveMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	RemoveMember(ctx context.Context, conversation ConversationID, user UserInPath, params *RemoveMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetMember Get one member
 	//
 	// Who is a member now; of a channel, a member of its space who can see it.
 	//
 	// Corresponds with GET /v1/conversations/{conversation}/members/{user} (the `GetMember` operationId).
-	GetMember(ctx context.Context, conversation ConversationID, user UserID, params *GetMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	GetMember(ctx context.Context, conversation ConversationID, user UserInPath, params *GetMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SetRoleWithBody Change a member's role
 	//
@@ -4166,7 +4172,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /v1/conversations/{conversation}/members/{user} (the `SetRole` operationId).
-	SetRoleWithBody(ctx context.Context, conversation ConversationID, user UserID, params *SetRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	SetRoleWithBody(ctx context.Context, conversation ConversationID, user UserInPath, params *SetRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SetRole Change a member's role
 	//
@@ -4176,14 +4182,14 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /v1/conversations/{conversation}/members/{user} (the `SetRole` operationId).
-	SetRole(ctx context.Context, conversation ConversationID, user UserID, params *SetRoleParams, body SetRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	SetRole(ctx context.Context, conversation ConversationID, user UserInPath, params *SetRoleParams, body SetRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UnmuteMember Unmute a member
 	//
 	// Takes the permission `mute`, and a role above theirs.
 	//
 	// Corresponds with DELETE /v1/conversations/{conversation}/members/{user}/mute (the `UnmuteMember` operationId).
-	UnmuteMember(ctx context.Context, conversation ConversationID, user UserID, params *UnmuteMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	UnmuteMember(ctx context.Context, conversation ConversationID, user UserInPath, params *UnmuteMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// MuteMemberWithBody Mute a member
 	//
@@ -4195,7 +4201,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /v1/conversations/{conversation}/members/{user}/mute (the `MuteMember` operationId).
-	MuteMemberWithBody(ctx context.Context, conversation ConversationID, user UserID, params *MuteMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	MuteMemberWithBody(ctx context.Context, conversation ConversationID, user UserInPath, params *MuteMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// MuteMember Mute a member
 	//
@@ -4207,7 +4213,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PUT /v1/conversations/{conversation}/members/{user}/mute (the `MuteMember` operationId).
-	MuteMember(ctx context.Context, conversation ConversationID, user UserID, params *MuteMemberParams, body MuteMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	MuteMember(ctx context.Context, conversation ConversationID, user UserInPath, params *MuteMemberParams, body MuteMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListMessages Read the history of a conversation
 	//
@@ -4313,7 +4319,7 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/conversations/{conversation}/permissions (the `GetPermissions` operationId).
 	GetPermissions(ctx context.Context, conversation ConversationID, params *GetPermissionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// PutReceiptsWithBody Say what was delivered or read
+	// SendReceiptsWithBody Say what was delivered or read
 	//
 	// By the ids of messages, or for all up to one. The read receipt of a direct
 	// message that is to burn starts its clock; one that burns at once is erased
@@ -4328,10 +4334,10 @@ type ClientInterface interface {
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /v1/conversations/{conversation}/receipts (the `PutReceipts` operationId).
-	PutReceiptsWithBody(ctx context.Context, conversation ConversationID, params *PutReceiptsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /v1/conversations/{conversation}/receipts (the `SendReceipts` operationId).
+	SendReceiptsWithBody(ctx context.Context, conversation ConversationID, params *SendReceiptsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// PutReceipts Say what was delivered or read
+	// SendReceipts Say what was delivered or read
 	//
 	// By the ids of messages, or for all up to one. The read receipt of a direct
 	// message that is to burn starts its clock; one that burns at once is erased
@@ -4346,8 +4352,8 @@ type ClientInterface interface {
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /v1/conversations/{conversation}/receipts (the `PutReceipts` operationId).
-	PutReceipts(ctx context.Context, conversation ConversationID, params *PutReceiptsParams, body PutReceiptsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /v1/conversations/{conversation}/receipts (the `SendReceipts` operationId).
+	SendReceipts(ctx context.Context, conversation ConversationID, params *SendReceiptsParams, body SendReceiptsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListThreads List the threads of a group or channel
 	//
@@ -4357,20 +4363,21 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/conversations/{conversation}/threads (the `ListThreads` operationId).
 	ListThreads(ctx context.Context, conversation ConversationID, params *ListThreadsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ClearUnreadOf Clear the unread count of a conversation
+	// ClearConversationUnread Clear the unread count of a conversation
 	//
 	// What there is now is not unread any more. This is not a read receipt: nobody
 	// else is told.
 	//
-	// Corresponds with POST /v1/conversations/{conversation}/unread/clear (the `ClearUnreadOf` operationId).
-	ClearUnreadOf(ctx context.Context, conversation ConversationID, params *ClearUnreadOfParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /v1/conversations/{conversation}/unread/clear (the `ClearConversationUnread` operationId).
+	ClearConversationUnread(ctx context.Context, conversation ConversationID, params *ClearConversationUnreadParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetEvents Follow what happens
 	//
-	// The stream of this device, as Server-Sent Events; a page of the same log with
-	// `Accept: application/json`.
+	// The stream of this device, as Server-Sent Events. It does not end by itself: read
+	// it with an EventSource or a library for event streams, never to its end. Pages of
+	// the same log are `GET /v1/events/log`.
 	//
-	// **Stream.** First come `retry:` and the event `ready`. Without a cursor it
+	// First come `retry:` and the event `ready`. Without a cursor it
 	// begins now; `Last-Event-ID`, which an EventSource sends by itself, or
 	// `cursor` resumes after that event: first what was missed, then what happens,
 	// with no gap, no repeat and in order. A frame has `id:` (the cursor), `event:`
@@ -4386,9 +4393,9 @@ type ClientInterface interface {
 	// ticket, 200 with nothing but a `retry:`, for any other status is final for an
 	// EventSource.
 	//
-	// **Page.** Without a cursor it begins at the log's start. `page_token` and
-	// `cursor` mean the same here. `cursor` in the answer is where to go on, also
-	// when there are no items. What is no cursor of this API is 400 `invalid_cursor`.
+	// With `Accept: application/json` and no `text/event-stream` in it, this is answered
+	// like `GET /v1/events/log`, as it was before that was there; `page_token` and `limit`
+	// are for this alone.
 	//
 	// **Visibility.** An event is told to those who were members when it happened,
 	// except to the device that caused it. A replayed `message.created` carries the
@@ -4396,6 +4403,17 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/events (the `GetEvents` operationId).
 	GetEvents(ctx context.Context, params *GetEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetEventLog Read what happened
+	//
+	// A page of the log that `GET /v1/events` streams, oldest first. Without a cursor it
+	// begins at the log's start. `page_token` and `cursor` mean the same here. `cursor`
+	// in the answer is where to go on, also when there are no items. An event `reset`
+	// among the items says that something before it was missed: read anew what you show.
+	// What is no cursor of this API is 400 `invalid_cursor`.
+	//
+	// Corresponds with GET /v1/events/log (the `GetEventLog` operationId).
+	GetEventLog(ctx context.Context, params *GetEventLogParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateTicket Get a ticket for EventSource
 	//
@@ -4673,7 +4691,7 @@ type ClientInterface interface {
 	// One's own, or, with the permission `invite`, that of others.
 	//
 	// Corresponds with DELETE /v1/spaces/{space}/invitations/{user} (the `DeleteInvitation` operationId).
-	DeleteInvitation(ctx context.Context, space SpaceID, user UserID, params *DeleteInvitationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	DeleteInvitation(ctx context.Context, space SpaceID, user UserInPath, params *DeleteInvitationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// JoinSpace Join a space
 	//
@@ -4703,7 +4721,7 @@ type ClientInterface interface {
 	// Takes the permission `manage_members`.
 	//
 	// Corresponds with DELETE /v1/spaces/{space}/lists/deny/{user} (the `DeleteSpaceDenied` operationId).
-	DeleteSpaceDenied(ctx context.Context, space SpaceID, user UserID, params *DeleteSpaceDeniedParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	DeleteSpaceDenied(ctx context.Context, space SpaceID, user UserInPath, params *DeleteSpaceDeniedParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PutSpaceDenied Keep a user out of a space
 	//
@@ -4711,7 +4729,7 @@ type ClientInterface interface {
 	// Takes the permission `manage_members`, and a role above theirs.
 	//
 	// Corresponds with PUT /v1/spaces/{space}/lists/deny/{user} (the `PutSpaceDenied` operationId).
-	PutSpaceDenied(ctx context.Context, space SpaceID, user UserID, params *PutSpaceDeniedParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	PutSpaceDenied(ctx context.Context, space SpaceID, user UserInPath, params *PutSpaceDeniedParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListSpaceMembers List the members of a space
 	//
@@ -4745,12 +4763,12 @@ type ClientInterface interface {
 	// Takes the permission `kick`, and a role above theirs. Removing oneself is leaving.
 	//
 	// Corresponds with DELETE /v1/spaces/{space}/members/{user} (the `RemoveSpaceMember` operationId).
-	RemoveSpaceMember(ctx context.Context, space SpaceID, user UserID, params *RemoveSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	RemoveSpaceMember(ctx context.Context, space SpaceID, user UserInPath, params *RemoveSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetSpaceMember Get one member of a space
 	//
 	// Corresponds with GET /v1/spaces/{space}/members/{user} (the `GetSpaceMember` operationId).
-	GetSpaceMember(ctx context.Context, space SpaceID, user UserID, params *GetSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	GetSpaceMember(ctx context.Context, space SpaceID, user UserInPath, params *GetSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateSpaceMemberWithBody Change a member's roles, or hand the space over
 	//
@@ -4762,7 +4780,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /v1/spaces/{space}/members/{user} (the `UpdateSpaceMember` operationId).
-	UpdateSpaceMemberWithBody(ctx context.Context, space SpaceID, user UserID, params *UpdateSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	UpdateSpaceMemberWithBody(ctx context.Context, space SpaceID, user UserInPath, params *UpdateSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateSpaceMember Change a member's roles, or hand the space over
 	//
@@ -4774,14 +4792,14 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /v1/spaces/{space}/members/{user} (the `UpdateSpaceMember` operationId).
-	UpdateSpaceMember(ctx context.Context, space SpaceID, user UserID, params *UpdateSpaceMemberParams, body UpdateSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	UpdateSpaceMember(ctx context.Context, space SpaceID, user UserInPath, params *UpdateSpaceMemberParams, body UpdateSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UnmuteSpaceMember Unmute a member in a space
 	//
 	// Takes the permission `mute`, and a role above theirs.
 	//
 	// Corresponds with DELETE /v1/spaces/{space}/members/{user}/mute (the `UnmuteSpaceMember` operationId).
-	UnmuteSpaceMember(ctx context.Context, space SpaceID, user UserID, params *UnmuteSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	UnmuteSpaceMember(ctx context.Context, space SpaceID, user UserInPath, params *UnmuteSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// MuteSpaceMemberWithBody Mute a member in a space
 	//
@@ -4792,7 +4810,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /v1/spaces/{space}/members/{user}/mute (the `MuteSpaceMember` operationId).
-	MuteSpaceMemberWithBody(ctx context.Context, space SpaceID, user UserID, params *MuteSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	MuteSpaceMemberWithBody(ctx context.Context, space SpaceID, user UserInPath, params *MuteSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// MuteSpaceMember Mute a member in a space
 	//
@@ -4803,7 +4821,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PUT /v1/spaces/{space}/members/{user}/mute (the `MuteSpaceMember` operationId).
-	MuteSpaceMember(ctx context.Context, space SpaceID, user UserID, params *MuteSpaceMemberParams, body MuteSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	MuteSpaceMember(ctx context.Context, space SpaceID, user UserInPath, params *MuteSpaceMemberParams, body MuteSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetSpacePermissions What I may do in a space
 	//
@@ -4874,14 +4892,14 @@ type ClientInterface interface {
 	// Takes the permission `manage_roles`, and a role above this one.
 	//
 	// Corresponds with DELETE /v1/spaces/{space}/roles/{role}/members/{user} (the `RevokeRole` operationId).
-	RevokeRole(ctx context.Context, space SpaceID, role RoleID, user UserID, params *RevokeRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	RevokeRole(ctx context.Context, space SpaceID, role RoleID, user UserInPath, params *RevokeRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GrantRole Give a member a role
 	//
 	// Takes the permission `manage_roles`, and a role above this one.
 	//
 	// Corresponds with PUT /v1/spaces/{space}/roles/{role}/members/{user} (the `GrantRole` operationId).
-	GrantRole(ctx context.Context, space SpaceID, role RoleID, user UserID, params *GrantRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	GrantRole(ctx context.Context, space SpaceID, role RoleID, user UserInPath, params *GrantRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListMyThreads List the threads that I have joined
 	//
@@ -5018,7 +5036,7 @@ func (c *API) ImportMessagesWithBody(ctx context.Context, params *ImportMessages
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /v1/admin/insert (the `InsertMessage` operationId).
+// Corresponds with POST /v1/admin/messages (the `InsertMessage` operationId).
 func (c *API) InsertMessageWithBody(ctx context.Context, params *InsertMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewInsertMessageRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
@@ -5039,7 +5057,7 @@ func (c *API) InsertMessageWithBody(ctx context.Context, params *InsertMessagePa
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /v1/admin/insert (the `InsertMessage` operationId).
+// Corresponds with POST /v1/admin/messages (the `InsertMessage` operationId).
 func (c *API) InsertMessage(ctx context.Context, params *InsertMessageParams, body InsertMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewInsertMessageRequest(c.Server, params, body)
 	if err != nil {
@@ -5097,7 +5115,7 @@ func (c *API) RunRetention(ctx context.Context, params *RunRetentionParams, reqE
 // with one end.
 //
 // Corresponds with POST /v1/admin/users/{user}/tokens/cut (the `CutTokens` operationId).
-func (c *API) CutTokens(ctx context.Context, user UserID, params *CutTokensParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *API) CutTokens(ctx context.Context, user UserInPath, params *CutTokensParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCutTokensRequest(c.Server, user, params)
 	if err != nil {
 		return nil, err
@@ -5129,7 +5147,7 @@ func (c *API) ListBlocks(ctx context.Context, params *ListBlocksParams, reqEdito
 // DeleteBlock Unblock a user
 //
 // Corresponds with DELETE /v1/blocks/{user} (the `DeleteBlock` operationId).
-func (c *API) DeleteBlock(ctx context.Context, user UserID, params *DeleteBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *API) DeleteBlock(ctx context.Context, user UserInPath, params *DeleteBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteBlockRequest(c.Server, user, params)
 	if err != nil {
 		return nil, err
@@ -5146,7 +5164,7 @@ func (c *API) DeleteBlock(ctx context.Context, user UserID, params *DeleteBlockP
 // From the next request on they get 403 `blocked` for a direct message to me.
 //
 // Corresponds with PUT /v1/blocks/{user} (the `PutBlock` operationId).
-func (c *API) PutBlock(ctx context.Context, user UserID, params *PutBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *API) PutBlock(ctx context.Context, user UserInPath, params *PutBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewPutBlockRequest(c.Server, user, params)
 	if err != nil {
 		return nil, err
@@ -5388,15 +5406,15 @@ func (c *API) LeaveConversation(ctx context.Context, conversation ConversationID
 	return c.Client.Do(req)
 }
 
-// ListListed List who is on a list
+// GetList List who is on a list
 //
 // By user id. Groups and rooms have a deny list, of who cannot join or be added.
 // Channels have an allow list, which counts while they are private, and a deny list,
 // which counts while they are public. Takes the permission `manage_members`.
 //
-// Corresponds with GET /v1/conversations/{conversation}/lists/{list} (the `ListListed` operationId).
-func (c *API) ListListed(ctx context.Context, conversation ConversationID, list ListName, params *ListListedParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListListedRequest(c.Server, conversation, list, params)
+// Corresponds with GET /v1/conversations/{conversation}/lists/{list} (the `GetList` operationId).
+func (c *API) GetList(ctx context.Context, conversation ConversationID, list ListInPath, params *GetListParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetListRequest(c.Server, conversation, list, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5407,13 +5425,13 @@ func (c *API) ListListed(ctx context.Context, conversation ConversationID, list 
 	return c.Client.Do(req)
 }
 
-// DeleteListed Take a user off a list
+// RemoveFromList Take a user off a list
 //
 // Takes the permission `manage_members`.
 //
-// Corresponds with DELETE /v1/conversations/{conversation}/lists/{list}/{user} (the `DeleteListed` operationId).
-func (c *API) DeleteListed(ctx context.Context, conversation ConversationID, list ListName, user UserID, params *DeleteListedParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewDeleteListedRequest(c.Server, conversation, list, user, params)
+// Corresponds with DELETE /v1/conversations/{conversation}/lists/{list}/{user} (the `RemoveFromList` operationId).
+func (c *API) RemoveFromList(ctx context.Context, conversation ConversationID, list ListInPath, user UserInPath, params *RemoveFromListParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveFromListRequest(c.Server, conversation, list, user, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5424,15 +5442,15 @@ func (c *API) DeleteListed(ctx context.Context, conversation ConversationID, lis
 	return c.Client.Do(req)
 }
 
-// PutListed Put a user on a list
+// AddToList Put a user on a list
 //
 // Takes the permission `manage_members`, and a role above theirs. Who is put on the
 // deny list of a group or room is removed from it. On the lists of a channel are
 // members of its space.
 //
-// Corresponds with PUT /v1/conversations/{conversation}/lists/{list}/{user} (the `PutListed` operationId).
-func (c *API) PutListed(ctx context.Context, conversation ConversationID, list ListName, user UserID, params *PutListedParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewPutListedRequest(c.Server, conversation, list, user, params)
+// Corresponds with PUT /v1/conversations/{conversation}/lists/{list}/{user} (the `AddToList` operationId).
+func (c *API) AddToList(ctx context.Context, conversation ConversationID, list ListInPath, user UserInPath, params *AddToListParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddToListRequest(c.Server, conversation, list, user, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5510,7 +5528,7 @@ func (c *API) AddMembers(ctx context.Context, conversation ConversationID, param
 // oneself is leaving.
 //
 // Corresponds with DELETE /v1/conversations/{conversation}/members/{user} (the `RemoveMember` operationId).
-func (c *API) RemoveMember(ctx context.Context, conversation ConversationID, user UserID, params *RemoveMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *API) RemoveMember(ctx context.Context, conversation ConversationID, user UserInPath, params *RemoveMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRemoveMemberRequest(c.Server, conversation, user, params)
 	if err != nil {
 		return nil, err
@@ -5527,7 +5545,7 @@ func (c *API) RemoveMember(ctx context.Context, conversation ConversationID, use
 // Who is a member now; of a channel, a member of its space who can see it.
 //
 // Corresponds with GET /v1/conversations/{conversation}/members/{user} (the `GetMember` operationId).
-func (c *API) GetMember(ctx context.Context, conversation ConversationID, user UserID, params *GetMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *API) GetMember(ctx context.Context, conversation ConversationID, user UserInPath, params *GetMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetMemberRequest(c.Server, conversation, user, params)
 	if err != nil {
 		return nil, err
@@ -5547,7 +5565,7 @@ func (c *API) GetMember(ctx context.Context, conversation ConversationID, user U
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PATCH /v1/conversations/{conversation}/members/{user} (the `SetRole` operationId).
-func (c *API) SetRoleWithBody(ctx context.Context, conversation ConversationID, user UserID, params *SetRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *API) SetRoleWithBody(ctx context.Context, conversation ConversationID, user UserInPath, params *SetRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewSetRoleRequestWithBody(c.Server, conversation, user, params, contentType, body)
 	if err != nil {
 		return nil, err
@@ -5567,7 +5585,7 @@ func (c *API) SetRoleWithBody(ctx context.Context, conversation ConversationID, 
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /v1/conversations/{conversation}/members/{user} (the `SetRole` operationId).
-func (c *API) SetRole(ctx context.Context, conversation ConversationID, user UserID, params *SetRoleParams, body SetRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *API) SetRole(ctx context.Context, conversation ConversationID, user UserInPath, params *SetRoleParams, body SetRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewSetRoleRequest(c.Server, conversation, user, params, body)
 	if err != nil {
 		return nil, err
@@ -5584,7 +5602,7 @@ func (c *API) SetRole(ctx context.Context, conversation ConversationID, user Use
 // Takes the permission `mute`, and a role above theirs.
 //
 // Corresponds with DELETE /v1/conversations/{conversation}/members/{user}/mute (the `UnmuteMember` operationId).
-func (c *API) UnmuteMember(ctx context.Context, conversation ConversationID, user UserID, params *UnmuteMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *API) UnmuteMember(ctx context.Context, conversation ConversationID, user UserInPath, params *UnmuteMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUnmuteMemberRequest(c.Server, conversation, user, params)
 	if err != nil {
 		return nil, err
@@ -5606,7 +5624,7 @@ func (c *API) UnmuteMember(ctx context.Context, conversation ConversationID, use
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PUT /v1/conversations/{conversation}/members/{user}/mute (the `MuteMember` operationId).
-func (c *API) MuteMemberWithBody(ctx context.Context, conversation ConversationID, user UserID, params *MuteMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *API) MuteMemberWithBody(ctx context.Context, conversation ConversationID, user UserInPath, params *MuteMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewMuteMemberRequestWithBody(c.Server, conversation, user, params, contentType, body)
 	if err != nil {
 		return nil, err
@@ -5628,7 +5646,7 @@ func (c *API) MuteMemberWithBody(ctx context.Context, conversation ConversationI
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PUT /v1/conversations/{conversation}/members/{user}/mute (the `MuteMember` operationId).
-func (c *API) MuteMember(ctx context.Context, conversation ConversationID, user UserID, params *MuteMemberParams, body MuteMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *API) MuteMember(ctx context.Context, conversation ConversationID, user UserInPath, params *MuteMemberParams, body MuteMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewMuteMemberRequest(c.Server, conversation, user, params, body)
 	if err != nil {
 		return nil, err
@@ -5824,7 +5842,7 @@ func (c *API) GetPermissions(ctx context.Context, conversation ConversationID, p
 	return c.Client.Do(req)
 }
 
-// PutReceiptsWithBody Say what was delivered or read
+// SendReceiptsWithBody Say what was delivered or read
 //
 // By the ids of messages, or for all up to one. The read receipt of a direct
 // message that is to burn starts its clock; one that burns at once is erased
@@ -5839,9 +5857,9 @@ func (c *API) GetPermissions(ctx context.Context, conversation ConversationID, p
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /v1/conversations/{conversation}/receipts (the `PutReceipts` operationId).
-func (c *API) PutReceiptsWithBody(ctx context.Context, conversation ConversationID, params *PutReceiptsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewPutReceiptsRequestWithBody(c.Server, conversation, params, contentType, body)
+// Corresponds with POST /v1/conversations/{conversation}/receipts (the `SendReceipts` operationId).
+func (c *API) SendReceiptsWithBody(ctx context.Context, conversation ConversationID, params *SendReceiptsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSendReceiptsRequestWithBody(c.Server, conversation, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5852,7 +5870,7 @@ func (c *API) PutReceiptsWithBody(ctx context.Context, conversation Conversation
 	return c.Client.Do(req)
 }
 
-// PutReceipts Say what was delivered or read
+// SendReceipts Say what was delivered or read
 //
 // By the ids of messages, or for all up to one. The read receipt of a direct
 // message that is to burn starts its clock; one that burns at once is erased
@@ -5867,9 +5885,9 @@ func (c *API) PutReceiptsWithBody(ctx context.Context, conversation Conversation
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /v1/conversations/{conversation}/receipts (the `PutReceipts` operationId).
-func (c *API) PutReceipts(ctx context.Context, conversation ConversationID, params *PutReceiptsParams, body PutReceiptsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewPutReceiptsRequest(c.Server, conversation, params, body)
+// Corresponds with POST /v1/conversations/{conversation}/receipts (the `SendReceipts` operationId).
+func (c *API) SendReceipts(ctx context.Context, conversation ConversationID, params *SendReceiptsParams, body SendReceiptsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSendReceiptsRequest(c.Server, conversation, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5898,14 +5916,14 @@ func (c *API) ListThreads(ctx context.Context, conversation ConversationID, para
 	return c.Client.Do(req)
 }
 
-// ClearUnreadOf Clear the unread count of a conversation
+// ClearConversationUnread Clear the unread count of a conversation
 //
 // What there is now is not unread any more. This is not a read receipt: nobody
 // else is told.
 //
-// Corresponds with POST /v1/conversations/{conversation}/unread/clear (the `ClearUnreadOf` operationId).
-func (c *API) ClearUnreadOf(ctx context.Context, conversation ConversationID, params *ClearUnreadOfParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewClearUnreadOfRequest(c.Server, conversation, params)
+// Corresponds with POST /v1/conversations/{conversation}/unread/clear (the `ClearConversationUnread` operationId).
+func (c *API) ClearConversationUnread(ctx context.Context, conversation ConversationID, params *ClearConversationUnreadParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewClearConversationUnreadRequest(c.Server, conversation, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5918,10 +5936,11 @@ func (c *API) ClearUnreadOf(ctx context.Context, conversation ConversationID, pa
 
 // GetEvents Follow what happens
 //
-// The stream of this device, as Server-Sent Events; a page of the same log with
-// `Accept: application/json`.
+// The stream of this device, as Server-Sent Events. It does not end by itself: read
+// it with an EventSource or a library for event streams, never to its end. Pages of
+// the same log are `GET /v1/events/log`.
 //
-// **Stream.** First come `retry:` and the event `ready`. Without a cursor it
+// First come `retry:` and the event `ready`. Without a cursor it
 // begins now; `Last-Event-ID`, which an EventSource sends by itself, or
 // `cursor` resumes after that event: first what was missed, then what happens,
 // with no gap, no repeat and in order. A frame has `id:` (the cursor), `event:`
@@ -5937,9 +5956,9 @@ func (c *API) ClearUnreadOf(ctx context.Context, conversation ConversationID, pa
 // ticket, 200 with nothing but a `retry:`, for any other status is final for an
 // EventSource.
 //
-// **Page.** Without a cursor it begins at the log's start. `page_token` and
-// `cursor` mean the same here. `cursor` in the answer is where to go on, also
-// when there are no items. What is no cursor of this API is 400 `invalid_cursor`.
+// With `Accept: application/json` and no `text/event-stream` in it, this is answered
+// like `GET /v1/events/log`, as it was before that was there; `page_token` and `limit`
+// are for this alone.
 //
 // **Visibility.** An event is told to those who were members when it happened,
 // except to the device that caused it. A replayed `message.created` carries the
@@ -5948,6 +5967,27 @@ func (c *API) ClearUnreadOf(ctx context.Context, conversation ConversationID, pa
 // Corresponds with GET /v1/events (the `GetEvents` operationId).
 func (c *API) GetEvents(ctx context.Context, params *GetEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetEventLog Read what happened
+//
+// A page of the log that `GET /v1/events` streams, oldest first. Without a cursor it
+// begins at the log's start. `page_token` and `cursor` mean the same here. `cursor`
+// in the answer is where to go on, also when there are no items. An event `reset`
+// among the items says that something before it was missed: read anew what you show.
+// What is no cursor of this API is 400 `invalid_cursor`.
+//
+// Corresponds with GET /v1/events/log (the `GetEventLog` operationId).
+func (c *API) GetEventLog(ctx context.Context, params *GetEventLogParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetEventLogRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6514,7 +6554,7 @@ func (c *API) InviteToSpace(ctx context.Context, space SpaceID, params *InviteTo
 // One's own, or, with the permission `invite`, that of others.
 //
 // Corresponds with DELETE /v1/spaces/{space}/invitations/{user} (the `DeleteInvitation` operationId).
-func (c *API) DeleteInvitation(ctx context.Context, space SpaceID, user UserID, params *DeleteInvitationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *API) DeleteInvitation(ctx context.Context, space SpaceID, user UserInPath, params *DeleteInvitationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteInvitationRequest(c.Server, space, user, params)
 	if err != nil {
 		return nil, err
@@ -6584,7 +6624,7 @@ func (c *API) ListSpaceDenied(ctx context.Context, space SpaceID, params *ListSp
 // Takes the permission `manage_members`.
 //
 // Corresponds with DELETE /v1/spaces/{space}/lists/deny/{user} (the `DeleteSpaceDenied` operationId).
-func (c *API) DeleteSpaceDenied(ctx context.Context, space SpaceID, user UserID, params *DeleteSpaceDeniedParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *API) DeleteSpaceDenied(ctx context.Context, space SpaceID, user UserInPath, params *DeleteSpaceDeniedParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteSpaceDeniedRequest(c.Server, space, user, params)
 	if err != nil {
 		return nil, err
@@ -6602,7 +6642,7 @@ func (c *API) DeleteSpaceDenied(ctx context.Context, space SpaceID, user UserID,
 // Takes the permission `manage_members`, and a role above theirs.
 //
 // Corresponds with PUT /v1/spaces/{space}/lists/deny/{user} (the `PutSpaceDenied` operationId).
-func (c *API) PutSpaceDenied(ctx context.Context, space SpaceID, user UserID, params *PutSpaceDeniedParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *API) PutSpaceDenied(ctx context.Context, space SpaceID, user UserInPath, params *PutSpaceDeniedParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewPutSpaceDeniedRequest(c.Server, space, user, params)
 	if err != nil {
 		return nil, err
@@ -6676,7 +6716,7 @@ func (c *API) AddSpaceMembers(ctx context.Context, space SpaceID, params *AddSpa
 // Takes the permission `kick`, and a role above theirs. Removing oneself is leaving.
 //
 // Corresponds with DELETE /v1/spaces/{space}/members/{user} (the `RemoveSpaceMember` operationId).
-func (c *API) RemoveSpaceMember(ctx context.Context, space SpaceID, user UserID, params *RemoveSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *API) RemoveSpaceMember(ctx context.Context, space SpaceID, user UserInPath, params *RemoveSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRemoveSpaceMemberRequest(c.Server, space, user, params)
 	if err != nil {
 		return nil, err
@@ -6691,7 +6731,7 @@ func (c *API) RemoveSpaceMember(ctx context.Context, space SpaceID, user UserID,
 // GetSpaceMember Get one member of a space
 //
 // Corresponds with GET /v1/spaces/{space}/members/{user} (the `GetSpaceMember` operationId).
-func (c *API) GetSpaceMember(ctx context.Context, space SpaceID, user UserID, params *GetSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *API) GetSpaceMember(ctx context.Context, space SpaceID, user UserInPath, params *GetSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetSpaceMemberRequest(c.Server, space, user, params)
 	if err != nil {
 		return nil, err
@@ -6713,7 +6753,7 @@ func (c *API) GetSpaceMember(ctx context.Context, space SpaceID, user UserID, pa
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PATCH /v1/spaces/{space}/members/{user} (the `UpdateSpaceMember` operationId).
-func (c *API) UpdateSpaceMemberWithBody(ctx context.Context, space SpaceID, user UserID, params *UpdateSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *API) UpdateSpaceMemberWithBody(ctx context.Context, space SpaceID, user UserInPath, params *UpdateSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUpdateSpaceMemberRequestWithBody(c.Server, space, user, params, contentType, body)
 	if err != nil {
 		return nil, err
@@ -6735,7 +6775,7 @@ func (c *API) UpdateSpaceMemberWithBody(ctx context.Context, space SpaceID, user
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /v1/spaces/{space}/members/{user} (the `UpdateSpaceMember` operationId).
-func (c *API) UpdateSpaceMember(ctx context.Context, space SpaceID, user UserID, params *UpdateSpaceMemberParams, body UpdateSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *API) UpdateSpaceMember(ctx context.Context, space SpaceID, user UserInPath, params *UpdateSpaceMemberParams, body UpdateSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUpdateSpaceMemberRequest(c.Server, space, user, params, body)
 	if err != nil {
 		return nil, err
@@ -6752,7 +6792,7 @@ func (c *API) UpdateSpaceMember(ctx context.Context, space SpaceID, user UserID,
 // Takes the permission `mute`, and a role above theirs.
 //
 // Corresponds with DELETE /v1/spaces/{space}/members/{user}/mute (the `UnmuteSpaceMember` operationId).
-func (c *API) UnmuteSpaceMember(ctx context.Context, space SpaceID, user UserID, params *UnmuteSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *API) UnmuteSpaceMember(ctx context.Context, space SpaceID, user UserInPath, params *UnmuteSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUnmuteSpaceMemberRequest(c.Server, space, user, params)
 	if err != nil {
 		return nil, err
@@ -6773,7 +6813,7 @@ func (c *API) UnmuteSpaceMember(ctx context.Context, space SpaceID, user UserID,
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PUT /v1/spaces/{space}/members/{user}/mute (the `MuteSpaceMember` operationId).
-func (c *API) MuteSpaceMemberWithBody(ctx context.Context, space SpaceID, user UserID, params *MuteSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *API) MuteSpaceMemberWithBody(ctx context.Context, space SpaceID, user UserInPath, params *MuteSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewMuteSpaceMemberRequestWithBody(c.Server, space, user, params, contentType, body)
 	if err != nil {
 		return nil, err
@@ -6794,7 +6834,7 @@ func (c *API) MuteSpaceMemberWithBody(ctx context.Context, space SpaceID, user U
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PUT /v1/spaces/{space}/members/{user}/mute (the `MuteSpaceMember` operationId).
-func (c *API) MuteSpaceMember(ctx context.Context, space SpaceID, user UserID, params *MuteSpaceMemberParams, body MuteSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *API) MuteSpaceMember(ctx context.Context, space SpaceID, user UserInPath, params *MuteSpaceMemberParams, body MuteSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewMuteSpaceMemberRequest(c.Server, space, user, params, body)
 	if err != nil {
 		return nil, err
@@ -6945,7 +6985,7 @@ func (c *API) UpdateRole(ctx context.Context, space SpaceID, role RoleID, params
 // Takes the permission `manage_roles`, and a role above this one.
 //
 // Corresponds with DELETE /v1/spaces/{space}/roles/{role}/members/{user} (the `RevokeRole` operationId).
-func (c *API) RevokeRole(ctx context.Context, space SpaceID, role RoleID, user UserID, params *RevokeRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *API) RevokeRole(ctx context.Context, space SpaceID, role RoleID, user UserInPath, params *RevokeRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRevokeRoleRequest(c.Server, space, role, user, params)
 	if err != nil {
 		return nil, err
@@ -6962,7 +7002,7 @@ func (c *API) RevokeRole(ctx context.Context, space SpaceID, role RoleID, user U
 // Takes the permission `manage_roles`, and a role above this one.
 //
 // Corresponds with PUT /v1/spaces/{space}/roles/{role}/members/{user} (the `GrantRole` operationId).
-func (c *API) GrantRole(ctx context.Context, space SpaceID, role RoleID, user UserID, params *GrantRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *API) GrantRole(ctx context.Context, space SpaceID, role RoleID, user UserInPath, params *GrantRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGrantRoleRequest(c.Server, space, role, user, params)
 	if err != nil {
 		return nil, err
@@ -7306,7 +7346,7 @@ func NewInsertMessageRequestWithBody(server string, params *InsertMessageParams,
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/admin/insert")
+	operationPath := fmt.Sprintf("/v1/admin/messages")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7504,7 +7544,7 @@ func NewRunRetentionRequest(server string, params *RunRetentionParams) (*http.Re
 }
 
 // NewCutTokensRequest constructs an http.Request for the CutTokens method
-func NewCutTokensRequest(server string, user UserID, params *CutTokensParams) (*http.Request, error) {
+func NewCutTokensRequest(server string, user UserInPath, params *CutTokensParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -7634,7 +7674,7 @@ func NewListBlocksRequest(server string, params *ListBlocksParams) (*http.Reques
 }
 
 // NewDeleteBlockRequest constructs an http.Request for the DeleteBlock method
-func NewDeleteBlockRequest(server string, user UserID, params *DeleteBlockParams) (*http.Request, error) {
+func NewDeleteBlockRequest(server string, user UserInPath, params *DeleteBlockParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -7683,7 +7723,7 @@ func NewDeleteBlockRequest(server string, user UserID, params *DeleteBlockParams
 }
 
 // NewPutBlockRequest constructs an http.Request for the PutBlock method
-func NewPutBlockRequest(server string, user UserID, params *PutBlockParams) (*http.Request, error) {
+func NewPutBlockRequest(server string, user UserInPath, params *PutBlockParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -8262,8 +8302,8 @@ func NewLeaveConversationRequest(server string, conversation ConversationID, par
 	return req, nil
 }
 
-// NewListListedRequest constructs an http.Request for the ListListed method
-func NewListListedRequest(server string, conversation ConversationID, list ListName, params *ListListedParams) (*http.Request, error) {
+// NewGetListRequest constructs an http.Request for the GetList method
+func NewGetListRequest(server string, conversation ConversationID, list ListInPath, params *GetListParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -8357,8 +8397,8 @@ func NewListListedRequest(server string, conversation ConversationID, list ListN
 	return req, nil
 }
 
-// NewDeleteListedRequest constructs an http.Request for the DeleteListed method
-func NewDeleteListedRequest(server string, conversation ConversationID, list ListName, user UserID, params *DeleteListedParams) (*http.Request, error) {
+// NewRemoveFromListRequest constructs an http.Request for the RemoveFromList method
+func NewRemoveFromListRequest(server string, conversation ConversationID, list ListInPath, user UserInPath, params *RemoveFromListParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -8420,8 +8460,8 @@ func NewDeleteListedRequest(server string, conversation ConversationID, list Lis
 	return req, nil
 }
 
-// NewPutListedRequest constructs an http.Request for the PutListed method
-func NewPutListedRequest(server string, conversation ConversationID, list ListName, user UserID, params *PutListedParams) (*http.Request, error) {
+// NewAddToListRequest constructs an http.Request for the AddToList method
+func NewAddToListRequest(server string, conversation ConversationID, list ListInPath, user UserInPath, params *AddToListParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -8634,7 +8674,7 @@ func NewAddMembersRequestWithBody(server string, conversation ConversationID, pa
 }
 
 // NewRemoveMemberRequest constructs an http.Request for the RemoveMember method
-func NewRemoveMemberRequest(server string, conversation ConversationID, user UserID, params *RemoveMemberParams) (*http.Request, error) {
+func NewRemoveMemberRequest(server string, conversation ConversationID, user UserInPath, params *RemoveMemberParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -8690,7 +8730,7 @@ func NewRemoveMemberRequest(server string, conversation ConversationID, user Use
 }
 
 // NewGetMemberRequest constructs an http.Request for the GetMember method
-func NewGetMemberRequest(server string, conversation ConversationID, user UserID, params *GetMemberParams) (*http.Request, error) {
+func NewGetMemberRequest(server string, conversation ConversationID, user UserInPath, params *GetMemberParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -8746,7 +8786,7 @@ func NewGetMemberRequest(server string, conversation ConversationID, user UserID
 }
 
 // NewSetRoleRequest calls the generic SetRole builder with application/json body
-func NewSetRoleRequest(server string, conversation ConversationID, user UserID, params *SetRoleParams, body SetRoleJSONRequestBody) (*http.Request, error) {
+func NewSetRoleRequest(server string, conversation ConversationID, user UserInPath, params *SetRoleParams, body SetRoleJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
@@ -8757,7 +8797,7 @@ func NewSetRoleRequest(server string, conversation ConversationID, user UserID, 
 }
 
 // NewSetRoleRequestWithBody constructs an http.Request for the SetRole method, with any body, and a specified content type
-func NewSetRoleRequestWithBody(server string, conversation ConversationID, user UserID, params *SetRoleParams, contentType string, body io.Reader) (*http.Request, error) {
+func NewSetRoleRequestWithBody(server string, conversation ConversationID, user UserInPath, params *SetRoleParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -8815,7 +8855,7 @@ func NewSetRoleRequestWithBody(server string, conversation ConversationID, user 
 }
 
 // NewUnmuteMemberRequest constructs an http.Request for the UnmuteMember method
-func NewUnmuteMemberRequest(server string, conversation ConversationID, user UserID, params *UnmuteMemberParams) (*http.Request, error) {
+func NewUnmuteMemberRequest(server string, conversation ConversationID, user UserInPath, params *UnmuteMemberParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -8871,7 +8911,7 @@ func NewUnmuteMemberRequest(server string, conversation ConversationID, user Use
 }
 
 // NewMuteMemberRequest calls the generic MuteMember builder with application/json body
-func NewMuteMemberRequest(server string, conversation ConversationID, user UserID, params *MuteMemberParams, body MuteMemberJSONRequestBody) (*http.Request, error) {
+func NewMuteMemberRequest(server string, conversation ConversationID, user UserInPath, params *MuteMemberParams, body MuteMemberJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
@@ -8882,7 +8922,7 @@ func NewMuteMemberRequest(server string, conversation ConversationID, user UserI
 }
 
 // NewMuteMemberRequestWithBody constructs an http.Request for the MuteMember method, with any body, and a specified content type
-func NewMuteMemberRequestWithBody(server string, conversation ConversationID, user UserID, params *MuteMemberParams, contentType string, body io.Reader) (*http.Request, error) {
+func NewMuteMemberRequestWithBody(server string, conversation ConversationID, user UserInPath, params *MuteMemberParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -9408,19 +9448,19 @@ func NewGetPermissionsRequest(server string, conversation ConversationID, params
 	return req, nil
 }
 
-// NewPutReceiptsRequest calls the generic PutReceipts builder with application/json body
-func NewPutReceiptsRequest(server string, conversation ConversationID, params *PutReceiptsParams, body PutReceiptsJSONRequestBody) (*http.Request, error) {
+// NewSendReceiptsRequest calls the generic SendReceipts builder with application/json body
+func NewSendReceiptsRequest(server string, conversation ConversationID, params *SendReceiptsParams, body SendReceiptsJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewPutReceiptsRequestWithBody(server, conversation, params, "application/json", bodyReader)
+	return NewSendReceiptsRequestWithBody(server, conversation, params, "application/json", bodyReader)
 }
 
-// NewPutReceiptsRequestWithBody constructs an http.Request for the PutReceipts method, with any body, and a specified content type
-func NewPutReceiptsRequestWithBody(server string, conversation ConversationID, params *PutReceiptsParams, contentType string, body io.Reader) (*http.Request, error) {
+// NewSendReceiptsRequestWithBody constructs an http.Request for the SendReceipts method, with any body, and a specified content type
+func NewSendReceiptsRequestWithBody(server string, conversation ConversationID, params *SendReceiptsParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -9558,8 +9598,8 @@ func NewListThreadsRequest(server string, conversation ConversationID, params *L
 	return req, nil
 }
 
-// NewClearUnreadOfRequest constructs an http.Request for the ClearUnreadOf method
-func NewClearUnreadOfRequest(server string, conversation ConversationID, params *ClearUnreadOfParams) (*http.Request, error) {
+// NewClearConversationUnreadRequest constructs an http.Request for the ClearConversationUnread method
+func NewClearConversationUnreadRequest(server string, conversation ConversationID, params *ClearConversationUnreadParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -9716,6 +9756,99 @@ func NewGetEventsRequest(server string, params *GetEventsParams) (*http.Request,
 			}
 
 			req.Header.Set("X-Device-Id", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetEventLogRequest constructs an http.Request for the GetEventLog method
+func NewGetEventLogRequest(server string, params *GetEventLogParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/events/log")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_token", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
 		}
 
 	}
@@ -11109,7 +11242,7 @@ func NewInviteToSpaceRequestWithBody(server string, space SpaceID, params *Invit
 }
 
 // NewDeleteInvitationRequest constructs an http.Request for the DeleteInvitation method
-func NewDeleteInvitationRequest(server string, space SpaceID, user UserID, params *DeleteInvitationParams) (*http.Request, error) {
+func NewDeleteInvitationRequest(server string, space SpaceID, user UserInPath, params *DeleteInvitationParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -11351,7 +11484,7 @@ func NewListSpaceDeniedRequest(server string, space SpaceID, params *ListSpaceDe
 }
 
 // NewDeleteSpaceDeniedRequest constructs an http.Request for the DeleteSpaceDenied method
-func NewDeleteSpaceDeniedRequest(server string, space SpaceID, user UserID, params *DeleteSpaceDeniedParams) (*http.Request, error) {
+func NewDeleteSpaceDeniedRequest(server string, space SpaceID, user UserInPath, params *DeleteSpaceDeniedParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -11407,7 +11540,7 @@ func NewDeleteSpaceDeniedRequest(server string, space SpaceID, user UserID, para
 }
 
 // NewPutSpaceDeniedRequest constructs an http.Request for the PutSpaceDenied method
-func NewPutSpaceDeniedRequest(server string, space SpaceID, user UserID, params *PutSpaceDeniedParams) (*http.Request, error) {
+func NewPutSpaceDeniedRequest(server string, space SpaceID, user UserInPath, params *PutSpaceDeniedParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -11613,7 +11746,7 @@ func NewAddSpaceMembersRequestWithBody(server string, space SpaceID, params *Add
 }
 
 // NewRemoveSpaceMemberRequest constructs an http.Request for the RemoveSpaceMember method
-func NewRemoveSpaceMemberRequest(server string, space SpaceID, user UserID, params *RemoveSpaceMemberParams) (*http.Request, error) {
+func NewRemoveSpaceMemberRequest(server string, space SpaceID, user UserInPath, params *RemoveSpaceMemberParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -11669,7 +11802,7 @@ func NewRemoveSpaceMemberRequest(server string, space SpaceID, user UserID, para
 }
 
 // NewGetSpaceMemberRequest constructs an http.Request for the GetSpaceMember method
-func NewGetSpaceMemberRequest(server string, space SpaceID, user UserID, params *GetSpaceMemberParams) (*http.Request, error) {
+func NewGetSpaceMemberRequest(server string, space SpaceID, user UserInPath, params *GetSpaceMemberParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -11725,7 +11858,7 @@ func NewGetSpaceMemberRequest(server string, space SpaceID, user UserID, params 
 }
 
 // NewUpdateSpaceMemberRequest calls the generic UpdateSpaceMember builder with application/json body
-func NewUpdateSpaceMemberRequest(server string, space SpaceID, user UserID, params *UpdateSpaceMemberParams, body UpdateSpaceMemberJSONRequestBody) (*http.Request, error) {
+func NewUpdateSpaceMemberRequest(server string, space SpaceID, user UserInPath, params *UpdateSpaceMemberParams, body UpdateSpaceMemberJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
@@ -11736,7 +11869,7 @@ func NewUpdateSpaceMemberRequest(server string, space SpaceID, user UserID, para
 }
 
 // NewUpdateSpaceMemberRequestWithBody constructs an http.Request for the UpdateSpaceMember method, with any body, and a specified content type
-func NewUpdateSpaceMemberRequestWithBody(server string, space SpaceID, user UserID, params *UpdateSpaceMemberParams, contentType string, body io.Reader) (*http.Request, error) {
+func NewUpdateSpaceMemberRequestWithBody(server string, space SpaceID, user UserInPath, params *UpdateSpaceMemberParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -11794,7 +11927,7 @@ func NewUpdateSpaceMemberRequestWithBody(server string, space SpaceID, user User
 }
 
 // NewUnmuteSpaceMemberRequest constructs an http.Request for the UnmuteSpaceMember method
-func NewUnmuteSpaceMemberRequest(server string, space SpaceID, user UserID, params *UnmuteSpaceMemberParams) (*http.Request, error) {
+func NewUnmuteSpaceMemberRequest(server string, space SpaceID, user UserInPath, params *UnmuteSpaceMemberParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -11850,7 +11983,7 @@ func NewUnmuteSpaceMemberRequest(server string, space SpaceID, user UserID, para
 }
 
 // NewMuteSpaceMemberRequest calls the generic MuteSpaceMember builder with application/json body
-func NewMuteSpaceMemberRequest(server string, space SpaceID, user UserID, params *MuteSpaceMemberParams, body MuteSpaceMemberJSONRequestBody) (*http.Request, error) {
+func NewMuteSpaceMemberRequest(server string, space SpaceID, user UserInPath, params *MuteSpaceMemberParams, body MuteSpaceMemberJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
@@ -11861,7 +11994,7 @@ func NewMuteSpaceMemberRequest(server string, space SpaceID, user UserID, params
 }
 
 // NewMuteSpaceMemberRequestWithBody constructs an http.Request for the MuteSpaceMember method, with any body, and a specified content type
-func NewMuteSpaceMemberRequestWithBody(server string, space SpaceID, user UserID, params *MuteSpaceMemberParams, contentType string, body io.Reader) (*http.Request, error) {
+func NewMuteSpaceMemberRequestWithBody(server string, space SpaceID, user UserInPath, params *MuteSpaceMemberParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -12204,7 +12337,7 @@ func NewUpdateRoleRequestWithBody(server string, space SpaceID, role RoleID, par
 }
 
 // NewRevokeRoleRequest constructs an http.Request for the RevokeRole method
-func NewRevokeRoleRequest(server string, space SpaceID, role RoleID, user UserID, params *RevokeRoleParams) (*http.Request, error) {
+func NewRevokeRoleRequest(server string, space SpaceID, role RoleID, user UserInPath, params *RevokeRoleParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -12267,7 +12400,7 @@ func NewRevokeRoleRequest(server string, space SpaceID, role RoleID, user UserID
 }
 
 // NewGrantRoleRequest constructs an http.Request for the GrantRole method
-func NewGrantRoleRequest(server string, space SpaceID, role RoleID, user UserID, params *GrantRoleParams) (*http.Request, error) {
+func NewGrantRoleRequest(server string, space SpaceID, role RoleID, user UserInPath, params *GrantRoleParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -12635,7 +12768,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/admin/insert (the `InsertMessage` operationId).
+	// Corresponds with POST /v1/admin/messages (the `InsertMessage` operationId).
 	InsertMessageWithBodyWithResponse(ctx context.Context, params *InsertMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*InsertMessageResponse, error)
 
 	// InsertMessageWithResponse Insert a message silently
@@ -12646,7 +12779,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/admin/insert (the `InsertMessage` operationId).
+	// Corresponds with POST /v1/admin/messages (the `InsertMessage` operationId).
 	InsertMessageWithResponse(ctx context.Context, params *InsertMessageParams, body InsertMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*InsertMessageResponse, error)
 
 	// GetRetentionWithResponse Tell what retention would remove
@@ -12680,7 +12813,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/admin/users/{user}/tokens/cut (the `CutTokens` operationId).
-	CutTokensWithResponse(ctx context.Context, user UserID, params *CutTokensParams, reqEditors ...RequestEditorFn) (*CutTokensResponse, error)
+	CutTokensWithResponse(ctx context.Context, user UserInPath, params *CutTokensParams, reqEditors ...RequestEditorFn) (*CutTokensResponse, error)
 
 	// ListBlocksWithResponse List whom I block
 	//
@@ -12696,7 +12829,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/blocks/{user} (the `DeleteBlock` operationId).
-	DeleteBlockWithResponse(ctx context.Context, user UserID, params *DeleteBlockParams, reqEditors ...RequestEditorFn) (*DeleteBlockResponse, error)
+	DeleteBlockWithResponse(ctx context.Context, user UserInPath, params *DeleteBlockParams, reqEditors ...RequestEditorFn) (*DeleteBlockResponse, error)
 
 	// PutBlockWithResponse Block a user
 	//
@@ -12705,7 +12838,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/blocks/{user} (the `PutBlock` operationId).
-	PutBlockWithResponse(ctx context.Context, user UserID, params *PutBlockParams, reqEditors ...RequestEditorFn) (*PutBlockResponse, error)
+	PutBlockWithResponse(ctx context.Context, user UserInPath, params *PutBlockParams, reqEditors ...RequestEditorFn) (*PutBlockResponse, error)
 
 	// ListConversationsWithResponse List my conversations
 	//
@@ -12837,7 +12970,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/conversations/{conversation}/leave (the `LeaveConversation` operationId).
 	LeaveConversationWithResponse(ctx context.Context, conversation ConversationID, params *LeaveConversationParams, reqEditors ...RequestEditorFn) (*LeaveConversationResponse, error)
 
-	// ListListedWithResponse List who is on a list
+	// GetListWithResponse List who is on a list
 	//
 	// By user id. Groups and rooms have a deny list, of who cannot join or be added.
 	// Channels have an allow list, which counts while they are private, and a deny list,
@@ -12845,19 +12978,19 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/conversations/{conversation}/lists/{list} (the `ListListed` operationId).
-	ListListedWithResponse(ctx context.Context, conversation ConversationID, list ListName, params *ListListedParams, reqEditors ...RequestEditorFn) (*ListListedResponse, error)
+	// Corresponds with GET /v1/conversations/{conversation}/lists/{list} (the `GetList` operationId).
+	GetListWithResponse(ctx context.Context, conversation ConversationID, list ListInPath, params *GetListParams, reqEditors ...RequestEditorFn) (*GetListResponse, error)
 
-	// DeleteListedWithResponse Take a user off a list
+	// RemoveFromListWithResponse Take a user off a list
 	//
 	// Takes the permission `manage_members`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with DELETE /v1/conversations/{conversation}/lists/{list}/{user} (the `DeleteListed` operationId).
-	DeleteListedWithResponse(ctx context.Context, conversation ConversationID, list ListName, user UserID, params *DeleteListedParams, reqEditors ...RequestEditorFn) (*DeleteListedResponse, error)
+	// Corresponds with DELETE /v1/conversations/{conversation}/lists/{list}/{user} (the `RemoveFromList` operationId).
+	RemoveFromListWithResponse(ctx context.Context, conversation ConversationID, list ListInPath, user UserInPath, params *RemoveFromListParams, reqEditors ...RequestEditorFn) (*RemoveFromListResponse, error)
 
-	// PutListedWithResponse Put a user on a list
+	// AddToListWithResponse Put a user on a list
 	//
 	// Takes the permission `manage_members`, and a role above theirs. Who is put on the
 	// deny list of a group or room is removed from it. On the lists of a channel are
@@ -12865,8 +12998,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with PUT /v1/conversations/{conversation}/lists/{list}/{user} (the `PutListed` operationId).
-	PutListedWithResponse(ctx context.Context, conversation ConversationID, list ListName, user UserID, params *PutListedParams, reqEditors ...RequestEditorFn) (*PutListedResponse, error)
+	// Corresponds with PUT /v1/conversations/{conversation}/lists/{list}/{user} (the `AddToList` operationId).
+	AddToListWithResponse(ctx context.Context, conversation ConversationID, list ListInPath, user UserInPath, params *AddToListParams, reqEditors ...RequestEditorFn) (*AddToListResponse, error)
 
 	// ListMembersWithResponse List the members
 	//
@@ -12909,7 +13042,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/conversations/{conversation}/members/{user} (the `RemoveMember` operationId).
-	RemoveMemberWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *RemoveMemberParams, reqEditors ...RequestEditorFn) (*RemoveMemberResponse, error)
+	RemoveMemberWithResponse(ctx context.Context, conversation ConversationID, user UserInPath, params *RemoveMemberParams, reqEditors ...RequestEditorFn) (*RemoveMemberResponse, error)
 
 	// GetMemberWithResponse Get one member
 	//
@@ -12918,7 +13051,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/conversations/{conversation}/members/{user} (the `GetMember` operationId).
-	GetMemberWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *GetMemberParams, reqEditors ...RequestEditorFn) (*GetMemberResponse, error)
+	GetMemberWithResponse(ctx context.Context, conversation ConversationID, user UserInPath, params *GetMemberParams, reqEditors ...RequestEditorFn) (*GetMemberResponse, error)
 
 	// SetRoleWithBodyWithResponse Change a member's role
 	//
@@ -12928,7 +13061,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /v1/conversations/{conversation}/members/{user} (the `SetRole` operationId).
-	SetRoleWithBodyWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *SetRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetRoleResponse, error)
+	SetRoleWithBodyWithResponse(ctx context.Context, conversation ConversationID, user UserInPath, params *SetRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetRoleResponse, error)
 
 	// SetRoleWithResponse Change a member's role
 	//
@@ -12938,7 +13071,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /v1/conversations/{conversation}/members/{user} (the `SetRole` operationId).
-	SetRoleWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *SetRoleParams, body SetRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*SetRoleResponse, error)
+	SetRoleWithResponse(ctx context.Context, conversation ConversationID, user UserInPath, params *SetRoleParams, body SetRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*SetRoleResponse, error)
 
 	// UnmuteMemberWithResponse Unmute a member
 	//
@@ -12947,7 +13080,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/conversations/{conversation}/members/{user}/mute (the `UnmuteMember` operationId).
-	UnmuteMemberWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *UnmuteMemberParams, reqEditors ...RequestEditorFn) (*UnmuteMemberResponse, error)
+	UnmuteMemberWithResponse(ctx context.Context, conversation ConversationID, user UserInPath, params *UnmuteMemberParams, reqEditors ...RequestEditorFn) (*UnmuteMemberResponse, error)
 
 	// MuteMemberWithBodyWithResponse Mute a member
 	//
@@ -12959,7 +13092,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/conversations/{conversation}/members/{user}/mute (the `MuteMember` operationId).
-	MuteMemberWithBodyWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *MuteMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MuteMemberResponse, error)
+	MuteMemberWithBodyWithResponse(ctx context.Context, conversation ConversationID, user UserInPath, params *MuteMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MuteMemberResponse, error)
 
 	// MuteMemberWithResponse Mute a member
 	//
@@ -12971,7 +13104,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/conversations/{conversation}/members/{user}/mute (the `MuteMember` operationId).
-	MuteMemberWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *MuteMemberParams, body MuteMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*MuteMemberResponse, error)
+	MuteMemberWithResponse(ctx context.Context, conversation ConversationID, user UserInPath, params *MuteMemberParams, body MuteMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*MuteMemberResponse, error)
 
 	// ListMessagesWithResponse Read the history of a conversation
 	//
@@ -13085,7 +13218,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/conversations/{conversation}/permissions (the `GetPermissions` operationId).
 	GetPermissionsWithResponse(ctx context.Context, conversation ConversationID, params *GetPermissionsParams, reqEditors ...RequestEditorFn) (*GetPermissionsResponse, error)
 
-	// PutReceiptsWithBodyWithResponse Say what was delivered or read
+	// SendReceiptsWithBodyWithResponse Say what was delivered or read
 	//
 	// By the ids of messages, or for all up to one. The read receipt of a direct
 	// message that is to burn starts its clock; one that burns at once is erased
@@ -13100,10 +13233,10 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/conversations/{conversation}/receipts (the `PutReceipts` operationId).
-	PutReceiptsWithBodyWithResponse(ctx context.Context, conversation ConversationID, params *PutReceiptsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutReceiptsResponse, error)
+	// Corresponds with POST /v1/conversations/{conversation}/receipts (the `SendReceipts` operationId).
+	SendReceiptsWithBodyWithResponse(ctx context.Context, conversation ConversationID, params *SendReceiptsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SendReceiptsResponse, error)
 
-	// PutReceiptsWithResponse Say what was delivered or read
+	// SendReceiptsWithResponse Say what was delivered or read
 	//
 	// By the ids of messages, or for all up to one. The read receipt of a direct
 	// message that is to burn starts its clock; one that burns at once is erased
@@ -13118,8 +13251,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/conversations/{conversation}/receipts (the `PutReceipts` operationId).
-	PutReceiptsWithResponse(ctx context.Context, conversation ConversationID, params *PutReceiptsParams, body PutReceiptsJSONRequestBody, reqEditors ...RequestEditorFn) (*PutReceiptsResponse, error)
+	// Corresponds with POST /v1/conversations/{conversation}/receipts (the `SendReceipts` operationId).
+	SendReceiptsWithResponse(ctx context.Context, conversation ConversationID, params *SendReceiptsParams, body SendReceiptsJSONRequestBody, reqEditors ...RequestEditorFn) (*SendReceiptsResponse, error)
 
 	// ListThreadsWithResponse List the threads of a group or channel
 	//
@@ -13131,22 +13264,23 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/conversations/{conversation}/threads (the `ListThreads` operationId).
 	ListThreadsWithResponse(ctx context.Context, conversation ConversationID, params *ListThreadsParams, reqEditors ...RequestEditorFn) (*ListThreadsResponse, error)
 
-	// ClearUnreadOfWithResponse Clear the unread count of a conversation
+	// ClearConversationUnreadWithResponse Clear the unread count of a conversation
 	//
 	// What there is now is not unread any more. This is not a read receipt: nobody
 	// else is told.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/conversations/{conversation}/unread/clear (the `ClearUnreadOf` operationId).
-	ClearUnreadOfWithResponse(ctx context.Context, conversation ConversationID, params *ClearUnreadOfParams, reqEditors ...RequestEditorFn) (*ClearUnreadOfResponse, error)
+	// Corresponds with POST /v1/conversations/{conversation}/unread/clear (the `ClearConversationUnread` operationId).
+	ClearConversationUnreadWithResponse(ctx context.Context, conversation ConversationID, params *ClearConversationUnreadParams, reqEditors ...RequestEditorFn) (*ClearConversationUnreadResponse, error)
 
 	// GetEventsWithResponse Follow what happens
 	//
-	// The stream of this device, as Server-Sent Events; a page of the same log with
-	// `Accept: application/json`.
+	// The stream of this device, as Server-Sent Events. It does not end by itself: read
+	// it with an EventSource or a library for event streams, never to its end. Pages of
+	// the same log are `GET /v1/events/log`.
 	//
-	// **Stream.** First come `retry:` and the event `ready`. Without a cursor it
+	// First come `retry:` and the event `ready`. Without a cursor it
 	// begins now; `Last-Event-ID`, which an EventSource sends by itself, or
 	// `cursor` resumes after that event: first what was missed, then what happens,
 	// with no gap, no repeat and in order. A frame has `id:` (the cursor), `event:`
@@ -13162,9 +13296,9 @@ type ClientWithResponsesInterface interface {
 	// ticket, 200 with nothing but a `retry:`, for any other status is final for an
 	// EventSource.
 	//
-	// **Page.** Without a cursor it begins at the log's start. `page_token` and
-	// `cursor` mean the same here. `cursor` in the answer is where to go on, also
-	// when there are no items. What is no cursor of this API is 400 `invalid_cursor`.
+	// With `Accept: application/json` and no `text/event-stream` in it, this is answered
+	// like `GET /v1/events/log`, as it was before that was there; `page_token` and `limit`
+	// are for this alone.
 	//
 	// **Visibility.** An event is told to those who were members when it happened,
 	// except to the device that caused it. A replayed `message.created` carries the
@@ -13174,6 +13308,19 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/events (the `GetEvents` operationId).
 	GetEventsWithResponse(ctx context.Context, params *GetEventsParams, reqEditors ...RequestEditorFn) (*GetEventsResponse, error)
+
+	// GetEventLogWithResponse Read what happened
+	//
+	// A page of the log that `GET /v1/events` streams, oldest first. Without a cursor it
+	// begins at the log's start. `page_token` and `cursor` mean the same here. `cursor`
+	// in the answer is where to go on, also when there are no items. An event `reset`
+	// among the items says that something before it was missed: read anew what you show.
+	// What is no cursor of this API is 400 `invalid_cursor`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/events/log (the `GetEventLog` operationId).
+	GetEventLogWithResponse(ctx context.Context, params *GetEventLogParams, reqEditors ...RequestEditorFn) (*GetEventLogResponse, error)
 
 	// CreateTicketWithResponse Get a ticket for EventSource
 	//
@@ -13481,7 +13628,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/spaces/{space}/invitations/{user} (the `DeleteInvitation` operationId).
-	DeleteInvitationWithResponse(ctx context.Context, space SpaceID, user UserID, params *DeleteInvitationParams, reqEditors ...RequestEditorFn) (*DeleteInvitationResponse, error)
+	DeleteInvitationWithResponse(ctx context.Context, space SpaceID, user UserInPath, params *DeleteInvitationParams, reqEditors ...RequestEditorFn) (*DeleteInvitationResponse, error)
 
 	// JoinSpaceWithResponse Join a space
 	//
@@ -13519,7 +13666,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/spaces/{space}/lists/deny/{user} (the `DeleteSpaceDenied` operationId).
-	DeleteSpaceDeniedWithResponse(ctx context.Context, space SpaceID, user UserID, params *DeleteSpaceDeniedParams, reqEditors ...RequestEditorFn) (*DeleteSpaceDeniedResponse, error)
+	DeleteSpaceDeniedWithResponse(ctx context.Context, space SpaceID, user UserInPath, params *DeleteSpaceDeniedParams, reqEditors ...RequestEditorFn) (*DeleteSpaceDeniedResponse, error)
 
 	// PutSpaceDeniedWithResponse Keep a user out of a space
 	//
@@ -13529,7 +13676,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/spaces/{space}/lists/deny/{user} (the `PutSpaceDenied` operationId).
-	PutSpaceDeniedWithResponse(ctx context.Context, space SpaceID, user UserID, params *PutSpaceDeniedParams, reqEditors ...RequestEditorFn) (*PutSpaceDeniedResponse, error)
+	PutSpaceDeniedWithResponse(ctx context.Context, space SpaceID, user UserInPath, params *PutSpaceDeniedParams, reqEditors ...RequestEditorFn) (*PutSpaceDeniedResponse, error)
 
 	// ListSpaceMembersWithResponse List the members of a space
 	//
@@ -13567,14 +13714,14 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/spaces/{space}/members/{user} (the `RemoveSpaceMember` operationId).
-	RemoveSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserID, params *RemoveSpaceMemberParams, reqEditors ...RequestEditorFn) (*RemoveSpaceMemberResponse, error)
+	RemoveSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserInPath, params *RemoveSpaceMemberParams, reqEditors ...RequestEditorFn) (*RemoveSpaceMemberResponse, error)
 
 	// GetSpaceMemberWithResponse Get one member of a space
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/spaces/{space}/members/{user} (the `GetSpaceMember` operationId).
-	GetSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserID, params *GetSpaceMemberParams, reqEditors ...RequestEditorFn) (*GetSpaceMemberResponse, error)
+	GetSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserInPath, params *GetSpaceMemberParams, reqEditors ...RequestEditorFn) (*GetSpaceMemberResponse, error)
 
 	// UpdateSpaceMemberWithBodyWithResponse Change a member's roles, or hand the space over
 	//
@@ -13586,7 +13733,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /v1/spaces/{space}/members/{user} (the `UpdateSpaceMember` operationId).
-	UpdateSpaceMemberWithBodyWithResponse(ctx context.Context, space SpaceID, user UserID, params *UpdateSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateSpaceMemberResponse, error)
+	UpdateSpaceMemberWithBodyWithResponse(ctx context.Context, space SpaceID, user UserInPath, params *UpdateSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateSpaceMemberResponse, error)
 
 	// UpdateSpaceMemberWithResponse Change a member's roles, or hand the space over
 	//
@@ -13598,7 +13745,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /v1/spaces/{space}/members/{user} (the `UpdateSpaceMember` operationId).
-	UpdateSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserID, params *UpdateSpaceMemberParams, body UpdateSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSpaceMemberResponse, error)
+	UpdateSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserInPath, params *UpdateSpaceMemberParams, body UpdateSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSpaceMemberResponse, error)
 
 	// UnmuteSpaceMemberWithResponse Unmute a member in a space
 	//
@@ -13607,7 +13754,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/spaces/{space}/members/{user}/mute (the `UnmuteSpaceMember` operationId).
-	UnmuteSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserID, params *UnmuteSpaceMemberParams, reqEditors ...RequestEditorFn) (*UnmuteSpaceMemberResponse, error)
+	UnmuteSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserInPath, params *UnmuteSpaceMemberParams, reqEditors ...RequestEditorFn) (*UnmuteSpaceMemberResponse, error)
 
 	// MuteSpaceMemberWithBodyWithResponse Mute a member in a space
 	//
@@ -13618,7 +13765,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/spaces/{space}/members/{user}/mute (the `MuteSpaceMember` operationId).
-	MuteSpaceMemberWithBodyWithResponse(ctx context.Context, space SpaceID, user UserID, params *MuteSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MuteSpaceMemberResponse, error)
+	MuteSpaceMemberWithBodyWithResponse(ctx context.Context, space SpaceID, user UserInPath, params *MuteSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MuteSpaceMemberResponse, error)
 
 	// MuteSpaceMemberWithResponse Mute a member in a space
 	//
@@ -13629,7 +13776,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/spaces/{space}/members/{user}/mute (the `MuteSpaceMember` operationId).
-	MuteSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserID, params *MuteSpaceMemberParams, body MuteSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*MuteSpaceMemberResponse, error)
+	MuteSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserInPath, params *MuteSpaceMemberParams, body MuteSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*MuteSpaceMemberResponse, error)
 
 	// GetSpacePermissionsWithResponse What I may do in a space
 	//
@@ -13708,7 +13855,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/spaces/{space}/roles/{role}/members/{user} (the `RevokeRole` operationId).
-	RevokeRoleWithResponse(ctx context.Context, space SpaceID, role RoleID, user UserID, params *RevokeRoleParams, reqEditors ...RequestEditorFn) (*RevokeRoleResponse, error)
+	RevokeRoleWithResponse(ctx context.Context, space SpaceID, role RoleID, user UserInPath, params *RevokeRoleParams, reqEditors ...RequestEditorFn) (*RevokeRoleResponse, error)
 
 	// GrantRoleWithResponse Give a member a role
 	//
@@ -13717,7 +13864,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/spaces/{space}/roles/{role}/members/{user} (the `GrantRole` operationId).
-	GrantRoleWithResponse(ctx context.Context, space SpaceID, role RoleID, user UserID, params *GrantRoleParams, reqEditors ...RequestEditorFn) (*GrantRoleResponse, error)
+	GrantRoleWithResponse(ctx context.Context, space SpaceID, role RoleID, user UserInPath, params *GrantRoleParams, reqEditors ...RequestEditorFn) (*GrantRoleResponse, error)
 
 	// ListMyThreadsWithResponse List the threads that I have joined
 	//
@@ -13796,37 +13943,16 @@ func (r GetHealthResponse) ContentType() string {
 	return ""
 }
 
-// GetReadyResponse503Headers the declared response headers of an HTTP 503 response for GetReady
-type GetReadyResponse503Headers struct {
-	RetryAfter *int
-}
-
 type GetReadyResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Health
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *GetReadyResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r GetReadyResponse) GetJSON200() *Health {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r GetReadyResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r GetReadyResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -13858,65 +13984,16 @@ func (r GetReadyResponse) ContentType() string {
 	return ""
 }
 
-// ListErasuresResponse429Headers the declared response headers of an HTTP 429 response for ListErasures
-type ListErasuresResponse429Headers struct {
-	RetryAfter *int
-}
-
-// ListErasuresResponse503Headers the declared response headers of an HTTP 503 response for ListErasures
-type ListErasuresResponse503Headers struct {
-	RetryAfter *int
-}
-
 type ListErasuresResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *ErasurePage
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *ListErasuresResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ListErasuresResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r ListErasuresResponse) GetJSON200() *ErasurePage {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListErasuresResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListErasuresResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r ListErasuresResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r ListErasuresResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ListErasuresResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -13948,65 +14025,9 @@ func (r ListErasuresResponse) ContentType() string {
 	return ""
 }
 
-// ExportMessagesResponse429Headers the declared response headers of an HTTP 429 response for ExportMessages
-type ExportMessagesResponse429Headers struct {
-	RetryAfter *int
-}
-
-// ExportMessagesResponse503Headers the declared response headers of an HTTP 503 response for ExportMessages
-type ExportMessagesResponse503Headers struct {
-	RetryAfter *int
-}
-
 type ExportMessagesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *ExportMessagesResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ExportMessagesResponse503Headers
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ExportMessagesResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ExportMessagesResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r ExportMessagesResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r ExportMessagesResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r ExportMessagesResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ExportMessagesResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -14038,72 +14059,9 @@ func (r ExportMessagesResponse) ContentType() string {
 	return ""
 }
 
-// ImportMessagesResponse429Headers the declared response headers of an HTTP 429 response for ImportMessages
-type ImportMessagesResponse429Headers struct {
-	RetryAfter *int
-}
-
-// ImportMessagesResponse503Headers the declared response headers of an HTTP 503 response for ImportMessages
-type ImportMessagesResponse503Headers struct {
-	RetryAfter *int
-}
-
 type ImportMessagesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationProblemJSON415 *UnsupportedMediaType
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *ImportMessagesResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ImportMessagesResponse503Headers
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ImportMessagesResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ImportMessagesResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r ImportMessagesResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r ImportMessagesResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
-	return r.ApplicationProblemJSON415
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r ImportMessagesResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ImportMessagesResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r ImportMessagesResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -14135,16 +14093,6 @@ func (r ImportMessagesResponse) ContentType() string {
 	return ""
 }
 
-// InsertMessageResponse429Headers the declared response headers of an HTTP 429 response for InsertMessage
-type InsertMessageResponse429Headers struct {
-	RetryAfter *int
-}
-
-// InsertMessageResponse503Headers the declared response headers of an HTTP 503 response for InsertMessage
-type InsertMessageResponse503Headers struct {
-	RetryAfter *int
-}
-
 type InsertMessageResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -14152,32 +14100,6 @@ type InsertMessageResponse struct {
 	JSON200 *Message
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Message
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationProblemJSON409 *Conflict
-	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationProblemJSON413 *TooLarge
-	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationProblemJSON415 *UnsupportedMediaType
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *InsertMessageResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *InsertMessageResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -14188,61 +14110,6 @@ func (r InsertMessageResponse) GetJSON200() *Message {
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
 func (r InsertMessageResponse) GetJSON201() *Message {
 	return r.JSON201
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r InsertMessageResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r InsertMessageResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r InsertMessageResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r InsertMessageResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r InsertMessageResponse) GetApplicationProblemJSON409() *Conflict {
-	return r.ApplicationProblemJSON409
-}
-
-// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r InsertMessageResponse) GetApplicationProblemJSON413() *TooLarge {
-	return r.ApplicationProblemJSON413
-}
-
-// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r InsertMessageResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
-	return r.ApplicationProblemJSON415
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r InsertMessageResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r InsertMessageResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r InsertMessageResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r InsertMessageResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -14274,65 +14141,16 @@ func (r InsertMessageResponse) ContentType() string {
 	return ""
 }
 
-// GetRetentionResponse429Headers the declared response headers of an HTTP 429 response for GetRetention
-type GetRetentionResponse429Headers struct {
-	RetryAfter *int
-}
-
-// GetRetentionResponse503Headers the declared response headers of an HTTP 503 response for GetRetention
-type GetRetentionResponse503Headers struct {
-	RetryAfter *int
-}
-
 type GetRetentionResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *RetentionPage
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *GetRetentionResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *GetRetentionResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r GetRetentionResponse) GetJSON200() *RetentionPage {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r GetRetentionResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r GetRetentionResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r GetRetentionResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r GetRetentionResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r GetRetentionResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -14364,65 +14182,9 @@ func (r GetRetentionResponse) ContentType() string {
 	return ""
 }
 
-// RunRetentionResponse429Headers the declared response headers of an HTTP 429 response for RunRetention
-type RunRetentionResponse429Headers struct {
-	RetryAfter *int
-}
-
-// RunRetentionResponse503Headers the declared response headers of an HTTP 503 response for RunRetention
-type RunRetentionResponse503Headers struct {
-	RetryAfter *int
-}
-
 type RunRetentionResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *RunRetentionResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *RunRetentionResponse503Headers
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r RunRetentionResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r RunRetentionResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r RunRetentionResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r RunRetentionResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r RunRetentionResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r RunRetentionResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -14454,72 +14216,16 @@ func (r RunRetentionResponse) ContentType() string {
 	return ""
 }
 
-// CutTokensResponse429Headers the declared response headers of an HTTP 429 response for CutTokens
-type CutTokensResponse429Headers struct {
-	RetryAfter *int
-}
-
-// CutTokensResponse503Headers the declared response headers of an HTTP 503 response for CutTokens
-type CutTokensResponse503Headers struct {
-	RetryAfter *int
-}
-
 type CutTokensResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *TokenCut
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *CutTokensResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *CutTokensResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r CutTokensResponse) GetJSON200() *TokenCut {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r CutTokensResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r CutTokensResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r CutTokensResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r CutTokensResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r CutTokensResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r CutTokensResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -14551,58 +14257,16 @@ func (r CutTokensResponse) ContentType() string {
 	return ""
 }
 
-// ListBlocksResponse429Headers the declared response headers of an HTTP 429 response for ListBlocks
-type ListBlocksResponse429Headers struct {
-	RetryAfter *int
-}
-
-// ListBlocksResponse503Headers the declared response headers of an HTTP 503 response for ListBlocks
-type ListBlocksResponse503Headers struct {
-	RetryAfter *int
-}
-
 type ListBlocksResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *BlockPage
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *ListBlocksResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ListBlocksResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r ListBlocksResponse) GetJSON200() *BlockPage {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListBlocksResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListBlocksResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r ListBlocksResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ListBlocksResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -14634,65 +14298,9 @@ func (r ListBlocksResponse) ContentType() string {
 	return ""
 }
 
-// DeleteBlockResponse429Headers the declared response headers of an HTTP 429 response for DeleteBlock
-type DeleteBlockResponse429Headers struct {
-	RetryAfter *int
-}
-
-// DeleteBlockResponse503Headers the declared response headers of an HTTP 503 response for DeleteBlock
-type DeleteBlockResponse503Headers struct {
-	RetryAfter *int
-}
-
 type DeleteBlockResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *DeleteBlockResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *DeleteBlockResponse503Headers
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r DeleteBlockResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r DeleteBlockResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r DeleteBlockResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r DeleteBlockResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r DeleteBlockResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r DeleteBlockResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -14724,65 +14332,9 @@ func (r DeleteBlockResponse) ContentType() string {
 	return ""
 }
 
-// PutBlockResponse429Headers the declared response headers of an HTTP 429 response for PutBlock
-type PutBlockResponse429Headers struct {
-	RetryAfter *int
-}
-
-// PutBlockResponse503Headers the declared response headers of an HTTP 503 response for PutBlock
-type PutBlockResponse503Headers struct {
-	RetryAfter *int
-}
-
 type PutBlockResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *PutBlockResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *PutBlockResponse503Headers
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r PutBlockResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r PutBlockResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r PutBlockResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r PutBlockResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r PutBlockResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r PutBlockResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -14814,58 +14366,16 @@ func (r PutBlockResponse) ContentType() string {
 	return ""
 }
 
-// ListConversationsResponse429Headers the declared response headers of an HTTP 429 response for ListConversations
-type ListConversationsResponse429Headers struct {
-	RetryAfter *int
-}
-
-// ListConversationsResponse503Headers the declared response headers of an HTTP 503 response for ListConversations
-type ListConversationsResponse503Headers struct {
-	RetryAfter *int
-}
-
 type ListConversationsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *ConversationPage
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *ListConversationsResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ListConversationsResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r ListConversationsResponse) GetJSON200() *ConversationPage {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListConversationsResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListConversationsResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r ListConversationsResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ListConversationsResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -14897,86 +14407,16 @@ func (r ListConversationsResponse) ContentType() string {
 	return ""
 }
 
-// CreateConversationResponse429Headers the declared response headers of an HTTP 429 response for CreateConversation
-type CreateConversationResponse429Headers struct {
-	RetryAfter *int
-}
-
-// CreateConversationResponse503Headers the declared response headers of an HTTP 503 response for CreateConversation
-type CreateConversationResponse503Headers struct {
-	RetryAfter *int
-}
-
 type CreateConversationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Conversation
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationProblemJSON413 *TooLarge
-	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationProblemJSON415 *UnsupportedMediaType
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *CreateConversationResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *CreateConversationResponse503Headers
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
 func (r CreateConversationResponse) GetJSON201() *Conversation {
 	return r.JSON201
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r CreateConversationResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r CreateConversationResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r CreateConversationResponse) GetApplicationProblemJSON413() *TooLarge {
-	return r.ApplicationProblemJSON413
-}
-
-// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r CreateConversationResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
-	return r.ApplicationProblemJSON415
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r CreateConversationResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r CreateConversationResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r CreateConversationResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r CreateConversationResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -15008,79 +14448,9 @@ func (r CreateConversationResponse) ContentType() string {
 	return ""
 }
 
-// DeleteConversationResponse429Headers the declared response headers of an HTTP 429 response for DeleteConversation
-type DeleteConversationResponse429Headers struct {
-	RetryAfter *int
-}
-
-// DeleteConversationResponse503Headers the declared response headers of an HTTP 503 response for DeleteConversation
-type DeleteConversationResponse503Headers struct {
-	RetryAfter *int
-}
-
 type DeleteConversationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *DeleteConversationResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *DeleteConversationResponse503Headers
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r DeleteConversationResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r DeleteConversationResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r DeleteConversationResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r DeleteConversationResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r DeleteConversationResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r DeleteConversationResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r DeleteConversationResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r DeleteConversationResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -15112,72 +14482,16 @@ func (r DeleteConversationResponse) ContentType() string {
 	return ""
 }
 
-// GetConversationResponse429Headers the declared response headers of an HTTP 429 response for GetConversation
-type GetConversationResponse429Headers struct {
-	RetryAfter *int
-}
-
-// GetConversationResponse503Headers the declared response headers of an HTTP 503 response for GetConversation
-type GetConversationResponse503Headers struct {
-	RetryAfter *int
-}
-
 type GetConversationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Conversation
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *GetConversationResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *GetConversationResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r GetConversationResponse) GetJSON200() *Conversation {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r GetConversationResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r GetConversationResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r GetConversationResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r GetConversationResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r GetConversationResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r GetConversationResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -15209,100 +14523,16 @@ func (r GetConversationResponse) ContentType() string {
 	return ""
 }
 
-// UpdateConversationResponse429Headers the declared response headers of an HTTP 429 response for UpdateConversation
-type UpdateConversationResponse429Headers struct {
-	RetryAfter *int
-}
-
-// UpdateConversationResponse503Headers the declared response headers of an HTTP 503 response for UpdateConversation
-type UpdateConversationResponse503Headers struct {
-	RetryAfter *int
-}
-
 type UpdateConversationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Conversation
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationProblemJSON413 *TooLarge
-	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationProblemJSON415 *UnsupportedMediaType
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *UpdateConversationResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *UpdateConversationResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r UpdateConversationResponse) GetJSON200() *Conversation {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r UpdateConversationResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r UpdateConversationResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r UpdateConversationResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r UpdateConversationResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r UpdateConversationResponse) GetApplicationProblemJSON413() *TooLarge {
-	return r.ApplicationProblemJSON413
-}
-
-// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r UpdateConversationResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
-	return r.ApplicationProblemJSON415
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r UpdateConversationResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r UpdateConversationResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r UpdateConversationResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r UpdateConversationResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -15334,86 +14564,9 @@ func (r UpdateConversationResponse) ContentType() string {
 	return ""
 }
 
-// HideMessagesResponse429Headers the declared response headers of an HTTP 429 response for HideMessages
-type HideMessagesResponse429Headers struct {
-	RetryAfter *int
-}
-
-// HideMessagesResponse503Headers the declared response headers of an HTTP 503 response for HideMessages
-type HideMessagesResponse503Headers struct {
-	RetryAfter *int
-}
-
 type HideMessagesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationProblemJSON413 *TooLarge
-	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationProblemJSON415 *UnsupportedMediaType
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *HideMessagesResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *HideMessagesResponse503Headers
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r HideMessagesResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r HideMessagesResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r HideMessagesResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r HideMessagesResponse) GetApplicationProblemJSON413() *TooLarge {
-	return r.ApplicationProblemJSON413
-}
-
-// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r HideMessagesResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
-	return r.ApplicationProblemJSON415
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r HideMessagesResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r HideMessagesResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r HideMessagesResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r HideMessagesResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -15445,86 +14598,16 @@ func (r HideMessagesResponse) ContentType() string {
 	return ""
 }
 
-// JoinConversationResponse429Headers the declared response headers of an HTTP 429 response for JoinConversation
-type JoinConversationResponse429Headers struct {
-	RetryAfter *int
-}
-
-// JoinConversationResponse503Headers the declared response headers of an HTTP 503 response for JoinConversation
-type JoinConversationResponse503Headers struct {
-	RetryAfter *int
-}
-
 type JoinConversationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Conversation
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *JoinConversationResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *JoinConversationResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r JoinConversationResponse) GetJSON200() *Conversation {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r JoinConversationResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r JoinConversationResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r JoinConversationResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r JoinConversationResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r JoinConversationResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r JoinConversationResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r JoinConversationResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r JoinConversationResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -15556,79 +14639,9 @@ func (r JoinConversationResponse) ContentType() string {
 	return ""
 }
 
-// LeaveConversationResponse429Headers the declared response headers of an HTTP 429 response for LeaveConversation
-type LeaveConversationResponse429Headers struct {
-	RetryAfter *int
-}
-
-// LeaveConversationResponse503Headers the declared response headers of an HTTP 503 response for LeaveConversation
-type LeaveConversationResponse503Headers struct {
-	RetryAfter *int
-}
-
 type LeaveConversationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationProblemJSON409 *Conflict
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *LeaveConversationResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *LeaveConversationResponse503Headers
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r LeaveConversationResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r LeaveConversationResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r LeaveConversationResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r LeaveConversationResponse) GetApplicationProblemJSON409() *Conflict {
-	return r.ApplicationProblemJSON409
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r LeaveConversationResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r LeaveConversationResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r LeaveConversationResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r LeaveConversationResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -15660,88 +14673,25 @@ func (r LeaveConversationResponse) ContentType() string {
 	return ""
 }
 
-// ListListedResponse429Headers the declared response headers of an HTTP 429 response for ListListed
-type ListListedResponse429Headers struct {
-	RetryAfter *int
-}
-
-// ListListedResponse503Headers the declared response headers of an HTTP 503 response for ListListed
-type ListListedResponse503Headers struct {
-	RetryAfter *int
-}
-
-type ListListedResponse struct {
+type GetListResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *ListingPage
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *ListListedResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ListListedResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListListedResponse) GetJSON200() *ListingPage {
+func (r GetListResponse) GetJSON200() *ListingPage {
 	return r.JSON200
 }
 
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListListedResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListListedResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r ListListedResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r ListListedResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r ListListedResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r ListListedResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ListListedResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
 // GetBody returns the raw response body bytes
-func (r ListListedResponse) GetBody() []byte {
+func (r GetListResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r ListListedResponse) Status() string {
+func (r GetListResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -15749,7 +14699,7 @@ func (r ListListedResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ListListedResponse) StatusCode() int {
+func (r GetListResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -15757,95 +14707,25 @@ func (r ListListedResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListListedResponse) ContentType() string {
+func (r GetListResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-// DeleteListedResponse429Headers the declared response headers of an HTTP 429 response for DeleteListed
-type DeleteListedResponse429Headers struct {
-	RetryAfter *int
-}
-
-// DeleteListedResponse503Headers the declared response headers of an HTTP 503 response for DeleteListed
-type DeleteListedResponse503Headers struct {
-	RetryAfter *int
-}
-
-type DeleteListedResponse struct {
+type RemoveFromListResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *DeleteListedResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *DeleteListedResponse503Headers
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r DeleteListedResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r DeleteListedResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r DeleteListedResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r DeleteListedResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r DeleteListedResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r DeleteListedResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r DeleteListedResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r DeleteListedResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
-func (r DeleteListedResponse) GetBody() []byte {
+func (r RemoveFromListResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r DeleteListedResponse) Status() string {
+func (r RemoveFromListResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -15853,7 +14733,7 @@ func (r DeleteListedResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r DeleteListedResponse) StatusCode() int {
+func (r RemoveFromListResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -15861,95 +14741,25 @@ func (r DeleteListedResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r DeleteListedResponse) ContentType() string {
+func (r RemoveFromListResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-// PutListedResponse429Headers the declared response headers of an HTTP 429 response for PutListed
-type PutListedResponse429Headers struct {
-	RetryAfter *int
-}
-
-// PutListedResponse503Headers the declared response headers of an HTTP 503 response for PutListed
-type PutListedResponse503Headers struct {
-	RetryAfter *int
-}
-
-type PutListedResponse struct {
+type AddToListResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *PutListedResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *PutListedResponse503Headers
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r PutListedResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r PutListedResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r PutListedResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r PutListedResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r PutListedResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r PutListedResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r PutListedResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r PutListedResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
-func (r PutListedResponse) GetBody() []byte {
+func (r AddToListResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r PutListedResponse) Status() string {
+func (r AddToListResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -15957,7 +14767,7 @@ func (r PutListedResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r PutListedResponse) StatusCode() int {
+func (r AddToListResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -15965,21 +14775,11 @@ func (r PutListedResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r PutListedResponse) ContentType() string {
+func (r AddToListResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
-}
-
-// ListMembersResponse429Headers the declared response headers of an HTTP 429 response for ListMembers
-type ListMembersResponse429Headers struct {
-	RetryAfter *int
-}
-
-// ListMembersResponse503Headers the declared response headers of an HTTP 503 response for ListMembers
-type ListMembersResponse503Headers struct {
-	RetryAfter *int
 }
 
 type ListMembersResponse struct {
@@ -15987,57 +14787,11 @@ type ListMembersResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *MemberPage
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *ListMembersResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ListMembersResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r ListMembersResponse) GetJSON200() *MemberPage {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListMembersResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListMembersResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r ListMembersResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r ListMembersResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r ListMembersResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ListMembersResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -16069,107 +14823,16 @@ func (r ListMembersResponse) ContentType() string {
 	return ""
 }
 
-// AddMembersResponse429Headers the declared response headers of an HTTP 429 response for AddMembers
-type AddMembersResponse429Headers struct {
-	RetryAfter *int
-}
-
-// AddMembersResponse503Headers the declared response headers of an HTTP 503 response for AddMembers
-type AddMembersResponse503Headers struct {
-	RetryAfter *int
-}
-
 type AddMembersResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Members
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationProblemJSON409 *Conflict
-	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationProblemJSON413 *TooLarge
-	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationProblemJSON415 *UnsupportedMediaType
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *AddMembersResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *AddMembersResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r AddMembersResponse) GetJSON200() *Members {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r AddMembersResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r AddMembersResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r AddMembersResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r AddMembersResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r AddMembersResponse) GetApplicationProblemJSON409() *Conflict {
-	return r.ApplicationProblemJSON409
-}
-
-// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r AddMembersResponse) GetApplicationProblemJSON413() *TooLarge {
-	return r.ApplicationProblemJSON413
-}
-
-// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r AddMembersResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
-	return r.ApplicationProblemJSON415
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r AddMembersResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r AddMembersResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r AddMembersResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r AddMembersResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -16201,86 +14864,9 @@ func (r AddMembersResponse) ContentType() string {
 	return ""
 }
 
-// RemoveMemberResponse429Headers the declared response headers of an HTTP 429 response for RemoveMember
-type RemoveMemberResponse429Headers struct {
-	RetryAfter *int
-}
-
-// RemoveMemberResponse503Headers the declared response headers of an HTTP 503 response for RemoveMember
-type RemoveMemberResponse503Headers struct {
-	RetryAfter *int
-}
-
 type RemoveMemberResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationProblemJSON409 *Conflict
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *RemoveMemberResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *RemoveMemberResponse503Headers
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r RemoveMemberResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r RemoveMemberResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r RemoveMemberResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r RemoveMemberResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r RemoveMemberResponse) GetApplicationProblemJSON409() *Conflict {
-	return r.ApplicationProblemJSON409
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r RemoveMemberResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r RemoveMemberResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r RemoveMemberResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r RemoveMemberResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -16312,72 +14898,16 @@ func (r RemoveMemberResponse) ContentType() string {
 	return ""
 }
 
-// GetMemberResponse429Headers the declared response headers of an HTTP 429 response for GetMember
-type GetMemberResponse429Headers struct {
-	RetryAfter *int
-}
-
-// GetMemberResponse503Headers the declared response headers of an HTTP 503 response for GetMember
-type GetMemberResponse503Headers struct {
-	RetryAfter *int
-}
-
 type GetMemberResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Member
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *GetMemberResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *GetMemberResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r GetMemberResponse) GetJSON200() *Member {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r GetMemberResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r GetMemberResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r GetMemberResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r GetMemberResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r GetMemberResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r GetMemberResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -16409,107 +14939,16 @@ func (r GetMemberResponse) ContentType() string {
 	return ""
 }
 
-// SetRoleResponse429Headers the declared response headers of an HTTP 429 response for SetRole
-type SetRoleResponse429Headers struct {
-	RetryAfter *int
-}
-
-// SetRoleResponse503Headers the declared response headers of an HTTP 503 response for SetRole
-type SetRoleResponse503Headers struct {
-	RetryAfter *int
-}
-
 type SetRoleResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Member
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationProblemJSON409 *Conflict
-	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationProblemJSON413 *TooLarge
-	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationProblemJSON415 *UnsupportedMediaType
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *SetRoleResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *SetRoleResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r SetRoleResponse) GetJSON200() *Member {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r SetRoleResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r SetRoleResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r SetRoleResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r SetRoleResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r SetRoleResponse) GetApplicationProblemJSON409() *Conflict {
-	return r.ApplicationProblemJSON409
-}
-
-// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r SetRoleResponse) GetApplicationProblemJSON413() *TooLarge {
-	return r.ApplicationProblemJSON413
-}
-
-// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r SetRoleResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
-	return r.ApplicationProblemJSON415
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r SetRoleResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r SetRoleResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r SetRoleResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r SetRoleResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -16541,79 +14980,9 @@ func (r SetRoleResponse) ContentType() string {
 	return ""
 }
 
-// UnmuteMemberResponse429Headers the declared response headers of an HTTP 429 response for UnmuteMember
-type UnmuteMemberResponse429Headers struct {
-	RetryAfter *int
-}
-
-// UnmuteMemberResponse503Headers the declared response headers of an HTTP 503 response for UnmuteMember
-type UnmuteMemberResponse503Headers struct {
-	RetryAfter *int
-}
-
 type UnmuteMemberResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *UnmuteMemberResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *UnmuteMemberResponse503Headers
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r UnmuteMemberResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r UnmuteMemberResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r UnmuteMemberResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r UnmuteMemberResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r UnmuteMemberResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r UnmuteMemberResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r UnmuteMemberResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r UnmuteMemberResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -16645,100 +15014,16 @@ func (r UnmuteMemberResponse) ContentType() string {
 	return ""
 }
 
-// MuteMemberResponse429Headers the declared response headers of an HTTP 429 response for MuteMember
-type MuteMemberResponse429Headers struct {
-	RetryAfter *int
-}
-
-// MuteMemberResponse503Headers the declared response headers of an HTTP 503 response for MuteMember
-type MuteMemberResponse503Headers struct {
-	RetryAfter *int
-}
-
 type MuteMemberResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Mute
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationProblemJSON413 *TooLarge
-	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationProblemJSON415 *UnsupportedMediaType
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *MuteMemberResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *MuteMemberResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r MuteMemberResponse) GetJSON200() *Mute {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r MuteMemberResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r MuteMemberResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r MuteMemberResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r MuteMemberResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r MuteMemberResponse) GetApplicationProblemJSON413() *TooLarge {
-	return r.ApplicationProblemJSON413
-}
-
-// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r MuteMemberResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
-	return r.ApplicationProblemJSON415
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r MuteMemberResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r MuteMemberResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r MuteMemberResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r MuteMemberResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -16770,72 +15055,16 @@ func (r MuteMemberResponse) ContentType() string {
 	return ""
 }
 
-// ListMessagesResponse429Headers the declared response headers of an HTTP 429 response for ListMessages
-type ListMessagesResponse429Headers struct {
-	RetryAfter *int
-}
-
-// ListMessagesResponse503Headers the declared response headers of an HTTP 503 response for ListMessages
-type ListMessagesResponse503Headers struct {
-	RetryAfter *int
-}
-
 type ListMessagesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *MessagePage
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *ListMessagesResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ListMessagesResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r ListMessagesResponse) GetJSON200() *MessagePage {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListMessagesResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListMessagesResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r ListMessagesResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r ListMessagesResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r ListMessagesResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ListMessagesResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -16867,16 +15096,6 @@ func (r ListMessagesResponse) ContentType() string {
 	return ""
 }
 
-// SendMessageResponse429Headers the declared response headers of an HTTP 429 response for SendMessage
-type SendMessageResponse429Headers struct {
-	RetryAfter *int
-}
-
-// SendMessageResponse503Headers the declared response headers of an HTTP 503 response for SendMessage
-type SendMessageResponse503Headers struct {
-	RetryAfter *int
-}
-
 type SendMessageResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -16884,32 +15103,6 @@ type SendMessageResponse struct {
 	JSON200 *Message
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Message
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationProblemJSON409 *Conflict
-	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationProblemJSON413 *TooLarge
-	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationProblemJSON415 *UnsupportedMediaType
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *SendMessageResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *SendMessageResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -16920,61 +15113,6 @@ func (r SendMessageResponse) GetJSON200() *Message {
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
 func (r SendMessageResponse) GetJSON201() *Message {
 	return r.JSON201
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r SendMessageResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r SendMessageResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r SendMessageResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r SendMessageResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r SendMessageResponse) GetApplicationProblemJSON409() *Conflict {
-	return r.ApplicationProblemJSON409
-}
-
-// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r SendMessageResponse) GetApplicationProblemJSON413() *TooLarge {
-	return r.ApplicationProblemJSON413
-}
-
-// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r SendMessageResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
-	return r.ApplicationProblemJSON415
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r SendMessageResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r SendMessageResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r SendMessageResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r SendMessageResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -17006,79 +15144,16 @@ func (r SendMessageResponse) ContentType() string {
 	return ""
 }
 
-// ListOverridesResponse429Headers the declared response headers of an HTTP 429 response for ListOverrides
-type ListOverridesResponse429Headers struct {
-	RetryAfter *int
-}
-
-// ListOverridesResponse503Headers the declared response headers of an HTTP 503 response for ListOverrides
-type ListOverridesResponse503Headers struct {
-	RetryAfter *int
-}
-
 type ListOverridesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Overrides
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *ListOverridesResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ListOverridesResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r ListOverridesResponse) GetJSON200() *Overrides {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListOverridesResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListOverridesResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r ListOverridesResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r ListOverridesResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r ListOverridesResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r ListOverridesResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ListOverridesResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -17110,79 +15185,9 @@ func (r ListOverridesResponse) ContentType() string {
 	return ""
 }
 
-// DeleteOverrideResponse429Headers the declared response headers of an HTTP 429 response for DeleteOverride
-type DeleteOverrideResponse429Headers struct {
-	RetryAfter *int
-}
-
-// DeleteOverrideResponse503Headers the declared response headers of an HTTP 503 response for DeleteOverride
-type DeleteOverrideResponse503Headers struct {
-	RetryAfter *int
-}
-
 type DeleteOverrideResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *DeleteOverrideResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *DeleteOverrideResponse503Headers
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r DeleteOverrideResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r DeleteOverrideResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r DeleteOverrideResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r DeleteOverrideResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r DeleteOverrideResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r DeleteOverrideResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r DeleteOverrideResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r DeleteOverrideResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -17214,100 +15219,16 @@ func (r DeleteOverrideResponse) ContentType() string {
 	return ""
 }
 
-// PutOverrideResponse429Headers the declared response headers of an HTTP 429 response for PutOverride
-type PutOverrideResponse429Headers struct {
-	RetryAfter *int
-}
-
-// PutOverrideResponse503Headers the declared response headers of an HTTP 503 response for PutOverride
-type PutOverrideResponse503Headers struct {
-	RetryAfter *int
-}
-
 type PutOverrideResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Override
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationProblemJSON413 *TooLarge
-	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationProblemJSON415 *UnsupportedMediaType
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *PutOverrideResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *PutOverrideResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r PutOverrideResponse) GetJSON200() *Override {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r PutOverrideResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r PutOverrideResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r PutOverrideResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r PutOverrideResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r PutOverrideResponse) GetApplicationProblemJSON413() *TooLarge {
-	return r.ApplicationProblemJSON413
-}
-
-// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r PutOverrideResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
-	return r.ApplicationProblemJSON415
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r PutOverrideResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r PutOverrideResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r PutOverrideResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r PutOverrideResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -17339,72 +15260,16 @@ func (r PutOverrideResponse) ContentType() string {
 	return ""
 }
 
-// GetPermissionsResponse429Headers the declared response headers of an HTTP 429 response for GetPermissions
-type GetPermissionsResponse429Headers struct {
-	RetryAfter *int
-}
-
-// GetPermissionsResponse503Headers the declared response headers of an HTTP 503 response for GetPermissions
-type GetPermissionsResponse503Headers struct {
-	RetryAfter *int
-}
-
 type GetPermissionsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *MyPermissions
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *GetPermissionsResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *GetPermissionsResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r GetPermissionsResponse) GetJSON200() *MyPermissions {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r GetPermissionsResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r GetPermissionsResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r GetPermissionsResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r GetPermissionsResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r GetPermissionsResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r GetPermissionsResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -17436,102 +15301,25 @@ func (r GetPermissionsResponse) ContentType() string {
 	return ""
 }
 
-// PutReceiptsResponse429Headers the declared response headers of an HTTP 429 response for PutReceipts
-type PutReceiptsResponse429Headers struct {
-	RetryAfter *int
-}
-
-// PutReceiptsResponse503Headers the declared response headers of an HTTP 503 response for PutReceipts
-type PutReceiptsResponse503Headers struct {
-	RetryAfter *int
-}
-
-type PutReceiptsResponse struct {
+type SendReceiptsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Receipted
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationProblemJSON413 *TooLarge
-	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationProblemJSON415 *UnsupportedMediaType
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *PutReceiptsResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *PutReceiptsResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r PutReceiptsResponse) GetJSON200() *Receipted {
+func (r SendReceiptsResponse) GetJSON200() *Receipted {
 	return r.JSON200
 }
 
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r PutReceiptsResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r PutReceiptsResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r PutReceiptsResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r PutReceiptsResponse) GetApplicationProblemJSON413() *TooLarge {
-	return r.ApplicationProblemJSON413
-}
-
-// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r PutReceiptsResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
-	return r.ApplicationProblemJSON415
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r PutReceiptsResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r PutReceiptsResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r PutReceiptsResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r PutReceiptsResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
-}
-
 // GetBody returns the raw response body bytes
-func (r PutReceiptsResponse) GetBody() []byte {
+func (r SendReceiptsResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r PutReceiptsResponse) Status() string {
+func (r SendReceiptsResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -17539,7 +15327,7 @@ func (r PutReceiptsResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r PutReceiptsResponse) StatusCode() int {
+func (r SendReceiptsResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -17547,21 +15335,11 @@ func (r PutReceiptsResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r PutReceiptsResponse) ContentType() string {
+func (r SendReceiptsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
-}
-
-// ListThreadsResponse429Headers the declared response headers of an HTTP 429 response for ListThreads
-type ListThreadsResponse429Headers struct {
-	RetryAfter *int
-}
-
-// ListThreadsResponse503Headers the declared response headers of an HTTP 503 response for ListThreads
-type ListThreadsResponse503Headers struct {
-	RetryAfter *int
 }
 
 type ListThreadsResponse struct {
@@ -17569,57 +15347,11 @@ type ListThreadsResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *ConversationPage
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *ListThreadsResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ListThreadsResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r ListThreadsResponse) GetJSON200() *ConversationPage {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListThreadsResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListThreadsResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r ListThreadsResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r ListThreadsResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r ListThreadsResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ListThreadsResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -17651,88 +15383,25 @@ func (r ListThreadsResponse) ContentType() string {
 	return ""
 }
 
-// ClearUnreadOfResponse429Headers the declared response headers of an HTTP 429 response for ClearUnreadOf
-type ClearUnreadOfResponse429Headers struct {
-	RetryAfter *int
-}
-
-// ClearUnreadOfResponse503Headers the declared response headers of an HTTP 503 response for ClearUnreadOf
-type ClearUnreadOfResponse503Headers struct {
-	RetryAfter *int
-}
-
-type ClearUnreadOfResponse struct {
+type ClearConversationUnreadResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *UnreadOf
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *ClearUnreadOfResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ClearUnreadOfResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ClearUnreadOfResponse) GetJSON200() *UnreadOf {
+func (r ClearConversationUnreadResponse) GetJSON200() *UnreadOf {
 	return r.JSON200
 }
 
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ClearUnreadOfResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ClearUnreadOfResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r ClearUnreadOfResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r ClearUnreadOfResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r ClearUnreadOfResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ClearUnreadOfResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r ClearUnreadOfResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
-}
-
 // GetBody returns the raw response body bytes
-func (r ClearUnreadOfResponse) GetBody() []byte {
+func (r ClearConversationUnreadResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r ClearUnreadOfResponse) Status() string {
+func (r ClearConversationUnreadResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -17740,7 +15409,7 @@ func (r ClearUnreadOfResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ClearUnreadOfResponse) StatusCode() int {
+func (r ClearConversationUnreadResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -17748,21 +15417,11 @@ func (r ClearUnreadOfResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ClearUnreadOfResponse) ContentType() string {
+func (r ClearConversationUnreadResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
-}
-
-// GetEventsResponse429Headers the declared response headers of an HTTP 429 response for GetEvents
-type GetEventsResponse429Headers struct {
-	RetryAfter *int
-}
-
-// GetEventsResponse503Headers the declared response headers of an HTTP 503 response for GetEvents
-type GetEventsResponse503Headers struct {
-	RetryAfter *int
 }
 
 type GetEventsResponse struct {
@@ -17770,43 +15429,11 @@ type GetEventsResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *EventPage
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *GetEventsResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *GetEventsResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r GetEventsResponse) GetJSON200() *EventPage {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r GetEventsResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r GetEventsResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r GetEventsResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r GetEventsResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -17838,14 +15465,45 @@ func (r GetEventsResponse) ContentType() string {
 	return ""
 }
 
-// CreateTicketResponse429Headers the declared response headers of an HTTP 429 response for CreateTicket
-type CreateTicketResponse429Headers struct {
-	RetryAfter *int
+type GetEventLogResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *EventPage
 }
 
-// CreateTicketResponse503Headers the declared response headers of an HTTP 503 response for CreateTicket
-type CreateTicketResponse503Headers struct {
-	RetryAfter *int
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetEventLogResponse) GetJSON200() *EventPage {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r GetEventLogResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetEventLogResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetEventLogResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetEventLogResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
 }
 
 type CreateTicketResponse struct {
@@ -17853,43 +15511,11 @@ type CreateTicketResponse struct {
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Ticket
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *CreateTicketResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *CreateTicketResponse503Headers
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
 func (r CreateTicketResponse) GetJSON201() *Ticket {
 	return r.JSON201
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r CreateTicketResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r CreateTicketResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r CreateTicketResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r CreateTicketResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -17921,58 +15547,16 @@ func (r CreateTicketResponse) ContentType() string {
 	return ""
 }
 
-// ListMyInvitationsResponse429Headers the declared response headers of an HTTP 429 response for ListMyInvitations
-type ListMyInvitationsResponse429Headers struct {
-	RetryAfter *int
-}
-
-// ListMyInvitationsResponse503Headers the declared response headers of an HTTP 503 response for ListMyInvitations
-type ListMyInvitationsResponse503Headers struct {
-	RetryAfter *int
-}
-
 type ListMyInvitationsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *InvitationPage
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *ListMyInvitationsResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ListMyInvitationsResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r ListMyInvitationsResponse) GetJSON200() *InvitationPage {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListMyInvitationsResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListMyInvitationsResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r ListMyInvitationsResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ListMyInvitationsResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -18004,58 +15588,16 @@ func (r ListMyInvitationsResponse) ContentType() string {
 	return ""
 }
 
-// ListErasedResponse429Headers the declared response headers of an HTTP 429 response for ListErased
-type ListErasedResponse429Headers struct {
-	RetryAfter *int
-}
-
-// ListErasedResponse503Headers the declared response headers of an HTTP 503 response for ListErased
-type ListErasedResponse503Headers struct {
-	RetryAfter *int
-}
-
 type ListErasedResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *ErasedPage
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *ListErasedResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ListErasedResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r ListErasedResponse) GetJSON200() *ErasedPage {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListErasedResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListErasedResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r ListErasedResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ListErasedResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -18087,79 +15629,16 @@ func (r ListErasedResponse) ContentType() string {
 	return ""
 }
 
-// RevokeMessagesResponse429Headers the declared response headers of an HTTP 429 response for RevokeMessages
-type RevokeMessagesResponse429Headers struct {
-	RetryAfter *int
-}
-
-// RevokeMessagesResponse503Headers the declared response headers of an HTTP 503 response for RevokeMessages
-type RevokeMessagesResponse503Headers struct {
-	RetryAfter *int
-}
-
 type RevokeMessagesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *RevokeResults
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationProblemJSON413 *TooLarge
-	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationProblemJSON415 *UnsupportedMediaType
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *RevokeMessagesResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *RevokeMessagesResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r RevokeMessagesResponse) GetJSON200() *RevokeResults {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r RevokeMessagesResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r RevokeMessagesResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r RevokeMessagesResponse) GetApplicationProblemJSON413() *TooLarge {
-	return r.ApplicationProblemJSON413
-}
-
-// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r RevokeMessagesResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
-	return r.ApplicationProblemJSON415
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r RevokeMessagesResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r RevokeMessagesResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r RevokeMessagesResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -18191,72 +15670,16 @@ func (r RevokeMessagesResponse) ContentType() string {
 	return ""
 }
 
-// SearchMessagesResponse429Headers the declared response headers of an HTTP 429 response for SearchMessages
-type SearchMessagesResponse429Headers struct {
-	RetryAfter *int
-}
-
-// SearchMessagesResponse503Headers the declared response headers of an HTTP 503 response for SearchMessages
-type SearchMessagesResponse503Headers struct {
-	RetryAfter *int
-}
-
 type SearchMessagesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *MessagePage
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *SearchMessagesResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *SearchMessagesResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r SearchMessagesResponse) GetJSON200() *MessagePage {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r SearchMessagesResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r SearchMessagesResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r SearchMessagesResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r SearchMessagesResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r SearchMessagesResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r SearchMessagesResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -18288,93 +15711,16 @@ func (r SearchMessagesResponse) ContentType() string {
 	return ""
 }
 
-// DeleteMessageResponse429Headers the declared response headers of an HTTP 429 response for DeleteMessage
-type DeleteMessageResponse429Headers struct {
-	RetryAfter *int
-}
-
-// DeleteMessageResponse503Headers the declared response headers of an HTTP 503 response for DeleteMessage
-type DeleteMessageResponse503Headers struct {
-	RetryAfter *int
-}
-
 type DeleteMessageResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Message
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationProblemJSON409 *Conflict
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *DeleteMessageResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *DeleteMessageResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r DeleteMessageResponse) GetJSON200() *Message {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r DeleteMessageResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r DeleteMessageResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r DeleteMessageResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r DeleteMessageResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r DeleteMessageResponse) GetApplicationProblemJSON409() *Conflict {
-	return r.ApplicationProblemJSON409
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r DeleteMessageResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r DeleteMessageResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r DeleteMessageResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r DeleteMessageResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -18406,65 +15752,16 @@ func (r DeleteMessageResponse) ContentType() string {
 	return ""
 }
 
-// GetMessageResponse429Headers the declared response headers of an HTTP 429 response for GetMessage
-type GetMessageResponse429Headers struct {
-	RetryAfter *int
-}
-
-// GetMessageResponse503Headers the declared response headers of an HTTP 503 response for GetMessage
-type GetMessageResponse503Headers struct {
-	RetryAfter *int
-}
-
 type GetMessageResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Message
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *GetMessageResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *GetMessageResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r GetMessageResponse) GetJSON200() *Message {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r GetMessageResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r GetMessageResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r GetMessageResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r GetMessageResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r GetMessageResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -18496,93 +15793,16 @@ func (r GetMessageResponse) ContentType() string {
 	return ""
 }
 
-// BurnMessageResponse429Headers the declared response headers of an HTTP 429 response for BurnMessage
-type BurnMessageResponse429Headers struct {
-	RetryAfter *int
-}
-
-// BurnMessageResponse503Headers the declared response headers of an HTTP 503 response for BurnMessage
-type BurnMessageResponse503Headers struct {
-	RetryAfter *int
-}
-
 type BurnMessageResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Message
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationProblemJSON409 *Conflict
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *BurnMessageResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *BurnMessageResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r BurnMessageResponse) GetJSON200() *Message {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r BurnMessageResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r BurnMessageResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r BurnMessageResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r BurnMessageResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r BurnMessageResponse) GetApplicationProblemJSON409() *Conflict {
-	return r.ApplicationProblemJSON409
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r BurnMessageResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r BurnMessageResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r BurnMessageResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r BurnMessageResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -18614,79 +15834,16 @@ func (r BurnMessageResponse) ContentType() string {
 	return ""
 }
 
-// GetReceiptsResponse429Headers the declared response headers of an HTTP 429 response for GetReceipts
-type GetReceiptsResponse429Headers struct {
-	RetryAfter *int
-}
-
-// GetReceiptsResponse503Headers the declared response headers of an HTTP 503 response for GetReceipts
-type GetReceiptsResponse503Headers struct {
-	RetryAfter *int
-}
-
 type GetReceiptsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Receipts
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *GetReceiptsResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *GetReceiptsResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r GetReceiptsResponse) GetJSON200() *Receipts {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r GetReceiptsResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r GetReceiptsResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r GetReceiptsResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r GetReceiptsResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r GetReceiptsResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r GetReceiptsResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r GetReceiptsResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -18718,100 +15875,16 @@ func (r GetReceiptsResponse) ContentType() string {
 	return ""
 }
 
-// RevokeMessageResponse429Headers the declared response headers of an HTTP 429 response for RevokeMessage
-type RevokeMessageResponse429Headers struct {
-	RetryAfter *int
-}
-
-// RevokeMessageResponse503Headers the declared response headers of an HTTP 503 response for RevokeMessage
-type RevokeMessageResponse503Headers struct {
-	RetryAfter *int
-}
-
 type RevokeMessageResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Message
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationProblemJSON409 *Conflict
-	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationProblemJSON413 *TooLarge
-	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationProblemJSON415 *UnsupportedMediaType
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *RevokeMessageResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *RevokeMessageResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r RevokeMessageResponse) GetJSON200() *Message {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r RevokeMessageResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r RevokeMessageResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r RevokeMessageResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r RevokeMessageResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r RevokeMessageResponse) GetApplicationProblemJSON409() *Conflict {
-	return r.ApplicationProblemJSON409
-}
-
-// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r RevokeMessageResponse) GetApplicationProblemJSON413() *TooLarge {
-	return r.ApplicationProblemJSON413
-}
-
-// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r RevokeMessageResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
-	return r.ApplicationProblemJSON415
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r RevokeMessageResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r RevokeMessageResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r RevokeMessageResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -18843,65 +15916,16 @@ func (r RevokeMessageResponse) ContentType() string {
 	return ""
 }
 
-// GetThreadResponse429Headers the declared response headers of an HTTP 429 response for GetThread
-type GetThreadResponse429Headers struct {
-	RetryAfter *int
-}
-
-// GetThreadResponse503Headers the declared response headers of an HTTP 503 response for GetThread
-type GetThreadResponse503Headers struct {
-	RetryAfter *int
-}
-
 type GetThreadResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Conversation
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *GetThreadResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *GetThreadResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r GetThreadResponse) GetJSON200() *Conversation {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r GetThreadResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r GetThreadResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r GetThreadResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r GetThreadResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r GetThreadResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -18933,107 +15957,16 @@ func (r GetThreadResponse) ContentType() string {
 	return ""
 }
 
-// CreateThreadResponse429Headers the declared response headers of an HTTP 429 response for CreateThread
-type CreateThreadResponse429Headers struct {
-	RetryAfter *int
-}
-
-// CreateThreadResponse503Headers the declared response headers of an HTTP 503 response for CreateThread
-type CreateThreadResponse503Headers struct {
-	RetryAfter *int
-}
-
 type CreateThreadResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Conversation
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationProblemJSON409 *Conflict
-	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationProblemJSON413 *TooLarge
-	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationProblemJSON415 *UnsupportedMediaType
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *CreateThreadResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *CreateThreadResponse503Headers
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
 func (r CreateThreadResponse) GetJSON201() *Conversation {
 	return r.JSON201
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r CreateThreadResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r CreateThreadResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r CreateThreadResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r CreateThreadResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r CreateThreadResponse) GetApplicationProblemJSON409() *Conflict {
-	return r.ApplicationProblemJSON409
-}
-
-// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r CreateThreadResponse) GetApplicationProblemJSON413() *TooLarge {
-	return r.ApplicationProblemJSON413
-}
-
-// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r CreateThreadResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
-	return r.ApplicationProblemJSON415
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r CreateThreadResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r CreateThreadResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r CreateThreadResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r CreateThreadResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -19065,58 +15998,16 @@ func (r CreateThreadResponse) ContentType() string {
 	return ""
 }
 
-// ListSpacesResponse429Headers the declared response headers of an HTTP 429 response for ListSpaces
-type ListSpacesResponse429Headers struct {
-	RetryAfter *int
-}
-
-// ListSpacesResponse503Headers the declared response headers of an HTTP 503 response for ListSpaces
-type ListSpacesResponse503Headers struct {
-	RetryAfter *int
-}
-
 type ListSpacesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *SpacePage
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *ListSpacesResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ListSpacesResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r ListSpacesResponse) GetJSON200() *SpacePage {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListSpacesResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListSpacesResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r ListSpacesResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ListSpacesResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -19148,86 +16039,16 @@ func (r ListSpacesResponse) ContentType() string {
 	return ""
 }
 
-// CreateSpaceResponse429Headers the declared response headers of an HTTP 429 response for CreateSpace
-type CreateSpaceResponse429Headers struct {
-	RetryAfter *int
-}
-
-// CreateSpaceResponse503Headers the declared response headers of an HTTP 503 response for CreateSpace
-type CreateSpaceResponse503Headers struct {
-	RetryAfter *int
-}
-
 type CreateSpaceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Space
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationProblemJSON413 *TooLarge
-	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationProblemJSON415 *UnsupportedMediaType
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *CreateSpaceResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *CreateSpaceResponse503Headers
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
 func (r CreateSpaceResponse) GetJSON201() *Space {
 	return r.JSON201
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r CreateSpaceResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r CreateSpaceResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r CreateSpaceResponse) GetApplicationProblemJSON413() *TooLarge {
-	return r.ApplicationProblemJSON413
-}
-
-// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r CreateSpaceResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
-	return r.ApplicationProblemJSON415
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r CreateSpaceResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r CreateSpaceResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r CreateSpaceResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r CreateSpaceResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -19259,79 +16080,9 @@ func (r CreateSpaceResponse) ContentType() string {
 	return ""
 }
 
-// DeleteSpaceResponse429Headers the declared response headers of an HTTP 429 response for DeleteSpace
-type DeleteSpaceResponse429Headers struct {
-	RetryAfter *int
-}
-
-// DeleteSpaceResponse503Headers the declared response headers of an HTTP 503 response for DeleteSpace
-type DeleteSpaceResponse503Headers struct {
-	RetryAfter *int
-}
-
 type DeleteSpaceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *DeleteSpaceResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *DeleteSpaceResponse503Headers
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r DeleteSpaceResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r DeleteSpaceResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r DeleteSpaceResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r DeleteSpaceResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r DeleteSpaceResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r DeleteSpaceResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r DeleteSpaceResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r DeleteSpaceResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -19363,65 +16114,16 @@ func (r DeleteSpaceResponse) ContentType() string {
 	return ""
 }
 
-// GetSpaceResponse429Headers the declared response headers of an HTTP 429 response for GetSpace
-type GetSpaceResponse429Headers struct {
-	RetryAfter *int
-}
-
-// GetSpaceResponse503Headers the declared response headers of an HTTP 503 response for GetSpace
-type GetSpaceResponse503Headers struct {
-	RetryAfter *int
-}
-
 type GetSpaceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Space
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *GetSpaceResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *GetSpaceResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r GetSpaceResponse) GetJSON200() *Space {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r GetSpaceResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r GetSpaceResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r GetSpaceResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r GetSpaceResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r GetSpaceResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -19453,100 +16155,16 @@ func (r GetSpaceResponse) ContentType() string {
 	return ""
 }
 
-// UpdateSpaceResponse429Headers the declared response headers of an HTTP 429 response for UpdateSpace
-type UpdateSpaceResponse429Headers struct {
-	RetryAfter *int
-}
-
-// UpdateSpaceResponse503Headers the declared response headers of an HTTP 503 response for UpdateSpace
-type UpdateSpaceResponse503Headers struct {
-	RetryAfter *int
-}
-
 type UpdateSpaceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Space
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationProblemJSON413 *TooLarge
-	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationProblemJSON415 *UnsupportedMediaType
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *UpdateSpaceResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *UpdateSpaceResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r UpdateSpaceResponse) GetJSON200() *Space {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r UpdateSpaceResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r UpdateSpaceResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r UpdateSpaceResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r UpdateSpaceResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r UpdateSpaceResponse) GetApplicationProblemJSON413() *TooLarge {
-	return r.ApplicationProblemJSON413
-}
-
-// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r UpdateSpaceResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
-	return r.ApplicationProblemJSON415
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r UpdateSpaceResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r UpdateSpaceResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r UpdateSpaceResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r UpdateSpaceResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -19578,65 +16196,16 @@ func (r UpdateSpaceResponse) ContentType() string {
 	return ""
 }
 
-// ListChannelsResponse429Headers the declared response headers of an HTTP 429 response for ListChannels
-type ListChannelsResponse429Headers struct {
-	RetryAfter *int
-}
-
-// ListChannelsResponse503Headers the declared response headers of an HTTP 503 response for ListChannels
-type ListChannelsResponse503Headers struct {
-	RetryAfter *int
-}
-
 type ListChannelsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *ConversationPage
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *ListChannelsResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ListChannelsResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r ListChannelsResponse) GetJSON200() *ConversationPage {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListChannelsResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListChannelsResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r ListChannelsResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r ListChannelsResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ListChannelsResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -19668,100 +16237,16 @@ func (r ListChannelsResponse) ContentType() string {
 	return ""
 }
 
-// CreateChannelResponse429Headers the declared response headers of an HTTP 429 response for CreateChannel
-type CreateChannelResponse429Headers struct {
-	RetryAfter *int
-}
-
-// CreateChannelResponse503Headers the declared response headers of an HTTP 503 response for CreateChannel
-type CreateChannelResponse503Headers struct {
-	RetryAfter *int
-}
-
 type CreateChannelResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Conversation
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationProblemJSON413 *TooLarge
-	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationProblemJSON415 *UnsupportedMediaType
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *CreateChannelResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *CreateChannelResponse503Headers
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
 func (r CreateChannelResponse) GetJSON201() *Conversation {
 	return r.JSON201
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r CreateChannelResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r CreateChannelResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r CreateChannelResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r CreateChannelResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r CreateChannelResponse) GetApplicationProblemJSON413() *TooLarge {
-	return r.ApplicationProblemJSON413
-}
-
-// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r CreateChannelResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
-	return r.ApplicationProblemJSON415
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r CreateChannelResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r CreateChannelResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r CreateChannelResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r CreateChannelResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -19793,72 +16278,16 @@ func (r CreateChannelResponse) ContentType() string {
 	return ""
 }
 
-// ListInvitationsResponse429Headers the declared response headers of an HTTP 429 response for ListInvitations
-type ListInvitationsResponse429Headers struct {
-	RetryAfter *int
-}
-
-// ListInvitationsResponse503Headers the declared response headers of an HTTP 503 response for ListInvitations
-type ListInvitationsResponse503Headers struct {
-	RetryAfter *int
-}
-
 type ListInvitationsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *InvitationPage
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *ListInvitationsResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ListInvitationsResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r ListInvitationsResponse) GetJSON200() *InvitationPage {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListInvitationsResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListInvitationsResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r ListInvitationsResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r ListInvitationsResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r ListInvitationsResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ListInvitationsResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -19890,100 +16319,16 @@ func (r ListInvitationsResponse) ContentType() string {
 	return ""
 }
 
-// InviteToSpaceResponse429Headers the declared response headers of an HTTP 429 response for InviteToSpace
-type InviteToSpaceResponse429Headers struct {
-	RetryAfter *int
-}
-
-// InviteToSpaceResponse503Headers the declared response headers of an HTTP 503 response for InviteToSpace
-type InviteToSpaceResponse503Headers struct {
-	RetryAfter *int
-}
-
 type InviteToSpaceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Invitations
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationProblemJSON413 *TooLarge
-	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationProblemJSON415 *UnsupportedMediaType
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *InviteToSpaceResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *InviteToSpaceResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r InviteToSpaceResponse) GetJSON200() *Invitations {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r InviteToSpaceResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r InviteToSpaceResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r InviteToSpaceResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r InviteToSpaceResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r InviteToSpaceResponse) GetApplicationProblemJSON413() *TooLarge {
-	return r.ApplicationProblemJSON413
-}
-
-// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r InviteToSpaceResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
-	return r.ApplicationProblemJSON415
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r InviteToSpaceResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r InviteToSpaceResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r InviteToSpaceResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r InviteToSpaceResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -20015,79 +16360,9 @@ func (r InviteToSpaceResponse) ContentType() string {
 	return ""
 }
 
-// DeleteInvitationResponse429Headers the declared response headers of an HTTP 429 response for DeleteInvitation
-type DeleteInvitationResponse429Headers struct {
-	RetryAfter *int
-}
-
-// DeleteInvitationResponse503Headers the declared response headers of an HTTP 503 response for DeleteInvitation
-type DeleteInvitationResponse503Headers struct {
-	RetryAfter *int
-}
-
 type DeleteInvitationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *DeleteInvitationResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *DeleteInvitationResponse503Headers
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r DeleteInvitationResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r DeleteInvitationResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r DeleteInvitationResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r DeleteInvitationResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r DeleteInvitationResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r DeleteInvitationResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r DeleteInvitationResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r DeleteInvitationResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -20119,86 +16394,16 @@ func (r DeleteInvitationResponse) ContentType() string {
 	return ""
 }
 
-// JoinSpaceResponse429Headers the declared response headers of an HTTP 429 response for JoinSpace
-type JoinSpaceResponse429Headers struct {
-	RetryAfter *int
-}
-
-// JoinSpaceResponse503Headers the declared response headers of an HTTP 503 response for JoinSpace
-type JoinSpaceResponse503Headers struct {
-	RetryAfter *int
-}
-
 type JoinSpaceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Space
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *JoinSpaceResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *JoinSpaceResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r JoinSpaceResponse) GetJSON200() *Space {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r JoinSpaceResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r JoinSpaceResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r JoinSpaceResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r JoinSpaceResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r JoinSpaceResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r JoinSpaceResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r JoinSpaceResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r JoinSpaceResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -20230,72 +16435,9 @@ func (r JoinSpaceResponse) ContentType() string {
 	return ""
 }
 
-// LeaveSpaceResponse429Headers the declared response headers of an HTTP 429 response for LeaveSpace
-type LeaveSpaceResponse429Headers struct {
-	RetryAfter *int
-}
-
-// LeaveSpaceResponse503Headers the declared response headers of an HTTP 503 response for LeaveSpace
-type LeaveSpaceResponse503Headers struct {
-	RetryAfter *int
-}
-
 type LeaveSpaceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationProblemJSON409 *Conflict
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *LeaveSpaceResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *LeaveSpaceResponse503Headers
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r LeaveSpaceResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r LeaveSpaceResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r LeaveSpaceResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r LeaveSpaceResponse) GetApplicationProblemJSON409() *Conflict {
-	return r.ApplicationProblemJSON409
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r LeaveSpaceResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r LeaveSpaceResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r LeaveSpaceResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -20327,72 +16469,16 @@ func (r LeaveSpaceResponse) ContentType() string {
 	return ""
 }
 
-// ListSpaceDeniedResponse429Headers the declared response headers of an HTTP 429 response for ListSpaceDenied
-type ListSpaceDeniedResponse429Headers struct {
-	RetryAfter *int
-}
-
-// ListSpaceDeniedResponse503Headers the declared response headers of an HTTP 503 response for ListSpaceDenied
-type ListSpaceDeniedResponse503Headers struct {
-	RetryAfter *int
-}
-
 type ListSpaceDeniedResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *ListingPage
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *ListSpaceDeniedResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ListSpaceDeniedResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r ListSpaceDeniedResponse) GetJSON200() *ListingPage {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListSpaceDeniedResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListSpaceDeniedResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r ListSpaceDeniedResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r ListSpaceDeniedResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r ListSpaceDeniedResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ListSpaceDeniedResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -20424,72 +16510,9 @@ func (r ListSpaceDeniedResponse) ContentType() string {
 	return ""
 }
 
-// DeleteSpaceDeniedResponse429Headers the declared response headers of an HTTP 429 response for DeleteSpaceDenied
-type DeleteSpaceDeniedResponse429Headers struct {
-	RetryAfter *int
-}
-
-// DeleteSpaceDeniedResponse503Headers the declared response headers of an HTTP 503 response for DeleteSpaceDenied
-type DeleteSpaceDeniedResponse503Headers struct {
-	RetryAfter *int
-}
-
 type DeleteSpaceDeniedResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *DeleteSpaceDeniedResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *DeleteSpaceDeniedResponse503Headers
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r DeleteSpaceDeniedResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r DeleteSpaceDeniedResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r DeleteSpaceDeniedResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r DeleteSpaceDeniedResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r DeleteSpaceDeniedResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r DeleteSpaceDeniedResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r DeleteSpaceDeniedResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -20521,72 +16544,9 @@ func (r DeleteSpaceDeniedResponse) ContentType() string {
 	return ""
 }
 
-// PutSpaceDeniedResponse429Headers the declared response headers of an HTTP 429 response for PutSpaceDenied
-type PutSpaceDeniedResponse429Headers struct {
-	RetryAfter *int
-}
-
-// PutSpaceDeniedResponse503Headers the declared response headers of an HTTP 503 response for PutSpaceDenied
-type PutSpaceDeniedResponse503Headers struct {
-	RetryAfter *int
-}
-
 type PutSpaceDeniedResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *PutSpaceDeniedResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *PutSpaceDeniedResponse503Headers
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r PutSpaceDeniedResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r PutSpaceDeniedResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r PutSpaceDeniedResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r PutSpaceDeniedResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r PutSpaceDeniedResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r PutSpaceDeniedResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r PutSpaceDeniedResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -20618,65 +16578,16 @@ func (r PutSpaceDeniedResponse) ContentType() string {
 	return ""
 }
 
-// ListSpaceMembersResponse429Headers the declared response headers of an HTTP 429 response for ListSpaceMembers
-type ListSpaceMembersResponse429Headers struct {
-	RetryAfter *int
-}
-
-// ListSpaceMembersResponse503Headers the declared response headers of an HTTP 503 response for ListSpaceMembers
-type ListSpaceMembersResponse503Headers struct {
-	RetryAfter *int
-}
-
 type ListSpaceMembersResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *SpaceMemberPage
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *ListSpaceMembersResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ListSpaceMembersResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r ListSpaceMembersResponse) GetJSON200() *SpaceMemberPage {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListSpaceMembersResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListSpaceMembersResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r ListSpaceMembersResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r ListSpaceMembersResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ListSpaceMembersResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -20708,100 +16619,16 @@ func (r ListSpaceMembersResponse) ContentType() string {
 	return ""
 }
 
-// AddSpaceMembersResponse429Headers the declared response headers of an HTTP 429 response for AddSpaceMembers
-type AddSpaceMembersResponse429Headers struct {
-	RetryAfter *int
-}
-
-// AddSpaceMembersResponse503Headers the declared response headers of an HTTP 503 response for AddSpaceMembers
-type AddSpaceMembersResponse503Headers struct {
-	RetryAfter *int
-}
-
 type AddSpaceMembersResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *SpaceMembers
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationProblemJSON413 *TooLarge
-	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationProblemJSON415 *UnsupportedMediaType
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *AddSpaceMembersResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *AddSpaceMembersResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r AddSpaceMembersResponse) GetJSON200() *SpaceMembers {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r AddSpaceMembersResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r AddSpaceMembersResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r AddSpaceMembersResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r AddSpaceMembersResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r AddSpaceMembersResponse) GetApplicationProblemJSON413() *TooLarge {
-	return r.ApplicationProblemJSON413
-}
-
-// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r AddSpaceMembersResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
-	return r.ApplicationProblemJSON415
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r AddSpaceMembersResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r AddSpaceMembersResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r AddSpaceMembersResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r AddSpaceMembersResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -20833,86 +16660,9 @@ func (r AddSpaceMembersResponse) ContentType() string {
 	return ""
 }
 
-// RemoveSpaceMemberResponse429Headers the declared response headers of an HTTP 429 response for RemoveSpaceMember
-type RemoveSpaceMemberResponse429Headers struct {
-	RetryAfter *int
-}
-
-// RemoveSpaceMemberResponse503Headers the declared response headers of an HTTP 503 response for RemoveSpaceMember
-type RemoveSpaceMemberResponse503Headers struct {
-	RetryAfter *int
-}
-
 type RemoveSpaceMemberResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationProblemJSON409 *Conflict
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *RemoveSpaceMemberResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *RemoveSpaceMemberResponse503Headers
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r RemoveSpaceMemberResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r RemoveSpaceMemberResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r RemoveSpaceMemberResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r RemoveSpaceMemberResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r RemoveSpaceMemberResponse) GetApplicationProblemJSON409() *Conflict {
-	return r.ApplicationProblemJSON409
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r RemoveSpaceMemberResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r RemoveSpaceMemberResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r RemoveSpaceMemberResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r RemoveSpaceMemberResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -20944,65 +16694,16 @@ func (r RemoveSpaceMemberResponse) ContentType() string {
 	return ""
 }
 
-// GetSpaceMemberResponse429Headers the declared response headers of an HTTP 429 response for GetSpaceMember
-type GetSpaceMemberResponse429Headers struct {
-	RetryAfter *int
-}
-
-// GetSpaceMemberResponse503Headers the declared response headers of an HTTP 503 response for GetSpaceMember
-type GetSpaceMemberResponse503Headers struct {
-	RetryAfter *int
-}
-
 type GetSpaceMemberResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *SpaceMember
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *GetSpaceMemberResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *GetSpaceMemberResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r GetSpaceMemberResponse) GetJSON200() *SpaceMember {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r GetSpaceMemberResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r GetSpaceMemberResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r GetSpaceMemberResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r GetSpaceMemberResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r GetSpaceMemberResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -21034,107 +16735,16 @@ func (r GetSpaceMemberResponse) ContentType() string {
 	return ""
 }
 
-// UpdateSpaceMemberResponse429Headers the declared response headers of an HTTP 429 response for UpdateSpaceMember
-type UpdateSpaceMemberResponse429Headers struct {
-	RetryAfter *int
-}
-
-// UpdateSpaceMemberResponse503Headers the declared response headers of an HTTP 503 response for UpdateSpaceMember
-type UpdateSpaceMemberResponse503Headers struct {
-	RetryAfter *int
-}
-
 type UpdateSpaceMemberResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *SpaceMember
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationProblemJSON409 *Conflict
-	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationProblemJSON413 *TooLarge
-	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationProblemJSON415 *UnsupportedMediaType
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *UpdateSpaceMemberResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *UpdateSpaceMemberResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r UpdateSpaceMemberResponse) GetJSON200() *SpaceMember {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r UpdateSpaceMemberResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r UpdateSpaceMemberResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r UpdateSpaceMemberResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r UpdateSpaceMemberResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r UpdateSpaceMemberResponse) GetApplicationProblemJSON409() *Conflict {
-	return r.ApplicationProblemJSON409
-}
-
-// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r UpdateSpaceMemberResponse) GetApplicationProblemJSON413() *TooLarge {
-	return r.ApplicationProblemJSON413
-}
-
-// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r UpdateSpaceMemberResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
-	return r.ApplicationProblemJSON415
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r UpdateSpaceMemberResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r UpdateSpaceMemberResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r UpdateSpaceMemberResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r UpdateSpaceMemberResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -21166,79 +16776,9 @@ func (r UpdateSpaceMemberResponse) ContentType() string {
 	return ""
 }
 
-// UnmuteSpaceMemberResponse429Headers the declared response headers of an HTTP 429 response for UnmuteSpaceMember
-type UnmuteSpaceMemberResponse429Headers struct {
-	RetryAfter *int
-}
-
-// UnmuteSpaceMemberResponse503Headers the declared response headers of an HTTP 503 response for UnmuteSpaceMember
-type UnmuteSpaceMemberResponse503Headers struct {
-	RetryAfter *int
-}
-
 type UnmuteSpaceMemberResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *UnmuteSpaceMemberResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *UnmuteSpaceMemberResponse503Headers
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r UnmuteSpaceMemberResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r UnmuteSpaceMemberResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r UnmuteSpaceMemberResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r UnmuteSpaceMemberResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r UnmuteSpaceMemberResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r UnmuteSpaceMemberResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r UnmuteSpaceMemberResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r UnmuteSpaceMemberResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -21270,100 +16810,16 @@ func (r UnmuteSpaceMemberResponse) ContentType() string {
 	return ""
 }
 
-// MuteSpaceMemberResponse429Headers the declared response headers of an HTTP 429 response for MuteSpaceMember
-type MuteSpaceMemberResponse429Headers struct {
-	RetryAfter *int
-}
-
-// MuteSpaceMemberResponse503Headers the declared response headers of an HTTP 503 response for MuteSpaceMember
-type MuteSpaceMemberResponse503Headers struct {
-	RetryAfter *int
-}
-
 type MuteSpaceMemberResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Mute
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationProblemJSON413 *TooLarge
-	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationProblemJSON415 *UnsupportedMediaType
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *MuteSpaceMemberResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *MuteSpaceMemberResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r MuteSpaceMemberResponse) GetJSON200() *Mute {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r MuteSpaceMemberResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r MuteSpaceMemberResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r MuteSpaceMemberResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r MuteSpaceMemberResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r MuteSpaceMemberResponse) GetApplicationProblemJSON413() *TooLarge {
-	return r.ApplicationProblemJSON413
-}
-
-// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r MuteSpaceMemberResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
-	return r.ApplicationProblemJSON415
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r MuteSpaceMemberResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r MuteSpaceMemberResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r MuteSpaceMemberResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r MuteSpaceMemberResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -21395,65 +16851,16 @@ func (r MuteSpaceMemberResponse) ContentType() string {
 	return ""
 }
 
-// GetSpacePermissionsResponse429Headers the declared response headers of an HTTP 429 response for GetSpacePermissions
-type GetSpacePermissionsResponse429Headers struct {
-	RetryAfter *int
-}
-
-// GetSpacePermissionsResponse503Headers the declared response headers of an HTTP 503 response for GetSpacePermissions
-type GetSpacePermissionsResponse503Headers struct {
-	RetryAfter *int
-}
-
 type GetSpacePermissionsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *MyPermissions
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *GetSpacePermissionsResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *GetSpacePermissionsResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r GetSpacePermissionsResponse) GetJSON200() *MyPermissions {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r GetSpacePermissionsResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r GetSpacePermissionsResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r GetSpacePermissionsResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r GetSpacePermissionsResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r GetSpacePermissionsResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -21485,65 +16892,16 @@ func (r GetSpacePermissionsResponse) ContentType() string {
 	return ""
 }
 
-// ListRolesResponse429Headers the declared response headers of an HTTP 429 response for ListRoles
-type ListRolesResponse429Headers struct {
-	RetryAfter *int
-}
-
-// ListRolesResponse503Headers the declared response headers of an HTTP 503 response for ListRoles
-type ListRolesResponse503Headers struct {
-	RetryAfter *int
-}
-
 type ListRolesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *SpaceRoles
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *ListRolesResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ListRolesResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r ListRolesResponse) GetJSON200() *SpaceRoles {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListRolesResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListRolesResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r ListRolesResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r ListRolesResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ListRolesResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -21575,100 +16933,16 @@ func (r ListRolesResponse) ContentType() string {
 	return ""
 }
 
-// CreateRoleResponse429Headers the declared response headers of an HTTP 429 response for CreateRole
-type CreateRoleResponse429Headers struct {
-	RetryAfter *int
-}
-
-// CreateRoleResponse503Headers the declared response headers of an HTTP 503 response for CreateRole
-type CreateRoleResponse503Headers struct {
-	RetryAfter *int
-}
-
 type CreateRoleResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *SpaceRole
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationProblemJSON413 *TooLarge
-	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationProblemJSON415 *UnsupportedMediaType
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *CreateRoleResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *CreateRoleResponse503Headers
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
 func (r CreateRoleResponse) GetJSON201() *SpaceRole {
 	return r.JSON201
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r CreateRoleResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r CreateRoleResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r CreateRoleResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r CreateRoleResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r CreateRoleResponse) GetApplicationProblemJSON413() *TooLarge {
-	return r.ApplicationProblemJSON413
-}
-
-// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r CreateRoleResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
-	return r.ApplicationProblemJSON415
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r CreateRoleResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r CreateRoleResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r CreateRoleResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r CreateRoleResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -21700,79 +16974,9 @@ func (r CreateRoleResponse) ContentType() string {
 	return ""
 }
 
-// DeleteRoleResponse429Headers the declared response headers of an HTTP 429 response for DeleteRole
-type DeleteRoleResponse429Headers struct {
-	RetryAfter *int
-}
-
-// DeleteRoleResponse503Headers the declared response headers of an HTTP 503 response for DeleteRole
-type DeleteRoleResponse503Headers struct {
-	RetryAfter *int
-}
-
 type DeleteRoleResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *DeleteRoleResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *DeleteRoleResponse503Headers
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r DeleteRoleResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r DeleteRoleResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r DeleteRoleResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r DeleteRoleResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r DeleteRoleResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r DeleteRoleResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r DeleteRoleResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r DeleteRoleResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -21804,100 +17008,16 @@ func (r DeleteRoleResponse) ContentType() string {
 	return ""
 }
 
-// UpdateRoleResponse429Headers the declared response headers of an HTTP 429 response for UpdateRole
-type UpdateRoleResponse429Headers struct {
-	RetryAfter *int
-}
-
-// UpdateRoleResponse503Headers the declared response headers of an HTTP 503 response for UpdateRole
-type UpdateRoleResponse503Headers struct {
-	RetryAfter *int
-}
-
 type UpdateRoleResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *SpaceRole
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
-	ApplicationProblemJSON413 *TooLarge
-	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
-	ApplicationProblemJSON415 *UnsupportedMediaType
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *UpdateRoleResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *UpdateRoleResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r UpdateRoleResponse) GetJSON200() *SpaceRole {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r UpdateRoleResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r UpdateRoleResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r UpdateRoleResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r UpdateRoleResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r UpdateRoleResponse) GetApplicationProblemJSON413() *TooLarge {
-	return r.ApplicationProblemJSON413
-}
-
-// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r UpdateRoleResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
-	return r.ApplicationProblemJSON415
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r UpdateRoleResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r UpdateRoleResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r UpdateRoleResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r UpdateRoleResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -21929,79 +17049,9 @@ func (r UpdateRoleResponse) ContentType() string {
 	return ""
 }
 
-// RevokeRoleResponse429Headers the declared response headers of an HTTP 429 response for RevokeRole
-type RevokeRoleResponse429Headers struct {
-	RetryAfter *int
-}
-
-// RevokeRoleResponse503Headers the declared response headers of an HTTP 503 response for RevokeRole
-type RevokeRoleResponse503Headers struct {
-	RetryAfter *int
-}
-
 type RevokeRoleResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *RevokeRoleResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *RevokeRoleResponse503Headers
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r RevokeRoleResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r RevokeRoleResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r RevokeRoleResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r RevokeRoleResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r RevokeRoleResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r RevokeRoleResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r RevokeRoleResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r RevokeRoleResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -22033,79 +17083,9 @@ func (r RevokeRoleResponse) ContentType() string {
 	return ""
 }
 
-// GrantRoleResponse429Headers the declared response headers of an HTTP 429 response for GrantRole
-type GrantRoleResponse429Headers struct {
-	RetryAfter *int
-}
-
-// GrantRoleResponse503Headers the declared response headers of an HTTP 503 response for GrantRole
-type GrantRoleResponse503Headers struct {
-	RetryAfter *int
-}
-
 type GrantRoleResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *GrantRoleResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *GrantRoleResponse503Headers
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r GrantRoleResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r GrantRoleResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r GrantRoleResponse) GetApplicationProblemJSON403() *Forbidden {
-	return r.ApplicationProblemJSON403
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r GrantRoleResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r GrantRoleResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r GrantRoleResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r GrantRoleResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r GrantRoleResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -22137,58 +17117,16 @@ func (r GrantRoleResponse) ContentType() string {
 	return ""
 }
 
-// ListMyThreadsResponse429Headers the declared response headers of an HTTP 429 response for ListMyThreads
-type ListMyThreadsResponse429Headers struct {
-	RetryAfter *int
-}
-
-// ListMyThreadsResponse503Headers the declared response headers of an HTTP 503 response for ListMyThreads
-type ListMyThreadsResponse503Headers struct {
-	RetryAfter *int
-}
-
 type ListMyThreadsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *ConversationPage
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *ListMyThreadsResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ListMyThreadsResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r ListMyThreadsResponse) GetJSON200() *ConversationPage {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListMyThreadsResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListMyThreadsResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r ListMyThreadsResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ListMyThreadsResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -22220,72 +17158,16 @@ func (r ListMyThreadsResponse) ContentType() string {
 	return ""
 }
 
-// GetUnreadResponse429Headers the declared response headers of an HTTP 429 response for GetUnread
-type GetUnreadResponse429Headers struct {
-	RetryAfter *int
-}
-
-// GetUnreadResponse503Headers the declared response headers of an HTTP 503 response for GetUnread
-type GetUnreadResponse503Headers struct {
-	RetryAfter *int
-}
-
 type GetUnreadResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Unread
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *Unprocessable
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *GetUnreadResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *GetUnreadResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r GetUnreadResponse) GetJSON200() *Unread {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r GetUnreadResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r GetUnreadResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r GetUnreadResponse) GetApplicationProblemJSON404() *NotFound {
-	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r GetUnreadResponse) GetApplicationProblemJSON422() *Unprocessable {
-	return r.ApplicationProblemJSON422
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r GetUnreadResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r GetUnreadResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
 }
 
 // GetBody returns the raw response body bytes
@@ -22317,65 +17199,16 @@ func (r GetUnreadResponse) ContentType() string {
 	return ""
 }
 
-// ClearUnreadResponse429Headers the declared response headers of an HTTP 429 response for ClearUnread
-type ClearUnreadResponse429Headers struct {
-	RetryAfter *int
-}
-
-// ClearUnreadResponse503Headers the declared response headers of an HTTP 503 response for ClearUnread
-type ClearUnreadResponse503Headers struct {
-	RetryAfter *int
-}
-
 type ClearUnreadResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Unread
-	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
-	ApplicationProblemJSON400 *BadRequest
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *TooMany
-	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
-	// ApplicationProblemJSON507 the response for an HTTP 507 `application/problem+json` response
-	ApplicationProblemJSON507 *Full
-	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *ClearUnreadResponse429Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ClearUnreadResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r ClearUnreadResponse) GetJSON200() *Unread {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ClearUnreadResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ClearUnreadResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r ClearUnreadResponse) GetApplicationProblemJSON429() *TooMany {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ClearUnreadResponse) GetApplicationProblemJSON503() *Unavailable {
-	return r.ApplicationProblemJSON503
-}
-
-// GetApplicationProblemJSON507 returns the response for an HTTP 507 `application/problem+json` response
-func (r ClearUnreadResponse) GetApplicationProblemJSON507() *Full {
-	return r.ApplicationProblemJSON507
 }
 
 // GetBody returns the raw response body bytes
@@ -22507,7 +17340,7 @@ func (c *ClientWithResponses) ImportMessagesWithBodyWithResponse(ctx context.Con
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/admin/insert (the `InsertMessage` operationId).
+// Corresponds with POST /v1/admin/messages (the `InsertMessage` operationId).
 func (c *ClientWithResponses) InsertMessageWithBodyWithResponse(ctx context.Context, params *InsertMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*InsertMessageResponse, error) {
 	rsp, err := c.InsertMessageWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
@@ -22524,7 +17357,7 @@ func (c *ClientWithResponses) InsertMessageWithBodyWithResponse(ctx context.Cont
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/admin/insert (the `InsertMessage` operationId).
+// Corresponds with POST /v1/admin/messages (the `InsertMessage` operationId).
 func (c *ClientWithResponses) InsertMessageWithResponse(ctx context.Context, params *InsertMessageParams, body InsertMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*InsertMessageResponse, error) {
 	rsp, err := c.InsertMessage(ctx, params, body, reqEditors...)
 	if err != nil {
@@ -22576,7 +17409,7 @@ func (c *ClientWithResponses) RunRetentionWithResponse(ctx context.Context, para
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/admin/users/{user}/tokens/cut (the `CutTokens` operationId).
-func (c *ClientWithResponses) CutTokensWithResponse(ctx context.Context, user UserID, params *CutTokensParams, reqEditors ...RequestEditorFn) (*CutTokensResponse, error) {
+func (c *ClientWithResponses) CutTokensWithResponse(ctx context.Context, user UserInPath, params *CutTokensParams, reqEditors ...RequestEditorFn) (*CutTokensResponse, error) {
 	rsp, err := c.CutTokens(ctx, user, params, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -22604,7 +17437,7 @@ func (c *ClientWithResponses) ListBlocksWithResponse(ctx context.Context, params
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/blocks/{user} (the `DeleteBlock` operationId).
-func (c *ClientWithResponses) DeleteBlockWithResponse(ctx context.Context, user UserID, params *DeleteBlockParams, reqEditors ...RequestEditorFn) (*DeleteBlockResponse, error) {
+func (c *ClientWithResponses) DeleteBlockWithResponse(ctx context.Context, user UserInPath, params *DeleteBlockParams, reqEditors ...RequestEditorFn) (*DeleteBlockResponse, error) {
 	rsp, err := c.DeleteBlock(ctx, user, params, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -22619,7 +17452,7 @@ func (c *ClientWithResponses) DeleteBlockWithResponse(ctx context.Context, user 
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /v1/blocks/{user} (the `PutBlock` operationId).
-func (c *ClientWithResponses) PutBlockWithResponse(ctx context.Context, user UserID, params *PutBlockParams, reqEditors ...RequestEditorFn) (*PutBlockResponse, error) {
+func (c *ClientWithResponses) PutBlockWithResponse(ctx context.Context, user UserInPath, params *PutBlockParams, reqEditors ...RequestEditorFn) (*PutBlockResponse, error) {
 	rsp, err := c.PutBlock(ctx, user, params, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -22823,7 +17656,7 @@ func (c *ClientWithResponses) LeaveConversationWithResponse(ctx context.Context,
 	return ParseLeaveConversationResponse(rsp)
 }
 
-// ListListedWithResponse List who is on a list
+// GetListWithResponse List who is on a list
 //
 // By user id. Groups and rooms have a deny list, of who cannot join or be added.
 // Channels have an allow list, which counts while they are private, and a deny list,
@@ -22831,31 +17664,31 @@ func (c *ClientWithResponses) LeaveConversationWithResponse(ctx context.Context,
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/conversations/{conversation}/lists/{list} (the `ListListed` operationId).
-func (c *ClientWithResponses) ListListedWithResponse(ctx context.Context, conversation ConversationID, list ListName, params *ListListedParams, reqEditors ...RequestEditorFn) (*ListListedResponse, error) {
-	rsp, err := c.ListListed(ctx, conversation, list, params, reqEditors...)
+// Corresponds with GET /v1/conversations/{conversation}/lists/{list} (the `GetList` operationId).
+func (c *ClientWithResponses) GetListWithResponse(ctx context.Context, conversation ConversationID, list ListInPath, params *GetListParams, reqEditors ...RequestEditorFn) (*GetListResponse, error) {
+	rsp, err := c.GetList(ctx, conversation, list, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseListListedResponse(rsp)
+	return ParseGetListResponse(rsp)
 }
 
-// DeleteListedWithResponse Take a user off a list
+// RemoveFromListWithResponse Take a user off a list
 //
 // Takes the permission `manage_members`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with DELETE /v1/conversations/{conversation}/lists/{list}/{user} (the `DeleteListed` operationId).
-func (c *ClientWithResponses) DeleteListedWithResponse(ctx context.Context, conversation ConversationID, list ListName, user UserID, params *DeleteListedParams, reqEditors ...RequestEditorFn) (*DeleteListedResponse, error) {
-	rsp, err := c.DeleteListed(ctx, conversation, list, user, params, reqEditors...)
+// Corresponds with DELETE /v1/conversations/{conversation}/lists/{list}/{user} (the `RemoveFromList` operationId).
+func (c *ClientWithResponses) RemoveFromListWithResponse(ctx context.Context, conversation ConversationID, list ListInPath, user UserInPath, params *RemoveFromListParams, reqEditors ...RequestEditorFn) (*RemoveFromListResponse, error) {
+	rsp, err := c.RemoveFromList(ctx, conversation, list, user, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseDeleteListedResponse(rsp)
+	return ParseRemoveFromListResponse(rsp)
 }
 
-// PutListedWithResponse Put a user on a list
+// AddToListWithResponse Put a user on a list
 //
 // Takes the permission `manage_members`, and a role above theirs. Who is put on the
 // deny list of a group or room is removed from it. On the lists of a channel are
@@ -22863,13 +17696,13 @@ func (c *ClientWithResponses) DeleteListedWithResponse(ctx context.Context, conv
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with PUT /v1/conversations/{conversation}/lists/{list}/{user} (the `PutListed` operationId).
-func (c *ClientWithResponses) PutListedWithResponse(ctx context.Context, conversation ConversationID, list ListName, user UserID, params *PutListedParams, reqEditors ...RequestEditorFn) (*PutListedResponse, error) {
-	rsp, err := c.PutListed(ctx, conversation, list, user, params, reqEditors...)
+// Corresponds with PUT /v1/conversations/{conversation}/lists/{list}/{user} (the `AddToList` operationId).
+func (c *ClientWithResponses) AddToListWithResponse(ctx context.Context, conversation ConversationID, list ListInPath, user UserInPath, params *AddToListParams, reqEditors ...RequestEditorFn) (*AddToListResponse, error) {
+	rsp, err := c.AddToList(ctx, conversation, list, user, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParsePutListedResponse(rsp)
+	return ParseAddToListResponse(rsp)
 }
 
 // ListMembersWithResponse List the members
@@ -22931,7 +17764,7 @@ func (c *ClientWithResponses) AddMembersWithResponse(ctx context.Context, conver
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/conversations/{conversation}/members/{user} (the `RemoveMember` operationId).
-func (c *ClientWithResponses) RemoveMemberWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *RemoveMemberParams, reqEditors ...RequestEditorFn) (*RemoveMemberResponse, error) {
+func (c *ClientWithResponses) RemoveMemberWithResponse(ctx context.Context, conversation ConversationID, user UserInPath, params *RemoveMemberParams, reqEditors ...RequestEditorFn) (*RemoveMemberResponse, error) {
 	rsp, err := c.RemoveMember(ctx, conversation, user, params, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -22946,7 +17779,7 @@ func (c *ClientWithResponses) RemoveMemberWithResponse(ctx context.Context, conv
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/conversations/{conversation}/members/{user} (the `GetMember` operationId).
-func (c *ClientWithResponses) GetMemberWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *GetMemberParams, reqEditors ...RequestEditorFn) (*GetMemberResponse, error) {
+func (c *ClientWithResponses) GetMemberWithResponse(ctx context.Context, conversation ConversationID, user UserInPath, params *GetMemberParams, reqEditors ...RequestEditorFn) (*GetMemberResponse, error) {
 	rsp, err := c.GetMember(ctx, conversation, user, params, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -22962,7 +17795,7 @@ func (c *ClientWithResponses) GetMemberWithResponse(ctx context.Context, convers
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /v1/conversations/{conversation}/members/{user} (the `SetRole` operationId).
-func (c *ClientWithResponses) SetRoleWithBodyWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *SetRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetRoleResponse, error) {
+func (c *ClientWithResponses) SetRoleWithBodyWithResponse(ctx context.Context, conversation ConversationID, user UserInPath, params *SetRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetRoleResponse, error) {
 	rsp, err := c.SetRoleWithBody(ctx, conversation, user, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -22978,7 +17811,7 @@ func (c *ClientWithResponses) SetRoleWithBodyWithResponse(ctx context.Context, c
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /v1/conversations/{conversation}/members/{user} (the `SetRole` operationId).
-func (c *ClientWithResponses) SetRoleWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *SetRoleParams, body SetRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*SetRoleResponse, error) {
+func (c *ClientWithResponses) SetRoleWithResponse(ctx context.Context, conversation ConversationID, user UserInPath, params *SetRoleParams, body SetRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*SetRoleResponse, error) {
 	rsp, err := c.SetRole(ctx, conversation, user, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -22993,7 +17826,7 @@ func (c *ClientWithResponses) SetRoleWithResponse(ctx context.Context, conversat
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/conversations/{conversation}/members/{user}/mute (the `UnmuteMember` operationId).
-func (c *ClientWithResponses) UnmuteMemberWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *UnmuteMemberParams, reqEditors ...RequestEditorFn) (*UnmuteMemberResponse, error) {
+func (c *ClientWithResponses) UnmuteMemberWithResponse(ctx context.Context, conversation ConversationID, user UserInPath, params *UnmuteMemberParams, reqEditors ...RequestEditorFn) (*UnmuteMemberResponse, error) {
 	rsp, err := c.UnmuteMember(ctx, conversation, user, params, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -23011,7 +17844,7 @@ func (c *ClientWithResponses) UnmuteMemberWithResponse(ctx context.Context, conv
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /v1/conversations/{conversation}/members/{user}/mute (the `MuteMember` operationId).
-func (c *ClientWithResponses) MuteMemberWithBodyWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *MuteMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MuteMemberResponse, error) {
+func (c *ClientWithResponses) MuteMemberWithBodyWithResponse(ctx context.Context, conversation ConversationID, user UserInPath, params *MuteMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MuteMemberResponse, error) {
 	rsp, err := c.MuteMemberWithBody(ctx, conversation, user, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -23029,7 +17862,7 @@ func (c *ClientWithResponses) MuteMemberWithBodyWithResponse(ctx context.Context
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /v1/conversations/{conversation}/members/{user}/mute (the `MuteMember` operationId).
-func (c *ClientWithResponses) MuteMemberWithResponse(ctx context.Context, conversation ConversationID, user UserID, params *MuteMemberParams, body MuteMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*MuteMemberResponse, error) {
+func (c *ClientWithResponses) MuteMemberWithResponse(ctx context.Context, conversation ConversationID, user UserInPath, params *MuteMemberParams, body MuteMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*MuteMemberResponse, error) {
 	rsp, err := c.MuteMember(ctx, conversation, user, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -23197,7 +18030,7 @@ func (c *ClientWithResponses) GetPermissionsWithResponse(ctx context.Context, co
 	return ParseGetPermissionsResponse(rsp)
 }
 
-// PutReceiptsWithBodyWithResponse Say what was delivered or read
+// SendReceiptsWithBodyWithResponse Say what was delivered or read
 //
 // By the ids of messages, or for all up to one. The read receipt of a direct
 // message that is to burn starts its clock; one that burns at once is erased
@@ -23212,16 +18045,16 @@ func (c *ClientWithResponses) GetPermissionsWithResponse(ctx context.Context, co
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/conversations/{conversation}/receipts (the `PutReceipts` operationId).
-func (c *ClientWithResponses) PutReceiptsWithBodyWithResponse(ctx context.Context, conversation ConversationID, params *PutReceiptsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutReceiptsResponse, error) {
-	rsp, err := c.PutReceiptsWithBody(ctx, conversation, params, contentType, body, reqEditors...)
+// Corresponds with POST /v1/conversations/{conversation}/receipts (the `SendReceipts` operationId).
+func (c *ClientWithResponses) SendReceiptsWithBodyWithResponse(ctx context.Context, conversation ConversationID, params *SendReceiptsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SendReceiptsResponse, error) {
+	rsp, err := c.SendReceiptsWithBody(ctx, conversation, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParsePutReceiptsResponse(rsp)
+	return ParseSendReceiptsResponse(rsp)
 }
 
-// PutReceiptsWithResponse Say what was delivered or read
+// SendReceiptsWithResponse Say what was delivered or read
 //
 // By the ids of messages, or for all up to one. The read receipt of a direct
 // message that is to burn starts its clock; one that burns at once is erased
@@ -23236,13 +18069,13 @@ func (c *ClientWithResponses) PutReceiptsWithBodyWithResponse(ctx context.Contex
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/conversations/{conversation}/receipts (the `PutReceipts` operationId).
-func (c *ClientWithResponses) PutReceiptsWithResponse(ctx context.Context, conversation ConversationID, params *PutReceiptsParams, body PutReceiptsJSONRequestBody, reqEditors ...RequestEditorFn) (*PutReceiptsResponse, error) {
-	rsp, err := c.PutReceipts(ctx, conversation, params, body, reqEditors...)
+// Corresponds with POST /v1/conversations/{conversation}/receipts (the `SendReceipts` operationId).
+func (c *ClientWithResponses) SendReceiptsWithResponse(ctx context.Context, conversation ConversationID, params *SendReceiptsParams, body SendReceiptsJSONRequestBody, reqEditors ...RequestEditorFn) (*SendReceiptsResponse, error) {
+	rsp, err := c.SendReceipts(ctx, conversation, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParsePutReceiptsResponse(rsp)
+	return ParseSendReceiptsResponse(rsp)
 }
 
 // ListThreadsWithResponse List the threads of a group or channel
@@ -23261,28 +18094,29 @@ func (c *ClientWithResponses) ListThreadsWithResponse(ctx context.Context, conve
 	return ParseListThreadsResponse(rsp)
 }
 
-// ClearUnreadOfWithResponse Clear the unread count of a conversation
+// ClearConversationUnreadWithResponse Clear the unread count of a conversation
 //
 // What there is now is not unread any more. This is not a read receipt: nobody
 // else is told.
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/conversations/{conversation}/unread/clear (the `ClearUnreadOf` operationId).
-func (c *ClientWithResponses) ClearUnreadOfWithResponse(ctx context.Context, conversation ConversationID, params *ClearUnreadOfParams, reqEditors ...RequestEditorFn) (*ClearUnreadOfResponse, error) {
-	rsp, err := c.ClearUnreadOf(ctx, conversation, params, reqEditors...)
+// Corresponds with POST /v1/conversations/{conversation}/unread/clear (the `ClearConversationUnread` operationId).
+func (c *ClientWithResponses) ClearConversationUnreadWithResponse(ctx context.Context, conversation ConversationID, params *ClearConversationUnreadParams, reqEditors ...RequestEditorFn) (*ClearConversationUnreadResponse, error) {
+	rsp, err := c.ClearConversationUnread(ctx, conversation, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseClearUnreadOfResponse(rsp)
+	return ParseClearConversationUnreadResponse(rsp)
 }
 
 // GetEventsWithResponse Follow what happens
 //
-// The stream of this device, as Server-Sent Events; a page of the same log with
-// `Accept: application/json`.
+// The stream of this device, as Server-Sent Events. It does not end by itself: read
+// it with an EventSource or a library for event streams, never to its end. Pages of
+// the same log are `GET /v1/events/log`.
 //
-// **Stream.** First come `retry:` and the event `ready`. Without a cursor it
+// First come `retry:` and the event `ready`. Without a cursor it
 // begins now; `Last-Event-ID`, which an EventSource sends by itself, or
 // `cursor` resumes after that event: first what was missed, then what happens,
 // with no gap, no repeat and in order. A frame has `id:` (the cursor), `event:`
@@ -23298,9 +18132,9 @@ func (c *ClientWithResponses) ClearUnreadOfWithResponse(ctx context.Context, con
 // ticket, 200 with nothing but a `retry:`, for any other status is final for an
 // EventSource.
 //
-// **Page.** Without a cursor it begins at the log's start. `page_token` and
-// `cursor` mean the same here. `cursor` in the answer is where to go on, also
-// when there are no items. What is no cursor of this API is 400 `invalid_cursor`.
+// With `Accept: application/json` and no `text/event-stream` in it, this is answered
+// like `GET /v1/events/log`, as it was before that was there; `page_token` and `limit`
+// are for this alone.
 //
 // **Visibility.** An event is told to those who were members when it happened,
 // except to the device that caused it. A replayed `message.created` carries the
@@ -23315,6 +18149,25 @@ func (c *ClientWithResponses) GetEventsWithResponse(ctx context.Context, params 
 		return nil, err
 	}
 	return ParseGetEventsResponse(rsp)
+}
+
+// GetEventLogWithResponse Read what happened
+//
+// A page of the log that `GET /v1/events` streams, oldest first. Without a cursor it
+// begins at the log's start. `page_token` and `cursor` mean the same here. `cursor`
+// in the answer is where to go on, also when there are no items. An event `reset`
+// among the items says that something before it was missed: read anew what you show.
+// What is no cursor of this API is 400 `invalid_cursor`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/events/log (the `GetEventLog` operationId).
+func (c *ClientWithResponses) GetEventLogWithResponse(ctx context.Context, params *GetEventLogParams, reqEditors ...RequestEditorFn) (*GetEventLogResponse, error) {
+	rsp, err := c.GetEventLog(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetEventLogResponse(rsp)
 }
 
 // CreateTicketWithResponse Get a ticket for EventSource
@@ -23791,7 +18644,7 @@ func (c *ClientWithResponses) InviteToSpaceWithResponse(ctx context.Context, spa
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/spaces/{space}/invitations/{user} (the `DeleteInvitation` operationId).
-func (c *ClientWithResponses) DeleteInvitationWithResponse(ctx context.Context, space SpaceID, user UserID, params *DeleteInvitationParams, reqEditors ...RequestEditorFn) (*DeleteInvitationResponse, error) {
+func (c *ClientWithResponses) DeleteInvitationWithResponse(ctx context.Context, space SpaceID, user UserInPath, params *DeleteInvitationParams, reqEditors ...RequestEditorFn) (*DeleteInvitationResponse, error) {
 	rsp, err := c.DeleteInvitation(ctx, space, user, params, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -23853,7 +18706,7 @@ func (c *ClientWithResponses) ListSpaceDeniedWithResponse(ctx context.Context, s
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/spaces/{space}/lists/deny/{user} (the `DeleteSpaceDenied` operationId).
-func (c *ClientWithResponses) DeleteSpaceDeniedWithResponse(ctx context.Context, space SpaceID, user UserID, params *DeleteSpaceDeniedParams, reqEditors ...RequestEditorFn) (*DeleteSpaceDeniedResponse, error) {
+func (c *ClientWithResponses) DeleteSpaceDeniedWithResponse(ctx context.Context, space SpaceID, user UserInPath, params *DeleteSpaceDeniedParams, reqEditors ...RequestEditorFn) (*DeleteSpaceDeniedResponse, error) {
 	rsp, err := c.DeleteSpaceDenied(ctx, space, user, params, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -23869,7 +18722,7 @@ func (c *ClientWithResponses) DeleteSpaceDeniedWithResponse(ctx context.Context,
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /v1/spaces/{space}/lists/deny/{user} (the `PutSpaceDenied` operationId).
-func (c *ClientWithResponses) PutSpaceDeniedWithResponse(ctx context.Context, space SpaceID, user UserID, params *PutSpaceDeniedParams, reqEditors ...RequestEditorFn) (*PutSpaceDeniedResponse, error) {
+func (c *ClientWithResponses) PutSpaceDeniedWithResponse(ctx context.Context, space SpaceID, user UserInPath, params *PutSpaceDeniedParams, reqEditors ...RequestEditorFn) (*PutSpaceDeniedResponse, error) {
 	rsp, err := c.PutSpaceDenied(ctx, space, user, params, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -23931,7 +18784,7 @@ func (c *ClientWithResponses) AddSpaceMembersWithResponse(ctx context.Context, s
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/spaces/{space}/members/{user} (the `RemoveSpaceMember` operationId).
-func (c *ClientWithResponses) RemoveSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserID, params *RemoveSpaceMemberParams, reqEditors ...RequestEditorFn) (*RemoveSpaceMemberResponse, error) {
+func (c *ClientWithResponses) RemoveSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserInPath, params *RemoveSpaceMemberParams, reqEditors ...RequestEditorFn) (*RemoveSpaceMemberResponse, error) {
 	rsp, err := c.RemoveSpaceMember(ctx, space, user, params, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -23944,7 +18797,7 @@ func (c *ClientWithResponses) RemoveSpaceMemberWithResponse(ctx context.Context,
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/spaces/{space}/members/{user} (the `GetSpaceMember` operationId).
-func (c *ClientWithResponses) GetSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserID, params *GetSpaceMemberParams, reqEditors ...RequestEditorFn) (*GetSpaceMemberResponse, error) {
+func (c *ClientWithResponses) GetSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserInPath, params *GetSpaceMemberParams, reqEditors ...RequestEditorFn) (*GetSpaceMemberResponse, error) {
 	rsp, err := c.GetSpaceMember(ctx, space, user, params, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -23962,7 +18815,7 @@ func (c *ClientWithResponses) GetSpaceMemberWithResponse(ctx context.Context, sp
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /v1/spaces/{space}/members/{user} (the `UpdateSpaceMember` operationId).
-func (c *ClientWithResponses) UpdateSpaceMemberWithBodyWithResponse(ctx context.Context, space SpaceID, user UserID, params *UpdateSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateSpaceMemberResponse, error) {
+func (c *ClientWithResponses) UpdateSpaceMemberWithBodyWithResponse(ctx context.Context, space SpaceID, user UserInPath, params *UpdateSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateSpaceMemberResponse, error) {
 	rsp, err := c.UpdateSpaceMemberWithBody(ctx, space, user, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -23980,7 +18833,7 @@ func (c *ClientWithResponses) UpdateSpaceMemberWithBodyWithResponse(ctx context.
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /v1/spaces/{space}/members/{user} (the `UpdateSpaceMember` operationId).
-func (c *ClientWithResponses) UpdateSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserID, params *UpdateSpaceMemberParams, body UpdateSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSpaceMemberResponse, error) {
+func (c *ClientWithResponses) UpdateSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserInPath, params *UpdateSpaceMemberParams, body UpdateSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSpaceMemberResponse, error) {
 	rsp, err := c.UpdateSpaceMember(ctx, space, user, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -23995,7 +18848,7 @@ func (c *ClientWithResponses) UpdateSpaceMemberWithResponse(ctx context.Context,
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/spaces/{space}/members/{user}/mute (the `UnmuteSpaceMember` operationId).
-func (c *ClientWithResponses) UnmuteSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserID, params *UnmuteSpaceMemberParams, reqEditors ...RequestEditorFn) (*UnmuteSpaceMemberResponse, error) {
+func (c *ClientWithResponses) UnmuteSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserInPath, params *UnmuteSpaceMemberParams, reqEditors ...RequestEditorFn) (*UnmuteSpaceMemberResponse, error) {
 	rsp, err := c.UnmuteSpaceMember(ctx, space, user, params, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -24012,7 +18865,7 @@ func (c *ClientWithResponses) UnmuteSpaceMemberWithResponse(ctx context.Context,
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /v1/spaces/{space}/members/{user}/mute (the `MuteSpaceMember` operationId).
-func (c *ClientWithResponses) MuteSpaceMemberWithBodyWithResponse(ctx context.Context, space SpaceID, user UserID, params *MuteSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MuteSpaceMemberResponse, error) {
+func (c *ClientWithResponses) MuteSpaceMemberWithBodyWithResponse(ctx context.Context, space SpaceID, user UserInPath, params *MuteSpaceMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MuteSpaceMemberResponse, error) {
 	rsp, err := c.MuteSpaceMemberWithBody(ctx, space, user, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -24029,7 +18882,7 @@ func (c *ClientWithResponses) MuteSpaceMemberWithBodyWithResponse(ctx context.Co
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /v1/spaces/{space}/members/{user}/mute (the `MuteSpaceMember` operationId).
-func (c *ClientWithResponses) MuteSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserID, params *MuteSpaceMemberParams, body MuteSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*MuteSpaceMemberResponse, error) {
+func (c *ClientWithResponses) MuteSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserInPath, params *MuteSpaceMemberParams, body MuteSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*MuteSpaceMemberResponse, error) {
 	rsp, err := c.MuteSpaceMember(ctx, space, user, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -24156,7 +19009,7 @@ func (c *ClientWithResponses) UpdateRoleWithResponse(ctx context.Context, space 
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/spaces/{space}/roles/{role}/members/{user} (the `RevokeRole` operationId).
-func (c *ClientWithResponses) RevokeRoleWithResponse(ctx context.Context, space SpaceID, role RoleID, user UserID, params *RevokeRoleParams, reqEditors ...RequestEditorFn) (*RevokeRoleResponse, error) {
+func (c *ClientWithResponses) RevokeRoleWithResponse(ctx context.Context, space SpaceID, role RoleID, user UserInPath, params *RevokeRoleParams, reqEditors ...RequestEditorFn) (*RevokeRoleResponse, error) {
 	rsp, err := c.RevokeRole(ctx, space, role, user, params, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -24171,7 +19024,7 @@ func (c *ClientWithResponses) RevokeRoleWithResponse(ctx context.Context, space 
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /v1/spaces/{space}/roles/{role}/members/{user} (the `GrantRole` operationId).
-func (c *ClientWithResponses) GrantRoleWithResponse(ctx context.Context, space SpaceID, role RoleID, user UserID, params *GrantRoleParams, reqEditors ...RequestEditorFn) (*GrantRoleResponse, error) {
+func (c *ClientWithResponses) GrantRoleWithResponse(ctx context.Context, space SpaceID, role RoleID, user UserInPath, params *GrantRoleParams, reqEditors ...RequestEditorFn) (*GrantRoleResponse, error) {
 	rsp, err := c.GrantRole(ctx, space, role, user, params, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -24279,33 +19132,6 @@ func ParseGetReadyResponse(rsp *http.Response) (*GetReadyResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 503:
-		var headers GetReadyResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -24332,64 +19158,6 @@ func ParseListErasuresResponse(rsp *http.Response) (*ListErasuresResponse, error
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers ListErasuresResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers ListErasuresResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -24408,74 +19176,6 @@ func ParseExportMessagesResponse(rsp *http.Response) (*ExportMessagesResponse, e
 		HTTPResponse: rsp,
 	}
 
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers ExportMessagesResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers ExportMessagesResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
-	}
-
 	return response, nil
 }
 
@@ -24490,81 +19190,6 @@ func ParseImportMessagesResponse(rsp *http.Response) (*ImportMessagesResponse, e
 	response := &ImportMessagesResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest UnsupportedMediaType
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON415 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers ImportMessagesResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers ImportMessagesResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -24598,106 +19223,6 @@ func ParseInsertMessageResponse(rsp *http.Response) (*InsertMessageResponse, err
 		}
 		response.JSON201 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
-		var dest Conflict
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON409 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
-		var dest TooLarge
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON413 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest UnsupportedMediaType
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON415 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers InsertMessageResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers InsertMessageResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -24724,64 +19249,6 @@ func ParseGetRetentionResponse(rsp *http.Response) (*GetRetentionResponse, error
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers GetRetentionResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers GetRetentionResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -24798,74 +19265,6 @@ func ParseRunRetentionResponse(rsp *http.Response) (*RunRetentionResponse, error
 	response := &RunRetentionResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers RunRetentionResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers RunRetentionResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -24892,71 +19291,6 @@ func ParseCutTokensResponse(rsp *http.Response) (*CutTokensResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers CutTokensResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers CutTokensResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -24983,57 +19317,6 @@ func ParseListBlocksResponse(rsp *http.Response) (*ListBlocksResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers ListBlocksResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers ListBlocksResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -25052,77 +19335,6 @@ func ParseDeleteBlockResponse(rsp *http.Response) (*DeleteBlockResponse, error) 
 		HTTPResponse: rsp,
 	}
 
-	switch {
-	case rsp.StatusCode == 204:
-		break // No content-type
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers DeleteBlockResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers DeleteBlockResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
-	}
-
 	return response, nil
 }
 
@@ -25137,77 +19349,6 @@ func ParsePutBlockResponse(rsp *http.Response) (*PutBlockResponse, error) {
 	response := &PutBlockResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
-	}
-
-	switch {
-	case rsp.StatusCode == 204:
-		break // No content-type
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers PutBlockResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers PutBlockResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -25234,57 +19375,6 @@ func ParseListConversationsResponse(rsp *http.Response) (*ListConversationsRespo
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers ListConversationsResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers ListConversationsResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -25311,85 +19401,6 @@ func ParseCreateConversationResponse(rsp *http.Response) (*CreateConversationRes
 		}
 		response.JSON201 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
-		var dest TooLarge
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON413 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest UnsupportedMediaType
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON415 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers CreateConversationResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers CreateConversationResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -25406,91 +19417,6 @@ func ParseDeleteConversationResponse(rsp *http.Response) (*DeleteConversationRes
 	response := &DeleteConversationResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
-	}
-
-	switch {
-	case rsp.StatusCode == 204:
-		break // No content-type
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers DeleteConversationResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers DeleteConversationResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -25517,71 +19443,6 @@ func ParseGetConversationResponse(rsp *http.Response) (*GetConversationResponse,
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers GetConversationResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers GetConversationResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -25608,99 +19469,6 @@ func ParseUpdateConversationResponse(rsp *http.Response) (*UpdateConversationRes
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
-		var dest TooLarge
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON413 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest UnsupportedMediaType
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON415 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers UpdateConversationResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers UpdateConversationResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -25717,98 +19485,6 @@ func ParseHideMessagesResponse(rsp *http.Response) (*HideMessagesResponse, error
 	response := &HideMessagesResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
-	}
-
-	switch {
-	case rsp.StatusCode == 204:
-		break // No content-type
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
-		var dest TooLarge
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON413 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest UnsupportedMediaType
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON415 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers HideMessagesResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers HideMessagesResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -25835,85 +19511,6 @@ func ParseJoinConversationResponse(rsp *http.Response) (*JoinConversationRespons
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers JoinConversationResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers JoinConversationResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -25932,103 +19529,18 @@ func ParseLeaveConversationResponse(rsp *http.Response) (*LeaveConversationRespo
 		HTTPResponse: rsp,
 	}
 
-	switch {
-	case rsp.StatusCode == 204:
-		break // No content-type
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
-		var dest Conflict
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON409 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers LeaveConversationResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers LeaveConversationResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
-	}
-
 	return response, nil
 }
 
-// ParseListListedResponse parses an HTTP response from a ListListedWithResponse call
-func ParseListListedResponse(rsp *http.Response) (*ListListedResponse, error) {
+// ParseGetListResponse parses an HTTP response from a GetListWithResponse call
+func ParseGetListResponse(rsp *http.Response) (*GetListResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ListListedResponse{
+	response := &GetListResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -26041,280 +19553,38 @@ func ParseListListedResponse(rsp *http.Response) (*ListListedResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers ListListedResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers ListListedResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
 }
 
-// ParseDeleteListedResponse parses an HTTP response from a DeleteListedWithResponse call
-func ParseDeleteListedResponse(rsp *http.Response) (*DeleteListedResponse, error) {
+// ParseRemoveFromListResponse parses an HTTP response from a RemoveFromListWithResponse call
+func ParseRemoveFromListResponse(rsp *http.Response) (*RemoveFromListResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &DeleteListedResponse{
+	response := &RemoveFromListResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
-	}
-
-	switch {
-	case rsp.StatusCode == 204:
-		break // No content-type
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers DeleteListedResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers DeleteListedResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
 }
 
-// ParsePutListedResponse parses an HTTP response from a PutListedWithResponse call
-func ParsePutListedResponse(rsp *http.Response) (*PutListedResponse, error) {
+// ParseAddToListResponse parses an HTTP response from a AddToListWithResponse call
+func ParseAddToListResponse(rsp *http.Response) (*AddToListResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &PutListedResponse{
+	response := &AddToListResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
-	}
-
-	switch {
-	case rsp.StatusCode == 204:
-		break // No content-type
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers PutListedResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers PutListedResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -26341,71 +19611,6 @@ func ParseListMembersResponse(rsp *http.Response) (*ListMembersResponse, error) 
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers ListMembersResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers ListMembersResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -26432,106 +19637,6 @@ func ParseAddMembersResponse(rsp *http.Response) (*AddMembersResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
-		var dest Conflict
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON409 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
-		var dest TooLarge
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON413 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest UnsupportedMediaType
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON415 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers AddMembersResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers AddMembersResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -26548,98 +19653,6 @@ func ParseRemoveMemberResponse(rsp *http.Response) (*RemoveMemberResponse, error
 	response := &RemoveMemberResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
-	}
-
-	switch {
-	case rsp.StatusCode == 204:
-		break // No content-type
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
-		var dest Conflict
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON409 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers RemoveMemberResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers RemoveMemberResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -26666,71 +19679,6 @@ func ParseGetMemberResponse(rsp *http.Response) (*GetMemberResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers GetMemberResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers GetMemberResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -26757,106 +19705,6 @@ func ParseSetRoleResponse(rsp *http.Response) (*SetRoleResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
-		var dest Conflict
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON409 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
-		var dest TooLarge
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON413 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest UnsupportedMediaType
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON415 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers SetRoleResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers SetRoleResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -26873,91 +19721,6 @@ func ParseUnmuteMemberResponse(rsp *http.Response) (*UnmuteMemberResponse, error
 	response := &UnmuteMemberResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
-	}
-
-	switch {
-	case rsp.StatusCode == 204:
-		break // No content-type
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers UnmuteMemberResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers UnmuteMemberResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -26984,99 +19747,6 @@ func ParseMuteMemberResponse(rsp *http.Response) (*MuteMemberResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
-		var dest TooLarge
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON413 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest UnsupportedMediaType
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON415 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers MuteMemberResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers MuteMemberResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -27103,71 +19773,6 @@ func ParseListMessagesResponse(rsp *http.Response) (*ListMessagesResponse, error
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers ListMessagesResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers ListMessagesResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -27201,106 +19806,6 @@ func ParseSendMessageResponse(rsp *http.Response) (*SendMessageResponse, error) 
 		}
 		response.JSON201 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
-		var dest Conflict
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON409 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
-		var dest TooLarge
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON413 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest UnsupportedMediaType
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON415 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers SendMessageResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers SendMessageResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -27327,78 +19832,6 @@ func ParseListOverridesResponse(rsp *http.Response) (*ListOverridesResponse, err
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers ListOverridesResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers ListOverridesResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -27415,91 +19848,6 @@ func ParseDeleteOverrideResponse(rsp *http.Response) (*DeleteOverrideResponse, e
 	response := &DeleteOverrideResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
-	}
-
-	switch {
-	case rsp.StatusCode == 204:
-		break // No content-type
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers DeleteOverrideResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers DeleteOverrideResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -27526,99 +19874,6 @@ func ParsePutOverrideResponse(rsp *http.Response) (*PutOverrideResponse, error) 
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
-		var dest TooLarge
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON413 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest UnsupportedMediaType
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON415 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers PutOverrideResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers PutOverrideResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -27645,85 +19900,20 @@ func ParseGetPermissionsResponse(rsp *http.Response) (*GetPermissionsResponse, e
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers GetPermissionsResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers GetPermissionsResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
 }
 
-// ParsePutReceiptsResponse parses an HTTP response from a PutReceiptsWithResponse call
-func ParsePutReceiptsResponse(rsp *http.Response) (*PutReceiptsResponse, error) {
+// ParseSendReceiptsResponse parses an HTTP response from a SendReceiptsWithResponse call
+func ParseSendReceiptsResponse(rsp *http.Response) (*SendReceiptsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &PutReceiptsResponse{
+	response := &SendReceiptsResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -27736,92 +19926,6 @@ func ParsePutReceiptsResponse(rsp *http.Response) (*PutReceiptsResponse, error) 
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
-		var dest TooLarge
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON413 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest UnsupportedMediaType
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON415 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers PutReceiptsResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers PutReceiptsResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -27848,85 +19952,20 @@ func ParseListThreadsResponse(rsp *http.Response) (*ListThreadsResponse, error) 
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers ListThreadsResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers ListThreadsResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
 }
 
-// ParseClearUnreadOfResponse parses an HTTP response from a ClearUnreadOfWithResponse call
-func ParseClearUnreadOfResponse(rsp *http.Response) (*ClearUnreadOfResponse, error) {
+// ParseClearConversationUnreadResponse parses an HTTP response from a ClearConversationUnreadWithResponse call
+func ParseClearConversationUnreadResponse(rsp *http.Response) (*ClearConversationUnreadResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ClearUnreadOfResponse{
+	response := &ClearConversationUnreadResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -27939,78 +19978,6 @@ func ParseClearUnreadOfResponse(rsp *http.Response) (*ClearUnreadOfResponse, err
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers ClearUnreadOfResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers ClearUnreadOfResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -28037,60 +20004,35 @@ func ParseGetEventsResponse(rsp *http.Response) (*GetEventsResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
 	case rsp.StatusCode == 200:
 		// Content-type (text/event-stream) unsupported
 
 	}
 
+	return response, nil
+}
+
+// ParseGetEventLogResponse parses an HTTP response from a GetEventLogWithResponse call
+func ParseGetEventLogResponse(rsp *http.Response) (*GetEventLogResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetEventLogResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
 	switch {
-	case rsp.StatusCode == 429:
-		var headers GetEventsResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest EventPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
 		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers GetEventsResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
+		response.JSON200 = &dest
+
 	}
 
 	return response, nil
@@ -28117,57 +20059,6 @@ func ParseCreateTicketResponse(rsp *http.Response) (*CreateTicketResponse, error
 		}
 		response.JSON201 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers CreateTicketResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers CreateTicketResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -28194,57 +20085,6 @@ func ParseListMyInvitationsResponse(rsp *http.Response) (*ListMyInvitationsRespo
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers ListMyInvitationsResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers ListMyInvitationsResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -28271,57 +20111,6 @@ func ParseListErasedResponse(rsp *http.Response) (*ListErasedResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers ListErasedResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers ListErasedResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -28348,78 +20137,6 @@ func ParseRevokeMessagesResponse(rsp *http.Response) (*RevokeMessagesResponse, e
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
-		var dest TooLarge
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON413 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest UnsupportedMediaType
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON415 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers RevokeMessagesResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers RevokeMessagesResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -28446,71 +20163,6 @@ func ParseSearchMessagesResponse(rsp *http.Response) (*SearchMessagesResponse, e
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers SearchMessagesResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers SearchMessagesResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -28537,92 +20189,6 @@ func ParseDeleteMessageResponse(rsp *http.Response) (*DeleteMessageResponse, err
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
-		var dest Conflict
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON409 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers DeleteMessageResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers DeleteMessageResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -28649,64 +20215,6 @@ func ParseGetMessageResponse(rsp *http.Response) (*GetMessageResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers GetMessageResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers GetMessageResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -28733,92 +20241,6 @@ func ParseBurnMessageResponse(rsp *http.Response) (*BurnMessageResponse, error) 
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
-		var dest Conflict
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON409 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers BurnMessageResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers BurnMessageResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -28845,78 +20267,6 @@ func ParseGetReceiptsResponse(rsp *http.Response) (*GetReceiptsResponse, error) 
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers GetReceiptsResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers GetReceiptsResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -28943,99 +20293,6 @@ func ParseRevokeMessageResponse(rsp *http.Response) (*RevokeMessageResponse, err
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
-		var dest Conflict
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON409 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
-		var dest TooLarge
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON413 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest UnsupportedMediaType
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON415 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers RevokeMessageResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers RevokeMessageResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -29062,64 +20319,6 @@ func ParseGetThreadResponse(rsp *http.Response) (*GetThreadResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers GetThreadResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers GetThreadResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -29146,106 +20345,6 @@ func ParseCreateThreadResponse(rsp *http.Response) (*CreateThreadResponse, error
 		}
 		response.JSON201 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
-		var dest Conflict
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON409 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
-		var dest TooLarge
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON413 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest UnsupportedMediaType
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON415 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers CreateThreadResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers CreateThreadResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -29272,57 +20371,6 @@ func ParseListSpacesResponse(rsp *http.Response) (*ListSpacesResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers ListSpacesResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers ListSpacesResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -29349,85 +20397,6 @@ func ParseCreateSpaceResponse(rsp *http.Response) (*CreateSpaceResponse, error) 
 		}
 		response.JSON201 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
-		var dest TooLarge
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON413 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest UnsupportedMediaType
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON415 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers CreateSpaceResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers CreateSpaceResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -29444,91 +20413,6 @@ func ParseDeleteSpaceResponse(rsp *http.Response) (*DeleteSpaceResponse, error) 
 	response := &DeleteSpaceResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
-	}
-
-	switch {
-	case rsp.StatusCode == 204:
-		break // No content-type
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers DeleteSpaceResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers DeleteSpaceResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -29555,64 +20439,6 @@ func ParseGetSpaceResponse(rsp *http.Response) (*GetSpaceResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers GetSpaceResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers GetSpaceResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -29639,99 +20465,6 @@ func ParseUpdateSpaceResponse(rsp *http.Response) (*UpdateSpaceResponse, error) 
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
-		var dest TooLarge
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON413 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest UnsupportedMediaType
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON415 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers UpdateSpaceResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers UpdateSpaceResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -29758,64 +20491,6 @@ func ParseListChannelsResponse(rsp *http.Response) (*ListChannelsResponse, error
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers ListChannelsResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers ListChannelsResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -29842,99 +20517,6 @@ func ParseCreateChannelResponse(rsp *http.Response) (*CreateChannelResponse, err
 		}
 		response.JSON201 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
-		var dest TooLarge
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON413 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest UnsupportedMediaType
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON415 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers CreateChannelResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers CreateChannelResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -29961,71 +20543,6 @@ func ParseListInvitationsResponse(rsp *http.Response) (*ListInvitationsResponse,
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers ListInvitationsResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers ListInvitationsResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -30052,99 +20569,6 @@ func ParseInviteToSpaceResponse(rsp *http.Response) (*InviteToSpaceResponse, err
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
-		var dest TooLarge
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON413 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest UnsupportedMediaType
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON415 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers InviteToSpaceResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers InviteToSpaceResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -30161,91 +20585,6 @@ func ParseDeleteInvitationResponse(rsp *http.Response) (*DeleteInvitationRespons
 	response := &DeleteInvitationResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
-	}
-
-	switch {
-	case rsp.StatusCode == 204:
-		break // No content-type
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers DeleteInvitationResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers DeleteInvitationResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -30272,85 +20611,6 @@ func ParseJoinSpaceResponse(rsp *http.Response) (*JoinSpaceResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers JoinSpaceResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers JoinSpaceResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -30367,84 +20627,6 @@ func ParseLeaveSpaceResponse(rsp *http.Response) (*LeaveSpaceResponse, error) {
 	response := &LeaveSpaceResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
-	}
-
-	switch {
-	case rsp.StatusCode == 204:
-		break // No content-type
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
-		var dest Conflict
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON409 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers LeaveSpaceResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers LeaveSpaceResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -30471,71 +20653,6 @@ func ParseListSpaceDeniedResponse(rsp *http.Response) (*ListSpaceDeniedResponse,
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers ListSpaceDeniedResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers ListSpaceDeniedResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -30554,84 +20671,6 @@ func ParseDeleteSpaceDeniedResponse(rsp *http.Response) (*DeleteSpaceDeniedRespo
 		HTTPResponse: rsp,
 	}
 
-	switch {
-	case rsp.StatusCode == 204:
-		break // No content-type
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers DeleteSpaceDeniedResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers DeleteSpaceDeniedResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
-	}
-
 	return response, nil
 }
 
@@ -30646,84 +20685,6 @@ func ParsePutSpaceDeniedResponse(rsp *http.Response) (*PutSpaceDeniedResponse, e
 	response := &PutSpaceDeniedResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
-	}
-
-	switch {
-	case rsp.StatusCode == 204:
-		break // No content-type
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers PutSpaceDeniedResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers PutSpaceDeniedResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -30750,64 +20711,6 @@ func ParseListSpaceMembersResponse(rsp *http.Response) (*ListSpaceMembersRespons
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers ListSpaceMembersResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers ListSpaceMembersResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -30834,99 +20737,6 @@ func ParseAddSpaceMembersResponse(rsp *http.Response) (*AddSpaceMembersResponse,
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
-		var dest TooLarge
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON413 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest UnsupportedMediaType
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON415 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers AddSpaceMembersResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers AddSpaceMembersResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -30943,98 +20753,6 @@ func ParseRemoveSpaceMemberResponse(rsp *http.Response) (*RemoveSpaceMemberRespo
 	response := &RemoveSpaceMemberResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
-	}
-
-	switch {
-	case rsp.StatusCode == 204:
-		break // No content-type
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
-		var dest Conflict
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON409 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers RemoveSpaceMemberResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers RemoveSpaceMemberResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -31061,64 +20779,6 @@ func ParseGetSpaceMemberResponse(rsp *http.Response) (*GetSpaceMemberResponse, e
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers GetSpaceMemberResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers GetSpaceMemberResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -31145,106 +20805,6 @@ func ParseUpdateSpaceMemberResponse(rsp *http.Response) (*UpdateSpaceMemberRespo
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
-		var dest Conflict
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON409 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
-		var dest TooLarge
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON413 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest UnsupportedMediaType
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON415 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers UpdateSpaceMemberResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers UpdateSpaceMemberResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -31261,91 +20821,6 @@ func ParseUnmuteSpaceMemberResponse(rsp *http.Response) (*UnmuteSpaceMemberRespo
 	response := &UnmuteSpaceMemberResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
-	}
-
-	switch {
-	case rsp.StatusCode == 204:
-		break // No content-type
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers UnmuteSpaceMemberResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers UnmuteSpaceMemberResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -31372,99 +20847,6 @@ func ParseMuteSpaceMemberResponse(rsp *http.Response) (*MuteSpaceMemberResponse,
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
-		var dest TooLarge
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON413 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest UnsupportedMediaType
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON415 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers MuteSpaceMemberResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers MuteSpaceMemberResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -31491,64 +20873,6 @@ func ParseGetSpacePermissionsResponse(rsp *http.Response) (*GetSpacePermissionsR
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers GetSpacePermissionsResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers GetSpacePermissionsResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -31575,64 +20899,6 @@ func ParseListRolesResponse(rsp *http.Response) (*ListRolesResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers ListRolesResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers ListRolesResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -31659,99 +20925,6 @@ func ParseCreateRoleResponse(rsp *http.Response) (*CreateRoleResponse, error) {
 		}
 		response.JSON201 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
-		var dest TooLarge
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON413 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest UnsupportedMediaType
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON415 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers CreateRoleResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers CreateRoleResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -31768,91 +20941,6 @@ func ParseDeleteRoleResponse(rsp *http.Response) (*DeleteRoleResponse, error) {
 	response := &DeleteRoleResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
-	}
-
-	switch {
-	case rsp.StatusCode == 204:
-		break // No content-type
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers DeleteRoleResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers DeleteRoleResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -31879,99 +20967,6 @@ func ParseUpdateRoleResponse(rsp *http.Response) (*UpdateRoleResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
-		var dest TooLarge
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON413 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
-		var dest UnsupportedMediaType
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON415 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers UpdateRoleResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers UpdateRoleResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -31990,91 +20985,6 @@ func ParseRevokeRoleResponse(rsp *http.Response) (*RevokeRoleResponse, error) {
 		HTTPResponse: rsp,
 	}
 
-	switch {
-	case rsp.StatusCode == 204:
-		break // No content-type
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers RevokeRoleResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers RevokeRoleResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
-	}
-
 	return response, nil
 }
 
@@ -32089,91 +20999,6 @@ func ParseGrantRoleResponse(rsp *http.Response) (*GrantRoleResponse, error) {
 	response := &GrantRoleResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
-	}
-
-	switch {
-	case rsp.StatusCode == 204:
-		break // No content-type
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON403 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers GrantRoleResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers GrantRoleResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -32200,57 +21025,6 @@ func ParseListMyThreadsResponse(rsp *http.Response) (*ListMyThreadsResponse, err
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers ListMyThreadsResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers ListMyThreadsResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -32277,71 +21051,6 @@ func ParseGetUnreadResponse(rsp *http.Response) (*GetUnreadResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest NotFound
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest Unprocessable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON422 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers GetUnreadResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers GetUnreadResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -32368,64 +21077,6 @@ func ParseClearUnreadResponse(rsp *http.Response) (*ClearUnreadResponse, error) 
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
-		var dest BadRequest
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON400 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON401 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest TooMany
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 507:
-		var dest Full
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON507 = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 429:
-		var headers ClearUnreadResponse429Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers429 = &headers
-	case rsp.StatusCode == 503:
-		var headers ClearUnreadResponse503Headers
-		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
-			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.RetryAfter = &value
-		}
-		response.Headers503 = &headers
 	}
 
 	return response, nil

@@ -25,12 +25,8 @@ import (
 // contract is the document, with a way of its own to match a request to an
 // operation: the server's is what is being tested.
 var contract = sync.OnceValues(func() (*openapi3.T, routers.Router) {
-	loader := openapi3.NewLoader()
-	spec, err := loader.LoadFromData(api.Document)
+	spec, err := api.Load()
 	if err != nil {
-		panic(err)
-	}
-	if err := spec.Validate(loader.Context); err != nil {
 		panic(err)
 	}
 	router, err := gorillamux.NewRouter(spec)
@@ -48,6 +44,12 @@ func (w *world) conforms(req *http.Request, res *http.Response, body []byte) {
 	route, params, err := router.FindRoute(req)
 	if err != nil || res.StatusCode == http.StatusMethodNotAllowed || res.StatusCode == http.StatusInternalServerError {
 		return // the document has no such operation
+	}
+	if route.Operation.OperationID == "getEvents" && res.Header.Get("Content-Type") == "application/json" {
+		// A page by Accept, as it was before that had a path of its own: what
+		// that path answers.
+		item := route.Spec.Paths.Find("/v1/events/log")
+		route = &routers.Route{Spec: route.Spec, Path: route.Path, PathItem: item, Method: req.Method, Operation: item.Get}
 	}
 	if !strings.HasSuffix(res.Header.Get("Content-Type"), "json") && len(body) > 0 {
 		return // text of another kind, which has no shape to hold it against
@@ -132,14 +134,15 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 		{"updateConversation", 200, "PATCH", g, `{"pinned":true,"muted":true}`, "Authorization", bob},
 		{"getUnread", 200, "GET", "/v1/unread", "", "Authorization", bob},
 		{"getUnread", 200, "GET", "/v1/unread?conversation_id=@alice", "", "Authorization", bob},
-		{"clearUnreadOf", 200, "POST", "/v1/conversations/@alice/unread/clear", "", "Authorization", bob},
+		{"clearConversationUnread", 200, "POST", "/v1/conversations/@alice/unread/clear", "", "Authorization", bob},
 		{"clearUnread", 200, "POST", "/v1/unread/clear", "", "Authorization", bob},
 		{"searchMessages", 200, "GET", "/v1/messages/search?q=hi", "", "", ""},
 		{"searchMessages", 200, "GET", "/v1/messages/search?q=%22%21%22", "", "", ""},
 		{"searchMessages", 200, "GET", "/v1/messages/search?q=h&conversation_id=@bob&type=text&sender=alice&from=2026-01-02T03:04:05Z&to=2036-01-02T03:04:05Z&limit=1", "", "", ""},
-		{"insertMessage", 201, "POST", "/v1/admin/insert", `{"conversation_id":"` + other + `","sender":"alice","client_id":"i-1","type":"text","body":{"text":"old"},"created_at":"2025-01-02T03:04:05.678Z"}`, "Authorization", admin},
-		{"insertMessage", 200, "POST", "/v1/admin/insert", `{"conversation_id":"` + other + `","sender":"alice","client_id":"i-1","type":"text","body":{"text":"old"},"created_at":"2025-01-02T03:04:05.678Z"}`, "Authorization", admin},
-		{"insertMessage", 201, "POST", "/v1/admin/insert", `{"conversation_id":"` + other + `","sender":"system","type":"custom","body":{"name":"notice"},"visible_to":"bob"}`, "Authorization", admin},
+		{"insertMessage", 201, "POST", "/v1/admin/messages", `{"conversation_id":"` + other + `","sender":"alice","client_id":"i-1","type":"text","body":{"text":"old"},"created_at":"2025-01-02T03:04:05.678Z"}`, "Authorization", admin},
+		{"insertMessage", 200, "POST", "/v1/admin/messages", `{"conversation_id":"` + other + `","sender":"alice","client_id":"i-1","type":"text","body":{"text":"old"},"created_at":"2025-01-02T03:04:05.678Z"}`, "Authorization", admin},
+		{"insertMessage", 201, "POST", "/v1/admin/messages", `{"conversation_id":"` + other + `","sender":"system","type":"custom","body":{"name":"notice"},"visible_to":"bob"}`, "Authorization", admin},
+		{"insertMessageDeprecated", 201, "POST", "/v1/admin/insert", `{"conversation_id":"` + other + `","sender":"system","type":"custom","body":{"name":"notice"}}`, "Authorization", admin},
 		{"exportMessages", 200, "GET", "/v1/admin/export?conversation_id=" + other, "", "Authorization", admin},
 		{"getRetention", 200, "GET", "/v1/admin/retention?as_of=2026-01-02T03:04:05Z", "", "Authorization", admin},
 		{"runRetention", 200, "POST", "/v1/admin/retention", "", "Authorization", admin},
@@ -170,8 +173,8 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 		{"listBlocks", 200, "GET", "/v1/blocks", "", "", ""},
 		{"deleteBlock", 204, "DELETE", "/v1/blocks/eve", "", "", ""},
 		{"getEvents", 200, "GET", "/v1/events?limit=1000", "", "Accept", "application/json"},
-		{"putReceipts", 200, "POST", "/v1/conversations/@alice/receipts", `{"kind":"read","message_ids":["` + burning + `"]}`, "Authorization", bob},
-		{"putReceipts", 200, "POST", "/v1/conversations/" + other + "/receipts", `{"kind":"delivered","up_to":"` + tracked + `"}`, "Authorization", bob},
+		{"sendReceipts", 200, "POST", "/v1/conversations/@alice/receipts", `{"kind":"read","message_ids":["` + burning + `"]}`, "Authorization", bob},
+		{"sendReceipts", 200, "POST", "/v1/conversations/" + other + "/receipts", `{"kind":"delivered","up_to":"` + tracked + `"}`, "Authorization", bob},
 		{"getReceipts", 200, "GET", "/v1/messages/" + tracked + "/receipts", "", "", ""},
 		{"getMessage", 200, "GET", "/v1/messages/" + burning, "", "", ""},
 		{"burnMessage", 200, "POST", "/v1/messages/" + burning + "/burn", "", "Authorization", bob},
@@ -196,10 +199,10 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 		{"unmuteMember", 204, "DELETE", "/v1/conversations/" + room + "/members/bob/mute", "", "", ""},
 		{"getPermissions", 200, "GET", "/v1/conversations/" + room + "/permissions", "", "Authorization", bob},
 		{"getPermissions", 200, "GET", "/v1/conversations/" + thread + "/permissions", "", "Authorization", bob},
-		{"putListed", 204, "PUT", "/v1/conversations/" + room + "/lists/deny/bob", "", "", ""},
-		{"putListed", 204, "PUT", "/v1/conversations/" + room + "/lists/deny/eve", "", "", ""},
-		{"listListed", 200, "GET", "/v1/conversations/" + room + "/lists/deny?limit=1", "", "", ""},
-		{"deleteListed", 204, "DELETE", "/v1/conversations/" + room + "/lists/deny/bob", "", "", ""},
+		{"addToList", 204, "PUT", "/v1/conversations/" + room + "/lists/deny/bob", "", "", ""},
+		{"addToList", 204, "PUT", "/v1/conversations/" + room + "/lists/deny/eve", "", "", ""},
+		{"getList", 200, "GET", "/v1/conversations/" + room + "/lists/deny?limit=1", "", "", ""},
+		{"removeFromList", 204, "DELETE", "/v1/conversations/" + room + "/lists/deny/bob", "", "", ""},
 		{"listConversations", 200, "GET", "/v1/conversations?kind=room", "", "", ""},
 		{"createSpace", 201, "POST", "/v1/spaces", `{"name":"s","settings":{"join":"open","announcement":"a","avatar":null,"revoke_window_seconds":0}}`, "", ""},
 		{"listSpaces", 200, "GET", "/v1/spaces?limit=1", "", "", ""},
@@ -234,7 +237,7 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 		{"listChannels", 200, "GET", inSpace + "/channels?limit=1", "", "", ""},
 		{"getConversation", 200, "GET", inChannel, "", "Authorization", bob},
 		{"updateConversation", 200, "PATCH", inChannel, `{"visibility":"private"}`, "", ""},
-		{"putListed", 204, "PUT", inChannel + "/lists/allow/bob", "", "", ""},
+		{"addToList", 204, "PUT", inChannel + "/lists/allow/bob", "", "", ""},
 		{"listMembers", 200, "GET", inChannel + "/members", "", "", ""},
 		{"putOverride", 200, "PUT", inChannel + "/overrides/" + role, `{"permissions":{"view":"allow","send":"deny"}}`, "", ""},
 		{"listOverrides", 200, "GET", inChannel + "/overrides", "", "", ""},
@@ -249,6 +252,7 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 		{"deleteMessage", 200, "DELETE", "/v1/messages/" + said, "", "", ""},
 		{"updateSpaceMember", 200, "PATCH", inSpace + "/members/carol", `{"role":"owner"}`, "", ""},
 		{"getEvents", 200, "GET", "/v1/events?limit=1000", "", "Accept", "application/json"},
+		{"getEventLog", 200, "GET", "/v1/events/log?limit=1000", "", "", ""},
 		{"createTicket", 201, "POST", "/v1/events/tickets", "", "", ""},
 		{"cutTokens", 200, "POST", "/v1/admin/users/eve/tokens/cut", "", "Authorization", admin},
 		{"getHealth", 200, "GET", "/healthz", "", "", ""},

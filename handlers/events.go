@@ -14,15 +14,15 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// GetEvents implements GET /v1/events: the stream, or a page of the log for
-// those who accept JSON and no stream.
+// GetEvents implements GET /v1/events: the stream. Those who accept JSON and no
+// stream get a page of the log, as they did before it had a path of its own.
 func (s *Server) GetEvents(ctx context.Context, r api.GetEventsRequestObject) (api.GetEventsResponseObject, error) {
-	cursor, err := readCursor(r.Params)
+	cursor, err := readCursor(r.Params.LastEventID, r.Params.Cursor, r.Params.PageToken)
 	if wantsPage(ctx) {
 		if err != nil {
 			return nil, err
 		}
-		return s.eventPage(ctx, cursor, int(value(r.Params.Limit, 100)))
+		return s.eventPage(ctx, cursor, r.Params.Limit)
 	}
 	if err != nil {
 		// Any status but 200 ends an EventSource for good. Whoever holds what is
@@ -34,6 +34,15 @@ func (s *Server) GetEvents(ctx context.Context, r api.GetEventsRequestObject) (a
 		return streamHeaders{}, nil
 	}
 	return s.openStream(ctx, cursor, r.Params.Ticket != nil)
+}
+
+// GetEventLog implements GET /v1/events/log.
+func (s *Server) GetEventLog(ctx context.Context, r api.GetEventLogRequestObject) (api.GetEventLogResponseObject, error) {
+	cursor, err := readCursor(nil, r.Params.Cursor, r.Params.PageToken)
+	if err != nil {
+		return nil, err
+	}
+	return s.eventPage(ctx, cursor, r.Params.Limit)
 }
 
 // acceptKey is where negotiated puts the Accept header, which OpenAPI does not
@@ -59,14 +68,14 @@ func wantsPage(ctx context.Context) bool {
 
 // readCursor finds where a client left off. Last-Event-ID is the fresher one:
 // an EventSource reconnects to the URL with which it began.
-func readCursor(p api.GetEventsParams) (*events.Cursor, error) {
+func readCursor(lastEventID, cursor, pageToken *string) (*events.Cursor, error) {
 	for _, given := range []struct {
 		name string
 		text *string
 	}{
-		{"Last-Event-ID", p.LastEventID},
-		{"cursor", p.Cursor},
-		{"page_token", p.PageToken},
+		{"Last-Event-ID", lastEventID},
+		{"cursor", cursor},
+		{"page_token", pageToken},
 	} {
 		// A client that has no event yet may send the header empty.
 		if given.text == nil || *given.text == "" && given.name == "Last-Event-ID" {
@@ -160,17 +169,19 @@ const (
 // eventPage answers a page of the log. Without a cursor it begins at the log's
 // start. It ends early, and says where to go on, if the limit would make it
 // long work or a long answer.
-func (s *Server) eventPage(ctx context.Context, cursor *events.Cursor, limit int) (api.GetEventsResponseObject, error) {
+func (s *Server) eventPage(ctx context.Context, cursor *events.Cursor, most *api.LimitEvents) (eventPageResponse, error) {
+	var out eventPageResponse
 	bounds, err := s.service.LogBounds(ctx)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
+	limit := int(value(most, 100))
 	p := page{server: s, limit: limit, after: bounds.Cut, items: []json.RawMessage{}}
 	if cursor != nil {
 		var reset bool
 		if p.after, reset = events.Resolve(*cursor, bounds, s.logID); reset {
 			if err := p.reset(p.after); err != nil {
-				return nil, err
+				return out, err
 			}
 		}
 	}
@@ -180,20 +191,20 @@ func (s *Server) eventPage(ctx context.Context, cursor *events.Cursor, limit int
 		}
 		window, err := s.service.Events(ctx, actor(ctx), p.after, bounds.Head, max(limit-len(p.items), leastWindow))
 		if err != nil {
-			return nil, err
+			return out, err
 		}
 		if window.Cut > p.after {
 			// The log was cut under us: what was missed cannot be told.
 			if err := p.reset(bounds.Head); err != nil {
-				return nil, err
+				return out, err
 			}
 			break
 		}
 		if err := p.add(window); err != nil {
-			return nil, err
+			return out, err
 		}
 	}
-	out := eventPageResponse{Items: p.items, Cursor: s.cursor(p.after)}
+	out = eventPageResponse{Items: p.items, Cursor: s.cursor(p.after)}
 	if p.after < bounds.Head {
 		out.NextPageToken = &out.Cursor
 	}
@@ -252,6 +263,11 @@ type eventPageResponse struct {
 
 // VisitGetEventsResponse writes the page.
 func (p eventPageResponse) VisitGetEventsResponse(w http.ResponseWriter) error {
+	return p.VisitGetEventLogResponse(w)
+}
+
+// VisitGetEventLogResponse writes the page.
+func (p eventPageResponse) VisitGetEventLogResponse(w http.ResponseWriter) error {
 	w.Header().Set("Content-Type", "application/json")
 	return plain(w).Encode(p)
 }

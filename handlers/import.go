@@ -14,7 +14,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// InsertMessage implements POST /v1/admin/insert.
+// InsertMessage implements POST /v1/admin/messages, and /v1/admin/insert, as that
+// was called before.
 func (s *Server) InsertMessage(ctx context.Context, r api.InsertMessageRequestObject) (api.InsertMessageResponseObject, error) {
 	line, err := json.Marshal(r.Body)
 	if err != nil {

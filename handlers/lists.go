@@ -7,8 +7,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// ListListed implements GET /v1/conversations/{conversation}/lists/{list}.
-func (s *Server) ListListed(ctx context.Context, r api.ListListedRequestObject) (api.ListListedResponseObject, error) {
+// GetList implements GET /v1/conversations/{conversation}/lists/{list}.
+func (s *Server) GetList(ctx context.Context, r api.GetListRequestObject) (api.GetListResponseObject, error) {
 	ref, err := conversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
@@ -23,11 +23,11 @@ func (s *Server) ListListed(ctx context.Context, r api.ListListedRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	return api.ListListed200JSONResponse(s.listingPage(list, found, limit)), nil
+	return api.GetList200JSONResponse(s.listingPage(list, found, limit)), nil
 }
 
-// PutListed implements PUT /v1/conversations/{conversation}/lists/{list}/{user}.
-func (s *Server) PutListed(ctx context.Context, r api.PutListedRequestObject) (api.PutListedResponseObject, error) {
+// AddToList implements PUT /v1/conversations/{conversation}/lists/{list}/{user}.
+func (s *Server) AddToList(ctx context.Context, r api.AddToListRequestObject) (api.AddToListResponseObject, error) {
 	ref, err := conversationRef(r.Conversation)
 	if err == nil {
 		list, _ := im.ParseList(string(r.List))
@@ -36,11 +36,11 @@ func (s *Server) PutListed(ctx context.Context, r api.PutListedRequestObject) (a
 	if err != nil {
 		return nil, err
 	}
-	return api.PutListed204Response{}, nil
+	return api.AddToList204Response{}, nil
 }
 
-// DeleteListed implements DELETE /v1/conversations/{conversation}/lists/{list}/{user}.
-func (s *Server) DeleteListed(ctx context.Context, r api.DeleteListedRequestObject) (api.DeleteListedResponseObject, error) {
+// RemoveFromList implements DELETE /v1/conversations/{conversation}/lists/{list}/{user}.
+func (s *Server) RemoveFromList(ctx context.Context, r api.RemoveFromListRequestObject) (api.RemoveFromListResponseObject, error) {
 	ref, err := conversationRef(r.Conversation)
 	if err == nil {
 		list, _ := im.ParseList(string(r.List))
@@ -49,7 +49,7 @@ func (s *Server) DeleteListed(ctx context.Context, r api.DeleteListedRequestObje
 	if err != nil {
 		return nil, err
 	}
-	return api.DeleteListed204Response{}, nil
+	return api.RemoveFromList204Response{}, nil
 }
 
 // listingPage returns a page of a list of users that was asked for one more.

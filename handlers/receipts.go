@@ -7,8 +7,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// PutReceipts implements POST /v1/conversations/{conversation}/receipts.
-func (s *Server) PutReceipts(ctx context.Context, r api.PutReceiptsRequestObject) (api.PutReceiptsResponseObject, error) {
+// SendReceipts implements POST /v1/conversations/{conversation}/receipts.
+func (s *Server) SendReceipts(ctx context.Context, r api.SendReceiptsRequestObject) (api.SendReceiptsResponseObject, error) {
 	ref, err := conversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
@@ -20,7 +20,7 @@ func (s *Server) PutReceipts(ctx context.Context, r api.PutReceiptsRequestObject
 	if err != nil {
 		return nil, err
 	}
-	out := api.PutReceipts200JSONResponse{
+	out := api.SendReceipts200JSONResponse{
 		Unread: got.Unread.Messages, UnreadMore: got.Unread.More, Burning: make([]api.Burning, len(got.Burning)),
 	}
 	for i, m := range got.Burning {

@@ -28,8 +28,8 @@ func (s *Server) ClearUnread(ctx context.Context, _ api.ClearUnreadRequestObject
 	return api.ClearUnread200JSONResponse(unread(im.Unread{})), nil // what came meanwhile is told
 }
 
-// ClearUnreadOf implements POST /v1/conversations/{conversation}/unread/clear.
-func (s *Server) ClearUnreadOf(ctx context.Context, r api.ClearUnreadOfRequestObject) (api.ClearUnreadOfResponseObject, error) {
+// ClearConversationUnread implements POST /v1/conversations/{conversation}/unread/clear.
+func (s *Server) ClearConversationUnread(ctx context.Context, r api.ClearConversationUnreadRequestObject) (api.ClearConversationUnreadResponseObject, error) {
 	ref, err := conversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
@@ -38,7 +38,7 @@ func (s *Server) ClearUnreadOf(ctx context.Context, r api.ClearUnreadOfRequestOb
 	if err != nil {
 		return nil, err
 	}
-	return api.ClearUnreadOf200JSONResponse(unreadOf(got)), nil
+	return api.ClearConversationUnread200JSONResponse(unreadOf(got)), nil
 }
 
 func unread(u im.Unread) api.Unread {

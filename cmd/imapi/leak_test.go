@@ -66,7 +66,7 @@ func (m marker) in(b []byte) string {
 
 // document is what a crawler goes by.
 var document = sync.OnceValues(func() (*openapi3.T, error) {
-	return openapi3.NewLoader().LoadFromData(api.Document)
+	return api.Load()
 })
 
 // crawler asks a server everything that its document says can be asked.
@@ -460,7 +460,7 @@ func (sc *scene) insert(m marker, conversation, more string, at time.Time) strin
 	sc.t.Helper()
 	body := fmt.Sprintf(`{"conversation_id":%q,"sender":"alice","type":"text","body":{"text":"words and %[2]s"},"ext":{"%[2]s":1},"created_at":%q%s}`,
 		conversation, m.text, at.UTC().Format(time.RFC3339Nano), more)
-	id := sc.post("root", "/v1/admin/insert", body)["id"].(string)
+	id := sc.post("root", "/v1/admin/messages", body)["id"].(string)
 	sc.ids["message"] = append(sc.ids["message"], id)
 	return id
 }
