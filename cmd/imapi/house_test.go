@@ -31,7 +31,7 @@ var house = map[string][]string{
 	"blobs":               {"im"},
 	"storage":             {"im", "storage/sqlite", "storage/postgres"},
 	"search":              {},
-	"storage/sqlite":      {"im", "faults", "search"},
+	"storage/sqlite":      {"im", "faults", "search", "storage/sqlite/supported"},
 	"storage/postgres":    {"im", "faults", "search"},
 	"storage/storagetest": {"im"},
 	"api":                 {},
@@ -40,6 +40,8 @@ var house = map[string][]string{
 	"web":                 {},
 	"client":              {},
 	"cmd/imapi":           {anything},
+
+	"storage/sqlite/supported": {},
 }
 
 // soleImporters are imports from outside that only one place may have.

@@ -27,6 +27,24 @@ func dataDir(t *testing.T) string {
 	return dir
 }
 
+// TestUnsupportedBuildsSayWhy holds that the compiler says what is missing, and nothing
+// else.
+func TestUnsupportedBuildsSayWhy(t *testing.T) {
+	for setting, says := range map[string]string{
+		"CGO_ENABLED=0": "building SQLite takes a C compiler, such as gcc, and CGO_ENABLED=1",
+		"GOOS=windows":  "the server does not run on Windows: use WSL 2 or a container",
+	} {
+		t.Run(setting, func(t *testing.T) {
+			build := exec.Command("go", "build", "-tags", "sqlite_fts5", "../../storage/sqlite")
+			build.Env = append(os.Environ(), setting)
+			out, err := build.CombinedOutput()
+			if err == nil || !strings.Contains(string(out), says) || strings.Count(string(out), ".go:") != 1 {
+				t.Errorf("%v:\n%s", err, out)
+			}
+		})
+	}
+}
+
 // TestOriginsThatBrowsersSend holds that an origin of any kind of page is taken.
 func TestOriginsThatBrowsersSend(t *testing.T) {
 	const list = "https://app.example, http://localhost:5173,https://app.example:8443,http://[::1]:3000," +
