@@ -884,23 +884,25 @@ func (e DeleteConversationParamsScope) Valid() bool {
 	}
 }
 
-// AddMembers defines model for AddMembers.
+// AddMembers Whom to add, and as what.
 type AddMembers struct {
+	// Members The users to add.
 	Members []UserID `json:"members"`
 
 	// Role A higher role may do all that a lower one may.
 	Role *Role `json:"role,omitempty"`
 }
 
-// AddSpaceMembers defines model for AddSpaceMembers.
+// AddSpaceMembers Whom to add.
 type AddSpaceMembers struct {
+	// Members The users to add.
 	Members []UserID `json:"members"`
 }
 
 // AskReceipt Ask for receipts in a group.
 type AskReceipt = bool
 
-// Block defines model for Block.
+// Block A user whom I block.
 type Block struct {
 	// CreatedAt RFC 3339, UTC, with milliseconds.
 	//
@@ -916,9 +918,12 @@ type Block struct {
 	User UserID `json:"user"`
 }
 
-// BlockPage defines model for BlockPage.
+// BlockPage A page of blocks.
 type BlockPage struct {
-	Items         []Block `json:"items"`
+	// Items The blocks of this page.
+	Items []Block `json:"items"`
+
+	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
@@ -934,13 +939,15 @@ type Burn struct {
 	UnreadTTLSeconds int64 `json:"unread_ttl_seconds"`
 }
 
-// Burning defines model for Burning.
+// Burning A message that burns.
 type Burning struct {
 	// BurnAt RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
-	BurnAt    Timestamp `json:"burn_at"`
-	MessageID string    `json:"message_id"`
+	BurnAt Timestamp `json:"burn_at"`
+
+	// MessageID The id of the message.
+	MessageID string `json:"message_id"`
 }
 
 // ClientID Chosen by the client, to make sending idempotent.
@@ -948,7 +955,7 @@ type Burning struct {
 // Example: c-1
 type ClientID = string
 
-// Conversation defines model for Conversation.
+// Conversation A conversation as I see it.
 type Conversation struct {
 	// CreatedAt RFC 3339, UTC, with milliseconds.
 	//
@@ -962,9 +969,13 @@ type Conversation struct {
 	FirstSeq int64 `json:"first_seq"`
 
 	// Hidden I have hidden it, and nothing new was said since.
-	Hidden bool   `json:"hidden"`
-	ID     string `json:"id"`
-	Kind   Kind   `json:"kind"`
+	Hidden bool `json:"hidden"`
+
+	// ID The id of the conversation.
+	ID string `json:"id"`
+
+	// Kind What kind of conversation it is.
+	Kind Kind `json:"kind"`
 
 	// LastActivityAt When the newest of them was sent, or the thread created; null for other kinds.
 	LastActivityAt *Time    `json:"last_activity_at"`
@@ -998,7 +1009,9 @@ type Conversation struct {
 	Role *Role `json:"role"`
 
 	// RootID The message that a thread hangs under.
-	RootID   *string  `json:"root_id"`
+	RootID *string `json:"root_id"`
+
+	// Settings How a conversation is set up.
 	Settings Settings `json:"settings"`
 
 	// SpaceID The space of a channel, or of a thread in one.
@@ -1020,14 +1033,18 @@ type Conversation struct {
 	Visibility *Visibility `json:"visibility"`
 }
 
-// ConversationPage defines model for ConversationPage.
+// ConversationPage A page of conversations.
 type ConversationPage struct {
-	Items         []Conversation `json:"items"`
-	NextPageToken *string        `json:"next_page_token"`
+	// Items The conversations of this page.
+	Items []Conversation `json:"items"`
+
+	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	NextPageToken *string `json:"next_page_token"`
 }
 
-// CreateChannel defines model for CreateChannel.
+// CreateChannel A channel to be created.
 type CreateChannel struct {
+	// Name Its name.
 	Name string `json:"name"`
 
 	// Settings Each kind has some of them; another one is 422 `setting_unsupported`.
@@ -1044,13 +1061,16 @@ type CreateChannel struct {
 	Visibility *Visibility `json:"visibility,omitempty"`
 }
 
-// CreateConversation defines model for CreateConversation.
+// CreateConversation A group or room to be created.
 type CreateConversation struct {
+	// Kind Which of the two.
 	Kind CreateConversationKind `json:"kind"`
 
 	// Members Members besides me.
 	Members *[]UserID `json:"members,omitempty"`
-	Name    string    `json:"name"`
+
+	// Name Its name.
+	Name string `json:"name"`
 
 	// Settings Each kind has some of them; another one is 422 `setting_unsupported`.
 	//
@@ -1063,11 +1083,12 @@ type CreateConversation struct {
 	Settings *SettingsPatch `json:"settings,omitempty"`
 }
 
-// CreateConversationKind defines model for CreateConversation.Kind.
+// CreateConversationKind Which of the two.
 type CreateConversationKind string
 
-// CreateRole defines model for CreateRole.
+// CreateRole A role to be created.
 type CreateRole struct {
+	// Name Its name.
 	Name string `json:"name"`
 
 	// Permissions What a role is to say, by permission. The last two stay with the owner and are refused, 422 `permission_not_grantable`.
@@ -1077,18 +1098,22 @@ type CreateRole struct {
 	Position *RolePosition `json:"position,omitempty"`
 }
 
-// CreateSpace defines model for CreateSpace.
+// CreateSpace A space to be created.
 type CreateSpace struct {
-	Name     string              `json:"name"`
+	// Name Its name.
+	Name string `json:"name"`
+
+	// Settings What to change; what is left out stays as it is.
 	Settings *SpaceSettingsPatch `json:"settings,omitempty"`
 }
 
-// CreateThread defines model for CreateThread.
+// CreateThread A thread to be created.
 type CreateThread struct {
+	// Name Its name.
 	Name string `json:"name"`
 }
 
-// CustomBody defines model for CustomBody.
+// CustomBody The body of a `custom`.
 type CustomBody struct {
 	// Data Any JSON value, null included.
 	Data *json.RawMessage `json:"data,omitempty"`
@@ -1112,21 +1137,25 @@ type Erased struct {
 	Postscript *string `json:"postscript"`
 }
 
-// ErasedPage defines model for ErasedPage.
+// ErasedPage A page of tombstones.
 type ErasedPage struct {
 	// Conversations On the first page, conversations that were deleted, or that I have hidden.
 	Conversations *[]GoneConversation `json:"conversations,omitempty"`
 
 	// Hidden On the first page, what I have hidden.
 	Hidden *[]HiddenPart `json:"hidden,omitempty"`
-	Items  []Message     `json:"items"`
+
+	// Items What was erased, as it is now.
+	Items []Message `json:"items"`
 
 	// More On the first page, whether there is more of either than is told: read anew what you show.
-	More          *bool   `json:"more,omitempty"`
+	More *bool `json:"more,omitempty"`
+
+	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// Erasure defines model for Erasure.
+// Erasure A message that was taken back.
 type Erasure struct {
 	// At RFC 3339, UTC, with milliseconds.
 	//
@@ -1134,12 +1163,18 @@ type Erasure struct {
 	At Timestamp `json:"at"`
 
 	// By Who did it; null: a timer.
-	By             *string    `json:"by"`
-	ConversationID string     `json:"conversation_id"`
-	How            ErasureHow `json:"how"`
+	By *string `json:"by"`
+
+	// ConversationID The id of its conversation.
+	ConversationID string `json:"conversation_id"`
+
+	// How What became of it.
+	How ErasureHow `json:"how"`
 
 	// LateMs How long after `at` that was.
-	LateMs    int64  `json:"late_ms"`
+	LateMs int64 `json:"late_ms"`
+
+	// MessageID The id of the message.
 	MessageID string `json:"message_id"`
 
 	// Sender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
@@ -1149,19 +1184,24 @@ type Erasure struct {
 	//
 	// Example: alice
 	Sender UserID `json:"sender"`
-	Seq    int64  `json:"seq"`
+
+	// Seq Its seq there.
+	Seq int64 `json:"seq"`
 
 	// WipedAt When its content was destroyed.
 	WipedAt Time `json:"wiped_at"`
 }
 
-// ErasureHow defines model for Erasure.How.
+// ErasureHow What became of it.
 type ErasureHow string
 
-// ErasurePage defines model for ErasurePage.
+// ErasurePage A page of erasures.
 type ErasurePage struct {
-	Items         []Erasure `json:"items"`
-	NextPageToken *string   `json:"next_page_token"`
+	// Items The erasures of this page.
+	Items []Erasure `json:"items"`
+
+	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	NextPageToken *string `json:"next_page_token"`
 }
 
 // Event A fact. It carries ids; members that do not apply are absent.
@@ -1204,7 +1244,9 @@ type Event struct {
 
 	// Mentions Users whom the message mentions, or, for those who are told of its erasing as it happens, mentioned.
 	Mentions *[]string `json:"mentions,omitempty"`
-	Message  *Message  `json:"message,omitempty"`
+
+	// Message A message as I can read it now.
+	Message *Message `json:"message,omitempty"`
 
 	// MessageCount How many messages of the thread were not erased.
 	MessageCount *int64    `json:"message_count,omitempty"`
@@ -1278,11 +1320,15 @@ type Event struct {
 	User *string `json:"user,omitempty"`
 }
 
-// EventPage defines model for EventPage.
+// EventPage A page of the event log.
 type EventPage struct {
 	// Cursor Where to go on, as `cursor` or `Last-Event-ID`.
-	Cursor        string  `json:"cursor"`
-	Items         []Event `json:"items"`
+	Cursor string `json:"cursor"`
+
+	// Items The events of this page, oldest first.
+	Items []Event `json:"items"`
+
+	// NextPageToken Give it as `page_token` for the page that follows; null: there is no more for now.
 	NextPageToken *string `json:"next_page_token"`
 }
 
@@ -1319,23 +1365,27 @@ type FreeObject = json.RawMessage
 // FreeValue Any JSON value but null, of the application's own.
 type FreeValue = json.RawMessage
 
-// GoneConversation defines model for GoneConversation.
+// GoneConversation A conversation that was deleted, or that I have hidden.
 type GoneConversation struct {
 	// At RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
-	At             Timestamp             `json:"at"`
-	ConversationID string                `json:"conversation_id"`
-	State          GoneConversationState `json:"state"`
+	At Timestamp `json:"at"`
+
+	// ConversationID The id of the conversation.
+	ConversationID string `json:"conversation_id"`
+
+	// State Deleted for everyone, or hidden by me.
+	State GoneConversationState `json:"state"`
 }
 
-// GoneConversationState defines model for GoneConversation.State.
+// GoneConversationState Deleted for everyone, or hidden by me.
 type GoneConversationState string
 
 // Grant What a role says of a permission - with `inherit`, nothing.
 type Grant string
 
-// Granted defines model for Granted.
+// Granted What a role says of a permission.
 type Granted string
 
 // GrantedPermissions What a role says, by permission. Of those that are missing it says nothing.
@@ -1344,12 +1394,13 @@ type GrantedPermissions = map[Permission]Granted
 // Grants What a role is to say, by permission. The last two stay with the owner and are refused, 422 `permission_not_grantable`.
 type Grants = map[Permission]Grant
 
-// Health defines model for Health.
+// Health That it is well.
 type Health struct {
+	// Status Always `ok`.
 	Status HealthStatus `json:"status"`
 }
 
-// HealthStatus defines model for Health.Status.
+// HealthStatus Always `ok`.
 type HealthStatus string
 
 // HiddenPart Messages that I have hidden - by `seq`, both ends included, or those created before a time.
@@ -1362,22 +1413,31 @@ type HiddenPart struct {
 	// Before RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
-	Before         *Timestamp `json:"before,omitempty"`
-	ConversationID string     `json:"conversation_id"`
-	FromSeq        *int64     `json:"from_seq,omitempty"`
-	ToSeq          *int64     `json:"to_seq,omitempty"`
+	Before *Timestamp `json:"before,omitempty"`
+
+	// ConversationID The id of the conversation.
+	ConversationID string `json:"conversation_id"`
+
+	// FromSeq The first of the messages.
+	FromSeq *int64 `json:"from_seq,omitempty"`
+
+	// ToSeq The last of them.
+	ToSeq *int64 `json:"to_seq,omitempty"`
 }
 
 // HideMessages One of the three.
 type HideMessages struct {
+	// All All that there are now.
 	All *HideMessagesAll `json:"all,omitempty"`
 
 	// Before Those created before this time; a time in the future is now.
-	Before     *time.Time `json:"before,omitempty"`
-	MessageIds *[]string  `json:"message_ids,omitempty"`
+	Before *time.Time `json:"before,omitempty"`
+
+	// MessageIds The ids of the messages.
+	MessageIds *[]string `json:"message_ids,omitempty"`
 }
 
-// HideMessagesAll defines model for HideMessages.All.
+// HideMessagesAll All that there are now.
 type HideMessagesAll bool
 
 // History What somebody who joins may read - from the joining on, or all.
@@ -1385,13 +1445,20 @@ type History string
 
 // ImportConversation A conversation as it was. One with this id that is there is left as it is.
 type ImportConversation struct {
+	// CreatedAt When it was created.
 	CreatedAt time.Time `json:"created_at"`
-	ID        string    `json:"id"`
+
+	// ID The id that it had.
+	ID string `json:"id"`
 
 	// Kind The kinds that the list of conversations, exports and imports have.
-	Kind    ListedKind     `json:"kind"`
+	Kind ListedKind `json:"kind"`
+
+	// Members Its members, and who was one.
 	Members []ImportMember `json:"members"`
-	Name    *string        `json:"name,omitempty"`
+
+	// Name Its name; none for a direct conversation.
+	Name *string `json:"name,omitempty"`
 
 	// Settings Each kind has some of them; another one is 422 `setting_unsupported`.
 	//
@@ -1404,7 +1471,7 @@ type ImportConversation struct {
 	Settings *SettingsPatch `json:"settings,omitempty"`
 }
 
-// ImportConversationLine defines model for ImportConversationLine.
+// ImportConversationLine A line that is a conversation.
 type ImportConversationLine struct {
 	// Conversation A conversation as it was. One with this id that is there is left as it is.
 	Conversation ImportConversation `json:"conversation"`
@@ -1418,7 +1485,7 @@ type ImportLine struct {
 // ImportLines Lines of JSON, NDJSON. The whole is text; each line by itself is an ImportLine.
 type ImportLines = ImportLine
 
-// ImportMember defines model for ImportMember.
+// ImportMember A member, or who was one.
 type ImportMember struct {
 	// JoinedAt By default when the conversation was created.
 	JoinedAt *time.Time `json:"joined_at,omitempty"`
@@ -1442,11 +1509,20 @@ type ImportMember struct {
 type ImportMessage struct {
 	// Body As for sending; null for a message that was taken back.
 	Body *json.RawMessage `json:"body,omitempty"`
+
+	// Burn How it burns after reading; null: it does not.
 	Burn *struct {
-		AfterSeconds     int64      `json:"after_seconds"`
-		BurnAt           *time.Time `json:"burn_at,omitempty"`
-		UnreadTTLSeconds *int64     `json:"unread_ttl_seconds,omitempty"`
+		// AfterSeconds How long it stays after it was read.
+		AfterSeconds int64 `json:"after_seconds"`
+
+		// BurnAt When it burns; null: it was not read yet.
+		BurnAt *time.Time `json:"burn_at,omitempty"`
+
+		// UnreadTTLSeconds How long it waits to be read, from sending; a week by default.
+		UnreadTTLSeconds *int64 `json:"unread_ttl_seconds,omitempty"`
 	} `json:"burn,omitempty"`
+
+	// ClientID The `client_id` that it was sent with.
 	ClientID *string `json:"client_id,omitempty"`
 
 	// ConversationID Or `@user`: the direct conversation of `sender` with that user.
@@ -1457,20 +1533,39 @@ type ImportMessage struct {
 
 	// Erased Of a message that was taken back.
 	Erased *struct {
+		// At When it was taken back.
 		At time.Time `json:"at"`
-		By *string   `json:"by,omitempty"`
+
+		// By Who did it; null: a timer.
+		By *string `json:"by,omitempty"`
 
 		// Extension What they left besides: any JSON value of the application's own.
-		Extension  *json.RawMessage `json:"extension,omitempty"`
-		Postscript *string          `json:"postscript,omitempty"`
+		Extension *json.RawMessage `json:"extension,omitempty"`
+
+		// Postscript What they left in its place.
+		Postscript *string `json:"postscript,omitempty"`
 	} `json:"erased,omitempty"`
-	ExpiresAt  *time.Time       `json:"expires_at,omitempty"`
-	Ext        *json.RawMessage `json:"ext,omitempty"`
-	ID         *string          `json:"id,omitempty"`
-	MentionAll *bool            `json:"mention_all,omitempty"`
-	Mentions   *[]UserID        `json:"mentions,omitempty"`
-	Receipt    *bool            `json:"receipt,omitempty"`
-	ReplyTo    *string          `json:"reply_to,omitempty"`
+
+	// ExpiresAt When it expires; null: it does not.
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// Ext What the application added.
+	Ext *json.RawMessage `json:"ext,omitempty"`
+
+	// ID The id that it had.
+	ID *string `json:"id,omitempty"`
+
+	// MentionAll Whether it mentions everyone.
+	MentionAll *bool `json:"mention_all,omitempty"`
+
+	// Mentions Users whom it mentions.
+	Mentions *[]UserID `json:"mentions,omitempty"`
+
+	// Receipt Whether receipts were asked for.
+	Receipt *bool `json:"receipt,omitempty"`
+
+	// ReplyTo The id of the message that this one answers.
+	ReplyTo *string `json:"reply_to,omitempty"`
 
 	// Sender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
@@ -1478,13 +1573,19 @@ type ImportMessage struct {
 	//
 	//
 	// Example: alice
-	Sender       UserID  `json:"sender"`
+	Sender UserID `json:"sender"`
+
+	// SenderDevice The device that it was sent on.
 	SenderDevice *string `json:"sender_device,omitempty"`
-	Seq          *int64  `json:"seq,omitempty"`
+
+	// Seq The seq that it had.
+	Seq *int64 `json:"seq,omitempty"`
 
 	// State What has become of the message.
 	State *MessageState `json:"state,omitempty"`
-	Type  MessageType   `json:"type"`
+
+	// Type What a message is: text, a place, or what only the application understands.
+	Type MessageType `json:"type"`
 
 	// VisibleTo The one member who can see it.
 	VisibleTo *string `json:"visible_to,omitempty"`
@@ -1565,9 +1666,13 @@ type ImportResult struct {
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 	// | `shutting_down` | 503 | the server is about to stop |
 	// | `storage_full` | 507 | there is no room left to store it |
-	Code   *ProblemCode `json:"code,omitempty"`
-	Detail *string      `json:"detail,omitempty"`
-	Field  *string      `json:"field,omitempty"`
+	Code *ProblemCode `json:"code,omitempty"`
+
+	// Detail What was wrong with the line, for a developer to read.
+	Detail *string `json:"detail,omitempty"`
+
+	// Field What of the line is at fault.
+	Field *string `json:"field,omitempty"`
 
 	// ID Of the message or conversation.
 	ID *string `json:"id,omitempty"`
@@ -1582,15 +1687,16 @@ type ImportResult struct {
 // ImportResults Lines of JSON, NDJSON. The whole is text; each line by itself is an ImportResult.
 type ImportResults = ImportResult
 
-// ImportStay defines model for ImportStay.
+// ImportStay A part of the messages that somebody was a member for.
 type ImportStay struct {
+	// FromSeq The first of these messages.
 	FromSeq int64 `json:"from_seq"`
 
 	// ToSeq Missing while it lasts.
 	ToSeq *int64 `json:"to_seq,omitempty"`
 }
 
-// Invitation defines model for Invitation.
+// Invitation An invitation to a space.
 type Invitation struct {
 	// By 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
@@ -1604,8 +1710,12 @@ type Invitation struct {
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	CreatedAt Timestamp `json:"created_at"`
-	SpaceID   string    `json:"space_id"`
-	SpaceName string    `json:"space_name"`
+
+	// SpaceID The id of the space.
+	SpaceID string `json:"space_id"`
+
+	// SpaceName Its name.
+	SpaceName string `json:"space_name"`
 
 	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
@@ -1616,29 +1726,34 @@ type Invitation struct {
 	User UserID `json:"user"`
 }
 
-// InvitationPage defines model for InvitationPage.
+// InvitationPage A page of invitations.
 type InvitationPage struct {
-	Items         []Invitation `json:"items"`
-	NextPageToken *string      `json:"next_page_token"`
+	// Items The invitations of this page.
+	Items []Invitation `json:"items"`
+
+	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	NextPageToken *string `json:"next_page_token"`
 }
 
-// Invitations defines model for Invitations.
+// Invitations Some invitations.
 type Invitations struct {
+	// Items The invitations.
 	Items []Invitation `json:"items"`
 }
 
 // InvitePolicy Who may add members to a group - owner and admins, or every member.
 type InvitePolicy string
 
-// InviteToSpace defines model for InviteToSpace.
+// InviteToSpace Whom to invite.
 type InviteToSpace struct {
+	// Users The users to invite.
 	Users []UserID `json:"users"`
 }
 
 // JoinPolicy Who may join by themselves - nobody, or who knows the id.
 type JoinPolicy string
 
-// Kind defines model for Kind.
+// Kind What kind of conversation it is.
 type Kind string
 
 // ListName allow: who may see a private channel; deny: who may not see a public channel, or be in a group or room.
@@ -1647,7 +1762,7 @@ type ListName string
 // ListedKind The kinds that the list of conversations, exports and imports have.
 type ListedKind string
 
-// Listing defines model for Listing.
+// Listing A user on a list.
 type Listing struct {
 	// CreatedAt When they were put on it.
 	CreatedAt Time `json:"created_at"`
@@ -1661,20 +1776,28 @@ type Listing struct {
 	User UserID `json:"user"`
 }
 
-// ListingPage defines model for ListingPage.
+// ListingPage A page of users on a list.
 type ListingPage struct {
-	Items         []Listing `json:"items"`
-	NextPageToken *string   `json:"next_page_token"`
+	// Items The users on a list of this page.
+	Items []Listing `json:"items"`
+
+	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	NextPageToken *string `json:"next_page_token"`
 }
 
-// LocationBody defines model for LocationBody.
+// LocationBody The body of a `location`.
 type LocationBody struct {
-	Address   *string `json:"address,omitempty"`
-	Latitude  float64 `json:"latitude"`
+	// Address What the place is called.
+	Address *string `json:"address,omitempty"`
+
+	// Latitude In degrees; north is positive.
+	Latitude float64 `json:"latitude"`
+
+	// Longitude In degrees; east is positive.
 	Longitude float64 `json:"longitude"`
 }
 
-// Member defines model for Member.
+// Member A member of a conversation.
 type Member struct {
 	// JoinedAt RFC 3339, UTC, with milliseconds.
 	//
@@ -1696,14 +1819,18 @@ type Member struct {
 	User UserID `json:"user"`
 }
 
-// MemberPage defines model for MemberPage.
+// MemberPage A page of members.
 type MemberPage struct {
-	Items         []Member `json:"items"`
-	NextPageToken *string  `json:"next_page_token"`
+	// Items The members of this page.
+	Items []Member `json:"items"`
+
+	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	NextPageToken *string `json:"next_page_token"`
 }
 
-// Members defines model for Members.
+// Members Some members of a conversation.
 type Members struct {
+	// Items The members.
 	Items []Member `json:"items"`
 }
 
@@ -1713,16 +1840,20 @@ type MentionAll = bool
 // Mentions Users whom the message mentions.
 type Mentions = []UserID
 
-// Message defines model for Message.
+// Message A message as I can read it now.
 type Message struct {
 	// Body What was sent, a TextBody, LocationBody or CustomBody as the `type` of the message
 	// says; null once the message was erased.
 	Body json.RawMessage `json:"body"`
 
 	// Burn How the message burns after reading; null: it does not.
-	Burn           *Burn   `json:"burn"`
-	ClientID       *string `json:"client_id"`
-	ConversationID string  `json:"conversation_id"`
+	Burn *Burn `json:"burn"`
+
+	// ClientID The `client_id` that it was sent with; null: none.
+	ClientID *string `json:"client_id"`
+
+	// ConversationID The id of its conversation.
+	ConversationID string `json:"conversation_id"`
 
 	// CreatedAt RFC 3339, UTC, with milliseconds.
 	//
@@ -1737,7 +1868,9 @@ type Message struct {
 
 	// Ext What the application added; null once the message was erased.
 	Ext json.RawMessage `json:"ext"`
-	ID  string          `json:"id"`
+
+	// ID The id of the message.
+	ID string `json:"id"`
 
 	// MentionAll There, and true, while the message mentions everyone.
 	MentionAll *bool `json:"mention_all,omitempty"`
@@ -1770,7 +1903,9 @@ type Message struct {
 
 	// State What has become of the message.
 	State MessageState `json:"state"`
-	Type  MessageType  `json:"type"`
+
+	// Type What a message is: text, a place, or what only the application understands.
+	Type MessageType `json:"type"`
 }
 
 // MessageBody What was sent, a TextBody, LocationBody or CustomBody as the `type` of the message
@@ -1795,19 +1930,22 @@ type MessageBody struct {
 	Text *string `json:"text,omitempty"`
 }
 
-// MessagePage defines model for MessagePage.
+// MessagePage A page of messages.
 type MessagePage struct {
-	Items         []Message `json:"items"`
-	NextPageToken *string   `json:"next_page_token"`
+	// Items The messages of this page.
+	Items []Message `json:"items"`
+
+	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	NextPageToken *string `json:"next_page_token"`
 }
 
 // MessageState What has become of the message.
 type MessageState string
 
-// MessageType defines model for MessageType.
+// MessageType What a message is: text, a place, or what only the application understands.
 type MessageType string
 
-// Mute defines model for Mute.
+// Mute Who is muted, and until when.
 type Mute struct {
 	// MutedUntil Far in the future: until they are unmuted.
 	MutedUntil Time `json:"muted_until"`
@@ -1821,14 +1959,15 @@ type Mute struct {
 	User UserID `json:"user"`
 }
 
-// MuteFor defines model for MuteFor.
+// MuteFor For how long.
 type MuteFor struct {
 	// Seconds Until they are unmuted, if left out.
 	Seconds *int64 `json:"seconds,omitempty"`
 }
 
-// MyPermissions defines model for MyPermissions.
+// MyPermissions What I am here, and what I may do.
 type MyPermissions struct {
+	// Permissions What I may do.
 	Permissions []Permission `json:"permissions"`
 
 	// Role What I am here, a Role; null: I have not joined this thread.
@@ -1844,8 +1983,9 @@ type Override struct {
 	RoleID string `json:"role_id"`
 }
 
-// Overrides defines model for Overrides.
+// Overrides What roles say in one channel.
 type Overrides struct {
+	// Items One for each role that says something there.
 	Items []Override `json:"items"`
 }
 
@@ -1873,7 +2013,7 @@ type Overrides struct {
 // take all but the last two.
 type Permission string
 
-// Postscript defines model for Postscript.
+// Postscript A text of who revokes. `postscript` stays in the place of the message; `push_content` goes to the devices that are told as it happens.
 type Postscript = string
 
 // Problem A refusal, RFC 9457.
@@ -2044,13 +2184,13 @@ type Problem struct {
 // | `storage_full` | 507 | there is no room left to store it |
 type ProblemCode string
 
-// PutOverride defines model for PutOverride.
+// PutOverride What the role is to say in this channel.
 type PutOverride struct {
 	// Permissions What a role is to say, by permission. The last two stay with the owner and are refused, 422 `permission_not_grantable`.
 	Permissions Grants `json:"permissions"`
 }
 
-// Receipt defines model for Receipt.
+// Receipt Who has it, and since when.
 type Receipt struct {
 	// At RFC 3339, UTC, with milliseconds.
 	//
@@ -2066,10 +2206,10 @@ type Receipt struct {
 	User UserID `json:"user"`
 }
 
-// ReceiptKind defines model for ReceiptKind.
+// ReceiptKind Read, or delivered to a device.
 type ReceiptKind string
 
-// Receipted defines model for Receipted.
+// Receipted What is unread now, and what burns.
 type Receipted struct {
 	// Burning Those of the messages named that burn; the first 1,000.
 	Burning []Burning `json:"burning"`
@@ -2081,15 +2221,22 @@ type Receipted struct {
 	UnreadMore bool `json:"unread_more"`
 }
 
-// Receipts defines model for Receipts.
+// Receipts Who has a message, and who has not.
 type Receipts struct {
+	// Delivered To whom it was delivered, and when.
 	Delivered []Receipt `json:"delivered"`
-	Read      []Receipt `json:"read"`
-	ReadCount int       `json:"read_count"`
+
+	// Read Who has read it, and when.
+	Read []Receipt `json:"read"`
+
+	// ReadCount How many have read it.
+	ReadCount int `json:"read_count"`
 
 	// Unread Who has not read it.
-	Unread      []UserID `json:"unread"`
-	UnreadCount int      `json:"unread_count"`
+	Unread []UserID `json:"unread"`
+
+	// UnreadCount How many have not.
+	UnreadCount int `json:"unread_count"`
 }
 
 // ReplyTo The id of the message that this one answers, in the same conversation.
@@ -2100,50 +2247,66 @@ type ReplyTo = string
 // RetentionLines Lines of JSON, NDJSON. The whole is text; each line by itself is a RetentionOf.
 type RetentionLines = RetentionOf
 
-// RetentionOf defines model for RetentionOf.
+// RetentionOf What retention removes of a conversation.
 type RetentionOf struct {
 	// Before Those created before this time.
-	Before         Time   `json:"before"`
+	Before Time `json:"before"`
+
+	// ConversationID The id of the conversation.
 	ConversationID string `json:"conversation_id"`
 
 	// Messages How many messages go, tombstones too.
 	Messages int64 `json:"messages"`
 }
 
-// RetentionPage defines model for RetentionPage.
+// RetentionPage A page of conversations that have messages past retention.
 type RetentionPage struct {
 	// AsOf RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
-	AsOf          Timestamp     `json:"as_of"`
-	Items         []RetentionOf `json:"items"`
-	NextPageToken *string       `json:"next_page_token"`
+	AsOf Timestamp `json:"as_of"`
+
+	// Items The conversations that have messages past retention of this page.
+	Items []RetentionOf `json:"items"`
+
+	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	NextPageToken *string `json:"next_page_token"`
 }
 
-// Revoke defines model for Revoke.
+// Revoke What is left in the place of a revoked message, and what its readers are told.
 type Revoke struct {
 	// Extension Any JSON value but null, of the application's own.
-	Extension   *FreeValue  `json:"extension,omitempty"`
-	Postscript  *Postscript `json:"postscript,omitempty"`
+	Extension *FreeValue `json:"extension,omitempty"`
+
+	// Postscript A text of who revokes. `postscript` stays in the place of the message; `push_content` goes to the devices that are told as it happens.
+	Postscript *Postscript `json:"postscript,omitempty"`
+
+	// PushContent A text of who revokes. `postscript` stays in the place of the message; `push_content` goes to the devices that are told as it happens.
 	PushContent *Postscript `json:"push_content,omitempty"`
 
 	// PushPayload Any JSON value but null, of the application's own.
 	PushPayload *FreeValue `json:"push_payload,omitempty"`
 }
 
-// RevokeMany defines model for RevokeMany.
+// RevokeMany Which messages to revoke, and what is left in their place.
 type RevokeMany struct {
 	// Extension Any JSON value but null, of the application's own.
-	Extension   *FreeValue  `json:"extension,omitempty"`
-	Ids         []string    `json:"ids"`
-	Postscript  *Postscript `json:"postscript,omitempty"`
+	Extension *FreeValue `json:"extension,omitempty"`
+
+	// Ids The ids of the messages.
+	Ids []string `json:"ids"`
+
+	// Postscript A text of who revokes. `postscript` stays in the place of the message; `push_content` goes to the devices that are told as it happens.
+	Postscript *Postscript `json:"postscript,omitempty"`
+
+	// PushContent A text of who revokes. `postscript` stays in the place of the message; `push_content` goes to the devices that are told as it happens.
 	PushContent *Postscript `json:"push_content,omitempty"`
 
 	// PushPayload Any JSON value but null, of the application's own.
 	PushPayload *FreeValue `json:"push_payload,omitempty"`
 }
 
-// RevokeResult defines model for RevokeResult.
+// RevokeResult What became of one message.
 type RevokeResult struct {
 	// Code | code | status | meaning |
 	// |---|---|---|
@@ -2219,14 +2382,17 @@ type RevokeResult struct {
 	// | `shutting_down` | 503 | the server is about to stop |
 	// | `storage_full` | 507 | there is no room left to store it |
 	Code *ProblemCode `json:"code,omitempty"`
-	ID   string       `json:"id"`
+
+	// ID The id, as it was given.
+	ID string `json:"id"`
 
 	// Status The HTTP status that revoking it alone would have given.
 	Status int `json:"status"`
 }
 
-// RevokeResults defines model for RevokeResults.
+// RevokeResults What became of each message.
 type RevokeResults struct {
+	// Items In the order of `ids`.
 	Items []RevokeResult `json:"items"`
 }
 
@@ -2245,8 +2411,9 @@ type SendBurn struct {
 	UnreadTTLSeconds *int64 `json:"unread_ttl_seconds,omitempty"`
 }
 
-// SendCustom defines model for SendCustom.
+// SendCustom A message of the application's own.
 type SendCustom struct {
+	// Body The body of a `custom`.
 	Body CustomBody `json:"body"`
 
 	// Burn Destroy a direct message once its recipient has read it.
@@ -2278,15 +2445,18 @@ type SendCustom struct {
 	// ReplyTo The id of the message that this one answers, in the same conversation.
 	//
 	// Example: 06d8n3v2k0g1q
-	ReplyTo *ReplyTo       `json:"reply_to,omitempty"`
-	Type    SendCustomType `json:"type"`
+	ReplyTo *ReplyTo `json:"reply_to,omitempty"`
+
+	// Type Always `custom`.
+	Type SendCustomType `json:"type"`
 }
 
-// SendCustomType defines model for SendCustom.Type.
+// SendCustomType Always `custom`.
 type SendCustomType string
 
-// SendLocation defines model for SendLocation.
+// SendLocation A message of a place.
 type SendLocation struct {
+	// Body The body of a `location`.
 	Body LocationBody `json:"body"`
 
 	// Burn Destroy a direct message once its recipient has read it.
@@ -2318,11 +2488,13 @@ type SendLocation struct {
 	// ReplyTo The id of the message that this one answers, in the same conversation.
 	//
 	// Example: 06d8n3v2k0g1q
-	ReplyTo *ReplyTo         `json:"reply_to,omitempty"`
-	Type    SendLocationType `json:"type"`
+	ReplyTo *ReplyTo `json:"reply_to,omitempty"`
+
+	// Type Always `location`.
+	Type SendLocationType `json:"type"`
 }
 
-// SendLocationType defines model for SendLocation.Type.
+// SendLocationType Always `location`.
 type SendLocationType string
 
 // SendMessage A message, by its type.
@@ -2332,15 +2504,19 @@ type SendMessage struct {
 
 // SendReceipts A kind, and either `message_ids` or `up_to`.
 type SendReceipts struct {
-	Kind       ReceiptKind `json:"kind"`
-	MessageIds *[]string   `json:"message_ids,omitempty"`
+	// Kind Read, or delivered to a device.
+	Kind ReceiptKind `json:"kind"`
+
+	// MessageIds The ids of the messages that this is for.
+	MessageIds *[]string `json:"message_ids,omitempty"`
 
 	// UpTo The id of a message that I can read: all of others up to it. It may be my own.
 	UpTo *string `json:"up_to,omitempty"`
 }
 
-// SendText defines model for SendText.
+// SendText A message of text.
 type SendText struct {
+	// Body The body of a `text`.
 	Body TextBody `json:"body"`
 
 	// Burn Destroy a direct message once its recipient has read it.
@@ -2372,20 +2548,22 @@ type SendText struct {
 	// ReplyTo The id of the message that this one answers, in the same conversation.
 	//
 	// Example: 06d8n3v2k0g1q
-	ReplyTo *ReplyTo     `json:"reply_to,omitempty"`
-	Type    SendTextType `json:"type"`
+	ReplyTo *ReplyTo `json:"reply_to,omitempty"`
+
+	// Type Always `text`.
+	Type SendTextType `json:"type"`
 }
 
-// SendTextType defines model for SendText.Type.
+// SendTextType Always `text`.
 type SendTextType string
 
-// SetRole defines model for SetRole.
+// SetRole The role that a member is to have.
 type SetRole struct {
 	// Role A higher role may do all that a lower one may.
 	Role Role `json:"role"`
 }
 
-// Settings defines model for Settings.
+// Settings How a conversation is set up.
 type Settings struct {
 	// Announcement A text for all members, for clients to show.
 	Announcement *string `json:"announcement"`
@@ -2430,8 +2608,13 @@ type Settings struct {
 // | `history` | group, room |
 // | `join`, `invite` | group |
 type SettingsPatch struct {
-	Announcement       json.RawMessage `json:"announcement,omitempty"`
-	Avatar             json.RawMessage `json:"avatar,omitempty"`
+	// Announcement A text for all members, for clients to show; null: none.
+	Announcement json.RawMessage `json:"announcement,omitempty"`
+
+	// Avatar A URL of a picture, or whatever the application makes of it; null: none.
+	Avatar json.RawMessage `json:"avatar,omitempty"`
+
+	// ExpireAfterSeconds When messages expire that do not say so themselves, from sending; null: they stay.
 	ExpireAfterSeconds json.RawMessage `json:"expire_after_seconds,omitempty"`
 
 	// History What somebody who joins may read - from the joining on, or all.
@@ -2441,33 +2624,51 @@ type SettingsPatch struct {
 	Invite *InvitePolicy `json:"invite,omitempty"`
 
 	// Join Who may join by themselves - nobody, or who knows the id.
-	Join                      *JoinPolicy     `json:"join,omitempty"`
-	MuteAll                   *bool           `json:"mute_all,omitempty"`
-	RetentionDays             json.RawMessage `json:"retention_days,omitempty"`
+	Join *JoinPolicy `json:"join,omitempty"`
+
+	// MuteAll Only those may send who may `mute`.
+	MuteAll *bool `json:"mute_all,omitempty"`
+
+	// RetentionDays The longest that a message is kept; 0: for ever; null leaves it to the server.
+	RetentionDays json.RawMessage `json:"retention_days,omitempty"`
+
+	// RevokeOthersWindowSeconds How long those with the permission may revoke what others sent; 0 sets no limit, null leaves it to the space or the server.
 	RevokeOthersWindowSeconds json.RawMessage `json:"revoke_others_window_seconds,omitempty"`
-	RevokeWindowSeconds       json.RawMessage `json:"revoke_window_seconds,omitempty"`
-	SlowModeSeconds           json.RawMessage `json:"slow_mode_seconds,omitempty"`
+
+	// RevokeWindowSeconds How long one may revoke what one sent; 0 sets no limit, null leaves it to the space or the server.
+	RevokeWindowSeconds json.RawMessage `json:"revoke_window_seconds,omitempty"`
+
+	// SlowModeSeconds How long one waits between two messages; null or 0: one does not.
+	SlowModeSeconds json.RawMessage `json:"slow_mode_seconds,omitempty"`
 }
 
-// SnippetPart defines model for SnippetPart.
+// SnippetPart A piece of text around a match.
 type SnippetPart struct {
 	// Match Whether this piece is what was looked for.
-	Match bool   `json:"match"`
-	Text  string `json:"text"`
+	Match bool `json:"match"`
+
+	// Text The piece.
+	Text string `json:"text"`
 }
 
-// Space defines model for Space.
+// Space A space as I see it.
 type Space struct {
 	// CreatedAt RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
-	CreatedAt   Timestamp `json:"created_at"`
-	ID          string    `json:"id"`
-	MemberCount int       `json:"member_count"`
+	CreatedAt Timestamp `json:"created_at"`
+
+	// ID The id of the space.
+	ID string `json:"id"`
+
+	// MemberCount How many members it has.
+	MemberCount int `json:"member_count"`
 
 	// MutedUntil Until when I may not send, far in the future: until I am unmuted; null: not muted.
-	MutedUntil *Time  `json:"muted_until"`
-	Name       string `json:"name"`
+	MutedUntil *Time `json:"muted_until"`
+
+	// Name Its name.
+	Name string `json:"name"`
 
 	// Owner 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
@@ -2478,14 +2679,16 @@ type Space struct {
 	Owner UserID `json:"owner"`
 
 	// Role A space has one owner; what its other members may, their roles say.
-	Role     SpaceStanding `json:"role"`
+	Role SpaceStanding `json:"role"`
+
+	// Settings How a space is set up.
 	Settings SpaceSettings `json:"settings"`
 
 	// UpdatedAt The creation, or the last change of name or settings.
 	UpdatedAt Time `json:"updated_at"`
 }
 
-// SpaceMember defines model for SpaceMember.
+// SpaceMember A member of a space.
 type SpaceMember struct {
 	// JoinedAt RFC 3339, UTC, with milliseconds.
 	//
@@ -2510,27 +2713,36 @@ type SpaceMember struct {
 	User UserID `json:"user"`
 }
 
-// SpaceMemberPage defines model for SpaceMemberPage.
+// SpaceMemberPage A page of members of a space.
 type SpaceMemberPage struct {
-	Items         []SpaceMember `json:"items"`
-	NextPageToken *string       `json:"next_page_token"`
-}
-
-// SpaceMembers defines model for SpaceMembers.
-type SpaceMembers struct {
+	// Items The members of a space of this page.
 	Items []SpaceMember `json:"items"`
-}
 
-// SpacePage defines model for SpacePage.
-type SpacePage struct {
-	Items         []Space `json:"items"`
+	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// SpaceRole defines model for SpaceRole.
+// SpaceMembers Some members of a space.
+type SpaceMembers struct {
+	// Items The members.
+	Items []SpaceMember `json:"items"`
+}
+
+// SpacePage A page of spaces.
+type SpacePage struct {
+	// Items The spaces of this page.
+	Items []Space `json:"items"`
+
+	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	NextPageToken *string `json:"next_page_token"`
+}
+
+// SpaceRole A role of a space.
 type SpaceRole struct {
 	// ID `everyone` of the role that all members have.
-	ID   string `json:"id"`
+	ID string `json:"id"`
+
+	// Name Its name.
 	Name string `json:"name"`
 
 	// Permissions What a role says, by permission. Of those that are missing it says nothing.
@@ -2540,12 +2752,13 @@ type SpaceRole struct {
 	Position int `json:"position"`
 }
 
-// SpaceRoles defines model for SpaceRoles.
+// SpaceRoles The roles of a space.
 type SpaceRoles struct {
+	// Items The roles, the highest first.
 	Items []SpaceRole `json:"items"`
 }
 
-// SpaceSettings defines model for SpaceSettings.
+// SpaceSettings How a space is set up.
 type SpaceSettings struct {
 	// Announcement A text for all members, for clients to show.
 	Announcement *string `json:"announcement"`
@@ -2563,32 +2776,42 @@ type SpaceSettings struct {
 	RevokeWindowSeconds *int64 `json:"revoke_window_seconds"`
 }
 
-// SpaceSettingsPatch defines model for SpaceSettingsPatch.
+// SpaceSettingsPatch What to change; what is left out stays as it is.
 type SpaceSettingsPatch struct {
+	// Announcement A text for all members, for clients to show; null: none.
 	Announcement json.RawMessage `json:"announcement,omitempty"`
-	Avatar       json.RawMessage `json:"avatar,omitempty"`
+
+	// Avatar A URL of a picture, or whatever the application makes of it; null: none.
+	Avatar json.RawMessage `json:"avatar,omitempty"`
 
 	// Join Who may join by themselves - nobody, or who knows the id.
-	Join                      *JoinPolicy     `json:"join,omitempty"`
+	Join *JoinPolicy `json:"join,omitempty"`
+
+	// RevokeOthersWindowSeconds The same of what others sent, for those with the permission.
 	RevokeOthersWindowSeconds json.RawMessage `json:"revoke_others_window_seconds,omitempty"`
-	RevokeWindowSeconds       json.RawMessage `json:"revoke_window_seconds,omitempty"`
+
+	// RevokeWindowSeconds How long one may revoke what one sent, in channels that do not say so themselves; 0 sets no limit, null leaves it to the server.
+	RevokeWindowSeconds json.RawMessage `json:"revoke_window_seconds,omitempty"`
 }
 
 // SpaceStanding A space has one owner; what its other members may, their roles say.
 type SpaceStanding string
 
-// TextBody defines model for TextBody.
+// TextBody The body of a `text`.
 type TextBody struct {
+	// Text What is said.
 	Text string `json:"text"`
 }
 
-// Ticket defines model for Ticket.
+// Ticket A ticket for a stream.
 type Ticket struct {
 	// ExpiresAt RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	ExpiresAt Timestamp `json:"expires_at"`
-	Ticket    string    `json:"ticket"`
+
+	// Ticket Goes into the query of `GET /v1/events`.
+	Ticket string `json:"ticket"`
 }
 
 // Timestamp RFC 3339, UTC, with milliseconds.
@@ -2596,7 +2819,7 @@ type Ticket struct {
 // Example: 2026-01-02T03:04:05.678Z
 type Timestamp = Time
 
-// TokenCut defines model for TokenCut.
+// TokenCut A cut-off of the tokens of a user.
 type TokenCut struct {
 	// CutAt RFC 3339, UTC, with milliseconds.
 	//
@@ -2612,11 +2835,13 @@ type TokenCut struct {
 	User UserID `json:"user"`
 }
 
-// Unread defines model for Unread.
+// Unread How much is unread in all conversations.
 type Unread struct {
 	// Items The conversations that have unread messages, by last activity.
-	Items    []UnreadOf `json:"items"`
-	Mentions int64      `json:"mentions"`
+	Items []UnreadOf `json:"items"`
+
+	// Mentions How many of those messages mention me.
+	Mentions int64 `json:"mentions"`
 
 	// Total The sum of the items, muted ones included.
 	Total int64 `json:"total"`
@@ -2625,10 +2850,13 @@ type Unread struct {
 	TotalMore bool `json:"total_more"`
 }
 
-// UnreadOf defines model for UnreadOf.
+// UnreadOf How much is unread in a conversation.
 type UnreadOf struct {
+	// ConversationID The id of the conversation.
 	ConversationID string `json:"conversation_id"`
-	Muted          bool   `json:"muted"`
+
+	// Muted I have muted it.
+	Muted bool `json:"muted"`
 
 	// Unread Exact up to 1,000.
 	Unread int `json:"unread"`
@@ -2640,11 +2868,16 @@ type UnreadOf struct {
 	UnreadMore bool `json:"unread_more"`
 }
 
-// UpdateConversation defines model for UpdateConversation.
+// UpdateConversation What to change; what is left out stays as it is.
 type UpdateConversation struct {
-	Muted  *bool   `json:"muted,omitempty"`
-	Name   *string `json:"name,omitempty"`
-	Pinned *bool   `json:"pinned,omitempty"`
+	// Muted My own setting: clients and push are quiet about it.
+	Muted *bool `json:"muted,omitempty"`
+
+	// Name The new name.
+	Name *string `json:"name,omitempty"`
+
+	// Pinned My own setting: clients show it first.
+	Pinned *bool `json:"pinned,omitempty"`
 
 	// Settings Each kind has some of them; another one is 422 `setting_unsupported`.
 	//
@@ -2660,8 +2893,9 @@ type UpdateConversation struct {
 	Visibility *Visibility `json:"visibility,omitempty"`
 }
 
-// UpdateRole defines model for UpdateRole.
+// UpdateRole What to change; what is left out stays as it is.
 type UpdateRole struct {
+	// Name The new name.
 	Name *string `json:"name,omitempty"`
 
 	// Permissions What a role is to say, by permission. The last two stay with the owner and are refused, 422 `permission_not_grantable`.
@@ -2671,19 +2905,25 @@ type UpdateRole struct {
 	Position *RolePosition `json:"position,omitempty"`
 }
 
-// UpdateSpace defines model for UpdateSpace.
+// UpdateSpace What to change; what is left out stays as it is.
 type UpdateSpace struct {
-	Name     *string             `json:"name,omitempty"`
+	// Name The new name.
+	Name *string `json:"name,omitempty"`
+
+	// Settings What to change; what is left out stays as it is.
 	Settings *SpaceSettingsPatch `json:"settings,omitempty"`
 }
 
 // UpdateSpaceMember One of the two.
 type UpdateSpaceMember struct {
-	Role  *UpdateSpaceMemberRole `json:"role,omitempty"`
-	Roles *[]string              `json:"roles,omitempty"`
+	// Role `owner`: hand the space over to them.
+	Role *UpdateSpaceMemberRole `json:"role,omitempty"`
+
+	// Roles The ids of all roles that they are to have, besides `everyone`.
+	Roles *[]string `json:"roles,omitempty"`
 }
 
-// UpdateSpaceMemberRole defines model for UpdateSpaceMember.Role.
+// UpdateSpaceMemberRole `owner`: hand the space over to them.
 type UpdateSpaceMemberRole string
 
 // UserID 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
@@ -2742,7 +2982,7 @@ type FilterSender = UserID
 // FilterTo defines model for FilterTo.
 type FilterTo = time.Time
 
-// FilterType defines model for FilterType.
+// FilterType What a message is: text, a place, or what only the application understands.
 type FilterType = MessageType
 
 // IncludeErased defines model for IncludeErased.
