@@ -531,6 +531,7 @@ const (
 	PastRetention          ProblemCode = "past_retention"
 	PermissionDenied       ProblemCode = "permission_denied"
 	PermissionNotGrantable ProblemCode = "permission_not_grantable"
+	RateLimited            ProblemCode = "rate_limited"
 	ReceiptNotAsked        ProblemCode = "receipt_not_asked"
 	ReceiptsUnsupported    ProblemCode = "receipts_unsupported"
 	ReplyToNotFound        ProblemCode = "reply_to_not_found"
@@ -647,6 +648,8 @@ func (e ProblemCode) Valid() bool {
 	case PermissionDenied:
 		return true
 	case PermissionNotGrantable:
+		return true
+	case RateLimited:
 		return true
 	case ReceiptNotAsked:
 		return true
@@ -1659,6 +1662,7 @@ type ImportResult struct {
 	// | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
 	// | `too_many_streams` | 429 | the user has 32 streams |
+	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
 	// | `overloaded` | 503 | too much is waiting to be stored |
@@ -2084,6 +2088,7 @@ type Problem struct {
 	// | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
 	// | `too_many_streams` | 429 | the user has 32 streams |
+	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
 	// | `overloaded` | 503 | too much is waiting to be stored |
@@ -2175,6 +2180,7 @@ type Problem struct {
 // | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
 // | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
 // | `too_many_streams` | 429 | the user has 32 streams |
+// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 // | `slow_mode` | 429 | slow mode: wait before you send again |
 // | `internal` | 500 | a fault of the server |
 // | `overloaded` | 503 | too much is waiting to be stored |
@@ -2374,6 +2380,7 @@ type RevokeResult struct {
 	// | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
 	// | `too_many_streams` | 429 | the user has 32 streams |
+	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
 	// | `overloaded` | 503 | too much is waiting to be stored |

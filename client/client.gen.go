@@ -532,6 +532,7 @@ const (
 	ProblemCodePastRetention          ProblemCode = "past_retention"
 	ProblemCodePermissionDenied       ProblemCode = "permission_denied"
 	ProblemCodePermissionNotGrantable ProblemCode = "permission_not_grantable"
+	ProblemCodeRateLimited            ProblemCode = "rate_limited"
 	ProblemCodeReceiptNotAsked        ProblemCode = "receipt_not_asked"
 	ProblemCodeReceiptsUnsupported    ProblemCode = "receipts_unsupported"
 	ProblemCodeReplyToNotFound        ProblemCode = "reply_to_not_found"
@@ -648,6 +649,8 @@ func (e ProblemCode) Valid() bool {
 	case ProblemCodePermissionDenied:
 		return true
 	case ProblemCodePermissionNotGrantable:
+		return true
+	case ProblemCodeRateLimited:
 		return true
 	case ProblemCodeReceiptNotAsked:
 		return true
@@ -1660,6 +1663,7 @@ type ImportResult struct {
 	// | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
 	// | `too_many_streams` | 429 | the user has 32 streams |
+	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
 	// | `overloaded` | 503 | too much is waiting to be stored |
@@ -2085,6 +2089,7 @@ type Problem struct {
 	// | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
 	// | `too_many_streams` | 429 | the user has 32 streams |
+	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
 	// | `overloaded` | 503 | too much is waiting to be stored |
@@ -2176,6 +2181,7 @@ type Problem struct {
 // | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
 // | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
 // | `too_many_streams` | 429 | the user has 32 streams |
+// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 // | `slow_mode` | 429 | slow mode: wait before you send again |
 // | `internal` | 500 | a fault of the server |
 // | `overloaded` | 503 | too much is waiting to be stored |
@@ -2375,6 +2381,7 @@ type RevokeResult struct {
 	// | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
 	// | `too_many_streams` | 429 | the user has 32 streams |
+	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
 	// | `overloaded` | 503 | too much is waiting to be stored |
@@ -4629,7 +4636,8 @@ type ClientInterface interface {
 	//
 	// The stream ends when its token or ticket does, when the user's tokens are cut
 	// off, and when the server shuts down. An overloaded server answers 200 with
-	// nothing but a `retry:`. A user may have 32 streams; one more is 429, or, with a
+	// nothing but a `retry:`. A user may have 32 streams; one more is 429, as is one
+	// that is opened over the rate limit, or, with a
 	// ticket, 200 with nothing but a `retry:`, for any other status is final for an
 	// EventSource.
 	//
@@ -6192,7 +6200,8 @@ func (c *API) ClearConversationUnread(ctx context.Context, conversation Conversa
 //
 // The stream ends when its token or ticket does, when the user's tokens are cut
 // off, and when the server shuts down. An overloaded server answers 200 with
-// nothing but a `retry:`. A user may have 32 streams; one more is 429, or, with a
+// nothing but a `retry:`. A user may have 32 streams; one more is 429, as is one
+// that is opened over the rate limit, or, with a
 // ticket, 200 with nothing but a `retry:`, for any other status is final for an
 // EventSource.
 //
@@ -13532,7 +13541,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// The stream ends when its token or ticket does, when the user's tokens are cut
 	// off, and when the server shuts down. An overloaded server answers 200 with
-	// nothing but a `retry:`. A user may have 32 streams; one more is 429, or, with a
+	// nothing but a `retry:`. A user may have 32 streams; one more is 429, as is one
+	// that is opened over the rate limit, or, with a
 	// ticket, 200 with nothing but a `retry:`, for any other status is final for an
 	// EventSource.
 	//
@@ -18368,7 +18378,8 @@ func (c *ClientWithResponses) ClearConversationUnreadWithResponse(ctx context.Co
 //
 // The stream ends when its token or ticket does, when the user's tokens are cut
 // off, and when the server shuts down. An overloaded server answers 200 with
-// nothing but a `retry:`. A user may have 32 streams; one more is 429, or, with a
+// nothing but a `retry:`. A user may have 32 streams; one more is 429, as is one
+// that is opened over the rate limit, or, with a
 // ticket, 200 with nothing but a `retry:`, for any other status is final for an
 // EventSource.
 //

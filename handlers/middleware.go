@@ -121,30 +121,45 @@ const (
 )
 
 // authenticated finds out who asks, on every path of the API, before anything
-// else is said about the request.
-func (s *Server) authenticated(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, known := r.Context().Value(principalKey{}).(auth.Principal)
-		if known || !strings.HasPrefix(r.URL.Path, apiPrefix) {
-			next.ServeHTTP(w, r)
-			return
-		}
-		p, err := s.identify(r)
-		if err != nil {
-			s.fail(w, r, err)
-			return
-		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
-	})
+// else is said about the request, and takes what the request costs.
+func (s *Server) authenticated(doc *document, routes chi.Routes) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, known := r.Context().Value(principalKey{}).(auth.Principal)
+			if known || !strings.HasPrefix(r.URL.Path, apiPrefix) {
+				next.ServeHTTP(w, r)
+				return
+			}
+			p, err := s.verify(r)
+			if err != nil {
+				s.fail(w, r, s.limits.failed(r, err))
+				return
+			}
+			pattern := routes.Find(chi.NewRouteContext(), r.Method, r.URL.RawPath)
+			if err := s.limits.spend(p, doc.costOf(r.Method, pattern).base); err != nil {
+				if byTicket(r) {
+					s.tryLater(w)
+					return
+				}
+				s.fail(w, r, err)
+				return
+			}
+			if p, err = withDevice(p, r); err != nil {
+				s.fail(w, r, err)
+				return
+			}
+			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
+		})
+	}
 }
 
-// identify verifies the token, or the ticket where one is taken, and names the
-// device.
-func (s *Server) identify(r *http.Request) (auth.Principal, error) {
-	p, err := s.verify(r)
-	if err != nil {
-		return p, err
-	}
+// tryLater answers an EventSource that is to come again.
+func (s *Server) tryLater(w http.ResponseWriter) {
+	_ = retryLater{s.hub.RetryLater()}.VisitGetEventsResponse(w) // the client is gone if this fails
+}
+
+// withDevice adds the device that a request names.
+func withDevice(p auth.Principal, r *http.Request) (auth.Principal, error) {
 	// The header may be there twice; the document refuses that later on.
 	switch device := r.Header.Get("X-Device-Id"); {
 	case device == "" || device == p.Device:
@@ -158,11 +173,16 @@ func (s *Server) identify(r *http.Request) (auth.Principal, error) {
 	return p, nil
 }
 
+// byTicket reports whether a request shows a ticket, which only streams take.
+func byTicket(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.URL.Path == eventsPath && r.Header.Get("Authorization") == "" &&
+		r.URL.Query().Get(ticketParam) != ""
+}
+
+// verify verifies the token, or the ticket where one is taken.
 func (s *Server) verify(r *http.Request) (auth.Principal, error) {
-	if r.Method == http.MethodGet && r.URL.Path == eventsPath && r.Header.Get("Authorization") == "" {
-		if ticket := r.URL.Query().Get(ticketParam); ticket != "" {
-			return s.verifier.VerifyTicket(ticket)
-		}
+	if byTicket(r) {
+		return s.verifier.VerifyTicket(r.URL.Query().Get(ticketParam))
 	}
 	token, err := auth.Bearer(r.Header.Get("Authorization"))
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -39,6 +40,17 @@ type Options struct {
 	// Origins are the web origins that browsers may call from: exact ones, or
 	// "*" for any. None by default.
 	Origins []string
+	// Rate is how many requests a second a user may make, and an address that fails
+	// to say who it is; bursts may be twice that. 0 sets no limit.
+	Rate float64
+	// TrustedProxies are who is believed when they say by X-Forwarded-For whom they
+	// got a request from. Nobody by default.
+	TrustedProxies []netip.Prefix
+	// Limited is told of every request that is refused for its rate, with whose
+	// limit it was, "user" or "address"; nil tells nobody.
+	Limited func(by string)
+	// Now is the clock of the rate limits; time.Now if nil.
+	Now func() time.Time
 	// WriteTimeout ends a stream whose client takes longer for a write; 10 s
 	// by default.
 	WriteTimeout time.Duration
@@ -53,6 +65,7 @@ type Server struct {
 	logID    uint32
 	metrics  http.Handler
 	sealer   sealer
+	limits   limits
 	log      *slog.Logger
 	observe  func(operation string, status int, took time.Duration)
 
@@ -76,6 +89,16 @@ func New(o Options) (*Server, http.Handler, error) {
 	if s.observe == nil {
 		s.observe = func(string, int, time.Duration) {}
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Limited == nil {
+		o.Limited = func(string) {}
+	}
+	s.limits = limits{
+		users: newBuckets[im.UserID](o.Rate, o.Now), addresses: newBuckets[netip.Addr](o.Rate, o.Now),
+		proxies: o.TrustedProxies, observe: o.Limited,
+	}
 	if s.writeTimeout == 0 {
 		s.writeTimeout = 10 * time.Second
 	}
@@ -94,7 +117,7 @@ func New(o Options) (*Server, http.Handler, error) {
 
 	mux := chi.NewRouter()
 	var r chi.Router = mux
-	r.Use(asSent, answersHead, s.observed(doc), s.recovered, crossOrigin(o.Origins), s.authenticated, limited)
+	r.Use(asSent, answersHead, s.observed(doc), s.recovered, crossOrigin(o.Origins), s.authenticated(doc, mux), limited)
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
 		write(w, problem(http.StatusNotFound, "not_found", "there is nothing at this path"))
 	})
@@ -109,7 +132,7 @@ func New(o Options) (*Server, http.Handler, error) {
 		RequestErrorHandlerFunc:  s.badRequest,
 		ResponseErrorHandlerFunc: s.fail,
 	})
-	held := []api.MiddlewareFunc{doc.validated}
+	held := []api.MiddlewareFunc{s.validated(doc)}
 	api.HandlerWithOptions(strict, api.ChiServerOptions{
 		BaseRouter: r, Middlewares: held, ErrorHandlerFunc: s.badRequest,
 	})

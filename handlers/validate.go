@@ -24,6 +24,7 @@ import (
 // document is the contract in the form that requests are held against.
 type document struct {
 	routes map[routeKey]*routers.Route
+	costs  map[routeKey]cost
 }
 
 // routeKey is a method and a path template, as the document and the router
@@ -50,13 +51,16 @@ func loadDocument() (*document, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &document{routes: make(map[routeKey]*routers.Route)}
+	d := &document{routes: make(map[routeKey]*routers.Route), costs: make(map[routeKey]cost)}
 	for pattern, item := range spec.Paths.Map() {
 		for method, operation := range item.Operations() {
 			// Who asks is known by then. To ask again, the validator would
 			// read the body of every request and keep it as long as the
 			// request lasts, which a stream does for hours.
 			operation.Security = openapi3.NewSecurityRequirements()
+			if d.costs[routeKey{method, pattern}], err = readCost(operation); err != nil {
+				return nil, err
+			}
 			d.routes[routeKey{method, pattern}] = &routers.Route{
 				Spec: spec, Path: pattern, PathItem: item, Method: method, Operation: operation,
 			}
@@ -73,44 +77,61 @@ func (d *document) operation(method, pattern string) string {
 	return "none"
 }
 
+// costOf returns the cost of an operation; what is none costs one.
+func (d *document) costOf(method, pattern string) cost {
+	if c, known := d.costs[routeKey{method, pattern}]; known {
+		return c
+	}
+	return cost{base: 1}
+}
+
 // validated holds a request against its operation in the document. It comes
 // after the router, whose match it uses, so that there is one way to match.
-func (d *document) validated(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rctx := chi.RouteContext(r.Context())
-		route := d.routes[routeKey{r.Method, rctx.RoutePattern()}]
-		query, err := url.ParseQuery(r.URL.RawQuery)
-		if err != nil {
-			// What cannot be read would otherwise be left out, filters with it.
-			write(w, invalidField("query", "cannot be read"))
-			return
-		}
-		if p, ok := unknownParameter(route, query); !ok {
-			write(w, p)
-			return
-		}
-		if p, ok := readBody(w, r, route); !ok {
-			write(w, p)
-			return
-		}
-		params := make(map[string]string, len(rctx.URLParams.Keys))
-		for i, key := range rctx.URLParams.Keys {
-			// The router refused what cannot be decoded.
-			params[key], _ = url.PathUnescape(rctx.URLParams.Values[i])
-		}
-		err = openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
-			Request: r, PathParams: params, QueryParams: query, Route: route,
-			Options: &openapi3filter.Options{
-				SkipSettingDefaults: true,
-				ExcludeRequestBody:  streams(route),
-			},
-		})
-		if err != nil {
-			write(w, describe(err))
-			return
-		}
-		next.ServeHTTP(w, r)
+func (s *Server) validated(d *document) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.validate(d, w, r, next) })
+	}
+}
+
+func (s *Server) validate(d *document, w http.ResponseWriter, r *http.Request, next http.Handler) {
+	rctx := chi.RouteContext(r.Context())
+	route := d.routes[routeKey{r.Method, rctx.RoutePattern()}]
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		// What cannot be read would otherwise be left out, filters with it.
+		write(w, invalidField("query", "cannot be read"))
+		return
+	}
+	if p, ok := unknownParameter(route, query); !ok {
+		write(w, p)
+		return
+	}
+	body, p, ok := readBody(w, r, route)
+	if !ok {
+		write(w, p)
+		return
+	}
+	if err := s.limits.spendMore(principal(r.Context()), d.costOf(r.Method, rctx.RoutePattern()), body); err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	params := make(map[string]string, len(rctx.URLParams.Keys))
+	for i, key := range rctx.URLParams.Keys {
+		// The router refused what cannot be decoded.
+		params[key], _ = url.PathUnescape(rctx.URLParams.Values[i])
+	}
+	err = openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
+		Request: r, PathParams: params, QueryParams: query, Route: route,
+		Options: &openapi3filter.Options{
+			SkipSettingDefaults: true,
+			ExcludeRequestBody:  streams(route),
+		},
 	})
+	if err != nil {
+		write(w, describe(err))
+		return
+	}
+	next.ServeHTTP(w, r)
 }
 
 // unknownParameter refuses query parameters that the operation does not have:
@@ -139,14 +160,15 @@ func streams(route *routers.Route) bool {
 	return body != nil && body.Value.Content[ndjson] != nil
 }
 
-// readBody reads a JSON body and refuses what is none, or is more than one.
-func readBody(w http.ResponseWriter, r *http.Request, route *routers.Route) (api.Problem, bool) {
+// readBody reads a JSON body and refuses what is none, or is more than one. An
+// operation that takes none, or reads it itself, has an empty one here.
+func readBody(w http.ResponseWriter, r *http.Request, route *routers.Route) ([]byte, api.Problem, bool) {
 	if route.Operation.RequestBody == nil {
-		return api.Problem{}, true
+		return nil, api.Problem{}, true
 	}
 	optional := !route.Operation.RequestBody.Value.Required
 	if optional && r.ContentLength == 0 {
-		return api.Problem{}, true
+		return nil, api.Problem{}, true
 	}
 	want := "application/json"
 	if streams(route) {
@@ -156,25 +178,25 @@ func readBody(w http.ResponseWriter, r *http.Request, route *routers.Route) (api
 		p := problem(http.StatusUnsupportedMediaType, "unsupported_media_type", "the body must be "+want)
 		field := "Content-Type"
 		p.Field = &field
-		return p, false
+		return nil, p, false
 	}
 	if streams(route) {
-		return api.Problem{}, true
+		return nil, api.Problem{}, true
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
 			w.Header().Set("Connection", "close")
-			return bodyTooLarge(), false
+			return nil, bodyTooLarge(), false
 		}
-		return problem(http.StatusBadRequest, "malformed_json", "the body could not be read to its end"), false
+		return nil, problem(http.StatusBadRequest, "malformed_json", "the body could not be read to its end"), false
 	}
 	if fault := jsonFault(body); fault != "" {
-		return problem(http.StatusBadRequest, "malformed_json", "the body "+fault), false
+		return nil, problem(http.StatusBadRequest, "malformed_json", "the body "+fault), false
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	return api.Problem{}, true
+	return body, api.Problem{}, true
 }
 
 func bodyTooLarge() api.Problem {

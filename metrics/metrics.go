@@ -18,6 +18,7 @@ type Metrics struct {
 
 	requests       *prometheus.CounterVec
 	requestSeconds *prometheus.HistogramVec
+	rateLimited    *prometheus.CounterVec
 
 	commitSize    prometheus.Histogram
 	commitSeconds prometheus.Histogram
@@ -46,6 +47,9 @@ func New(version string) *Metrics {
 			Name: "imapi_request_seconds", Help: "Time to answer a request; streams count when they end.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
 		}, []string{"operation"}),
+		rateLimited: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "imapi_rate_limited_total", Help: "Requests refused because there were too many, by whose limit it was.",
+		}, []string{"by"}),
 		commitSize: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "imapi_commit_batch_size", Help: "Writes that shared a commit.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 9),
@@ -88,8 +92,11 @@ func New(version string) *Metrics {
 		Name: "imapi_build_info", Help: "Always 1; the label tells the version.",
 		ConstLabels: prometheus.Labels{"version": version},
 	}, func() float64 { return 1 })
+	for _, by := range []string{"user", "address"} {
+		m.rateLimited.WithLabelValues(by) // there from the start, to be watched
+	}
 	m.registry.MustRegister(
-		m.requests, m.requestSeconds, m.commitSize, m.commitSeconds, m.commitsFailed,
+		m.requests, m.requestSeconds, m.rateLimited, m.commitSize, m.commitSeconds, m.commitsFailed,
 		m.streams, m.told, m.replayed, m.lagged, m.lag, m.erased, m.lateness, m.removed, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -106,6 +113,10 @@ func (m *Metrics) Request(operation string, status int, took time.Duration) {
 	m.requests.WithLabelValues(operation, strconv.Itoa(status)).Inc()
 	m.requestSeconds.WithLabelValues(operation).Observe(took.Seconds())
 }
+
+// RateLimited counts a request that was refused by the rate limit of its user or
+// address.
+func (m *Metrics) RateLimited(by string) { m.rateLimited.WithLabelValues(by).Inc() }
 
 // Commit counts a commit of size writes.
 func (m *Metrics) Commit(size int, took time.Duration, failed bool) {

@@ -33,7 +33,7 @@ type benchNode struct {
 // startNode runs a node on data of its own; args are flags of serve.
 func startNode(b testing.TB, args ...string) *benchNode {
 	b.Helper()
-	args = append([]string{"--listen", "127.0.0.1:0", "--data", b.TempDir()}, args...)
+	args = append([]string{"--listen", "127.0.0.1:0", "--data", b.TempDir(), "--rate", "0"}, args...)
 	c, err := parseConfig(args, io.Discard)
 	if err != nil {
 		b.Fatal(err)

@@ -17,6 +17,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/imapi/imapi/api"
 	"github.com/imapi/imapi/client"
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/im"
@@ -448,6 +451,39 @@ func TestReadmeMetrics(t *testing.T) {
 	}
 	for name := range rows {
 		t.Errorf("docs/operations.md has %s, which there is not", name)
+	}
+}
+
+// TestReadmeRateCosts holds the table of what requests take from the bucket of their
+// user against the document.
+func TestReadmeRateCosts(t *testing.T) {
+	spec, err := openapi3.NewLoader().LoadFromData(api.Document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := table(t, readDoc(t, "docs/security.md"), "rate costs")
+	for _, path := range spec.Paths.Map() {
+		for _, op := range path.Operations() {
+			cost, list := op.Extensions["x-rate-cost"], op.Extensions["x-rate-cost-list"]
+			if cost == nil && list == nil {
+				continue
+			}
+			if cost == nil {
+				cost = 1
+			}
+			want := []string{fmt.Sprint(cost), ""}
+			if l, ok := list.(map[string]any); ok {
+				want[1] = strings.Replace(fmt.Sprintf("one for every %v `%v`", l["items"], l["member"]), "every 1 ", "each of ", 1)
+				want[1] = strings.TrimSuffix(want[1], "`") // as the table is read
+			}
+			if got := rows[op.OperationID]; !slices.Equal(got, want) {
+				t.Errorf("docs/security.md has %s as %q, want %q", op.OperationID, got, want)
+			}
+			delete(rows, op.OperationID)
+		}
+	}
+	for name := range rows {
+		t.Errorf("docs/security.md has %s, which takes one", name)
 	}
 }
 

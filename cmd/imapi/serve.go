@@ -43,6 +43,8 @@ type config struct {
 	logFormat             string
 	logLevel              slog.Level
 	origins               []string
+	rate                  rate
+	trustedProxies        prefixes
 
 	algorithm, publicKey, jwksURL, issuer, audience string
 	leeway, ticketTTL                               time.Duration
@@ -70,6 +72,9 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	f.StringVar(&c.logFormat, "log-format", "text", "the `format` of the log: text or json")
 	f.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "the least `level` that is logged: debug (every request), info, warn, error")
 	f.StringVar(&origins, "cors-origins", "", "comma-separated web `origins` that browsers may call from, such as https://app.example; * for any")
+	c.rate = 100
+	f.TextVar(&c.rate, "rate", c.rate, "the greatest `number` of requests a second of a user, such as 100/s, and of an address that fails to say who it is; twice as many at once; 0 sets no limit")
+	f.TextVar(&c.trustedProxies, "trusted-proxies", c.trustedProxies, "a comma-separated `list` of addresses or CIDR ranges of proxies whose X-Forwarded-For is believed")
 	f.StringVar(&c.algorithm, "auth-algorithm", auth.HS256, "the one `algorithm` of tokens: HS256, RS256, ES256 or EdDSA")
 	f.StringVar(&c.publicKey, "auth-public-key", "", "PEM `file` of the key that verifies tokens; for all but HS256")
 	f.StringVar(&c.jwksURL, "auth-jwks-url", "", "the `URL` of a JWK set with the keys that verify tokens, instead of a file")
@@ -362,6 +367,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 	options := handlers.Options{
 		Service: n.service, Verifier: verifier, Hub: n.hub, LogID: n.store.Instance().Log,
 		TokenKey: n.store.Instance().TicketKey, Demo: web.Handler(), Observe: n.metrics.Request, Origins: c.origins, Logger: log,
+		Rate: float64(c.rate), TrustedProxies: c.trustedProxies, Limited: n.metrics.RateLimited,
 	}
 	if c.metricsListen == "" {
 		options.Metrics = n.metrics.Handler()

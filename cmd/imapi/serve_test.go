@@ -311,6 +311,47 @@ func TestPublicKeyAlgorithm(t *testing.T) {
 	}
 }
 
+// TestRateByDefault holds that the server as it is started limits a user to 100 requests
+// a second and 200 at once, and that it counts what it refuses.
+func TestRateByDefault(t *testing.T) {
+	if c, err := parseConfig(nil, io.Discard); err != nil || c.rate != 100 || c.trustedProxies != nil {
+		t.Errorf("by default %v, %v, %v", c.rate, c.trustedProxies, err)
+	}
+	s := startServer(t, "--rate", "0.001/s", "--trusted-proxies", "10.0.0.1, ::1/128")
+	get := func(path, token string) (int, string) {
+		t.Helper()
+		req, _ := http.NewRequest(http.MethodGet, "http://"+s.addr+path, nil)
+		req.Header.Set("Authorization", "Bearer "+token)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = res.Body.Close() }()
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, string(body)
+	}
+	alice := s.token("alice")
+	for _, want := range []int{http.StatusOK, http.StatusTooManyRequests} {
+		if status, body := get("/v1/blocks", alice); status != want {
+			t.Errorf("got %d %s, want %d", status, body, want)
+		}
+	}
+	for _, want := range []int{http.StatusUnauthorized, http.StatusTooManyRequests} {
+		if status, body := get("/v1/blocks", "x"); status != want {
+			t.Errorf("got %d %s, want %d", status, body, want)
+		}
+	}
+	_, counters := get("/metrics", "")
+	for _, by := range []string{"user", "address"} {
+		if line := `imapi_rate_limited_total{by="` + by + `"} 1`; !strings.Contains(counters, line) {
+			t.Errorf("the metrics lack %s", line)
+		}
+	}
+}
+
 func TestCommandLine(t *testing.T) {
 	dir := t.TempDir()
 	run := func(args ...string) (status int, out, diag string) {
@@ -330,6 +371,11 @@ func TestCommandLine(t *testing.T) {
 			{"serve --log-level loud", "log-level"},
 			{"serve --max-message-bytes 2999", "--max-message-bytes"},
 			{"serve --event-retention 0", "--event-retention"},
+			{"serve --rate fast", "-rate"},
+			{"serve --rate -1/s", "-rate"},
+			{"serve --rate NaN", "-rate"},
+			{"serve --trusted-proxies proxy.example", "-trusted-proxies"},
+			{"serve --trusted-proxies 10.0.0.0/40", "-trusted-proxies"},
 			{"serve --auth-algorithm RS256", "--auth-public-key"},
 			{"serve --auth-leeway 11m", "--auth-leeway"},
 			{"serve --cors-origins app.example", "no scheme"},

@@ -43,7 +43,7 @@ export class Server {
   async startAgain() {
     const log = openSync(this.log, 'a');
     const listen = `127.0.0.1:${this.port}`;
-    const child = spawn(program, ['serve', '--listen', listen, '--data', this.data, ...this.#flags], {
+    const child = spawn(program, ['serve', '--listen', listen, '--data', this.data, '--rate', '0', ...this.#flags], {
       stdio: ['ignore', log, log],
     });
     closeSync(log);

@@ -1,0 +1,232 @@
+package handlers
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"golang.org/x/time/rate"
+
+	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/im"
+)
+
+// burstTime is how much of its rate a bucket holds, in seconds.
+const burstTime = 2
+
+// mostBuckets bounds the buckets of one kind. With more in use at once, those
+// that have been idle for longest start anew.
+const mostBuckets = 1 << 17
+
+// buckets are token buckets by who takes from them. One that nobody took from
+// for as long as it takes to fill is as good as new, so it is forgotten: there are
+// as many as there were callers within the last two such times.
+type buckets[K comparable] struct {
+	limit  rate.Limit
+	burst  int
+	toFill time.Duration // an empty one
+	now    func() time.Time
+
+	mu sync.Mutex
+	// Those that were used since turned, and those that were used before it and
+	// not since.
+	fresh, stale map[K]*rate.Limiter
+	turned       time.Time
+}
+
+// newBuckets returns buckets that take so many a second, nil for 0: without a
+// limit.
+func newBuckets[K comparable](perSecond float64, now func() time.Time) *buckets[K] {
+	if perSecond <= 0 {
+		return nil
+	}
+	burst := max(1, int(burstTime*perSecond))
+	return &buckets[K]{
+		limit: rate.Limit(perSecond), burst: burst, toFill: time.Duration(float64(burst) / perSecond * float64(time.Second)),
+		now: now, fresh: make(map[K]*rate.Limiter), turned: now(),
+	}
+}
+
+// take takes from a bucket, at most all that it can hold. If there is not so much
+// in it, it takes nothing and returns how long it will be until there is.
+func (b *buckets[K]) take(key K, cost int) (wait time.Duration, ok bool) {
+	if b == nil || cost <= 0 {
+		return 0, true
+	}
+	now := b.now()
+	r := b.of(key, now).ReserveN(now, min(cost, b.burst))
+	if wait = r.DelayFrom(now); wait > 0 {
+		r.CancelAt(now)
+	}
+	return wait, wait <= 0
+}
+
+func (b *buckets[K]) of(key K, now time.Time) *rate.Limiter {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if age := now.Sub(b.turned); age < 0 || age > b.toFill || len(b.fresh) >= mostBuckets {
+		if age > 2*b.toFill {
+			b.fresh = nil // used before turned+toFill, for else the maps had been turned then
+		}
+		b.fresh, b.stale, b.turned = make(map[K]*rate.Limiter), b.fresh, now
+	}
+	bucket := b.fresh[key]
+	if bucket == nil {
+		if bucket = b.stale[key]; bucket == nil {
+			bucket = rate.NewLimiter(b.limit, b.burst)
+		}
+		b.fresh[key] = bucket
+		delete(b.stale, key)
+	}
+	return bucket
+}
+
+// limits are the rate limits of a server.
+type limits struct {
+	users     *buckets[im.UserID]
+	addresses *buckets[netip.Addr]
+	proxies   []netip.Prefix
+	observe   func(by string)
+}
+
+func tooFast(wait time.Duration) error {
+	return &im.Error{
+		Kind: im.TooMany, Code: "rate_limited", RetryAfter: wait,
+		Message: "too many requests: wait as long as Retry-After says",
+	}
+}
+
+// spend takes the cost of a request from its user's bucket. Admins are not
+// limited.
+func (l *limits) spend(p auth.Principal, cost int) error {
+	if p.Admin {
+		return nil
+	}
+	wait, ok := l.users.take(p.User, cost)
+	if ok {
+		return nil
+	}
+	l.observe("user")
+	return tooFast(wait)
+}
+
+// spendMore takes what a list in a valid body costs beyond what was taken before it
+// was read; both together at most all that a bucket holds.
+func (l *limits) spendMore(p auth.Principal, c cost, body []byte) error {
+	if l.users == nil || c.list == "" {
+		return nil
+	}
+	most := l.users.burst
+	return l.spend(p, min(c.ofList(body), most)-min(c.base, most))
+}
+
+// failed takes one from the bucket of an address that has failed to say who it
+// is, and returns what to answer. That the keys cannot be fetched is not its fault.
+func (l *limits) failed(r *http.Request, err error) error {
+	var denied *auth.Error
+	if !errors.As(err, &denied) || denied.Code == auth.CodeKeysUnavailable {
+		return err
+	}
+	wait, ok := l.addresses.take(l.address(r), 1)
+	if ok {
+		return err
+	}
+	l.observe("address")
+	return tooFast(wait)
+}
+
+// address returns where a request comes from: who is connected, or what trusted
+// proxies say of it. Of IPv6 it is the /64, which one client has as a whole.
+func (l *limits) address(r *http.Request) netip.Addr {
+	from := parseAddress(r.RemoteAddr)
+	trusted := func(a netip.Addr) bool {
+		return slices.ContainsFunc(l.proxies, func(p netip.Prefix) bool { return p.Contains(a) })
+	}
+	// Each proxy adds at the end whom it got the request from, so what is left of the
+	// last one that is not trusted may be made up.
+	for hops := strings.Join(r.Header.Values("X-Forwarded-For"), ","); hops != "" && trusted(from); {
+		cut := strings.LastIndexByte(hops, ',')
+		before := parseAddress(strings.TrimSpace(hops[cut+1:]))
+		if !before.IsValid() {
+			break
+		}
+		from, hops = before, hops[:max(cut, 0)]
+	}
+	if from.Is6() {
+		prefix, _ := from.WithZone("").Prefix(64) // never fails with 64
+		return prefix.Addr()
+	}
+	return from
+}
+
+// parseAddress reads an address with or without a port; it returns the zero one for
+// what is none.
+func parseAddress(s string) netip.Addr {
+	if host, _, err := net.SplitHostPort(s); err == nil {
+		s = host
+	}
+	a, _ := netip.ParseAddr(strings.Trim(s, "[]")) // the zero address if it fails
+	return a.Unmap()
+}
+
+// cost is what the document says that an operation takes from its user's bucket.
+type cost struct {
+	base int
+	// list is the member of the body whose items count, one for every few of them
+	// that there are, if that is more; "" for none.
+	list string
+	few  int
+}
+
+// The extensions of an operation in which the document says so.
+const (
+	costExtension = "x-rate-cost"
+	listExtension = "x-rate-cost-list"
+)
+
+func readCost(operation *openapi3.Operation) (cost, error) {
+	c := cost{base: 1}
+	if v, there := operation.Extensions[costExtension]; there {
+		n, ok := v.(float64)
+		if !ok || n < 1 || n != math.Trunc(n) {
+			return c, fmt.Errorf("%s: %s is no cost", operation.OperationID, costExtension)
+		}
+		c.base = int(n)
+	}
+	v, there := operation.Extensions[listExtension]
+	if !there {
+		return c, nil
+	}
+	list, _ := v.(map[string]any)
+	c.list, _ = list["member"].(string)
+	few, _ := list["items"].(float64)
+	if c.few = int(few); c.list == "" || c.few < 1 {
+		return c, fmt.Errorf("%s: %s names no list", operation.OperationID, listExtension)
+	}
+	return c, nil
+}
+
+// ofList is what the list in a valid body costs.
+func (c cost) ofList(body []byte) int {
+	body = bytes.TrimLeft(body, " \t\r\n")
+	if len(body) == 0 || body[0] != '{' {
+		return 0
+	}
+	n := 0
+	_ = eachMember(body, func(name string, v []byte) error {
+		if name == c.list && v[0] == '[' {
+			return eachItem(v, func(int, []byte) error { n++; return nil })
+		}
+		return nil
+	})
+	return (n + c.few - 1) / c.few
+}
