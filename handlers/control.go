@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"net/http"
@@ -31,6 +30,6 @@ func Control(key string, routes http.Handler) http.Handler {
 			return
 		}
 		p := auth.Principal{Actor: im.Actor{Admin: true}}
-		routes.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
+		routes.ServeHTTP(w, r.WithContext(withPrincipal(r.Context(), p, im.Caller{Job: "control"})))
 	})
 }

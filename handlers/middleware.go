@@ -148,7 +148,7 @@ func (s *Server) authenticated(doc *document, routes chi.Routes) func(http.Handl
 				s.fail(w, r, err)
 				return
 			}
-			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
+			next.ServeHTTP(w, r.WithContext(withPrincipal(r.Context(), p, im.Caller{User: p.User})))
 		})
 	}
 }

@@ -167,6 +167,11 @@ func (s *Server) Drain() {
 // principalKey is where the middleware puts who asks.
 type principalKey struct{}
 
+// withPrincipal returns the context of a request of p, for whom the store works.
+func withPrincipal(ctx context.Context, p auth.Principal, c im.Caller) context.Context {
+	return im.WithCaller(context.WithValue(ctx, principalKey{}, p), c)
+}
+
 // principal returns who asks; authenticated has seen to it that there is one.
 func principal(ctx context.Context) auth.Principal {
 	p, _ := ctx.Value(principalKey{}).(auth.Principal)

@@ -44,6 +44,7 @@ func (s *Service) delete(tx Tx, actor Actor, c Conversation) error {
 // Purge destroys what deleted conversations held, in batches that let senders in
 // between; what a crash leaves over is done by the next call.
 func (s *Service) Purge(ctx context.Context) error {
+	ctx = asJob(ctx, "purge")
 	for {
 		list, err := view(ctx, s, func(r Reader) ([]Conversation, error) { return r.Unpurged(1) })
 		if err != nil || len(list) == 0 {

@@ -53,6 +53,7 @@ const dueBatch = 200
 // returns how many messages it erased and when the next one is due, zero if
 // none is.
 func (s *Service) EraseDue(ctx context.Context) (n int, next time.Time, err error) {
+	ctx = asJob(ctx, "timers")
 	for {
 		batch, err := write(ctx, s, func(tx Tx) (int, error) {
 			now := s.time()

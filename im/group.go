@@ -33,12 +33,7 @@ func (s *Service) CreateGroup(ctx context.Context, actor Actor, d GroupDraft) (C
 	if len(users) > s.policy.maxMembers(d.Kind) {
 		return ConversationView{}, s.errTooManyMembers(d.Kind, "members")
 	}
-	done, err := s.admit(ctx, len(users))
-	if err != nil {
-		return ConversationView{}, err
-	}
-	defer done()
-	return write(ctx, s, func(tx Tx) (ConversationView, error) {
+	return write(withSize(ctx, len(users)), s, func(tx Tx) (ConversationView, error) {
 		now := s.time()
 		c, err := s.newConversation(tx, d.Kind, actor, now)
 		if err != nil {

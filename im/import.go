@@ -99,16 +99,7 @@ func (s *Service) Import(ctx context.Context, actor Actor, batch []Prepared) ([]
 	if len(batch) == 0 {
 		return nil, nil
 	}
-	members := 0
-	for _, p := range batch {
-		members += len(p.members)
-	}
-	done, err := s.admit(ctx, members)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	return write(ctx, s, func(tx Tx) ([]ImportResult, error) {
+	return write(WithBulk(ctx), s, func(tx Tx) ([]ImportResult, error) {
 		b, err := newImporting(s, tx, batch)
 		if err != nil {
 			return nil, err

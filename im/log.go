@@ -168,6 +168,7 @@ const trimBatch = 1000
 // keeps, in batches that let senders in between, and returns how many events
 // it removed.
 func (s *Service) TrimLog(ctx context.Context) (int, error) {
+	ctx = asJob(ctx, "log")
 	before := s.now().Add(-s.policy.LogRetention)
 	for total := 0; ; {
 		n, err := write(ctx, s, func(tx Tx) (int, error) { return tx.TrimLog(before, trimBatch) })

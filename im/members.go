@@ -92,12 +92,7 @@ func (s *Service) AddMembers(ctx context.Context, actor Actor, ref ConversationR
 		return nil, err
 	}
 	users = unique(users)
-	done, err := s.admit(ctx, len(users))
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	return write(ctx, s, func(tx Tx) ([]Membership, error) {
+	return write(withSize(ctx, len(users)), s, func(tx Tx) ([]Membership, error) {
 		c, me, err := s.enter(tx, actor, ref)
 		if err != nil {
 			return nil, err
@@ -371,28 +366,6 @@ func unique[T comparable](users []T) []T {
 		seen[u] = true
 		return again
 	})
-}
-
-// manyMembers is how many members changed at once make a write that others
-// would notice, and atOnce how many such writes may queue for the one writer:
-// the rest wait their turn here, where nobody is behind them.
-const (
-	manyMembers = 100
-	atOnce      = 2
-)
-
-// admit waits until a write of this many members may be queued. The caller
-// calls done after it.
-func (s *Service) admit(ctx context.Context, members int) (done func(), err error) {
-	if members < manyMembers {
-		return func() {}, nil
-	}
-	select {
-	case s.large <- struct{}{}:
-		return func() { <-s.large }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 func checkRole(role Role) error {

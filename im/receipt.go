@@ -481,6 +481,7 @@ type Delivery struct {
 // Deliver records that messages were written to their recipients' streams,
 // many in a transaction. Who is not a member any more is passed over.
 func (s *Service) Deliver(ctx context.Context, deliveries []Delivery) error {
+	ctx = asJob(ctx, "deliver")
 	for chunk := range slices.Chunk(deliveries, maxDelivered) {
 		err := s.store.Write(ctx, func(tx Tx) error {
 			now := s.time()

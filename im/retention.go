@@ -229,6 +229,7 @@ func (s *Service) Trim(ctx context.Context, asOf time.Time, told func(RetentionO
 	if err != nil {
 		return err
 	}
+	ctx = asJob(ctx, "trim")
 	if err := s.finishTrimming(ctx, told); err != nil {
 		return err
 	}

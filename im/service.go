@@ -67,7 +67,6 @@ type Service struct {
 	policy Policy
 	now    func() time.Time
 	ids    IDs
-	large  chan struct{} // see admit
 }
 
 // NewService returns the use cases on a store. now is the clock, nil for the
@@ -76,7 +75,7 @@ func NewService(store Store, policy Policy, now func() time.Time) *Service {
 	if now == nil {
 		now = time.Now
 	}
-	s := &Service{store: store, policy: policy, now: now, large: make(chan struct{}, atOnce)}
+	s := &Service{store: store, policy: policy, now: now}
 	s.ids.last = store.Instance().LastID
 	return s
 }

@@ -197,12 +197,7 @@ func (s *Service) AddSpaceMembers(ctx context.Context, actor Actor, id ID, users
 		return nil, err
 	}
 	users = unique(users)
-	done, err := s.admit(ctx, len(users))
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	return write(ctx, s, func(tx Tx) ([]SpaceMemberView, error) {
+	return write(withSize(ctx, len(users)), s, func(tx Tx) ([]SpaceMemberView, error) {
 		c, _, err := s.enterSpaceTo(tx, actor, id, PermissionManageMembers)
 		if err != nil {
 			return nil, err

@@ -6,7 +6,7 @@ import (
 )
 
 // Store keeps the state. There is one writer at a time, and readers see what
-// was committed.
+// was committed. It shares its time fairly between callers; see [CallerOf].
 type Store interface {
 	// View runs fn on a consistent snapshot. Reads that take over a limit, 500 ms by default, are
 	// ended with an error, for a long one keeps the write-ahead log from being
@@ -19,6 +19,11 @@ type Store interface {
 	// its Tx, and refuse before it changes anything. An error of fn is
 	// returned as it is. The context is looked at before fn is run, never
 	// during it.
+	//
+	// The calls of one caller run in their order. Those of different callers take
+	// turns, by how long they took: so nobody waits for what somebody else has
+	// queued. Those that [IsBulk] says may take long share no transaction with
+	// others. Too many calls, of all or of one caller, get "overloaded" at once.
 	Write(ctx context.Context, fn func(Tx) error) error
 
 	// OnCommit registers what is told of every commit, after it, in order,

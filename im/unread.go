@@ -205,7 +205,7 @@ func (s *Service) ClearAllUnread(ctx context.Context, actor Actor) error {
 		return err
 	}
 	for len(all) > 0 {
-		batch := all[:min(len(all), manyMembers)]
+		batch := all[:min(len(all), manyRows)]
 		all = all[len(batch):]
 		err := s.store.Write(ctx, func(tx Tx) error {
 			for _, id := range batch {

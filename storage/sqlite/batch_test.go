@@ -256,7 +256,7 @@ func (b *bench) kept(j *job) bool {
 func (b *bench) batch(jobs []*job, at int, only string, fail func(s *session, query string) error) {
 	b.Helper()
 	running, release := make(chan struct{}), make(chan struct{})
-	held, err := b.store.writer.enqueue(context.Background(), func(im.Tx) error {
+	held, err := b.store.writer.queue.add(context.Background(), func(im.Tx) error {
 		close(running)
 		<-release
 		return nil
@@ -272,7 +272,7 @@ func (b *bench) batch(jobs []*job, at int, only string, fail func(s *session, qu
 	calls := make([]*call, len(jobs))
 	for i, j := range jobs {
 		ctx, cancel := context.WithCancel(context.Background())
-		if calls[i], err = b.store.writer.enqueue(ctx, j.fn); err != nil {
+		if calls[i], err = b.store.writer.queue.add(ctx, j.fn); err != nil {
 			b.Fatal(err)
 		}
 		if j.manner == goneAway {

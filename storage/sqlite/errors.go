@@ -21,6 +21,10 @@ func unavailable(cause error) *im.Error {
 	}
 }
 
+func overloaded(message string) *im.Error {
+	return &im.Error{Kind: im.Unavailable, Code: "overloaded", Message: message, RetryAfter: retryAfter}
+}
+
 func full(cause error) *im.Error {
 	return &im.Error{
 		Kind: im.Full, Code: "storage_full",
@@ -30,7 +34,8 @@ func full(cause error) *im.Error {
 
 var (
 	errClosed     = errors.New("the storage is closed")
-	errOverloaded = im.Refuse(im.Unavailable, "overloaded", "too many writes are waiting")
+	errOverloaded = overloaded("too many writes are waiting")
+	errTooManyOwn = overloaded("too many of your own writes are waiting")
 	errSlowRead   = unavailable(errors.New("a read took too long"))
 )
 

@@ -34,6 +34,7 @@ const (
 // is cut off, as soon as the write-ahead log is emptied; and that is what wiping
 // anything waits for.
 func (s *Store) Reclaim(ctx context.Context) error {
+	ctx = im.WithCaller(ctx, im.Caller{Job: "reclaim"})
 	if err := s.repeat(ctx, (*tx).deleteWiped); err != nil {
 		return err
 	}

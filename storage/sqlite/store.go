@@ -224,7 +224,8 @@ func (s *Store) Write(ctx context.Context, fn func(im.Tx) error) error {
 // Ready reports an error while the store cannot take writes: it has the writer
 // begin and end a transaction.
 func (s *Store) Ready(ctx context.Context) error {
-	c, err := s.writer.enqueue(ctx, func(im.Tx) error { return nil })
+	ctx = im.WithCaller(ctx, im.Caller{Job: "ready"})
+	c, err := s.writer.queue.add(ctx, func(im.Tx) error { return nil })
 	if err != nil {
 		return err
 	}

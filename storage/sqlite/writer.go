@@ -12,26 +12,6 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-const (
-	// maxBatch is the most calls that share a transaction.
-	maxBatch = 256
-	// maxBatchTime ends a batch early: those whose writes were quick are not to
-	// wait for the commit until the long ones behind them have run, too.
-	maxBatchTime = 50 * time.Millisecond
-	// maxQueue is the most calls that wait for theirs.
-	maxQueue = 4096
-)
-
-// call is one call of Write.
-type call struct {
-	ctx  context.Context
-	fn   func(im.Tx) error
-	err  error      // what fn said, told once the transaction has ended well
-	done chan error // the answer; holds one, so that nobody waits to give it
-}
-
-func (c *call) answer(err error) { c.done <- err }
-
 func answer(calls []*call, err error) {
 	for _, c := range calls {
 		c.answer(err)
@@ -39,7 +19,7 @@ func answer(calls []*call, err error) {
 }
 
 // writer is the one goroutine that writes. It takes what queued during the
-// last commit and runs it in one transaction with one fsync.
+// last commit and runs it in one transaction with one fsync; see [queue].
 //
 // There is no savepoint around a call: rules come before writes, so a call
 // that refuses has nothing to undo. If one fails after its first write or
@@ -48,13 +28,12 @@ func answer(calls []*call, err error) {
 // may rest on what another call of the batch wrote.
 type writer struct {
 	store *Store
-	queue chan *call
+	queue *queue
 	// between holds what is to be run while no transaction is.
 	between chan func()
 	ended   chan struct{}
 
-	mu        sync.RWMutex // guards closed and listeners
-	closed    bool
+	mu        sync.RWMutex // guards listeners
 	listeners []func(im.Commit)
 
 	// Of the goroutine alone:
@@ -67,7 +46,7 @@ type writer struct {
 
 func startWriter(s *Store, head im.Position) (*writer, error) {
 	w := &writer{
-		store: s, queue: make(chan *call, maxQueue), between: make(chan func()), ended: make(chan struct{}), head: head,
+		store: s, queue: newQueue(s.options.Now), between: make(chan func()), ended: make(chan struct{}), head: head,
 	}
 	var err error
 	if w.session, err = w.open(); err != nil {
@@ -86,37 +65,16 @@ func (w *writer) listen(fn func(im.Commit)) {
 // write runs fn and returns once its transaction has ended. It does not return
 // earlier when ctx is done: then nobody would know whether fn was run.
 func (w *writer) write(ctx context.Context, fn func(im.Tx) error) error {
-	c, err := w.enqueue(ctx, fn)
+	c, err := w.queue.add(ctx, fn)
 	if err != nil {
 		return err
 	}
 	return <-c.done
 }
 
-func (w *writer) enqueue(ctx context.Context, fn func(im.Tx) error) (*call, error) {
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	c := &call{ctx: ctx, fn: fn, done: make(chan error, 1)}
-	w.mu.RLock()
-	defer w.mu.RUnlock()
-	if w.closed {
-		return nil, unavailable(errClosed)
-	}
-	select {
-	case w.queue <- c:
-		return c, nil
-	default:
-		return nil, errOverloaded
-	}
-}
-
 // stop lets the queue run empty and ends the goroutine.
 func (w *writer) stop() error {
-	w.mu.Lock()
-	w.closed = true
-	close(w.queue)
-	w.mu.Unlock()
+	w.queue.close()
 	<-w.ended
 	if w.session == nil {
 		return nil
@@ -128,12 +86,17 @@ func (w *writer) loop() {
 	defer close(w.ended)
 	for {
 		select {
-		case c, open := <-w.queue:
-			if !open {
+		case <-w.queue.ready:
+			waiting, open := w.queue.len()
+			switch {
+			case waiting > 0:
+				b := w.queue.batch()
+				w.transact(b.next)
+				b.close()
+				w.writeRecent()
+			case !open:
 				return
 			}
-			w.run(w.gather(c))
-			w.writeRecent()
 		case fn := <-w.between:
 			fn()
 		}
@@ -158,27 +121,18 @@ func (w *writer) pause(patience time.Duration, fn func()) bool {
 	return true
 }
 
-// gather adds to the first call what else is waiting.
-func (w *writer) gather(first *call) []*call {
-	batch := []*call{first}
-	for len(batch) < maxBatch {
-		select {
-		case c, open := <-w.queue:
-			if !open {
-				return batch
-			}
-			batch = append(batch, c)
-		default:
-			return batch
-		}
-	}
-	return batch
-}
-
 // run answers all of the calls, in as few transactions as it takes.
 func (w *writer) run(calls []*call) {
+	next := func() *call {
+		if len(calls) == 0 {
+			return nil
+		}
+		c := calls[0]
+		calls = calls[1:]
+		return c
+	}
 	for len(calls) > 0 {
-		calls = w.transact(calls)
+		w.transact(next)
 	}
 }
 
@@ -201,12 +155,11 @@ func (w *writer) writeRecent() {
 	}
 }
 
-// transact runs the calls in one transaction, or the first of them if they
-// take long, and returns those that are left. If one of them breaks it, those
-// before run again without it, in one of their own, and those after it are
-// returned: so every call runs at most twice for a failure of another,
-// however many fail.
-func (w *writer) transact(calls []*call) (rest []*call) {
+// transact runs calls in one transaction until next gives none. If one of them
+// breaks it, those before run again without it, in one of their own, and those after
+// it are left to the next transaction: so every call runs at most twice for a failure
+// of another, however many fail.
+func (w *writer) transact(next func() *call) {
 	now := w.store.options.Now
 	stats := BatchStats{}
 	start := now()
@@ -214,35 +167,36 @@ func (w *writer) transact(calls []*call) (rest []*call) {
 		if w.store.options.Observe == nil {
 			return
 		}
-		stats.Duration, stats.Queued, stats.Err = now().Sub(start), len(w.queue), err
+		stats.Queued, _ = w.queue.len()
+		stats.Duration, stats.Err = now().Sub(start), err
 		w.store.options.Observe(stats)
 	}
 
 	if err := w.begin(); err != nil {
-		answer(calls, err)
+		for c := next(); c != nil; c = next() {
+			c.answer(err)
+		}
 		report(err)
-		return nil
+		return
 	}
 	t := newTx(w.session, w.store.users, &w.store.recent, w.store.options.wipe)
-	ran := make([]*call, 0, len(calls))
-	for i, c := range calls {
+	var ran []*call
+	for c := next(); c != nil; c = next() {
 		if c.ctx.Err() != nil {
 			c.answer(context.Cause(c.ctx))
 			continue
 		}
+		began := now()
 		broken := w.call(t, c)
+		c.took = now().Sub(began)
 		if broken || !w.session.inTransaction() {
 			w.rollback()
 			c.answer(c.err)
 			report(c.err)
 			w.run(ran)
-			return calls[i+1:]
+			return
 		}
 		ran = append(ran, c)
-		if now().Sub(start) > maxBatchTime {
-			rest = calls[i+1:]
-			break
-		}
 	}
 
 	stats.Calls, stats.Events = len(ran), len(t.events)
@@ -262,7 +216,7 @@ func (w *writer) transact(calls []*call) (rest []*call) {
 		_ = w.ensureSession()
 		answer(ran, err)
 		report(err)
-		return rest
+		return
 	}
 	stats.Commit = now().Sub(committing)
 	w.store.users.add(t.interned)
@@ -282,7 +236,6 @@ func (w *writer) transact(calls []*call) (rest []*call) {
 		w.publish(told)
 	}
 	report(nil)
-	return rest
 }
 
 // call runs the function of one call. It reports whether the function may have

@@ -15,7 +15,7 @@ import (
 func hold(t *testing.T, s *Store) (release func()) {
 	t.Helper()
 	running, end := make(chan struct{}), make(chan struct{})
-	c, err := s.writer.enqueue(context.Background(), func(im.Tx) error {
+	c, err := s.writer.queue.add(context.Background(), func(im.Tx) error {
 		close(running)
 		<-end
 		return nil
@@ -57,7 +57,7 @@ func TestGroupCommit(t *testing.T) {
 	calls := make([]*call, maxQueue)
 	for i := range calls {
 		var err error
-		if calls[i], err = s.writer.enqueue(t.Context(), block(i)); err != nil {
+		if calls[i], err = s.writer.queue.add(t.Context(), block(i)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -91,7 +91,7 @@ func TestManyFailures(t *testing.T) {
 	calls := make([]*call, len(ran))
 	for i := range calls {
 		var err error
-		calls[i], err = s.writer.enqueue(t.Context(), func(tx im.Tx) error {
+		calls[i], err = s.writer.queue.add(t.Context(), func(tx im.Tx) error {
 			ran[i]++
 			if err := block(i)(tx); err != nil || i%3 != 0 {
 				return err
@@ -137,7 +137,7 @@ func TestNoAnswerBeforeCommit(t *testing.T) {
 func TestClose(t *testing.T) {
 	s := openNew(t, Options{})
 	release := hold(t, s)
-	c, err := s.writer.enqueue(t.Context(), block(1))
+	c, err := s.writer.queue.add(t.Context(), block(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,4 +166,61 @@ func TestListenerPanics(t *testing.T) {
 	b.batch(jobs, 0, "", nil)
 	b.hold(jobs)
 	b.told()
+}
+
+// TestStrangersShareTheNextTransaction: however many slow calls a user has queued,
+// the next transaction has the calls of all others, together, and one of theirs.
+func TestStrangersShareTheNextTransaction(t *testing.T) {
+	var now atomic.Int64
+	var batches []int
+	s := openNew(t, Options{Now: func() time.Time { return time.Unix(0, now.Load()) }, Observe: func(b BatchStats) {
+		batches = append(batches, b.Calls)
+	}})
+	release := hold(t, s)
+	var mu sync.Mutex
+	var ran []string
+	queue := func(user string, n int, takes time.Duration) (calls []*call) {
+		ctx := im.WithCaller(t.Context(), im.Caller{User: im.UserID(user)})
+		for i := range n {
+			c, err := s.writer.queue.add(ctx, func(tx im.Tx) error {
+				now.Add(int64(takes))
+				mu.Lock()
+				defer mu.Unlock()
+				ran = append(ran, user)
+				return block(i)(tx)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			calls = append(calls, c)
+		}
+		return calls
+	}
+	calls := queue("slow", 100, 100*time.Millisecond)
+	for u := range 20 {
+		calls = append(calls, queue(fmt.Sprint("quick ", u), 1, 0)...)
+	}
+	release()
+	for _, c := range calls {
+		if err := <-c.done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// One that is known to be slow only once it has run, and the call that held the
+	// writer up.
+	if len(batches) < 3 || batches[0]+batches[1]+batches[2] < 20 {
+		t.Errorf("transactions of %v calls", batches[:3])
+	}
+	slow := 0
+	for _, user := range ran[:23] {
+		if user == "slow" {
+			slow++
+		}
+	}
+	if slow > 3 {
+		t.Errorf("%d slow calls were run before the last of the others: %v", slow, ran[:23])
+	}
 }
