@@ -17,8 +17,8 @@ import (
 // Whatever else has an id (messages, threads, channels, direct conversations and
 // roles) is reached by membership alone, and in the order in which it was made: its
 // id rises with time, as an integer and as text. The upper 42 bits are
-// milliseconds since the Unix epoch, the lower 21 are random, so that an id does
-// not tell how many there are. See [IDs].
+// milliseconds since the Unix epoch, 20 of the lower 21 are random, so that an id
+// does not tell how many there are. See [IDs].
 type ID int64
 
 // idAlphabet is base32hex (RFC 4648 §7) in lower case: its order is that of
@@ -29,8 +29,9 @@ const idAlphabet = "0123456789abcdefghijklmnopqrstuv"
 // upper four.
 const idLength = 13
 
-// idRandomBits is how many bits of a rising id are random, and idStepBits how
-// many of the step between two that are made within a millisecond.
+// idRandomBits is how many bits of a rising id are below its time. The first id of a
+// millisecond is in the lower half of what they can say, so that there is room for
+// others above it; idStepBits is how many bits of the step to each of those are random.
 const (
 	idRandomBits = 21
 	idStepBits   = 16
@@ -121,9 +122,9 @@ func (g *IDs) Next(now time.Time) ID {
 // of the next millisecond.
 func (id ID) following(random uint32) ID { return id + 1 + ID(random&(1<<idStepBits-1)) }
 
-// idOf returns an id of a time in milliseconds.
+// idOf returns an id of a time in milliseconds, in the lower half of those.
 func idOf(ms int64, random uint32) ID {
-	return ID(ms<<idRandomBits | int64(random&(1<<idRandomBits-1)))
+	return ID(ms<<idRandomBits | int64(random&(1<<(idRandomBits-1)-1)))
 }
 
 func randomBits() uint32 {
