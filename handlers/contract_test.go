@@ -3,8 +3,13 @@ package handlers_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
+	"os"
+	"path"
+	"reflect"
 	"slices"
 	"sort"
 	"strings"
@@ -19,6 +24,7 @@ import (
 
 	"github.com/imapi/imapi/api"
 	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/im"
 )
 
@@ -321,9 +327,6 @@ func TestEnumerationsAreThoseOfTheDomain(t *testing.T) {
 		"MessageState": func(s string) bool {
 			return slices.Contains([]im.State{im.Active, im.Revoked, im.Burned, im.Expired}, stateNamed(s))
 		},
-		"EventType": func(s string) bool {
-			return s == "ready" || s == "reset" || slices.Contains(im.EventTypes, im.EventType(s))
-		},
 	} {
 		values := spec.Components.Schemas[name].Value.Enum
 		if len(values) == 0 {
@@ -346,10 +349,139 @@ func TestEnumerationsAreThoseOfTheDomain(t *testing.T) {
 			t.Errorf("of the permission %s, roles are asked for it: %t, say it: %t", p, asked, said)
 		}
 	}
-	events := spec.Components.Schemas["EventType"].Value.Enum
-	for _, e := range im.EventTypes {
-		if !slices.Contains(events, any(string(e))) {
-			t.Errorf("EventType does not list %q", e)
+}
+
+// TestEveryEventHasASchema holds the catalogue: each event of the log, and the two
+// of the stream itself, has a schema that it is told apart by, and the one type
+// that Go has for all of them has exactly the members that these have.
+func TestEveryEventHasASchema(t *testing.T) {
+	spec, _ := contract()
+	event := spec.Components.Schemas["Event"].Value
+	var want, got []string
+	for _, e := range append([]im.EventType{events.Ready, events.Reset}, im.EventTypes...) {
+		want = append(want, string(e))
+	}
+	members := make(map[string]bool)
+	for name, ref := range event.Discriminator.Mapping {
+		got = append(got, name)
+		schema := spec.Components.Schemas[path.Base(ref.Ref)].Value
+		if enum := schema.Properties["type"].Value.Enum; len(enum) != 1 || enum[0] != name {
+			t.Errorf("%s is for events of the types %v, and mapped for %q", ref.Ref, enum, name)
+		}
+		for _, always := range []string{"id", "type", "at"} {
+			if !slices.Contains(schema.Required, always) {
+				t.Errorf("%s does not require %q", ref.Ref, always)
+			}
+		}
+		for member := range schema.Properties {
+			members[member] = true
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("the document has schemas for\n%v\nthere are\n%v", got, want)
+	}
+	if len(event.OneOf) != len(want) {
+		t.Errorf("an Event is one of %d, and there are %d", len(event.OneOf), len(want))
+	}
+	goType := reflect.TypeFor[api.Event]()
+	for i := range goType.NumField() {
+		member, _, _ := strings.Cut(goType.Field(i).Tag.Get("json"), ",")
+		if !members[member] {
+			t.Errorf("no event has the member %q of api.Event", member)
+		}
+		delete(members, member)
+	}
+	for member := range members {
+		t.Errorf("api.Event does not have the member %q", member)
+	}
+}
+
+// TestEveryMemberIsDescribed holds that whoever reads what a generator made of the
+// document finds what each thing is.
+func TestEveryMemberIsDescribed(t *testing.T) {
+	spec, _ := contract()
+	var walk func(at string, s *openapi3.Schema)
+	walk = func(at string, s *openapi3.Schema) {
+		for name, p := range s.Properties {
+			at := at + "." + name
+			if p.Value.Description == "" {
+				t.Errorf("%s is not described", at)
+			}
+			if p.Ref == "" {
+				walk(at, p.Value)
+			}
+		}
+		if s.Items != nil && s.Items.Ref == "" {
+			walk(at+"[]", s.Items.Value)
+		}
+	}
+	for name, s := range spec.Components.Schemas {
+		if s.Value.Description == "" {
+			t.Errorf("%s is not described", name)
+		}
+		walk(name, s.Value)
+	}
+	for path, item := range spec.Paths.Map() {
+		for method, o := range item.Operations() {
+			if o.Summary == "" || o.Description == "" {
+				t.Errorf("%s %s has no summary or no description", method, path)
+			}
+		}
+	}
+}
+
+// TestLastMessageIsAMessage holds that the preview of a conversation is described
+// as messages are. It is a schema of its own, for it may be null.
+func TestLastMessageIsAMessage(t *testing.T) {
+	spec, _ := contract()
+	message, last := spec.Components.Schemas["Message"].Value, spec.Components.Schemas["LastMessage"].Value
+	want, got := maps.Clone(message.Properties), last.Properties
+	delete(want, "snippet") // of a search alone
+	if !reflect.DeepEqual(names(want), names(got)) || !slices.Equal(message.Required, last.Required) {
+		t.Errorf("LastMessage has %v and requires %v, Message %v and %v", names(got), last.Required, names(want), message.Required)
+	}
+	for name, p := range want {
+		a, _ := json.Marshal(p)
+		b, _ := json.Marshal(got[name])
+		if !bytes.Equal(a, b) {
+			t.Errorf("%s: LastMessage says %s, Message %s", name, b, a)
+		}
+	}
+	if !last.Nullable {
+		t.Error("LastMessage may not be null")
+	}
+}
+
+func names(schemas openapi3.Schemas) []string { return slices.Sorted(maps.Keys(schemas)) }
+
+// TestTheServedDocumentIsForEverybody holds that nothing in it is for our own
+// generator, and that it is the file that is in the repository.
+func TestTheServedDocumentIsForEverybody(t *testing.T) {
+	w := newWorld(t)
+	served := w.do("", http.MethodGet, "/openapi.yaml", "").body
+	if bytes.Contains(served, []byte("x-go")) || bytes.Contains(served, []byte("x-enum")) || bytes.Contains(served, []byte("x-oapi")) {
+		t.Error("the document has names that are for our own generator")
+	}
+	file, err := os.ReadFile("../api/openapi.yaml")
+	if err != nil || !bytes.Equal(served, file) {
+		t.Errorf("what is served is not api/openapi.yaml: %v", err)
+	}
+	spec, _ := contract()
+	used := make(map[string]string)
+	for kind, list := range map[string][]string{
+		"schema":    slices.Collect(maps.Keys(spec.Components.Schemas)),
+		"parameter": slices.Collect(maps.Keys(spec.Components.Parameters)),
+		"response":  slices.Collect(maps.Keys(spec.Components.Responses)),
+		"scheme":    slices.Collect(maps.Keys(spec.Components.SecuritySchemes)),
+	} {
+		for _, name := range list {
+			// Generators put them all into one package, and capitalize them.
+			if other, ok := used[strings.ToLower(name)]; ok {
+				t.Errorf("%s is the name of a %s and of a %s", name, kind, other)
+			}
+			used[strings.ToLower(name)] = kind
 		}
 	}
 }

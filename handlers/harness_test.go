@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/go-chi/chi/v5"
 
 	"github.com/imapi/imapi/auth"
@@ -320,6 +321,10 @@ func (r *reader) event() (frame, map[string]any) {
 		var v map[string]any
 		if err := json.Unmarshal([]byte(f.data), &v); err != nil {
 			r.t.Fatalf("data %q: %v", f.data, err)
+		}
+		spec, _ := contract()
+		if err := spec.Components.Schemas["Event"].Value.VisitJSON(v, openapi3.VisitAsResponse(), openapi3.MultiErrors()); err != nil {
+			r.t.Errorf("the frame %s is not as the document has it: %v", f.data, err)
 		}
 		if v["id"] != f.id || v["type"] != f.event {
 			r.t.Errorf("the frame says id %q, event %q; its data %v", f.id, f.event, v)
