@@ -1207,7 +1207,7 @@ type ErasurePage struct {
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// Event A fact. It carries ids; members that do not apply are absent.
+// Event A fact. Which members it has depends on its type, see the document.
 type Event struct {
 	// Actor The user who caused it.
 	Actor *string `json:"actor,omitempty"`
@@ -1232,7 +1232,9 @@ type Event struct {
 
 	// ConversationID Missing if it is about a space itself.
 	ConversationID *string `json:"conversation_id,omitempty"`
-	FirstSeq       *int64  `json:"first_seq,omitempty"`
+
+	// FirstSeq The first seq that is left.
+	FirstSeq *int64 `json:"first_seq,omitempty"`
 
 	// ID The cursor of this event.
 	ID string `json:"id"`
@@ -1252,16 +1254,24 @@ type Event struct {
 	Message *Message `json:"message,omitempty"`
 
 	// MessageCount How many messages of the thread were not erased.
-	MessageCount *int64    `json:"message_count,omitempty"`
-	MessageID    *string   `json:"message_id,omitempty"`
-	MessageIds   *[]string `json:"message_ids,omitempty"`
-	Muted        *bool     `json:"muted,omitempty"`
+	MessageCount *int64 `json:"message_count,omitempty"`
+
+	// MessageID The message that it is about.
+	MessageID *string `json:"message_id,omitempty"`
+
+	// MessageIds The messages that it is about.
+	MessageIds *[]string `json:"message_ids,omitempty"`
+
+	// Muted My own setting, if that is what changed.
+	Muted *bool `json:"muted,omitempty"`
 
 	// MutedUntil RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	MutedUntil *Timestamp `json:"muted_until,omitempty"`
-	Pinned     *bool      `json:"pinned,omitempty"`
+
+	// Pinned My own setting, if that is what changed.
+	Pinned *bool `json:"pinned,omitempty"`
 
 	// PushContent From who revoked it, for those who are told as it happens.
 	PushContent *string `json:"push_content,omitempty"`
@@ -1290,34 +1300,23 @@ type Event struct {
 	// ThreadID The thread that it is about, if it is told to the members of its parent.
 	ThreadID *string `json:"thread_id,omitempty"`
 
-	// Type - `message.created`: a message was sent; `message` is the message, absent if you cannot read it any more.
-	// - `message.revoked`, `message.burned`, `message.expired`: it was taken back; `message` is the tombstone.
-	// - `message.burn_started`: it was read and burns at `burn_at`.
-	// - `receipt.delivered`, `receipt.read`: `user` has the messages in `message_ids`, or all up to `up_to`.
-	// - `conversation.created`: you are in a new conversation.
-	// - `message.hidden`: on another device you have hidden the messages in `message_ids`, all up to `up_to_seq`, or those created before `before`.
-	// - `conversation.updated`: its name or settings changed; with `pinned` and `muted`, those of your own.
-	// - `conversation.hidden`: on another device you have hidden it, with its messages up to `up_to_seq` if that is there; none of them is unread any more.
-	// - `conversation.deleted`: it was deleted for everyone, with all of its messages and threads.
-	// - `conversation.trimmed`: retention has removed what was created before `before`; `first_seq` is the first seq that is left.
-	// - `unread.changed`: on another device you have read, cleared or hidden; `unread`, `unread_more` and `unread_mentions` are the numbers now. The messages in `message_ids`, or all up to `up_to_seq`, are not unread any more.
-	// - `member.added`, `member.removed`: `user` joined or was added, left or was removed. In rooms and spaces only they are told.
-	// - `member.updated`: `user` has another `role` or other roles of the space, or may not send until `muted_until`, or may again if that is missing. In rooms, channels and spaces only they are told.
-	// - `thread.created`, `thread.updated`, `thread.deleted`: `thread_id` hangs under `root_id` in `conversation_id`, all members of which are told. `thread.updated` tells its `message_count` and `last_activity_at`, or that its name changed; never what was said.
-	// - `space.created`: you are in a new space. `space.updated`: its name or settings changed. `space.deleted`: it was deleted, with all of its channels.
-	// - `space.invited`, `space.uninvited`: you were invited to a space, or are not any more.
-	// - `channel.created`: there is a new channel that you can see. `channel.deleted`: it was deleted, with all of its messages and threads.
-	// - `channel.updated`: its name, settings, visibility or overrides changed: ask again what you may there.
-	// - `channel.opened`, `channel.closed`: you can see the channel now, or not any more: forget what you hold of it.
-	// - `role.created`, `role.updated`, `role.deleted`: the roles of a space changed: ask again what you may in it and its channels.
-	// - `ready`: the stream is open; `id` is where it stands.
-	// - `reset`: something was missed that cannot be told any more; read anew what you show. `id` is where the stream goes on.
-	Type           EventType `json:"type"`
-	Unread         *int      `json:"unread,omitempty"`
-	UnreadMentions *int      `json:"unread_mentions,omitempty"`
-	UnreadMore     *bool     `json:"unread_more,omitempty"`
-	UpTo           *string   `json:"up_to,omitempty"`
-	UpToSeq        *int64    `json:"up_to_seq,omitempty"`
+	// Type What happened.
+	Type EventType `json:"type"`
+
+	// Unread How many messages of the conversation are unread, up to 1,000.
+	Unread *int `json:"unread,omitempty"`
+
+	// UnreadMentions How many of them mention me.
+	UnreadMentions *int `json:"unread_mentions,omitempty"`
+
+	// UnreadMore There are more than that.
+	UnreadMore *bool `json:"unread_more,omitempty"`
+
+	// UpTo The message up to which all are meant.
+	UpTo *string `json:"up_to,omitempty"`
+
+	// UpToSeq The seq up to which all messages are meant.
+	UpToSeq *int64 `json:"up_to_seq,omitempty"`
 
 	// User The member, or who was invited, that it is about.
 	User *string `json:"user,omitempty"`
@@ -1335,28 +1334,7 @@ type EventPage struct {
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// EventType - `message.created`: a message was sent; `message` is the message, absent if you cannot read it any more.
-// - `message.revoked`, `message.burned`, `message.expired`: it was taken back; `message` is the tombstone.
-// - `message.burn_started`: it was read and burns at `burn_at`.
-// - `receipt.delivered`, `receipt.read`: `user` has the messages in `message_ids`, or all up to `up_to`.
-// - `conversation.created`: you are in a new conversation.
-// - `message.hidden`: on another device you have hidden the messages in `message_ids`, all up to `up_to_seq`, or those created before `before`.
-// - `conversation.updated`: its name or settings changed; with `pinned` and `muted`, those of your own.
-// - `conversation.hidden`: on another device you have hidden it, with its messages up to `up_to_seq` if that is there; none of them is unread any more.
-// - `conversation.deleted`: it was deleted for everyone, with all of its messages and threads.
-// - `conversation.trimmed`: retention has removed what was created before `before`; `first_seq` is the first seq that is left.
-// - `unread.changed`: on another device you have read, cleared or hidden; `unread`, `unread_more` and `unread_mentions` are the numbers now. The messages in `message_ids`, or all up to `up_to_seq`, are not unread any more.
-// - `member.added`, `member.removed`: `user` joined or was added, left or was removed. In rooms and spaces only they are told.
-// - `member.updated`: `user` has another `role` or other roles of the space, or may not send until `muted_until`, or may again if that is missing. In rooms, channels and spaces only they are told.
-// - `thread.created`, `thread.updated`, `thread.deleted`: `thread_id` hangs under `root_id` in `conversation_id`, all members of which are told. `thread.updated` tells its `message_count` and `last_activity_at`, or that its name changed; never what was said.
-// - `space.created`: you are in a new space. `space.updated`: its name or settings changed. `space.deleted`: it was deleted, with all of its channels.
-// - `space.invited`, `space.uninvited`: you were invited to a space, or are not any more.
-// - `channel.created`: there is a new channel that you can see. `channel.deleted`: it was deleted, with all of its messages and threads.
-// - `channel.updated`: its name, settings, visibility or overrides changed: ask again what you may there.
-// - `channel.opened`, `channel.closed`: you can see the channel now, or not any more: forget what you hold of it.
-// - `role.created`, `role.updated`, `role.deleted`: the roles of a space changed: ask again what you may in it and its channels.
-// - `ready`: the stream is open; `id` is where it stands.
-// - `reset`: something was missed that cannot be told any more; read anew what you show. `id` is where the stream goes on.
+// EventType What happened.
 type EventType string
 
 // ExpireAfter Let the message expire, in seconds from sending; by default as the conversation is set up.

@@ -1208,7 +1208,7 @@ type ErasurePage struct {
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// Event A fact. It carries ids; members that do not apply are absent.
+// Event A fact. Which members it has depends on its type, see the document.
 type Event struct {
 	// Actor The user who caused it.
 	Actor *string `json:"actor,omitempty"`
@@ -1233,7 +1233,9 @@ type Event struct {
 
 	// ConversationID Missing if it is about a space itself.
 	ConversationID *string `json:"conversation_id,omitempty"`
-	FirstSeq       *int64  `json:"first_seq,omitempty"`
+
+	// FirstSeq The first seq that is left.
+	FirstSeq *int64 `json:"first_seq,omitempty"`
 
 	// ID The cursor of this event.
 	ID string `json:"id"`
@@ -1253,16 +1255,24 @@ type Event struct {
 	Message *Message `json:"message,omitempty"`
 
 	// MessageCount How many messages of the thread were not erased.
-	MessageCount *int64   `json:"message_count,omitempty"`
-	MessageID    *string  `json:"message_id,omitempty"`
-	MessageIds   []string `json:"message_ids,omitempty"`
-	Muted        *bool    `json:"muted,omitempty"`
+	MessageCount *int64 `json:"message_count,omitempty"`
+
+	// MessageID The message that it is about.
+	MessageID *string `json:"message_id,omitempty"`
+
+	// MessageIds The messages that it is about.
+	MessageIds []string `json:"message_ids,omitempty"`
+
+	// Muted My own setting, if that is what changed.
+	Muted *bool `json:"muted,omitempty"`
 
 	// MutedUntil RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	MutedUntil *Timestamp `json:"muted_until,omitempty"`
-	Pinned     *bool      `json:"pinned,omitempty"`
+
+	// Pinned My own setting, if that is what changed.
+	Pinned *bool `json:"pinned,omitempty"`
 
 	// PushContent From who revoked it, for those who are told as it happens.
 	PushContent *string `json:"push_content,omitempty"`
@@ -1291,34 +1301,23 @@ type Event struct {
 	// ThreadID The thread that it is about, if it is told to the members of its parent.
 	ThreadID *string `json:"thread_id,omitempty"`
 
-	// Type - `message.created`: a message was sent; `message` is the message, absent if you cannot read it any more.
-	// - `message.revoked`, `message.burned`, `message.expired`: it was taken back; `message` is the tombstone.
-	// - `message.burn_started`: it was read and burns at `burn_at`.
-	// - `receipt.delivered`, `receipt.read`: `user` has the messages in `message_ids`, or all up to `up_to`.
-	// - `conversation.created`: you are in a new conversation.
-	// - `message.hidden`: on another device you have hidden the messages in `message_ids`, all up to `up_to_seq`, or those created before `before`.
-	// - `conversation.updated`: its name or settings changed; with `pinned` and `muted`, those of your own.
-	// - `conversation.hidden`: on another device you have hidden it, with its messages up to `up_to_seq` if that is there; none of them is unread any more.
-	// - `conversation.deleted`: it was deleted for everyone, with all of its messages and threads.
-	// - `conversation.trimmed`: retention has removed what was created before `before`; `first_seq` is the first seq that is left.
-	// - `unread.changed`: on another device you have read, cleared or hidden; `unread`, `unread_more` and `unread_mentions` are the numbers now. The messages in `message_ids`, or all up to `up_to_seq`, are not unread any more.
-	// - `member.added`, `member.removed`: `user` joined or was added, left or was removed. In rooms and spaces only they are told.
-	// - `member.updated`: `user` has another `role` or other roles of the space, or may not send until `muted_until`, or may again if that is missing. In rooms, channels and spaces only they are told.
-	// - `thread.created`, `thread.updated`, `thread.deleted`: `thread_id` hangs under `root_id` in `conversation_id`, all members of which are told. `thread.updated` tells its `message_count` and `last_activity_at`, or that its name changed; never what was said.
-	// - `space.created`: you are in a new space. `space.updated`: its name or settings changed. `space.deleted`: it was deleted, with all of its channels.
-	// - `space.invited`, `space.uninvited`: you were invited to a space, or are not any more.
-	// - `channel.created`: there is a new channel that you can see. `channel.deleted`: it was deleted, with all of its messages and threads.
-	// - `channel.updated`: its name, settings, visibility or overrides changed: ask again what you may there.
-	// - `channel.opened`, `channel.closed`: you can see the channel now, or not any more: forget what you hold of it.
-	// - `role.created`, `role.updated`, `role.deleted`: the roles of a space changed: ask again what you may in it and its channels.
-	// - `ready`: the stream is open; `id` is where it stands.
-	// - `reset`: something was missed that cannot be told any more; read anew what you show. `id` is where the stream goes on.
-	Type           EventType `json:"type"`
-	Unread         *int      `json:"unread,omitempty"`
-	UnreadMentions *int      `json:"unread_mentions,omitempty"`
-	UnreadMore     *bool     `json:"unread_more,omitempty"`
-	UpTo           *string   `json:"up_to,omitempty"`
-	UpToSeq        *int64    `json:"up_to_seq,omitempty"`
+	// Type What happened.
+	Type EventType `json:"type"`
+
+	// Unread How many messages of the conversation are unread, up to 1,000.
+	Unread *int `json:"unread,omitempty"`
+
+	// UnreadMentions How many of them mention me.
+	UnreadMentions *int `json:"unread_mentions,omitempty"`
+
+	// UnreadMore There are more than that.
+	UnreadMore *bool `json:"unread_more,omitempty"`
+
+	// UpTo The message up to which all are meant.
+	UpTo *string `json:"up_to,omitempty"`
+
+	// UpToSeq The seq up to which all messages are meant.
+	UpToSeq *int64 `json:"up_to_seq,omitempty"`
 
 	// User The member, or who was invited, that it is about.
 	User *string `json:"user,omitempty"`
@@ -1336,28 +1335,7 @@ type EventPage struct {
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// EventType - `message.created`: a message was sent; `message` is the message, absent if you cannot read it any more.
-// - `message.revoked`, `message.burned`, `message.expired`: it was taken back; `message` is the tombstone.
-// - `message.burn_started`: it was read and burns at `burn_at`.
-// - `receipt.delivered`, `receipt.read`: `user` has the messages in `message_ids`, or all up to `up_to`.
-// - `conversation.created`: you are in a new conversation.
-// - `message.hidden`: on another device you have hidden the messages in `message_ids`, all up to `up_to_seq`, or those created before `before`.
-// - `conversation.updated`: its name or settings changed; with `pinned` and `muted`, those of your own.
-// - `conversation.hidden`: on another device you have hidden it, with its messages up to `up_to_seq` if that is there; none of them is unread any more.
-// - `conversation.deleted`: it was deleted for everyone, with all of its messages and threads.
-// - `conversation.trimmed`: retention has removed what was created before `before`; `first_seq` is the first seq that is left.
-// - `unread.changed`: on another device you have read, cleared or hidden; `unread`, `unread_more` and `unread_mentions` are the numbers now. The messages in `message_ids`, or all up to `up_to_seq`, are not unread any more.
-// - `member.added`, `member.removed`: `user` joined or was added, left or was removed. In rooms and spaces only they are told.
-// - `member.updated`: `user` has another `role` or other roles of the space, or may not send until `muted_until`, or may again if that is missing. In rooms, channels and spaces only they are told.
-// - `thread.created`, `thread.updated`, `thread.deleted`: `thread_id` hangs under `root_id` in `conversation_id`, all members of which are told. `thread.updated` tells its `message_count` and `last_activity_at`, or that its name changed; never what was said.
-// - `space.created`: you are in a new space. `space.updated`: its name or settings changed. `space.deleted`: it was deleted, with all of its channels.
-// - `space.invited`, `space.uninvited`: you were invited to a space, or are not any more.
-// - `channel.created`: there is a new channel that you can see. `channel.deleted`: it was deleted, with all of its messages and threads.
-// - `channel.updated`: its name, settings, visibility or overrides changed: ask again what you may there.
-// - `channel.opened`, `channel.closed`: you can see the channel now, or not any more: forget what you hold of it.
-// - `role.created`, `role.updated`, `role.deleted`: the roles of a space changed: ask again what you may in it and its channels.
-// - `ready`: the stream is open; `id` is where it stands.
-// - `reset`: something was missed that cannot be told any more; read anew what you show. `id` is where the stream goes on.
+// EventType What happened.
 type EventType string
 
 // ExpireAfter Let the message expire, in seconds from sending; by default as the conversation is set up.
@@ -4100,10 +4078,14 @@ type ClientInterface interface {
 
 	// GetHealth Is the process alive?
 	//
+	// It is, whatever else is wrong, as long as this is answered.
+	//
 	// Corresponds with GET /healthz (the `GetHealth` operationId).
 	GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetReady Can it serve?
+	//
+	// 503 while it starts or stops, and while the storage or the keys of tokens cannot be reached.
 	//
 	// Corresponds with GET /readyz (the `GetReady` operationId).
 	GetReady(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4210,6 +4192,8 @@ type ClientInterface interface {
 
 	// DeleteBlock Unblock a user
 	//
+	// From the next request on they can send me direct messages again.
+	//
 	// Corresponds with DELETE /v1/blocks/{user} (the `DeleteBlock` operationId).
 	DeleteBlock(ctx context.Context, user UserInPath, params *DeleteBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
@@ -4272,6 +4256,8 @@ type ClientInterface interface {
 	DeleteConversation(ctx context.Context, conversation ConversationID, params *DeleteConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetConversation Get a conversation
+	//
+	// As I see it: with my role, what is unread and the newest message.
 	//
 	// Corresponds with GET /v1/conversations/{conversation} (the `GetConversation` operationId).
 	GetConversation(ctx context.Context, conversation ConversationID, params *GetConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4742,6 +4728,8 @@ type ClientInterface interface {
 
 	// GetMessage Get a message
 	//
+	// As I can read it now: a tombstone, if it was taken back.
+	//
 	// Corresponds with GET /v1/messages/{message} (the `GetMessage` operationId).
 	GetMessage(ctx context.Context, message MessageID, params *GetMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
@@ -4800,6 +4788,8 @@ type ClientInterface interface {
 
 	// GetThread Get the thread under a message
 	//
+	// It is 404 `thread_not_found` if the message has none.
+	//
 	// Corresponds with GET /v1/messages/{message}/thread (the `GetThread` operationId).
 	GetThread(ctx context.Context, message MessageID, params *GetThreadParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
@@ -4857,6 +4847,8 @@ type ClientInterface interface {
 	DeleteSpace(ctx context.Context, space SpaceID, params *DeleteSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetSpace Get a space
+	//
+	// As I see it, with my role there.
 	//
 	// Corresponds with GET /v1/spaces/{space} (the `GetSpace` operationId).
 	GetSpace(ctx context.Context, space SpaceID, params *GetSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5015,6 +5007,8 @@ type ClientInterface interface {
 
 	// GetSpaceMember Get one member of a space
 	//
+	// With their roles.
+	//
 	// Corresponds with GET /v1/spaces/{space}/members/{user} (the `GetSpaceMember` operationId).
 	GetSpaceMember(ctx context.Context, space SpaceID, user UserInPath, params *GetSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
@@ -5168,11 +5162,15 @@ type ClientInterface interface {
 
 	// ClearUnread Clear the unread counts of all conversations
 	//
+	// My other devices are told of each that had any: `unread.changed`.
+	//
 	// Corresponds with POST /v1/unread/clear (the `ClearUnread` operationId).
 	ClearUnread(ctx context.Context, params *ClearUnreadParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // GetHealth Is the process alive?
+//
+// It is, whatever else is wrong, as long as this is answered.
 //
 // Corresponds with GET /healthz (the `GetHealth` operationId).
 func (c *API) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5188,6 +5186,8 @@ func (c *API) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*ht
 }
 
 // GetReady Can it serve?
+//
+// 503 while it starts or stops, and while the storage or the keys of tokens cannot be reached.
 //
 // Corresponds with GET /readyz (the `GetReady` operationId).
 func (c *API) GetReady(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5394,6 +5394,8 @@ func (c *API) ListBlocks(ctx context.Context, params *ListBlocksParams, reqEdito
 
 // DeleteBlock Unblock a user
 //
+// From the next request on they can send me direct messages again.
+//
 // Corresponds with DELETE /v1/blocks/{user} (the `DeleteBlock` operationId).
 func (c *API) DeleteBlock(ctx context.Context, user UserInPath, params *DeleteBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteBlockRequest(c.Server, user, params)
@@ -5516,6 +5518,8 @@ func (c *API) DeleteConversation(ctx context.Context, conversation ConversationI
 }
 
 // GetConversation Get a conversation
+//
+// As I see it: with my role, what is unread and the newest message.
 //
 // Corresponds with GET /v1/conversations/{conversation} (the `GetConversation` operationId).
 func (c *API) GetConversation(ctx context.Context, conversation ConversationID, params *GetConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6396,6 +6400,8 @@ func (c *API) DeleteMessage(ctx context.Context, message MessageID, params *Dele
 
 // GetMessage Get a message
 //
+// As I can read it now: a tombstone, if it was taken back.
+//
 // Corresponds with GET /v1/messages/{message} (the `GetMessage` operationId).
 func (c *API) GetMessage(ctx context.Context, message MessageID, params *GetMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetMessageRequest(c.Server, message, params)
@@ -6503,6 +6509,8 @@ func (c *API) RevokeMessage(ctx context.Context, message MessageID, params *Revo
 }
 
 // GetThread Get the thread under a message
+//
+// It is 404 `thread_not_found` if the message has none.
 //
 // Corresponds with GET /v1/messages/{message}/thread (the `GetThread` operationId).
 func (c *API) GetThread(ctx context.Context, message MessageID, params *GetThreadParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6631,6 +6639,8 @@ func (c *API) DeleteSpace(ctx context.Context, space SpaceID, params *DeleteSpac
 }
 
 // GetSpace Get a space
+//
+// As I see it, with my role there.
 //
 // Corresponds with GET /v1/spaces/{space} (the `GetSpace` operationId).
 func (c *API) GetSpace(ctx context.Context, space SpaceID, params *GetSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6979,6 +6989,8 @@ func (c *API) RemoveSpaceMember(ctx context.Context, space SpaceID, user UserInP
 
 // GetSpaceMember Get one member of a space
 //
+// With their roles.
+//
 // Corresponds with GET /v1/spaces/{space}/members/{user} (the `GetSpaceMember` operationId).
 func (c *API) GetSpaceMember(ctx context.Context, space SpaceID, user UserInPath, params *GetSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetSpaceMemberRequest(c.Server, space, user, params)
@@ -7301,6 +7313,8 @@ func (c *API) GetUnread(ctx context.Context, params *GetUnreadParams, reqEditors
 }
 
 // ClearUnread Clear the unread counts of all conversations
+//
+// My other devices are told of each that had any: `unread.changed`.
 //
 // Corresponds with POST /v1/unread/clear (the `ClearUnread` operationId).
 func (c *API) ClearUnread(ctx context.Context, params *ClearUnreadParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -12949,12 +12963,16 @@ type ClientWithResponsesInterface interface {
 
 	// GetHealthWithResponse Is the process alive?
 	//
+	// It is, whatever else is wrong, as long as this is answered.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /healthz (the `GetHealth` operationId).
 	GetHealthWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetHealthResponse, error)
 
 	// GetReadyWithResponse Can it serve?
+	//
+	// 503 while it starts or stops, and while the storage or the keys of tokens cannot be reached.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13075,6 +13093,8 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteBlockWithResponse Unblock a user
 	//
+	// From the next request on they can send me direct messages again.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/blocks/{user} (the `DeleteBlock` operationId).
@@ -13145,6 +13165,8 @@ type ClientWithResponsesInterface interface {
 	DeleteConversationWithResponse(ctx context.Context, conversation ConversationID, params *DeleteConversationParams, reqEditors ...RequestEditorFn) (*DeleteConversationResponse, error)
 
 	// GetConversationWithResponse Get a conversation
+	//
+	// As I see it: with my role, what is unread and the newest message.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13661,6 +13683,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetMessageWithResponse Get a message
 	//
+	// As I can read it now: a tombstone, if it was taken back.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/messages/{message} (the `GetMessage` operationId).
@@ -13725,6 +13749,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetThreadWithResponse Get the thread under a message
 	//
+	// It is 404 `thread_not_found` if the message has none.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/messages/{message}/thread (the `GetThread` operationId).
@@ -13788,6 +13814,8 @@ type ClientWithResponsesInterface interface {
 	DeleteSpaceWithResponse(ctx context.Context, space SpaceID, params *DeleteSpaceParams, reqEditors ...RequestEditorFn) (*DeleteSpaceResponse, error)
 
 	// GetSpaceWithResponse Get a space
+	//
+	// As I see it, with my role there.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13968,6 +13996,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetSpaceMemberWithResponse Get one member of a space
 	//
+	// With their roles.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/spaces/{space}/members/{user} (the `GetSpaceMember` operationId).
@@ -14138,6 +14168,8 @@ type ClientWithResponsesInterface interface {
 	GetUnreadWithResponse(ctx context.Context, params *GetUnreadParams, reqEditors ...RequestEditorFn) (*GetUnreadResponse, error)
 
 	// ClearUnreadWithResponse Clear the unread counts of all conversations
+	//
+	// My other devices are told of each that had any: `unread.changed`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -17492,6 +17524,8 @@ func (r ClearUnreadResponse) ContentType() string {
 
 // GetHealthWithResponse Is the process alive?
 //
+// It is, whatever else is wrong, as long as this is answered.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /healthz (the `GetHealth` operationId).
@@ -17504,6 +17538,8 @@ func (c *ClientWithResponses) GetHealthWithResponse(ctx context.Context, reqEdit
 }
 
 // GetReadyWithResponse Can it serve?
+//
+// 503 while it starts or stops, and while the storage or the keys of tokens cannot be reached.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17684,6 +17720,8 @@ func (c *ClientWithResponses) ListBlocksWithResponse(ctx context.Context, params
 
 // DeleteBlockWithResponse Unblock a user
 //
+// From the next request on they can send me direct messages again.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/blocks/{user} (the `DeleteBlock` operationId).
@@ -17790,6 +17828,8 @@ func (c *ClientWithResponses) DeleteConversationWithResponse(ctx context.Context
 }
 
 // GetConversationWithResponse Get a conversation
+//
+// As I see it: with my role, what is unread and the newest message.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18552,6 +18592,8 @@ func (c *ClientWithResponses) DeleteMessageWithResponse(ctx context.Context, mes
 
 // GetMessageWithResponse Get a message
 //
+// As I can read it now: a tombstone, if it was taken back.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/messages/{message} (the `GetMessage` operationId).
@@ -18645,6 +18687,8 @@ func (c *ClientWithResponses) RevokeMessageWithResponse(ctx context.Context, mes
 }
 
 // GetThreadWithResponse Get the thread under a message
+//
+// It is 404 `thread_not_found` if the message has none.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18751,6 +18795,8 @@ func (c *ClientWithResponses) DeleteSpaceWithResponse(ctx context.Context, space
 }
 
 // GetSpaceWithResponse Get a space
+//
+// As I see it, with my role there.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -19045,6 +19091,8 @@ func (c *ClientWithResponses) RemoveSpaceMemberWithResponse(ctx context.Context,
 
 // GetSpaceMemberWithResponse Get one member of a space
 //
+// With their roles.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/spaces/{space}/members/{user} (the `GetSpaceMember` operationId).
@@ -19317,6 +19365,8 @@ func (c *ClientWithResponses) GetUnreadWithResponse(ctx context.Context, params 
 }
 
 // ClearUnreadWithResponse Clear the unread counts of all conversations
+//
+// My other devices are told of each that had any: `unread.changed`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
