@@ -50,8 +50,9 @@ func (s *Service) Purge(ctx context.Context) error {
 		if err != nil || len(list) == 0 {
 			return err
 		}
+		size := batchSize(firstBatch)
 		for done := false; !done; {
-			done, err = paced(ctx, s, func(tx Tx) (bool, error) { return tx.Purge(list[0].ID, removeBatch) })
+			done, err = paced(ctx, s, &size, func(tx Tx, limit int) (bool, error) { return tx.Purge(list[0].ID, limit) })
 			if err != nil {
 				return err
 			}

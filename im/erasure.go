@@ -55,25 +55,32 @@ const dueBatch = 200
 func (s *Service) EraseDue(ctx context.Context) (n int, next time.Time, err error) {
 	ctx = asJob(ctx, "timers")
 	for {
-		batch, err := write(ctx, s, func(tx Tx) (int, error) {
-			now := s.time()
+		type step struct {
+			erased int
+			more   bool
+		}
+		done, err := write(ctx, s, func(tx Tx) (step, error) {
+			pace, now := s.pace(), s.time()
 			due, err := tx.Due(now, dueBatch)
 			if err != nil {
-				return 0, err
+				return step{}, err
 			}
-			for _, m := range due {
+			for i, m := range due {
+				if i > 0 && pace.over() {
+					return step{i, true}, nil
+				}
 				at, state, _ := m.Due()
 				if _, err := s.erase(tx, m, Erasure{State: state, At: at}, Event{Late: now.Sub(at)}); err != nil {
-					return 0, err
+					return step{}, err
 				}
 			}
-			return len(due), nil
+			return step{len(due), len(due) == dueBatch}, nil
 		})
-		n += batch
 		if err != nil {
 			return n, time.Time{}, err
 		}
-		if batch < dueBatch {
+		n += done.erased
+		if !done.more {
 			break
 		}
 	}

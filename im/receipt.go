@@ -54,11 +54,8 @@ const maxTracked = 1000
 // on fire; a receipt for more takes several.
 const (
 	maxBurning = 1000
-	maxStarted = 500
+	maxStarted = 32
 )
-
-// maxDelivered bounds the deliveries that one transaction records.
-const maxDelivered = 500
 
 // Receipted is the answer to a receipt.
 type Receipted struct {
@@ -482,19 +479,23 @@ type Delivery struct {
 // many in a transaction. Who is not a member any more is passed over.
 func (s *Service) Deliver(ctx context.Context, deliveries []Delivery) error {
 	ctx = asJob(ctx, "deliver")
-	for chunk := range slices.Chunk(deliveries, maxDelivered) {
-		err := s.store.Write(ctx, func(tx Tx) error {
-			now := s.time()
-			for _, d := range chunk {
+	for len(deliveries) > 0 {
+		n, err := write(ctx, s, func(tx Tx) (int, error) {
+			pace, now := s.pace(), s.time()
+			for i, d := range deliveries {
+				if i > 0 && pace.over() {
+					return i, nil
+				}
 				if err := s.deliver(tx, d, now); err != nil {
-					return err
+					return 0, err
 				}
 			}
-			return nil
+			return len(deliveries), nil
 		})
 		if err != nil {
 			return err
 		}
+		deliveries = deliveries[n:]
 	}
 	return nil
 }

@@ -83,9 +83,25 @@ type RetentionPage struct {
 	Next  *RetentionKey
 }
 
-// removeBatch bounds how long one transaction that removes messages holds up
-// senders.
-const removeBatch = 100
+// removeBatch is the most that one transaction of a job removes, and firstBatch what
+// its first one does.
+const (
+	removeBatch = 100
+	firstBatch  = 10
+)
+
+// batchSize is how many rows one transaction of a job removes: as many as a step
+// allows. What a row costs depends on how old it is.
+type batchSize int
+
+func (b *batchSize) learn(took, most time.Duration) {
+	switch {
+	case took > most:
+		*b = max(1, *b/2)
+	case took < most/2:
+		*b = min(removeBatch, *b*2)
+	}
+}
 
 // removePause is how long the job waits after such a transaction, as a multiple
 // of how long it took, so that it has no more than a quarter of the writer's
@@ -95,14 +111,21 @@ const (
 	maxRemovePause = 250 * time.Millisecond
 )
 
-// paced is write for a job that has many transactions to do: it waits
-// afterwards.
-func paced[T any](ctx context.Context, s *Service, fn func(Tx) (T, error)) (T, error) {
+// paced is write for a job that has many transactions to do: it says how much one is
+// to do, and waits afterwards.
+func paced[T any](ctx context.Context, s *Service, size *batchSize, fn func(tx Tx, limit int) (T, error)) (T, error) {
 	began := time.Now()
-	out, err := write(ctx, s, fn)
+	var took time.Duration
+	out, err := write(ctx, s, func(tx Tx) (T, error) {
+		step := s.pace()
+		out, err := fn(tx, int(*size))
+		took = time.Since(step.began)
+		return out, err
+	})
 	if err != nil {
 		return out, err
 	}
+	size.learn(took, s.step)
 	timer := time.NewTimer(min(removePause*time.Since(began), maxRemovePause))
 	defer timer.Stop()
 	select {
@@ -282,8 +305,8 @@ func (s *Service) finishTrimming(ctx context.Context, told func(RetentionOf) err
 // and returns how many those were.
 func (s *Service) trim(ctx context.Context, id ID, before time.Time, told func(RetentionOf) error) (int64, error) {
 	of := RetentionOf{Conversation: id, Before: before}
-	for {
-		step, err := paced(ctx, s, func(tx Tx) (Trimmed, error) {
+	for size := batchSize(firstBatch); ; {
+		step, err := paced(ctx, s, &size, func(tx Tx, limit int) (Trimmed, error) {
 			c, found, err := maybe(tx.Conversation(id))
 			if err != nil || !found || !c.DeletedAt.IsZero() {
 				return Trimmed{Done: true}, err
@@ -291,7 +314,7 @@ func (s *Service) trim(ctx context.Context, id ID, before time.Time, told func(R
 			if c.TrimBefore.After(before) {
 				before, of.Before = c.TrimBefore, c.TrimBefore
 			}
-			step, err := tx.Trim(id, before, removeBatch)
+			step, err := tx.Trim(id, before, limit)
 			if err == nil && c.Kind == Thread {
 				err = s.lessInThread(tx, Actor{}, id, step.Active)
 			}

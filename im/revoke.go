@@ -115,30 +115,56 @@ type RevokeResult struct {
 	Err error
 }
 
-// RevokeMany is Revoke for several messages at once, each on its own: ids of
-// any form get a result.
+// RevokeMany is Revoke for several messages, each on its own: ids of any form get a
+// result. It takes several transactions. If one fails, what was revoked before stays
+// so, and the others have the failure as their result.
 func (s *Service) RevokeMany(ctx context.Context, actor Actor, ids []string, note RevokeNote) ([]RevokeResult, error) {
 	note, err := note.checked()
 	if err != nil {
 		return nil, err
 	}
-	return write(ctx, s, func(tx Tx) ([]RevokeResult, error) {
-		results := make([]RevokeResult, len(ids))
-		for i, text := range ids {
-			results[i].ID = text
-			id, ok := ParseID(text)
-			if !ok {
-				results[i].Err = errUnknownMessage()
-				continue
-			}
-			_, err := s.revoke(tx, actor, id, note)
-			if _, refused := AsError(err); err != nil && !refused {
-				return nil, err
-			}
-			results[i].Err = err
+	done, err := s.inLine.enter(ctx, actor.User)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	ctx = WithBulk(ctx)
+	results := make([]RevokeResult, 0, len(ids))
+	for len(results) < len(ids) {
+		step, err := write(ctx, s, func(tx Tx) ([]RevokeResult, error) {
+			return s.revokeSome(tx, actor, ids[len(results):], note)
+		})
+		if err == nil {
+			results = append(results, step...)
+			// Who goes away now would otherwise have half of it done.
+			ctx = context.WithoutCancel(ctx)
+			continue
 		}
-		return results, nil
-	})
+		if _, refused := AsError(err); !refused || len(results) == 0 {
+			return nil, err
+		}
+		for _, id := range ids[len(results):] {
+			results = append(results, RevokeResult{ID: id, Err: err})
+		}
+	}
+	return results, nil
+}
+
+// revokeSome revokes the first of several messages, at least one, until the step is
+// over.
+func (s *Service) revokeSome(tx Tx, actor Actor, ids []string, note RevokeNote) ([]RevokeResult, error) {
+	results := make([]RevokeResult, 0, len(ids))
+	for step := s.pace(); len(results) < len(ids) && (len(results) == 0 || !step.over()); {
+		of := RevokeResult{ID: ids[len(results)], Err: errUnknownMessage()}
+		if id, ok := ParseID(of.ID); ok {
+			_, of.Err = s.revoke(tx, actor, id, note)
+			if _, refused := AsError(of.Err); of.Err != nil && !refused {
+				return nil, of.Err
+			}
+		}
+		results = append(results, of)
+	}
+	return results, nil
 }
 
 func (s *Service) revoke(tx Tx, actor Actor, id ID, note RevokeNote) (Message, error) {

@@ -67,6 +67,8 @@ type Service struct {
 	policy Policy
 	now    func() time.Time
 	ids    IDs
+	step   time.Duration // see pace
+	inLine inLine
 }
 
 // NewService returns the use cases on a store. now is the clock, nil for the
@@ -75,7 +77,7 @@ func NewService(store Store, policy Policy, now func() time.Time) *Service {
 	if now == nil {
 		now = time.Now
 	}
-	s := &Service{store: store, policy: policy, now: now}
+	s := &Service{store: store, policy: policy, now: now, step: stepTime}
 	s.ids.last = store.Instance().LastID
 	return s
 }

@@ -204,27 +204,30 @@ func (s *Service) ClearAllUnread(ctx context.Context, actor Actor) error {
 	if err != nil {
 		return err
 	}
-	for len(all) > 0 {
-		batch := all[:min(len(all), manyRows)]
-		all = all[len(batch):]
-		err := s.store.Write(ctx, func(tx Tx) error {
-			for _, id := range batch {
+	for ctx := WithBulk(ctx); len(all) > 0; {
+		n, err := write(ctx, s, func(tx Tx) (int, error) {
+			step := s.pace()
+			for i, id := range all {
+				if i > 0 && step.over() {
+					return i, nil
+				}
 				c, me, err := s.enter(tx, actor, ConversationRef{ID: id})
 				if e, ok := AsError(err); ok && e.Kind == NotFound {
 					continue // left since
 				}
 				if err != nil {
-					return err
+					return 0, err
 				}
 				if err := s.clearUnread(tx, actor, c, me); err != nil {
-					return err
+					return 0, err
 				}
 			}
-			return nil
+			return len(all), nil
 		})
 		if err != nil {
 			return err
 		}
+		all = all[n:]
 	}
 	return nil
 }

@@ -1,0 +1,78 @@
+package im
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Work of which somebody decides how much it is, is done in steps: each is a
+// transaction of its own that ends after some time, and stands in line again.
+
+// stepTime is about how long a step has the writer.
+const stepTime = 5 * time.Millisecond
+
+// pace says when a step has had the writer for long enough. A step does at least one
+// thing, whatever it says.
+type pace struct {
+	began time.Time
+	most  time.Duration
+}
+
+// pace begins a step. It goes by the time that passes on the machine, not by the
+// clock of the domain.
+func (s *Service) pace() pace { return pace{began: time.Now(), most: s.step} }
+
+func (p pace) over() bool { return time.Since(p.began) >= p.most }
+
+// mostInLine is how many pieces of long work of one user wait for each other.
+const mostInLine = 16
+
+// inLine has long work of one user done one after another. If each step of all of
+// them took turns, all would end when the last one does, and answers would be late
+// that could have been given.
+type inLine struct {
+	mu    sync.Mutex
+	lines map[UserID]*workLine
+}
+
+type workLine struct {
+	busy    chan struct{} // holds one while work is done
+	wanting int
+}
+
+// enter waits for the work of the user that came before. The caller calls done.
+func (l *inLine) enter(ctx context.Context, user UserID) (done func(), err error) {
+	l.mu.Lock()
+	if l.lines == nil {
+		l.lines = make(map[UserID]*workLine)
+	}
+	line := l.lines[user]
+	if line == nil {
+		line = &workLine{busy: make(chan struct{}, 1)}
+		l.lines[user] = line
+	}
+	if line.wanting > mostInLine {
+		l.mu.Unlock()
+		return nil, &Error{
+			Kind: Unavailable, Code: "overloaded", Message: "too much of what you asked for is waiting to be done",
+			RetryAfter: time.Second,
+		}
+	}
+	line.wanting++
+	l.mu.Unlock()
+	leave := func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if line.wanting--; line.wanting == 0 {
+			delete(l.lines, user)
+		}
+	}
+	select {
+	case line.busy <- struct{}{}:
+		return func() { <-line.busy; leave() }, nil
+	case <-ctx.Done():
+		leave()
+		return nil, context.Cause(ctx)
+	}
+}

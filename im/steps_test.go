@@ -1,0 +1,179 @@
+package im_test
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// counting is a store that counts transactions and says of each what it was.
+type counting struct {
+	im.Store
+	writes atomic.Int64
+	bulk   atomic.Int64
+	// before is called before each write; an error of it is the write's.
+	before func(n int64) error
+}
+
+func (s *counting) Write(ctx context.Context, fn func(im.Tx) error) error {
+	n := s.writes.Add(1)
+	if im.IsBulk(ctx) {
+		s.bulk.Add(1)
+	}
+	if s.before != nil {
+		if err := s.before(n); err != nil {
+			return err
+		}
+	}
+	return s.Store.Write(ctx, fn)
+}
+
+// stepping has the world's use cases do one thing in each step of long work, and
+// counts them.
+func (w *world) stepping(before func(n int64) error) *counting {
+	store := &counting{Store: w.store}
+	w.Service = im.NewService(store, im.DefaultPolicy(), w.clock)
+	im.SetStep(w.Service, 0)
+	store.before = before
+	return store
+}
+
+func (w *world) sayMany(user im.UserID, ref im.ConversationRef, n int) (ids []string) {
+	for range n {
+		ids = append(ids, w.say(user, ref, "hi").ID.String())
+	}
+	return ids
+}
+
+// TestABatchOfRevokesTakesTurns: it is no more in the way of others than as many
+// revokes are, and one that cannot go on says what became of each.
+func TestABatchOfRevokesTakesTurns(t *testing.T) {
+	w := newWorld(t)
+	ids := append(w.sayMany("alice", direct("bob"), 9), "nonsense")
+	full := im.Refuse(im.Full, "storage_full", "for a test")
+	store := w.stepping(func(n int64) error {
+		if n == 4 {
+			return full
+		}
+		return nil
+	})
+	results, err := w.RevokeMany(w.ctx, as("alice"), ids, im.RevokeNote{})
+	w.must(err)
+	for i, r := range results {
+		want := "ok"
+		if i >= 3 {
+			want = "507 storage_full"
+		}
+		w.equal(r.ID, answer(r.Err), want)
+	}
+	w.equal("transactions", []int64{store.writes.Load(), store.bulk.Load()}, []int64{4, 4})
+
+	results, err = w.RevokeMany(w.ctx, as("alice"), ids, im.RevokeNote{})
+	w.must(err)
+	for i, r := range results {
+		want := "ok"
+		if i == 9 {
+			want = "404 message_not_found"
+		}
+		w.equal(r.ID, answer(r.Err), want)
+	}
+	w.equal("ids", len(results), len(ids))
+
+	store.before = func(int64) error { return full }
+	_, err = w.RevokeMany(w.ctx, as("alice"), ids, im.RevokeNote{})
+	w.equal("nothing done", answer(err), "507 storage_full")
+}
+
+// TestABatchThatBeganIsDone: also if who asked for it goes away meanwhile.
+func TestABatchThatBeganIsDone(t *testing.T) {
+	w := newWorld(t)
+	ids := w.sayMany("alice", direct("bob"), 5)
+	ctx, cancel := context.WithCancel(w.ctx)
+	w.stepping(func(n int64) error {
+		if n == 2 {
+			cancel()
+		}
+		return nil
+	})
+	results, err := w.RevokeMany(ctx, as("alice"), ids, im.RevokeNote{})
+	w.must(err)
+	w.equal("all", slices.ContainsFunc(results, func(r im.RevokeResult) bool { return r.Err != nil }), false)
+	_, err = w.RevokeMany(ctx, as("alice"), ids, im.RevokeNote{})
+	w.equal("one that did not begin", err, context.Canceled)
+}
+
+// TestBatchesOfOneUserAreDoneOneAfterAnother: the first of many ends first, and too
+// many are refused at once.
+func TestBatchesOfOneUserAreDoneOneAfterAnother(t *testing.T) {
+	w := newWorld(t)
+	ids := w.sayMany("alice", direct("bob"), 2)
+	began, end := make(chan struct{}), make(chan struct{})
+	w.stepping(func(n int64) error {
+		if n == 1 {
+			close(began)
+			<-end
+		}
+		return nil
+	})
+	var running sync.WaitGroup
+	var overloaded atomic.Int64
+	done := make(chan struct{}, 1)
+	revoke := func() {
+		_, err := w.RevokeMany(w.ctx, as("alice"), ids, im.RevokeNote{})
+		if err == nil {
+			return
+		}
+		if got := answer(err); got != "503 overloaded" {
+			t.Errorf("got %s", got)
+		}
+		if overloaded.Add(1) == 4 {
+			done <- struct{}{}
+		}
+	}
+	running.Go(revoke)
+	<-began
+	for range im.MostInLine + 4 {
+		running.Go(revoke)
+	}
+	<-done
+	if _, err := w.RevokeMany(w.ctx, as("bob"), []string{"nonsense"}, im.RevokeNote{}); err != nil {
+		t.Errorf("another user got %v", err)
+	}
+	close(end)
+	running.Wait()
+	w.equal("refused", overloaded.Load(), int64(4))
+}
+
+// TestJobsDoABoundedPartAtATime: what is due, delivered or cleared is done in steps,
+// all of it.
+func TestJobsDoABoundedPartAtATime(t *testing.T) {
+	w := newWorld(t)
+	for range 5 {
+		d := text("soon gone")
+		d.ExpireAfter = time.Minute
+		_, err := w.Send(w.ctx, as("alice"), direct("bob"), d)
+		w.must(err)
+	}
+	for _, from := range []im.UserID{"carol", "dave", "erin"} {
+		w.say(from, direct("bob"), "hi")
+	}
+	c, err := w.Conversation(w.ctx, as("bob"), direct("carol"))
+	w.must(err)
+	store := w.stepping(nil)
+	w.must(w.ClearAllUnread(w.ctx, as("bob")))
+	w.equal("transactions to clear", store.writes.Swap(0), int64(4))
+	delivery := im.Delivery{User: "bob", Conversation: c.ID, Range: im.SeqRange{From: 1, To: 1}}
+	w.must(w.Deliver(w.ctx, []im.Delivery{delivery, delivery, delivery}))
+	w.equal("transactions to deliver", store.writes.Swap(0), int64(3))
+	w.pass(time.Hour)
+	n, _, err := w.EraseDue(w.ctx)
+	w.must(err)
+	w.equal("erased", n, 5)
+	w.equal("transactions to erase", store.writes.Load(), int64(5))
+	w.equal("in bulk", store.bulk.Load(), int64(4+3+5))
+}
