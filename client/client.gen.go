@@ -4684,7 +4684,11 @@ type ClientInterface interface {
 
 	// RevokeMessagesWithBody Revoke several messages
 	//
-	// Each is revoked or refused on its own, whatever its id looks like.
+	// Each is revoked or refused on its own, whatever its id looks like, and told by an
+	// event of its own. They are revoked in the order of the request, some at a time, as
+	// if they were asked for one after another: messages sent by others are stored in
+	// between. If the server cannot go on, what was revoked stays so, and the others have
+	// the status 503 or 507; the request can be repeated.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4693,7 +4697,11 @@ type ClientInterface interface {
 
 	// RevokeMessages Revoke several messages
 	//
-	// Each is revoked or refused on its own, whatever its id looks like.
+	// Each is revoked or refused on its own, whatever its id looks like, and told by an
+	// event of its own. They are revoked in the order of the request, some at a time, as
+	// if they were asked for one after another: messages sent by others are stored in
+	// between. If the server cannot go on, what was revoked stays so, and the others have
+	// the status 503 or 507; the request can be repeated.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6316,7 +6324,11 @@ func (c *API) ListErased(ctx context.Context, params *ListErasedParams, reqEdito
 
 // RevokeMessagesWithBody Revoke several messages
 //
-// Each is revoked or refused on its own, whatever its id looks like.
+// Each is revoked or refused on its own, whatever its id looks like, and told by an
+// event of its own. They are revoked in the order of the request, some at a time, as
+// if they were asked for one after another: messages sent by others are stored in
+// between. If the server cannot go on, what was revoked stays so, and the others have
+// the status 503 or 507; the request can be repeated.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6335,7 +6347,11 @@ func (c *API) RevokeMessagesWithBody(ctx context.Context, params *RevokeMessages
 
 // RevokeMessages Revoke several messages
 //
-// Each is revoked or refused on its own, whatever its id looks like.
+// Each is revoked or refused on its own, whatever its id looks like, and told by an
+// event of its own. They are revoked in the order of the request, some at a time, as
+// if they were asked for one after another: messages sent by others are stored in
+// between. If the server cannot go on, what was revoked stays so, and the others have
+// the status 503 or 507; the request can be repeated.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -13635,7 +13651,11 @@ type ClientWithResponsesInterface interface {
 
 	// RevokeMessagesWithBodyWithResponse Revoke several messages
 	//
-	// Each is revoked or refused on its own, whatever its id looks like.
+	// Each is revoked or refused on its own, whatever its id looks like, and told by an
+	// event of its own. They are revoked in the order of the request, some at a time, as
+	// if they were asked for one after another: messages sent by others are stored in
+	// between. If the server cannot go on, what was revoked stays so, and the others have
+	// the status 503 or 507; the request can be repeated.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13644,7 +13664,11 @@ type ClientWithResponsesInterface interface {
 
 	// RevokeMessagesWithResponse Revoke several messages
 	//
-	// Each is revoked or refused on its own, whatever its id looks like.
+	// Each is revoked or refused on its own, whatever its id looks like, and told by an
+	// event of its own. They are revoked in the order of the request, some at a time, as
+	// if they were asked for one after another: messages sent by others are stored in
+	// between. If the server cannot go on, what was revoked stays so, and the others have
+	// the status 503 or 507; the request can be repeated.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -18520,7 +18544,11 @@ func (c *ClientWithResponses) ListErasedWithResponse(ctx context.Context, params
 
 // RevokeMessagesWithBodyWithResponse Revoke several messages
 //
-// Each is revoked or refused on its own, whatever its id looks like.
+// Each is revoked or refused on its own, whatever its id looks like, and told by an
+// event of its own. They are revoked in the order of the request, some at a time, as
+// if they were asked for one after another: messages sent by others are stored in
+// between. If the server cannot go on, what was revoked stays so, and the others have
+// the status 503 or 507; the request can be repeated.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18535,7 +18563,11 @@ func (c *ClientWithResponses) RevokeMessagesWithBodyWithResponse(ctx context.Con
 
 // RevokeMessagesWithResponse Revoke several messages
 //
-// Each is revoked or refused on its own, whatever its id looks like.
+// Each is revoked or refused on its own, whatever its id looks like, and told by an
+// event of its own. They are revoked in the order of the request, some at a time, as
+// if they were asked for one after another: messages sent by others are stored in
+// between. If the server cannot go on, what was revoked stays so, and the others have
+// the status 503 or 507; the request can be repeated.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
