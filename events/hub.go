@@ -208,6 +208,15 @@ func (h *Hub) offer(e *im.Event, found im.Audience, last uint64) {
 	h.mu.Lock()
 	h.recipients = h.audience.told(h.recipients[:0], e, found, last, now)
 	h.mu.Unlock()
+	if e.Type == im.MessageCreated {
+		// Whoever has hidden it since gets it without its message, which is what the
+		// log has for them.
+		for _, user := range e.HiddenBy {
+			for _, s := range h.streamsOf(user) {
+				s.fallBehind()
+			}
+		}
+	}
 	if len(h.recipients) == 0 {
 		return
 	}

@@ -131,7 +131,9 @@ func (m *model) memberAt(c im.ID, u im.UserID, at im.Position) bool {
 
 func (m *model) isFor(e im.Event, a im.Actor) bool {
 	switch {
-	case a.ActedHere(e.Actor, e.ActorDevice), e.MessageID != 0 && m.removed(e, a.User):
+	case a.ActedHere(e.Actor, e.ActorDevice), e.Seq < m.below[e.Conversation] && e.MessageID != 0:
+		return false
+	case e.MessageID != 0 && e.Type != im.MessageCreated && m.hides(e, a.User):
 		return false
 	case e.To != "":
 		return e.To == a.User
@@ -141,10 +143,10 @@ func (m *model) isFor(e im.Event, a im.Actor) bool {
 	}
 }
 
-// removed reports whether the message of an event is gone for a user: told when
-// it happened, but no more.
-func (m *model) removed(e im.Event, u im.UserID) bool {
-	return e.Seq < m.below[e.Conversation] || slices.ContainsFunc(m.hidden[u], func(h im.Event) bool {
+// hides reports whether a user has hidden the message of an event: delivered when it
+// happened, but no more, except that there was one.
+func (m *model) hides(e im.Event, u im.UserID) bool {
+	return slices.ContainsFunc(m.hidden[u], func(h im.Event) bool {
 		return h.Conversation == e.Conversation && hides(&h, &e)
 	})
 }
@@ -204,6 +206,9 @@ func (m *model) Events(_ context.Context, a im.Actor, after, upTo im.Position, l
 		if e := m.events[w.Through-1]; w.Through > m.cut && m.isFor(e, a) {
 			if e.Message != nil && m.erased[e.Message.ID] != nil {
 				e.Message = m.erased[e.Message.ID]
+			}
+			if e.Type == im.MessageCreated && m.hides(e, a.User) {
+				e.Message = nil
 			}
 			w.Events = append(w.Events, e)
 		}

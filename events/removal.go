@@ -11,7 +11,8 @@ import (
 // removal is what an event takes from readers, of whom some may still have it
 // waiting in memory: one message, which is told as its tombstone from then on;
 // or, with seqs below a bound, messages of a conversation, which are told no
-// more; or what one user has hidden there, which the log leaves out for them.
+// more; or what one user has hidden there, of which the log has for them no more than
+// that there was a message.
 type removal struct {
 	tombstone *im.Message
 
@@ -48,8 +49,8 @@ func hides(hidden, e *im.Event) bool {
 }
 
 // removeEarlier changes events as those that follow them demand: a message that
-// is erased by then is told as its tombstone, one that is hidden not to whoever
-// has hidden it, one that is gone altogether to nobody. It returns what is left
+// is erased by then is told as its tombstone, one that is hidden without what it says
+// to whoever has hidden it, one that is gone altogether to nobody. It returns what is left
 // of the events, and what they take from readers.
 func removeEarlier(events []im.Event) ([]im.Event, []removal) {
 	var removals []removal

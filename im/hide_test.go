@@ -167,3 +167,31 @@ func TestAHiddenConversationComesBackWithWhatIsNew(t *testing.T) {
 		})
 	}
 }
+
+// What one has hidden is replayed as having been created, without what it said, and
+// nothing else of it is. Others get all of it.
+func TestReplayOfWhatWasHidden(t *testing.T) {
+	w := newWorld(t)
+	id := w.group(im.HistoryAll, "alice", "bob", "carol")
+	first, second := w.say("alice", byID(id), "one"), w.say("alice", byID(id), "two")
+	w.say("alice", byID(id), "three")
+	w.hide("bob", byID(id), second.ID)
+	for _, m := range []im.Message{first, second} {
+		w.revoke("alice", m.ID)
+	}
+	w.must(w.Hide(w.ctx, as("carol"), byID(id), im.HideDraft{All: true}))
+	for user, want := range map[im.UserID][]string{
+		"bob": {
+			"message.created 1 true", "message.created 2 false", "message.created 3 true", "message.revoked 1 true",
+		},
+		"carol": {"message.created 1 false", "message.created 2 false", "message.created 3 false"},
+	} {
+		var got []string
+		for _, e := range w.replay(as(user), 0, 2) {
+			if e.MessageID != 0 {
+				got = append(got, fmt.Sprintf("%s %d %t", e.Type, e.Seq, e.Message != nil))
+			}
+		}
+		w.equal("what "+string(user)+" is replayed", got, want)
+	}
+}

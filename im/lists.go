@@ -160,6 +160,16 @@ func (s *Service) setListedInChannel(tx Tx, actor Actor, c Conversation, me Memb
 	if err != nil {
 		return err
 	}
+	if sees { // as if they joined: what was said before is not unread
+		mark, err := tx.Mark(c.ID, user)
+		if err != nil {
+			return err
+		}
+		mark.ClearedSeq, mark.ChangedAt = c.LastSeq, told.At
+		if err := tx.PutMark(c.ID, user, mark); err != nil {
+			return err
+		}
+	}
 	return s.putListed(tx, c.ID, list, user, at, on)
 }
 

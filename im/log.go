@@ -16,8 +16,9 @@ const enoughContent = 512 << 10
 
 // Events returns what of the log after one position and up to another is for
 // the actor to be told on their device, with the messages as they may read
-// them now: a message of a conversation that they have left since is absent,
-// and the events of one that is gone, or that they have hidden, are left out.
+// them now: a message of a conversation that they have left since, or that they
+// have hidden, is absent, and the events of one that is gone are left out, as are
+// those of one that they have hidden but for its creation.
 // The window may end early.
 func (s *Service) Events(ctx context.Context, actor Actor, after, upTo Position, limit int) (EventWindow, error) {
 	return view(ctx, s, func(r Reader) (EventWindow, error) {
@@ -128,9 +129,10 @@ func (s *Service) seesKnown(r Reader, actor Actor, m Message, known map[ID]*stan
 }
 
 // attach gives an event its message as the actor may read it now, and reports
-// whether it is not to be told: because the message or its conversation is gone
-// altogether, or the actor has hidden it or could never read it. Who has left is
-// told what happened while they were in, without the message.
+// whether the event is not for them: because the message or its conversation is gone
+// altogether, or they could never read it. Who has left gets what happened while
+// they were in, without the message, and who has hidden it, that there was one:
+// it may have brought the conversation back into their list.
 func (s *Service) attach(r Reader, actor Actor, e *Event, st *standing) (skip bool, err error) {
 	c := st.conversation
 	me, err := s.membership(r, actor, st)
@@ -144,8 +146,11 @@ func (s *Service) attach(r Reader, actor Actor, e *Event, st *standing) (skip bo
 	if err != nil || !found {
 		return true, err
 	}
+	if s.past(c, m) || m.VisibleTo != "" && m.VisibleTo != actor.User {
+		return true, nil
+	}
 	if shown, err := s.shows(r, c, me, m); err != nil || !shown {
-		return true, err
+		return e.Type != MessageCreated, err
 	}
 	if !me.Sees(c, m.Seq) {
 		return false, nil

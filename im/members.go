@@ -169,11 +169,22 @@ func (s *Service) newcomers(r Reader, c Conversation, users []UserID, role Role)
 	return all, fresh, nil
 }
 
-// addMember makes somebody a member and tells of it.
+// addMember makes somebody a member and publishes it. Who had hidden the
+// conversation sees it in their list again.
 func addMember(tx Tx, actor Actor, c Conversation, m Membership) error {
+	mark, err := tx.Mark(c.ID, m.User)
+	if err != nil {
+		return err
+	}
 	at, err := tx.Append(memberEvent(MemberAdded, actor, c, m, m.JoinedAt))
 	if err != nil {
 		return err
+	}
+	if mark.Gone {
+		mark.Gone, mark.GoneCounted, mark.ChangedAt = false, 0, m.JoinedAt
+		if err := tx.PutMark(c.ID, m.User, mark); err != nil {
+			return err
+		}
 	}
 	return tx.AddMember(m, at)
 }

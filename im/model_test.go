@@ -3,6 +3,7 @@ package im_test
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -41,7 +42,11 @@ type said struct {
 	at       time.Time
 	due      time.Time
 	erased   im.State
+	receipt  bool
 	reading  time.Duration // after which it burns once it was read, -1 for never
+	readers  map[im.UserID]bool
+	// told are the readers of whom the sender knows by events alone.
+	told map[im.UserID]bool
 }
 
 // view is what one user makes of a place.
@@ -89,7 +94,7 @@ func (m *model) visible(p *place, user im.UserID) []*said {
 func (m *model) unread(p *place, user im.UserID) (n, mentions int) {
 	v := p.users[user]
 	for _, s := range m.visible(p, user) {
-		if s.sender == user || m.state(s) != 0 || v.read[s.seq] || s.seq <= v.cleared || !v.stayed(s.seq) {
+		if s.sender == user || m.state(s) != 0 || v.read[s.seq] || s.seq <= v.cleared || s.seq < v.stays[len(v.stays)-1][0] {
 			continue
 		}
 		n++
@@ -121,6 +126,7 @@ type player struct {
 	*model
 	random *rand.Rand
 	users  []im.UserID
+	heard  int // how many events were taken note of
 }
 
 func pick[T any](r *rand.Rand, list []T) T { return list[r.IntN(len(list))] }
@@ -191,6 +197,12 @@ func (p *player) step() string {
 	}
 }
 
+// tick lets a moment pass, so that no two steps are at the same time.
+func (p *player) tick() {
+	p.pass(time.Millisecond)
+	p.model.now = p.model.now.Add(time.Millisecond)
+}
+
 // spend is some time, which the model takes note of.
 func (p *player) spend() time.Duration {
 	d := time.Duration(p.random.IntN(30)) * time.Minute
@@ -205,8 +217,14 @@ func (p *player) join(place *place, user im.UserID) string {
 		v = newView()
 		place.users[user] = v
 	}
-	v.member = true
+	v.member, v.gone = true, false
 	v.stays = append(v.stays, [2]int64{place.lastSeq + 1, -1})
+	p.hear()
+	for _, s := range place.messages {
+		if s.sender == user { // who comes back reads anew what they know of
+			s.told = maps.Clone(s.readers)
+		}
+	}
 	return fmt.Sprint(user, " joins ", place.id)
 }
 
@@ -218,8 +236,10 @@ var vocabulary = []string{"apple", "application", "banana", "上海", "我家在
 func (p *player) speak(place *place, user im.UserID, ref im.ConversationRef) string {
 	s := &said{
 		sender: user, words: pick(p.random, vocabulary) + " " + pick(p.random, vocabulary), at: p.clock(), reading: -1,
+		receipt: place.direct || p.random.IntN(2) == 0, readers: map[im.UserID]bool{}, told: map[im.UserID]bool{},
 	}
 	d := text("%s", s.words)
+	d.Receipt = s.receipt
 	if p.random.IntN(3) == 0 {
 		s.mentions = []im.UserID{pick(p.random, p.users), "nobody"}
 		d.Mentions = s.mentions
@@ -260,6 +280,9 @@ func (p *player) wasRead(place *place, user im.UserID, s *said) {
 	}
 	starts := s.reading >= 0 && p.state(s) == 0 && !place.users[user].read[s.seq]
 	place.users[user].read[s.seq] = true
+	if p.state(s) == 0 && place.users[user].stayed(s.seq) {
+		s.readers[user] = true
+	}
 	if starts {
 		s.due = p.model.now.Add(s.reading)
 	}
@@ -287,9 +310,65 @@ func (p *player) hideMany(place *place, user im.UserID, v *view) string {
 	return fmt.Sprint(user, " hides all in ", place.id)
 }
 
+// hear takes note of the receipts that were published.
+func (p *player) hear() {
+	p.Helper()
+	all := p.committed()
+	for _, e := range all[p.heard:] {
+		if e.Type != im.ReceiptRead {
+			continue
+		}
+		for _, place := range p.places {
+			var upTo int64
+			for _, s := range place.messages {
+				if s.id == e.UpTo {
+					upTo = s.seq
+				}
+			}
+			for _, s := range place.messages {
+				if s.sender == e.User || e.To != "" && e.To != s.sender {
+					continue
+				}
+				if named := slices.Contains(e.MessageIDs, s.id); named || s.seq <= upTo && p.state(s) == 0 {
+					if named && (s.told[e.User] || p.state(s) != 0) {
+						p.Errorf("it is published again, or too late, that %s has read %d", e.User, s.seq)
+					}
+					s.told[e.User] = true
+				}
+				if v := place.users[e.User]; s.id == e.UpTo && (v.hidden[s.seq] || p.state(s) != 0) {
+					p.Errorf("a receipt of %s names %d", e.User, s.seq)
+				}
+			}
+		}
+	}
+	p.heard = len(all)
+}
+
+// checkReceipts holds who has read what, as senders are answered and as they were
+// told, against the model.
+func (p *player) checkReceipts() {
+	p.Helper()
+	for _, place := range p.places {
+		for _, s := range place.messages {
+			if !s.receipt || !p.sees(place, s.sender, s) {
+				continue
+			}
+			r, err := p.Receipts(p.ctx, as(s.sender), s.id)
+			p.must(err)
+			got := make(map[im.UserID]bool)
+			for _, rc := range r.Read {
+				got[rc.User] = true
+			}
+			p.equal(fmt.Sprint("who has read ", s.seq, " of ", s.sender), got, s.readers)
+			p.equal(fmt.Sprint("who was told to have read ", s.seq, " of ", s.sender), s.told, s.readers)
+		}
+	}
+}
+
 // check holds what every user is shown against the model.
 func (p *player) check() {
 	p.Helper()
+	p.checkReceipts()
 	for _, user := range p.users {
 		total, mentioned := 0, 0
 		var order []*place
@@ -439,7 +518,9 @@ func TestRandomHistoriesAgainstAModel(t *testing.T) {
 			p.places = append(p.places, p.directPlace())
 			for i := range 150 {
 				did := p.step()
+				p.hear()
 				p.check()
+				p.tick()
 				if t.Failed() {
 					t.Fatalf("after step %d: %s", i, did)
 				}
@@ -461,7 +542,10 @@ func (p *player) placeOf(id im.ID, direct bool, history im.History, users []im.U
 func (p *player) directPlace() *place {
 	m := p.say("u1", direct("u2"), "apple pie")
 	place := p.placeOf(m.Conversation, true, im.HistoryAll, []im.UserID{"u1", "u2"})
-	place.messages = []*said{{id: m.ID, seq: 1, sender: "u1", words: "apple pie", at: p.clock(), reading: -1}}
+	place.messages = []*said{{
+		id: m.ID, seq: 1, sender: "u1", words: "apple pie", at: p.clock(), reading: -1,
+		receipt: true, readers: map[im.UserID]bool{}, told: map[im.UserID]bool{},
+	}}
 	place.lastSeq = 1
 	return place
 }

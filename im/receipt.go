@@ -580,7 +580,7 @@ func (s *Service) Receipts(ctx context.Context, actor Actor, id ID) (Receipts, e
 		}
 		counted := func(list []Receipt) []Receipt {
 			return slices.DeleteFunc(list, func(rc Receipt) bool {
-				return m.Erased != nil && rc.At.After(m.Erased.At) || !slices.Contains(users, rc.User)
+				return m.Erased != nil && !m.Erased.after(rc.At) || !slices.Contains(users, rc.User)
 			})
 		}
 		out.Read, out.Delivered = counted(out.Read), counted(out.Delivered)
@@ -600,6 +600,11 @@ func (s *Service) Receipts(ctx context.Context, actor Actor, id ID) (Receipts, e
 		return out, nil
 	})
 }
+
+// after reports whether a message was still there to be got or read at a time: by
+// reading it may have been burned, but nothing is read at the time at which a timer
+// runs out.
+func (e Erasure) after(at time.Time) bool { return at.Before(e.At) || e.By != "" && at.Equal(e.At) }
 
 func has(list []Receipt, user UserID) bool {
 	return slices.ContainsFunc(list, func(rc Receipt) bool { return rc.User == user })

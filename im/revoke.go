@@ -185,12 +185,26 @@ func (s *Service) revoke(tx Tx, actor Actor, id ID, note RevokeNote) (Message, e
 		if err != nil {
 			return Message{}, err
 		}
-		if blocked || me.May&speaking == 0 {
+		says, err := s.maySay(tx, c, me)
+		if err != nil {
+			return Message{}, err
+		}
+		if blocked || !says {
 			note = RevokeNote{}
 		}
 	}
 	e := Erasure{State: Revoked, At: now, By: actor.User, Postscript: note.Postscript, Extension: note.Extension}
 	return s.erase(tx, m, e, Event{Actor: actor.User, ActorDevice: actor.Device, Push: note.Push})
+}
+
+// maySay reports whether a revoke may leave a note. Who has left a thread, or never
+// joined it, may say there what they might if they joined.
+func (s *Service) maySay(r Reader, c Conversation, me Membership) (bool, error) {
+	if c.Kind != Thread || me.Active() || len(me.Above) == 0 {
+		return me.May&speaking != 0, nil
+	}
+	above, err := s.stand(r, me.Above[0], me.User)
+	return above.May&speaking != 0 && !s.muted(me.MutedUntil), err
 }
 
 // DeleteMessage takes a message back for everyone, however old it is, and returns

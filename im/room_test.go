@@ -94,6 +94,15 @@ func TestRoomsHaveNoReceiptsAndNoUnread(t *testing.T) {
 	w.equal("burning", answer(err), "422 burn_unsupported")
 	_, err = w.CreateThread(w.ctx, as("owner"), m.ID, "a thread")
 	w.equal("a thread", answer(err), "422 thread_unsupported")
+
+	before := len(w.committed())
+	w.hide("alice", byID(id), m.ID)
+	w.must(w.Hide(w.ctx, as("alice"), byID(id), im.HideDraft{All: true}))
+	for _, e := range w.committed()[before:] {
+		if e.Type != im.MessageHidden {
+			t.Errorf("hiding publishes %s", e.Type)
+		}
+	}
 }
 
 // Slow mode makes those wait who may not mute others.

@@ -414,6 +414,37 @@ func TestUnreadInChannels(t *testing.T) {
 	w.equal("not in the totals", total.Total, 0)
 }
 
+// Who is let into a channel by one of its lists has not missed what was said before, nor
+// has who comes back to a space.
+func TestBeingLetInLeavesNothingUnread(t *testing.T) {
+	w := newWorld(t)
+	id := w.space("owner", "alice")
+	private, public := w.channel("owner", id, true), w.channel("owner", id, false)
+	w.must(w.PutListed(w.ctx, as("owner"), byID(public), im.DenyList, "alice"))
+	for _, channel := range []im.ID{private, public} {
+		for range 3 {
+			w.send("owner", byID(channel), mentioning("alice"))
+		}
+	}
+	for range 2 {
+		w.must(w.PutListed(w.ctx, as("owner"), byID(private), im.AllowList, "alice"))
+		w.must(w.DeleteListed(w.ctx, as("owner"), byID(public), im.DenyList, "alice"))
+		for _, channel := range []im.ID{private, public} {
+			w.equal("let in", w.unread("alice", byID(channel)), "0/0")
+			w.send("owner", byID(channel), mentioning("alice"))
+			w.equal("then", w.unread("alice", byID(channel)), "1/1")
+		}
+		w.must(w.DeleteListed(w.ctx, as("owner"), byID(private), im.AllowList, "alice"))
+		w.must(w.PutListed(w.ctx, as("owner"), byID(public), im.DenyList, "alice"))
+	}
+	w.must(w.DeleteListed(w.ctx, as("owner"), byID(public), im.DenyList, "alice"))
+	w.must(w.RemoveSpaceMember(w.ctx, as("owner"), id, "alice"))
+	w.send("owner", byID(public), mentioning("alice"))
+	w.pass(time.Second)
+	w.must1(w.AddSpaceMembers(w.ctx, as("owner"), id, []im.UserID{"alice"}))
+	w.equal("back in the space", w.unread("alice", byID(public)), "0/0")
+}
+
 func TestChannelLimits(t *testing.T) {
 	policy := im.DefaultPolicy()
 	policy.MaxChannels, policy.MaxChannelRoles, policy.MaxRoles = 2, 1, 3

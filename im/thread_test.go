@@ -30,6 +30,26 @@ func newThread(t *testing.T) threadScene {
 	return s
 }
 
+// Who has left a thread and takes back what they said there says why, unless they may
+// not speak in what it hangs in.
+func TestRevokingInAThreadOneHasLeft(t *testing.T) {
+	s := newThread(t)
+	for who, muted := range map[im.UserID]bool{"alice": false, "bob": true} {
+		m := s.say(who, byID(s.thread), "oops")
+		s.must(s.Leave(s.ctx, as(who), byID(s.thread)))
+		if muted {
+			s.must1(s.MuteMember(s.ctx, as("owner"), byID(s.group), who, time.Minute))
+		}
+		got, err := s.Revoke(s.ctx, as(who), m.ID, im.RevokeNote{Postscript: "a typo", Extension: []byte(`{"a":1}`)})
+		s.must(err)
+		want := `a typo {"a":1}`
+		if muted {
+			want = " "
+		}
+		s.equal(string(who), fmt.Sprintf("%s %s", got.Erased.Postscript, got.Erased.Extension), want)
+	}
+}
+
 // state is a thread's count and how long after the beginning it was last active.
 func (s threadScene) state() string {
 	s.Helper()

@@ -56,16 +56,17 @@ func (u *Unread) add(of UnreadOf) {
 }
 
 // unread counts what a member has not read. Being shown what was said before
-// one came does not make it unread: only what was said during one's stays is.
+// one came does not make it unread: only what was said since one's newest joining
+// is. A room has no unread messages.
 func (s *Service) unread(r Reader, c Conversation, me Membership) (UnreadCount, error) {
-	if !me.Active() || c.Counted == 0 || c.Kind == Room {
-		return UnreadCount{}, nil
-	}
 	return s.unreadIn(r, c, me, []SeqRange{{From: 1, To: c.LastSeq}})
 }
 
 // unreadIn is unread of some messages alone.
 func (s *Service) unreadIn(r Reader, c Conversation, me Membership, of []SeqRange) (UnreadCount, error) {
+	if !me.Active() || c.Counted == 0 || c.Kind == Room {
+		return UnreadCount{}, nil
+	}
 	floor, err := s.floor(r, c, me)
 	if err != nil {
 		return UnreadCount{}, err
@@ -78,11 +79,8 @@ func (s *Service) unreadIn(r Reader, c Conversation, me Membership, of []SeqRang
 		}
 		floor = max(floor, joined)
 	}
-	stays := clip(me.Stays(c), max(floor-1, me.Mark.ClearedSeq), 0)
-	var ranges []SeqRange
-	for _, o := range of {
-		ranges = append(ranges, clip(stays, o.From-1, o.To+1)...)
-	}
+	stay := me.Intervals[len(me.Intervals)-1]
+	ranges := clip(of, max(floor, stay.FromSeq, me.Mark.ClearedSeq+1)-1, c.LastSeq+1)
 	if len(ranges) == 0 {
 		return UnreadCount{}, nil
 	}

@@ -100,7 +100,13 @@ func TestUnreadAfterEachKindOfAct(t *testing.T) {
 			say(3)(p)
 			p.add(p.id, "alice", im.Member, "bob")
 			say(1)(p)
-		}, "5/5"},
+		}, "1/1"},
+		"hidden, left and came back": {func(p *place) {
+			p.must(p.HideConversation(p.ctx, as("bob"), byID(p.id), true))
+			p.remove(p.id, "bob", "bob")
+			p.add(p.id, "alice", im.Member, "bob")
+			p.equal("listed", len(p.list("bob")), 1)
+		}, "0/0"},
 		"conversation hidden":     {func(p *place) { p.must(p.HideConversation(p.ctx, as("bob"), byID(p.id), true)) }, "0/0"},
 		"conversation comes back": {func(p *place) { p.must(p.HideConversation(p.ctx, as("bob"), byID(p.id), false)); say(1)(p) }, "1/1"},
 	} {

@@ -95,7 +95,8 @@ func (m *model) take(e news, live bool) {
 		p.in = true
 	case "member.added":
 		if e.User == m.me {
-			p.in = true
+			p.in, p.hidden = true, false
+			clear(p.unread)
 			m.fetch(e.ConversationID, p)
 		}
 	case "member.removed":
@@ -267,17 +268,4 @@ func lines(all map[string]string) string {
 		fmt.Fprintf(&b, "  %s %s\n", id, line)
 	}
 	return b.String()
-}
-
-// refresh takes from the list of conversations what the log does not tell: a
-// message that brought a conversation back may be hidden itself by now.
-func (m *model) refresh() {
-	m.t.Helper()
-	var page struct{ Items []listed }
-	m.must(http.MethodGet, "/v1/conversations?limit=100", "", &page)
-	for _, l := range page.Items {
-		if p := m.places[l.ID]; p != nil {
-			p.hidden = false
-		}
-	}
 }

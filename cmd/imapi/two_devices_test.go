@@ -272,7 +272,6 @@ func TestTwoDevices(t *testing.T) {
 					did += "\n  " + w.step()
 				}
 				cursor = w.catchUp(cursor)
-				w.refresh()
 				w.check(did)
 			}
 		})
