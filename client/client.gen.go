@@ -4633,7 +4633,8 @@ type ClientInterface interface {
 	//
 	// **Visibility.** An event is told to those who were members when it happened,
 	// except to the device that caused it. A replayed `message.created` carries the
-	// message as it can be read now; it is absent if you cannot read it any more.
+	// message as it can be read now; it is absent if you cannot read it any more, or have
+	// hidden it.
 	//
 	// Corresponds with GET /v1/events (the `GetEvents` operationId).
 	GetEvents(ctx context.Context, params *GetEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4768,7 +4769,8 @@ type ClientInterface interface {
 	// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 	// tombstone and tells nobody.
 	//
-	// The body may be left out. `postscript` and `extension` stay on the tombstone;
+	// The body may be left out. `postscript` and `extension` stay on the tombstone,
+	// but those of who is muted, blocked or may not send there are dropped;
 	// `push_content` and `push_payload` are told to those who are listening, and
 	// kept nowhere.
 	//
@@ -4785,7 +4787,8 @@ type ClientInterface interface {
 	// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 	// tombstone and tells nobody.
 	//
-	// The body may be left out. `postscript` and `extension` stay on the tombstone;
+	// The body may be left out. `postscript` and `extension` stay on the tombstone,
+	// but those of who is muted, blocked or may not send there are dropped;
 	// `push_content` and `push_payload` are told to those who are listening, and
 	// kept nowhere.
 	//
@@ -5161,7 +5164,7 @@ type ClientInterface interface {
 
 	// GetUnread Count what I have not read
 	//
-	// Of direct conversations and groups: messages after my read or clear mark that are not mine, not erased, not hidden
+	// Of direct conversations and groups: messages since I last joined and after my read or clear mark that are not mine, not erased, not hidden
 	// and were not read one by one. Exact up to 1,000 a conversation, then
 	// `unread_more` is true. Hidden conversations do not count.
 	//
@@ -6223,7 +6226,8 @@ func (c *API) ClearConversationUnread(ctx context.Context, conversation Conversa
 //
 // **Visibility.** An event is told to those who were members when it happened,
 // except to the device that caused it. A replayed `message.created` carries the
-// message as it can be read now; it is absent if you cannot read it any more.
+// message as it can be read now; it is absent if you cannot read it any more, or have
+// hidden it.
 //
 // Corresponds with GET /v1/events (the `GetEvents` operationId).
 func (c *API) GetEvents(ctx context.Context, params *GetEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6478,7 +6482,8 @@ func (c *API) GetReceipts(ctx context.Context, message MessageID, params *GetRec
 // permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 // tombstone and tells nobody.
 //
-// The body may be left out. `postscript` and `extension` stay on the tombstone;
+// The body may be left out. `postscript` and `extension` stay on the tombstone,
+// but those of who is muted, blocked or may not send there are dropped;
 // `push_content` and `push_payload` are told to those who are listening, and
 // kept nowhere.
 //
@@ -6505,7 +6510,8 @@ func (c *API) RevokeMessageWithBody(ctx context.Context, message MessageID, para
 // permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 // tombstone and tells nobody.
 //
-// The body may be left out. `postscript` and `extension` stay on the tombstone;
+// The body may be left out. `postscript` and `extension` stay on the tombstone,
+// but those of who is muted, blocked or may not send there are dropped;
 // `push_content` and `push_payload` are told to those who are listening, and
 // kept nowhere.
 //
@@ -7311,7 +7317,7 @@ func (c *API) ListMyThreads(ctx context.Context, params *ListMyThreadsParams, re
 
 // GetUnread Count what I have not read
 //
-// Of direct conversations and groups: messages after my read or clear mark that are not mine, not erased, not hidden
+// Of direct conversations and groups: messages since I last joined and after my read or clear mark that are not mine, not erased, not hidden
 // and were not read one by one. Exact up to 1,000 a conversation, then
 // `unread_more` is true. Hidden conversations do not count.
 //
@@ -13590,7 +13596,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// **Visibility.** An event is told to those who were members when it happened,
 	// except to the device that caused it. A replayed `message.created` carries the
-	// message as it can be read now; it is absent if you cannot read it any more.
+	// message as it can be read now; it is absent if you cannot read it any more, or have
+	// hidden it.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13745,7 +13752,8 @@ type ClientWithResponsesInterface interface {
 	// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 	// tombstone and tells nobody.
 	//
-	// The body may be left out. `postscript` and `extension` stay on the tombstone;
+	// The body may be left out. `postscript` and `extension` stay on the tombstone,
+	// but those of who is muted, blocked or may not send there are dropped;
 	// `push_content` and `push_payload` are told to those who are listening, and
 	// kept nowhere.
 	//
@@ -13762,7 +13770,8 @@ type ClientWithResponsesInterface interface {
 	// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 	// tombstone and tells nobody.
 	//
-	// The body may be left out. `postscript` and `extension` stay on the tombstone;
+	// The body may be left out. `postscript` and `extension` stay on the tombstone,
+	// but those of who is muted, blocked or may not send there are dropped;
 	// `push_content` and `push_payload` are told to those who are listening, and
 	// kept nowhere.
 	//
@@ -14182,7 +14191,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetUnreadWithResponse Count what I have not read
 	//
-	// Of direct conversations and groups: messages after my read or clear mark that are not mine, not erased, not hidden
+	// Of direct conversations and groups: messages since I last joined and after my read or clear mark that are not mine, not erased, not hidden
 	// and were not read one by one. Exact up to 1,000 a conversation, then
 	// `unread_more` is true. Hidden conversations do not count.
 	//
@@ -18453,7 +18462,8 @@ func (c *ClientWithResponses) ClearConversationUnreadWithResponse(ctx context.Co
 //
 // **Visibility.** An event is told to those who were members when it happened,
 // except to the device that caused it. A replayed `message.created` carries the
-// message as it can be read now; it is absent if you cannot read it any more.
+// message as it can be read now; it is absent if you cannot read it any more, or have
+// hidden it.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18680,7 +18690,8 @@ func (c *ClientWithResponses) GetReceiptsWithResponse(ctx context.Context, messa
 // permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 // tombstone and tells nobody.
 //
-// The body may be left out. `postscript` and `extension` stay on the tombstone;
+// The body may be left out. `postscript` and `extension` stay on the tombstone,
+// but those of who is muted, blocked or may not send there are dropped;
 // `push_content` and `push_payload` are told to those who are listening, and
 // kept nowhere.
 //
@@ -18703,7 +18714,8 @@ func (c *ClientWithResponses) RevokeMessageWithBodyWithResponse(ctx context.Cont
 // permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 // tombstone and tells nobody.
 //
-// The body may be left out. `postscript` and `extension` stay on the tombstone;
+// The body may be left out. `postscript` and `extension` stay on the tombstone,
+// but those of who is muted, blocked or may not send there are dropped;
 // `push_content` and `push_payload` are told to those who are listening, and
 // kept nowhere.
 //
@@ -19381,7 +19393,7 @@ func (c *ClientWithResponses) ListMyThreadsWithResponse(ctx context.Context, par
 
 // GetUnreadWithResponse Count what I have not read
 //
-// Of direct conversations and groups: messages after my read or clear mark that are not mine, not erased, not hidden
+// Of direct conversations and groups: messages since I last joined and after my read or clear mark that are not mine, not erased, not hidden
 // and were not read one by one. Exact up to 1,000 a conversation, then
 // `unread_more` is true. Hidden conversations do not count.
 //
