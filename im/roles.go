@@ -73,7 +73,8 @@ func (s *Service) SpaceRoles(ctx context.Context, actor Actor, id ID) (RoleSet, 
 type roleChange struct {
 	space Conversation
 	me    Membership
-	rank  int // of the actor
+	mine  SpaceMember // the actor, as a member of the space
+	rank  int         // of the actor
 	roles RoleSet
 }
 
@@ -88,7 +89,7 @@ func (s *Service) changeRoles(r Reader, actor Actor, id ID) (roleChange, error) 
 		return roleChange{}, err
 	}
 	mine, err := spaceMember(r, id, 0, actor.User)
-	return roleChange{space: c, me: me, rank: mine.rank(roles), roles: roles}, err
+	return roleChange{space: c, me: me, mine: mine, rank: mine.rank(roles), roles: roles}, err
 }
 
 // role finds a role that the actor may change. The order of what is asked is that
@@ -121,35 +122,35 @@ func (s *Service) allowTouching(r Reader, actor Actor, c roleChange, ranks ...in
 			return err
 		}
 	}
-	channels, err := r.Channels(c.space.ID, 0, s.policy.MaxChannels)
+	ids := make([]ID, len(ranks))
+	for i, rank := range ranks {
+		ids[i] = c.roles[rank].ID
+	}
+	channels, err := r.Overridden(c.space.ID, ids, actor.User)
 	if err != nil {
 		return err
 	}
 	for _, channel := range channels {
-		access, err := r.AccessAt(channel.ID, Latest)
-		if err != nil {
-			return err
-		}
-		var said []Grants
-		for _, rank := range ranks {
-			if g := access.override(c.roles[rank].ID); g != (Grants{}) {
-				said = append(said, g)
-			}
-		}
-		if len(said) == 0 {
-			continue
-		}
-		me, err := s.stand(r, channel, actor.User)
-		if err != nil {
-			return err
-		}
-		for _, g := range said {
-			if err := allowGrants(me, g, Grants{}, ChannelPermissions); err != nil {
+		me := c.me
+		me.May = s.mayInChannel(c, channel)
+		for _, id := range ids {
+			if err := allowGrants(me, channel.Access.override(id), Grants{}, ChannelPermissions); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// mayInChannel returns what the actor may in a channel of the space.
+func (s *Service) mayInChannel(c roleChange, in ChannelOf) Permissions {
+	mine := c.mine
+	mine.Lists, mine.MutedHere = in.Lists, in.MutedHere
+	may := s.mayInSpace(Conversation{MuteAll: in.MuteAll}, mine, rules{roles: c.roles, access: &in.Access}, Latest)
+	if !may.Has(PermissionView) {
+		return 0
+	}
+	return may
 }
 
 // move puts a role at a position, and returns its rank.
@@ -258,7 +259,7 @@ func (s *Service) UpdateRole(ctx context.Context, actor Actor, id, role ID, d Ro
 
 // writeRole is write for a use case with a role and its position.
 func (s *Service) writeRole(ctx context.Context, fn func(Tx) (SpaceRole, int, error)) (role SpaceRole, position int, err error) {
-	err = s.store.Write(ctx, func(tx Tx) (err error) {
+	err = s.store.Write(WithBulk(ctx), func(tx Tx) (err error) {
 		role, position, err = fn(tx)
 		return err
 	})
@@ -268,7 +269,7 @@ func (s *Service) writeRole(ctx context.Context, fn func(Tx) (SpaceRole, int, er
 // DeleteRole deletes a role: nobody has it any more, and what it said in channels
 // is gone.
 func (s *Service) DeleteRole(ctx context.Context, actor Actor, id, role ID) error {
-	return s.store.Write(ctx, func(tx Tx) error {
+	return s.store.Write(WithBulk(ctx), func(tx Tx) error {
 		c, err := s.changeRoles(tx, actor, id)
 		if err != nil {
 			return err
@@ -317,7 +318,7 @@ func (s *Service) SetSpaceRoles(ctx context.Context, actor Actor, id ID, user Us
 // setHeld changes which roles a member has, by a function of those that they have.
 // named are the roles of the request, which have to be there.
 func (s *Service) setHeld(ctx context.Context, actor Actor, id ID, user UserID, change func([]ID) []ID, named ...ID) error {
-	return s.store.Write(ctx, func(tx Tx) error {
+	return s.store.Write(WithBulk(ctx), func(tx Tx) error {
 		c, err := s.changeRoles(tx, actor, id)
 		if err != nil {
 			return err

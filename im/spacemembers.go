@@ -36,6 +36,18 @@ type SpaceMember struct {
 	MutedHere time.Time
 }
 
+// ChannelOf is what decides about a channel now, and what besides the space decides
+// about one user there.
+type ChannelOf struct {
+	Channel ID
+	MuteAll bool
+	Access  ChannelAccess
+	// Lists are the stays of the user on its lists, and MutedHere is until when they
+	// are muted there.
+	Lists     []ListStay
+	MutedHere time.Time
+}
+
 // ownership is the role of who owns a space, besides those of its [RoleSet]: so it
 // is known who owned it when. It is never shown.
 const ownership ID = -1

@@ -147,6 +147,9 @@ type Reader interface {
 	RolesAt(space ID, at Position) (RoleSet, error)
 	// AccessAt returns the same of a channel; it is not found before there was one.
 	AccessAt(channel ID, at Position) (ChannelAccess, error)
+	// Overridden returns the channels of a space, without deleted ones, in which one of
+	// these roles has an override, by id, with what of a user is theirs alone.
+	Overridden(space ID, roles []ID, user UserID) ([]ChannelOf, error)
 	// OwnerOf returns who owns a conversation or space now.
 	OwnerOf(conversation ID) (UserID, error)
 	// Listed returns who is on a list of a place now, by user, those after

@@ -17,6 +17,12 @@ const (
 	selectListStays = `SELECT j.key, s.list, s.from_event, s.to_event FROM json_each(?1) j
 		CROSS JOIN list_stays s ON s.conversation_id = ?2 AND s.name = j.value`
 
+	// The same of one user in a list of channels.
+	selectListStaysIn = `SELECT j.key, s.list, s.from_event, s.to_event FROM json_each(?1) j
+		CROSS JOIN list_stays s ON s.conversation_id = j.value AND s.name = ?2`
+	selectMutesIn = `SELECT j.key, n.until FROM json_each(?1) j
+		CROSS JOIN mutes n ON n.conversation_id = j.value AND n.user_id = ?2`
+
 	// A stay that was ended by the same event goes on.
 	insertRoleStay = `INSERT INTO role_stays (space_id, user_id, role_id, from_event) VALUES (?, ?, ?, ?)
 		ON CONFLICT (space_id, user_id, role_id, from_event) DO UPDATE SET to_event = 9223372036854775807
@@ -49,7 +55,7 @@ func (r *reader) SpaceMembersAt(space, channel im.ID, at im.Position, users []im
 	if err != nil {
 		return nil, err
 	}
-	err = r.mutesOf(space, string(numbers), func(i int, until int64) { list[i].MutedUntil = fromMillis(until) })
+	err = r.mutesOf(selectMutesOf, string(numbers), int64(space), func(i int, until int64) { list[i].MutedUntil = fromMillis(until) })
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +83,7 @@ func (r *reader) SpaceMembers(space, channel im.ID, page im.Page) ([]im.SpaceMem
 // addStanding adds to members of a space, of whom these are the keys, what they
 // are there, and in the channel if that is not 0.
 func (r *reader) addStanding(list []im.SpaceMember, keys string, space, channel im.ID) error {
-	err := r.stays(selectRoleStays, keys, space, func(i int, role int64, from, to im.Position) {
+	err := r.stays(selectRoleStays, keys, int64(space), func(i int, role int64, from, to im.Position) {
 		list[i].Roles = append(list[i].Roles, im.RoleStay{Role: im.ID(role), From: from, To: to})
 	})
 	if err != nil || channel == 0 {
@@ -91,19 +97,39 @@ func (r *reader) addStanding(list []im.SpaceMember, keys string, space, channel 
 	if err != nil {
 		return err
 	}
-	err = r.stays(selectListStays, string(names), channel, func(i int, on int64, from, to im.Position) {
+	err = r.stays(selectListStays, string(names), int64(channel), func(i int, on int64, from, to im.Position) {
 		list[i].Lists = append(list[i].Lists, im.ListStay{List: im.List(on), From: from, To: to})
 	})
 	if err != nil {
 		return err
 	}
-	return r.mutesOf(channel, keys, func(i int, until int64) { list[i].MutedHere = fromMillis(until) })
+	return r.mutesOf(selectMutesOf, keys, int64(channel), func(i int, until int64) { list[i].MutedHere = fromMillis(until) })
 }
 
-// stays calls fn for each stay that a query finds, with the place of its user in
-// the list that was asked for.
-func (r *reader) stays(query, users string, id im.ID, fn func(i int, of int64, from, to im.Position)) error {
-	return r.session.query(query, []any{users, int64(id)}, func(rows *sql.Rows) (bool, error) {
+// addStandingIn adds to channels, of which these are the ids, what of a user is theirs
+// alone.
+func (r *reader) addStandingIn(list []im.ChannelOf, ids []int64, user im.UserID) error {
+	key, err := r.userKey(user)
+	if err != nil {
+		return err
+	}
+	numbers, err := json.Marshal(ids)
+	if err != nil {
+		return err
+	}
+	err = r.stays(selectListStaysIn, string(numbers), string(user), func(i int, on int64, from, to im.Position) {
+		list[i].Lists = append(list[i].Lists, im.ListStay{List: im.List(on), From: from, To: to})
+	})
+	if err != nil {
+		return err
+	}
+	return r.mutesOf(selectMutesIn, string(numbers), key, func(i int, until int64) { list[i].MutedHere = fromMillis(until) })
+}
+
+// stays calls fn for each stay that a query finds, with its place in the list that was
+// asked for.
+func (r *reader) stays(query, list string, id any, fn func(i int, of int64, from, to im.Position)) error {
+	return r.session.query(query, []any{list, id}, func(rows *sql.Rows) (bool, error) {
 		var i int
 		var of int64
 		var from, to im.Position
@@ -119,8 +145,8 @@ func (r *reader) stays(query, users string, id im.ID, fn func(i int, of int64, f
 }
 
 // mutesOf does the same for mutes.
-func (r *reader) mutesOf(conversation im.ID, keys string, fn func(i int, until int64)) error {
-	return r.session.query(selectMutesOf, []any{keys, int64(conversation)}, func(rows *sql.Rows) (bool, error) {
+func (r *reader) mutesOf(query, list string, id any, fn func(i int, until int64)) error {
+	return r.session.query(query, []any{list, id}, func(rows *sql.Rows) (bool, error) {
 		var i int
 		var until int64
 		if err := rows.Scan(&i, &until); err != nil {

@@ -257,6 +257,48 @@ func standingOf(m im.SpaceMember, at im.Position) []any {
 	return []any{roles, lists}
 }
 
+// overridden asks for the channels of a space in which roles have overrides; in one of
+// them bob is muted for a day and denied since 4.
+func (w *world) overridden(space, channel, other im.ID) {
+	w.Helper()
+	deleted := w.channel(space)
+	say := func(overrides ...im.Override) im.ChannelAccess { return im.ChannelAccess{Private: true, Overrides: overrides} }
+	deny := im.Grants{Deny: im.PermissionSend}
+	w.write(func(tx im.Tx) error {
+		for id, access := range map[im.ID]im.ChannelAccess{
+			channel: say(im.Override{Role: 77, Grants: deny}, im.Override{Role: 7, Grants: deny}),
+			other:   say(im.Override{Role: im.Everyone, Grants: deny}),
+			deleted: say(im.Override{Role: 7, Grants: deny}),
+		} {
+			if err := tx.PutAccess(id, say(im.Override{Role: 9, Grants: deny}), 6); err != nil {
+				return err
+			}
+			if err := tx.PutAccess(id, access, 7); err != nil {
+				return err
+			}
+		}
+		c, err := tx.Conversation(other)
+		if err != nil {
+			return err
+		}
+		c.MuteAll = true
+		if err := tx.UpdateConversation(c); err != nil {
+			return err
+		}
+		return tx.DeleteConversation(deleted, epoch, 8)
+	})
+	ask := func(user im.UserID, roles ...im.ID) []im.ChannelOf {
+		return read(w, func(r im.Reader) ([]im.ChannelOf, error) { return r.Overridden(space, roles, user) })
+	}
+	here := im.ChannelOf{Channel: channel, Access: say(im.Override{Role: 77, Grants: deny}, im.Override{Role: 7, Grants: deny})}
+	there := im.ChannelOf{Channel: other, MuteAll: true, Access: say(im.Override{Role: im.Everyone, Grants: deny})}
+	w.equal("overrides of a role", ask("alice", 7), []im.ChannelOf{here})
+	w.equal("of one or another", ask("nobody", im.Everyone, 77, 5), []im.ChannelOf{here, there})
+	w.equal("of none that is there now", len(ask("alice", 9, 70)), 0)
+	here.Lists, here.MutedHere = []im.ListStay{{List: im.DenyList, From: 4}}, epoch.Add(24*time.Hour)
+	w.equal("for who is muted and denied", ask("bob", 7, 77, im.Everyone), []im.ChannelOf{here, there})
+}
+
 // testSpaceMembers looks at what the model does not: mutes, who owns the space,
 // and a space without a channel.
 func testSpaceMembers(w *world) {
@@ -293,6 +335,7 @@ func testSpaceMembers(w *world) {
 		}
 		w.equal("a page", page, got)
 	}
+	w.overridden(space, channel, other)
 	none := read(w, func(r im.Reader) ([]im.SpaceMember, error) {
 		return r.SpaceMembersAt(channel, channel, im.Latest, []im.UserID{"alice"})
 	})
