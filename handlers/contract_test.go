@@ -10,8 +10,10 @@ import (
 	"os"
 	"path"
 	"reflect"
+	"regexp"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -48,7 +50,7 @@ func (w *world) conforms(req *http.Request, res *http.Response, body []byte) {
 	w.t.Helper()
 	_, router := contract()
 	route, params, err := router.FindRoute(req)
-	if err != nil || res.StatusCode == http.StatusMethodNotAllowed || res.StatusCode == http.StatusInternalServerError {
+	if err != nil || res.StatusCode == http.StatusMethodNotAllowed {
 		return // the document has no such operation
 	}
 	if route.Operation.OperationID == "getEvents" && res.Header.Get("Content-Type") == "application/json" {
@@ -56,6 +58,9 @@ func (w *world) conforms(req *http.Request, res *http.Response, body []byte) {
 		// that path answers.
 		item := route.Spec.Paths.Find("/v1/events/log")
 		route = &routers.Route{Spec: route.Spec, Path: route.Path, PathItem: item, Method: req.Method, Operation: item.Get}
+	}
+	if res.StatusCode >= http.StatusBadRequest {
+		w.known(route, res, body)
 	}
 	if !strings.HasSuffix(res.Header.Get("Content-Type"), "json") && len(body) > 0 {
 		return // text of another kind, which has no shape to hold it against
@@ -77,6 +82,102 @@ func (w *world) conforms(req *http.Request, res *http.Response, body []byte) {
 		})
 		if err != nil {
 			w.t.Errorf("%s %s answered %d, which is not in the document: %v", req.Method, route.Path, res.StatusCode, err)
+		}
+	}
+}
+
+// known holds that a refusal is a problem with a code that the document lists for
+// the operation, under the status that this code has.
+func (w *world) known(route *routers.Route, res *http.Response, body []byte) {
+	w.t.Helper()
+	var p api.Problem
+	if kind := res.Header.Get("Content-Type"); kind != "application/problem+json" {
+		w.t.Errorf("%s %s answered %d of the type %q", route.Method, route.Path, res.StatusCode, kind)
+		return
+	}
+	if route.Method == http.MethodHead {
+		return
+	}
+	if err := json.Unmarshal(body, &p); err != nil {
+		w.t.Errorf("%s %s answered %d with %q: %v", route.Method, route.Path, res.StatusCode, body, err)
+		return
+	}
+	codes := problemCodes(route.Operation.Extensions)
+	if response := route.Operation.Responses.Status(res.StatusCode); response != nil {
+		codes = append(codes, problemCodes(response.Value.Extensions)...)
+	}
+	if !slices.Contains(codes, string(p.Code)) || statusOfCode()[string(p.Code)] != res.StatusCode {
+		w.t.Errorf("%s %s (%s) answered %d %s (%s), which the document does not list for it",
+			route.Method, route.Path, route.Operation.OperationID, res.StatusCode, p.Code, p.Detail)
+	}
+}
+
+// problemCodes reads the extension of an operation or a response.
+func problemCodes(extensions map[string]any) []string {
+	list, _ := extensions["x-problem-codes"].([]any)
+	codes := make([]string, len(list))
+	for i, code := range list {
+		codes[i] = code.(string)
+	}
+	return codes
+}
+
+// statusOfCode reads the table of codes in the document.
+var statusOfCode = sync.OnceValue(func() map[string]int {
+	spec, _ := contract()
+	statuses := make(map[string]int)
+	row := regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| ([0-9]{3}) \\|")
+	for _, m := range row.FindAllStringSubmatch(spec.Components.Schemas["ProblemCode"].Value.Description, -1) {
+		statuses[m[1]], _ = strconv.Atoi(m[2])
+	}
+	return statuses
+})
+
+// TestProblemCodesAndStatusesAgree holds the lists of codes: the enumeration and
+// the table have the same ones, and an operation has the responses for the statuses
+// of its codes, and codes for those of its responses that do not list their own.
+func TestProblemCodesAndStatusesAgree(t *testing.T) {
+	spec, _ := contract()
+	statuses := statusOfCode()
+	for _, code := range spec.Components.Schemas["ProblemCode"].Value.Enum {
+		if statuses[code.(string)] == 0 {
+			t.Errorf("the table does not have the code %s", code)
+		}
+	}
+	if enum := spec.Components.Schemas["ProblemCode"].Value.Enum; len(enum) != len(statuses) {
+		t.Errorf("%d codes are listed, and %d in the table", len(enum), len(statuses))
+	}
+	listed := map[string]bool{"method_not_allowed": true} // of no operation
+	for path, item := range spec.Paths.Map() {
+		for method, o := range item.Operations() {
+			has := make(map[int]bool)
+			for _, code := range problemCodes(o.Extensions) {
+				listed[code] = true
+				has[statuses[code]] = true
+				if o.Responses.Status(statuses[code]) == nil {
+					t.Errorf("%s %s lists %s, and no response %d", method, path, code, statuses[code])
+				}
+			}
+			for status, response := range o.Responses.Map() {
+				own := problemCodes(response.Value.Extensions)
+				for _, code := range own {
+					listed[code] = true
+					if status != strconv.Itoa(statuses[code]) {
+						t.Errorf("%s %s: %s is listed under %s", method, path, code, status)
+					}
+				}
+				if n, _ := strconv.Atoi(status); n >= http.StatusBadRequest && len(own) == 0 && !has[n] {
+					t.Errorf("%s %s has a response %s, and no code for it", method, path, status)
+				}
+			}
+			if o.Responses.Status(http.StatusInternalServerError) == nil {
+				t.Errorf("%s %s does not say what a fault of the server is", method, path)
+			}
+		}
+	}
+	for code := range statuses {
+		if !listed[code] {
+			t.Errorf("no operation lists %s", code)
 		}
 	}
 }
