@@ -13,11 +13,25 @@ func (s *Server) GetUnread(ctx context.Context, r api.GetUnreadRequestObject) (a
 	if err != nil {
 		return nil, err
 	}
-	got, err := s.service.Unread(ctx, actor(ctx), ref)
+	list := listOf("unread", value(r.Params.ConversationID, ""))
+	token, err := s.readPageToken(list, r.Params.PageToken)
 	if err != nil {
 		return nil, err
 	}
-	return api.GetUnread200JSONResponse(unread(got)), nil
+	var got im.Unread
+	if token == nil {
+		got, err = s.service.Unread(ctx, actor(ctx), ref)
+	} else {
+		got, err = s.service.UnreadPast(ctx, actor(ctx), im.ID(token.Seq))
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := unread(got)
+	if got.Next != 0 {
+		out.NextPageToken = optional(s.seal(pageToken{List: list, Seq: int64(got.Next)}))
+	}
+	return api.GetUnread200JSONResponse(out), nil
 }
 
 // ClearUnread implements POST /v1/unread/clear.

@@ -150,7 +150,7 @@ func (s *Service) lastKept(r Reader, c Conversation) (int64, error) {
 // exportMessages reads messages with after < seq <= last, and returns through
 // which one it has read.
 func (s *Service) exportMessages(ctx context.Context, id ID, after, last int64) (lines []ExportLine, through int64, err error) {
-	err = s.store.View(ctx, func(r Reader) error {
+	err = s.read(ctx, func(r Reader) error {
 		lines, through = nil, last
 		c, found, err := maybe(r.Conversation(id))
 		if err != nil || !found || !c.DeletedAt.IsZero() {

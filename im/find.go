@@ -18,10 +18,19 @@ type SearchFilter struct {
 	Limit int
 }
 
-// maxSearches is how many times one page asks the store, which looks at a
-// bounded number of messages each time: where the actor may see little of what
-// is found, the page is short.
-const maxSearches = 4
+const (
+	// maxSearches is how many times one page asks the store, which looks at a
+	// bounded number of messages each time: where the actor may see little of what
+	// is found, the page is short.
+	maxSearches = 4
+	// searchedAtMost is how many conversations a search is told to look in. Where the
+	// actor may see more of them, all messages are looked at, and what they may see is
+	// found out where something was found: nobody who adds somebody to many spaces
+	// keeps them from searching.
+	searchedAtMost = 4096
+	// conversationsAsked is after how many of those a page ends.
+	conversationsAsked = 400
+)
 
 // leastHits is how many hits the store is asked for at least, however few are wanted:
 // where a page of few ends early, it would tell of hits that the actor may not see.
@@ -35,12 +44,12 @@ func (s *Service) Search(ctx context.Context, actor Actor, f SearchFilter) (Sear
 			Words: f.Words, Type: f.Type, Sender: f.Sender, From: f.From, To: f.To, Past: f.Past,
 			Limit: max(f.Limit, leastHits),
 		}
-		var err error
-		if q.Conversations, err = s.searched(r, actor, f.In); err != nil || len(q.Conversations) == 0 {
+		known := make(map[ID]*standing)
+		q.Sees = func(id ID) (bool, error) { return s.seesConversation(r, actor, id, known) }
+		if some, err := s.searched(r, actor, f.In, &q); err != nil || !some {
 			return SearchPage{}, err
 		}
 		page, size := SearchPage{}, 0
-		known := make(map[ID]*standing)
 		for range maxSearches {
 			found, err := r.Search(q)
 			if err != nil {
@@ -64,7 +73,7 @@ func (s *Service) Search(ctx context.Context, actor Actor, f SearchFilter) (Sear
 					return page, nil
 				}
 			}
-			if page.Next == 0 {
+			if page.Next == 0 || len(known) >= conversationsAsked {
 				break
 			}
 			q.Past = page.Next
@@ -73,44 +82,34 @@ func (s *Service) Search(ctx context.Context, actor Actor, f SearchFilter) (Sear
 	})
 }
 
-// searched returns the conversations to search in, none that the actor cannot see:
-// how many pages there are would tell what is said there. A direct conversation that
-// nobody has written to is none.
-func (s *Service) searched(r Reader, actor Actor, in *ConversationRef) ([]ID, error) {
+// searched says in a query where to search, and reports whether there is anything. A
+// direct conversation that nobody has written to is none.
+func (s *Service) searched(r Reader, actor Actor, in *ConversationRef, q *SearchQuery) (some bool, err error) {
 	if in == nil {
-		return s.searchedByAll(r, actor)
+		q.Conversations, err = r.SearchedBy(actor.User, searchedAtMost+1)
+		some = len(q.Conversations) > 0
+		if len(q.Conversations) > searchedAtMost {
+			q.Conversations = nil
+		}
+		return some, err
 	}
 	c, _, err := s.enter(r, actor, *in)
 	if e, ok := AsError(err); ok && e.Kind == NotFound && in.Peer != "" {
-		return nil, nil
+		return false, nil
 	}
-	return []ID{c.ID}, err
+	q.Conversations = []ID{c.ID}
+	return err == nil, err
 }
 
-func (s *Service) searchedByAll(r Reader, actor Actor) ([]ID, error) {
-	list, err := r.SearchedBy(actor.User)
+// seesConversation reports whether an actor may read a conversation. What is said in
+// others is not even counted: how many pages there are would tell of it.
+func (s *Service) seesConversation(r Reader, actor Actor, id ID, known map[ID]*standing) (bool, error) {
+	st, err := s.standingIn(r, id, known)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	sees := map[ID]bool{0: true} // by channel
-	ids := make([]ID, 0, len(list))
-	for _, one := range list {
-		if _, known := sees[one.Channel]; !known {
-			c, err := r.Conversation(one.Channel)
-			if err != nil {
-				return nil, err
-			}
-			me, err := s.stand(r, c, actor.User)
-			if err != nil {
-				return nil, err
-			}
-			sees[one.Channel] = me.May.Has(PermissionView)
-		}
-		if sees[one.Channel] {
-			ids = append(ids, one.Conversation)
-		}
-	}
-	return ids, nil
+	me, err := s.membership(r, actor, st)
+	return me.May.Has(PermissionView), err
 }
 
 // readsHit reports whether the actor may read what was found, now.

@@ -194,40 +194,47 @@ const maxLost = 1000
 // Lost returns what the actor has hidden, and which conversations were deleted or
 // hidden, since a time: for a client that has missed events.
 func (s *Service) Lost(ctx context.Context, actor Actor, since time.Time) (Lost, error) {
-	return view(ctx, s, func(r Reader) (out Lost, err error) {
+	out, err := view(ctx, s, func(r Reader) (out Lost, err error) {
 		if out.Hidden, err = r.HiddenSince(actor.User, since, maxLost+1); err != nil {
 			return out, err
 		}
-		var more bool
-		if out.Gone, more, err = s.goneSince(r, actor, since); err != nil {
-			return out, err
-		}
-		out.More = len(out.Hidden) > maxLost || more
-		out.Hidden, out.Gone = out.Hidden[:min(len(out.Hidden), maxLost)], out.Gone[:min(len(out.Gone), maxLost)]
-		return out, nil
+		out.Gone, out.More, err = r.GoneSince(actor.User, since, maxLost+1)
+		return out, err
 	})
+	if err != nil {
+		return Lost{}, err
+	}
+	out.More = out.More || len(out.Hidden) > maxLost || len(out.Gone) > maxLost
+	out.Hidden, out.Gone = out.Hidden[:min(len(out.Hidden), maxLost)], out.Gone[:min(len(out.Gone), maxLost)]
+	out.Gone, err = s.couldSee(ctx, actor, out.Gone)
+	return out, err
 }
 
-// goneSince returns conversations that are gone for the actor, and whether there are
-// more. Channels that were deleted are among those that they could see.
-func (s *Service) goneSince(r Reader, actor Actor, since time.Time) (gone []GoneConversation, more bool, err error) {
-	list, err := r.GoneSince(actor.User, since, maxLost+1)
-	if err != nil {
-		return nil, false, err
-	}
-	for _, g := range list {
-		if g.Space != 0 {
-			saw, err := s.sawAt(r, Conversation{ID: g.Conversation, Kind: Channel, Space: g.Space}, actor.User, g.By)
-			if err != nil {
-				return nil, false, err
+// couldSee returns those of conversations that are gone for the actor that they could
+// see: of deleted channels not all. Who could see one does not change any more, so
+// that it is asked in several reads, each of which is short.
+func (s *Service) couldSee(ctx context.Context, actor Actor, list []GoneConversation) ([]GoneConversation, error) {
+	var out []GoneConversation
+	for part := range slices.Chunk(list, atATime) {
+		err := s.read(ctx, func(r Reader) error {
+			for _, g := range part {
+				if g.Space != 0 {
+					c := Conversation{ID: g.Conversation, Kind: Channel, Space: g.Space}
+					if saw, err := s.sawAt(r, c, actor.User, g.By); err != nil {
+						return err
+					} else if !saw {
+						continue
+					}
+				}
+				out = append(out, g)
 			}
-			if !saw {
-				continue
-			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
-		gone = append(gone, g)
 	}
-	return gone, len(list) > maxLost, nil
+	return out, nil
 }
 
 // tellIfChanged tells the actor's other devices the unread count, unless it is

@@ -14,6 +14,10 @@ func (s *Service) LogBounds(ctx context.Context) (LogBounds, error) {
 // would keep readers, and the memory of slow streams, for long.
 const enoughContent = 512 << 10
 
+// mostEvents is how many events one read of the log looks at, for it to be short:
+// each may take some look-ups to see whether it is for the actor.
+const mostEvents = 256
+
 // Events returns what of the log after one position and up to another is for
 // the actor to be told on their device, with the messages as they may read
 // them now: a message of a conversation that they have left since, or that they
@@ -21,6 +25,7 @@ const enoughContent = 512 << 10
 // those of one that they have hidden but for its creation.
 // The window may end early.
 func (s *Service) Events(ctx context.Context, actor Actor, after, upTo Position, limit int) (EventWindow, error) {
+	limit = min(limit, mostEvents)
 	return view(ctx, s, func(r Reader) (EventWindow, error) {
 		bounds, err := r.LogBounds()
 		if err != nil {

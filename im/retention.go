@@ -353,7 +353,7 @@ func (s *Service) Reclaim(ctx context.Context) error { return s.store.Reclaim(ct
 // OldestMessage returns when the oldest message that is kept was created; false
 // without any.
 func (s *Service) OldestMessage(ctx context.Context) (at time.Time, found bool, err error) {
-	err = s.store.View(ctx, func(r Reader) error {
+	err = s.read(ctx, func(r Reader) error {
 		at, found, err = r.OldestMessage()
 		return err
 	})

@@ -8,8 +8,13 @@ import (
 // SearchQuery asks a [Reader] for messages that have words in them, newest
 // first, by id.
 type SearchQuery struct {
-	Words         string // as the user typed them
-	Conversations []ID   // only in these
+	Words string // as the user typed them
+	// Conversations are those to look in. None are all that Sees lets see.
+	Conversations []ID
+	// Sees reports whether the user may see a conversation. It is asked once for each
+	// of those in which something may have been found, before that is read, of a
+	// bounded number in one page; nil lets see all of Conversations.
+	Sees func(conversation ID) (bool, error)
 	// Type, Sender, From (included) and To (excluded) filter; their zero values
 	// do not.
 	Type     MessageType
@@ -18,14 +23,6 @@ type SearchQuery struct {
 	// Past continues with ids below this one; 0 begins.
 	Past  ID
 	Limit int
-}
-
-// Searched is a conversation in which a user may have something to find.
-type Searched struct {
-	Conversation ID
-	// Channel is what decides whether they see it: itself, or what it hangs in; 0
-	// where they do.
-	Channel ID
 }
 
 // SearchHit is a message that was found.

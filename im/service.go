@@ -88,10 +88,15 @@ func (s *Service) Ready(ctx context.Context) error { return s.store.Ready(ctx) }
 // time returns now as it is stored: in UTC, to the millisecond.
 func (s *Service) time() time.Time { return s.now().UTC().Truncate(time.Millisecond) }
 
-// view is Store.View for a use case with one result.
+// read is Store.View with a reader that remembers.
+func (s *Service) read(ctx context.Context, fn func(Reader) error) error {
+	return s.store.View(ctx, func(r Reader) error { return fn(remember(r)) })
+}
+
+// view is read for a use case with one result.
 func view[T any](ctx context.Context, s *Service, fn func(Reader) (T, error)) (T, error) {
 	var out T
-	err := s.store.View(ctx, func(r Reader) (err error) {
+	err := s.read(ctx, func(r Reader) (err error) {
 		out, err = fn(r)
 		return err
 	})

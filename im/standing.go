@@ -173,7 +173,7 @@ func (s *Service) mayInSpace(c Conversation, m SpaceMember, by rules, at Positio
 // PermissionsIn returns what the actor is in a conversation, 0 for a thread that
 // they have not joined, and what they may do there.
 func (s *Service) PermissionsIn(ctx context.Context, actor Actor, ref ConversationRef) (role Role, may Permissions, err error) {
-	err = s.store.View(ctx, func(r Reader) error {
+	err = s.read(ctx, func(r Reader) error {
 		_, me, err := s.enter(r, actor, ref)
 		role, may = me.Role, me.May
 		return err
@@ -183,7 +183,7 @@ func (s *Service) PermissionsIn(ctx context.Context, actor Actor, ref Conversati
 
 // SpacePermissions is PermissionsIn for a space.
 func (s *Service) SpacePermissions(ctx context.Context, actor Actor, id ID) (role Role, may Permissions, err error) {
-	err = s.store.View(ctx, func(r Reader) error {
+	err = s.read(ctx, func(r Reader) error {
 		_, me, err := s.enterSpace(r, actor, id)
 		role, may = me.Role, me.May
 		return err

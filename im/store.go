@@ -80,13 +80,15 @@ type Reader interface {
 	// Conversations returns a stretch of those that the user is a member of now.
 	Conversations(q ConversationQuery) ([]ListedConversation, error)
 
-	// ConversationsOf returns the ids of the direct conversations and groups that
-	// the user is a member of now.
-	ConversationsOf(user UserID) ([]ID, error)
-	// SearchedBy returns all conversations in which the user may have something to
-	// find: those that they are a member of, the channels of their spaces, and the
-	// threads in any of them. Not all channels need be theirs to see.
-	SearchedBy(user UserID) ([]Searched, error)
+	// ConversationsOf returns up to limit ids of the direct conversations and groups
+	// that the user is a member of now, the greatest first, those before one; 0
+	// begins.
+	ConversationsOf(user UserID, before ID, limit int) ([]ID, error)
+	// SearchedBy returns up to limit conversations in which the user may have
+	// something to find, in any order: those that they are a member of, the channels
+	// of their spaces, and the threads in any of them. Not all channels need be
+	// theirs to see.
+	SearchedBy(user UserID, limit int) ([]ID, error)
 
 	// Membership returns the user's standing, also of a former member, with what
 	// they made of the conversation and until when they are muted.
@@ -150,6 +152,13 @@ type Reader interface {
 	// Overridden returns the channels of a space, without deleted ones, in which one of
 	// these roles has an override, by id, with what of a user is theirs alone.
 	Overridden(space ID, roles []ID, user UserID) ([]ChannelOf, error)
+	// RolesSpan and AccessSpan return during which events held what RolesAt and
+	// AccessAt return; it is not found if nothing did.
+	RolesSpan(space ID, at Position) (Span, error)
+	AccessSpan(channel ID, at Position) (Span, error)
+	// InChannel returns of the user what SpaceMembersAt returns of the channel
+	// alone: their stays on its lists, and until when they are muted there.
+	InChannel(channel ID, user UserID) (lists []ListStay, muted time.Time, err error)
 	// OwnerOf returns who owns a conversation or space now.
 	OwnerOf(conversation ID) (UserID, error)
 	// Listed returns who is on a list of a place now, by user, those after
@@ -199,7 +208,9 @@ type Reader interface {
 	// GoneSince returns up to limit conversations that the user was a member of
 	// when they were deleted, or that they have hidden, since a time, the newest
 	// first; of deleted channels all of spaces that the user was in then.
-	GoneSince(user UserID, since time.Time, limit int) ([]GoneConversation, error)
+	// Of all that were ever deleted it looks at a bounded number: more says that
+	// there may be others.
+	GoneSince(user UserID, since time.Time, limit int) (gone []GoneConversation, more bool, err error)
 	// SeqSince returns the seq of the first message of the conversation that was
 	// stored at this time or later, the next one if none was. Messages are stored
 	// in the order of their ids, whatever their CreatedAt says; none is stored

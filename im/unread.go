@@ -3,6 +3,7 @@ package im
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"time"
 )
@@ -43,6 +44,8 @@ type Unread struct {
 	Mentions int64
 	// Items are the conversations that have any, by last activity.
 	Items []UnreadOf
+	// Next is where [Service.UnreadPast] goes on, 0 at the end.
+	Next ID
 }
 
 func (u *Unread) add(of UnreadOf) {
@@ -88,7 +91,8 @@ func (s *Service) unreadIn(r Reader, c Conversation, me Membership, of []SeqRang
 }
 
 // Unread returns what the actor has not read, of one conversation or, without a
-// ref, of all that are not hidden.
+// ref, of all that are not hidden. Of very many it looks at the first only, and says
+// where to go on.
 func (s *Service) Unread(ctx context.Context, actor Actor, ref *ConversationRef) (Unread, error) {
 	if ref != nil {
 		return view(ctx, s, func(r Reader) (Unread, error) {
@@ -105,9 +109,19 @@ func (s *Service) Unread(ctx context.Context, actor Actor, ref *ConversationRef)
 			return out, err
 		})
 	}
+	return s.UnreadPast(ctx, actor, 0)
+}
+
+// unreadLooked is how many conversations one page of what is unread looks at.
+const unreadLooked = 5000
+
+// UnreadPast returns what the actor has not read of the conversations whose ids are
+// less than past; 0 begins. What is there is counted in several reads, each of which
+// is short.
+func (s *Service) UnreadPast(ctx context.Context, actor Actor, past ID) (Unread, error) {
 	var out Unread
 	active := make(map[ID]time.Time)
-	err := s.eachConversation(ctx, actor, func(r Reader, c Conversation, me Membership) error {
+	next, err := s.eachConversation(ctx, actor, past, unreadLooked, func(r Reader, c Conversation, me Membership) error {
 		n, err := s.unread(r, c, me)
 		if n.Messages > 0 {
 			out.add(UnreadOf{Conversation: c.ID, UnreadCount: n, Muted: me.Mark.Muted})
@@ -118,6 +132,7 @@ func (s *Service) Unread(ctx context.Context, actor Actor, ref *ConversationRef)
 	slices.SortFunc(out.Items, func(a, b UnreadOf) int {
 		return cmp.Or(active[b.Conversation].Compare(active[a.Conversation]), cmp.Compare(b.Conversation, a.Conversation))
 	})
+	out.Next, out.More = next, out.More || next != 0
 	return out, err
 }
 
@@ -125,15 +140,24 @@ func (s *Service) Unread(ctx context.Context, actor Actor, ref *ConversationRef)
 // asked for: few enough for it to be short.
 const atATime = 200
 
-// eachConversation calls fn for each conversation of the actor that is not
-// hidden and in which something was ever told, in reads of a bounded length.
-func (s *Service) eachConversation(ctx context.Context, actor Actor, fn func(Reader, Conversation, Membership) error) error {
-	all, err := view(ctx, s, func(r Reader) ([]ID, error) { return r.ConversationsOf(actor.User) })
-	if err != nil {
-		return err
-	}
-	for ids := range slices.Chunk(all, atATime) {
-		err := s.store.View(ctx, func(r Reader) error {
+// eachConversation looks at up to limit conversations of the actor whose ids are less
+// than past, 0 begins, in reads of a bounded length, and calls fn for each that is not
+// hidden and in which something was ever told. It returns where to go on, 0 at the end.
+func (s *Service) eachConversation(
+	ctx context.Context, actor Actor, past ID, limit int, fn func(Reader, Conversation, Membership) error,
+) (next ID, err error) {
+	for looked := 0; looked < limit; {
+		most := min(atATime, limit-looked)
+		err := s.read(ctx, func(r Reader) error {
+			ids, err := r.ConversationsOf(actor.User, past, most+1)
+			if err != nil {
+				return err
+			}
+			next = 0
+			if len(ids) > most {
+				ids = ids[:most]
+				next = ids[most-1]
+			}
 			for _, id := range ids {
 				c, found, err := maybe(r.Conversation(id))
 				if err != nil {
@@ -155,11 +179,12 @@ func (s *Service) eachConversation(ctx context.Context, actor Actor, fn func(Rea
 			}
 			return nil
 		})
-		if err != nil {
-			return err
+		if err != nil || next == 0 {
+			return 0, err
 		}
+		looked, past = looked+most, next
 	}
-	return nil
+	return next, nil
 }
 
 // ClearUnread makes what there is now in a conversation not unread any more and
@@ -192,7 +217,7 @@ func (s *Service) clearUnread(tx Tx, actor Actor, c Conversation, me Membership)
 // arrives meanwhile stays unread.
 func (s *Service) ClearAllUnread(ctx context.Context, actor Actor) error {
 	var all []ID
-	err := s.eachConversation(ctx, actor, func(r Reader, c Conversation, me Membership) error {
+	_, err := s.eachConversation(ctx, actor, 0, math.MaxInt, func(r Reader, c Conversation, me Membership) error {
 		n, err := s.unread(r, c, me)
 		if n.Messages > 0 {
 			all = append(all, c.ID)

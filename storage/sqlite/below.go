@@ -20,15 +20,15 @@ const (
 		UNION ALL SELECT t.id FROM (SELECT c.id AS id` + channelsOf + `?1) p
 		CROSS JOIN conversations t INDEXED BY threads_of_parent ON t.deleted_at IS NULL AND t.parent_id = p.id`
 	// selectSearched are those that stand in the user's list, the threads of the
-	// groups (2) among them, the channels of the user's spaces, and their threads,
-	// these with the channel.
-	selectSearched = `SELECT conversation_id, 0 FROM members INDEXED BY members_of_user WHERE user_id = ?1 AND kind <= 3
-		UNION ALL SELECT t.id, 0 FROM members g INDEXED BY members_of_user
+	// groups (2) among them, the channels of the user's spaces, and their threads.
+	selectSearched = `SELECT conversation_id FROM members INDEXED BY members_of_user WHERE user_id = ?1 AND kind <= 3
+		UNION ALL SELECT t.id FROM members g INDEXED BY members_of_user
 		CROSS JOIN conversations t INDEXED BY threads_of_parent ON t.deleted_at IS NULL AND t.parent_id = g.conversation_id
 		WHERE g.user_id = ?1 AND g.kind <= 3 AND g.kind = 2
-		UNION ALL SELECT c.id, c.id FROM (` + spacesOfUser + `) s CROSS JOIN conversations c INDEXED BY channels_of_space ON ` + channelOf + `
-		UNION ALL SELECT t.id, c.id FROM (` + spacesOfUser + `) s CROSS JOIN conversations c INDEXED BY channels_of_space ON ` + channelOf + `
-		CROSS JOIN conversations t INDEXED BY threads_of_parent ON t.deleted_at IS NULL AND t.parent_id = c.id`
+		UNION ALL SELECT c.id FROM (` + spacesOfUser + `) s CROSS JOIN conversations c INDEXED BY channels_of_space ON ` + channelOf + `
+		UNION ALL SELECT t.id FROM (` + spacesOfUser + `) s CROSS JOIN conversations c INDEXED BY channels_of_space ON ` + channelOf + `
+		CROSS JOIN conversations t INDEXED BY threads_of_parent ON t.deleted_at IS NULL AND t.parent_id = c.id
+		LIMIT ?2`
 	spacesOfUser = "SELECT i.conversation_id AS id" + spacesOf + "?1"
 	channelOf    = `c.kind = 5 AND coalesce(c.deleted_event, 9223372036854775807) = 9223372036854775807 AND c.space_id = s.id`
 
@@ -66,20 +66,14 @@ const (
 // of a group or channel, the channels of a space and their threads.
 func (r *reader) Below(id im.ID) ([]im.ID, error) { return r.ids(selectBelow, int64(id)) }
 
-// SearchedBy returns all conversations in which the user may have something to
-// find.
-func (r *reader) SearchedBy(user im.UserID) (list []im.Searched, err error) {
+// SearchedBy returns up to limit conversations in which the user may have something
+// to find.
+func (r *reader) SearchedBy(user im.UserID, limit int) ([]im.ID, error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {
 		return nil, err
 	}
-	err = r.session.query(selectSearched, []any{key}, func(rows *sql.Rows) (bool, error) {
-		var s im.Searched
-		err := rows.Scan(&s.Conversation, &s.Channel)
-		list = append(list, s)
-		return true, err
-	})
-	return list, err
+	return r.ids(selectSearched, key, limit)
 }
 
 // Threads returns threads of a group or channel, the newest first.

@@ -22,26 +22,34 @@ const (
 		WHERE kind = 3 AND user_id = ? AND at >= ? ORDER BY at DESC LIMIT ?`
 	selectMarksSince = `SELECT conversation_id, hidden_at, hidden_seq, hidden_before FROM marks INDEXED BY marks_hidden
 		WHERE user_id = ? AND hidden_at >= ? ORDER BY hidden_at DESC LIMIT ?`
+	// What is gone is found among all that may be, of which each statement returns a
+	// bounded number, with whether it is.
+
 	// selectGoneSince finds conversations that a member has hidden, unless
 	// something was said there since.
-	selectGoneSince = `SELECT k.conversation_id, k.changed_at FROM marks k INDEXED BY marks_changed
-		CROSS JOIN conversations c ON c.id = k.conversation_id AND c.deleted_at IS NULL
-		WHERE k.user_id = ?1 AND k.changed_at >= ?2 AND k.gone_counted >= c.counted
-		AND EXISTS (SELECT 1 FROM members WHERE conversation_id = k.conversation_id AND user_id = ?1)
+	selectGoneSince = `SELECT k.conversation_id, k.changed_at, 0, 0, c.deleted_at IS NULL AND k.gone_counted >= c.counted
+			AND EXISTS (SELECT 1 FROM members WHERE conversation_id = k.conversation_id AND user_id = ?1)
+		FROM marks k INDEXED BY marks_changed CROSS JOIN conversations c ON c.id = k.conversation_id
+		WHERE k.user_id = ?1 AND k.changed_at >= ?2
 		ORDER BY k.changed_at DESC LIMIT ?3`
 	// selectDeletedSince finds those whose end was the end of a stay, too. Spaces
 	// are no conversations to anybody.
-	selectDeletedSince = `SELECT c.id, c.deleted_at FROM intervals i INDEXED BY intervals_of_user
-		CROSS JOIN conversations c ON c.id = i.conversation_id AND c.deleted_event = i.to_event AND c.kind <> 6
-		WHERE i.user_id = ? AND i.to_event < 9223372036854775807 AND c.deleted_at >= ?
-		ORDER BY i.to_event DESC LIMIT ?`
-	// selectChannelsGoneSince finds channels of spaces in which ?1 was then.
-	selectChannelsGoneSince = `SELECT c.id, c.deleted_at, c.space_id, c.deleted_event FROM intervals i INDEXED BY intervals_in_spaces
+	selectDeletedSince = `SELECT c.id, c.deleted_at, 0, 0, c.deleted_event = i.to_event AND c.kind <> 6 AND c.deleted_at >= ?2
+		FROM intervals i INDEXED BY intervals_of_user CROSS JOIN conversations c ON c.id = i.conversation_id
+		WHERE i.user_id = ?1 AND i.to_event < 9223372036854775807
+		ORDER BY i.to_event DESC LIMIT ?3`
+	// selectChannelsGoneSince finds channels of spaces in which ?1 was then, by events
+	// after ?4: of what came before, it is not known who could see it.
+	selectChannelsGoneSince = `SELECT c.id, c.deleted_at, c.space_id, c.deleted_event, c.deleted_at >= ?2
+		FROM intervals i INDEXED BY intervals_in_spaces
 		CROSS JOIN conversations c INDEXED BY channels_of_space ON c.space_id = i.conversation_id AND c.kind = 5
-			AND coalesce(c.deleted_event, 9223372036854775807) < 9223372036854775807
-		WHERE i.in_space = 1 AND i.user_id = ?1 AND c.deleted_event BETWEEN i.from_event AND i.to_event AND c.deleted_at >= ?2
-		ORDER BY c.deleted_event DESC LIMIT ?3`
+			AND coalesce(c.deleted_event, 9223372036854775807) >= max(i.from_event, ?4 + 1)
+			AND coalesce(c.deleted_event, 9223372036854775807) <= min(i.to_event, 9223372036854775806)
+		WHERE i.in_space = 1 AND i.user_id = ?1 AND i.to_event > ?4 LIMIT ?3`
 )
+
+// goneLooked is how many of what may be gone are looked at.
+const goneLooked = 20_000
 
 // Hidden reports whether the user has hidden the message with this seq by its
 // id.
@@ -128,40 +136,41 @@ func (r *reader) HiddenSince(user im.UserID, since time.Time, limit int) ([]im.H
 
 // GoneSince returns conversations that the user was a member of when they were
 // deleted, or that they have hidden, and deleted channels of their spaces, since a
-// time, the newest first.
-func (r *reader) GoneSince(user im.UserID, since time.Time, limit int) ([]im.GoneConversation, error) {
+// time, the newest first, and whether there may be more.
+func (r *reader) GoneSince(user im.UserID, since time.Time, limit int) (list []im.GoneConversation, more bool, err error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {
-		return nil, err
+		return nil, false, err
 	}
-	var list []im.GoneConversation
-	args := []any{key, ceilMillis(since).UnixMilli(), limit}
-	err = r.session.query(selectChannelsGoneSince, args, func(rows *sql.Rows) (bool, error) {
-		g := im.GoneConversation{Deleted: true}
-		var at int64
-		err := rows.Scan(&g.Conversation, &at, &g.Space, &g.By)
-		g.At = fromMillis(at)
-		list = append(list, g)
-		return true, err
-	})
-	if err != nil {
-		return nil, err
+	var cut int64
+	if _, err := r.session.row(selectCut, nil, &cut); err != nil {
+		return nil, false, err
 	}
-	for query, deleted := range map[string]bool{selectGoneSince: false, selectDeletedSince: true} {
+	for query, deleted := range map[string]bool{selectGoneSince: false, selectDeletedSince: true, selectChannelsGoneSince: true} {
+		args := []any{key, ceilMillis(since).UnixMilli(), goneLooked}
+		if query == selectChannelsGoneSince {
+			args = append(args, cut)
+		}
+		looked := 0
 		err := r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
 			g := im.GoneConversation{Deleted: deleted}
-			var at int64
-			err := rows.Scan(&g.Conversation, &at)
-			g.At = fromMillis(at)
-			list = append(list, g)
+			var at sql.NullInt64
+			var gone sql.NullBool
+			err := rows.Scan(&g.Conversation, &at, &g.Space, &g.By, &gone)
+			g.At = optionalTime(at)
+			if gone.Bool {
+				list = append(list, g)
+			}
+			looked++
 			return true, err
 		})
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
+		more = more || looked == goneLooked
 	}
 	slices.SortFunc(list, func(a, b im.GoneConversation) int {
 		return cmp.Or(b.At.Compare(a.At), cmp.Compare(a.Conversation, b.Conversation))
 	})
-	return list[:min(len(list), limit)], nil
+	return list[:min(len(list), limit)], more || len(list) > limit, nil
 }

@@ -41,7 +41,8 @@ const (
 	selectConversations        = listedPage + listed + listedWhere + listedOrder + listedDetails
 	selectChangedConversations = listedPage + listed + listedJoined + listedWhere + listedChanged + listedOrder + listedDetails
 
-	selectConversationsOf = "SELECT conversation_id FROM members INDEXED BY members_of_user WHERE user_id = ? AND kind <= 3 AND kind <> 3"
+	selectConversationsOf = `SELECT conversation_id FROM members INDEXED BY members_of_user
+		WHERE user_id = ? AND conversation_id < ? AND kind <= 3 AND kind <> 3 ORDER BY conversation_id DESC LIMIT ?`
 )
 
 // Conversations returns a stretch of those that the user is a member of now.
@@ -83,12 +84,12 @@ func (r *reader) Conversations(q im.ConversationQuery) ([]im.ListedConversation,
 	return list, err
 }
 
-// ConversationsOf returns the ids of the direct conversations and groups that the
-// user is a member of now.
-func (r *reader) ConversationsOf(user im.UserID) ([]im.ID, error) {
+// ConversationsOf returns ids of the direct conversations and groups that the user is
+// a member of now, the greatest first.
+func (r *reader) ConversationsOf(user im.UserID, before im.ID, limit int) ([]im.ID, error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {
 		return nil, err
 	}
-	return r.ids(selectConversationsOf, key)
+	return r.ids(selectConversationsOf, key, orLast(before), limit)
 }

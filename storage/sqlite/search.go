@@ -28,6 +28,9 @@ const (
 const (
 	searchBudget  = 20_000 // candidates
 	candidateRead = 20     // what reading one counts for
+	// conversationAsked is what asking counts for whether its conversation may be
+	// seen.
+	conversationAsked = 100
 	// searchFirst is how many candidates are taken at first, beyond the limit;
 	// then it is four times as many each time.
 	searchFirst = 8
@@ -63,7 +66,8 @@ type finder struct {
 	q      im.SearchQuery
 	terms  search.Terms
 	sender int64
-	wanted map[int64]bool // the conversations
+	wanted map[int64]bool // the conversations, nil for all
+	sees   map[int64]bool // which may be seen, of those that were asked for
 
 	query   search.Query
 	match   string // query for FTS5, "" for all messages
@@ -80,7 +84,7 @@ type finder struct {
 // Search returns messages that have words in them.
 func (r *reader) Search(q im.SearchQuery) (im.SearchPage, error) {
 	f := &finder{r: r, q: q, terms: search.Parse(q.Words), budget: searchBudget, next: math.MaxInt64}
-	if len(f.terms) == 0 || len(q.Conversations) == 0 || q.Limit <= 0 {
+	if len(f.terms) == 0 || len(q.Conversations) == 0 && q.Sees == nil || q.Limit <= 0 {
 		return f.page, nil
 	}
 	if q.Sender != "" {
@@ -89,7 +93,10 @@ func (r *reader) Search(q im.SearchQuery) (im.SearchPage, error) {
 			return f.page, err
 		}
 	}
-	f.wanted = make(map[int64]bool, len(q.Conversations))
+	f.sees = make(map[int64]bool)
+	if len(q.Conversations) > 0 {
+		f.wanted = make(map[int64]bool, len(q.Conversations))
+	}
 	for _, c := range q.Conversations {
 		f.wanted[int64(c)] = true
 	}
@@ -100,7 +107,7 @@ func (r *reader) Search(q im.SearchQuery) (im.SearchPage, error) {
 		f.least = int64(im.FirstID(q.From)) // none is stored before it was created
 	}
 	err := f.ask(false)
-	if err == nil && f.clauses != 1 && len(f.wanted) <= fewConversations {
+	if err == nil && f.clauses != 1 && f.wanted != nil && len(f.wanted) <= fewConversations {
 		err = f.ask(true)
 	}
 	if err != nil {
@@ -132,7 +139,7 @@ func (f *finder) findRecent() (full bool, err error) {
 			break
 		}
 		entries := m.entries.Load()
-		if m.id >= f.next || entries == nil || !f.wanted[m.conversation] || !f.query.In(*entries) {
+		if m.id >= f.next || entries == nil || f.foreign(m.conversation) || !f.query.In(*entries) {
 			continue
 		}
 		var c candidate
@@ -280,7 +287,13 @@ func (f *finder) look(c candidate) (full bool, err error) {
 	if f.budget <= 0 {
 		return true, nil
 	}
-	if f.passes(c) {
+	passes := f.passes(c)
+	if passes {
+		if passes, err = f.seen(c.conversation); err != nil {
+			return false, err
+		}
+	}
+	if passes {
 		if len(f.page.Hits) == f.q.Limit {
 			return true, nil
 		}
@@ -295,7 +308,7 @@ func (f *finder) look(c candidate) (full bool, err error) {
 // passes reports whether a candidate fulfils the conditions besides the words.
 func (f *finder) passes(c candidate) bool {
 	f.looked++
-	if !f.wanted[c.conversation] {
+	if f.foreign(c.conversation) {
 		f.elsewhere++
 		return false
 	}
@@ -304,6 +317,24 @@ func (f *finder) passes(c candidate) bool {
 		(f.sender == 0 || c.sender == f.sender) &&
 		(f.q.From.IsZero() || c.created >= ceilMillis(f.q.From).UnixMilli()) &&
 		(f.q.To.IsZero() || c.created < ceilMillis(f.q.To).UnixMilli())
+}
+
+// foreign reports whether a conversation is none of those to look in.
+func (f *finder) foreign(conversation int64) bool { return f.wanted != nil && !f.wanted[conversation] }
+
+// seen reports whether a conversation may be seen.
+func (f *finder) seen(conversation int64) (bool, error) {
+	if f.q.Sees == nil {
+		return true, nil
+	}
+	sees, known := f.sees[conversation]
+	if known {
+		return sees, nil
+	}
+	f.budget -= conversationAsked
+	sees, err := f.q.Sees(im.ID(conversation))
+	f.sees[conversation] = sees
+	return sees, err
 }
 
 // read holds a candidate against the words. One that cannot be read is not in
@@ -334,7 +365,7 @@ func (f *finder) read(c candidate) error {
 
 // scarce reports whether the conversations are to be a condition.
 func (f *finder) scarce() bool {
-	if f.scoped || len(f.wanted) > manyAtMost || len(f.wanted) > fewConversations && f.looked < scarceAfter {
+	if f.scoped || f.wanted == nil || len(f.wanted) > manyAtMost || len(f.wanted) > fewConversations && f.looked < scarceAfter {
 		return false
 	}
 	return (f.looked-f.elsewhere)*scarceFactor <= f.looked

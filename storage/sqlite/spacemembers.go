@@ -3,6 +3,7 @@ package sqlite
 import (
 	"database/sql"
 	"encoding/json"
+	"time"
 
 	"github.com/imapi/imapi/im"
 )
@@ -104,6 +105,14 @@ func (r *reader) addStanding(list []im.SpaceMember, keys string, space, channel 
 		return err
 	}
 	return r.mutesOf(selectMutesOf, keys, int64(channel), func(i int, until int64) { list[i].MutedHere = fromMillis(until) })
+}
+
+// InChannel returns what of a user's standing in a channel is its own: their stays on
+// its lists, and until when they are muted there.
+func (r *reader) InChannel(channel im.ID, user im.UserID) ([]im.ListStay, time.Time, error) {
+	in := make([]im.ChannelOf, 1)
+	err := r.addStandingIn(in, []int64{int64(channel)}, user)
+	return in[0].Lists, in[0].MutedHere, err
 }
 
 // addStandingIn adds to channels, of which these are the ids, what of a user is theirs

@@ -12,14 +12,18 @@ import (
 // Versions follow each other without a gap: so the newest that began at or
 // before an event is the one that held after it, unless that has ended.
 const (
-	selectRoles = `SELECT roles FROM space_roles WHERE space_id = ?1 AND from_event <= ?2
+	selectRoles     = "SELECT roles" + rolesAt
+	selectRolesSpan = "SELECT from_event, to_event" + rolesAt
+	rolesAt         = ` FROM space_roles WHERE space_id = ?1 AND from_event <= ?2
 		AND (to_event > ?2 OR to_event = 9223372036854775807) ORDER BY from_event DESC LIMIT 1`
 	endRoles = `UPDATE space_roles SET to_event = ?1
 		WHERE space_id = ?2 AND from_event < ?1 AND to_event = 9223372036854775807`
 	insertRoles = `INSERT INTO space_roles (space_id, from_event, roles) VALUES (?, ?, ?)
 		ON CONFLICT DO UPDATE SET roles = excluded.roles`
 
-	selectAccess = `SELECT access FROM channel_access WHERE conversation_id = ?1 AND from_event <= ?2
+	selectAccess     = "SELECT access" + accessAt
+	selectAccessSpan = "SELECT from_event, to_event" + accessAt
+	accessAt         = ` FROM channel_access WHERE conversation_id = ?1 AND from_event <= ?2
 		AND (to_event > ?2 OR to_event = 9223372036854775807) ORDER BY from_event DESC LIMIT 1`
 	endAccess = `UPDATE channel_access SET to_event = ?1
 		WHERE conversation_id = ?2 AND from_event < ?1 AND to_event = 9223372036854775807`
@@ -140,6 +144,27 @@ func mentionsRole(access []byte, roles []im.ID) bool {
 		number, err := json.Marshal(role)
 		return err != nil || bytes.Contains(access, append([]byte(`"role":`), number...))
 	})
+}
+
+// RolesSpan returns during which events the roles held that held after one.
+func (r *reader) RolesSpan(space im.ID, at im.Position) (im.Span, error) {
+	return r.span(selectRolesSpan, space, at)
+}
+
+// AccessSpan returns the same of what decided about a channel.
+func (r *reader) AccessSpan(channel im.ID, at im.Position) (im.Span, error) {
+	return r.span(selectAccessSpan, channel, at)
+}
+
+func (r *reader) span(query string, id im.ID, at im.Position) (span im.Span, err error) {
+	found, err := r.session.row(query, []any{int64(id), int64(at)}, &span.From, &span.To)
+	if err != nil || !found {
+		return im.Span{}, orNotFound(err)
+	}
+	if span.To == stillOpen {
+		span.To = 0
+	}
+	return span, nil
 }
 
 // version reads what held after an event, and reports whether anything did.

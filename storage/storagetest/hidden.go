@@ -109,6 +109,20 @@ func testHiddenSince(w *world) {
 	w.equal("of nobody", len(since("nobody", epoch, 10)), 0)
 }
 
+// goneSince returns what is gone, and holds that the reader says if it is not all.
+func (w *world) goneSince(user im.UserID, at time.Time, limit int) (list []im.GoneConversation) {
+	w.Helper()
+	w.view(func(r im.Reader) error {
+		all, more, err := r.GoneSince(user, at, 1000)
+		w.must(err)
+		w.equal("more than all", more, false)
+		list, more, err = r.GoneSince(user, at, limit)
+		w.equal("more", more, len(all) > limit)
+		return err
+	})
+	return list
+}
+
 func testGoneSince(w *world) {
 	var ids []im.ID
 	for range 6 {
@@ -116,7 +130,7 @@ func testGoneSince(w *world) {
 	}
 	since := func(user im.UserID, at time.Time, limit int) []im.GoneConversation {
 		w.Helper()
-		return read(w, func(r im.Reader) ([]im.GoneConversation, error) { return r.GoneSince(user, at, limit) })
+		return w.goneSince(user, at, limit)
 	}
 	w.equal("before", len(since("alice", epoch, 10)), 0)
 	at := func(n int) time.Time { return epoch.Add(time.Duration(n) * time.Minute) }

@@ -103,7 +103,7 @@ func testChannelsGoneSince(w *world) {
 	want = append([]im.GoneConversation{{Conversation: inGone, At: at(3), Deleted: true, Space: gone, By: by - 1}}, want...)
 	since := func(user im.UserID, at time.Time, limit int) []im.GoneConversation {
 		w.Helper()
-		return read(w, func(r im.Reader) ([]im.GoneConversation, error) { return r.GoneSince(user, at, limit) })
+		return w.goneSince(user, at, limit)
 	}
 	w.equal("all", since("alice", epoch, 10), want)
 	w.equal("some", since("alice", epoch, 2), want[:2])

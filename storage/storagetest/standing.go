@@ -212,6 +212,18 @@ func (m *standingModel) compareAt(at im.Position, want standing) {
 			m.must(err) // else there was none yet
 		}
 		m.equal(fmt.Sprint("access at ", at), access, want.access)
+		m.compareSpan(r.RolesSpan, at, func(at im.Position) any {
+			set, err := r.RolesAt(m.space, at)
+			m.must(err)
+			return set
+		}, m.space)
+		m.compareSpan(r.AccessSpan, at, func(at im.Position) any {
+			access, err := r.AccessAt(m.channel, at)
+			if !errors.Is(err, im.ErrNotFound) {
+				m.must(err)
+			}
+			return access
+		}, m.channel)
 		one := m.users[m.random.IntN(len(m.users))]
 		for _, asked := range [][]im.UserID{m.users, {one}, {one, "nobody", one}} {
 			var users []im.UserID
@@ -230,11 +242,36 @@ func (m *standingModel) compareAt(at im.Position, want standing) {
 				whole, err := r.Membership(m.space, member.User)
 				m.must(err)
 				m.equal("membership", member.Membership, whole)
+				lists, muted, err := r.InChannel(m.channel, member.User)
+				m.must(err)
+				m.equal("in the channel", []any{lists, muted}, []any{member.Lists, member.MutedHere})
 			}
 			m.equal(fmt.Sprintf("members at %d of %v", at, asked), got, users)
 		}
 		return nil
 	})
+}
+
+// compareSpan holds that what held after an event did at both ends of its span.
+func (m *standingModel) compareSpan(
+	span func(im.ID, im.Position) (im.Span, error), at im.Position, held func(im.Position) any, id im.ID,
+) {
+	m.Helper()
+	s, err := span(id, at)
+	if errors.Is(err, im.ErrNotFound) {
+		return // what held is nothing, then
+	}
+	m.must(err)
+	if s.From > at || s.To != 0 && s.To <= at {
+		m.Fatalf("the span %v does not hold %d", s, at)
+	}
+	last := s.To - 1
+	if s.To == 0 {
+		last = im.Latest
+	}
+	for _, end := range []im.Position{s.From, last} {
+		m.equal(fmt.Sprintf("at %d of the span %v of %d", end, s, at), held(end), held(at))
+	}
 }
 
 // standingOf are the roles and lists of a member after an event.

@@ -1,0 +1,79 @@
+package handlers_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// TestUnreadByPages holds that who is in more conversations than one answer counts
+// gets the rest by the token.
+func TestUnreadByPages(t *testing.T) {
+	const n = 5001
+	w := newWorld(t)
+	var ids im.IDs
+	for made := 0; made < n; made += 667 {
+		err := w.store.Write(context.Background(), func(tx im.Tx) error {
+			for range min(667, n-made) {
+				if err := groupWithNews(tx, ids.Next(time.Now()), ids.Next(time.Now())); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	total, path := 0.0, "/v1/unread"
+	for page := 1; ; page++ {
+		got := w.do("alice", http.MethodGet, path, "").json(t)
+		total += got["total"].(float64)
+		token, more := got["next_page_token"].(string)
+		if more != (page == 1) || got["total_more"] != more {
+			t.Fatalf("page %d: total_more %v, next_page_token %v", page, got["total_more"], got["next_page_token"])
+		}
+		if !more {
+			break
+		}
+		path = "/v1/unread?page_token=" + token
+		if a := w.do("alice", http.MethodGet, path+"&conversation_id=@mallory", ""); a.status != http.StatusBadRequest {
+			t.Errorf("the token was taken for one conversation: %d %s", a.status, a.body)
+		}
+	}
+	if total != n {
+		t.Errorf("the pages count %v, want %d", total, n)
+	}
+}
+
+func groupWithNews(tx im.Tx, id, message im.ID) error {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	err := tx.CreateConversation(im.Conversation{
+		ID: id, Kind: im.Group, Name: "g", History: im.HistoryAll, Join: im.JoinClosed, Invite: im.InviteByAdmins,
+		CreatedAt: now, UpdatedAt: now,
+	})
+	if err != nil {
+		return err
+	}
+	at, err := tx.Append(im.Event{Type: im.ConversationCreated, At: now, Conversation: id})
+	if err != nil {
+		return err
+	}
+	for _, user := range []im.UserID{"alice", "mallory"} {
+		if err := tx.AddMember(im.Membership{Conversation: id, User: user, Role: im.Member, JoinedAt: now}, at); err != nil {
+			return err
+		}
+	}
+	content, err := im.ParseContent([]byte(`{"body":{"text":"hi"},"type":"text"}`))
+	if err != nil {
+		return fmt.Errorf("content: %w", err)
+	}
+	_, err = tx.InsertMessage(im.Message{
+		ID: message, Conversation: id, Sender: "mallory", Type: im.Text, State: im.Active, CreatedAt: now, Content: content,
+	})
+	return err
+}

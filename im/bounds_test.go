@@ -1,0 +1,379 @@
+package im_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// What one user may do to make others, or themselves, wait is bounded: a read looks
+// at so much and no more, however much there is. That is counted here, not measured.
+
+// counted is a store that counts what is asked of its readers.
+type counted struct {
+	im.Store
+	reads int // reads begun
+	most  int // look-ups in the read that had the most
+	of    map[string]int
+}
+
+func (s *counted) View(ctx context.Context, fn func(im.Reader) error) error {
+	return s.Store.View(ctx, func(r im.Reader) error {
+		s.reads++
+		one := &countedReader{Reader: r, of: s.of}
+		defer func() { s.most = max(s.most, one.n) }()
+		return fn(one)
+	})
+}
+
+// countedReader counts the look-ups of which there may be one for each message, event,
+// conversation or member.
+type countedReader struct {
+	im.Reader
+	n  int
+	of map[string]int
+}
+
+func (r *countedReader) count(name string) { r.n, r.of[name] = r.n+1, r.of[name]+1 }
+
+func (r *countedReader) Conversation(id im.ID) (im.Conversation, error) {
+	r.count("Conversation")
+	return r.Reader.Conversation(id)
+}
+
+func (r *countedReader) Membership(id im.ID, user im.UserID) (im.Membership, error) {
+	r.count("Membership")
+	return r.Reader.Membership(id, user)
+}
+
+func (r *countedReader) RolesAt(id im.ID, at im.Position) (im.RoleSet, error) {
+	r.count("RolesAt")
+	return r.Reader.RolesAt(id, at)
+}
+
+func (r *countedReader) AccessAt(id im.ID, at im.Position) (im.ChannelAccess, error) {
+	r.count("AccessAt")
+	return r.Reader.AccessAt(id, at)
+}
+
+func (r *countedReader) SpaceMembersAt(space, channel im.ID, at im.Position, users []im.UserID) ([]im.SpaceMember, error) {
+	r.count("SpaceMembersAt")
+	return r.Reader.SpaceMembersAt(space, channel, at, users)
+}
+
+func (r *countedReader) Message(id im.ID) (im.Message, error) {
+	r.count("Message")
+	return r.Reader.Message(id)
+}
+
+func (r *countedReader) Unread(q im.UnreadQuery) (im.UnreadCount, error) {
+	r.count("Unread")
+	return r.Reader.Unread(q)
+}
+
+// count has the use cases on a store that counts.
+func (w *world) count() (*im.Service, *counted) {
+	s := &counted{Store: w.store, of: map[string]int{}}
+	return im.NewService(s, im.DefaultPolicy(), w.clock), s
+}
+
+// builder makes a large world by the store alone, in few transactions.
+type builder struct {
+	*world
+	ids im.IDs
+}
+
+func (b *builder) id() im.ID { return b.ids.Next(b.now) }
+
+func (b *builder) write(fn func(tx im.Tx)) {
+	b.Helper()
+	b.must(b.store.Write(b.ctx, func(tx im.Tx) error {
+		fn(tx)
+		return nil
+	}))
+}
+
+func (b *builder) make(tx im.Tx, c im.Conversation, members ...im.UserID) im.ID {
+	c.ID, c.Name, c.History, c.Join, c.Invite = b.id(), "x", im.HistoryAll, im.JoinClosed, im.InviteByAdmins
+	c.CreatedAt, c.UpdatedAt = b.now, b.now
+	b.must(tx.CreateConversation(c))
+	if len(members) == 0 {
+		return c.ID
+	}
+	at, err := tx.Append(im.Event{Type: im.ConversationCreated, At: b.now, Conversation: c.ID})
+	b.must(err)
+	for _, user := range members {
+		b.must(tx.AddMember(im.Membership{Conversation: c.ID, User: user, Role: im.Member, JoinedAt: b.now}, at))
+	}
+	return c.ID
+}
+
+func (b *builder) say(tx im.Tx, id im.ID, words string) im.ID {
+	c, err := im.ParseContent(fmt.Appendf(nil, `{"body":{"text":%q},"type":"text"}`, words))
+	b.must(err)
+	m := im.Message{ID: b.id(), Conversation: id, Sender: "mallory", Type: im.Text, State: im.Active, CreatedAt: b.now, Content: c}
+	m.Seq, err = tx.InsertMessage(m)
+	b.must(err)
+	_, err = tx.Append(im.Event{Type: im.MessageCreated, At: b.now, Conversation: id, MessageID: m.ID, Seq: m.Seq, Actor: "mallory"})
+	b.must(err)
+	return m.ID
+}
+
+// roles are as many as a space may have. The first takes PermissionView.
+func (b *builder) roles() im.RoleSet {
+	set := im.RoleSet{{ID: b.id(), Name: "blind", Grants: im.Grants{Deny: im.PermissionView}}}
+	for len(set) < im.DefaultPolicy().MaxRoles-1 {
+		set = append(set, im.SpaceRole{ID: b.id(), Name: "a role", Grants: im.Grants{Allow: im.PermissionSend}})
+	}
+	return append(set, im.SpaceRole{ID: im.Everyone, Grants: im.Grants{Allow: im.EveryoneMay}})
+}
+
+// access is what a channel may say at most; of a private one nobody sees it.
+func access(set im.RoleSet, private bool) im.ChannelAccess {
+	a := im.ChannelAccess{Private: private}
+	for _, r := range set[1 : im.DefaultPolicy().MaxChannelRoles+1] {
+		a.Overrides = append(a.Overrides, im.Override{Role: r.ID, Grants: im.Grants{Allow: im.PermissionMentionAll}})
+	}
+	return a
+}
+
+// spacesOf makes n spaces of which the users are members, with all channels that they
+// may have, every third of them private. It returns the channels by whether they are.
+func (b *builder) spacesOf(n int, users ...im.UserID) (spaces, open, private []im.ID) {
+	for range n {
+		b.write(func(tx im.Tx) {
+			space := b.make(tx, im.Conversation{Kind: im.Space}, users...)
+			set := b.roles()
+			b.must(tx.PutRoles(space, set, 1))
+			spaces = append(spaces, space)
+			for c := range im.DefaultPolicy().MaxChannels {
+				id := b.make(tx, im.Conversation{Kind: im.Channel, Space: space, Private: c%3 == 0})
+				b.must(tx.PutAccess(id, access(set, c%3 == 0), 1))
+				if c%3 == 0 {
+					private = append(private, id)
+				} else {
+					open = append(open, id)
+				}
+			}
+		})
+	}
+	return spaces, open, private
+}
+
+// searchAll returns all that a search finds, page by page.
+func searchAll(w *world, s *im.Service, user im.UserID, words string) (ids []im.ID, pages int) {
+	w.Helper()
+	f := im.SearchFilter{Words: words, Limit: 50}
+	for {
+		page, err := s.Search(w.ctx, as(user), f)
+		w.must(err)
+		for _, hit := range page.Hits {
+			ids = append(ids, hit.Message.ID)
+		}
+		if pages++; page.Next == 0 {
+			return ids, pages
+		}
+		f.Past = page.Next
+	}
+}
+
+// Whoever is added to very many spaces goes on searching.
+func TestSearchInVeryManyChannels(t *testing.T) {
+	w := newWorld(t)
+	b := &builder{world: w}
+	_, open, private := b.spacesOf(60, "mallory", "victim")
+	var want []im.ID
+	b.write(func(tx im.Tx) {
+		mine := b.make(tx, im.Conversation{Kind: im.Group}, "victim", "mallory")
+		foreign := b.make(tx, im.Conversation{Kind: im.Group}, "mallory")
+		for i, id := range slices.Concat(open[:300], private[:300], []im.ID{mine, foreign, mine}) {
+			if m := b.say(tx, id, "needle"); i < 300 || id == mine {
+				want = append(want, m)
+			}
+		}
+	})
+	slices.Reverse(want)
+	s, counts := w.count()
+	got, pages := searchAll(w, s, "victim", "needle")
+	if !slices.Equal(got, want) {
+		t.Errorf("found %d, want %d", len(got), len(want))
+	}
+	if pages > 2+len(want)/25 {
+		t.Errorf("%d pages", pages)
+	}
+	if counts.most > 3000 {
+		t.Errorf("a page took %d look-ups: %v", counts.most, counts.of)
+	}
+	// What is decided by the space is loaded once for all its channels.
+	if n := counts.of["RolesAt"]; n > 60*pages {
+		t.Errorf("the roles of 60 spaces were loaded %d times on %d pages", n, pages)
+	}
+	_, pages = searchAll(w, s, "victim", "nothing")
+	w.equal("pages of nothing", pages, 1)
+}
+
+// A search in few conversations is bounded, too, where each has a hit.
+func TestSearchWithinWhatIsListed(t *testing.T) {
+	w := newWorld(t)
+	b := &builder{world: w}
+	_, open, private := b.spacesOf(10, "mallory", "victim")
+	b.write(func(tx im.Tx) {
+		for _, id := range slices.Concat(open, private) {
+			b.say(tx, id, "needle")
+		}
+	})
+	s, counts := w.count()
+	got, _ := searchAll(w, s, "victim", "needle")
+	w.equal("found", len(got), len(open))
+	if counts.most > 3000 {
+		t.Errorf("a page took %d look-ups: %v", counts.most, counts.of)
+	}
+}
+
+// A replay of a channel loads what decides who could see it once for each version.
+func TestReplayOfAChannelWithManyRoles(t *testing.T) {
+	w := newWorld(t)
+	b := &builder{world: w}
+	spaces, open, _ := b.spacesOf(1, "mallory", "victim")
+	var sets []im.RoleSet
+	for range 3 {
+		sets = append(sets, b.roles())
+	}
+	b.write(func(tx im.Tx) {
+		at, err := tx.Append(im.Event{Type: im.SpaceUpdated, At: w.now, Conversation: spaces[0], Space: spaces[0]})
+		b.must(err)
+		b.must(tx.PutRoles(spaces[0], sets[0], at))
+	})
+	for n := range 10 {
+		b.write(func(tx im.Tx) {
+			for range 100 {
+				b.say(tx, open[0], fmt.Sprint(n))
+			}
+		})
+	}
+	s, counts := w.count()
+	bounds, err := s.LogBounds(w.ctx)
+	w.must(err)
+	told, after := 0, im.Position(0)
+	for after < bounds.Head {
+		window, err := s.Events(w.ctx, as("victim"), after, bounds.Head, 1000)
+		w.must(err)
+		told, after = told+len(window.Events), window.Through
+	}
+	if told < 1000 {
+		t.Errorf("told of %d events", told)
+	}
+	if n := counts.of["RolesAt"]; n > 3*counts.reads {
+		t.Errorf("the roles were loaded %d times in %d reads", n, counts.reads)
+	}
+	if n := counts.of["SpaceMembersAt"]; n > 2*counts.reads {
+		t.Errorf("the member was loaded %d times in %d reads", n, counts.reads)
+	}
+	if counts.most > 600 {
+		t.Errorf("a read took %d look-ups: %v", counts.most, counts.of)
+	}
+}
+
+// The same where each event is of another channel.
+func TestReplayOfManyChannels(t *testing.T) {
+	w := newWorld(t)
+	b := &builder{world: w}
+	_, open, private := b.spacesOf(8, "mallory", "victim")
+	b.write(func(tx im.Tx) {
+		for _, id := range slices.Concat(open, private) {
+			b.say(tx, id, "hi")
+		}
+	})
+	s, counts := w.count()
+	bounds, err := s.LogBounds(w.ctx)
+	w.must(err)
+	seen := map[im.ID]bool{}
+	for after := im.Position(0); after < bounds.Head; {
+		window, err := s.Events(w.ctx, as("victim"), after, bounds.Head, 1000)
+		w.must(err)
+		for _, e := range window.Events {
+			if e.Type == im.MessageCreated {
+				seen[e.Conversation] = true
+			}
+		}
+		after = window.Through
+	}
+	w.equal("told of", slices.Sorted(maps.Keys(seen)), slices.Sorted(slices.Values(open)))
+	if counts.most > 2500 {
+		t.Errorf("a read took %d look-ups: %v", counts.most, counts.of)
+	}
+}
+
+// What was deleted is told of in reads of a bounded length.
+func TestVeryManyDeletedChannels(t *testing.T) {
+	w := newWorld(t)
+	b := &builder{world: w}
+	spaces, open, private := b.spacesOf(11, "mallory", "victim")
+	w.equal("spaces", len(spaces), 11)
+	w.pass(time.Minute)
+	b.write(func(tx im.Tx) {
+		for _, id := range slices.Concat(private[:34], open, private[34:]) {
+			at, err := tx.Append(im.Event{Type: im.ChannelDeleted, At: w.now, Conversation: id})
+			b.must(err)
+			b.must(tx.DeleteConversation(id, w.now, at))
+		}
+	})
+	s, counts := w.count()
+	lost, err := s.Lost(w.ctx, as("victim"), epoch)
+	w.must(err)
+	hidden := map[im.ID]bool{}
+	for _, id := range private {
+		hidden[id] = true
+	}
+	for _, g := range lost.Gone {
+		if hidden[g.Conversation] {
+			t.Fatal("told of a channel that they could not see")
+		}
+	}
+	w.equal("more", lost.More, true)
+	if n := len(lost.Gone); n < 600 || n > len(open) {
+		t.Errorf("told of %d of %d", n, len(open))
+	}
+	if counts.most > 1500 {
+		t.Errorf("a read took %d look-ups: %v", counts.most, counts.of)
+	}
+}
+
+// Unread messages of very many conversations are counted page by page, each in reads
+// of a bounded length.
+func TestUnreadInVeryManyConversations(t *testing.T) {
+	w := newWorld(t)
+	b := &builder{world: w}
+	const n = 5300
+	for made := 0; made < n; made += 100 {
+		b.write(func(tx im.Tx) {
+			for range 100 {
+				b.say(tx, b.make(tx, im.Conversation{Kind: im.Group}, "victim", "mallory"), "hi")
+			}
+		})
+	}
+	s, counts := w.count()
+	first, err := s.Unread(w.ctx, as("victim"), nil)
+	w.must(err)
+	w.equal("the first page", []any{first.Total, len(first.Items), first.More, first.Next != 0}, []any{5000, 5000, true, true})
+	rest, err := s.UnreadPast(w.ctx, as("victim"), first.Next)
+	w.must(err)
+	w.equal("the last page", []any{rest.Total, len(rest.Items), rest.More, rest.Next != 0}, []any{n - 5000, n - 5000, false, false})
+	seen := map[im.ID]bool{}
+	for _, of := range append(first.Items, rest.Items...) {
+		seen[of.Conversation] = true
+	}
+	w.equal("conversations", len(seen), n)
+	if counts.most > 1000 {
+		t.Errorf("a read took %d look-ups: %v", counts.most, counts.of)
+	}
+	w.must(s.ClearAllUnread(w.ctx, as("victim")))
+	first, err = s.Unread(w.ctx, as("victim"), nil)
+	w.must(err)
+	w.equal("after clearing", []any{first.Total, first.More}, []any{0, true})
+}
