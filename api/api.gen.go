@@ -1643,7 +1643,7 @@ type ImportResult struct {
 	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
-	// | `overloaded` | 503 | too much is waiting to be stored |
+	// | `overloaded` | 503 | too much is waiting to be stored, or too many of your reads wait for each other |
 	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 	// | `shutting_down` | 503 | the server is about to stop |
@@ -2069,7 +2069,7 @@ type Problem struct {
 	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
-	// | `overloaded` | 503 | too much is waiting to be stored |
+	// | `overloaded` | 503 | too much is waiting to be stored, or too many of your reads wait for each other |
 	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 	// | `shutting_down` | 503 | the server is about to stop |
@@ -2161,7 +2161,7 @@ type Problem struct {
 // | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 // | `slow_mode` | 429 | slow mode: wait before you send again |
 // | `internal` | 500 | a fault of the server |
-// | `overloaded` | 503 | too much is waiting to be stored |
+// | `overloaded` | 503 | too much is waiting to be stored, or too many of your reads wait for each other |
 // | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
 // | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 // | `shutting_down` | 503 | the server is about to stop |
@@ -2361,7 +2361,7 @@ type RevokeResult struct {
 	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
-	// | `overloaded` | 503 | too much is waiting to be stored |
+	// | `overloaded` | 503 | too much is waiting to be stored, or too many of your reads wait for each other |
 	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 	// | `shutting_down` | 503 | the server is about to stop |
@@ -2828,10 +2828,13 @@ type Unread struct {
 	// Mentions How many of those messages mention me.
 	Mentions int64 `json:"mentions"`
 
+	// NextPageToken Gives the next page; null if this is the last.
+	NextPageToken *string `json:"next_page_token"`
+
 	// Total The sum of the items, muted ones included.
 	Total int64 `json:"total"`
 
-	// TotalMore Some conversation has more than is counted.
+	// TotalMore There are more: some conversation has more than is counted, or another page follows.
 	TotalMore bool `json:"total_more"`
 }
 
@@ -3725,6 +3728,9 @@ type ListMyThreadsParams struct {
 type GetUnreadParams struct {
 	// ConversationID Only this conversation, by its id or `@user`.
 	ConversationID *OfConversation `form:"conversation_id,omitempty" json:"conversation_id,omitempty"`
+
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
@@ -9852,6 +9858,19 @@ func (siw *ServerInterfaceWrapper) GetUnread(w http.ResponseWriter, r *http.Requ
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "conversation_id"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conversation_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "page_token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", r.URL.Query(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "page_token"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "page_token", Err: err})
 		}
 		return
 	}

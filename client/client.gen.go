@@ -1644,7 +1644,7 @@ type ImportResult struct {
 	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
-	// | `overloaded` | 503 | too much is waiting to be stored |
+	// | `overloaded` | 503 | too much is waiting to be stored, or too many of your reads wait for each other |
 	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 	// | `shutting_down` | 503 | the server is about to stop |
@@ -2070,7 +2070,7 @@ type Problem struct {
 	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
-	// | `overloaded` | 503 | too much is waiting to be stored |
+	// | `overloaded` | 503 | too much is waiting to be stored, or too many of your reads wait for each other |
 	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 	// | `shutting_down` | 503 | the server is about to stop |
@@ -2162,7 +2162,7 @@ type Problem struct {
 // | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 // | `slow_mode` | 429 | slow mode: wait before you send again |
 // | `internal` | 500 | a fault of the server |
-// | `overloaded` | 503 | too much is waiting to be stored |
+// | `overloaded` | 503 | too much is waiting to be stored, or too many of your reads wait for each other |
 // | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
 // | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 // | `shutting_down` | 503 | the server is about to stop |
@@ -2362,7 +2362,7 @@ type RevokeResult struct {
 	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
-	// | `overloaded` | 503 | too much is waiting to be stored |
+	// | `overloaded` | 503 | too much is waiting to be stored, or too many of your reads wait for each other |
 	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 	// | `shutting_down` | 503 | the server is about to stop |
@@ -2829,10 +2829,13 @@ type Unread struct {
 	// Mentions How many of those messages mention me.
 	Mentions int64 `json:"mentions"`
 
+	// NextPageToken Gives the next page; null if this is the last.
+	NextPageToken *string `json:"next_page_token"`
+
 	// Total The sum of the items, muted ones included.
 	Total int64 `json:"total"`
 
-	// TotalMore Some conversation has more than is counted.
+	// TotalMore There are more: some conversation has more than is counted, or another page follows.
 	TotalMore bool `json:"total_more"`
 }
 
@@ -3726,6 +3729,9 @@ type ListMyThreadsParams struct {
 type GetUnreadParams struct {
 	// ConversationID Only this conversation, by its id or `@user`.
 	ConversationID *OfConversation `form:"conversation_id,omitempty" json:"conversation_id,omitempty"`
+
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
@@ -5167,6 +5173,10 @@ type ClientInterface interface {
 	// Of direct conversations and groups: messages since I last joined and after my read or clear mark that are not mine, not erased, not hidden
 	// and were not read one by one. Exact up to 1,000 a conversation, then
 	// `unread_more` is true. Hidden conversations do not count.
+	//
+	// One answer looks at up to 5,000 conversations. Who is in more gets a
+	// `next_page_token`, and totals of what was looked at: the sum of all pages is
+	// the total.
 	//
 	// Corresponds with GET /v1/unread (the `GetUnread` operationId).
 	GetUnread(ctx context.Context, params *GetUnreadParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7320,6 +7330,10 @@ func (c *API) ListMyThreads(ctx context.Context, params *ListMyThreadsParams, re
 // Of direct conversations and groups: messages since I last joined and after my read or clear mark that are not mine, not erased, not hidden
 // and were not read one by one. Exact up to 1,000 a conversation, then
 // `unread_more` is true. Hidden conversations do not count.
+//
+// One answer looks at up to 5,000 conversations. Who is in more gets a
+// `next_page_token`, and totals of what was looked at: the sum of all pages is
+// the total.
 //
 // Corresponds with GET /v1/unread (the `GetUnread` operationId).
 func (c *API) GetUnread(ctx context.Context, params *GetUnreadParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -12868,6 +12882,18 @@ func NewGetUnreadRequest(server string, params *GetUnreadParams) (*http.Request,
 
 		}
 
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_token", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if encoded := queryValues.Encode(); encoded != "" {
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
@@ -14194,6 +14220,10 @@ type ClientWithResponsesInterface interface {
 	// Of direct conversations and groups: messages since I last joined and after my read or clear mark that are not mine, not erased, not hidden
 	// and were not read one by one. Exact up to 1,000 a conversation, then
 	// `unread_more` is true. Hidden conversations do not count.
+	//
+	// One answer looks at up to 5,000 conversations. Who is in more gets a
+	// `next_page_token`, and totals of what was looked at: the sum of all pages is
+	// the total.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -19396,6 +19426,10 @@ func (c *ClientWithResponses) ListMyThreadsWithResponse(ctx context.Context, par
 // Of direct conversations and groups: messages since I last joined and after my read or clear mark that are not mine, not erased, not hidden
 // and were not read one by one. Exact up to 1,000 a conversation, then
 // `unread_more` is true. Hidden conversations do not count.
+//
+// One answer looks at up to 5,000 conversations. Who is in more gets a
+// `next_page_token`, and totals of what was looked at: the sum of all pages is
+// the total.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -16,9 +16,8 @@ const membersTimeout = 5 * time.Second
 
 // Hub is between the store and the streams. It is safe for concurrent use.
 type Hub struct {
-	opts    Options
-	inbox   *inbox
-	readers chan struct{} // holds a token for each that reads the log
+	opts  Options
+	inbox *inbox
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -60,7 +59,6 @@ func NewHub(ctx context.Context, opts Options) (*Hub, error) {
 	h := &Hub{
 		opts:      opts,
 		inbox:     newInbox(opts.InboxSize),
-		readers:   make(chan struct{}, opts.Readers),
 		done:      make(chan struct{}),
 		audience:  newAudience(opts.MaxConversations),
 		processed: bounds.Head,
@@ -200,6 +198,7 @@ func (h *Hub) membersAt(e *im.Event, users []im.UserID) (im.Audience, error) {
 	}
 	ctx, cancel := context.WithTimeout(h.ctx, membersTimeout)
 	defer cancel()
+	ctx = im.WithCaller(ctx, im.Caller{Job: im.DeliveryJob})
 	return h.opts.Log.MembersAt(ctx, e.Conversation, e.Position, users)
 }
 

@@ -9,7 +9,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Log is what the hub reads when memory does not do.
+// Log is what the hub reads when memory does not do. The contexts say for whom, by
+// [im.WithCaller] and [im.WithStream].
 type Log interface {
 	// Events returns up to limit events with after < position <= upTo that the
 	// actor is to be told, and how far it looked, which is past after.
@@ -64,9 +65,6 @@ type Options struct {
 	QueueSize int
 	// InboxSize is how many events may wait for the hub; 8,192.
 	InboxSize int
-	// Readers is how many streams may read the log at the same time, so that
-	// many which come back at once leave the store to others as well; 8.
-	Readers int
 	// Heartbeat is the longest silence on a stream; 15 s.
 	Heartbeat time.Duration
 	// Retry is the least that a client waits before it connects again; 2 s.
@@ -79,7 +77,6 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.MaxConversations, 1<<16)
 	setDefault(&o.QueueSize, 256)
 	setDefault(&o.InboxSize, 8192)
-	setDefault(&o.Readers, 8)
 	setDefault(&o.Heartbeat, 15*time.Second)
 	setDefault(&o.Retry, 2*time.Second)
 	if o.Logger == nil {

@@ -146,8 +146,8 @@ func (v *service) resume(c Cursor) error {
 	// Who missed nothing costs no read: after a broken connection that is most.
 	if c.Log != v.hub.opts.LogID || c.Position != v.hub.position() {
 		var bounds im.LogBounds
-		err := v.read(func() (err error) {
-			bounds, err = v.hub.opts.Log.LogBounds(v.ctx)
+		err := v.read(func(ctx context.Context) (err error) {
+			bounds, err = v.hub.opts.Log.LogBounds(ctx)
 			return err
 		})
 		if err != nil {
@@ -237,13 +237,13 @@ func (v *service) readWindow(upTo im.Position) (through im.Position, frames []*F
 	for {
 		removals := v.hub.removals.count()
 		var win im.EventWindow
-		err = v.read(func() (err error) {
-			win, err = v.hub.opts.Log.Events(v.ctx, v.actor, v.position, upTo, window)
+		err = v.read(func(ctx context.Context) (err error) {
+			win, err = v.hub.opts.Log.Events(ctx, v.actor, v.position, upTo, window)
 			if err != nil {
 				return err
 			}
 			// Asked afterwards, so that nothing can have been cut in between.
-			bounds, err := v.hub.opts.Log.LogBounds(v.ctx)
+			bounds, err := v.hub.opts.Log.LogBounds(ctx)
 			if err == nil && bounds.Cut > v.position {
 				err = errCut
 			}
@@ -274,19 +274,16 @@ func (v *service) readWindow(upTo im.Position) (through im.Position, frames []*F
 	}
 }
 
-// read runs fn, which reads the log, when it is this stream's turn.
-func (v *service) read(fn func() error) error {
-	select {
-	case v.hub.readers <- struct{}{}:
-	case <-v.ctx.Done():
-		return context.Cause(v.ctx)
-	case <-v.hub.ctx.Done():
-		return ErrClosed
-	}
-	defer func() { <-v.hub.readers }()
-	err := fn()
-	if err != nil && v.ctx.Err() != nil {
-		return context.Cause(v.ctx)
+// read runs fn, which reads the log with the context that it is given. That ends with
+// the stream and with the hub: it may wait for its turn for long.
+func (v *service) read(fn func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(im.WithStream(im.WithCaller(v.ctx, im.Caller{User: v.actor.User})))
+	defer cancel(nil)
+	stop := context.AfterFunc(v.hub.ctx, func() { cancel(ErrClosed) })
+	defer stop()
+	err := fn(ctx)
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	return err
 }

@@ -22,7 +22,7 @@ func TestEverythingOnceInOrder(t *testing.T) {
 		"roomy":       {},
 		"small queue": {QueueSize: 2},
 		"small inbox": {InboxSize: 8, QueueSize: 16},
-		"forgetful":   {MaxConversations: 1, Readers: 1},
+		"forgetful":   {MaxConversations: 1},
 	} {
 		for _, faults := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/faults=%t", name, faults), func(t *testing.T) {

@@ -49,14 +49,21 @@ func newWorld(t testing.TB, with ...option) *world {
 // newWorldIn is newWorld on a store that is set up otherwise.
 func newWorldIn(t testing.TB, in storage.Options, with ...option) *world {
 	t.Helper()
-	ctx := context.Background()
 	in.Synchronous, in.ReadLimit = "normal", time.Minute // the machine may be busy
-	store, err := storage.Open(ctx, "", in)
+	store, err := storage.Open(context.Background(), "", in)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newWorldOn(t, store, with...)
+}
+
+// newWorldOn is newWorld on a store that is open, and that it closes.
+func newWorldOn(t testing.TB, store im.Store, with ...option) *world {
+	t.Helper()
+	ctx := context.Background()
 	w := &world{t: t, store: store}
 	policy := im.DefaultPolicy()
+	policy.ReadWait = time.Minute // the machine may be busy
 	ho := handlers.Options{LogID: store.Instance().Log}
 	eo := events.Options{LogID: store.Instance().Log, Encode: handlers.EncodeEvent}
 	for _, o := range with {

@@ -7,8 +7,68 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imapi/imapi/events"
+	"github.com/imapi/imapi/handlers"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/storage"
 )
+
+// heldStore holds the reads of one user, each within its snapshot.
+type heldStore struct {
+	im.Store
+	user    im.UserID
+	entered chan struct{}
+	leave   chan struct{}
+}
+
+func (s *heldStore) View(ctx context.Context, fn func(im.Reader) error) error {
+	return s.Store.View(ctx, func(r im.Reader) error {
+		if im.CallerOf(ctx).User == s.user {
+			s.entered <- struct{}{}
+			<-s.leave
+		}
+		return fn(r)
+	})
+}
+
+// TestOneUserDoesNotStarveTheOthers has one user read as much as they may: others
+// read meanwhile, and what is more than their share is refused in time.
+func TestOneUserDoesNotStarveTheOthers(t *testing.T) {
+	store, err := storage.Open(t.Context(), "", storage.Options{
+		DataDir: t.TempDir(), Synchronous: "normal", ReadLimit: time.Minute,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := &heldStore{Store: store, user: "mallory", entered: make(chan struct{}), leave: make(chan struct{})}
+	w := newWorldOn(t, held, func(_ *handlers.Options, _ *events.Options, p *im.Policy) { p.ReadWait = 10 * time.Millisecond })
+
+	const search = "/v1/messages/search?q=needle"
+	answers := make(chan answer)
+	for range store.Readers() / 2 {
+		go func() { answers <- w.do("mallory", http.MethodGet, search, "") }()
+		<-held.entered
+	}
+	a := w.do("mallory", http.MethodGet, search, "")
+	if a.status != http.StatusServiceUnavailable || a.code(t) != "overloaded" || a.header.Get("Retry-After") != "1" {
+		t.Errorf("one search too many was answered %d %q, Retry-After %q", a.status, a.body, a.header.Get("Retry-After"))
+	}
+	for _, path := range []string{"/v1/conversations", search, "/v1/unread"} {
+		if a := w.do("alice", http.MethodGet, path, ""); a.status != http.StatusOK {
+			t.Errorf("%s of somebody else was answered %d %s", path, a.status, a.body)
+		}
+	}
+	close(held.leave)
+	for range store.Readers() / 2 {
+		if a := <-answers; a.status != http.StatusOK {
+			t.Errorf("a search was answered %d %s", a.status, a.body)
+		}
+	}
+	go func() { <-held.entered }()
+	if a := w.do("mallory", http.MethodGet, search, ""); a.status != http.StatusOK {
+		t.Errorf("afterwards a search was answered %d %s", a.status, a.body)
+	}
+}
 
 // TestUnreadByPages holds that who is in more conversations than one answer counts
 // gets the rest by the token.

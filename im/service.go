@@ -40,6 +40,11 @@ type Policy struct {
 	// MaxReceiptMembers bounds the members of a group in which messages may be
 	// sent with receipt.
 	MaxReceiptMembers int
+	// ReadsPerUser is how many reads of one user are run at once; 0 is half of what
+	// the store runs. ReadWait is how long one of a request waits for its turn before
+	// it is refused; 0 is 5 s.
+	ReadsPerUser int
+	ReadWait     time.Duration
 }
 
 // DefaultPolicy returns the policy of a server that was told nothing: 4 KiB
@@ -69,6 +74,7 @@ type Service struct {
 	ids    IDs
 	step   time.Duration // see pace
 	inLine inLine
+	turns  *turns
 }
 
 // NewService returns the use cases on a store. now is the clock, nil for the
@@ -78,6 +84,7 @@ func NewService(store Store, policy Policy, now func() time.Time) *Service {
 		now = time.Now
 	}
 	s := &Service{store: store, policy: policy, now: now, step: stepTime}
+	s.turns = newTurns(store.Readers(), policy.ReadsPerUser, policy.ReadWait)
 	s.ids.last = store.Instance().LastID
 	return s
 }
@@ -88,8 +95,14 @@ func (s *Service) Ready(ctx context.Context) error { return s.store.Ready(ctx) }
 // time returns now as it is stored: in UTC, to the millisecond.
 func (s *Service) time() time.Time { return s.now().UTC().Truncate(time.Millisecond) }
 
-// read is Store.View with a reader that remembers.
+// read is Store.View when it is the turn of who the context is for; see [CallerOf].
+// It must not be called in a read: that would wait for itself.
 func (s *Service) read(ctx context.Context, fn func(Reader) error) error {
+	done, err := s.turns.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	return s.store.View(ctx, func(r Reader) error { return fn(remember(r)) })
 }
 

@@ -13,6 +13,9 @@ type Store interface {
 	// wiped. fn must not write to a client.
 	View(ctx context.Context, fn func(Reader) error) error
 
+	// Readers returns how many Views run at once; more wait for each other.
+	Readers() int
+
 	// Write runs fn in a transaction, which other callers' functions may
 	// share, and returns once it is durable or undone. fn may be run more than
 	// once: it must set, not add to, what it tells its caller, use nothing but

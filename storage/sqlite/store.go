@@ -237,6 +237,9 @@ func (s *Store) Ready(ctx context.Context) error {
 	}
 }
 
+// Readers returns how many Views run at once.
+func (s *Store) Readers() int { return cap(s.readers) }
+
 // View runs fn on a consistent snapshot; see [im.Store].
 func (s *Store) View(ctx context.Context, fn func(im.Reader) error) error {
 	session, err := s.takeReader(ctx)

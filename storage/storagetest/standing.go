@@ -299,7 +299,9 @@ func standingOf(m im.SpaceMember, at im.Position) []any {
 func (w *world) overridden(space, channel, other im.ID) {
 	w.Helper()
 	deleted := w.channel(space)
-	say := func(overrides ...im.Override) im.ChannelAccess { return im.ChannelAccess{Private: true, Overrides: overrides} }
+	say := func(overrides ...im.Override) im.ChannelAccess {
+		return im.ChannelAccess{Private: true, Overrides: overrides}
+	}
 	deny := im.Grants{Deny: im.PermissionSend}
 	w.write(func(tx im.Tx) error {
 		for id, access := range map[im.ID]im.ChannelAccess{

@@ -1,0 +1,203 @@
+package im
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// queue is who reads and who waits, in a bubble of its own time.
+type queue struct {
+	t     *testing.T
+	turns *turns
+	// reading are the reads under way, by the names of who asked, in the order in
+	// which they began; ended are those that were refused, with why.
+	reading []string
+	done    map[string][]func()
+	ended   []string
+}
+
+func inQueue(t *testing.T, readers int, fn func(*queue)) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{t: t, turns: newTurns(readers, 0, time.Second), done: make(map[string][]func())}
+		fn(q)
+		for len(q.reading) > 0 {
+			q.end(q.reading[0])
+		}
+		q.turns.mu.Lock()
+		defer q.turns.mu.Unlock()
+		if q.turns.free != readers || len(q.turns.lines) != 0 {
+			q.t.Errorf("%d readers are free in the end, and %d lines are left", q.turns.free, len(q.turns.lines))
+		}
+	})
+}
+
+// ask begins a read, named "kind user".
+func (q *queue) ask(ctx context.Context, name string) {
+	kind, user, _ := strings.Cut(name, " ")
+	switch kind {
+	case "job":
+		ctx = WithCaller(ctx, Caller{Job: kind})
+	case "deliver":
+		ctx = WithCaller(ctx, Caller{Job: DeliveryJob})
+	case "stream":
+		ctx = WithStream(ctx)
+		fallthrough
+	case "request":
+		ctx = WithCaller(ctx, Caller{User: UserID(user)})
+	}
+	go func() {
+		done, err := q.turns.take(ctx)
+		if err != nil {
+			q.ended = append(q.ended, fmt.Sprint(name, ": ", err))
+			return
+		}
+		q.reading = append(q.reading, name)
+		q.done[name] = append(q.done[name], done)
+	}()
+	synctest.Wait() // also so that only one goroutine at a time changes the lists
+}
+
+// end ends the oldest read of a name.
+func (q *queue) end(name string) {
+	done := q.done[name][0]
+	q.done[name] = q.done[name][1:]
+	i := slices.Index(q.reading, name)
+	q.reading = slices.Delete(q.reading, i, i+1)
+	done()
+	synctest.Wait()
+}
+
+func (q *queue) expect(reading ...string) {
+	q.t.Helper()
+	if !slices.Equal(q.reading, reading) {
+		q.t.Fatalf("those who read are %q, want %q", q.reading, reading)
+	}
+}
+
+func TestOneUserHasHalfOfTheReaders(t *testing.T) {
+	inQueue(t, 4, func(q *queue) {
+		for range 16 {
+			q.ask(q.t.Context(), "request mallory")
+		}
+		q.expect("request mallory", "request mallory")
+		q.ask(q.t.Context(), "request alice")
+		q.ask(q.t.Context(), "request bob")
+		q.expect("request mallory", "request mallory", "request alice", "request bob")
+		q.end("request alice")
+		q.expect("request mallory", "request mallory", "request bob")
+		q.end("request mallory")
+		q.expect("request mallory", "request bob", "request mallory")
+	})
+}
+
+// Whoever has the fewest readers comes first, then who has waited the longest, not who
+// wants the most.
+func TestTurnsGoRound(t *testing.T) {
+	inQueue(t, 2, func(q *queue) {
+		for _, name := range []string{"a", "a", "a", "a", "b", "b", "c"} {
+			q.ask(q.t.Context(), "request "+name)
+		}
+		var order []string
+		for len(q.reading) > 0 {
+			order = append(order, q.reading[0][len("request "):])
+			q.end(q.reading[0])
+		}
+		if got := strings.Join(order, ""); got != "abcabaa" {
+			q.t.Errorf("the order is %s", got)
+		}
+	})
+}
+
+func TestRequestsDoNotWaitForLong(t *testing.T) {
+	inQueue(t, 4, func(q *queue) {
+		for _, name := range []string{"request a", "request a", "request a", "stream a", "stream b", "job", "job"} {
+			q.ask(q.t.Context(), name)
+		}
+		q.expect("request a", "request a", "stream a", "stream b")
+		ctx, cancel := context.WithCancelCause(q.t.Context())
+		q.ask(ctx, "stream c")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if len(q.ended) != 1 || !strings.HasPrefix(q.ended[0], "request a: overloaded") {
+			q.t.Fatalf("ended are %q", q.ended)
+		}
+		cancel(errors.New("gone"))
+		synctest.Wait()
+		if len(q.ended) != 2 || q.ended[1] != "stream c: gone" {
+			q.t.Fatalf("ended are %q", q.ended)
+		}
+		time.Sleep(time.Hour) // jobs and streams are in no hurry
+		q.end("stream a")
+		q.expect("request a", "request a", "stream b", "job")
+		q.end("stream b")
+		q.expect("request a", "request a", "job") // one at a time
+	})
+}
+
+func TestRefusalSaysWhenToComeAgain(t *testing.T) {
+	e, ok := AsError(errTooManyReads())
+	if !ok || e.Kind != Unavailable || e.RetryAfter != time.Second {
+		t.Errorf("the refusal is %+v", e)
+	}
+}
+
+func TestWaitingReadsAreBounded(t *testing.T) {
+	inQueue(t, 2, func(q *queue) {
+		for range 1 + mostWaiting {
+			q.ask(q.t.Context(), "request mallory")
+		}
+		if len(q.ended) != 0 {
+			q.t.Fatalf("ended are %q", q.ended)
+		}
+		q.ask(q.t.Context(), "request mallory")
+		if len(q.ended) != 1 {
+			q.t.Errorf("ended are %q", q.ended)
+		}
+		q.ask(q.t.Context(), "request alice")
+		q.expect("request mallory", "request alice")
+	})
+}
+
+// Streams that come back together leave half of the readers to requests, and what all
+// streams wait for comes before both.
+func TestKindsShareReaders(t *testing.T) {
+	inQueue(t, 4, func(q *queue) {
+		for n := range 9 {
+			q.ask(q.t.Context(), fmt.Sprint("stream ", n))
+		}
+		q.expect("stream 0", "stream 1")
+		for n := range 9 {
+			q.ask(q.t.Context(), fmt.Sprint("request ", n))
+		}
+		q.expect("stream 0", "stream 1", "request 0", "request 1")
+		q.ask(q.t.Context(), "job")
+		q.ask(q.t.Context(), "deliver")
+		q.end("request 0")
+		q.expect("stream 0", "stream 1", "request 1", "deliver")
+		q.end("stream 0")
+		q.expect("stream 1", "request 1", "deliver", "job")
+		q.end("stream 1")
+		q.expect("request 1", "deliver", "job", "stream 2")
+	})
+}
+
+func TestGivingUpWhenItsTurnComes(t *testing.T) {
+	for range 100 {
+		inQueue(t, 1, func(q *queue) {
+			q.ask(q.t.Context(), "request a")
+			ctx, cancel := context.WithCancel(q.t.Context())
+			q.ask(ctx, "request b")
+			done := q.done["request a"][0]
+			q.reading, q.done["request a"] = nil, nil
+			go cancel()
+			go done()
+			synctest.Wait()
+		})
+	}
+}
