@@ -70,33 +70,33 @@ func (s *Service) setListed(ctx context.Context, actor Actor, ref ConversationRe
 	if err := checkUsers("user", []UserID{user}); err != nil {
 		return err
 	}
-	return s.store.Write(ctx, func(tx Tx) error {
+	return s.inSteps(ctx, func(tx Tx) (more bool, err error) {
 		c, me, err := s.enterList(tx, actor, ref, list)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if c.Kind == Channel {
-			return s.setListedInChannel(tx, actor, c, me, list, user, on)
+			return false, s.setListedInChannel(tx, actor, c, me, list, user, on)
 		}
 		return s.setDenied(tx, actor, c, me, user, on)
 	})
 }
 
 // setDenied keeps the deny list of a group or room.
-func (s *Service) setDenied(tx Tx, actor Actor, c Conversation, me Membership, user UserID, on bool) error {
+func (s *Service) setDenied(tx Tx, actor Actor, c Conversation, me Membership, user UserID, on bool) (more bool, err error) {
 	target, found, err := maybe(tx.Membership(c.ID, user))
 	if err != nil {
-		return err
+		return false, err
 	}
 	if on && found && target.Active() {
 		if target.Role >= me.Role {
-			return Refuse(Forbidden, "permission_denied", "you may only deny members whose role is below yours")
+			return false, Refuse(Forbidden, "permission_denied", "you may only deny members whose role is below yours")
 		}
-		if err := s.removeMember(tx, actor, c, target); err != nil {
-			return err
+		if more, err = s.removeMember(tx, actor, c, target); err != nil || more {
+			return more, err
 		}
 	}
-	return s.putListedNow(tx, c.ID, DenyList, user, on)
+	return false, s.putListedNow(tx, c.ID, DenyList, user, on)
 }
 
 // putListed puts somebody on a list from an event on, or takes them off it.
@@ -206,38 +206,39 @@ func (s *Service) setDeniedInSpace(ctx context.Context, actor Actor, id ID, user
 	if err := checkUsers("user", []UserID{user}); err != nil {
 		return err
 	}
-	return s.store.Write(ctx, func(tx Tx) error {
+	return s.inSteps(ctx, func(tx Tx) (more bool, err error) {
 		c, me, err := s.enterSpaceTo(tx, actor, id, PermissionManageMembers)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if on {
-			if err := s.takeFromSpace(tx, actor, c, me, user); err != nil {
-				return err
+			if more, err = s.takeFromSpace(tx, actor, c, me, user); err != nil || more {
+				return more, err
 			}
 		}
-		return s.putListedNow(tx, id, DenyList, user, on)
+		return false, s.putListedNow(tx, id, DenyList, user, on)
 	})
 }
 
 // takeFromSpace takes from a user who is to be denied what they have of a space: their
-// membership, if they stand below the actor, or an invitation.
-func (s *Service) takeFromSpace(tx Tx, actor Actor, c Conversation, me Membership, user UserID) error {
+// membership, if they stand below the actor, or an invitation. It reports whether there
+// is more than one step does.
+func (s *Service) takeFromSpace(tx Tx, actor Actor, c Conversation, me Membership, user UserID) (more bool, err error) {
 	target, found, err := maybeMember(s.belowMe(tx, actor, c.ID, 0, me, user, PermissionManageMembers))
 	if err != nil {
-		return err
+		return false, err
 	}
 	i, invited, err := maybe(tx.Invitation(c.ID, user))
 	if err != nil {
-		return err
+		return false, err
 	}
 	if found {
-		if err := s.removeFromSpace(tx, actor, c, target.Membership); err != nil {
-			return err
+		if more, err = s.removeFromSpace(tx, actor, c, target.Membership); err != nil || more {
+			return more, err
 		}
 	}
 	if invited {
-		return s.endInvitation(tx, actor, i)
+		return false, s.endInvitation(tx, actor, i)
 	}
-	return nil
+	return false, nil
 }

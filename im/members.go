@@ -290,10 +290,10 @@ func (s *Service) setRoles(tx Tx, actor Actor, c Conversation, changes []Members
 // RemoveMember takes a user out of a group, a room or a thread. Removing oneself
 // is leaving, which the owner may do only as the last one or after handing over.
 func (s *Service) RemoveMember(ctx context.Context, actor Actor, ref ConversationRef, user UserID) error {
-	_, err := write(ctx, s, func(tx Tx) (struct{}, error) {
+	return s.inSteps(ctx, func(tx Tx) (more bool, err error) {
 		c, me, target, err := s.other(tx, actor, ref, user)
 		if err != nil {
-			return struct{}{}, err
+			return false, err
 		}
 		switch {
 		case c.Kind == Direct:
@@ -304,19 +304,25 @@ func (s *Service) RemoveMember(ctx context.Context, actor Actor, ref Conversatio
 			err = errHandOver()
 		}
 		if err != nil {
-			return struct{}{}, err
+			return false, err
 		}
-		return struct{}{}, s.removeMember(tx, actor, c, target)
+		return s.removeMember(tx, actor, c, target)
 	})
-	return err
 }
 
-// removeMember ends a membership, and with it those of the threads that hang in
-// the conversation, and tells of it.
-func (s *Service) removeMember(tx Tx, actor Actor, c Conversation, target Membership) error {
-	if err := s.leaveThreads(tx, actor, c, target.User); err != nil {
-		return err
+// removeMember ends a membership, after those of the threads that hang in the
+// conversation, and tells of it. It reports whether there are more of these than one
+// step does: then the next one goes on.
+func (s *Service) removeMember(tx Tx, actor Actor, c Conversation, target Membership) (more bool, err error) {
+	more, err = s.leaveThreads(tx, actor, c, target.User)
+	if err != nil || more {
+		return more, err
 	}
+	return false, s.endMembership(tx, actor, c, target)
+}
+
+// endMembership ends a membership, but not those of threads, and tells of it.
+func (s *Service) endMembership(tx Tx, actor Actor, c Conversation, target Membership) error {
 	at, err := tx.Append(memberEvent(MemberRemoved, actor, c, target, s.time()))
 	if err != nil {
 		return err

@@ -235,10 +235,10 @@ func (s *Service) AddSpaceMembers(ctx context.Context, actor Actor, id ID, users
 // Removing oneself is leaving, which the owner may do only as the last one or
 // after handing over.
 func (s *Service) RemoveSpaceMember(ctx context.Context, actor Actor, id ID, user UserID) error {
-	return s.store.Write(ctx, func(tx Tx) error {
+	return s.inSteps(ctx, func(tx Tx) (more bool, err error) {
 		c, me, err := s.enterSpace(tx, actor, id)
 		if err != nil {
-			return err
+			return false, err
 		}
 		target := me
 		if user != actor.User {
@@ -249,26 +249,26 @@ func (s *Service) RemoveSpaceMember(ctx context.Context, actor Actor, id ID, use
 			err = errHandOver()
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
 		return s.removeFromSpace(tx, actor, c, target)
 	})
 }
 
 // removeFromSpace ends a membership of a space with all that hangs on it, and tells of
-// it.
-func (s *Service) removeFromSpace(tx Tx, actor Actor, c Conversation, target Membership) error {
-	if err := s.leaveThreads(tx, actor, c, target.User); err != nil {
-		return err
+// it. It reports whether there is more than one step does.
+func (s *Service) removeFromSpace(tx Tx, actor Actor, c Conversation, target Membership) (more bool, err error) {
+	if more, err = s.leaveThreads(tx, actor, c, target.User); err != nil || more {
+		return more, err
 	}
 	at, err := tx.Append(memberEvent(MemberRemoved, actor, c, target, s.time()))
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := tx.EndStanding(c.ID, target.User, at); err != nil {
-		return err
+		return false, err
 	}
-	return tx.RemoveMember(c.ID, target.User, at)
+	return false, tx.RemoveMember(c.ID, target.User, at)
 }
 
 // HandOverSpace makes another member the owner of a space.

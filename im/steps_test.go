@@ -177,3 +177,65 @@ func TestJobsDoABoundedPartAtATime(t *testing.T) {
 	w.equal("transactions to erase", store.writes.Load(), int64(5))
 	w.equal("in bulk", store.bulk.Load(), int64(4+3+5))
 }
+
+// TestLeavingTakesBoundedSteps: who has joined many threads leaves them a few at a
+// time, and the place that they hang in with the last of them.
+func TestLeavingTakesBoundedSteps(t *testing.T) {
+	const threads = 5
+	for name, leave := range map[string]func(w *world, group, space im.ID) error{
+		"leaving a group": func(w *world, group, _ im.ID) error { return w.Leave(w.ctx, as("bob"), byID(group)) },
+		"removed from a group": func(w *world, group, _ im.ID) error {
+			return w.RemoveMember(w.ctx, as("alice"), byID(group), "bob")
+		},
+		"denied in a group": func(w *world, group, _ im.ID) error {
+			return w.PutListed(w.ctx, as("alice"), byID(group), im.DenyList, "bob")
+		},
+		"leaving a space":      func(w *world, _, space im.ID) error { return w.LeaveSpace(w.ctx, as("bob"), space) },
+		"removed from a space": func(w *world, _, space im.ID) error { return w.RemoveSpaceMember(w.ctx, as("alice"), space, "bob") },
+		"denied in a space":    func(w *world, _, space im.ID) error { return w.DenyInSpace(w.ctx, as("alice"), space, "bob") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			group := w.group(im.HistoryAll, "alice", "bob")
+			s, err := w.CreateSpace(w.ctx, as("alice"), im.SpaceDraft{Name: "s"})
+			w.must(err)
+			w.must1(w.AddSpaceMembers(w.ctx, as("alice"), s.ID, []im.UserID{"bob"}))
+			channel, err := w.CreateChannel(w.ctx, as("alice"), s.ID, im.ChannelDraft{Name: "c"})
+			w.must(err)
+			for _, in := range []im.ID{group, channel.ID} {
+				for range threads {
+					v, err := w.CreateThread(w.ctx, as("alice"), w.say("alice", byID(in), "hi").ID, "t")
+					w.must(err)
+					w.must1(w.Join(w.ctx, as("bob"), byID(v.ID)))
+				}
+			}
+			joined := func() int {
+				page, err := w.MyThreads(w.ctx, as("bob"), 0, 100)
+				w.must(err)
+				return len(page.Items)
+			}
+			full := im.Refuse(im.Full, "storage_full", "for a test")
+			store := w.stepping(func(n int64) error {
+				if n == 3 {
+					return full
+				}
+				return nil
+			})
+			w.equal("a step that fails", answer(leave(w, group, s.ID)), "507 storage_full")
+			w.equal("threads then", joined(), 2*threads-2)
+			w.must(leave(w, group, s.ID)) // they are a member still
+			w.equal("transactions", []int64{store.writes.Load(), store.bulk.Load()}, []int64{threads + 1, threads - 1})
+			w.equal("threads in the end", joined(), threads)
+			if answer(leave(w, group, s.ID)) == "ok" && name[:6] != "denied" {
+				t.Error("they were in it still")
+			}
+			removed := 0
+			for _, e := range w.committed() {
+				if e.Type == im.MemberRemoved && e.User == "bob" {
+					removed++
+				}
+			}
+			w.equal("events", removed, threads+1)
+		})
+	}
+}

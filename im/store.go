@@ -129,9 +129,11 @@ type Reader interface {
 	// ThreadOf returns the thread under a message, unless it was deleted.
 	ThreadOf(message ID) (Conversation, error)
 	// JoinedThreads returns up to limit threads that the user is a member of now,
-	// the newest first, by id, those before one; 0 begins. With under, only those
-	// of that group, channel or space.
-	JoinedThreads(user UserID, under, before ID, limit int) ([]Conversation, error)
+	// the newest first, by id, those before one; 0 begins.
+	JoinedThreads(user UserID, before ID, limit int) ([]Conversation, error)
+	// JoinedBelow returns up to limit threads of a group, channel or space that the
+	// user is a member of now, in any order.
+	JoinedBelow(user UserID, id ID, limit int) ([]ID, error)
 	// Channels returns up to limit channels of a space, without deleted ones, by
 	// id, those after one.
 	Channels(space, after ID, limit int) ([]Conversation, error)

@@ -95,7 +95,7 @@ func (s *Service) Threads(ctx context.Context, actor Actor, ref ConversationRef,
 // MyThreads is Threads for all threads that the actor has joined.
 func (s *Service) MyThreads(ctx context.Context, actor Actor, before ID, limit int) (ConversationPage, error) {
 	return view(ctx, s, func(r Reader) (ConversationPage, error) {
-		list, err := r.JoinedThreads(actor.User, 0, before, limit+1)
+		list, err := r.JoinedThreads(actor.User, before, limit+1)
 		if err != nil {
 			return ConversationPage{}, err
 		}
@@ -132,26 +132,35 @@ func (s *Service) lookAll(r Reader, actor Actor, list []Conversation, limit int)
 	return page, nil
 }
 
-// threadsAtOnce is how many of a user's threads are looked up at a time.
-const threadsAtOnce = 200
+// threadsAtOnce is the most threads that one transaction takes a user out of, who may
+// have joined any number.
+const threadsAtOnce = 100
 
-// leaveThreads takes a user out of the threads that hang in a group or space that
-// they leave: who cannot see that any more has lost them.
-func (s *Service) leaveThreads(tx Tx, actor Actor, c Conversation, user UserID) error {
+// leaveThreads takes a user out of the threads that hang in a group or space that they
+// leave: who cannot see that any more has lost them. It reports whether there are more
+// than one step does.
+func (s *Service) leaveThreads(tx Tx, actor Actor, c Conversation, user UserID) (more bool, err error) {
 	if c.Kind != Group && c.Kind != Space {
-		return nil
+		return false, nil
 	}
-	for {
-		list, err := tx.JoinedThreads(user, c.ID, 0, threadsAtOnce)
-		if err != nil || len(list) == 0 {
-			return err
+	list, err := tx.JoinedBelow(user, c.ID, threadsAtOnce+1)
+	if err != nil {
+		return false, err
+	}
+	step := s.pace()
+	for i, id := range list {
+		if i == threadsAtOnce || i > 0 && step.over() {
+			return true, nil
 		}
-		for _, t := range list {
-			if err := s.removeMember(tx, actor, t, Membership{Conversation: t.ID, User: user}); err != nil {
-				return err
-			}
+		t, err := tx.Conversation(id)
+		if err != nil {
+			return false, err
+		}
+		if err := s.endMembership(tx, actor, t, Membership{Conversation: id, User: user}); err != nil {
+			return false, err
 		}
 	}
+	return false, nil
 }
 
 // newInThread counts a message that is new in a thread.

@@ -38,8 +38,12 @@ const (
 		"WHERE c.root_id = ? AND c.deleted_at IS NULL"
 	selectJoinedThreads = "SELECT " + conversationColumns + ` FROM members o INDEXED BY threads_of_user
 		CROSS JOIN conversations c ON c.id = o.conversation_id` + conversationUsers +
-		`WHERE o.user_id = ?1 AND o.kind = 4 AND o.conversation_id < ?2 AND (?3 = 0 OR c.parent_id = ?3 OR c.space_id = ?3)
-		ORDER BY o.conversation_id DESC LIMIT ?4`
+		`WHERE o.user_id = ?1 AND o.kind = 4 AND o.conversation_id < ?2 ORDER BY o.conversation_id DESC LIMIT ?3`
+	selectJoinedBelow = `SELECT o.conversation_id FROM members o INDEXED BY threads_of_user_below
+		WHERE o.user_id = ?1 AND o.parent_id = ?2 AND o.kind = 4
+		UNION ALL SELECT o.conversation_id FROM (SELECT c.id AS id` + channelsOf + `?2) p
+		CROSS JOIN members o INDEXED BY threads_of_user_below ON o.user_id = ?1 AND o.parent_id = p.id AND o.kind = 4
+		LIMIT ?3`
 	selectChannels = "SELECT " + conversationColumns + " FROM conversations c INDEXED BY channels_of_space" + conversationUsers +
 		`WHERE c.space_id = ? AND c.kind = 5 AND coalesce(c.deleted_event, 9223372036854775807) = 9223372036854775807
 		AND c.id > ? ORDER BY c.id LIMIT ?`
@@ -104,13 +108,23 @@ func (r *reader) ThreadOf(message im.ID) (im.Conversation, error) {
 }
 
 // JoinedThreads returns threads that the user is a member of now, the newest
-// first; with under, those of that group, channel or space alone.
-func (r *reader) JoinedThreads(user im.UserID, under, before im.ID, limit int) ([]im.Conversation, error) {
+// first.
+func (r *reader) JoinedThreads(user im.UserID, before im.ID, limit int) ([]im.Conversation, error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {
 		return nil, err
 	}
-	return r.conversations(selectJoinedThreads, key, orLast(before), int64(under), limit)
+	return r.conversations(selectJoinedThreads, key, orLast(before), limit)
+}
+
+// JoinedBelow returns threads of a group, channel or space that the user is a member
+// of now.
+func (r *reader) JoinedBelow(user im.UserID, id im.ID, limit int) ([]im.ID, error) {
+	key, err := r.userKey(user)
+	if err != nil || key == 0 {
+		return nil, err
+	}
+	return r.ids(selectJoinedBelow, key, int64(id), limit)
 }
 
 // Channels returns channels of a space, by id.

@@ -318,7 +318,7 @@ func TestMigrations(t *testing.T) {
 	}{
 		{"", "", false, version(0, 0)},
 		{next(1, "broken"), "CREATE TABLE extra1 (x); SELECT nonsense;", true, version(0, 0)},
-		{next(1, "orphan"), "CREATE TABLE extra1 (x); PRAGMA defer_foreign_keys = ON; INSERT INTO members VALUES (1, 1, 1, 1, 2);", true, version(0, 0)},
+		{next(1, "orphan"), "CREATE TABLE extra1 (x); PRAGMA defer_foreign_keys = ON; INSERT INTO members VALUES (1, 1, 1, 1, 2, NULL);", true, version(0, 0)},
 		{next(1, "good"), "CREATE TABLE extra1 (x);", false, version(1, 1)},
 		{next(2, "good"), "CREATE TABLE extra2 (x);", false, version(2, 2)},
 		{next(4, "gap"), "CREATE TABLE extra3 (x);", true, version(2, 2)},

@@ -157,6 +157,11 @@ func TestHotPlans(t *testing.T) {
 		selectThreads:       {"SEARCH c USING INDEX threads_of_parent (parent_id=? AND rowid<?)"},
 		selectThreadOf:      {"SEARCH c USING INDEX thread_of_root (root_id=?)"},
 		selectJoinedThreads: {"SEARCH o USING COVERING INDEX threads_of_user (user_id=? AND conversation_id<?)"},
+		selectJoinedBelow: {
+			"SEARCH o USING COVERING INDEX threads_of_user_below (user_id=? AND parent_id=?)",
+			"SEARCH c USING INDEX channels_of_space (space_id=? AND <expr>=?)",
+			"SEARCH o USING COVERING INDEX threads_of_user_below (user_id=? AND parent_id=?)",
+		},
 		selectChannels:      {"SEARCH c USING INDEX channels_of_space (space_id=? AND <expr>=? AND rowid>?)"},
 		selectSpaces:        {"SEARCH i USING COVERING INDEX intervals_in_spaces (user_id=? AND to_event=? AND conversation_id>?)"},
 		selectLastSent:      {"SEARCH messages USING INDEX messages_by_sender (conversation_id=? AND sender_id=?)"},

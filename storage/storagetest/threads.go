@@ -78,22 +78,35 @@ func testThreads(w *world) {
 func testJoinedThreads(w *world) {
 	group, space := w.group(im.HistoryAll, "alice", "bob"), w.space("alice", "bob")
 	channel := w.channel(space)
-	joined := func(user im.UserID, under im.ID) func(im.Reader, im.ID, int) ([]im.Conversation, error) {
+	joined := func(user im.UserID) func(im.Reader, im.ID, int) ([]im.Conversation, error) {
 		return func(r im.Reader, before im.ID, limit int) ([]im.Conversation, error) {
-			return r.JoinedThreads(user, under, before, limit)
+			return r.JoinedThreads(user, before, limit)
 		}
 	}
-	w.pagesOf("before", joined("alice", 0))
+	below := func(user im.UserID, id im.ID, limit int) []im.ID {
+		ids := read(w, func(r im.Reader) ([]im.ID, error) { return r.JoinedBelow(user, id, limit) })
+		slices.Sort(ids)
+		return ids
+	}
+	w.pagesOf("before", joined("alice"))
 	first, second := w.thread(0, group, "alice", "bob"), w.thread(space, channel, "alice")
 	w.thread(0, group, "bob")
 	third, left, deleted := w.thread(0, group, "alice"), w.thread(0, group, "alice"), w.thread(space, channel, "alice")
 	w.leave(left, "alice")
 	w.deleteForAll(deleted)
-	w.pagesOf("all", joined("alice", 0), third, second, first)
-	w.pagesOf("of a group", joined("alice", group), third, first)
-	w.pagesOf("of a channel", joined("alice", channel), second)
-	w.pagesOf("of a space", joined("alice", space), second)
-	w.pagesOf("of nobody", joined("nobody", 0))
+	w.pagesOf("all", joined("alice"), third, second, first)
+	w.pagesOf("of nobody", joined("nobody"))
+	elsewhere := w.group(im.HistoryAll, "alice")
+	w.thread(0, elsewhere, "alice")
+	inOther := w.thread(space, w.channel(space), "alice", "bob")
+	w.equal("of a group", below("alice", group, 9), []im.ID{first, third})
+	w.equal("of another user", len(below("bob", group, 9)), 2)
+	w.equal("as many as asked for", len(below("alice", group, 1)), 1)
+	w.equal("of a channel", below("alice", channel, 9), []im.ID{second})
+	w.equal("of a space", below("alice", space, 9), []im.ID{second, inOther})
+	w.equal("of nobody", len(below("nobody", group, 9)), 0)
+	w.deleteForAll(elsewhere)
+	w.leave(inOther, "alice")
 
 	// They are in no list of conversations, nor are spaces.
 	room := w.make(im.Conversation{Kind: im.Room}, "alice")

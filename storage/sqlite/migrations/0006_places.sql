@@ -45,7 +45,11 @@ UPDATE members SET kind = 1 WHERE conversation_id IN (SELECT id FROM conversatio
 DROP INDEX members_of_user;
 CREATE INDEX members_of_user ON members (user_id, conversation_id, kind) WHERE kind <= 3;
 CREATE INDEX members_owning ON members (conversation_id) WHERE role = 3;
+-- What a thread hangs in: who leaves that is taken out of the thread, and those of a
+-- user's threads that hang elsewhere are not looked at.
+ALTER TABLE members ADD COLUMN parent_id INTEGER;
 CREATE INDEX threads_of_user ON members (user_id, conversation_id) WHERE kind = 4;
+CREATE INDEX threads_of_user_below ON members (user_id, parent_id) WHERE kind = 4;
 
 -- Stays in spaces have an index of their own: through them a user is told what
 -- happens in channels, and who is in no space pays nothing for it.
