@@ -33,9 +33,9 @@ func (w *world) lived() {
 	w.must(http.StatusOK, "bob", http.MethodPost, "/v1/messages/"+revoked+"/revoke", `{"postscript":"sorry <3","extension":{"why":["x"]}}`)
 	w.must(http.StatusOK, "alice", http.MethodPost, "/v1/messages/"+send("alice", "@bob", `{"type":"text","body":{"text":"gone, too"}}`)+"/revoke", "")
 
-	// Carol leaves, misses one, comes back, and leaves for good; dave joins.
+	// Carol is removed, misses one, comes back, and leaves for good; dave joins.
 	send("alice", joined, `{"type":"text","body":{"text":"1"}}`)
-	w.must(http.StatusNoContent, "carol", http.MethodPost, g+"/leave", "")
+	w.must(http.StatusNoContent, "bob", http.MethodDelete, g+"/members/carol", "")
 	send("alice", joined, `{"type":"text","body":{"text":"2"}}`)
 	w.must(http.StatusOK, "bob", http.MethodPost, g+"/members", `{"members":["carol","dave"],"role":"admin"}`)
 	send("carol", joined, `{"type":"text","body":{"text":"3"}}`)
@@ -66,7 +66,7 @@ func TestExportComesBack(t *testing.T) {
 	from.lived()
 	whole := from.export()
 	lines := strings.Split(strings.TrimSpace(whole), "\n")
-	for _, want := range []string{`"visible_to":"bob"`, `"postscript":"sorry <3"`, `"burn_at"`, `"state":"burned"`, `"role":null`, `"to_seq"`, `"retention_days":0`, `"reply_to"`, `"mention_all":true`, `"mute_all":true`, `"slow_mode_seconds":60`, `"join":"open"`, `"invite":"members"`, `"announcement":"<hi> ü"`} {
+	for _, want := range []string{`"visible_to":"bob"`, `"postscript":"sorry <3"`, `"burn_at"`, `"state":"burned"`, `"role":null`, `"left":true`, `"to_seq"`, `"retention_days":0`, `"reply_to"`, `"mention_all":true`, `"mute_all":true`, `"slow_mode_seconds":60`, `"join":"open"`, `"invite":"members"`, `"announcement":"<hi> ü"`} {
 		if !strings.Contains(whole, want) {
 			t.Errorf("no %s in the export", want)
 		}
@@ -79,6 +79,19 @@ func TestExportComesBack(t *testing.T) {
 		}
 		if again := to.export(); again != whole {
 			t.Errorf("round %d:\n%s", round, diff(whole, again))
+		}
+	}
+
+	// Who left by themselves is not added again here, either.
+	for i, w := range []*world{from, to} {
+		joined := ""
+		for _, c := range w.must(200, "bob", "GET", "/v1/conversations", "")["items"].([]any) {
+			if c := c.(map[string]any); c["kind"] == "group" && c["role"] != "owner" && c["member_count"].(float64) == 3 && c["name"] == "g" {
+				joined = c["id"].(string)
+			}
+		}
+		if a := w.do("alice", "POST", "/v1/conversations/"+joined+"/members", `{"members":["carol"]}`); a.status != 409 || a.code(t) != "has_left" {
+			t.Errorf("server %d: adding who left: %d %s", i, a.status, a.body)
 		}
 	}
 

@@ -41,6 +41,7 @@ type memberAsWas struct {
 	User     im.UserID `json:"user"`
 	Role     *string   `json:"role"`
 	JoinedAt *api.Time `json:"joined_at,omitempty"`
+	Left     bool      `json:"left,omitempty"`
 	Stays    []stay    `json:"stays"`
 }
 
@@ -121,7 +122,7 @@ func exportedSettings(c im.Conversation) settingsAsSet {
 }
 
 func exportedMember(m im.Membership) memberAsWas {
-	out := memberAsWas{User: m.User, Stays: make([]stay, len(m.Intervals))}
+	out := memberAsWas{User: m.User, Left: m.Left(), Stays: make([]stay, len(m.Intervals))}
 	if m.Active() {
 		out.Role, out.JoinedAt = optional(m.Role.String()), timeOrNil(m.JoinedAt)
 	}

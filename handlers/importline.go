@@ -323,6 +323,8 @@ func readImportMembers(field string, v []byte) ([]im.ImportMember, error) {
 				err = readTime(path, v, &m.JoinedAt)
 			case "stays":
 				m.Stays, err = readStays(path, v)
+			case "left":
+				err = readBoolean(path, v, &m.Left)
 			default:
 				err = errUnknown(path)
 			}

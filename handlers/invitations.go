@@ -13,11 +13,24 @@ func (s *Server) InviteToSpace(ctx context.Context, r api.InviteToSpaceRequestOb
 	if err != nil {
 		return nil, err
 	}
-	invited, err := s.service.Invite(ctx, actor(ctx), space, domainUsers(r.Body.Users))
+	invited, err := s.service.InviteToSpace(ctx, actor(ctx), space, domainUsers(r.Body.Users))
 	if err != nil {
 		return nil, err
 	}
-	return api.InviteToSpace200JSONResponse{Items: invitations(invited)}, nil
+	return api.InviteToSpace200JSONResponse{Items: each(invited, invitation)}, nil
+}
+
+// InviteToConversation implements POST /v1/conversations/{conversation}/invitations.
+func (s *Server) InviteToConversation(ctx context.Context, r api.InviteToConversationRequestObject) (api.InviteToConversationResponseObject, error) {
+	ref, err := conversationRef(r.Conversation)
+	if err != nil {
+		return nil, err
+	}
+	invited, err := s.service.Invite(ctx, actor(ctx), ref, domainUsers(r.Body.Users))
+	if err != nil {
+		return nil, err
+	}
+	return api.InviteToConversation200JSONResponse{Items: each(invited, invitation)}, nil
 }
 
 // ListInvitations implements GET /v1/spaces/{space}/invitations.
@@ -26,19 +39,40 @@ func (s *Server) ListInvitations(ctx context.Context, r api.ListInvitationsReque
 	if err != nil {
 		return nil, err
 	}
-	list := listOf("invitations", r.Space)
-	page, limit, err := s.userPage(list, r.Params.PageToken, r.Params.Limit)
+	out, err := s.invitationPage(listOf("invitations", r.Space), r.Params.PageToken, r.Params.Limit,
+		func(page im.Page) ([]im.InvitationView, error) {
+			return s.service.SpaceInvitations(ctx, actor(ctx), space, page)
+		})
+	return api.ListInvitations200JSONResponse(out), err
+}
+
+// ListConversationInvitations implements GET /v1/conversations/{conversation}/invitations.
+func (s *Server) ListConversationInvitations(ctx context.Context, r api.ListConversationInvitationsRequestObject) (api.ListConversationInvitationsResponseObject, error) {
+	ref, err := conversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}
-	found, err := s.service.Invitations(ctx, actor(ctx), space, page)
+	out, err := s.invitationPage(listOf("conversation invitations", r.Conversation), r.Params.PageToken, r.Params.Limit,
+		func(page im.Page) ([]im.InvitationView, error) {
+			return s.service.Invitations(ctx, actor(ctx), ref, page)
+		})
+	return api.ListConversationInvitations200JSONResponse(out), err
+}
+
+// invitationPage reads a page of invitations to one place.
+func (s *Server) invitationPage(list uint32, token *string, limit *int32, read func(im.Page) ([]im.InvitationView, error)) (api.InvitationPage, error) {
+	page, n, err := s.userPage(list, token, limit)
 	if err != nil {
-		return nil, err
+		return api.InvitationPage{}, err
 	}
-	found, more := cut(found, limit)
-	out := api.ListInvitations200JSONResponse{Items: invitations(found)}
+	found, err := read(page)
+	if err != nil {
+		return api.InvitationPage{}, err
+	}
+	found, more := cut(found, n)
+	out := api.InvitationPage{Items: each(found, invitation)}
 	if more {
-		out.NextPageToken = optional(s.seal(pageToken{List: list, Key: string(found[limit-1].User)}))
+		out.NextPageToken = optional(s.seal(pageToken{List: list, Key: string(found[n-1].User)}))
 	}
 	return out, nil
 }
@@ -55,9 +89,9 @@ func (s *Server) ListMyInvitations(ctx context.Context, r api.ListMyInvitationsR
 		return nil, err
 	}
 	found, more := cut(found, limit)
-	out := api.ListMyInvitations200JSONResponse{Items: invitations(found)}
+	out := api.ListMyInvitations200JSONResponse{Items: each(found, invitation)}
 	if more {
-		out.NextPageToken = s.idToken(list, found[limit-1].Space)
+		out.NextPageToken = s.idToken(list, found[limit-1].Conversation)
 	}
 	return out, nil
 }
@@ -66,7 +100,7 @@ func (s *Server) ListMyInvitations(ctx context.Context, r api.ListMyInvitationsR
 func (s *Server) DeleteInvitation(ctx context.Context, r api.DeleteInvitationRequestObject) (api.DeleteInvitationResponseObject, error) {
 	space, err := spaceID(r.Space)
 	if err == nil {
-		err = s.service.DeleteInvitation(ctx, actor(ctx), space, im.UserID(r.User))
+		err = s.service.DeleteSpaceInvitation(ctx, actor(ctx), space, im.UserID(r.User))
 	}
 	if err != nil {
 		return nil, err
@@ -74,13 +108,27 @@ func (s *Server) DeleteInvitation(ctx context.Context, r api.DeleteInvitationReq
 	return api.DeleteInvitation204Response{}, nil
 }
 
-func invitations(list []im.InvitationView) []api.Invitation {
-	out := make([]api.Invitation, len(list))
-	for i, v := range list {
-		out[i] = api.Invitation{
-			SpaceID: v.Space.String(), SpaceName: v.SpaceName, User: api.UserID(v.User), By: api.UserID(v.By),
-			CreatedAt: api.Time(v.At),
-		}
+// DeleteConversationInvitation implements DELETE /v1/conversations/{conversation}/invitations/{user}.
+func (s *Server) DeleteConversationInvitation(ctx context.Context, r api.DeleteConversationInvitationRequestObject) (api.DeleteConversationInvitationResponseObject, error) {
+	ref, err := conversationRef(r.Conversation)
+	if err == nil {
+		err = s.service.DeleteInvitation(ctx, actor(ctx), ref, im.UserID(r.User))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return api.DeleteConversationInvitation204Response{}, nil
+}
+
+func invitation(v im.InvitationView) api.Invitation {
+	out := api.Invitation{
+		Kind: api.InvitationKind(v.Kind.String()), Name: v.Name, User: api.UserID(v.User), By: api.UserID(v.By),
+		CreatedAt: api.Time(v.At),
+	}
+	if id := v.Conversation.String(); v.Kind == im.Space {
+		out.SpaceID, out.SpaceName = &id, &v.Name
+	} else {
+		out.ConversationID = &id
 	}
 	return out
 }

@@ -148,9 +148,20 @@ func (s *matrixScene) group(kind im.Kind) im.ConversationRef {
 	ref := im.ConversationRef{ID: v.ID}
 	_, err = s.service.AddMembers(s.ctx, s.as("owner"), ref, s.users("admin", "peer-admin"), im.Admin)
 	s.ok(err)
+	_, err = s.service.Invite(s.ctx, s.as("owner"), ref, s.users("invited"))
+	s.ok(err)
+	s.blocks("admin", "owner")
 	s.call("", "conversation", v.ID)
 	s.say(v.ID, "author", "", "message", im.Draft{})
 	return ref
+}
+
+// blocks has blocker block users.
+func (s *matrixScene) blocks(users ...string) {
+	s.t.Helper()
+	for _, user := range users {
+		s.ok(s.service.PutBlock(s.ctx, s.as("blocker"), s.user(user)))
+	}
 }
 
 // restrainInGroup makes of former, denied and muted what they are called.
@@ -196,8 +207,9 @@ func (s *matrixScene) space() im.ID {
 	s.role(space, "viewer-role", 0, 0, "by-role")
 	s.role(space, "restricted-role", 0, im.PermissionSend|im.PermissionRevokeOwn)
 	s.role(space, "role", 0, 0, "helper")
-	_, err = s.service.Invite(s.ctx, s.as("owner"), space, s.users("invited"))
+	_, err = s.service.InviteToSpace(s.ctx, s.as("owner"), space, s.users("invited"))
 	s.ok(err)
+	s.blocks("moderator", "owner")
 	s.call("", "space", space)
 	return space
 }

@@ -236,8 +236,9 @@ func toldOfConversations() map[string]told {
 			group(s, http.MethodPost, "/members", `{"members":["eve"]}`)
 		}, want{im.MemberAdded: {tablet, bob, hider, nobody}}},
 		"somebody comes back": {func(s *scene) {
-			group(s, http.MethodPost, "/members", `{"members":["dave"]}`)
-		}, want{im.MemberAdded: {tablet, bob, hider, former}}},
+			group(s, http.MethodPost, "/invitations", `{"users":["dave"]}`)
+			s.act(former, http.MethodPost, "conversations/"+s.group+"/join", "")
+		}, want{im.ConversationInvited: {former}, im.MemberAdded: {acting, tablet, bob, hider}}},
 		"somebody is removed": {func(s *scene) { group(s, http.MethodDelete, "/members/bob", "") }, want{im.MemberRemoved: members}},
 		"somebody gets a role": {func(s *scene) {
 			group(s, http.MethodPatch, "/members/bob", `{"role":"admin"}`)

@@ -113,6 +113,10 @@ func toldOfPlaces() map[string]told {
 	say := func(place func(*scene) string) func(*scene) {
 		return conversation(http.MethodPost, place, "/messages", `{"type":"text","body":{"text":"news"},"mention_all":true}`)
 	}
+	group := func(s *scene) string { return s.group }
+	invited := func(place func(*scene) string) func(*scene) {
+		return conversation(http.MethodPost, place, "/invitations", `{"users":["eve","bob"]}`)
+	}
 	put, post, patch, remove := http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete
 	return map[string]told{
 		// Rooms.
@@ -159,15 +163,23 @@ func toldOfPlaces() map[string]told {
 		"who leaves a group leaves threads": {func(s *scene) { s.act(acting, remove, "conversations/"+s.group+"/members/bob", "") }, want{im.MemberRemoved: {tablet, tablet, bob, bob, hider}}},
 
 		// Spaces.
-		"a space is made":                {func(s *scene) { s.act(acting, post, "spaces", `{"name":"new"}`) }, want{im.SpaceCreated: owner}},
-		"it is renamed (space)":          {space(patch, "", `{"name":"other"}`), want{im.SpaceUpdated: all}},
-		"it is deleted (space)":          {space(remove, "", ""), want{im.SpaceDeleted: all}},
-		"somebody is invited":            {space(post, "/invitations", `{"users":["eve","bob"]}`), want{im.SpaceInvited: {nobody}}},
-		"an invitation is taken back":    {func(s *scene) { s.invite("eve"); s.act(acting, remove, "spaces/"+s.space+"/invitations/eve", "") }, want{im.SpaceInvited: {nobody}, im.SpaceUninvited: {nobody}}},
-		"an invitation is declined":      {func(s *scene) { s.invite("eve"); s.act(nobody, remove, "spaces/"+s.space+"/invitations/eve", "") }, want{im.SpaceInvited: {nobody}}},
-		"an invitation is followed":      {func(s *scene) { s.invite("dave"); s.act(former, post, "spaces/"+s.space+"/join", "") }, want{im.SpaceInvited: {former}}},
-		"somebody is added to a space":   {space(post, "/members", `{"members":["eve","dave"]}`), want{im.MemberAdded: {nobody, former}}},
-		"somebody is put out of a space": {space(remove, "/members/carol", ""), want{im.MemberRemoved: {hider, tablet, bob}}}, // and of the thread in the den
+		"a space is made":                  {func(s *scene) { s.act(acting, post, "spaces", `{"name":"new"}`) }, want{im.SpaceCreated: owner}},
+		"it is renamed (space)":            {space(patch, "", `{"name":"other"}`), want{im.SpaceUpdated: all}},
+		"it is deleted (space)":            {space(remove, "", ""), want{im.SpaceDeleted: all}},
+		"somebody is invited":              {space(post, "/invitations", `{"users":["eve","bob"]}`), want{im.SpaceInvited: {nobody}}},
+		"an invitation is taken back":      {func(s *scene) { s.invite("eve"); s.act(acting, remove, "spaces/"+s.space+"/invitations/eve", "") }, want{im.SpaceInvited: {nobody}, im.SpaceUninvited: {nobody}}},
+		"an invitation is declined":        {func(s *scene) { s.invite("eve"); s.act(nobody, remove, "spaces/"+s.space+"/invitations/eve", "") }, want{im.SpaceInvited: {nobody}}},
+		"somebody is invited to a group":   {invited(group), want{im.ConversationInvited: {nobody}}},
+		"somebody is invited to a room":    {invited(room), want{im.ConversationInvited: {nobody}}},
+		"such an invitation is taken back": {func(s *scene) { invited(group)(s); conversation(remove, group, "/invitations/eve", "")(s) }, want{im.ConversationInvited: {nobody}, im.ConversationUninvited: {nobody}}},
+		"such an invitation is declined": {func(s *scene) {
+			invited(room)(s)
+			s.act(nobody, remove, "conversations/"+s.room+"/invitations/eve", "")
+		}, want{im.ConversationInvited: {nobody}}},
+		"such an invitation ends by a denial": {func(s *scene) { invited(group)(s); conversation(put, group, "/lists/deny/eve", "")(s) }, want{im.ConversationInvited: {nobody}, im.ConversationUninvited: {nobody}}},
+		"an invitation is followed":           {func(s *scene) { s.invite("dave"); s.act(former, post, "spaces/"+s.space+"/join", "") }, want{im.SpaceInvited: {former}}},
+		"somebody is added to a space":        {space(post, "/members", `{"members":["eve","frank"]}`), want{im.MemberAdded: {nobody}}},
+		"somebody is put out of a space":      {space(remove, "/members/carol", ""), want{im.MemberRemoved: {hider, tablet, bob}}}, // and of the thread in the den
 		"somebody leaves a space": {func(s *scene) {
 			s.act(bob, post, "spaces/"+s.space+"/leave", "")
 		}, want{im.MemberRemoved: {acting, acting, tablet, tablet}}}, // of two threads

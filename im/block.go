@@ -2,17 +2,19 @@ package im
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
-// Block says that its maker gets no direct messages from a user.
+// Block says that its maker gets no direct messages from a user, and is neither added
+// nor invited to anything by them.
 type Block struct {
 	User UserID
 	At   time.Time
 }
 
-// PutBlock makes the actor get no direct messages from user, from the next
-// one on. Doing it again changes nothing.
+// PutBlock keeps a user from writing to the actor directly and from adding or
+// inviting them, from now on. Doing it again changes nothing.
 func (s *Service) PutBlock(ctx context.Context, actor Actor, user UserID) error {
 	if err := checkBlocked(actor, user); err != nil {
 		return err
@@ -41,6 +43,26 @@ func blockedByPeer(r Reader, actor Actor, c Conversation) (bool, error) {
 		return false, nil
 	}
 	return r.Blocked(peer, actor.User)
+}
+
+// notBlockedBy refuses to have the actor add or invite users of whom one has blocked
+// them. named are the users as a field of the request has them.
+func notBlockedBy(r Reader, actor Actor, users []UserID, field string, named []UserID) error {
+	by, err := r.BlockedBy(users, actor.User)
+	if err != nil || len(by) == 0 {
+		return err
+	}
+	first := slices.IndexFunc(named, func(u UserID) bool { return slices.Contains(by, u) })
+	return RefuseField(Forbidden, "blocked", fieldOf(field, named, named[first]), "this user does not want to be added or invited by you")
+}
+
+// livesLonger reports whether a change has messages live longer that are sent to a
+// conversation or are in it. Who is blocked may only have them live shorter.
+func (p Policy) livesLonger(before, after Conversation) bool {
+	longer := func(before, after time.Duration) bool { // 0 is for ever
+		return before != 0 && (after == 0 || after > before)
+	}
+	return longer(before.ExpireAfter, after.ExpireAfter) || longer(p.retention(before), p.retention(after))
 }
 
 func errBlocked() error {

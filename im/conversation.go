@@ -168,6 +168,7 @@ type Interval struct {
 	ToEvent   Position // the event that ended it; 0 while it lasts
 	FromSeq   int64    // the first message of the stay
 	ToSeq     int64    // the last one; meaningful once ToEvent is set
+	Left      bool     // the member ended it themselves
 }
 
 // Open reports whether the stay lasts.
@@ -209,6 +210,11 @@ var MutedForGood = time.UnixMilli(math.MaxInt64 >> idRandomBits).UTC()
 // Active reports whether the user is a member now.
 func (m Membership) Active() bool {
 	return len(m.Intervals) > 0 && m.Intervals[len(m.Intervals)-1].Open()
+}
+
+// Left reports whether the user was a member and ended that themselves.
+func (m Membership) Left() bool {
+	return len(m.Intervals) > 0 && !m.Active() && m.Intervals[len(m.Intervals)-1].Left
 }
 
 // SeqRange is a range of messages, both ends included.

@@ -17,7 +17,8 @@ type GroupDraft struct {
 	Members []UserID
 }
 
-// CreateGroup makes a group or a room that the actor owns and tells its members.
+// CreateGroup makes a group or a room that the actor owns and tells its members. Nobody
+// is put into it who has blocked the actor.
 func (s *Service) CreateGroup(ctx context.Context, actor Actor, d GroupDraft) (ConversationView, error) {
 	if d.Kind == 0 {
 		d.Kind = Group
@@ -34,6 +35,9 @@ func (s *Service) CreateGroup(ctx context.Context, actor Actor, d GroupDraft) (C
 		return ConversationView{}, s.errTooManyMembers(d.Kind, "members")
 	}
 	return write(withSize(ctx, len(users)), s, func(tx Tx) (ConversationView, error) {
+		if err := notBlockedBy(tx, actor, users[1:], "members", d.Members); err != nil {
+			return ConversationView{}, err
+		}
 		now := s.time()
 		c, err := s.newConversation(tx, d.Kind, actor, now)
 		if err != nil {

@@ -84,7 +84,7 @@ func TestHandOver(t *testing.T) {
 	w.must(w.Leave(w.ctx, as("alice"), byID(id)))
 	w.equal("alice is", w.roleOf(id, "alice"), "404 conversation_not_found")
 
-	w.add(id, "bob", im.Member, "alice")
+	w.back(id, "bob", "alice")
 	w.equal("alice, back again, is", w.roleOf(id, "alice"), "member")
 }
 
@@ -174,9 +174,9 @@ func TestComingBack(t *testing.T) {
 			say("4", "5")
 			_, err := w.Messages(w.ctx, as("bob"), byID(id), im.HistoryFilter{Limit: 10})
 			w.equal("while away", answer(err), "404 conversation_not_found")
-			w.add(id, "alice", im.Member, "bob")
+			w.back(id, "alice", "bob")
 			w.must(w.Leave(w.ctx, as("bob"), byID(id))) // a stay in which nobody said anything
-			w.add(id, "alice", im.Member, "bob")
+			w.back(id, "alice", "bob")
 			say("6", "7")
 			w.equal("bob reads", w.said("bob", byID(id)), test.want)
 			for words, m := range ids {

@@ -83,7 +83,7 @@ func TestHiddenStaysHiddenWhateverHappensLater(t *testing.T) {
 	w.must(err)
 	w.equal("erased for bob", len(page.Items), 0)
 	w.remove(id, "bob", "bob")
-	w.add(id, "alice", im.Member, "bob")
+	w.back(id, "alice", "bob")
 	w.equal("back again", w.said("bob", byID(id)), []string(nil))
 	for _, e := range w.committed() {
 		if e.Type == im.MessageRevoked {

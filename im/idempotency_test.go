@@ -118,7 +118,7 @@ func TestSendingAgainAfterwards(t *testing.T) {
 	w.equal("while a member", again(byID(group), draft), "ok")
 	w.must(w.Leave(w.ctx, as("bob"), byID(group)))
 	w.equal("after leaving", again(byID(group), draft), "404 conversation_not_found")
-	w.add(group, "owner", im.Member, "bob")
+	w.back(group, "owner", "bob")
 	w.equal("back again", again(byID(group), draft), "ok")
 }
 

@@ -53,6 +53,8 @@ type ImportMember struct {
 	// JoinedAt is zero if it was not given: then it is when the conversation was
 	// created.
 	JoinedAt time.Time
+	// Left is set for who was a member and left by themselves.
+	Left bool
 	// Stays are the ranges of the messages of their stays, oldest first. The To
 	// of one that lasts is [Lasts]. Without any, a member was there from the
 	// first message on.

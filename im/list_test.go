@@ -142,7 +142,7 @@ func TestWhatChangedSince(t *testing.T) {
 		"member added": func(w *world, id im.ID, _ im.Message) { w.add(id, "alice", im.Member, "carol") },
 		"came back": func(w *world, id im.ID, _ im.Message) {
 			w.remove(id, "bob", "bob")
-			w.add(id, "alice", im.Member, "bob")
+			w.back(id, "alice", "bob")
 		},
 		"muted": func(w *world, id im.ID, _ im.Message) {
 			_, err := w.UpdateConversation(w.ctx, as("bob"), byID(id), im.ConversationPatch{Muted: new(true)})

@@ -82,7 +82,8 @@ func (s *Service) setListed(ctx context.Context, actor Actor, ref ConversationRe
 	})
 }
 
-// setDenied keeps the deny list of a group or room.
+// setDenied keeps the deny list of a group or room. Who comes on it loses their
+// membership, or their invitation.
 func (s *Service) setDenied(tx Tx, actor Actor, c Conversation, me Membership, user UserID, on bool) (more bool, err error) {
 	target, found, err := maybe(tx.Membership(c.ID, user))
 	if err != nil {
@@ -94,6 +95,15 @@ func (s *Service) setDenied(tx Tx, actor Actor, c Conversation, me Membership, u
 		}
 		if more, err = s.removeMember(tx, actor, c, target); err != nil || more {
 			return more, err
+		}
+	}
+	i, invited, err := maybe(tx.Invitation(c.ID, user))
+	if err != nil {
+		return false, err
+	}
+	if on && invited {
+		if err := s.endInvitation(tx, actor, c, i); err != nil {
+			return false, err
 		}
 	}
 	return false, s.putListedNow(tx, c.ID, DenyList, user, on)
@@ -238,7 +248,7 @@ func (s *Service) takeFromSpace(tx Tx, actor Actor, c Conversation, me Membershi
 		}
 	}
 	if invited {
-		return false, s.endInvitation(tx, actor, i)
+		return false, s.endInvitation(tx, actor, c, i)
 	}
 	return false, nil
 }

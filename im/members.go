@@ -1,7 +1,6 @@
 package im
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -83,7 +82,8 @@ func pageOfMembers(list []Membership, limit int) MemberPage {
 }
 
 // AddMembers adds users to a group or room, each told by an event of their own,
-// and returns their standing. Who is a member already is left as they are.
+// and returns their standing. Who is a member already is left as they are. Who has
+// blocked the actor, or left by themselves, cannot be added.
 func (s *Service) AddMembers(ctx context.Context, actor Actor, ref ConversationRef, users []UserID, role Role) ([]Membership, error) {
 	if err := checkUsers("members", users); err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func (s *Service) AddMembers(ctx context.Context, actor Actor, ref ConversationR
 	if err := checkRole(role); err != nil {
 		return nil, err
 	}
-	users = unique(users)
+	named, users := users, unique(users)
 	return write(withSize(ctx, len(users)), s, func(tx Tx) ([]Membership, error) {
 		c, me, err := s.enter(tx, actor, ref)
 		if err != nil {
@@ -111,7 +111,7 @@ func (s *Service) AddMembers(ctx context.Context, actor Actor, ref ConversationR
 		if role == Owner {
 			return nil, RefuseField(Rule, "one_owner", "role", "there is one owner; hand it over to a member instead")
 		}
-		out, fresh, err := s.newcomers(tx, c, users, role)
+		out, fresh, err := s.newcomers(tx, actor, c, named, users, role)
 		if err != nil {
 			return nil, err
 		}
@@ -134,7 +134,7 @@ func hasOwnMembers(c Conversation) error {
 }
 
 // sortOut returns the standing of users with those who are to become members,
-// and these by themselves.
+// and these by themselves, with the stays that they had.
 func sortOut(r Reader, c Conversation, users []UserID, role Role, now time.Time) (all, fresh []Membership, err error) {
 	for _, u := range users {
 		m, found, err := maybe(r.Membership(c.ID, u))
@@ -145,22 +145,30 @@ func sortOut(r Reader, c Conversation, users []UserID, role Role, now time.Time)
 			all = append(all, m)
 			continue
 		}
-		m = Membership{Conversation: c.ID, User: u, Role: role, JoinedAt: now, MutedUntil: m.MutedUntil}
+		m = Membership{Conversation: c.ID, User: u, Role: role, JoinedAt: now, MutedUntil: m.MutedUntil, Intervals: m.Intervals}
 		all, fresh = append(all, m), append(fresh, m)
 	}
 	return all, fresh, nil
 }
 
 // newcomers is sortOut for users who are about to be added by somebody else: it refuses
-// them all if one is on the deny list, or if they are too many.
-func (s *Service) newcomers(r Reader, c Conversation, users []UserID, role Role) (all, fresh []Membership, err error) {
+// them all if one has blocked that one, is on the deny list or has left, or if they are
+// too many. named are the users as the request has them.
+func (s *Service) newcomers(r Reader, actor Actor, c Conversation, named, users []UserID, role Role) (all, fresh []Membership, err error) {
 	all, fresh, err = sortOut(r, c, users, role, s.time())
 	if err != nil {
 		return nil, nil, err
 	}
-	for i, m := range fresh {
-		if err := notDenied(r, c, m.User, fmt.Sprintf("members/%d", i)); err != nil {
+	if err := notBlockedBy(r, actor, usersOf(fresh), "members", named); err != nil {
+		return nil, nil, err
+	}
+	for _, m := range fresh {
+		field := fieldOf("members", named, m.User)
+		if err := notDenied(r, c, m.User, field); err != nil {
 			return nil, nil, err
+		}
+		if m.Left() {
+			return nil, nil, RefuseField(Conflict, "has_left", field, "has left: invite them, or let them join")
 		}
 	}
 	if c.MemberCount+len(fresh) > s.policy.maxMembers(c.Kind) {
@@ -169,8 +177,22 @@ func (s *Service) newcomers(r Reader, c Conversation, users []UserID, role Role)
 	return all, fresh, nil
 }
 
-// addMember makes somebody a member and publishes it. Who had hidden the
-// conversation sees it in their list again.
+// usersOf are the users of memberships.
+func usersOf(list []Membership) []UserID {
+	users := make([]UserID, len(list))
+	for i, m := range list {
+		users[i] = m.User
+	}
+	return users
+}
+
+// fieldOf says where in a request a user is named.
+func fieldOf(field string, named []UserID, user UserID) string {
+	return fmt.Sprintf("%s/%d", field, slices.Index(named, user))
+}
+
+// addMember makes somebody a member and publishes it. Who had hidden the conversation
+// sees it in their list again. An invitation has done its work then.
 func addMember(tx Tx, actor Actor, c Conversation, m Membership) error {
 	mark, err := tx.Mark(c.ID, m.User)
 	if err != nil {
@@ -186,7 +208,36 @@ func addMember(tx Tx, actor Actor, c Conversation, m Membership) error {
 			return err
 		}
 	}
-	return tx.AddMember(m, at)
+	if err := tx.AddMember(m, at); err != nil {
+		return err
+	}
+	if c.Kind == Space && m.Role == Owner {
+		if err := tx.GrantRole(c.ID, m.User, ownership, at); err != nil {
+			return err
+		}
+	}
+	return tx.DeleteInvitation(c.ID, m.User)
+}
+
+// join makes the actor, who was m there, a member by their own will. Who comes to a
+// place that has no owner, because all have left it, owns it.
+func (s *Service) join(tx Tx, actor Actor, c Conversation, was Membership) error {
+	m := Membership{Conversation: c.ID, User: actor.User, Role: Member, JoinedAt: s.time(), MutedUntil: was.MutedUntil}
+	if c.Kind != Thread {
+		_, owned, err := maybe(tx.OwnerOf(c.ID))
+		if err != nil {
+			return err
+		}
+		if !owned {
+			if m.Role = Owner; !m.MutedUntil.IsZero() {
+				if err := tx.PutMute(c.ID, m.User, time.Time{}); err != nil {
+					return err
+				}
+				m.MutedUntil = time.Time{}
+			}
+		}
+	}
+	return addMember(tx, actor, c, m)
 }
 
 // notDenied refuses who is on the deny list of a group, a room or a space.
@@ -198,9 +249,9 @@ func notDenied(r Reader, c Conversation, user UserID, field string) error {
 	return err
 }
 
-// Join makes the actor a member of a room, an open group, or a thread that they
-// can read. Who is one already stays as they are; of a channel that is everyone
-// who can see it.
+// Join makes the actor a member of a room, of a group that is open or that they were
+// invited to, or of a thread that they can read. Who is one already stays as they are;
+// of a channel that is everyone who can see it.
 func (s *Service) Join(ctx context.Context, actor Actor, ref ConversationRef) (ConversationView, error) {
 	id, err := write(ctx, s, func(tx Tx) (ID, error) {
 		c, err := lookup(tx, actor, ref)
@@ -219,23 +270,37 @@ func (s *Service) Join(ctx context.Context, actor Actor, ref ConversationRef) (C
 		case me.Active():
 			return c.ID, nil
 		case me.Looks:
-		case c.Join != JoinOpen || c.Kind != Room && c.Kind != Group:
+		case c.Kind != Room && c.Kind != Group:
 			return 0, errUnknownConversation()
 		default:
-			if denied, err := tx.OnList(c.ID, DenyList, actor.User); err != nil || denied {
-				return 0, cmp.Or(err, errUnknownConversation())
-			}
-			if c.MemberCount >= s.policy.maxMembers(c.Kind) {
-				return 0, s.errTooManyMembers(c.Kind, "")
+			if err := s.mayJoin(tx, actor, c); err != nil {
+				return 0, err
 			}
 		}
-		m := Membership{Conversation: c.ID, User: actor.User, Role: Member, JoinedAt: s.time(), MutedUntil: me.MutedUntil}
-		return c.ID, addMember(tx, actor, c, m)
+		return c.ID, s.join(tx, actor, c, me)
 	})
 	if err != nil {
 		return ConversationView{}, err
 	}
 	return s.Conversation(ctx, actor, ConversationRef{ID: id})
+}
+
+// mayJoin refuses a group or room to who may not join it, as if it were not there.
+func (s *Service) mayJoin(r Reader, actor Actor, c Conversation) error {
+	_, invited, err := maybe(r.Invitation(c.ID, actor.User))
+	if err != nil {
+		return err
+	}
+	denied, err := r.OnList(c.ID, DenyList, actor.User)
+	switch {
+	case err != nil:
+		return err
+	case denied || !invited && c.Join != JoinOpen:
+		return errUnknownConversation()
+	case c.MemberCount >= s.policy.maxMembers(c.Kind):
+		return s.errTooManyMembers(c.Kind, "")
+	}
+	return nil
 }
 
 // SetRole gives a member of a group or room another role. Making somebody the
@@ -327,7 +392,7 @@ func (s *Service) endMembership(tx Tx, actor Actor, c Conversation, target Membe
 	if err != nil {
 		return err
 	}
-	return tx.RemoveMember(c.ID, target.User, at)
+	return tx.RemoveMember(c.ID, target.User, at, target.User == actor.User)
 }
 
 // Leave takes the actor out of a group, a room or a thread.

@@ -211,11 +211,13 @@ func (p *player) spend() time.Duration {
 }
 
 func (p *player) join(place *place, user im.UserID) string {
-	p.add(place.id, "u0", im.Member, user)
 	v := place.users[user]
 	if v == nil {
 		v = newView()
 		place.users[user] = v
+		p.add(place.id, "u0", im.Member, user)
+	} else {
+		p.back(place.id, "u0", user)
 	}
 	v.member, v.gone = true, false
 	v.stays = append(v.stays, [2]int64{place.lastSeq + 1, -1})

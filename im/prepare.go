@@ -297,6 +297,12 @@ func prepareMembers(in ImportConversation, id ID, created, now time.Time) ([]Mem
 			return nil, RefuseField(Invalid, "invalid_request", field+"/stays",
 				"must rise and be apart, and the last one last exactly if there is a role")
 		}
+		if m.Left {
+			if m.Role != 0 {
+				return nil, RefuseField(Invalid, "invalid_request", field+"/left", "is for who is not a member any more")
+			}
+			intervals[len(intervals)-1].Left = true
+		}
 		out[i] = Membership{Conversation: id, User: m.User, Role: m.Role, JoinedAt: joined, Intervals: intervals}
 	}
 	return out, nil

@@ -360,7 +360,7 @@ func TestMaxMembersByKind(t *testing.T) {
 	space := w.space("owner", "a")
 	_, err = w.AddSpaceMembers(w.ctx, as("owner"), space, []im.UserID{"b"})
 	w.equal("one more in a space", answer(err), "422 too_many_members")
-	_, err = w.Invite(w.ctx, as("owner"), space, []im.UserID{"b"})
+	_, err = w.InviteToSpace(w.ctx, as("owner"), space, []im.UserID{"b"})
 	w.must(err)
 	_, err = w.JoinSpace(w.ctx, as("b"), space)
 	w.equal("one more by invitation", answer(err), "422 too_many_members")

@@ -295,12 +295,12 @@ func (s *Service) patchShared(tx Tx, actor Actor, c Conversation, m Membership, 
 			return err
 		}
 	}
+	changed := p.apply(c)
 	if blocked, err := blockedByPeer(tx, actor, c); err != nil {
 		return err
-	} else if blocked {
+	} else if blocked && s.policy.livesLonger(c, changed) {
 		return errBlocked()
 	}
-	changed := p.apply(c)
 	if sameSettings(changed, c) {
 		return nil
 	}

@@ -117,21 +117,11 @@ func (s *Service) JoinSpace(ctx context.Context, actor Actor, id ID) (SpaceView,
 		if c.MemberCount >= s.policy.MaxSpaceMembers {
 			return SpaceView{}, s.errTooManyMembers(Space, "")
 		}
-		m = Membership{Conversation: id, User: actor.User, Role: Member, JoinedAt: s.time(), MutedUntil: m.MutedUntil}
-		if err := addToSpace(tx, actor, c, m); err != nil {
+		if err := s.join(tx, actor, c, m); err != nil {
 			return SpaceView{}, err
 		}
 		return s.seenSpace(tx, actor, id)
 	})
-}
-
-// addToSpace makes somebody a member of a space, for whom an invitation has done
-// its work then.
-func addToSpace(tx Tx, actor Actor, c Conversation, m Membership) error {
-	if err := addMember(tx, actor, c, m); err != nil {
-		return err
-	}
-	return tx.DeleteInvitation(c.ID, m.User)
 }
 
 // LeaveSpace takes the actor out of a space.
@@ -203,23 +193,24 @@ func (s *Service) SpaceMember(ctx context.Context, actor Actor, id ID, user User
 }
 
 // AddSpaceMembers makes users members of a space without asking them, and returns
-// their standing. Who is one already is left as they are.
+// their standing. Who is one already is left as they are. Who has blocked the actor,
+// or left by themselves, cannot be added.
 func (s *Service) AddSpaceMembers(ctx context.Context, actor Actor, id ID, users []UserID) ([]SpaceMemberView, error) {
 	if err := checkUsers("members", users); err != nil {
 		return nil, err
 	}
-	users = unique(users)
+	named, users := users, unique(users)
 	return write(withSize(ctx, len(users)), s, func(tx Tx) ([]SpaceMemberView, error) {
 		c, _, err := s.enterSpaceTo(tx, actor, id, PermissionManageMembers)
 		if err != nil {
 			return nil, err
 		}
-		_, fresh, err := s.newcomers(tx, c, users, Member)
+		_, fresh, err := s.newcomers(tx, actor, c, named, users, Member)
 		if err != nil {
 			return nil, err
 		}
 		for _, m := range fresh {
-			if err := addToSpace(tx, actor, c, m); err != nil {
+			if err := addMember(tx, actor, c, m); err != nil {
 				return nil, err
 			}
 		}
@@ -268,7 +259,7 @@ func (s *Service) removeFromSpace(tx Tx, actor Actor, c Conversation, target Mem
 	if err := tx.EndStanding(c.ID, target.User, at); err != nil {
 		return false, err
 	}
-	return false, tx.RemoveMember(c.ID, target.User, at)
+	return false, tx.RemoveMember(c.ID, target.User, at, target.User == actor.User)
 }
 
 // HandOverSpace makes another member the owner of a space.

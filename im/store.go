@@ -171,12 +171,12 @@ type Reader interface {
 	Listed(conversation ID, list List, page Page) ([]Listing, error)
 	// OnList reports whether the user is on a list of a place now.
 	OnList(conversation ID, list List, user UserID) (bool, error)
-	// Invitation returns that of a user to a space.
-	Invitation(space ID, user UserID) (Invitation, error)
-	// Invitations returns those to a space, by user, those after page.After.
-	Invitations(space ID, page Page) ([]Invitation, error)
-	// InvitationsOf returns up to limit of those of a user, by space, those after
-	// one.
+	// Invitation returns that of a user to a group, room or space.
+	Invitation(conversation ID, user UserID) (Invitation, error)
+	// Invitations returns those to one, by user, those after page.After.
+	Invitations(conversation ID, page Page) ([]Invitation, error)
+	// InvitationsOf returns up to limit of those of a user, by the id of what they
+	// are to, those after one; 0 begins.
 	InvitationsOf(user UserID, after ID, limit int) ([]Invitation, error)
 
 	// Message returns one with its content.
@@ -275,6 +275,9 @@ type Reader interface {
 
 	// Blocked reports whether by has blocked user.
 	Blocked(by, user UserID) (bool, error)
+	// BlockedBy returns which of some users have blocked one. Users may be named more
+	// than once.
+	BlockedBy(users []UserID, user UserID) ([]UserID, error)
 	// Blocks returns whom a user has blocked, by user id, those after
 	// page.After.
 	Blocks(by UserID, page Page) ([]Block, error)
@@ -314,8 +317,9 @@ type Tx interface {
 	// counts the member. The user must not be one.
 	AddMember(m Membership, from Position) error
 	// RemoveMember closes the open interval with the event and the newest
-	// message, and uncounts the member.
-	RemoveMember(conversation ID, user UserID, to Position) error
+	// message, and uncounts the member. It remembers whether they left by
+	// themselves.
+	RemoveMember(conversation ID, user UserID, to Position, left bool) error
 	// RestoreMember stores a standing as it was, of a user who has none in the
 	// conversation: m.Role and m.JoinedAt of a member, whom it counts, and the
 	// seqs of all intervals. Those that have ended were over before any event;
@@ -346,7 +350,7 @@ type Tx interface {
 	// PutInvitation stores an invitation in place of one that is there.
 	PutInvitation(i Invitation) error
 	// DeleteInvitation removes it; it is no error if there is none.
-	DeleteInvitation(space ID, user UserID) error
+	DeleteInvitation(conversation ID, user UserID) error
 
 	// DeleteConversation makes a conversation, and all that hang in it, ones that
 	// were deleted, at a time and by an event: they lose their names and peers, and

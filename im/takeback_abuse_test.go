@@ -41,10 +41,12 @@ func TestBlockedUsersSayNothingByRevoking(t *testing.T) {
 			t.Errorf("pushed %+v", e.Push)
 		}
 	}
-	minute := time.Minute
+	minute, never := time.Minute, time.Duration(0)
 	_, err = w.UpdateConversation(w.ctx, as("alice"), direct("bob"), im.ConversationPatch{ExpireAfter: &minute})
-	w.equal("settings", answer(err), "403 blocked")
-	_, err = w.UpdateConversation(w.ctx, as("bob"), direct("alice"), im.ConversationPatch{ExpireAfter: &minute})
+	w.equal("settings that take away", answer(err), "ok")
+	_, err = w.UpdateConversation(w.ctx, as("alice"), direct("bob"), im.ConversationPatch{ExpireAfter: &never})
+	w.equal("settings that keep", answer(err), "403 blocked")
+	_, err = w.UpdateConversation(w.ctx, as("bob"), direct("alice"), im.ConversationPatch{ExpireAfter: &never})
 	w.equal("settings by who blocks", answer(err), "ok")
 }
 

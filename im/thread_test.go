@@ -217,7 +217,7 @@ func TestLosingTheParentLosesTheThread(t *testing.T) {
 	s.equal("bob's threads", len(mine.Items), 0)
 	s.say("alice", byID(s.thread), "two")
 	s.equal("bob is told", s.summary(as("bob"), s.thread), []string{"member.added bob", "message.created", "member.removed bob"})
-	s.add(s.group, "owner", im.Member, "bob")
+	s.back(s.group, "owner", "bob")
 	s.equal("back, he reads", s.said("bob", byID(s.thread)), []string{"one", "two"})
 	s.equal("but is not in it", s.try("bob", s.thread), "403 permission_denied")
 }

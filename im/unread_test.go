@@ -98,7 +98,7 @@ func TestUnreadAfterEachKindOfAct(t *testing.T) {
 		"left and came back": {func(p *place) {
 			p.remove(p.id, "bob", "bob")
 			say(3)(p)
-			p.add(p.id, "alice", im.Member, "bob")
+			p.back(p.id, "alice", "bob")
 			say(1)(p)
 		}, "1/1"},
 		"hidden, left and came back": {func(p *place) {

@@ -124,6 +124,15 @@ func answer(err error) string {
 	return fmt.Sprintf("%d %s", statuses[e.Kind], e.Code)
 }
 
+// field is an answer with the field that is at fault.
+func field(err error) string {
+	out := answer(err)
+	if e, ok := im.AsError(err); ok && e.Field != "" {
+		out += " " + e.Field
+	}
+	return out
+}
+
 // group makes a group of an owner and members.
 func (w *world) group(history im.History, owner im.UserID, members ...im.UserID) im.ID {
 	w.Helper()
@@ -149,6 +158,15 @@ func (w *world) say(user im.UserID, ref im.ConversationRef, words string) im.Mes
 func (w *world) add(id im.ID, by im.UserID, role im.Role, users ...im.UserID) {
 	w.Helper()
 	_, err := w.AddMembers(w.ctx, as(by), byID(id), users, role)
+	w.must(err)
+}
+
+// back has who left come back: they were invited and accept.
+func (w *world) back(id im.ID, by, user im.UserID) {
+	w.Helper()
+	_, err := w.Invite(w.ctx, as(by), byID(id), []im.UserID{user})
+	w.must(err)
+	_, err = w.Join(w.ctx, as(user), byID(id))
 	w.must(err)
 }
 

@@ -2,10 +2,15 @@ package sqlite
 
 import (
 	"database/sql"
+	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/imapi/imapi/im"
 )
+
+const selectBlockedBy = `SELECT u.name FROM json_each(?1) j CROSS JOIN users u ON u.name = j.value
+	CROSS JOIN blocks b ON b.by_id = u.id AND b.name = ?2`
 
 // Blocked reports whether by has blocked user.
 func (r *reader) Blocked(by, user im.UserID) (bool, error) {
@@ -15,6 +20,24 @@ func (r *reader) Blocked(by, user im.UserID) (bool, error) {
 	}
 	var one int
 	return r.session.row("SELECT 1 FROM blocks WHERE by_id = ? AND name = ?", []any{key, string(user)}, &one)
+}
+
+// BlockedBy returns which of some users have blocked one.
+func (r *reader) BlockedBy(users []im.UserID, user im.UserID) (list []im.UserID, err error) {
+	if len(users) == 0 {
+		return nil, nil
+	}
+	names, err := json.Marshal(slices.Compact(slices.Sorted(slices.Values(users))))
+	if err != nil {
+		return nil, err
+	}
+	err = r.session.query(selectBlockedBy, []any{string(names), string(user)}, func(rows *sql.Rows) (bool, error) {
+		var by im.UserID
+		err := rows.Scan(&by)
+		list = append(list, by)
+		return true, err
+	})
+	return list, err
 }
 
 // Blocks returns whom a user has blocked, by user id.

@@ -7,22 +7,22 @@ import (
 )
 
 const (
-	invitationColumns  = "SELECT v.space_id, v.name, b.name, v.at FROM invitations v "
-	selectInvitation   = invitationColumns + "CROSS JOIN users b ON b.id = v.by_id WHERE v.space_id = ? AND v.name = ?"
-	selectInvitations  = invitationColumns + "CROSS JOIN users b ON b.id = v.by_id WHERE v.space_id = ? AND v.name > ? ORDER BY v.name LIMIT ?"
+	invitationColumns  = "SELECT v.conversation_id, v.name, b.name, v.at FROM invitations v "
+	selectInvitation   = invitationColumns + "CROSS JOIN users b ON b.id = v.by_id WHERE v.conversation_id = ? AND v.name = ?"
+	selectInvitations  = invitationColumns + "CROSS JOIN users b ON b.id = v.by_id WHERE v.conversation_id = ? AND v.name > ? ORDER BY v.name LIMIT ?"
 	selectInvitationOf = invitationColumns + `INDEXED BY invitations_of_user CROSS JOIN users b ON b.id = v.by_id
-		WHERE v.name = ? AND v.space_id > ? ORDER BY v.space_id LIMIT ?`
-	putInvitation = `INSERT INTO invitations (space_id, name, by_id, at) VALUES (?, ?, ?, ?)
+		WHERE v.name = ? AND v.conversation_id > ? ORDER BY v.conversation_id LIMIT ?`
+	putInvitation = `INSERT INTO invitations (conversation_id, name, by_id, at) VALUES (?, ?, ?, ?)
 		ON CONFLICT DO UPDATE SET by_id = excluded.by_id, at = excluded.at`
-	deleteInvitation  = "DELETE FROM invitations WHERE space_id = ? AND name = ?"
-	deleteInvitations = "DELETE FROM invitations WHERE space_id IN (SELECT j.value FROM json_each(?1) AS j)"
+	deleteInvitation  = "DELETE FROM invitations WHERE conversation_id = ? AND name = ?"
+	deleteInvitations = "DELETE FROM invitations WHERE conversation_id IN (SELECT j.value FROM json_each(?1) AS j)"
 )
 
 func (r *reader) invitations(query string, args ...any) (list []im.Invitation, err error) {
 	err = r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
 		var i im.Invitation
 		var at int64
-		err := rows.Scan(&i.Space, &i.User, &i.By, &at)
+		err := rows.Scan(&i.Conversation, &i.User, &i.By, &at)
 		i.At = fromMillis(at)
 		list = append(list, i)
 		return true, err
@@ -30,21 +30,21 @@ func (r *reader) invitations(query string, args ...any) (list []im.Invitation, e
 	return list, err
 }
 
-// Invitation returns that of a user to a space.
-func (r *reader) Invitation(space im.ID, user im.UserID) (im.Invitation, error) {
-	list, err := r.invitations(selectInvitation, int64(space), string(user))
+// Invitation returns that of a user to a conversation.
+func (r *reader) Invitation(conversation im.ID, user im.UserID) (im.Invitation, error) {
+	list, err := r.invitations(selectInvitation, int64(conversation), string(user))
 	if err != nil || len(list) == 0 {
 		return im.Invitation{}, orNotFound(err)
 	}
 	return list[0], nil
 }
 
-// Invitations returns those to a space, by user.
-func (r *reader) Invitations(space im.ID, page im.Page) ([]im.Invitation, error) {
-	return r.invitations(selectInvitations, int64(space), page.After, page.Limit)
+// Invitations returns those to a conversation, by user.
+func (r *reader) Invitations(conversation im.ID, page im.Page) ([]im.Invitation, error) {
+	return r.invitations(selectInvitations, int64(conversation), page.After, page.Limit)
 }
 
-// InvitationsOf returns those of a user, by space.
+// InvitationsOf returns those of a user, by conversation.
 func (r *reader) InvitationsOf(user im.UserID, after im.ID, limit int) ([]im.Invitation, error) {
 	return r.invitations(selectInvitationOf, string(user), orFirst(after), limit)
 }
@@ -55,12 +55,12 @@ func (t *tx) PutInvitation(i im.Invitation) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.session.exec(putInvitation, int64(i.Space), string(i.User), by, i.At.UnixMilli())
+	_, err = t.session.exec(putInvitation, int64(i.Conversation), string(i.User), by, i.At.UnixMilli())
 	return err
 }
 
 // DeleteInvitation removes it.
-func (t *tx) DeleteInvitation(space im.ID, user im.UserID) error {
-	_, err := t.session.exec(deleteInvitation, int64(space), string(user))
+func (t *tx) DeleteInvitation(conversation im.ID, user im.UserID) error {
+	_, err := t.session.exec(deleteInvitation, int64(conversation), string(user))
 	return err
 }

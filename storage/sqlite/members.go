@@ -36,7 +36,7 @@ const (
 		CROSS JOIN users u ON u.id = m.user_id WHERE m.conversation_id = ? AND m.role = 3`
 	insertMember = `INSERT INTO members (conversation_id, user_id, role, joined_at, kind, parent_id) VALUES (?1, ?2, ?3, ?4, ?5,
 		CASE WHEN ?5 = 4 THEN (SELECT parent_id FROM conversations WHERE id = ?1) END)`
-	endInterval = `UPDATE intervals INDEXED BY intervals_of_user SET to_event = ?, to_seq = ?
+	endInterval = `UPDATE intervals INDEXED BY intervals_of_user SET to_event = ?, to_seq = ?, by_self = ?
 		WHERE conversation_id = ? AND user_id = ? AND to_event = 9223372036854775807`
 )
 
@@ -144,7 +144,7 @@ func (t *tx) openInterval(conversation im.ID, user int64, kind im.Kind, from im.
 }
 
 // RemoveMember ends a membership with the event and the newest message.
-func (t *tx) RemoveMember(conversation im.ID, user im.UserID, to im.Position) error {
+func (t *tx) RemoveMember(conversation im.ID, user im.UserID, to im.Position, left bool) error {
 	key, err := t.userKey(user)
 	if err != nil {
 		return err
@@ -160,7 +160,7 @@ func (t *tx) RemoveMember(conversation im.ID, user im.UserID, to im.Position) er
 	if err != nil {
 		return err
 	}
-	return t.must(endInterval, int64(to), lastSeq, int64(conversation), key)
+	return t.must(endInterval, int64(to), lastSeq, left, int64(conversation), key)
 }
 
 // OwnerOf returns who owns a conversation now.

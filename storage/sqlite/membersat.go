@@ -11,7 +11,7 @@ import (
 
 // stayColumns are a user and one of their stays; the stays of a user come one
 // after the other, oldest first.
-const stayColumns = "SELECT u.name, m.role, m.joined_at, i.from_event, i.to_event, i.from_seq, i.to_seq "
+const stayColumns = "SELECT u.name, m.role, m.joined_at, i.from_event, i.to_event, i.from_seq, i.to_seq, i.by_self "
 
 const (
 	selectMemberCount = "SELECT member_count FROM conversations WHERE id = ?"
@@ -47,7 +47,7 @@ func scanStay(rows *sql.Rows, conversation im.ID, list []im.Membership, also ...
 	m := im.Membership{Conversation: conversation}
 	var i im.Interval
 	var role, joined, toSeq sql.NullInt64
-	err := rows.Scan(append([]any{&m.User, &role, &joined, &i.FromEvent, &i.ToEvent, &i.FromSeq, &toSeq}, also...)...)
+	err := rows.Scan(append([]any{&m.User, &role, &joined, &i.FromEvent, &i.ToEvent, &i.FromSeq, &toSeq, &i.Left}, also...)...)
 	if role.Valid {
 		m.Role, m.JoinedAt = im.Role(role.Int64), fromMillis(joined.Int64)
 	}

@@ -175,7 +175,7 @@ func TestHotPlans(t *testing.T) {
 		selectMutesOf:       {"SEARCH n USING PRIMARY KEY (conversation_id=? AND user_id=?)"},
 		selectListed:        {"SEARCH list_stays USING INDEX list_stays_open (conversation_id=? AND list=? AND name>?)"},
 		selectOnList:        {"SEARCH list_stays USING COVERING INDEX list_stays_open (conversation_id=? AND list=? AND name=?)"},
-		selectInvitationOf:  {"SEARCH v USING INDEX invitations_of_user (name=? AND space_id>?)"},
+		selectInvitationOf:  {"SEARCH v USING INDEX invitations_of_user (name=? AND conversation_id>?)"},
 		trimRoles:           {"SEARCH space_roles USING COVERING INDEX space_roles_closed (to_event<?)"},
 		trimAccess:          {"SEARCH channel_access USING COVERING INDEX channel_access_closed (to_event<?)"},
 		trimRoleStays:       {"SEARCH role_stays USING COVERING INDEX role_stays_closed (to_event<?)"},

@@ -79,8 +79,8 @@ func (t *tx) RestoreMember(m im.Membership, from im.Position) error {
 			err = t.openInterval(m.Conversation, user, at.kind, from, stay.FromSeq)
 		} else {
 			past := int64(2 * (i - len(m.Intervals)))
-			_, err = t.session.exec("INSERT INTO intervals (conversation_id, user_id, from_event, to_event, from_seq, to_seq) VALUES (?, ?, ?, ?, ?, ?)",
-				int64(m.Conversation), user, past, past+1, stay.FromSeq, stay.ToSeq)
+			_, err = t.session.exec("INSERT INTO intervals (conversation_id, user_id, from_event, to_event, from_seq, to_seq, by_self) VALUES (?, ?, ?, ?, ?, ?, ?)",
+				int64(m.Conversation), user, past, past+1, stay.FromSeq, stay.ToSeq, stay.Left)
 		}
 		if err != nil {
 			return err

@@ -164,6 +164,11 @@ func testBlocks(w *world) {
 	if !blocked("alice", "bob") || blocked("bob", "alice") || blocked("alice", "carol") || blocked("nobody", "bob") {
 		w.Fatal("blocks are of one user against one other")
 	}
+	of := func(user im.UserID, users ...im.UserID) []im.UserID {
+		return read(w, func(r im.Reader) ([]im.UserID, error) { return r.BlockedBy(users, user) })
+	}
+	w.equal("of several", of("carol", "alice", "bob", "nobody", "bob", "carol"), []im.UserID{"bob"})
+	w.equal("of none", len(of("carol"))+len(of("nobody", "alice", "bob"))+len(of("alice", "bob")), 0)
 	want := []im.Block{
 		{User: "Bob", At: epoch.Add(1 * time.Second)},
 		{User: "bob", At: epoch.Add(2 * time.Second)},

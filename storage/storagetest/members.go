@@ -63,7 +63,7 @@ func testMembership(w *world) {
 		"adding a member again": func(tx im.Tx) error {
 			return tx.AddMember(im.Membership{Conversation: id, User: "bob", Role: im.Owner, JoinedAt: w.now}, last+1)
 		},
-		"removing who is none":   func(tx im.Tx) error { return tx.RemoveMember(id, "carol", last+1) },
+		"removing who is none":   func(tx im.Tx) error { return tx.RemoveMember(id, "carol", last+1, false) },
 		"a role for who is none": func(tx im.Tx) error { return tx.SetRole(id, "carol", im.Owner) },
 		"a member of nothing": func(tx im.Tx) error {
 			return tx.AddMember(im.Membership{Conversation: id + 1, User: "bob", Role: im.Owner, JoinedAt: w.now}, last+1)
@@ -253,4 +253,41 @@ func testOwnerOf(w *world) {
 	w.leave(id, "alice")
 	_, err = owner(id)
 	w.notFound("after they left", err)
+}
+
+// testLeft holds that it is remembered whether a stay was ended by the member
+// themselves.
+func testLeft(w *world) {
+	id := w.group(im.HistoryAll, "alice", "bob", "carol")
+	space := w.space("alice", "bob")
+	end := func(id im.ID, user im.UserID, left bool) {
+		w.Helper()
+		w.write(func(tx im.Tx) error {
+			pos, err := tx.Append(im.Event{Type: im.MemberRemoved, At: w.tick(), Conversation: id, User: user})
+			if err != nil {
+				return err
+			}
+			return tx.RemoveMember(id, user, pos, left)
+		})
+	}
+	end(id, "bob", true)
+	end(id, "carol", false)
+	end(space, "bob", true)
+	w.equal("who left", w.membership(id, "bob").Left(), true)
+	w.equal("who was removed", w.membership(id, "carol").Left(), false)
+	w.equal("who left a space", w.membership(space, "bob").Left(), true)
+	w.equal("a member", w.membership(id, "alice").Left(), false)
+	w.join(id, "bob")
+	w.equal("who came back", w.membership(id, "bob").Left(), false)
+	end(id, "bob", false)
+	w.equal("who came back and was removed", w.membership(id, "bob").Left(), false)
+	var stays []bool
+	for _, stay := range w.membership(id, "bob").Intervals {
+		stays = append(stays, stay.Left)
+	}
+	w.equal("both stays", stays, []bool{true, false})
+	every := read(w, func(r im.Reader) ([]im.Membership, error) { return r.EveryMembership(space, "", 10) })
+	for _, m := range every {
+		w.equal("of every member", m.Left(), m.User == "bob")
+	}
 }

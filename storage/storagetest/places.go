@@ -214,7 +214,7 @@ func testAnyID(w *world) {
 			if err != nil {
 				return err
 			}
-			return tx.PutInvitation(im.Invitation{Space: id, User: "bob", By: "alice", At: w.now})
+			return tx.PutInvitation(im.Invitation{Conversation: id, User: "bob", By: "alice", At: w.now})
 		})
 	}
 	w.pagesOf("spaces", func(r im.Reader, after im.ID, limit int) ([]im.Conversation, error) {
@@ -235,7 +235,7 @@ func testAnyID(w *world) {
 				break
 			}
 			for _, i := range page {
-				invited, after = append(invited, i.Space), i.Space
+				invited, after = append(invited, i.Conversation), i.Conversation
 			}
 		}
 		w.equal(fmt.Sprint("every conversation by ", limit), every, ids)

@@ -13,7 +13,7 @@ func testRestore(w *world) {
 	other := w.group(im.HistoryAll, "alice") // the log is not empty
 	at := w.tick()
 	id := w.ids.Next(at)
-	left := []im.Interval{{FromSeq: 1, ToSeq: 3, ToEvent: -1}, {FromSeq: 4, ToSeq: 3, ToEvent: -1}}
+	left := []im.Interval{{FromSeq: 1, ToSeq: 3, ToEvent: -1}, {FromSeq: 4, ToSeq: 3, ToEvent: -1, Left: true}}
 	stayed := append(slices.Clone(left), im.Interval{FromSeq: 7})
 	var head im.Position
 	w.write(func(tx im.Tx) error {
@@ -42,7 +42,8 @@ func testRestore(w *world) {
 			w.Fatalf("%s: %+v", user, m)
 		}
 		for i, stay := range m.Intervals {
-			if stay.FromSeq != want[i].FromSeq || stay.ToSeq != want[i].ToSeq || stay.Open() != want[i].Open() || stay.FromEvent > head {
+			if stay.FromSeq != want[i].FromSeq || stay.ToSeq != want[i].ToSeq || stay.Open() != want[i].Open() ||
+				stay.Left != want[i].Left || stay.FromEvent > head {
 				w.Errorf("%s: stay %d: %+v, was %+v", user, i, stay, want[i])
 			}
 		}

@@ -231,7 +231,7 @@ func testInvitations(w *world) {
 	space, other := w.space("alice"), w.space("bob")
 	invite := func(space im.ID, user, by im.UserID, n int) im.Invitation {
 		w.Helper()
-		i := im.Invitation{Space: space, User: user, By: by, At: epoch.Add(time.Duration(n) * time.Second)}
+		i := im.Invitation{Conversation: space, User: user, By: by, At: epoch.Add(time.Duration(n) * time.Second)}
 		w.write(func(tx im.Tx) error { return tx.PutInvitation(i) })
 		return i
 	}

@@ -105,7 +105,7 @@ func (m *standingModel) step() {
 		}
 		switch {
 		case kind == 0 && m.now.is[user]:
-			if err := tx.RemoveMember(m.space, user, pos); err != nil {
+			if err := tx.RemoveMember(m.space, user, pos, false); err != nil {
 				return err
 			}
 			return tx.EndStanding(m.space, user, pos)

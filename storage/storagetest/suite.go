@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t *testing.T) im.Store) {
 		{"Versions", testVersions},
 		{"Lists", testLists},
 		{"Invitations", testInvitations},
+		{"Left", testLeft},
 		{"Messages", testMessages},
 		{"LastSent", testLastSent},
 		{"Insert", testInsert},
@@ -249,7 +250,7 @@ func (w *world) leave(id im.ID, user im.UserID) (pos im.Position) {
 		if err != nil {
 			return err
 		}
-		return tx.RemoveMember(id, user, pos)
+		return tx.RemoveMember(id, user, pos, false)
 	})
 	return pos
 }

@@ -189,10 +189,10 @@ func testDeleteBelow(w *world) {
 	}
 	m := w.send(w.text(inSecond, "bob", "said"))
 	w.write(func(tx im.Tx) error {
-		if err := tx.PutInvitation(im.Invitation{Space: space, User: "carol", By: "alice", At: epoch}); err != nil {
+		if err := tx.PutInvitation(im.Invitation{Conversation: space, User: "carol", By: "alice", At: epoch}); err != nil {
 			return err
 		}
-		if err := tx.PutInvitation(im.Invitation{Space: other, User: "carol", By: "alice", At: epoch}); err != nil {
+		if err := tx.PutInvitation(im.Invitation{Conversation: other, User: "carol", By: "alice", At: epoch}); err != nil {
 			return err
 		}
 		c, err := tx.Conversation(second)
@@ -232,7 +232,7 @@ func testDeleteBelow(w *world) {
 	w.equal("of another", below(other), []im.ID{elsewhere})
 	w.equal("who is listed", read(w, func(r im.Reader) (bool, error) { return r.OnList(second, im.AllowList, "bob") }), false)
 	invited := read(w, func(r im.Reader) ([]im.Invitation, error) { return r.InvitationsOf("carol", 0, 9) })
-	w.equal("invitations", invited, []im.Invitation{{Space: other, User: "carol", By: "alice", At: epoch}})
+	w.equal("invitations", invited, []im.Invitation{{Conversation: other, User: "carol", By: "alice", At: epoch}})
 	by = w.deleteForAll(group)
 	deleted(by, append(inGroup, group)...)
 

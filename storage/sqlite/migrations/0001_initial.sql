@@ -57,6 +57,7 @@ CREATE TABLE intervals (
     to_event        INTEGER NOT NULL DEFAULT 9223372036854775807,
     from_seq        INTEGER NOT NULL,
     to_seq          INTEGER, -- once the stay has ended
+    by_self         INTEGER NOT NULL DEFAULT 0, -- 1 if the member ended it themselves
     PRIMARY KEY (conversation_id, user_id, from_event)
 ) STRICT, WITHOUT ROWID;
 

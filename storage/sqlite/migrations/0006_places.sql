@@ -121,14 +121,14 @@ CREATE INDEX list_stays_closed ON list_stays (to_event) WHERE to_event < 9223372
 
 -- Who was asked to join a space.
 CREATE TABLE invitations (
-    space_id INTEGER NOT NULL REFERENCES conversations (id),
-    name     TEXT    NOT NULL,
-    by_id    INTEGER NOT NULL REFERENCES users (id),
-    at       INTEGER NOT NULL,
-    PRIMARY KEY (space_id, name)
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    name            TEXT    NOT NULL,
+    by_id           INTEGER NOT NULL REFERENCES users (id),
+    at              INTEGER NOT NULL,
+    PRIMARY KEY (conversation_id, name)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX invitations_of_user ON invitations (name, space_id);
+CREATE INDEX invitations_of_user ON invitations (name, conversation_id);
 
 -- Which messages mention everyone, of those that are counted and not erased.
 CREATE TABLE mentions_all (
