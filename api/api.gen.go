@@ -58,41 +58,43 @@ func (e ErasureHow) Valid() bool {
 
 // Defines values for EventType.
 const (
-	ChannelClosed       EventType = "channel.closed"
-	ChannelCreated      EventType = "channel.created"
-	ChannelDeleted      EventType = "channel.deleted"
-	ChannelOpened       EventType = "channel.opened"
-	ChannelUpdated      EventType = "channel.updated"
-	ConversationCreated EventType = "conversation.created"
-	ConversationDeleted EventType = "conversation.deleted"
-	ConversationHidden  EventType = "conversation.hidden"
-	ConversationTrimmed EventType = "conversation.trimmed"
-	ConversationUpdated EventType = "conversation.updated"
-	MemberAdded         EventType = "member.added"
-	MemberRemoved       EventType = "member.removed"
-	MemberUpdated       EventType = "member.updated"
-	MessageBurnStarted  EventType = "message.burn_started"
-	MessageBurned       EventType = "message.burned"
-	MessageCreated      EventType = "message.created"
-	MessageExpired      EventType = "message.expired"
-	MessageHidden       EventType = "message.hidden"
-	MessageRevoked      EventType = "message.revoked"
-	Ready               EventType = "ready"
-	ReceiptDelivered    EventType = "receipt.delivered"
-	ReceiptRead         EventType = "receipt.read"
-	Reset               EventType = "reset"
-	RoleCreated         EventType = "role.created"
-	RoleDeleted         EventType = "role.deleted"
-	RoleUpdated         EventType = "role.updated"
-	SpaceCreated        EventType = "space.created"
-	SpaceDeleted        EventType = "space.deleted"
-	SpaceInvited        EventType = "space.invited"
-	SpaceUninvited      EventType = "space.uninvited"
-	SpaceUpdated        EventType = "space.updated"
-	ThreadCreated       EventType = "thread.created"
-	ThreadDeleted       EventType = "thread.deleted"
-	ThreadUpdated       EventType = "thread.updated"
-	UnreadChanged       EventType = "unread.changed"
+	ChannelClosed         EventType = "channel.closed"
+	ChannelCreated        EventType = "channel.created"
+	ChannelDeleted        EventType = "channel.deleted"
+	ChannelOpened         EventType = "channel.opened"
+	ChannelUpdated        EventType = "channel.updated"
+	ConversationCreated   EventType = "conversation.created"
+	ConversationDeleted   EventType = "conversation.deleted"
+	ConversationHidden    EventType = "conversation.hidden"
+	ConversationInvited   EventType = "conversation.invited"
+	ConversationTrimmed   EventType = "conversation.trimmed"
+	ConversationUninvited EventType = "conversation.uninvited"
+	ConversationUpdated   EventType = "conversation.updated"
+	MemberAdded           EventType = "member.added"
+	MemberRemoved         EventType = "member.removed"
+	MemberUpdated         EventType = "member.updated"
+	MessageBurnStarted    EventType = "message.burn_started"
+	MessageBurned         EventType = "message.burned"
+	MessageCreated        EventType = "message.created"
+	MessageExpired        EventType = "message.expired"
+	MessageHidden         EventType = "message.hidden"
+	MessageRevoked        EventType = "message.revoked"
+	Ready                 EventType = "ready"
+	ReceiptDelivered      EventType = "receipt.delivered"
+	ReceiptRead           EventType = "receipt.read"
+	Reset                 EventType = "reset"
+	RoleCreated           EventType = "role.created"
+	RoleDeleted           EventType = "role.deleted"
+	RoleUpdated           EventType = "role.updated"
+	SpaceCreated          EventType = "space.created"
+	SpaceDeleted          EventType = "space.deleted"
+	SpaceInvited          EventType = "space.invited"
+	SpaceUninvited        EventType = "space.uninvited"
+	SpaceUpdated          EventType = "space.updated"
+	ThreadCreated         EventType = "thread.created"
+	ThreadDeleted         EventType = "thread.deleted"
+	ThreadUpdated         EventType = "thread.updated"
+	UnreadChanged         EventType = "unread.changed"
 )
 
 // Valid indicates whether the value is a known member of the EventType enum.
@@ -114,7 +116,11 @@ func (e EventType) Valid() bool {
 		return true
 	case ConversationHidden:
 		return true
+	case ConversationInvited:
+		return true
 	case ConversationTrimmed:
+		return true
+	case ConversationUninvited:
 		return true
 	case ConversationUpdated:
 		return true
@@ -272,6 +278,27 @@ func (e History) Valid() bool {
 	case All:
 		return true
 	case Joined:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for InvitationKind.
+const (
+	InvitationKindGroup InvitationKind = "group"
+	InvitationKindRoom  InvitationKind = "room"
+	InvitationKindSpace InvitationKind = "space"
+)
+
+// Valid indicates whether the value is a known member of the InvitationKind enum.
+func (e InvitationKind) Valid() bool {
+	switch e {
+	case InvitationKindGroup:
+		return true
+	case InvitationKindRoom:
+		return true
+	case InvitationKindSpace:
 		return true
 	default:
 		return false
@@ -504,6 +531,7 @@ const (
 	DirectConversation     ProblemCode = "direct_conversation"
 	DirectWithSelf         ProblemCode = "direct_with_self"
 	EveryoneRole           ProblemCode = "everyone_role"
+	HasLeft                ProblemCode = "has_left"
 	IDTaken                ProblemCode = "id_taken"
 	Internal               ProblemCode = "internal"
 	InvalidCursor          ProblemCode = "invalid_cursor"
@@ -594,6 +622,8 @@ func (e ProblemCode) Valid() bool {
 	case DirectWithSelf:
 		return true
 	case EveryoneRole:
+		return true
+	case HasLeft:
 		return true
 	case IDTaken:
 		return true
@@ -1471,6 +1501,9 @@ type ImportMember struct {
 	// JoinedAt By default when the conversation was created.
 	JoinedAt *time.Time `json:"joined_at,omitempty"`
 
+	// Left Of who is not a member any more: they left by themselves, and are not added again.
+	Left *bool `json:"left,omitempty"`
+
 	// Role A Role; null: not a member any more. By default member.
 	Role *string `json:"role,omitempty"`
 
@@ -1591,7 +1624,7 @@ type ImportResult struct {
 	// | `ticket_invalid` | 401 | the ticket is not one of this server |
 	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
 	// | `permission_denied` | 403 | you lack a permission here; `detail` names it |
-	// | `blocked` | 403 | the user takes no direct messages from you |
+	// | `blocked` | 403 | the user blocks you: they take no direct messages from you, and are neither added nor invited by you |
 	// | `admin_required` | 403 | this takes the scope `admin` |
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
 	// | `not_recipient` | 403 | only who gets a message may burn it |
@@ -1614,6 +1647,7 @@ type ImportResult struct {
 	// | `not_burnable` | 409 | the message was not sent for burning |
 	// | `id_taken` | 409 | the `id` is that of something else |
 	// | `on_deny_list` | 409 | the user is on the deny list |
+	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
 	// | `body_too_large` | 413 | the request body is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
@@ -1678,7 +1712,7 @@ type ImportStay struct {
 	ToSeq *int64 `json:"to_seq,omitempty"`
 }
 
-// Invitation An invitation to a space.
+// Invitation An invitation to a group, room or space.
 type Invitation struct {
 	// By 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
@@ -1688,16 +1722,25 @@ type Invitation struct {
 	// Example: alice
 	By UserID `json:"by"`
 
+	// ConversationID The group or room; null of a space.
+	ConversationID *string `json:"conversation_id"`
+
 	// CreatedAt RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	CreatedAt Timestamp `json:"created_at"`
 
-	// SpaceID The id of the space.
-	SpaceID string `json:"space_id"`
+	// Kind What the invitation is to.
+	Kind InvitationKind `json:"kind"`
 
-	// SpaceName Its name.
-	SpaceName string `json:"space_name"`
+	// Name Its name.
+	Name string `json:"name"`
+
+	// SpaceID The space; null of a group or room.
+	SpaceID *string `json:"space_id"`
+
+	// SpaceName The name of the space; null of a group or room.
+	SpaceName *string `json:"space_name"`
 
 	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
@@ -1707,6 +1750,9 @@ type Invitation struct {
 	// Example: alice
 	User UserID `json:"user"`
 }
+
+// InvitationKind What the invitation is to.
+type InvitationKind string
 
 // InvitationPage A page of invitations.
 type InvitationPage struct {
@@ -1726,8 +1772,8 @@ type Invitations struct {
 // InvitePolicy Who may add members to a group - owner and admins, or every member.
 type InvitePolicy string
 
-// InviteToSpace Whom to invite.
-type InviteToSpace struct {
+// InviteUsers Whom to invite.
+type InviteUsers struct {
 	// Users The users to invite.
 	Users []UserID `json:"users"`
 }
@@ -2017,7 +2063,7 @@ type Problem struct {
 	// | `ticket_invalid` | 401 | the ticket is not one of this server |
 	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
 	// | `permission_denied` | 403 | you lack a permission here; `detail` names it |
-	// | `blocked` | 403 | the user takes no direct messages from you |
+	// | `blocked` | 403 | the user blocks you: they take no direct messages from you, and are neither added nor invited by you |
 	// | `admin_required` | 403 | this takes the scope `admin` |
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
 	// | `not_recipient` | 403 | only who gets a message may burn it |
@@ -2040,6 +2086,7 @@ type Problem struct {
 	// | `not_burnable` | 409 | the message was not sent for burning |
 	// | `id_taken` | 409 | the `id` is that of something else |
 	// | `on_deny_list` | 409 | the user is on the deny list |
+	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
 	// | `body_too_large` | 413 | the request body is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
@@ -2109,7 +2156,7 @@ type Problem struct {
 // | `ticket_invalid` | 401 | the ticket is not one of this server |
 // | `ticket_expired` | 401 | the ticket has ended: get a new one |
 // | `permission_denied` | 403 | you lack a permission here; `detail` names it |
-// | `blocked` | 403 | the user takes no direct messages from you |
+// | `blocked` | 403 | the user blocks you: they take no direct messages from you, and are neither added nor invited by you |
 // | `admin_required` | 403 | this takes the scope `admin` |
 // | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
 // | `not_recipient` | 403 | only who gets a message may burn it |
@@ -2132,6 +2179,7 @@ type Problem struct {
 // | `not_burnable` | 409 | the message was not sent for burning |
 // | `id_taken` | 409 | the `id` is that of something else |
 // | `on_deny_list` | 409 | the user is on the deny list |
+// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 // | `thread_exists` | 409 | the message has a thread |
 // | `body_too_large` | 413 | the request body is over 1 MiB |
 // | `message_too_large` | 413 | `body` and `ext` are too large together |
@@ -2309,7 +2357,7 @@ type RevokeResult struct {
 	// | `ticket_invalid` | 401 | the ticket is not one of this server |
 	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
 	// | `permission_denied` | 403 | you lack a permission here; `detail` names it |
-	// | `blocked` | 403 | the user takes no direct messages from you |
+	// | `blocked` | 403 | the user blocks you: they take no direct messages from you, and are neither added nor invited by you |
 	// | `admin_required` | 403 | this takes the scope `admin` |
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
 	// | `not_recipient` | 403 | only who gets a message may burn it |
@@ -2332,6 +2380,7 @@ type RevokeResult struct {
 	// | `not_burnable` | 409 | the message was not sent for burning |
 	// | `id_taken` | 409 | the `id` is that of something else |
 	// | `on_deny_list` | 409 | the user is on the deny list |
+	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
 	// | `body_too_large` | 413 | the request body is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
@@ -3187,6 +3236,30 @@ type HideMessagesParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
+// ListConversationInvitationsParams defines parameters for ListConversationInvitations.
+type ListConversationInvitationsParams struct {
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// InviteToConversationParams defines parameters for InviteToConversation.
+type InviteToConversationParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// DeleteConversationInvitationParams defines parameters for DeleteConversationInvitation.
+type DeleteConversationInvitationParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
 // JoinConversationParams defines parameters for JoinConversation.
 type JoinConversationParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
@@ -3754,6 +3827,9 @@ type UpdateConversationJSONRequestBody = UpdateConversation
 // HideMessagesJSONRequestBody defines body for HideMessages for application/json ContentType.
 type HideMessagesJSONRequestBody = HideMessages
 
+// InviteToConversationJSONRequestBody defines body for InviteToConversation for application/json ContentType.
+type InviteToConversationJSONRequestBody = InviteUsers
+
 // AddMembersJSONRequestBody defines body for AddMembers for application/json ContentType.
 type AddMembersJSONRequestBody = AddMembers
 
@@ -3791,7 +3867,7 @@ type UpdateSpaceJSONRequestBody = UpdateSpace
 type CreateChannelJSONRequestBody = CreateChannel
 
 // InviteToSpaceJSONRequestBody defines body for InviteToSpace for application/json ContentType.
-type InviteToSpaceJSONRequestBody = InviteToSpace
+type InviteToSpaceJSONRequestBody = InviteUsers
 
 // AddSpaceMembersJSONRequestBody defines body for AddSpaceMembers for application/json ContentType.
 type AddSpaceMembersJSONRequestBody = AddSpaceMembers
@@ -4069,6 +4145,15 @@ type ServerInterface interface {
 	// HideMessages Hide messages for me
 	// (POST /v1/conversations/{conversation}/hide)
 	HideMessages(w http.ResponseWriter, r *http.Request, conversation ConversationID, params HideMessagesParams)
+	// ListConversationInvitations List the invitations to a group or room
+	// (GET /v1/conversations/{conversation}/invitations)
+	ListConversationInvitations(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ListConversationInvitationsParams)
+	// InviteToConversation Invite users to a group or room
+	// (POST /v1/conversations/{conversation}/invitations)
+	InviteToConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params InviteToConversationParams)
+	// DeleteConversationInvitation Withdraw or decline an invitation to a group or room
+	// (DELETE /v1/conversations/{conversation}/invitations/{user})
+	DeleteConversationInvitation(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params DeleteConversationInvitationParams)
 	// JoinConversation Join a conversation
 	// (POST /v1/conversations/{conversation}/join)
 	JoinConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params JoinConversationParams)
@@ -4393,6 +4478,24 @@ func (_ Unimplemented) UpdateConversation(w http.ResponseWriter, r *http.Request
 // HideMessages Hide messages for me
 // (POST /v1/conversations/{conversation}/hide)
 func (_ Unimplemented) HideMessages(w http.ResponseWriter, r *http.Request, conversation ConversationID, params HideMessagesParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListConversationInvitations List the invitations to a group or room
+// (GET /v1/conversations/{conversation}/invitations)
+func (_ Unimplemented) ListConversationInvitations(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ListConversationInvitationsParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// InviteToConversation Invite users to a group or room
+// (POST /v1/conversations/{conversation}/invitations)
+func (_ Unimplemented) InviteToConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params InviteToConversationParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeleteConversationInvitation Withdraw or decline an invitation to a group or room
+// (DELETE /v1/conversations/{conversation}/invitations/{user})
+func (_ Unimplemented) DeleteConversationInvitation(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params DeleteConversationInvitationParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -5794,6 +5897,191 @@ func (siw *ServerInterfaceWrapper) HideMessages(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.HideMessages(w, r, conversation, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListConversationInvitations operation middleware
+func (siw *ServerInterfaceWrapper) ListConversationInvitations(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conversation" -------------
+	var conversation ConversationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation", chi.URLParam(r, "conversation"), &conversation, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conversation", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListConversationInvitationsParams
+
+	// ------------- Optional query parameter "page_token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", r.URL.Query(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "page_token"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "page_token", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListConversationInvitations(w, r, conversation, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// InviteToConversation operation middleware
+func (siw *ServerInterfaceWrapper) InviteToConversation(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conversation" -------------
+	var conversation ConversationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation", chi.URLParam(r, "conversation"), &conversation, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conversation", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params InviteToConversationParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.InviteToConversation(w, r, conversation, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteConversationInvitation operation middleware
+func (siw *ServerInterfaceWrapper) DeleteConversationInvitation(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "conversation" -------------
+	var conversation ConversationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation", chi.URLParam(r, "conversation"), &conversation, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conversation", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user UserInPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteConversationInvitationParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "X-Device-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
+		var XDeviceID DeviceID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
+			return
+		}
+
+		params.XDeviceID = &XDeviceID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteConversationInvitation(w, r, conversation, user, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -10122,6 +10410,15 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Post(options.BaseURL+"/v1/conversations/{conversation}/hide", wrapper.HideMessages)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/conversations/{conversation}/invitations", wrapper.ListConversationInvitations)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/conversations/{conversation}/invitations", wrapper.InviteToConversation)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/conversations/{conversation}/invitations/{user}", wrapper.DeleteConversationInvitation)
+	})
+	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/conversations/{conversation}/join", wrapper.JoinConversation)
 	})
 	r.Group(func(r chi.Router) {
@@ -10868,6 +11165,71 @@ type HideMessages204Response struct {
 }
 
 func (response HideMessages204Response) VisitHideMessagesResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type ListConversationInvitationsRequestObject struct {
+	Conversation ConversationID `json:"conversation"`
+	Params       ListConversationInvitationsParams
+}
+
+type ListConversationInvitationsResponseObject interface {
+	VisitListConversationInvitationsResponse(w http.ResponseWriter) error
+}
+
+type ListConversationInvitations200JSONResponse InvitationPage
+
+func (response ListConversationInvitations200JSONResponse) VisitListConversationInvitationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteToConversationRequestObject struct {
+	Conversation ConversationID `json:"conversation"`
+	Params       InviteToConversationParams
+	Body         *InviteToConversationJSONRequestBody
+}
+
+type InviteToConversationResponseObject interface {
+	VisitInviteToConversationResponse(w http.ResponseWriter) error
+}
+
+type InviteToConversation200JSONResponse Invitations
+
+func (response InviteToConversation200JSONResponse) VisitInviteToConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteConversationInvitationRequestObject struct {
+	Conversation ConversationID `json:"conversation"`
+	User         UserInPath     `json:"user"`
+	Params       DeleteConversationInvitationParams
+}
+
+type DeleteConversationInvitationResponseObject interface {
+	VisitDeleteConversationInvitationResponse(w http.ResponseWriter) error
+}
+
+type DeleteConversationInvitation204Response struct {
+}
+
+func (response DeleteConversationInvitation204Response) VisitDeleteConversationInvitationResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
 }
@@ -12468,6 +12830,15 @@ type StrictServerInterface interface {
 	// HideMessages Hide messages for me
 	// (POST /v1/conversations/{conversation}/hide)
 	HideMessages(ctx context.Context, request HideMessagesRequestObject) (HideMessagesResponseObject, error)
+	// ListConversationInvitations List the invitations to a group or room
+	// (GET /v1/conversations/{conversation}/invitations)
+	ListConversationInvitations(ctx context.Context, request ListConversationInvitationsRequestObject) (ListConversationInvitationsResponseObject, error)
+	// InviteToConversation Invite users to a group or room
+	// (POST /v1/conversations/{conversation}/invitations)
+	InviteToConversation(ctx context.Context, request InviteToConversationRequestObject) (InviteToConversationResponseObject, error)
+	// DeleteConversationInvitation Withdraw or decline an invitation to a group or room
+	// (DELETE /v1/conversations/{conversation}/invitations/{user})
+	DeleteConversationInvitation(ctx context.Context, request DeleteConversationInvitationRequestObject) (DeleteConversationInvitationResponseObject, error)
 	// JoinConversation Join a conversation
 	// (POST /v1/conversations/{conversation}/join)
 	JoinConversation(ctx context.Context, request JoinConversationRequestObject) (JoinConversationResponseObject, error)
@@ -13252,6 +13623,95 @@ func (sh *strictHandler) HideMessages(w http.ResponseWriter, r *http.Request, co
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(HideMessagesResponseObject); ok {
 		if err := validResponse.VisitHideMessagesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListConversationInvitations operation middleware
+func (sh *strictHandler) ListConversationInvitations(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ListConversationInvitationsParams) {
+	var request ListConversationInvitationsRequestObject
+
+	request.Conversation = conversation
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListConversationInvitations(ctx, request.(ListConversationInvitationsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListConversationInvitations")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListConversationInvitationsResponseObject); ok {
+		if err := validResponse.VisitListConversationInvitationsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// InviteToConversation operation middleware
+func (sh *strictHandler) InviteToConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params InviteToConversationParams) {
+	var request InviteToConversationRequestObject
+
+	request.Conversation = conversation
+	request.Params = params
+
+	var body InviteToConversationJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.InviteToConversation(ctx, request.(InviteToConversationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "InviteToConversation")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(InviteToConversationResponseObject); ok {
+		if err := validResponse.VisitInviteToConversationResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteConversationInvitation operation middleware
+func (sh *strictHandler) DeleteConversationInvitation(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params DeleteConversationInvitationParams) {
+	var request DeleteConversationInvitationRequestObject
+
+	request.Conversation = conversation
+	request.User = user
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteConversationInvitation(ctx, request.(DeleteConversationInvitationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteConversationInvitation")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteConversationInvitationResponseObject); ok {
+		if err := validResponse.VisitDeleteConversationInvitationResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -59,41 +59,43 @@ func (e ErasureHow) Valid() bool {
 
 // Defines values for EventType.
 const (
-	EventTypeChannelClosed       EventType = "channel.closed"
-	EventTypeChannelCreated      EventType = "channel.created"
-	EventTypeChannelDeleted      EventType = "channel.deleted"
-	EventTypeChannelOpened       EventType = "channel.opened"
-	EventTypeChannelUpdated      EventType = "channel.updated"
-	EventTypeConversationCreated EventType = "conversation.created"
-	EventTypeConversationDeleted EventType = "conversation.deleted"
-	EventTypeConversationHidden  EventType = "conversation.hidden"
-	EventTypeConversationTrimmed EventType = "conversation.trimmed"
-	EventTypeConversationUpdated EventType = "conversation.updated"
-	EventTypeMemberAdded         EventType = "member.added"
-	EventTypeMemberRemoved       EventType = "member.removed"
-	EventTypeMemberUpdated       EventType = "member.updated"
-	EventTypeMessageBurnStarted  EventType = "message.burn_started"
-	EventTypeMessageBurned       EventType = "message.burned"
-	EventTypeMessageCreated      EventType = "message.created"
-	EventTypeMessageExpired      EventType = "message.expired"
-	EventTypeMessageHidden       EventType = "message.hidden"
-	EventTypeMessageRevoked      EventType = "message.revoked"
-	EventTypeReady               EventType = "ready"
-	EventTypeReceiptDelivered    EventType = "receipt.delivered"
-	EventTypeReceiptRead         EventType = "receipt.read"
-	EventTypeReset               EventType = "reset"
-	EventTypeRoleCreated         EventType = "role.created"
-	EventTypeRoleDeleted         EventType = "role.deleted"
-	EventTypeRoleUpdated         EventType = "role.updated"
-	EventTypeSpaceCreated        EventType = "space.created"
-	EventTypeSpaceDeleted        EventType = "space.deleted"
-	EventTypeSpaceInvited        EventType = "space.invited"
-	EventTypeSpaceUninvited      EventType = "space.uninvited"
-	EventTypeSpaceUpdated        EventType = "space.updated"
-	EventTypeThreadCreated       EventType = "thread.created"
-	EventTypeThreadDeleted       EventType = "thread.deleted"
-	EventTypeThreadUpdated       EventType = "thread.updated"
-	EventTypeUnreadChanged       EventType = "unread.changed"
+	EventTypeChannelClosed         EventType = "channel.closed"
+	EventTypeChannelCreated        EventType = "channel.created"
+	EventTypeChannelDeleted        EventType = "channel.deleted"
+	EventTypeChannelOpened         EventType = "channel.opened"
+	EventTypeChannelUpdated        EventType = "channel.updated"
+	EventTypeConversationCreated   EventType = "conversation.created"
+	EventTypeConversationDeleted   EventType = "conversation.deleted"
+	EventTypeConversationHidden    EventType = "conversation.hidden"
+	EventTypeConversationInvited   EventType = "conversation.invited"
+	EventTypeConversationTrimmed   EventType = "conversation.trimmed"
+	EventTypeConversationUninvited EventType = "conversation.uninvited"
+	EventTypeConversationUpdated   EventType = "conversation.updated"
+	EventTypeMemberAdded           EventType = "member.added"
+	EventTypeMemberRemoved         EventType = "member.removed"
+	EventTypeMemberUpdated         EventType = "member.updated"
+	EventTypeMessageBurnStarted    EventType = "message.burn_started"
+	EventTypeMessageBurned         EventType = "message.burned"
+	EventTypeMessageCreated        EventType = "message.created"
+	EventTypeMessageExpired        EventType = "message.expired"
+	EventTypeMessageHidden         EventType = "message.hidden"
+	EventTypeMessageRevoked        EventType = "message.revoked"
+	EventTypeReady                 EventType = "ready"
+	EventTypeReceiptDelivered      EventType = "receipt.delivered"
+	EventTypeReceiptRead           EventType = "receipt.read"
+	EventTypeReset                 EventType = "reset"
+	EventTypeRoleCreated           EventType = "role.created"
+	EventTypeRoleDeleted           EventType = "role.deleted"
+	EventTypeRoleUpdated           EventType = "role.updated"
+	EventTypeSpaceCreated          EventType = "space.created"
+	EventTypeSpaceDeleted          EventType = "space.deleted"
+	EventTypeSpaceInvited          EventType = "space.invited"
+	EventTypeSpaceUninvited        EventType = "space.uninvited"
+	EventTypeSpaceUpdated          EventType = "space.updated"
+	EventTypeThreadCreated         EventType = "thread.created"
+	EventTypeThreadDeleted         EventType = "thread.deleted"
+	EventTypeThreadUpdated         EventType = "thread.updated"
+	EventTypeUnreadChanged         EventType = "unread.changed"
 )
 
 // Valid indicates whether the value is a known member of the EventType enum.
@@ -115,7 +117,11 @@ func (e EventType) Valid() bool {
 		return true
 	case EventTypeConversationHidden:
 		return true
+	case EventTypeConversationInvited:
+		return true
 	case EventTypeConversationTrimmed:
+		return true
+	case EventTypeConversationUninvited:
 		return true
 	case EventTypeConversationUpdated:
 		return true
@@ -273,6 +279,27 @@ func (e History) Valid() bool {
 	case HistoryAll:
 		return true
 	case HistoryJoined:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for InvitationKind.
+const (
+	InvitationKindGroup InvitationKind = "group"
+	InvitationKindRoom  InvitationKind = "room"
+	InvitationKindSpace InvitationKind = "space"
+)
+
+// Valid indicates whether the value is a known member of the InvitationKind enum.
+func (e InvitationKind) Valid() bool {
+	switch e {
+	case InvitationKindGroup:
+		return true
+	case InvitationKindRoom:
+		return true
+	case InvitationKindSpace:
 		return true
 	default:
 		return false
@@ -505,6 +532,7 @@ const (
 	ProblemCodeDirectConversation     ProblemCode = "direct_conversation"
 	ProblemCodeDirectWithSelf         ProblemCode = "direct_with_self"
 	ProblemCodeEveryoneRole           ProblemCode = "everyone_role"
+	ProblemCodeHasLeft                ProblemCode = "has_left"
 	ProblemCodeIDTaken                ProblemCode = "id_taken"
 	ProblemCodeInternal               ProblemCode = "internal"
 	ProblemCodeInvalidCursor          ProblemCode = "invalid_cursor"
@@ -595,6 +623,8 @@ func (e ProblemCode) Valid() bool {
 	case ProblemCodeDirectWithSelf:
 		return true
 	case ProblemCodeEveryoneRole:
+		return true
+	case ProblemCodeHasLeft:
 		return true
 	case ProblemCodeIDTaken:
 		return true
@@ -1472,6 +1502,9 @@ type ImportMember struct {
 	// JoinedAt By default when the conversation was created.
 	JoinedAt *time.Time `json:"joined_at,omitempty"`
 
+	// Left Of who is not a member any more: they left by themselves, and are not added again.
+	Left *bool `json:"left,omitempty"`
+
 	// Role A Role; null: not a member any more. By default member.
 	Role *string `json:"role,omitempty"`
 
@@ -1592,7 +1625,7 @@ type ImportResult struct {
 	// | `ticket_invalid` | 401 | the ticket is not one of this server |
 	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
 	// | `permission_denied` | 403 | you lack a permission here; `detail` names it |
-	// | `blocked` | 403 | the user takes no direct messages from you |
+	// | `blocked` | 403 | the user blocks you: they take no direct messages from you, and are neither added nor invited by you |
 	// | `admin_required` | 403 | this takes the scope `admin` |
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
 	// | `not_recipient` | 403 | only who gets a message may burn it |
@@ -1615,6 +1648,7 @@ type ImportResult struct {
 	// | `not_burnable` | 409 | the message was not sent for burning |
 	// | `id_taken` | 409 | the `id` is that of something else |
 	// | `on_deny_list` | 409 | the user is on the deny list |
+	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
 	// | `body_too_large` | 413 | the request body is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
@@ -1679,7 +1713,7 @@ type ImportStay struct {
 	ToSeq *int64 `json:"to_seq,omitempty"`
 }
 
-// Invitation An invitation to a space.
+// Invitation An invitation to a group, room or space.
 type Invitation struct {
 	// By 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
@@ -1689,16 +1723,25 @@ type Invitation struct {
 	// Example: alice
 	By UserID `json:"by"`
 
+	// ConversationID The group or room; null of a space.
+	ConversationID *string `json:"conversation_id"`
+
 	// CreatedAt RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	CreatedAt Timestamp `json:"created_at"`
 
-	// SpaceID The id of the space.
-	SpaceID string `json:"space_id"`
+	// Kind What the invitation is to.
+	Kind InvitationKind `json:"kind"`
 
-	// SpaceName Its name.
-	SpaceName string `json:"space_name"`
+	// Name Its name.
+	Name string `json:"name"`
+
+	// SpaceID The space; null of a group or room.
+	SpaceID *string `json:"space_id"`
+
+	// SpaceName The name of the space; null of a group or room.
+	SpaceName *string `json:"space_name"`
 
 	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
@@ -1708,6 +1751,9 @@ type Invitation struct {
 	// Example: alice
 	User UserID `json:"user"`
 }
+
+// InvitationKind What the invitation is to.
+type InvitationKind string
 
 // InvitationPage A page of invitations.
 type InvitationPage struct {
@@ -1727,8 +1773,8 @@ type Invitations struct {
 // InvitePolicy Who may add members to a group - owner and admins, or every member.
 type InvitePolicy string
 
-// InviteToSpace Whom to invite.
-type InviteToSpace struct {
+// InviteUsers Whom to invite.
+type InviteUsers struct {
 	// Users The users to invite.
 	Users []UserID `json:"users"`
 }
@@ -2018,7 +2064,7 @@ type Problem struct {
 	// | `ticket_invalid` | 401 | the ticket is not one of this server |
 	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
 	// | `permission_denied` | 403 | you lack a permission here; `detail` names it |
-	// | `blocked` | 403 | the user takes no direct messages from you |
+	// | `blocked` | 403 | the user blocks you: they take no direct messages from you, and are neither added nor invited by you |
 	// | `admin_required` | 403 | this takes the scope `admin` |
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
 	// | `not_recipient` | 403 | only who gets a message may burn it |
@@ -2041,6 +2087,7 @@ type Problem struct {
 	// | `not_burnable` | 409 | the message was not sent for burning |
 	// | `id_taken` | 409 | the `id` is that of something else |
 	// | `on_deny_list` | 409 | the user is on the deny list |
+	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
 	// | `body_too_large` | 413 | the request body is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
@@ -2110,7 +2157,7 @@ type Problem struct {
 // | `ticket_invalid` | 401 | the ticket is not one of this server |
 // | `ticket_expired` | 401 | the ticket has ended: get a new one |
 // | `permission_denied` | 403 | you lack a permission here; `detail` names it |
-// | `blocked` | 403 | the user takes no direct messages from you |
+// | `blocked` | 403 | the user blocks you: they take no direct messages from you, and are neither added nor invited by you |
 // | `admin_required` | 403 | this takes the scope `admin` |
 // | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
 // | `not_recipient` | 403 | only who gets a message may burn it |
@@ -2133,6 +2180,7 @@ type Problem struct {
 // | `not_burnable` | 409 | the message was not sent for burning |
 // | `id_taken` | 409 | the `id` is that of something else |
 // | `on_deny_list` | 409 | the user is on the deny list |
+// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 // | `thread_exists` | 409 | the message has a thread |
 // | `body_too_large` | 413 | the request body is over 1 MiB |
 // | `message_too_large` | 413 | `body` and `ext` are too large together |
@@ -2310,7 +2358,7 @@ type RevokeResult struct {
 	// | `ticket_invalid` | 401 | the ticket is not one of this server |
 	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
 	// | `permission_denied` | 403 | you lack a permission here; `detail` names it |
-	// | `blocked` | 403 | the user takes no direct messages from you |
+	// | `blocked` | 403 | the user blocks you: they take no direct messages from you, and are neither added nor invited by you |
 	// | `admin_required` | 403 | this takes the scope `admin` |
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
 	// | `not_recipient` | 403 | only who gets a message may burn it |
@@ -2333,6 +2381,7 @@ type RevokeResult struct {
 	// | `not_burnable` | 409 | the message was not sent for burning |
 	// | `id_taken` | 409 | the `id` is that of something else |
 	// | `on_deny_list` | 409 | the user is on the deny list |
+	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
 	// | `body_too_large` | 413 | the request body is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
@@ -3188,6 +3237,30 @@ type HideMessagesParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
+// ListConversationInvitationsParams defines parameters for ListConversationInvitations.
+type ListConversationInvitationsParams struct {
+	// PageToken The `next_page_token` of the page before.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit How many items a page holds at most.
+	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// InviteToConversationParams defines parameters for InviteToConversation.
+type InviteToConversationParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// DeleteConversationInvitationParams defines parameters for DeleteConversationInvitation.
+type DeleteConversationInvitationParams struct {
+	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
 // JoinConversationParams defines parameters for JoinConversation.
 type JoinConversationParams struct {
 	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
@@ -3755,6 +3828,9 @@ type UpdateConversationJSONRequestBody = UpdateConversation
 // HideMessagesJSONRequestBody defines body for HideMessages for application/json ContentType.
 type HideMessagesJSONRequestBody = HideMessages
 
+// InviteToConversationJSONRequestBody defines body for InviteToConversation for application/json ContentType.
+type InviteToConversationJSONRequestBody = InviteUsers
+
 // AddMembersJSONRequestBody defines body for AddMembers for application/json ContentType.
 type AddMembersJSONRequestBody = AddMembers
 
@@ -3792,7 +3868,7 @@ type UpdateSpaceJSONRequestBody = UpdateSpace
 type CreateChannelJSONRequestBody = CreateChannel
 
 // InviteToSpaceJSONRequestBody defines body for InviteToSpace for application/json ContentType.
-type InviteToSpaceJSONRequestBody = InviteToSpace
+type InviteToSpaceJSONRequestBody = InviteUsers
 
 // AddSpaceMembersJSONRequestBody defines body for AddSpaceMembers for application/json ContentType.
 type AddSpaceMembersJSONRequestBody = AddSpaceMembers
@@ -4205,7 +4281,9 @@ type ClientInterface interface {
 
 	// PutBlock Block a user
 	//
-	// From the next request on they get 403 `blocked` for a direct message to me.
+	// From the next request on they get 403 `blocked` if they write to me directly, add me
+	// to a group, room or space or invite me to one, and if they let messages of our direct
+	// conversation live longer. In groups and channels that we share, all stays as it is.
 	//
 	// Corresponds with PUT /v1/blocks/{user} (the `PutBlock` operationId).
 	PutBlock(ctx context.Context, user UserInPath, params *PutBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4228,7 +4306,8 @@ type ClientInterface interface {
 	// CreateConversationWithBody Create a group or room
 	//
 	// Whoever creates it is its owner. A direct conversation is not created: send
-	// to `@user` instead. Threads are created under a message, channels in a space.
+	// to `@user` instead. Threads are created under a message, channels in a space. Who
+	// blocks me cannot be put into it: 403 `blocked`, with `field` saying who.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4238,7 +4317,8 @@ type ClientInterface interface {
 	// CreateConversation Create a group or room
 	//
 	// Whoever creates it is its owner. A direct conversation is not created: send
-	// to `@user` instead. Threads are created under a message, channels in a space.
+	// to `@user` instead. Threads are created under a message, channels in a space. Who
+	// blocks me cannot be put into it: 403 `blocked`, with `field` saying who.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4316,11 +4396,47 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/conversations/{conversation}/hide (the `HideMessages` operationId).
 	HideMessages(ctx context.Context, conversation ConversationID, params *HideMessagesParams, body HideMessagesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListConversationInvitations List the invitations to a group or room
+	//
+	// By user id. Takes the permission `invite`.
+	//
+	// Corresponds with GET /v1/conversations/{conversation}/invitations (the `ListConversationInvitations` operationId).
+	ListConversationInvitations(ctx context.Context, conversation ConversationID, params *ListConversationInvitationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// InviteToConversationWithBody Invite users to a group or room
+	//
+	// They accept by joining it, and decline by deleting the invitation. Takes the permission
+	// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
+	// invited: 403 `blocked`, with `field` saying who; then nobody is.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/conversations/{conversation}/invitations (the `InviteToConversation` operationId).
+	InviteToConversationWithBody(ctx context.Context, conversation ConversationID, params *InviteToConversationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// InviteToConversation Invite users to a group or room
+	//
+	// They accept by joining it, and decline by deleting the invitation. Takes the permission
+	// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
+	// invited: 403 `blocked`, with `field` saying who; then nobody is.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/conversations/{conversation}/invitations (the `InviteToConversation` operationId).
+	InviteToConversation(ctx context.Context, conversation ConversationID, params *InviteToConversationParams, body InviteToConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteConversationInvitation Withdraw or decline an invitation to a group or room
+	//
+	// One's own, or, with the permission `invite`, that of others.
+	//
+	// Corresponds with DELETE /v1/conversations/{conversation}/invitations/{user} (the `DeleteConversationInvitation` operationId).
+	DeleteConversationInvitation(ctx context.Context, conversation ConversationID, user UserInPath, params *DeleteConversationInvitationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// JoinConversation Join a conversation
 	//
-	// A room, a group that is `open` to join, or a thread that I can read. To who may not
-	// join, or is on its deny list, it is 404. Joining where I am a member changes
-	// nothing.
+	// A room, a group that is `open` to join or that I am invited to, or a thread that I can
+	// read. To who may not join, or is on its deny list, it is 404. Joining where I am a
+	// member changes nothing. Where all have left, who joins is the owner.
 	//
 	// Corresponds with POST /v1/conversations/{conversation}/join (the `JoinConversation` operationId).
 	JoinConversation(ctx context.Context, conversation ConversationID, params *JoinConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4370,7 +4486,9 @@ type ClientInterface interface {
 	//
 	// Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
 	// member already stays as they are. Who is on the deny list is taken off it first:
-	// 409 `on_deny_list`.
+	// 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
+	// them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
+	// added, and `field` says who it is about.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4381,7 +4499,9 @@ type ClientInterface interface {
 	//
 	// Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
 	// member already stays as they are. Who is on the deny list is taken off it first:
-	// 409 `on_deny_list`.
+	// 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
+	// them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
+	// added, and `field` says who it is about.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4669,7 +4789,7 @@ type ClientInterface interface {
 
 	// ListMyInvitations List the invitations that I have
 	//
-	// By space.
+	// To groups, rooms and spaces, in no order that means something.
 	//
 	// Corresponds with GET /v1/invitations (the `ListMyInvitations` operationId).
 	ListMyInvitations(ctx context.Context, params *ListMyInvitationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4926,7 +5046,8 @@ type ClientInterface interface {
 	// InviteToSpaceWithBody Invite users to a space
 	//
 	// They accept by joining it, and decline by deleting the invitation. Takes the permission
-	// `invite`. Who is a member, or blocks me, is passed over.
+	// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
+	// invited: 403 `blocked`, with `field` saying who; then nobody is.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4936,7 +5057,8 @@ type ClientInterface interface {
 	// InviteToSpace Invite users to a space
 	//
 	// They accept by joining it, and decline by deleting the invitation. Takes the permission
-	// `invite`. Who is a member, or blocks me, is passed over.
+	// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
+	// invited: 403 `blocked`, with `field` saying who; then nobody is.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4998,7 +5120,9 @@ type ClientInterface interface {
 	// AddSpaceMembersWithBody Add members to a space
 	//
 	// Without asking them. Takes the permission `manage_members`. Who is a member already
-	// stays as they are.
+	// stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
+	// themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
+	// added, and `field` says who it is about.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5008,7 +5132,9 @@ type ClientInterface interface {
 	// AddSpaceMembers Add members to a space
 	//
 	// Without asking them. Takes the permission `manage_members`. Who is a member already
-	// stays as they are.
+	// stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
+	// themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
+	// added, and `field` says who it is about.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5432,7 +5558,9 @@ func (c *API) DeleteBlock(ctx context.Context, user UserInPath, params *DeleteBl
 
 // PutBlock Block a user
 //
-// From the next request on they get 403 `blocked` for a direct message to me.
+// From the next request on they get 403 `blocked` if they write to me directly, add me
+// to a group, room or space or invite me to one, and if they let messages of our direct
+// conversation live longer. In groups and channels that we share, all stays as it is.
 //
 // Corresponds with PUT /v1/blocks/{user} (the `PutBlock` operationId).
 func (c *API) PutBlock(ctx context.Context, user UserInPath, params *PutBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5475,7 +5603,8 @@ func (c *API) ListConversations(ctx context.Context, params *ListConversationsPa
 // CreateConversationWithBody Create a group or room
 //
 // Whoever creates it is its owner. A direct conversation is not created: send
-// to `@user` instead. Threads are created under a message, channels in a space.
+// to `@user` instead. Threads are created under a message, channels in a space. Who
+// blocks me cannot be put into it: 403 `blocked`, with `field` saying who.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5495,7 +5624,8 @@ func (c *API) CreateConversationWithBody(ctx context.Context, params *CreateConv
 // CreateConversation Create a group or room
 //
 // Whoever creates it is its owner. A direct conversation is not created: send
-// to `@user` instead. Threads are created under a message, channels in a space.
+// to `@user` instead. Threads are created under a message, channels in a space. Who
+// blocks me cannot be put into it: 403 `blocked`, with `field` saying who.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5643,11 +5773,87 @@ func (c *API) HideMessages(ctx context.Context, conversation ConversationID, par
 	return c.Client.Do(req)
 }
 
+// ListConversationInvitations List the invitations to a group or room
+//
+// By user id. Takes the permission `invite`.
+//
+// Corresponds with GET /v1/conversations/{conversation}/invitations (the `ListConversationInvitations` operationId).
+func (c *API) ListConversationInvitations(ctx context.Context, conversation ConversationID, params *ListConversationInvitationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListConversationInvitationsRequest(c.Server, conversation, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// InviteToConversationWithBody Invite users to a group or room
+//
+// They accept by joining it, and decline by deleting the invitation. Takes the permission
+// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
+// invited: 403 `blocked`, with `field` saying who; then nobody is.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/conversations/{conversation}/invitations (the `InviteToConversation` operationId).
+func (c *API) InviteToConversationWithBody(ctx context.Context, conversation ConversationID, params *InviteToConversationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewInviteToConversationRequestWithBody(c.Server, conversation, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// InviteToConversation Invite users to a group or room
+//
+// They accept by joining it, and decline by deleting the invitation. Takes the permission
+// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
+// invited: 403 `blocked`, with `field` saying who; then nobody is.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/conversations/{conversation}/invitations (the `InviteToConversation` operationId).
+func (c *API) InviteToConversation(ctx context.Context, conversation ConversationID, params *InviteToConversationParams, body InviteToConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewInviteToConversationRequest(c.Server, conversation, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteConversationInvitation Withdraw or decline an invitation to a group or room
+//
+// One's own, or, with the permission `invite`, that of others.
+//
+// Corresponds with DELETE /v1/conversations/{conversation}/invitations/{user} (the `DeleteConversationInvitation` operationId).
+func (c *API) DeleteConversationInvitation(ctx context.Context, conversation ConversationID, user UserInPath, params *DeleteConversationInvitationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteConversationInvitationRequest(c.Server, conversation, user, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // JoinConversation Join a conversation
 //
-// A room, a group that is `open` to join, or a thread that I can read. To who may not
-// join, or is on its deny list, it is 404. Joining where I am a member changes
-// nothing.
+// A room, a group that is `open` to join or that I am invited to, or a thread that I can
+// read. To who may not join, or is on its deny list, it is 404. Joining where I am a
+// member changes nothing. Where all have left, who joins is the owner.
 //
 // Corresponds with POST /v1/conversations/{conversation}/join (the `JoinConversation` operationId).
 func (c *API) JoinConversation(ctx context.Context, conversation ConversationID, params *JoinConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5757,7 +5963,9 @@ func (c *API) ListMembers(ctx context.Context, conversation ConversationID, para
 //
 // Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
 // member already stays as they are. Who is on the deny list is taken off it first:
-// 409 `on_deny_list`.
+// 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
+// them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
+// added, and `field` says who it is about.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5778,7 +5986,9 @@ func (c *API) AddMembersWithBody(ctx context.Context, conversation ConversationI
 //
 // Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
 // member already stays as they are. Who is on the deny list is taken off it first:
-// 409 `on_deny_list`.
+// 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
+// them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
+// added, and `field` says who it is about.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6296,7 +6506,7 @@ func (c *API) CreateTicket(ctx context.Context, params *CreateTicketParams, reqE
 
 // ListMyInvitations List the invitations that I have
 //
-// By space.
+// To groups, rooms and spaces, in no order that means something.
 //
 // Corresponds with GET /v1/invitations (the `ListMyInvitations` operationId).
 func (c *API) ListMyInvitations(ctx context.Context, params *ListMyInvitationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6803,7 +7013,8 @@ func (c *API) ListInvitations(ctx context.Context, space SpaceID, params *ListIn
 // InviteToSpaceWithBody Invite users to a space
 //
 // They accept by joining it, and decline by deleting the invitation. Takes the permission
-// `invite`. Who is a member, or blocks me, is passed over.
+// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
+// invited: 403 `blocked`, with `field` saying who; then nobody is.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6823,7 +7034,8 @@ func (c *API) InviteToSpaceWithBody(ctx context.Context, space SpaceID, params *
 // InviteToSpace Invite users to a space
 //
 // They accept by joining it, and decline by deleting the invitation. Takes the permission
-// `invite`. Who is a member, or blocks me, is passed over.
+// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
+// invited: 403 `blocked`, with `field` saying who; then nobody is.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6965,7 +7177,9 @@ func (c *API) ListSpaceMembers(ctx context.Context, space SpaceID, params *ListS
 // AddSpaceMembersWithBody Add members to a space
 //
 // Without asking them. Takes the permission `manage_members`. Who is a member already
-// stays as they are.
+// stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
+// themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
+// added, and `field` says who it is about.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6985,7 +7199,9 @@ func (c *API) AddSpaceMembersWithBody(ctx context.Context, space SpaceID, params
 // AddSpaceMembers Add members to a space
 //
 // Without asking them. Takes the permission `manage_members`. Who is a member already
-// stays as they are.
+// stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
+// themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
+// added, and `field` says who it is about.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8484,6 +8700,212 @@ func NewHideMessagesRequestWithBody(server string, conversation ConversationID, 
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListConversationInvitationsRequest constructs an http.Request for the ListConversationInvitations method
+func NewListConversationInvitationsRequest(server string, conversation ConversationID, params *ListConversationInvitationsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "conversation", conversation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/conversations/%s/invitations", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_token", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewInviteToConversationRequest calls the generic InviteToConversation builder with application/json body
+func NewInviteToConversationRequest(server string, conversation ConversationID, params *InviteToConversationParams, body InviteToConversationJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewInviteToConversationRequestWithBody(server, conversation, params, "application/json", bodyReader)
+}
+
+// NewInviteToConversationRequestWithBody constructs an http.Request for the InviteToConversation method, with any body, and a specified content type
+func NewInviteToConversationRequestWithBody(server string, conversation ConversationID, params *InviteToConversationParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "conversation", conversation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/conversations/%s/invitations", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteConversationInvitationRequest constructs an http.Request for the DeleteConversationInvitation method
+func NewDeleteConversationInvitationRequest(server string, conversation ConversationID, user UserInPath, params *DeleteConversationInvitationParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "conversation", conversation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/conversations/%s/invitations/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	if params != nil {
 
@@ -13150,7 +13572,9 @@ type ClientWithResponsesInterface interface {
 
 	// PutBlockWithResponse Block a user
 	//
-	// From the next request on they get 403 `blocked` for a direct message to me.
+	// From the next request on they get 403 `blocked` if they write to me directly, add me
+	// to a group, room or space or invite me to one, and if they let messages of our direct
+	// conversation live longer. In groups and channels that we share, all stays as it is.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13177,7 +13601,8 @@ type ClientWithResponsesInterface interface {
 	// CreateConversationWithBodyWithResponse Create a group or room
 	//
 	// Whoever creates it is its owner. A direct conversation is not created: send
-	// to `@user` instead. Threads are created under a message, channels in a space.
+	// to `@user` instead. Threads are created under a message, channels in a space. Who
+	// blocks me cannot be put into it: 403 `blocked`, with `field` saying who.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13187,7 +13612,8 @@ type ClientWithResponsesInterface interface {
 	// CreateConversationWithResponse Create a group or room
 	//
 	// Whoever creates it is its owner. A direct conversation is not created: send
-	// to `@user` instead. Threads are created under a message, channels in a space.
+	// to `@user` instead. Threads are created under a message, channels in a space. Who
+	// blocks me cannot be put into it: 403 `blocked`, with `field` saying who.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13269,11 +13695,51 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/conversations/{conversation}/hide (the `HideMessages` operationId).
 	HideMessagesWithResponse(ctx context.Context, conversation ConversationID, params *HideMessagesParams, body HideMessagesJSONRequestBody, reqEditors ...RequestEditorFn) (*HideMessagesResponse, error)
 
+	// ListConversationInvitationsWithResponse List the invitations to a group or room
+	//
+	// By user id. Takes the permission `invite`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/conversations/{conversation}/invitations (the `ListConversationInvitations` operationId).
+	ListConversationInvitationsWithResponse(ctx context.Context, conversation ConversationID, params *ListConversationInvitationsParams, reqEditors ...RequestEditorFn) (*ListConversationInvitationsResponse, error)
+
+	// InviteToConversationWithBodyWithResponse Invite users to a group or room
+	//
+	// They accept by joining it, and decline by deleting the invitation. Takes the permission
+	// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
+	// invited: 403 `blocked`, with `field` saying who; then nobody is.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/conversations/{conversation}/invitations (the `InviteToConversation` operationId).
+	InviteToConversationWithBodyWithResponse(ctx context.Context, conversation ConversationID, params *InviteToConversationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*InviteToConversationResponse, error)
+
+	// InviteToConversationWithResponse Invite users to a group or room
+	//
+	// They accept by joining it, and decline by deleting the invitation. Takes the permission
+	// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
+	// invited: 403 `blocked`, with `field` saying who; then nobody is.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/conversations/{conversation}/invitations (the `InviteToConversation` operationId).
+	InviteToConversationWithResponse(ctx context.Context, conversation ConversationID, params *InviteToConversationParams, body InviteToConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*InviteToConversationResponse, error)
+
+	// DeleteConversationInvitationWithResponse Withdraw or decline an invitation to a group or room
+	//
+	// One's own, or, with the permission `invite`, that of others.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/conversations/{conversation}/invitations/{user} (the `DeleteConversationInvitation` operationId).
+	DeleteConversationInvitationWithResponse(ctx context.Context, conversation ConversationID, user UserInPath, params *DeleteConversationInvitationParams, reqEditors ...RequestEditorFn) (*DeleteConversationInvitationResponse, error)
+
 	// JoinConversationWithResponse Join a conversation
 	//
-	// A room, a group that is `open` to join, or a thread that I can read. To who may not
-	// join, or is on its deny list, it is 404. Joining where I am a member changes
-	// nothing.
+	// A room, a group that is `open` to join or that I am invited to, or a thread that I can
+	// read. To who may not join, or is on its deny list, it is 404. Joining where I am a
+	// member changes nothing. Where all have left, who joins is the owner.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13335,7 +13801,9 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
 	// member already stays as they are. Who is on the deny list is taken off it first:
-	// 409 `on_deny_list`.
+	// 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
+	// them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
+	// added, and `field` says who it is about.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13346,7 +13814,9 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
 	// member already stays as they are. Who is on the deny list is taken off it first:
-	// 409 `on_deny_list`.
+	// 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
+	// them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
+	// added, and `field` says who it is about.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13658,7 +14128,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListMyInvitationsWithResponse List the invitations that I have
 	//
-	// By space.
+	// To groups, rooms and spaces, in no order that means something.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13941,7 +14411,8 @@ type ClientWithResponsesInterface interface {
 	// InviteToSpaceWithBodyWithResponse Invite users to a space
 	//
 	// They accept by joining it, and decline by deleting the invitation. Takes the permission
-	// `invite`. Who is a member, or blocks me, is passed over.
+	// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
+	// invited: 403 `blocked`, with `field` saying who; then nobody is.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13951,7 +14422,8 @@ type ClientWithResponsesInterface interface {
 	// InviteToSpaceWithResponse Invite users to a space
 	//
 	// They accept by joining it, and decline by deleting the invitation. Takes the permission
-	// `invite`. Who is a member, or blocks me, is passed over.
+	// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
+	// invited: 403 `blocked`, with `field` saying who; then nobody is.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14027,7 +14499,9 @@ type ClientWithResponsesInterface interface {
 	// AddSpaceMembersWithBodyWithResponse Add members to a space
 	//
 	// Without asking them. Takes the permission `manage_members`. Who is a member already
-	// stays as they are.
+	// stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
+	// themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
+	// added, and `field` says who it is about.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14037,7 +14511,9 @@ type ClientWithResponsesInterface interface {
 	// AddSpaceMembersWithResponse Add members to a space
 	//
 	// Without asking them. Takes the permission `manage_members`. Who is a member already
-	// stays as they are.
+	// stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
+	// themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
+	// added, and `field` says who it is about.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14937,6 +15413,122 @@ func (r HideMessagesResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r HideMessagesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListConversationInvitationsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *InvitationPage
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListConversationInvitationsResponse) GetJSON200() *InvitationPage {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListConversationInvitationsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListConversationInvitationsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListConversationInvitationsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListConversationInvitationsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type InviteToConversationResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Invitations
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r InviteToConversationResponse) GetJSON200() *Invitations {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r InviteToConversationResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r InviteToConversationResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r InviteToConversationResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r InviteToConversationResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DeleteConversationInvitationResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteConversationInvitationResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteConversationInvitationResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteConversationInvitationResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteConversationInvitationResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -17798,7 +18390,9 @@ func (c *ClientWithResponses) DeleteBlockWithResponse(ctx context.Context, user 
 
 // PutBlockWithResponse Block a user
 //
-// From the next request on they get 403 `blocked` for a direct message to me.
+// From the next request on they get 403 `blocked` if they write to me directly, add me
+// to a group, room or space or invite me to one, and if they let messages of our direct
+// conversation live longer. In groups and channels that we share, all stays as it is.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17837,7 +18431,8 @@ func (c *ClientWithResponses) ListConversationsWithResponse(ctx context.Context,
 // CreateConversationWithBodyWithResponse Create a group or room
 //
 // Whoever creates it is its owner. A direct conversation is not created: send
-// to `@user` instead. Threads are created under a message, channels in a space.
+// to `@user` instead. Threads are created under a message, channels in a space. Who
+// blocks me cannot be put into it: 403 `blocked`, with `field` saying who.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17853,7 +18448,8 @@ func (c *ClientWithResponses) CreateConversationWithBodyWithResponse(ctx context
 // CreateConversationWithResponse Create a group or room
 //
 // Whoever creates it is its owner. A direct conversation is not created: send
-// to `@user` instead. Threads are created under a message, channels in a space.
+// to `@user` instead. Threads are created under a message, channels in a space. Who
+// blocks me cannot be put into it: 403 `blocked`, with `field` saying who.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17977,11 +18573,75 @@ func (c *ClientWithResponses) HideMessagesWithResponse(ctx context.Context, conv
 	return ParseHideMessagesResponse(rsp)
 }
 
+// ListConversationInvitationsWithResponse List the invitations to a group or room
+//
+// By user id. Takes the permission `invite`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/conversations/{conversation}/invitations (the `ListConversationInvitations` operationId).
+func (c *ClientWithResponses) ListConversationInvitationsWithResponse(ctx context.Context, conversation ConversationID, params *ListConversationInvitationsParams, reqEditors ...RequestEditorFn) (*ListConversationInvitationsResponse, error) {
+	rsp, err := c.ListConversationInvitations(ctx, conversation, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListConversationInvitationsResponse(rsp)
+}
+
+// InviteToConversationWithBodyWithResponse Invite users to a group or room
+//
+// They accept by joining it, and decline by deleting the invitation. Takes the permission
+// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
+// invited: 403 `blocked`, with `field` saying who; then nobody is.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/conversations/{conversation}/invitations (the `InviteToConversation` operationId).
+func (c *ClientWithResponses) InviteToConversationWithBodyWithResponse(ctx context.Context, conversation ConversationID, params *InviteToConversationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*InviteToConversationResponse, error) {
+	rsp, err := c.InviteToConversationWithBody(ctx, conversation, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseInviteToConversationResponse(rsp)
+}
+
+// InviteToConversationWithResponse Invite users to a group or room
+//
+// They accept by joining it, and decline by deleting the invitation. Takes the permission
+// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
+// invited: 403 `blocked`, with `field` saying who; then nobody is.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/conversations/{conversation}/invitations (the `InviteToConversation` operationId).
+func (c *ClientWithResponses) InviteToConversationWithResponse(ctx context.Context, conversation ConversationID, params *InviteToConversationParams, body InviteToConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*InviteToConversationResponse, error) {
+	rsp, err := c.InviteToConversation(ctx, conversation, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseInviteToConversationResponse(rsp)
+}
+
+// DeleteConversationInvitationWithResponse Withdraw or decline an invitation to a group or room
+//
+// One's own, or, with the permission `invite`, that of others.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/conversations/{conversation}/invitations/{user} (the `DeleteConversationInvitation` operationId).
+func (c *ClientWithResponses) DeleteConversationInvitationWithResponse(ctx context.Context, conversation ConversationID, user UserInPath, params *DeleteConversationInvitationParams, reqEditors ...RequestEditorFn) (*DeleteConversationInvitationResponse, error) {
+	rsp, err := c.DeleteConversationInvitation(ctx, conversation, user, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteConversationInvitationResponse(rsp)
+}
+
 // JoinConversationWithResponse Join a conversation
 //
-// A room, a group that is `open` to join, or a thread that I can read. To who may not
-// join, or is on its deny list, it is 404. Joining where I am a member changes
-// nothing.
+// A room, a group that is `open` to join or that I am invited to, or a thread that I can
+// read. To who may not join, or is on its deny list, it is 404. Joining where I am a
+// member changes nothing. Where all have left, who joins is the owner.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18079,7 +18739,9 @@ func (c *ClientWithResponses) ListMembersWithResponse(ctx context.Context, conve
 //
 // Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
 // member already stays as they are. Who is on the deny list is taken off it first:
-// 409 `on_deny_list`.
+// 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
+// them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
+// added, and `field` says who it is about.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18096,7 +18758,9 @@ func (c *ClientWithResponses) AddMembersWithBodyWithResponse(ctx context.Context
 //
 // Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
 // member already stays as they are. Who is on the deny list is taken off it first:
-// 409 `on_deny_list`.
+// 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
+// them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
+// added, and `field` says who it is about.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18546,7 +19210,7 @@ func (c *ClientWithResponses) CreateTicketWithResponse(ctx context.Context, para
 
 // ListMyInvitationsWithResponse List the invitations that I have
 //
-// By space.
+// To groups, rooms and spaces, in no order that means something.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18979,7 +19643,8 @@ func (c *ClientWithResponses) ListInvitationsWithResponse(ctx context.Context, s
 // InviteToSpaceWithBodyWithResponse Invite users to a space
 //
 // They accept by joining it, and decline by deleting the invitation. Takes the permission
-// `invite`. Who is a member, or blocks me, is passed over.
+// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
+// invited: 403 `blocked`, with `field` saying who; then nobody is.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18995,7 +19660,8 @@ func (c *ClientWithResponses) InviteToSpaceWithBodyWithResponse(ctx context.Cont
 // InviteToSpaceWithResponse Invite users to a space
 //
 // They accept by joining it, and decline by deleting the invitation. Takes the permission
-// `invite`. Who is a member, or blocks me, is passed over.
+// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
+// invited: 403 `blocked`, with `field` saying who; then nobody is.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19119,7 +19785,9 @@ func (c *ClientWithResponses) ListSpaceMembersWithResponse(ctx context.Context, 
 // AddSpaceMembersWithBodyWithResponse Add members to a space
 //
 // Without asking them. Takes the permission `manage_members`. Who is a member already
-// stays as they are.
+// stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
+// themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
+// added, and `field` says who it is about.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19135,7 +19803,9 @@ func (c *ClientWithResponses) AddSpaceMembersWithBodyWithResponse(ctx context.Co
 // AddSpaceMembersWithResponse Add members to a space
 //
 // Without asking them. Takes the permission `manage_members`. Who is a member already
-// stays as they are.
+// stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
+// themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
+// added, and `field` says who it is about.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19862,6 +20532,74 @@ func ParseHideMessagesResponse(rsp *http.Response) (*HideMessagesResponse, error
 	}
 
 	response := &HideMessagesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParseListConversationInvitationsResponse parses an HTTP response from a ListConversationInvitationsWithResponse call
+func ParseListConversationInvitationsResponse(rsp *http.Response) (*ListConversationInvitationsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListConversationInvitationsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest InvitationPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseInviteToConversationResponse parses an HTTP response from a InviteToConversationWithResponse call
+func ParseInviteToConversationResponse(rsp *http.Response) (*InviteToConversationResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &InviteToConversationResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Invitations
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDeleteConversationInvitationResponse parses an HTTP response from a DeleteConversationInvitationWithResponse call
+func ParseDeleteConversationInvitationResponse(rsp *http.Response) (*DeleteConversationInvitationResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteConversationInvitationResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
