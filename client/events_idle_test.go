@@ -39,7 +39,7 @@ func TestEventsIdle(t *testing.T) {
 					case <-r.Context().Done():
 						return
 					}
-					_, _ = fmt.Fprintf(in, "id: %d\n\n", i)
+					_, _ = fmt.Fprintf(in, ":\nid: %d\n", i)
 				}
 				_, _ = io.WriteString(in, frame("30", created))
 			}()

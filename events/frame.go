@@ -12,7 +12,7 @@ import (
 
 // The events of the stream itself. They are in no log.
 const (
-	// Ready opens every stream.
+	// Ready opens every stream, and comes again when there was no event for long.
 	Ready im.EventType = "ready"
 	// Reset says that events were missed which the log no longer has: the
 	// client must read the state anew.
@@ -144,20 +144,25 @@ func appendFrame(dst []byte, id string, typ im.EventType, data []byte) []byte {
 	return append(dst, "\n\n"...)
 }
 
-// appendHeartbeat appends a block that moves the client's cursor and tells no
-// event.
+// Many libraries hand over whatever an empty line ends, also where the standard has
+// nothing dispatched for want of data. So every empty line of a stream ends an event
+// that has some, and what follows stands before the next event, in its block.
+
+// appendHeartbeat appends a comment and the cursor up to which there is nothing to
+// tell. Clients that go by lines take the cursor at once; others, as the standard
+// has it, with the event that ends the block, which has one of its own.
 func appendHeartbeat(dst []byte, c Cursor) []byte {
-	dst = append(dst, "id: "...)
+	dst = append(dst, ":\nid: "...)
 	dst = c.appendTo(dst)
-	return append(dst, "\n\n"...)
+	return append(dst, '\n')
 }
 
-// appendRetry appends a block that says how long a client is to wait before it
-// connects again.
+// appendRetry appends a line that says how long a client is to wait before it
+// connects again. It counts at once, without an empty line.
 func appendRetry(dst []byte, d time.Duration) []byte {
 	dst = append(dst, "retry: "...)
 	dst = strconv.AppendInt(dst, d.Milliseconds(), 10)
-	return append(dst, "\n\n"...)
+	return append(dst, '\n')
 }
 
 func appendField(dst []byte, name, value string) []byte {

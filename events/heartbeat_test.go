@@ -8,7 +8,22 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-func TestHeartbeatMovesTheCursor(t *testing.T) {
+// heartbeats returns how many have come since it was asked last, and the cursor that
+// stands for the event to come.
+func (c *client) heartbeats() (n int, at im.Position) {
+	c.t.Helper()
+	c.pipe.mu.Lock()
+	defer c.pipe.mu.Unlock()
+	p := &c.pipe.parser
+	n, p.beats = p.beats, 0
+	cursor, err := ParseCursor(p.idBuf)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return n, cursor.Position
+}
+
+func TestHeartbeatHasTheCursorAndNoEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
 		h := newTestHub(t, m, Options{})
@@ -25,31 +40,73 @@ func TestHeartbeatMovesTheCursor(t *testing.T) {
 			<-time.After(time.Second)
 		}
 		synctest.Wait()
-		if got := idle.read(); len(got) != 0 {
-			t.Errorf("told %v within 15 s", got)
+		if n, _ := idle.heartbeats(); n != 0 {
+			t.Errorf("%d heartbeats within 15 s", n)
 		}
 		<-time.After(time.Second)
 		synctest.Wait()
-		if got := idle.read(); len(got) != 1 || !got[0].block || idle.cursor.Position != 15 {
-			t.Errorf("after 15 s: %v, want a heartbeat at 15", got)
+		if n, at := idle.heartbeats(); n != 1 || at != 15 {
+			t.Errorf("after 15 s: %d heartbeats at %d, want one at 15", n, at)
 		}
-		if got := busy.read(); len(got) != 14 {
-			t.Errorf("told %v, want 14 events and no heartbeat", got)
+		if got := idle.read(); len(got) != 0 {
+			t.Errorf("told %v", got)
+		}
+		if n, _ := busy.heartbeats(); len(busy.read()) != 14 || n != 0 {
+			t.Errorf("%d heartbeats between 14 events", n)
 		}
 		<-time.After(14 * time.Second)
 		synctest.Wait()
-		if got := busy.read(); len(got) != 1 || !got[0].block {
-			t.Errorf("15 s after the last event: %v, want a heartbeat", got)
+		if n, _ := busy.heartbeats(); n != 1 {
+			t.Errorf("15 s after the last event: %d heartbeats", n)
 		}
-		if got := idle.read(); len(got) != 0 {
-			t.Errorf("14 s after the last heartbeat: %v", got)
+		n, at := idle.heartbeats()
+		if n != 0 {
+			t.Errorf("14 s after the last heartbeat: %d", n)
 		}
-		// What the cursor has passed is not told again, what follows is.
+		// Who goes by lines has the cursor: what it has passed is not told again,
+		// what follows is.
+		idle.cursor = &Cursor{Log: testLog, Position: at}
 		idle.disconnect()
 		m.commit(im.Event{Type: im.MessageCreated, To: "idle"})
 		idle.connect(newPipe())
 		synctest.Wait()
 		idle.read()
+		idle.expect(m)
+	})
+}
+
+// Who goes by events alone gets one in time, before their cursor is older than the log.
+func TestReadyRefreshesTheCursor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		h := newTestHub(t, m, Options{})
+		m.create(1, "busy")
+		idle := newClient(t, h, "idle", "")
+		idle.connect(newPipe())
+		synctest.Wait()
+		idle.read()
+		for hour := range 3 {
+			<-time.After(30 * time.Minute)
+			m.commit(sent(1))
+			<-time.After(29 * time.Minute)
+			synctest.Wait()
+			if got := idle.read(); len(got) != 0 {
+				t.Errorf("hour %d: told %v", hour, got)
+			}
+			<-time.After(time.Minute)
+			synctest.Wait()
+			if got := idle.read(); len(got) != 1 || got[0].event != string(Ready) || idle.cursor.Position != m.head() {
+				t.Errorf("hour %d: %v, want ready at %d", hour, got, m.head())
+			}
+		}
+		// An event is as good.
+		<-time.After(59 * time.Minute)
+		m.commit(im.Event{Type: im.MessageCreated, To: "idle"})
+		<-time.After(59 * time.Minute)
+		synctest.Wait()
+		if got := idle.read(); len(got) != 1 || got[0].event != string(im.MessageCreated) {
+			t.Errorf("told %v, want the message alone", got)
+		}
 		idle.expect(m)
 	})
 }

@@ -86,7 +86,7 @@ func (h *Hub) Streams() int {
 	return h.streams
 }
 
-// RetryLater returns a block to answer a stream request with that was refused
+// RetryLater returns a line to answer a stream request with that was refused
 // with [ErrOverloaded] or [ErrClosed]: it has the client come again after five
 // to ten times as long as usual.
 func (h *Hub) RetryLater() []byte {

@@ -67,6 +67,9 @@ type Options struct {
 	InboxSize int
 	// Heartbeat is the longest silence on a stream; 15 s.
 	Heartbeat time.Duration
+	// Refresh is the longest that a stream goes without an event, so that clients
+	// which take their cursor from events alone have a fresh one; 1 h.
+	Refresh time.Duration
 	// Retry is the least that a client waits before it connects again; 2 s.
 	// Clients are told up to half as much more, each another time.
 	Retry time.Duration
@@ -78,6 +81,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.QueueSize, 256)
 	setDefault(&o.InboxSize, 8192)
 	setDefault(&o.Heartbeat, 15*time.Second)
+	setDefault(&o.Refresh, time.Hour)
 	setDefault(&o.Retry, 2*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -46,6 +46,7 @@ type service struct {
 	ctx     context.Context
 	sink    Sink
 	written time.Time // the last write's
+	event   time.Time // that of the last event
 	// got are the messages of what is being written that count as delivered
 	// once it was.
 	got []im.Delivery
@@ -109,6 +110,9 @@ func (v *service) tick() error {
 	if position, ok := v.settled(); ok {
 		v.position = max(v.position, position)
 	}
+	if now.Sub(v.event) >= v.hub.opts.Refresh {
+		return v.sendOwn(nil, Ready, v.at())
+	}
 	return v.heartbeat()
 }
 
@@ -127,11 +131,7 @@ func (v *service) open() error {
 	if v.cursor != nil {
 		cursor = *v.cursor
 	}
-	ready, err := v.own(v.hub.retry(), Ready, cursor)
-	if err != nil {
-		return err
-	}
-	if err := v.send(ready); err != nil {
+	if err := v.sendOwn(v.hub.retry(), Ready, cursor); err != nil {
 		return err
 	}
 	if v.cursor == nil {
@@ -164,21 +164,21 @@ func (v *service) resume(c Cursor) error {
 // reset tells the client that it has missed something, and goes on from now.
 func (v *service) reset() error {
 	v.position = v.join(0)
-	p, err := v.own(nil, Reset, v.at())
-	if err != nil {
-		return err
-	}
-	return v.send(p)
+	return v.sendOwn(nil, Reset, v.at())
 }
 
-// own appends an event of the stream itself to dst.
-func (v *service) own(dst []byte, typ im.EventType, c Cursor) ([]byte, error) {
+// sendOwn sends an event of the stream itself, after what is in before.
+func (v *service) sendOwn(before []byte, typ im.EventType, c Cursor) error {
 	id := c.String()
 	data, err := v.hub.opts.Encode(im.Event{Position: c.Position, Type: typ, At: time.Now()}, id)
 	if err != nil {
-		return nil, fmt.Errorf("encode %s: %w", typ, err)
+		return fmt.Errorf("encode %s: %w", typ, err)
 	}
-	return appendFrame(dst, id, typ, data), nil
+	if err := v.send(appendFrame(before, id, typ, data)); err != nil {
+		return err
+	}
+	v.event = v.written
+	return nil
 }
 
 // catchUp reads the log until the stream can join the dispatcher again. Most is
@@ -344,6 +344,7 @@ func (v *service) note(f *Frame, w *wire) {
 
 func (v *service) told(frames []*Frame, live bool) {
 	v.position = frames[len(frames)-1].event.Position
+	v.event = v.written
 	if len(v.got) > 0 {
 		v.hub.receipts.put(v.got)
 		if cap(v.got) > 8 {

@@ -286,19 +286,18 @@ func (w *world) followWith(c *http.Client, req *http.Request) *reader {
 
 func (r *reader) close() { _ = r.res.Body.Close() }
 
-// next returns the next block; false at the end of the stream.
+// next returns the next block; false, with what there is of one, at the end of the
+// stream. It reads as simple libraries do, which take any empty line for a block's end.
 func (r *reader) next() (frame, bool) {
 	var f frame
-	some := false
 	for r.in.Scan() {
 		line := r.in.Text()
 		if line == "" {
-			if some {
-				return f, true
+			if f.data == "" {
+				r.t.Errorf("a block without data: %+v", f)
 			}
-			continue
+			return f, true
 		}
-		some = true
 		field, value, _ := strings.Cut(line, ": ")
 		switch field {
 		case "id":

@@ -166,7 +166,7 @@ func (term *terminal) interrupt() {
 }
 
 // heartbeat is what a stream has between events when it is quiet for long.
-var heartbeat = regexp.MustCompile(`(?m)^id: \S+\n\n`)
+var heartbeat = regexp.MustCompile(`(?m)^:\nid: \S+\n`)
 
 func (term *terminal) unread() string {
 	return heartbeat.ReplaceAllString(term.out.String()[term.read:], "")
