@@ -4740,8 +4740,10 @@ type ClientInterface interface {
 	// begins now; `Last-Event-ID`, which an EventSource sends by itself, or
 	// `cursor` resumes after that event: first what was missed, then what happens,
 	// with no gap, no repeat and in order. A frame has `id:` (the cursor), `event:`
-	// (the type) and `data:` (an Event as JSON). After 15 s of quiet a block with
-	// nothing but an `id:` is sent, so that the cursor does not age.
+	// (the type) and `data:` (an Event as JSON). After 15 s of quiet come a comment and an
+	// `id:`, the cursor until then, and no empty line: nothing that a library would hand
+	// over. After an hour without an event `ready` comes again, with a cursor that has
+	// not aged. So every empty line ends an event with data.
 	//
 	// A cursor that is older than the log, of another log or no cursor of this API at
 	// all gives the event `reset` with a new cursor: read anew what you show.
@@ -6427,8 +6429,10 @@ func (c *API) ClearConversationUnread(ctx context.Context, conversation Conversa
 // begins now; `Last-Event-ID`, which an EventSource sends by itself, or
 // `cursor` resumes after that event: first what was missed, then what happens,
 // with no gap, no repeat and in order. A frame has `id:` (the cursor), `event:`
-// (the type) and `data:` (an Event as JSON). After 15 s of quiet a block with
-// nothing but an `id:` is sent, so that the cursor does not age.
+// (the type) and `data:` (an Event as JSON). After 15 s of quiet come a comment and an
+// `id:`, the cursor until then, and no empty line: nothing that a library would hand
+// over. After an hour without an event `ready` comes again, with a cursor that has
+// not aged. So every empty line ends an event with data.
 //
 // A cursor that is older than the log, of another log or no cursor of this API at
 // all gives the event `reset` with a new cursor: read anew what you show.
@@ -14073,8 +14077,10 @@ type ClientWithResponsesInterface interface {
 	// begins now; `Last-Event-ID`, which an EventSource sends by itself, or
 	// `cursor` resumes after that event: first what was missed, then what happens,
 	// with no gap, no repeat and in order. A frame has `id:` (the cursor), `event:`
-	// (the type) and `data:` (an Event as JSON). After 15 s of quiet a block with
-	// nothing but an `id:` is sent, so that the cursor does not age.
+	// (the type) and `data:` (an Event as JSON). After 15 s of quiet come a comment and an
+	// `id:`, the cursor until then, and no empty line: nothing that a library would hand
+	// over. After an hour without an event `ready` comes again, with a cursor that has
+	// not aged. So every empty line ends an event with data.
 	//
 	// A cursor that is older than the log, of another log or no cursor of this API at
 	// all gives the event `reset` with a new cursor: read anew what you show.
@@ -19137,8 +19143,10 @@ func (c *ClientWithResponses) ClearConversationUnreadWithResponse(ctx context.Co
 // begins now; `Last-Event-ID`, which an EventSource sends by itself, or
 // `cursor` resumes after that event: first what was missed, then what happens,
 // with no gap, no repeat and in order. A frame has `id:` (the cursor), `event:`
-// (the type) and `data:` (an Event as JSON). After 15 s of quiet a block with
-// nothing but an `id:` is sent, so that the cursor does not age.
+// (the type) and `data:` (an Event as JSON). After 15 s of quiet come a comment and an
+// `id:`, the cursor until then, and no empty line: nothing that a library would hand
+// over. After an hour without an event `ready` comes again, with a cursor that has
+// not aged. So every empty line ends an event with data.
 //
 // A cursor that is older than the log, of another log or no cursor of this API at
 // all gives the event `reset` with a new cursor: read anew what you show.
