@@ -77,7 +77,7 @@ func (s *Server) ListConversations(ctx context.Context, r api.ListConversationsR
 	}
 	if token != nil {
 		f.Past = &im.ConversationKey{ID: im.ID(token.Seq), ActiveAt: time.UnixMilli(token.At).UTC()}
-		f.AsOf = time.UnixMilli(token.AsOf).UTC()
+		f.AsOf, f.Through = time.UnixMilli(token.AsOf).UTC(), im.ID(token.Last)
 	}
 	page, err := s.service.Conversations(ctx, actor(ctx), f)
 	if err != nil {
@@ -86,7 +86,7 @@ func (s *Server) ListConversations(ctx context.Context, r api.ListConversationsR
 	out := api.ListConversations200JSONResponse{Items: each(page.Items, conversation)}
 	if n := page.Next; n != nil {
 		out.NextPageToken = optional(s.seal(pageToken{
-			List: list, At: n.ActiveAt.UnixMilli(), Seq: int64(n.ID), AsOf: page.AsOf.UnixMilli(),
+			List: list, At: n.ActiveAt.UnixMilli(), Seq: int64(n.ID), AsOf: page.AsOf.UnixMilli(), Last: int64(page.Through),
 		}))
 	}
 	return out, nil

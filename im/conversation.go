@@ -135,6 +135,10 @@ type Conversation struct {
 	// UpdatedAt is the time of the last activity: creation, a message that was
 	// told, or a change of what clients see of the conversation itself.
 	UpdatedAt time.Time
+	// ListedAt is when it was last active: when it was created, or the CreatedAt of the
+	// newest message that was told or that all can see, if that is later. Unlike
+	// UpdatedAt it does not change with name and settings. The store keeps it.
+	ListedAt time.Time
 	// EditedAt is the time of the last such change, or of the creation.
 	EditedAt time.Time
 }

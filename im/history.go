@@ -35,11 +35,13 @@ type HistoryQuery struct {
 	Sender UserID
 	From   time.Time
 	To     time.Time
-	Limit  int
+	// Timed asks for that order without either.
+	Timed bool
+	Limit int
 }
 
 // ByTime reports whether the order is by time.
-func (q HistoryQuery) ByTime() bool { return !q.From.IsZero() || !q.To.IsZero() }
+func (q HistoryQuery) ByTime() bool { return q.Timed || !q.From.IsZero() || !q.To.IsZero() }
 
 // HistoryPage is a stretch of history. The store looks at a bounded number of
 // messages for one, so that a filter that matches little costs no more than

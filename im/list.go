@@ -16,10 +16,12 @@ type ConversationKey struct {
 // of now, by last activity, newest first, then by id, highest first.
 type ConversationQuery struct {
 	User UserID
-	// AsOf is the time at which the list is taken: what was active later stands
-	// where it stood then, so that pages hold together, and what came to be
-	// later is left out.
+	// AsOf is the time at which the list is taken: what came to be later, or was
+	// joined later, is left out.
 	AsOf time.Time
+	// Through is the last message that counts as activity: what was active later
+	// stands where it stood then, so that pages hold together. 0 counts all.
+	Through ID
 	// Now is when the page is asked for. What came to be after that did so while the
 	// clock was ahead, and is taken in; zero takes in none of it.
 	Now time.Time
@@ -48,23 +50,34 @@ func (l ListedConversation) Key() ConversationKey {
 	return ConversationKey{ActiveAt: l.ActiveAt, ID: l.ID}
 }
 
+// listedAt is when a conversation was last active for a member: to them it came to be
+// when they joined.
+func listedAt(c Conversation, me Membership) time.Time {
+	if me.JoinedAt.After(c.ListedAt) {
+		return me.JoinedAt
+	}
+	return c.ListedAt
+}
+
 // ConversationFilter is what a client asks of their conversations.
 type ConversationFilter struct {
 	Kind         Kind
 	Pinned       *bool
 	ChangedSince time.Time
-	// AsOf and Past continue a list: those of the page before.
-	AsOf  time.Time
-	Past  *ConversationKey
-	Limit int
+	// AsOf, Through and Past continue a list: those of the page before.
+	AsOf    time.Time
+	Through ID
+	Past    *ConversationKey
+	Limit   int
 }
 
 // ConversationPage is a stretch of a user's conversations.
 type ConversationPage struct {
 	Items []ConversationView
-	// AsOf and Next are for the page that follows; Next is nil at the end.
-	AsOf time.Time
-	Next *ConversationKey
+	// AsOf, Through and Next are for the page that follows; Next is nil at the end.
+	AsOf    time.Time
+	Through ID
+	Next    *ConversationKey
 }
 
 // Conversation returns one that the actor is a member of.
@@ -81,7 +94,7 @@ func (s *Service) Conversation(ctx context.Context, actor Actor, ref Conversatio
 // Conversations returns a page of those that the actor is a member of.
 func (s *Service) Conversations(ctx context.Context, actor Actor, f ConversationFilter) (ConversationPage, error) {
 	now := s.time()
-	page := ConversationPage{AsOf: f.AsOf}
+	page := ConversationPage{AsOf: f.AsOf, Through: f.Through}
 	if page.AsOf.IsZero() {
 		page.AsOf = now
 	}
@@ -90,11 +103,19 @@ func (s *Service) Conversations(ctx context.Context, actor Actor, f Conversation
 		ChangedSince: f.ChangedSince, Limit: f.Limit + 1,
 	}
 	return view(ctx, s, func(r Reader) (ConversationPage, error) {
+		out, q := page, q
+		if out.Through == 0 {
+			last, err := r.LastMessage()
+			if err != nil {
+				return page, err
+			}
+			out.Through = max(last, 1)
+		}
+		q.Through = out.Through
 		list, err := r.Conversations(q)
 		if err != nil {
 			return page, err
 		}
-		out := page
 		size := 0
 		for i, c := range list {
 			if i == f.Limit || size >= enoughContent {
@@ -147,13 +168,15 @@ func (s *Service) look(r Reader, c Conversation, m Membership) (ConversationView
 // by one or was left nothing but old imports, there is none.
 const maxLooks = 4
 
-// newest returns the newest message that a member may read, nil without one.
+// newest returns the newest message that a member may read, nil without one. Messages
+// are in the order in which they were stored, but that those that were imported or
+// inserted stand where their CreatedAt puts them.
 func (s *Service) newest(r Reader, c Conversation, m Membership) (*Message, error) {
 	q, err := s.sight(r, c, m)
 	if err != nil {
 		return nil, err
 	}
-	q.Limit = 1
+	q.Limit, q.Timed = 1, c.Counted != c.LastSeq // else none was
 	for range maxLooks {
 		if len(q.Ranges) == 0 {
 			return nil, nil

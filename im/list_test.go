@@ -72,6 +72,108 @@ func TestMadeInTheFuture(t *testing.T) {
 	}
 }
 
+// Each conversation is on exactly one page, whatever is done to it meanwhile but leaving
+// it: renamed, twice or once, imported to, said in.
+func TestPagesHoldTogether(t *testing.T) {
+	root := im.Actor{User: "root", Admin: true}
+	for name, meanwhile := range map[string]func(*world, im.ID){
+		"renamed": func(w *world, id im.ID) { w.rename("alice", id) },
+		"inserted to": func(w *world, id im.ID) {
+			w.must2(w.Insert(w.ctx, root, im.ImportMessage{
+				Conversation: id.String(), Sender: "alice", Type: im.Text, Body: []byte(`{"text":"old"}`),
+				CreatedAt: w.clock().Add(-90 * time.Millisecond),
+			}))
+		},
+		"said in": func(w *world, id im.ID) { w.say("alice", byID(id), "hi") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			var ids []im.ID
+			for range 9 {
+				ids = append(ids, w.group(im.HistoryAll, "alice", "bob"))
+				w.pass(time.Second)
+			}
+			for _, id := range ids {
+				w.rename("alice", id)
+				w.pass(time.Second)
+			}
+			slices.Reverse(ids)
+			f := im.ConversationFilter{Limit: 2}
+			var got []im.ID
+			for {
+				page, err := w.Conversations(w.ctx, as("bob"), f)
+				w.must(err)
+				for _, c := range page.Items {
+					got = append(got, c.ID)
+				}
+				if f.AsOf, f.Through, f.Past = page.AsOf, page.Through, page.Next; f.Past == nil {
+					break
+				}
+				w.pass(time.Millisecond)
+				for _, id := range ids {
+					meanwhile(w, id)
+				}
+			}
+			w.equal("listed", got, ids)
+		})
+	}
+}
+
+// rename gives a conversation another name.
+func (w *world) rename(user im.UserID, id im.ID) {
+	w.Helper()
+	name := "another name"
+	w.must1(w.UpdateConversation(w.ctx, as(user), byID(id), im.ConversationPatch{Name: &name}))
+}
+
+// must2 is must for calls that return two values besides.
+func (w *world) must2(_, _ any, err error) { w.Helper(); w.must(err) }
+
+// Who is added to an old group finds it first, and so does who comes back.
+func TestWhoJoinsFindsItFirst(t *testing.T) {
+	w := newWorld(t)
+	old := w.group(im.HistoryAll, "alice")
+	w.say("alice", byID(old), "long ago")
+	w.pass(time.Hour)
+	w.say("bob", direct("carol"), "hi")
+	for range 2 {
+		w.pass(time.Hour)
+		w.add(old, "alice", im.Member, "bob")
+		w.equal("first", w.list("bob")[0].ID, old)
+		w.pass(time.Hour)
+		w.say("carol", direct("bob"), "hi")
+		w.equal("second", w.list("bob")[1].ID, old)
+		w.remove(old, "alice", "bob")
+	}
+}
+
+// What is imported stands where its time puts it, and is the preview if that is last.
+func TestPreviewOfImports(t *testing.T) {
+	w := newWorld(t)
+	id := w.group(im.HistoryAll, "alice", "bob")
+	insert := func(words string, ago time.Duration) {
+		t.Helper()
+		w.must2(w.Insert(w.ctx, im.Actor{User: "root", Admin: true}, im.ImportMessage{
+			Conversation: id.String(), Sender: "alice", Type: im.Text, Body: fmt.Appendf(nil, `{"text":%q}`, words),
+			CreatedAt: w.clock().Add(-ago),
+		}))
+	}
+	previewed := func() string { return words(*w.list("bob")[0].LastMessage) }
+	w.pass(time.Hour)
+	insert("older", 30*time.Minute)
+	w.equal("alone", previewed(), "older")
+	insert("oldest", 40*time.Minute)
+	w.equal("an older one after it", previewed(), "older")
+	w.say("alice", byID(id), "said")
+	insert("old", 20*time.Minute)
+	w.equal("after something was said", previewed(), "said")
+	w.pass(time.Minute)
+	insert("newest", 0)
+	w.equal("the newest", previewed(), "newest")
+	w.say("alice", byID(id), "said last")
+	w.equal("said last", previewed(), "said last")
+}
+
 func TestOneSOwnSettings(t *testing.T) {
 	yes, no := true, false
 	w := newWorld(t)

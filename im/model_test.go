@@ -43,6 +43,7 @@ type said struct {
 	due      time.Time
 	erased   im.State
 	receipt  bool
+	quiet    bool
 	reading  time.Duration // after which it burns once it was read, -1 for never
 	readers  map[im.UserID]bool
 	// told are the readers of whom the sender knows by events alone.
@@ -58,6 +59,7 @@ type view struct {
 	cleared int64
 	before  time.Time
 	gone    bool
+	joined  time.Time
 }
 
 func (m *model) state(s *said) im.State {
@@ -94,7 +96,7 @@ func (m *model) visible(p *place, user im.UserID) []*said {
 func (m *model) unread(p *place, user im.UserID) (n, mentions int) {
 	v := p.users[user]
 	for _, s := range m.visible(p, user) {
-		if s.sender == user || m.state(s) != 0 || v.read[s.seq] || s.seq <= v.cleared || s.seq < v.stays[len(v.stays)-1][0] {
+		if s.sender == user || s.quiet || m.state(s) != 0 || v.read[s.seq] || s.seq <= v.cleared || s.seq < v.stays[len(v.stays)-1][0] {
 			continue
 		}
 		n++
@@ -143,7 +145,7 @@ func (p *player) step() string {
 	}
 	ref := byID(place.id)
 	visible := p.visible(place, user)
-	switch what := p.random.IntN(20); {
+	switch what := p.random.IntN(22); {
 	case what < 7:
 		return p.speak(place, user, ref)
 	case what < 9 && len(visible) > 0:
@@ -185,7 +187,12 @@ func (p *player) step() string {
 		v.member = false
 		v.stays[len(v.stays)-1][1] = place.lastSeq
 		return fmt.Sprint(user, " leaves ", place.id)
-	case what < 19:
+	case what < 19 && !place.direct:
+		p.rename("u0", place.id)
+		return fmt.Sprint(place.id, " is renamed")
+	case what < 20:
+		return p.insert(place, user)
+	case what < 21:
 		p.pass(p.spend())
 		_, _, err := p.EraseDue(p.ctx)
 		p.must(err)
@@ -219,7 +226,7 @@ func (p *player) join(place *place, user im.UserID) string {
 	} else {
 		p.back(place.id, "u0", user)
 	}
-	v.member, v.gone = true, false
+	v.member, v.gone, v.joined = true, false, p.clock()
 	v.stays = append(v.stays, [2]int64{place.lastSeq + 1, -1})
 	p.hear()
 	for _, s := range place.messages {
@@ -263,6 +270,25 @@ func (p *player) speak(place *place, user im.UserID, ref im.ConversationRef) str
 		v.gone = false
 	}
 	return fmt.Sprintf("%s says %d in %v: %s", user, s.seq, place.id, s.words)
+}
+
+// insert puts in a message with an old time, silently.
+func (p *player) insert(place *place, user im.UserID) string {
+	s := &said{
+		sender: user, words: pick(p.random, vocabulary), at: p.clock().Add(-time.Duration(p.random.IntN(60)) * time.Minute), reading: -1,
+		receipt: place.direct, quiet: true, readers: map[im.UserID]bool{}, told: map[im.UserID]bool{},
+	}
+	m, _, err := p.Insert(p.ctx, im.Actor{User: "root", Admin: true}, im.ImportMessage{
+		Conversation: place.id.String(), Sender: user, Type: im.Text, Body: fmt.Appendf(nil, `{"text":%q}`, s.words), CreatedAt: s.at,
+	})
+	p.must(err)
+	s.id, s.seq = m.ID, m.Seq
+	place.messages = append(place.messages, s)
+	place.lastSeq = s.seq
+	if s.at.After(place.active) {
+		place.active = s.at
+	}
+	return fmt.Sprintf("%d of %s is inserted into %v", s.seq, user, place.id)
 }
 
 func (p *player) readUpTo(place *place, user im.UserID, last *said) string {
@@ -331,13 +357,15 @@ func (p *player) hear() {
 				if s.sender == e.User || e.To != "" && e.To != s.sender {
 					continue
 				}
-				if named := slices.Contains(e.MessageIDs, s.id); named || s.seq <= upTo && p.state(s) == 0 {
-					if named && (s.told[e.User] || p.state(s) != 0) {
+				// What burns at once was there until it was read.
+				gone := p.state(s) != 0 && !(s.reading == 0 && s.due.Equal(e.At))
+				if named := slices.Contains(e.MessageIDs, s.id); named || s.seq <= upTo && !gone {
+					if named && (s.told[e.User] || gone) {
 						p.Errorf("it is published again, or too late, that %s has read %d", e.User, s.seq)
 					}
 					s.told[e.User] = true
 				}
-				if v := place.users[e.User]; s.id == e.UpTo && (v.hidden[s.seq] || p.state(s) != 0) {
+				if v := place.users[e.User]; s.id == e.UpTo && (v.hidden[s.seq] || gone) {
 					p.Errorf("a receipt of %s names %d", e.User, s.seq)
 				}
 			}
@@ -432,8 +460,10 @@ func (p *player) checkPlace(place *place, user im.UserID) {
 		last = shown(*v.LastMessage)
 	}
 	newest := ""
-	if len(want) > 0 {
-		newest = want[len(want)-1]
+	if visible := p.visible(place, user); len(visible) > 0 {
+		newest = p.model.text(slices.MaxFunc(visible, func(a, b *said) int {
+			return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.seq, b.seq))
+		}))
 	}
 	p.equal(what+"preview", last, newest)
 	p.equal(what+"hidden", v.Hidden, place.users[user].gone)
@@ -441,8 +471,11 @@ func (p *player) checkPlace(place *place, user im.UserID) {
 
 func (p *player) checkList(user im.UserID, want []*place) {
 	p.Helper()
+	listed := func(pl *place) time.Time {
+		return slices.MaxFunc([]time.Time{pl.active, pl.users[user].joined}, time.Time.Compare)
+	}
 	slices.SortFunc(want, func(a, b *place) int {
-		return cmp.Or(b.active.Compare(a.active), cmp.Compare(b.id, a.id))
+		return cmp.Or(listed(b).Compare(listed(a)), cmp.Compare(b.id, a.id))
 	})
 	var got, ids []im.ID
 	for _, place := range want {
@@ -455,7 +488,7 @@ func (p *player) checkList(user im.UserID, want []*place) {
 		for _, v := range page.Items {
 			got = append(got, v.ID)
 		}
-		if f.Past, f.AsOf = page.Next, page.AsOf; f.Past == nil {
+		if f.Past, f.AsOf, f.Through = page.Next, page.AsOf, page.Through; f.Past == nil {
 			break
 		}
 	}

@@ -181,6 +181,8 @@ type Reader interface {
 
 	// Message returns one with its content.
 	Message(id ID) (Message, error)
+	// LastMessage returns the highest id of a message, 0 without any.
+	LastMessage() (ID, error)
 	// MessageByClientID returns the message that the sender sent under this
 	// client_id.
 	MessageByClientID(sender UserID, clientID string) (Message, error)

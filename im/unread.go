@@ -125,7 +125,7 @@ func (s *Service) UnreadPast(ctx context.Context, actor Actor, past ID) (Unread,
 		n, err := s.unread(r, c, me)
 		if n.Messages > 0 {
 			out.add(UnreadOf{Conversation: c.ID, UnreadCount: n, Muted: me.Mark.Muted})
-			active[c.ID] = c.UpdatedAt
+			active[c.ID] = listedAt(c, me)
 		}
 		return err
 	})

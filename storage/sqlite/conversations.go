@@ -11,7 +11,7 @@ const conversationColumns = `c.id, c.kind, c.name, c.history, l.name, h.name, c.
 	c.last_seq, c.first_seq, c.counted, c.oldest_at, c.last_event, c.created_at, c.updated_at, c.edited_at,
 	c.revoke_window, c.expire_after, c.retention, c.trim_before, c.deleted_at,
 	c.announcement, c.avatar, c.join_policy, c.invite_policy, c.mute_all, c.slow_mode, c.private, c.revoke_others_window,
-	c.parent_id, c.root_id, c.space_id, r.name, c.messages, c.active_at`
+	c.parent_id, c.root_id, c.space_id, r.name, c.messages, c.active_at, c.listed_at`
 
 const conversationUsers = ` LEFT JOIN users l ON l.id = c.peer_low LEFT JOIN users h ON h.id = c.peer_high
 	LEFT JOIN users r ON r.id = c.creator_id `
@@ -29,7 +29,7 @@ const (
 func scanConversation(rows *sql.Rows, also ...any) (im.Conversation, error) {
 	var c im.Conversation
 	var low, high, creator sql.NullString
-	var created, updated, edited, expireAfter, slowMode int64
+	var created, updated, edited, listed, expireAfter, slowMode int64
 	var oldest, window, retention, trimBefore, deleted sql.NullInt64
 	var othersWindow, parent, root, space, active sql.NullInt64
 	err := rows.Scan(append([]any{
@@ -37,7 +37,7 @@ func scanConversation(rows *sql.Rows, also ...any) (im.Conversation, error) {
 		&c.LastSeq, &c.FirstSeq, &c.Counted, &oldest, &c.LastEvent, &created, &updated, &edited,
 		&window, &expireAfter, &retention, &trimBefore, &deleted,
 		&c.Announcement, &c.Avatar, &c.Join, &c.Invite, &c.MuteAll, &slowMode, &c.Private, &othersWindow,
-		&parent, &root, &space, &creator, &c.Messages, &active,
+		&parent, &root, &space, &creator, &c.Messages, &active, &listed,
 	}, also...)...)
 	c.Peers = [2]im.UserID{im.UserID(low.String), im.UserID(high.String)}
 	c.CreatedAt, c.UpdatedAt, c.EditedAt = fromMillis(created), fromMillis(updated), fromMillis(edited)
@@ -46,7 +46,7 @@ func scanConversation(rows *sql.Rows, also ...any) (im.Conversation, error) {
 	c.ExpireAfter = time.Duration(expireAfter) * time.Millisecond
 	c.RevokeOthersWindow, c.SlowMode = optionalDuration(othersWindow), time.Duration(slowMode)*time.Millisecond
 	c.Parent, c.Root, c.Space, c.Creator = im.ID(parent.Int64), im.ID(root.Int64), im.ID(space.Int64), im.UserID(creator.String)
-	c.ActiveAt = optionalTime(active)
+	c.ActiveAt, c.ListedAt = optionalTime(active), fromMillis(listed)
 	return c, err
 }
 
@@ -144,13 +144,14 @@ func (t *tx) CreateConversation(c im.Conversation) error {
 		return err
 	}
 	_, err = t.session.exec(`INSERT INTO conversations
-		(id, kind, name, history, peer_low, peer_high, created_at, updated_at, edited_at, changed_at,
+		(id, kind, name, history, peer_low, peer_high, created_at, updated_at, edited_at, changed_at, listed_at,
 		revoke_window, expire_after, retention,
 		announcement, avatar, join_policy, invite_policy, mute_all, slow_mode, private, revoke_others_window,
 		parent_id, root_id, space_id, creator_id, messages, active_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		int64(c.ID), int64(c.Kind), c.Name, int64(c.History), low, high,
 		c.CreatedAt.UnixMilli(), c.UpdatedAt.UnixMilli(), c.EditedAt.UnixMilli(), c.CreatedAt.UnixMilli(),
+		c.CreatedAt.UnixMilli(),
 		durationMillis(c.RevokeWindow), c.ExpireAfter.Milliseconds(), durationMillis(c.Retention),
 		c.Announcement, c.Avatar, int64(c.Join), int64(c.Invite), c.MuteAll, c.SlowMode.Milliseconds(), c.Private,
 		durationMillis(c.RevokeOthersWindow),

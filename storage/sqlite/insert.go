@@ -12,7 +12,8 @@ const (
 	// returned what it wrote would begin a savepoint, at which FTS5 writes down
 	// what it has so far.
 	selectCounts = "SELECT last_seq, counted, updated_at, oldest_at FROM conversations WHERE id = ?"
-	putCounts    = "UPDATE conversations SET last_seq = ?, counted = ?, updated_at = ? WHERE id = ?"
+	putCounts    = `UPDATE conversations SET last_seq = ?1, counted = ?2, updated_at = ?3,
+		listed_at = max(listed_at, coalesce(?4, listed_at)), listed_id = max(listed_id, coalesce(?5, listed_id)) WHERE id = ?6`
 	// putOldest is apart from it, for it moves the conversation in an index.
 	putOldest = "UPDATE conversations SET oldest_at = ? WHERE id = ?"
 	putFirst  = "UPDATE conversations SET oldest_at = ?, first_seq = ? WHERE id = ?"
@@ -108,7 +109,8 @@ func (t *tx) takeSeq(m im.Message) (seq, counted int64, err error) {
 	case m.VisibleTo == "":
 		updated = max(updated, created)
 	}
-	if _, err := t.session.exec(putCounts, seq, counted, updated, id); err != nil {
+	active := sql.NullInt64{Int64: created, Valid: !m.Quiet || m.VisibleTo == ""}
+	if _, err := t.session.exec(putCounts, seq, counted, updated, active, sql.NullInt64{Int64: int64(m.ID), Valid: active.Valid}, id); err != nil {
 		return 0, 0, err
 	}
 	switch {

@@ -15,31 +15,29 @@ import (
 // out of all that are the user's. What a client sees of them is fetched for the
 // page alone.
 //
-// A conversation that was active since stands where its newest message, its
-// last edit or its creation before that put it. LIMIT -1, which is none, has
-// that found once for each: else it is for each use of it.
+// It stands where its newest message, its creation or the joining of its member puts
+// it: of the messages, those up to the id ?10, which is the last that the list knows
+// of. LIMIT -1, which is none, has that found once for each: else it is for each
+// use of it.
 const (
-	listed = `SELECT id, place FROM (SELECT c.id AS id, CASE WHEN c.updated_at <= ?2 THEN c.updated_at ELSE max(c.created_at,
-			CASE WHEN c.edited_at <= ?2 THEN c.edited_at ELSE c.created_at END,
+	listed = `SELECT id, place FROM (SELECT c.id AS id, max(o.joined_at, CASE WHEN c.listed_id <= ?10 THEN c.listed_at ELSE max(c.created_at,
 			coalesce((SELECT m.created_at FROM messages m INDEXED BY messages_by_time
-				WHERE m.conversation_id = c.id AND m.created_at <= ?2 AND (m.quiet = 0 OR m.visible_to IS NULL)
-				ORDER BY m.created_at DESC, m.seq DESC LIMIT 1), c.created_at)) END AS place
+				WHERE m.conversation_id = c.id AND +m.id <= ?10 AND (m.quiet = 0 OR m.visible_to IS NULL)
+				ORDER BY m.created_at DESC, m.seq DESC LIMIT 1), c.created_at)) END) AS place
 		FROM members o INDEXED BY members_of_user CROSS JOIN conversations c ON c.id = o.conversation_id
 		LEFT JOIN marks k ON k.conversation_id = o.conversation_id AND k.user_id = ?1 `
 	listedWhere = `WHERE o.user_id = ?1 AND o.kind <= 3 AND (c.created_at <= ?2 OR c.created_at > ?9)
+		AND (o.joined_at <= ?2 OR o.joined_at > ?9)
 		AND (?5 = 0 OR c.kind = ?5) AND (?6 IS NULL OR (k.pinned_at IS NOT NULL) = ?6)
 		AND (?7 OR coalesce(k.gone_counted, -1) < c.counted) `
-	listedOrder = "LIMIT -1) WHERE (place, id) < (?3, ?4) ORDER BY place DESC, id DESC LIMIT ?8"
-	// joined is only for who asks for changes: the index of a user's
-	// conversations does not have it.
-	listedJoined  = "CROSS JOIN members j ON j.conversation_id = o.conversation_id AND j.user_id = ?1 "
-	listedChanged = "AND max(c.changed_at, coalesce(k.changed_at, c.changed_at), j.joined_at) >= ?10 "
+	listedOrder   = "LIMIT -1) WHERE (place, id) < (?3, ?4) ORDER BY place DESC, id DESC LIMIT ?8"
+	listedChanged = "AND max(c.changed_at, coalesce(k.changed_at, c.changed_at), o.joined_at) >= ?11 "
 
 	listedPage    = "SELECT " + conversationColumns + ", p.place FROM ("
 	listedDetails = ") p CROSS JOIN conversations c ON c.id = p.id" + conversationUsers
 
 	selectConversations        = listedPage + listed + listedWhere + listedOrder + listedDetails
-	selectChangedConversations = listedPage + listed + listedJoined + listedWhere + listedChanged + listedOrder + listedDetails
+	selectChangedConversations = listedPage + listed + listedWhere + listedChanged + listedOrder + listedDetails
 
 	selectConversationsOf = `SELECT conversation_id FROM members INDEXED BY members_of_user
 		WHERE user_id = ? AND conversation_id < ? AND kind <= 3 AND kind <> 3 ORDER BY conversation_id DESC LIMIT ?`
@@ -59,12 +57,15 @@ func (r *reader) Conversations(q im.ConversationQuery) ([]im.ListedConversation,
 	if q.Pinned != nil {
 		pinned = sql.NullBool{Bool: *q.Pinned, Valid: true}
 	}
+	if q.Through == 0 {
+		q.Through = math.MaxInt64
+	}
 	future := int64(math.MaxInt64)
 	if !q.Now.IsZero() {
 		future = q.Now.UnixMilli()
 	}
 	query := selectConversations
-	args := []any{user, q.AsOf.UnixMilli(), past[0], past[1], int64(q.Kind), pinned, q.Hidden, q.Limit, future}
+	args := []any{user, q.AsOf.UnixMilli(), past[0], past[1], int64(q.Kind), pinned, q.Hidden, q.Limit, future, int64(q.Through)}
 	if !q.ChangedSince.IsZero() {
 		query = selectChangedConversations
 		args[6] = true

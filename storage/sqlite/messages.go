@@ -118,6 +118,12 @@ func (r *reader) Message(id im.ID) (im.Message, error) {
 	return r.message(selectMessage, int64(id))
 }
 
+// LastMessage returns the highest id of a message, 0 without any.
+func (r *reader) LastMessage() (id im.ID, err error) {
+	_, err = r.session.row(selectLastID, nil, &id)
+	return id, err
+}
+
 // MessageByClientID returns the message that the sender sent under this
 // client_id.
 func (r *reader) MessageByClientID(sender im.UserID, clientID string) (im.Message, error) {

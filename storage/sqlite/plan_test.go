@@ -137,11 +137,11 @@ func TestHotPlans(t *testing.T) {
 		selectConversations: {
 			"SEARCH o USING COVERING INDEX members_of_user (user_id=?)",
 			"SEARCH k USING PRIMARY KEY (conversation_id=? AND user_id=?) LEFT-JOIN",
-			"SEARCH m USING INDEX messages_by_time (conversation_id=? AND created_at<?)",
+			"SEARCH m USING INDEX messages_by_time (conversation_id=?)",
 		},
 		selectChangedConversations: {
 			"SEARCH o USING COVERING INDEX members_of_user (user_id=?)",
-			"SEARCH j USING PRIMARY KEY (conversation_id=? AND user_id=?)",
+			"SEARCH k USING PRIMARY KEY (conversation_id=? AND user_id=?) LEFT-JOIN",
 		},
 		selectConversationsOf: {"SEARCH members USING COVERING INDEX members_of_user (user_id=? AND conversation_id<?)"},
 		selectBelow: {

@@ -19,6 +19,7 @@ func testConversations(w *world) {
 		CreatedAt: w.now, UpdatedAt: w.now.Add(time.Second), EditedAt: w.now.Add(time.Millisecond),
 	}
 	w.write(func(tx im.Tx) error { return tx.CreateConversation(c) })
+	c.ListedAt = c.CreatedAt
 	w.equal("created", w.conversation(c.ID), c)
 
 	c.Name, c.History, c.UpdatedAt, c.EditedAt = "", im.HistoryAll, w.now.Add(time.Hour), w.now.Add(time.Minute)
@@ -75,6 +76,7 @@ func testDirectConversations(w *world) {
 		Peers: im.PeersOf("zoe", "alice"), FirstSeq: 1, CreatedAt: w.now, UpdatedAt: w.now, EditedAt: w.now,
 	}
 	w.write(func(tx im.Tx) error { return tx.CreateConversation(c) })
+	c.ListedAt = c.CreatedAt
 	for _, pair := range [][2]im.UserID{{"alice", "zoe"}, {"zoe", "alice"}} {
 		got, err := find(pair[0], pair[1])
 		w.must(err)
@@ -101,16 +103,16 @@ func testConversationList(w *world) {
 		}
 		id := w.group(im.HistoryAll, members...)
 		if i%5 != 0 {
-			c := w.conversation(id)
-			c.UpdatedAt = epoch.Add(time.Duration(i%3) * time.Hour) // many at the same time
-			w.write(func(tx im.Tx) error { return tx.UpdateConversation(c) })
-			all = append(all, c)
+			m := w.text(id, "bob", "hi")
+			m.CreatedAt = epoch.Add(time.Duration(1+i%3) * time.Hour) // many at the same time
+			w.send(m)
+			all = append(all, w.conversation(id))
 		}
 	}
 	w.leave(all[3].ID, "alice")
 	all = slices.Delete(all, 3, 4)
 	slices.SortFunc(all, func(a, b im.Conversation) int {
-		if n := b.UpdatedAt.Compare(a.UpdatedAt); n != 0 {
+		if n := b.ListedAt.Compare(a.ListedAt); n != 0 {
 			return n
 		}
 		return int(b.ID - a.ID)

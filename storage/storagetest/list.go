@@ -66,19 +66,28 @@ func testListAsOf(w *world) {
 			}
 			send(ids[i], w.tick(), true, user)
 		}
-		q := im.ConversationQuery{User: user, AsOf: w.tick(), Limit: limit}
+		rename := func(id im.ID, at time.Time) {
+			c := w.conversation(id)
+			c.UpdatedAt, c.EditedAt = at, at
+			w.write(func(tx im.Tx) error { return tx.UpdateConversation(c) })
+		}
+		for _, i := range random.Perm(20)[:7] {
+			rename(ids[i], w.tick())
+		}
+		last := read(w, func(r im.Reader) (im.ID, error) { return r.LastMessage() })
+		q := im.ConversationQuery{User: user, AsOf: w.tick(), Through: last, Limit: limit}
 		whole := q
 		whole.Limit = 100
 		want := w.list(whole)
 		w.equal("how many", len(want), 20)
 		for _, c := range want {
-			w.equal("place", c.ActiveAt, c.UpdatedAt)
+			w.equal("place", c.ActiveAt, c.ListedAt)
 		}
 		w.now = w.now.Add(time.Minute)
 		got := w.lists(q, func() {
 			for range 3 {
 				id := ids[random.IntN(len(ids))]
-				switch at := w.tick(); random.IntN(4) {
+				switch at := w.tick(); random.IntN(5) {
 				case 0, 1:
 					send(id, at, false, "")
 				case 2:
@@ -86,9 +95,9 @@ func testListAsOf(w *world) {
 					send(id, at.Add(-2*time.Hour), true, "")
 					send(id, q.AsOf, true, user)
 				case 3:
-					c := w.conversation(id)
-					c.UpdatedAt, c.EditedAt = at, at
-					w.write(func(tx im.Tx) error { return tx.UpdateConversation(c) })
+					rename(id, at)
+				case 4:
+					send(id, q.AsOf.Add(-time.Millisecond), true, "") // into the past
 				}
 			}
 		})
@@ -112,6 +121,7 @@ func testListFilters(w *world) {
 		im.Conversation
 		mark            im.Mark
 		changed, joined time.Time
+		listed          time.Time
 	}
 	var all []*entry
 	for i := range 40 {
@@ -143,9 +153,10 @@ func testListFilters(w *world) {
 			e.changed = w.send(w.text(c.ID, "bob", "brings it back")).CreatedAt
 		}
 		e.Conversation = w.conversation(c.ID)
+		e.listed = slices.MaxFunc([]time.Time{e.ListedAt, e.joined}, time.Time.Compare)
 		all = append(all, e)
 	}
-	slices.SortFunc(all, func(a, b *entry) int { return b.UpdatedAt.Compare(a.UpdatedAt) })
+	slices.SortFunc(all, func(a, b *entry) int { return b.listed.Compare(a.listed) })
 	for _, kind := range []im.Kind{0, im.Direct, im.Group} {
 		for _, pinned := range []*bool{nil, ptr(true), ptr(false)} {
 			for _, hidden := range []bool{false, true} {
@@ -160,7 +171,7 @@ func testListFilters(w *world) {
 						gone := e.mark.Gone && e.Counted <= e.mark.GoneCounted
 						if (kind == 0 || e.Kind == kind) && (pinned == nil || *pinned == !e.mark.PinnedAt.IsZero()) &&
 							(hidden || !since.IsZero() || !gone) && !last.Before(since) {
-							want = append(want, im.ConversationKey{ActiveAt: e.UpdatedAt, ID: e.ID})
+							want = append(want, im.ConversationKey{ActiveAt: e.listed, ID: e.ID})
 						}
 					}
 					w.equal(fmt.Sprintf("%+v", q), places(w.lists(q, func() {})), append([]im.ConversationKey{}, want...))

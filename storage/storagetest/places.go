@@ -64,6 +64,7 @@ func testConversationKinds(w *world) {
 			CreatedAt: w.now, UpdatedAt: w.now, EditedAt: w.now,
 		}
 		w.write(func(tx im.Tx) error { return tx.CreateConversation(c) })
+		c.ListedAt = c.CreatedAt
 		w.sameConversation(w.conversation(c.ID), c)
 
 		c.Name, c.Announcement, c.Avatar, c.Join, c.Invite = "another", "", "", im.JoinClosed, im.InviteByAdmins

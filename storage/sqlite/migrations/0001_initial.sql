@@ -30,7 +30,12 @@ CREATE TABLE conversations (
     last_seq     INTEGER NOT NULL DEFAULT 0,
     last_event   INTEGER NOT NULL DEFAULT 0,
     created_at   INTEGER NOT NULL,
-    updated_at   INTEGER NOT NULL
+    updated_at   INTEGER NOT NULL,
+    -- Its activity: when it was created or, if that is later, the time of the newest
+    -- message that is told, or that is for all to see. listed_id is the newest such
+    -- message by id, 0 without one.
+    listed_at    INTEGER NOT NULL DEFAULT 0,
+    listed_id    INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE UNIQUE INDEX conversations_direct ON conversations (peer_low, peer_high)

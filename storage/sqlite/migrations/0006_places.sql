@@ -43,7 +43,7 @@ CREATE INDEX channels_of_space ON conversations (space_id, coalesce(deleted_even
 ALTER TABLE members ADD COLUMN kind INTEGER NOT NULL DEFAULT 2;
 UPDATE members SET kind = 1 WHERE conversation_id IN (SELECT id FROM conversations WHERE kind = 1);
 DROP INDEX members_of_user;
-CREATE INDEX members_of_user ON members (user_id, conversation_id, kind) WHERE kind <= 3;
+CREATE INDEX members_of_user ON members (user_id, conversation_id, kind, joined_at) WHERE kind <= 3;
 CREATE INDEX members_owning ON members (conversation_id) WHERE role = 3;
 -- What a thread hangs in: who leaves that is taken out of the thread, and those of a
 -- user's threads that hang elsewhere are not looked at.
