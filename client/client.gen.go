@@ -4291,13 +4291,14 @@ type ClientInterface interface {
 	// ListConversations List my conversations
 	//
 	// Direct conversations, groups and rooms; threads and channels have lists of their
-	// own. By last activity, newest first: the newest message that was told, or the
-	// creation. Taking a message back changes what is shown of it, not its place.
-	// Pages hold together while messages arrive: a conversation is in exactly one of
+	// own. By last activity, newest first: the newest message that was told, the
+	// creation, or my joining. Taking a message back changes what is shown of it, not
+	// its place, and neither do another name or settings.
+	// Pages hold together while things happen: a conversation is in exactly one of
 	// them, by its place at the time of the first.
 	//
 	// Conversations that I have hidden are left out until something new is said
-	// there, except with `updated_since`: that is for a client that returns and
+	// there or I come back, except with `updated_since`: that is for a client that returns and
 	// brings up to date what it has.
 	//
 	// Corresponds with GET /v1/conversations (the `ListConversations` operationId).
@@ -5580,13 +5581,14 @@ func (c *API) PutBlock(ctx context.Context, user UserInPath, params *PutBlockPar
 // ListConversations List my conversations
 //
 // Direct conversations, groups and rooms; threads and channels have lists of their
-// own. By last activity, newest first: the newest message that was told, or the
-// creation. Taking a message back changes what is shown of it, not its place.
-// Pages hold together while messages arrive: a conversation is in exactly one of
+// own. By last activity, newest first: the newest message that was told, the
+// creation, or my joining. Taking a message back changes what is shown of it, not
+// its place, and neither do another name or settings.
+// Pages hold together while things happen: a conversation is in exactly one of
 // them, by its place at the time of the first.
 //
 // Conversations that I have hidden are left out until something new is said
-// there, except with `updated_since`: that is for a client that returns and
+// there or I come back, except with `updated_since`: that is for a client that returns and
 // brings up to date what it has.
 //
 // Corresponds with GET /v1/conversations (the `ListConversations` operationId).
@@ -13588,13 +13590,14 @@ type ClientWithResponsesInterface interface {
 	// ListConversationsWithResponse List my conversations
 	//
 	// Direct conversations, groups and rooms; threads and channels have lists of their
-	// own. By last activity, newest first: the newest message that was told, or the
-	// creation. Taking a message back changes what is shown of it, not its place.
-	// Pages hold together while messages arrive: a conversation is in exactly one of
+	// own. By last activity, newest first: the newest message that was told, the
+	// creation, or my joining. Taking a message back changes what is shown of it, not
+	// its place, and neither do another name or settings.
+	// Pages hold together while things happen: a conversation is in exactly one of
 	// them, by its place at the time of the first.
 	//
 	// Conversations that I have hidden are left out until something new is said
-	// there, except with `updated_since`: that is for a client that returns and
+	// there or I come back, except with `updated_since`: that is for a client that returns and
 	// brings up to date what it has.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -18414,13 +18417,14 @@ func (c *ClientWithResponses) PutBlockWithResponse(ctx context.Context, user Use
 // ListConversationsWithResponse List my conversations
 //
 // Direct conversations, groups and rooms; threads and channels have lists of their
-// own. By last activity, newest first: the newest message that was told, or the
-// creation. Taking a message back changes what is shown of it, not its place.
-// Pages hold together while messages arrive: a conversation is in exactly one of
+// own. By last activity, newest first: the newest message that was told, the
+// creation, or my joining. Taking a message back changes what is shown of it, not
+// its place, and neither do another name or settings.
+// Pages hold together while things happen: a conversation is in exactly one of
 // them, by its place at the time of the first.
 //
 // Conversations that I have hidden are left out until something new is said
-// there, except with `updated_since`: that is for a client that returns and
+// there or I come back, except with `updated_since`: that is for a client that returns and
 // brings up to date what it has.
 //
 // Returns a wrapper object for the known response body format(s).
