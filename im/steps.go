@@ -39,7 +39,7 @@ func (s *Service) inSteps(ctx context.Context, fn func(Tx) (more bool, err error
 }
 
 // mostInLine is how many pieces of long work of one user wait for each other.
-const mostInLine = 16
+const mostInLine = 64
 
 // inLine has long work of one user done one after another. If each step of all of
 // them took turns, all would end when the last one does, and answers would be late
