@@ -266,27 +266,80 @@ func (s *Service) UpdateConversation(ctx context.Context, actor Actor, ref Conve
 	if err := p.check(s.policy); err != nil {
 		return ConversationView{}, err
 	}
-	id, err := write(ctx, s, func(tx Tx) (ID, error) {
-		c, m, err := s.enter(tx, actor, ref)
-		if err != nil {
-			return 0, err
-		}
-		if p.shared() {
-			if err := s.patchShared(tx, actor, c, m, p); err != nil {
-				return 0, err
-			}
-		}
-		return c.ID, s.patchOwn(tx, actor, c, m, p)
-	})
-	if err != nil {
-		return ConversationView{}, err
+	type step struct {
+		id, through ID
+		more        bool
 	}
+	var done step
+	for {
+		through := done.through
+		var err error
+		done, err = write(ctx, s, func(tx Tx) (step, error) {
+			c, m, err := s.enter(tx, actor, ref)
+			if err != nil {
+				return step{}, err
+			}
+			if p.shared() {
+				through, more, err := s.patchShared(tx, actor, c, m, p, through)
+				if err != nil || more {
+					return step{c.ID, through, more}, err
+				}
+			}
+			return step{id: c.ID}, s.patchOwn(tx, actor, c, m, p)
+		})
+		if err != nil {
+			return ConversationView{}, err
+		}
+		if !done.more {
+			break
+		}
+		ctx = WithBulk(context.WithoutCancel(ctx))
+	}
+	id := done.id
 	// What it looks like takes reads that nobody else has to wait for.
 	return s.Conversation(ctx, actor, ConversationRef{ID: id})
 }
 
-// patchShared changes what all members see.
-func (s *Service) patchShared(tx Tx, actor Actor, c Conversation, m Membership, p ConversationPatch) error {
+// patchShared changes what all members see. The retention is that of any number of
+// threads, too: these change first, those after one, and the conversation with the last
+// of them. Until then it returns through which they were changed.
+func (s *Service) patchShared(
+	tx Tx, actor Actor, c Conversation, m Membership, p ConversationPatch, after ID,
+) (through ID, more bool, err error) {
+	if err := s.allowPatchOf(tx, actor, c, m, p); err != nil {
+		return 0, false, err
+	}
+	changed := p.apply(c)
+	if sameSettings(changed, c) {
+		return 0, false, nil
+	}
+	access, err := s.visibility(tx, actor, changed, c)
+	if err != nil {
+		return 0, false, err
+	}
+	cutoff := s.cutoff(c)
+	if p.Retention != nil {
+		through, more, err = s.setRetentionBelow(tx, c.ID, changed.Retention, cutoff, after)
+		if err != nil || more {
+			return through, more, err
+		}
+	}
+	return 0, false, s.putShared(tx, actor, c, changed, m, access, cutoff)
+}
+
+// setRetentionBelow changes the retention of threads, those after one, until the step is
+// over.
+func (s *Service) setRetentionBelow(tx Tx, id ID, retention *time.Duration, past time.Time, after ID) (through ID, more bool, err error) {
+	for step := s.pace(); ; after = through {
+		through, more, err = tx.SetRetentionBelow(id, retention, past, after, threadsAtOnce)
+		if err != nil || !more || step.over() {
+			return through, more, err
+		}
+	}
+}
+
+// allowPatchOf refuses a patch of what all members see, by the state of a conversation.
+func (s *Service) allowPatchOf(r Reader, actor Actor, c Conversation, m Membership, p ConversationPatch) error {
 	if err := allowPatch(c, m, p); err != nil {
 		return err
 	}
@@ -295,32 +348,24 @@ func (s *Service) patchShared(tx Tx, actor Actor, c Conversation, m Membership, 
 			return err
 		}
 	}
-	changed := p.apply(c)
-	if blocked, err := blockedByPeer(tx, actor, c); err != nil {
-		return err
-	} else if blocked && s.policy.livesLonger(c, changed) {
-		return errBlocked()
+	blocked, err := blockedByPeer(r, actor, c)
+	if err == nil && blocked && s.policy.livesLonger(c, p.apply(c)) {
+		err = errBlocked()
 	}
-	if sameSettings(changed, c) {
-		return nil
-	}
-	access, err := s.visibility(tx, actor, changed, c)
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+// putShared stores what all members see and tells them.
+func (s *Service) putShared(
+	tx Tx, actor Actor, c, changed Conversation, m Membership, access *ChannelAccess, cutoff time.Time,
+) error {
 	changed.UpdatedAt = s.time()
 	changed.EditedAt = changed.UpdatedAt
-	cutoff := s.cutoff(c)
 	if !c.OldestAt.IsZero() && c.OldestAt.Before(cutoff) {
 		changed.TrimBefore = cutoff // it stays past, whatever the retention is now
 	}
 	if err := tx.UpdateConversation(changed); err != nil {
 		return err
-	}
-	if p.Retention != nil {
-		if err := tx.SetRetentionBelow(c.ID, changed.Retention, cutoff); err != nil {
-			return err
-		}
 	}
 	at, err := tx.Append(changed.event(updated, actor, changed.UpdatedAt))
 	if err != nil || access == nil {

@@ -136,7 +136,7 @@ func (s *Service) UpdateSpace(ctx context.Context, actor Actor, id ID, p Convers
 		if err != nil {
 			return SpaceView{}, err
 		}
-		if err := s.patchShared(tx, actor, c, me, p); err != nil {
+		if _, _, err := s.patchShared(tx, actor, c, me, p, 0); err != nil {
 			return SpaceView{}, err
 		}
 		return s.seenSpace(tx, actor, id)

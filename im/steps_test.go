@@ -239,3 +239,31 @@ func TestLeavingTakesBoundedSteps(t *testing.T) {
 		})
 	}
 }
+
+// TestRetentionOfThreadsInSteps: the retention of a group is that of all its threads,
+// which change before it, a few at a time.
+func TestRetentionOfThreadsInSteps(t *testing.T) {
+	const threads = 250
+	w := newWorld(t)
+	group := w.group(im.HistoryAll, "alice", "bob")
+	var last im.ID
+	for range threads {
+		v, err := w.CreateThread(w.ctx, as("alice"), w.say("alice", byID(group), "hi").ID, "t")
+		w.must(err)
+		last = v.ID
+	}
+	store := w.stepping(nil)
+	keep := 24 * time.Hour
+	set := &keep
+	w.must1(w.UpdateConversation(w.ctx, as("alice"), byID(group), im.ConversationPatch{Retention: &set}))
+	w.equal("transactions", []int64{store.writes.Swap(0), store.bulk.Swap(0)}, []int64{3, 2})
+	for _, id := range []im.ID{group, last} {
+		v, err := w.Conversation(w.ctx, as("alice"), byID(id))
+		w.must(err)
+		w.equal("retention", *v.Retention, keep)
+	}
+	_, err := w.UpdateConversation(w.ctx, as("bob"), byID(group), im.ConversationPatch{Retention: &set})
+	w.equal("by a member", answer(err), "403 permission_denied")
+	w.must1(w.UpdateConversation(w.ctx, as("alice"), byID(group), im.ConversationPatch{Retention: &set}))
+	w.equal("the same again", store.writes.Load(), int64(2))
+}

@@ -308,10 +308,11 @@ type Tx interface {
 	// Private, UpdatedAt and EditedAt, and TrimBefore if it is later than the one
 	// there is.
 	UpdateConversation(c Conversation) error
-	// SetRetentionBelow stores the retention of the threads of a conversation, and,
-	// as the TrimBefore of those with older messages, a time before which they
-	// were past retention; zero is none.
-	SetRetentionBelow(id ID, retention *time.Duration, past time.Time) error
+	// SetRetentionBelow stores the retention of up to limit threads of a conversation,
+	// by id, those after one, 0 begins, and, as the TrimBefore of those with older
+	// messages, a time before which they were past retention; zero is none. It returns
+	// the last of them, and whether there are more.
+	SetRetentionBelow(id ID, retention *time.Duration, past time.Time, after ID, limit int) (last ID, more bool, err error)
 	// PutActivity stores Messages and ActiveAt of a thread.
 	PutActivity(thread ID, messages int64, at time.Time) error
 	// AddMember makes m.User a member with m.Role since m.JoinedAt: it opens an

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"database/sql"
+	"encoding/json"
 	"math"
 	"time"
 
@@ -52,9 +53,11 @@ const (
 		`WHERE i.in_space = 1 AND i.user_id = ? AND i.to_event = 9223372036854775807 AND i.conversation_id > ?
 		ORDER BY i.conversation_id LIMIT ?`
 
-	putRetentionBelow = `UPDATE conversations INDEXED BY threads_of_parent SET retention = ?1,
-		trim_before = CASE WHEN oldest_at < ?3 THEN max(coalesce(trim_before, 0), ?3) ELSE trim_before END
-		WHERE parent_id = ?2 AND deleted_at IS NULL`
+	selectThreadIDs = `SELECT id FROM conversations INDEXED BY threads_of_parent
+		WHERE parent_id = ? AND deleted_at IS NULL AND id > ? ORDER BY id LIMIT ?`
+	putRetentionBelow = `UPDATE conversations SET retention = ?1,
+		trim_before = CASE WHEN oldest_at < ?2 THEN max(coalesce(trim_before, 0), ?2) ELSE trim_before END
+		WHERE id IN (SELECT j.value FROM json_each(?3) AS j)`
 	putActivity = "UPDATE conversations SET messages = ?, active_at = ? WHERE id = ?"
 
 	selectLastActive = `SELECT created_at FROM messages INDEXED BY messages_of_thread
@@ -141,11 +144,28 @@ func (r *reader) Spaces(user im.UserID, after im.ID, limit int) ([]im.Conversati
 	return r.conversations(selectSpaces, key, orFirst(after), limit)
 }
 
-// SetRetentionBelow stores the retention of the threads of a conversation, and a
+// SetRetentionBelow stores the retention of threads of a conversation, by id, and a
 // time before which their messages are past it already.
-func (t *tx) SetRetentionBelow(id im.ID, retention *time.Duration, past time.Time) error {
-	_, err := t.session.exec(putRetentionBelow, durationMillis(retention), int64(id), optionalMillis(past))
-	return err
+func (t *tx) SetRetentionBelow(
+	id im.ID, retention *time.Duration, past time.Time, after im.ID, limit int,
+) (last im.ID, more bool, err error) {
+	ids, err := t.ids(selectThreadIDs, int64(id), orFirst(after), limit+1)
+	if err != nil || len(ids) == 0 {
+		return 0, false, err
+	}
+	if more = len(ids) > limit; more {
+		ids = ids[:limit]
+	}
+	numbers := make([]int64, len(ids))
+	for i, id := range ids {
+		numbers[i] = int64(id)
+	}
+	list, err := json.Marshal(numbers)
+	if err != nil {
+		return 0, false, err
+	}
+	_, err = t.session.exec(putRetentionBelow, durationMillis(retention), optionalMillis(past), string(list))
+	return ids[len(ids)-1], more, err
 }
 
 // PutActivity stores how many messages a thread has, and when the newest was

@@ -154,6 +154,8 @@ func TestHotPlans(t *testing.T) {
 			"SEARCH c USING INDEX channels_of_space (space_id=? AND <expr>=?)",
 			"SEARCH t USING INDEX threads_of_parent (parent_id=?)",
 		},
+		selectThreadIDs:     {"SEARCH conversations USING INDEX threads_of_parent (parent_id=? AND rowid>?)"},
+		putRetentionBelow:   {"SEARCH conversations USING INTEGER PRIMARY KEY (rowid=?)"},
 		selectThreads:       {"SEARCH c USING INDEX threads_of_parent (parent_id=? AND rowid<?)"},
 		selectThreadOf:      {"SEARCH c USING INDEX thread_of_root (root_id=?)"},
 		selectJoinedThreads: {"SEARCH o USING COVERING INDEX threads_of_user (user_id=? AND conversation_id<?)"},

@@ -97,8 +97,26 @@ func testActivity(w *world) {
 func testRetentionBelow(w *world) {
 	group, other := w.group(im.HistoryAll, "alice"), w.group(im.HistoryAll, "alice")
 	first, second, elsewhere := w.thread(0, group), w.thread(0, group), w.thread(0, other)
+	w.deleteForAll(w.thread(0, group))
+	set := func(keep *time.Duration, past time.Time, after im.ID, limit int, last im.ID, more bool) {
+		w.Helper()
+		w.write(func(tx im.Tx) error {
+			through, is, err := tx.SetRetentionBelow(group, keep, past, after, limit)
+			if err == nil && (through != last || is != more) {
+				err = fmt.Errorf("through %v, more: %v", through, is)
+			}
+			return err
+		})
+	}
+	set(ptr(time.Hour), time.Time{}, 0, 1, first, true)
+	for id, want := range map[im.ID]any{first: time.Hour, second: nil} {
+		w.equal("retention of the first", deref(w.conversation(id).Retention), want)
+	}
+	set(ptr(time.Hour), time.Time{}, first, 1, second, false)
+	set(ptr(time.Hour), time.Time{}, second, 1, 0, false)
+	w.equal("retention of the second", deref(w.conversation(second).Retention), time.Hour)
 	for _, keep := range []*time.Duration{ptr(24 * time.Hour), new(time.Duration), nil} {
-		w.write(func(tx im.Tx) error { return tx.SetRetentionBelow(group, keep, time.Time{}) })
+		set(keep, time.Time{}, 0, 9, second, false)
 		for id, want := range map[im.ID]any{first: deref(keep), second: deref(keep), group: nil, elsewhere: nil} {
 			w.equal("retention", deref(w.conversation(id).Retention), want)
 		}
@@ -109,7 +127,7 @@ func testRetentionBelow(w *world) {
 	for _, test := range []struct{ past, want time.Time }{
 		{past, past}, {past.Add(-time.Second), past}, {past.Add(time.Second), past.Add(time.Second)}, {time.Time{}, past.Add(time.Second)},
 	} {
-		w.write(func(tx im.Tx) error { return tx.SetRetentionBelow(group, nil, test.past) })
+		set(nil, test.past, 0, 9, second, false)
 		w.equal("past", w.conversation(first).TrimBefore, test.want)
 		w.equal("of one without messages", w.conversation(second).TrimBefore, time.Time{})
 	}
