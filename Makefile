@@ -54,5 +54,5 @@ verify: generate ## Check that generated code and go.mod are current
 contract: ## Lint the document, and compile a TypeScript client made from it (Node.js)
 	cd test/web && npm ci --no-audit --no-fund && npm run contract
 
-browser: build ## A real Chromium's EventSource against a server that is killed (Node.js, Chromium)
+browser: build ## A real Chromium against a server that is killed, also behind nginx (Node.js, Chromium, nginx)
 	cd test/web && npm ci --no-audit --no-fund && npm run browser

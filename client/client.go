@@ -30,7 +30,9 @@ func StaticToken(token string) TokenSource {
 type Options struct {
 	// Token is where tokens come from; nil asks without one.
 	Token TokenSource
-	// Device names this installation; "" leaves it to the token.
+	// Device names this installation; "" leaves it to the token. Who acts on a
+	// device is not told of it there, so no two clients that run at the same time
+	// may share one: each would stay without what the other sends, reads or hides.
 	Device string
 	// HTTPClient sends the requests; a new one if nil. Its Timeout does not
 	// concern streams.

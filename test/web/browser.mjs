@@ -2,9 +2,11 @@
 // while the server is killed and started again, and while its ticket ends. It
 // must be told of every acknowledged message, once and in order.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { chromium } from 'playwright-core';
 import { connect, converse, found } from './generated/contract.js';
+import { Proxy } from './proxy.mjs';
 import { Server } from './server.mjs';
 
 const deadline = 90_000; // of one test
@@ -15,6 +17,7 @@ const tests = {
   'an EventSource survives six SIGKILLs and a SIGTERM': restarts,
   'an EventSource whose ticket ended resumes by cursor': endedTickets,
   'the demo page': demo,
+  'the demo and the snippet of the README outlive a restart behind nginx': behindProxy,
 };
 
 // ---- the tests ----
@@ -128,6 +131,77 @@ async function demo(browser) {
   await bob.getByText('listening', { exact: true }).waitFor();
   await say('back again');
   assert.equal(await bob.locator('#log li').filter({ hasText: '#' }).count(), 3, 'nothing lost or twice');
+}
+
+/** While the server is away nginx answers 502, which closes an EventSource for good. */
+async function behindProxy(browser) {
+  const server = await Server.start();
+  const proxy = await Proxy.start(server);
+  const refused = { stream: 0, ticket: 0 };
+  const open = async () => {
+    const page = await (await browser.newContext()).newPage();
+    page.on('response', answer => {
+      const what = { '/v1/events': 'stream', '/v1/events/tickets': 'ticket' }[new URL(answer.url()).pathname];
+      if (answer.status() === 502 && what) refused[what]++;
+    });
+    await page.goto(proxy.url);
+    return page;
+  };
+  const faults = [];
+  const demoPage = await open();
+  demoPage.on('pageerror', error => faults.push(`the demo: ${error}`));
+  await demoPage.getByLabel('token').fill(await server.token('bob'));
+  await demoPage.getByRole('button', { name: 'Listen' }).click();
+  await demoPage.getByText('listening', { exact: true }).waitFor();
+
+  const snippetPage = await open();
+  const said = [];
+  snippetPage.on('pageerror', error => faults.push(`the snippet: ${error}`));
+  snippetPage.on('console', line => said.push(line.text()));
+  const opened = snippetPage.waitForResponse(answer => answer.url().includes('/v1/events?') && answer.ok());
+  // The page is the demo, which has names of its own.
+  await snippetPage.evaluate(`(() => { const token = ${JSON.stringify(await server.token('bob'))};\n${snippet()}\nlisten(); })()`);
+  await opened;
+
+  const alice = await server.token('alice');
+  const heard = async text => {
+    const answer = await fetch(proxy.url + to, {
+      method: 'POST',
+      headers: { Authorization: `Bearer ${alice}`, 'Content-Type': 'application/json' },
+      body: JSON.stringify({ type: 'text', body: { text } }),
+    });
+    assert.equal(answer.status, 201);
+    const { id } = await answer.json();
+    await demoPage.locator('#log li').filter({ hasText: text }).waitFor();
+    await until(`the snippet hears ${text}`, () => said.some(line => line.includes(id)));
+  };
+  await heard('before');
+  for (const signal of ['SIGKILL', 'SIGTERM']) {
+    const { stream, ticket } = refused;
+    await server.end(signal);
+    // Both have lost the stream for good, and asked for a ticket in vain.
+    await until('both streams are refused', () => refused.stream >= stream + 2);
+    await until('tickets are refused', () => refused.ticket >= ticket + 2);
+    await server.startAgain();
+    await demoPage.getByText('listening', { exact: true }).waitFor();
+    await heard(`after ${signal}`);
+  }
+  assert.equal(await demoPage.locator('#log li').filter({ hasText: '#' }).count(), 3, 'nothing lost or twice');
+  assert.equal(said.filter(line => line.includes('alice')).length, 3, `the snippet said ${said}`);
+  assert.deepEqual(faults, [], 'nothing was thrown');
+}
+
+/** The snippet that README.md shows to those who write a page. */
+function snippet() {
+  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+  return readme.match(/^```js\n([^]*?)^```/m)[1];
+}
+
+/** Waits until a condition is true that something outside makes so. */
+async function until(what, condition) {
+  for (const end = Date.now() + 30_000; !condition(); await sleep(20)) {
+    if (Date.now() > end) throw new Error(`waited 30 s until ${what}`);
+  }
 }
 
 /** Ends a test: all that was acknowledged was heard, once and in order. */
@@ -328,6 +402,7 @@ async function main() {
       for (const server of Server.all()) console.error(`the server's log:\n${server.readLog()}`);
     } finally {
       await Promise.all(browser.contexts().map(context => context.close()));
+      Proxy.all().forEach(proxy => proxy.discard());
       Server.all().forEach(server => server.discard());
     }
   }

@@ -95,7 +95,7 @@ export class Server {
 
 // A port below those that the kernel gives to clients: while the server is
 // down, none of them may come to sit on it.
-async function freePort() {
+export async function freePort() {
   for (;;) {
     const port = 10_000 + Math.floor(Math.random() * 20_000);
     const probe = createServer();
