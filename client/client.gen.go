@@ -3098,7 +3098,7 @@ type ListErasuresParams struct {
 	// Limit How many items a page holds at most.
 	Limit *LimitMessages `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3107,19 +3107,19 @@ type ExportMessagesParams struct {
 	// ConversationID Only the conversation with this id.
 	ConversationID *ExportConversation `form:"conversation_id,omitempty" json:"conversation_id,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ImportMessagesParams defines parameters for ImportMessages.
 type ImportMessagesParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // InsertMessageParams defines parameters for InsertMessage.
 type InsertMessageParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3134,7 +3134,7 @@ type GetRetentionParams struct {
 	// Limit How many items a page holds at most.
 	Limit *LimitRetention `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3143,13 +3143,13 @@ type RunRetentionParams struct {
 	// AsOf A time that is not in the future; now by default.
 	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // CutTokensParams defines parameters for CutTokens.
 type CutTokensParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3161,19 +3161,19 @@ type ListBlocksParams struct {
 	// Limit How many items a page holds at most.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // DeleteBlockParams defines parameters for DeleteBlock.
 type DeleteBlockParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // PutBlockParams defines parameters for PutBlock.
 type PutBlockParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3194,13 +3194,13 @@ type ListConversationsParams struct {
 	// Limit How many items a page holds at most.
 	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // CreateConversationParams defines parameters for CreateConversation.
 type CreateConversationParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3212,7 +3212,7 @@ type DeleteConversationParams struct {
 	// KeepMessages With `scope=me`, take it from my list and leave its messages.
 	KeepMessages *KeepMessages `form:"keep_messages,omitempty" json:"keep_messages,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3221,19 +3221,19 @@ type DeleteConversationParamsScope string
 
 // GetConversationParams defines parameters for GetConversation.
 type GetConversationParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // UpdateConversationParams defines parameters for UpdateConversation.
 type UpdateConversationParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // HideMessagesParams defines parameters for HideMessages.
 type HideMessagesParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3245,31 +3245,31 @@ type ListConversationInvitationsParams struct {
 	// Limit How many items a page holds at most.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // InviteToConversationParams defines parameters for InviteToConversation.
 type InviteToConversationParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // DeleteConversationInvitationParams defines parameters for DeleteConversationInvitation.
 type DeleteConversationInvitationParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // JoinConversationParams defines parameters for JoinConversation.
 type JoinConversationParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // LeaveConversationParams defines parameters for LeaveConversation.
 type LeaveConversationParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3281,19 +3281,19 @@ type GetListParams struct {
 	// Limit How many items a page holds at most.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // RemoveFromListParams defines parameters for RemoveFromList.
 type RemoveFromListParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // AddToListParams defines parameters for AddToList.
 type AddToListParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3305,43 +3305,43 @@ type ListMembersParams struct {
 	// Limit How many items a page holds at most.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // AddMembersParams defines parameters for AddMembers.
 type AddMembersParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // RemoveMemberParams defines parameters for RemoveMember.
 type RemoveMemberParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GetMemberParams defines parameters for GetMember.
 type GetMemberParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // SetRoleParams defines parameters for SetRole.
 type SetRoleParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // UnmuteMemberParams defines parameters for UnmuteMember.
 type UnmuteMemberParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // MuteMemberParams defines parameters for MuteMember.
 type MuteMemberParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3377,43 +3377,43 @@ type ListMessagesParams struct {
 	// Limit How many items a page holds at most.
 	Limit *LimitMessages `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // SendMessageParams defines parameters for SendMessage.
 type SendMessageParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListOverridesParams defines parameters for ListOverrides.
 type ListOverridesParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // DeleteOverrideParams defines parameters for DeleteOverride.
 type DeleteOverrideParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // PutOverrideParams defines parameters for PutOverride.
 type PutOverrideParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GetPermissionsParams defines parameters for GetPermissions.
 type GetPermissionsParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // SendReceiptsParams defines parameters for SendReceipts.
 type SendReceiptsParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3425,13 +3425,13 @@ type ListThreadsParams struct {
 	// Limit How many items a page holds at most.
 	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ClearConversationUnreadParams defines parameters for ClearConversationUnread.
 type ClearConversationUnreadParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3452,7 +3452,7 @@ type GetEventsParams struct {
 	// LastEventID The `id` of the last event that was received; it wins over `cursor`.
 	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3467,13 +3467,13 @@ type GetEventLogParams struct {
 	// Limit How many events a page holds at most. Does not concern the stream.
 	Limit *LimitEvents `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // CreateTicketParams defines parameters for CreateTicket.
 type CreateTicketParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3485,7 +3485,7 @@ type ListMyInvitationsParams struct {
 	// Limit How many items a page holds at most.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3500,13 +3500,13 @@ type ListErasedParams struct {
 	// Limit How many items a page holds at most.
 	Limit *LimitMessages `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // RevokeMessagesParams defines parameters for RevokeMessages.
 type RevokeMessagesParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3536,49 +3536,49 @@ type SearchMessagesParams struct {
 	// Limit How many items a page holds at most.
 	Limit *LimitMessages `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // DeleteMessageParams defines parameters for DeleteMessage.
 type DeleteMessageParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GetMessageParams defines parameters for GetMessage.
 type GetMessageParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // BurnMessageParams defines parameters for BurnMessage.
 type BurnMessageParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GetReceiptsParams defines parameters for GetReceipts.
 type GetReceiptsParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // RevokeMessageParams defines parameters for RevokeMessage.
 type RevokeMessageParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GetThreadParams defines parameters for GetThread.
 type GetThreadParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // CreateThreadParams defines parameters for CreateThread.
 type CreateThreadParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3590,31 +3590,31 @@ type ListSpacesParams struct {
 	// Limit How many items a page holds at most.
 	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // CreateSpaceParams defines parameters for CreateSpace.
 type CreateSpaceParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // DeleteSpaceParams defines parameters for DeleteSpace.
 type DeleteSpaceParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GetSpaceParams defines parameters for GetSpace.
 type GetSpaceParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // UpdateSpaceParams defines parameters for UpdateSpace.
 type UpdateSpaceParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3626,13 +3626,13 @@ type ListChannelsParams struct {
 	// Limit How many items a page holds at most.
 	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // CreateChannelParams defines parameters for CreateChannel.
 type CreateChannelParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3644,31 +3644,31 @@ type ListInvitationsParams struct {
 	// Limit How many items a page holds at most.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // InviteToSpaceParams defines parameters for InviteToSpace.
 type InviteToSpaceParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // DeleteInvitationParams defines parameters for DeleteInvitation.
 type DeleteInvitationParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // JoinSpaceParams defines parameters for JoinSpace.
 type JoinSpaceParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // LeaveSpaceParams defines parameters for LeaveSpace.
 type LeaveSpaceParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3680,19 +3680,19 @@ type ListSpaceDeniedParams struct {
 	// Limit How many items a page holds at most.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // DeleteSpaceDeniedParams defines parameters for DeleteSpaceDenied.
 type DeleteSpaceDeniedParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // PutSpaceDeniedParams defines parameters for PutSpaceDenied.
 type PutSpaceDeniedParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3704,85 +3704,85 @@ type ListSpaceMembersParams struct {
 	// Limit How many items a page holds at most.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // AddSpaceMembersParams defines parameters for AddSpaceMembers.
 type AddSpaceMembersParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // RemoveSpaceMemberParams defines parameters for RemoveSpaceMember.
 type RemoveSpaceMemberParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GetSpaceMemberParams defines parameters for GetSpaceMember.
 type GetSpaceMemberParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // UpdateSpaceMemberParams defines parameters for UpdateSpaceMember.
 type UpdateSpaceMemberParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // UnmuteSpaceMemberParams defines parameters for UnmuteSpaceMember.
 type UnmuteSpaceMemberParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // MuteSpaceMemberParams defines parameters for MuteSpaceMember.
 type MuteSpaceMemberParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GetSpacePermissionsParams defines parameters for GetSpacePermissions.
 type GetSpacePermissionsParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListRolesParams defines parameters for ListRoles.
 type ListRolesParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // CreateRoleParams defines parameters for CreateRole.
 type CreateRoleParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // DeleteRoleParams defines parameters for DeleteRole.
 type DeleteRoleParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // UpdateRoleParams defines parameters for UpdateRole.
 type UpdateRoleParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // RevokeRoleParams defines parameters for RevokeRole.
 type RevokeRoleParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GrantRoleParams defines parameters for GrantRole.
 type GrantRoleParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3794,7 +3794,7 @@ type ListMyThreadsParams struct {
 	// Limit How many items a page holds at most.
 	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3806,13 +3806,13 @@ type GetUnreadParams struct {
 	// PageToken The `next_page_token` of the page before.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ClearUnreadParams defines parameters for ClearUnread.
 type ClearUnreadParams struct {
-	// XDeviceID The device that acts. It must be the token's `device`, if that has one.
+	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
