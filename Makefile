@@ -51,7 +51,11 @@ verify: generate ## Check that generated code and go.mod are current
 	git diff --exit-code -- api/api.gen.go client/client.gen.go
 	@test -z "$$(git ls-files -o --exclude-standard -- api client)" || { git ls-files -o --exclude-standard -- api client; exit 1; }
 
-contract: ## Lint the document, and compile a TypeScript client made from it (Node.js)
+CONTRACT := cd test/contract && mkdir -p generated/oapi generated/ogen &&
+contract: build ## Lint the document, make clients and servers from it by other people's generators, and call (Node.js)
+	$(CONTRACT) $(GO) tool oapi-codegen -generate types,client,chi-server,strict-server -package oapi -o generated/oapi/oapi.gen.go ../../api/openapi.yaml
+	$(CONTRACT) $(GO) tool ogen -config ogen.yml -loglevel error -target generated/ogen -package ogen -clean ../../api/openapi.yaml
+	$(CONTRACT) $(GO) build -o generated/ ./...
 	cd test/web && npm ci --no-audit --no-fund && npm run contract
 
 browser: build ## A real Chromium against a server that is killed, also behind nginx (Node.js, Chromium, nginx)

@@ -1,0 +1,72 @@
+// The contract against a server of this repository's build: clients that other
+// people's generators made of the document do what they are for, and a validator of
+// other people's, Prism, finds nothing in requests and answers of every operation
+// that is not as the document says.
+import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import createClient from 'openapi-fetch';
+import { Server, freePort } from './server.mjs';
+import { converse, found } from './generated/contract.js';
+import { walk } from './walk.mjs';
+
+const clients = createRequire(import.meta.url)('./generated/build/clients.js');
+const here = path => fileURLToPath(new URL(path, import.meta.url));
+const document = here('../../api/openapi.yaml');
+const patience = 60_000;
+
+/** Waits for something, but not for ever: a client that reads a stream to its end would. */
+async function inTime(what, promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what} did not end`)), patience);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+const server = await Server.start('--rate', '0');
+const alice = { url: server.url, token: await server.token('alice') };
+
+const streaming = new Set(['heyApi', 'swaggerTypescript']);
+for (const [name, run] of Object.entries(clients)) {
+  const text = `hello from ${name}`;
+  const outcome = await inTime(name, run(alice, text));
+  assert.equal(outcome.sent, text, name);
+  assert.equal(outcome.read, text, name);
+  assert.match(outcome.refused ?? 'nothing', /^(conversation|message)_not_found$/, name);
+  assert.ok(outcome.logged, `${name}: the message is not in the log`);
+  if (streaming.has(name)) assert.equal(outcome.streamed, 'ready', name);
+  console.log(`${name}: sent, read, refused, followed`);
+}
+
+const typed = createClient({ baseUrl: server.url, headers: { Authorization: `Bearer ${alice.token}` } });
+assert.equal((await inTime('openapi-typescript', converse(typed))).length, 4);
+assert.ok((await inTime('openapi-typescript', found(typed, 'Club'))).includes('send'));
+console.log('openapi-typescript: conversed, founded a space');
+
+const { stdout } = await promisify(execFile)(here('../contract/generated/contract'), [server.url, alice.token]);
+process.stdout.write(stdout);
+
+const port = await freePort();
+const prism = spawn(process.execPath,
+  [here('node_modules/@stoplight/prism-cli/dist/index.js'), 'proxy', document, server.url, '--errors', '--port', String(port)],
+  { stdio: ['ignore', 'pipe', 'inherit'] });
+process.on('exit', () => prism.kill());
+await inTime('Prism', new Promise((done, failed) => {
+  prism.once('exit', code => failed(new Error(`Prism ended with ${code}`)));
+  prism.stdout.on('data', chunk => { if (String(chunk).includes('listening')) done(); });
+}));
+const tokens = {};
+for (const user of ['alice', 'bob', 'carol', 'dave']) tokens[user] = await server.token(user);
+tokens.root = await server.token('root', '--admin');
+const calls = await inTime('the walk', walk(`http://127.0.0.1:${port}`, tokens, readFileSync(document, 'utf8')));
+console.log(`Prism: ${calls} calls, no violation`);
+server.discard();
+process.exit(0);

@@ -1,0 +1,200 @@
+// A walk through every operation, as a README would take it. Each answer has the
+// status that is expected of it, and what stands in between has found nothing in it
+// that is against the document.
+import assert from 'node:assert/strict';
+
+/** The stream is followed by clients; a proxy that reads answers to their end cannot. */
+const notHere = new Set(['getEvents']);
+
+/** The operations of the document: method, path as a pattern, id. */
+function operations(document) {
+  const list = [];
+  let path, method;
+  for (const line of document.split('\n')) {
+    if (line === 'components:') break;
+    const found = /^ {2}(\/\S*):$/.exec(line) ?? /^ {4}(get|put|post|patch|delete):$/.exec(line) ?? /^ {6}operationId: (\w+)$/.exec(line);
+    if (!found) continue;
+    if (found[1].startsWith('/')) path = found[1];
+    else if (line.startsWith('      ')) {
+      const pattern = new RegExp('^' + path.replace(/[.]/g, '\\.').replace(/\{\w+\}/g, '[^/]+') + '$');
+      list.push({ id: found[1], method: method.toUpperCase(), pattern, fixed: !path.includes('{') });
+    } else method = found[1];
+  }
+  // A path without parameters goes before one that it would fit, too.
+  return list.sort((a, b) => b.fixed - a.fixed);
+}
+
+/** Calls every operation through a proxy, and returns how many calls it took. */
+export async function walk(url, tokens, document) {
+  const known = operations(document);
+  const called = new Set();
+  let calls = 0;
+
+  async function call(status, user, method, path, body, type = 'application/json') {
+    calls++;
+    const target = path.replace(/\?.*/, '');
+    const operation = known.find(o => o.method === method && o.pattern.test(target));
+    assert.ok(operation, `${method} ${path} is not in the document`);
+    called.add(operation.id);
+    const headers = {};
+    if (user) headers.Authorization = `Bearer ${tokens[user]}`;
+    if (body !== undefined) headers['Content-Type'] = type;
+    const text = body === undefined || typeof body === 'string' ? body : JSON.stringify(body);
+    const answer = await fetch(url + path, { method, headers, body: text });
+    const said = await answer.text();
+    assert.ok(!said.includes('stoplight.io/prism/errors'), `${operation.id}: ${method} ${path}: ${said}`);
+    assert.equal(answer.status, status, `${operation.id}: ${method} ${path}: ${said}`);
+    return /json$/.test(answer.headers.get('content-type') ?? '') && !/ndjson/.test(answer.headers.get('content-type'))
+      ? JSON.parse(said) : said;
+  }
+  const get = (user, path, status = 200) => call(status, user, 'GET', path);
+  const post = (user, path, body, status = 200) => call(status, user, 'POST', path, body);
+  const put = (user, path, body, status = 204) => call(status, user, 'PUT', path, body);
+  const patch = (user, path, body, status = 200) => call(status, user, 'PATCH', path, body);
+  const del = (user, path, status = 204) => call(status, user, 'DELETE', path);
+  const say = (user, conversation, text, more) =>
+    post(user, `/v1/conversations/${conversation}/messages`, { type: 'text', body: { text }, ...more }, 201);
+
+  // What anybody may ask.
+  await get('', '/healthz');
+  await get('', '/readyz');
+  await get('', '/metrics');
+  await get('', '/openapi.yaml');
+
+  // Direct messages.
+  const hi = await say('alice', '@bob', 'hi', { client_id: 'w-1', ext: { a: [1, null] } });
+  await post('alice', '/v1/conversations/@bob/messages', { type: 'text', body: { text: 'hi' }, client_id: 'w-1', ext: { a: [1, null] } }, 200);
+  assert.equal((await post('alice', '/v1/conversations/@bob/messages', { type: 'text', body: { text: 'no' }, client_id: 'w-1' }, 409)).code, 'client_id_reused');
+  await post('alice', '/v1/conversations/@bob/messages', { type: 'location', body: { latitude: 31.2, longitude: 121.4, address: '上海' } }, 201);
+  await post('alice', '/v1/conversations/@bob/messages', { type: 'custom', body: { name: 'order', data: null } }, 201);
+  const burning = await say('alice', '@bob', 'burn', { burn: { after_seconds: 0 } });
+  const slow = await say('alice', '@bob', 'burn later', { burn: { after_seconds: 60 }, expire_after_seconds: 3600 });
+  await get('bob', '/v1/conversations');
+  await get('bob', '/v1/conversations?kind=direct&pinned=false&limit=1');
+  await get('bob', '/v1/conversations/@alice');
+  await get('bob', '/v1/conversations/@alice/messages?limit=2&include_erased=false');
+  await get('bob', `/v1/conversations/@alice/messages?around=${hi.id}`);
+  await get('bob', `/v1/messages/${hi.id}`);
+  await get('bob', '/v1/unread');
+  await post('bob', '/v1/conversations/@alice/receipts', { kind: 'delivered', up_to: slow.id });
+  await post('bob', '/v1/conversations/@alice/receipts', { kind: 'read', message_ids: [slow.id] });
+  await get('alice', `/v1/messages/${hi.id}/receipts`);
+  await post('bob', `/v1/messages/${burning.id}/burn`);
+  await get('bob', `/v1/messages/${burning.id}`);
+  await post('bob', '/v1/conversations/@alice/unread/clear');
+  await post('bob', '/v1/unread/clear');
+  await patch('bob', '/v1/conversations/@alice', { pinned: true, muted: true });
+  await patch('bob', '/v1/conversations/@alice', { settings: { expire_after_seconds: 60, retention_days: null } });
+  await get('bob', '/v1/messages/search?q=hi');
+  await get('bob', '/v1/messages/search?q=hi&conversation_id=@alice&type=text&sender=alice&limit=1');
+  await post('alice', `/v1/messages/${hi.id}/revoke`, { postscript: 'gone', extension: [1, null], push_content: 'p', push_payload: { a: 1 } });
+  await get('bob', `/v1/messages/${hi.id}`);
+  await post('alice', '/v1/messages/revoke', { ids: [hi.id, 'nothing'] });
+  await get('bob', '/v1/messages/erased');
+  await post('bob', '/v1/conversations/@alice/hide', { message_ids: [slow.id] }, 204);
+  await post('bob', '/v1/conversations/@alice/hide', { all: true }, 204);
+  await del('bob', '/v1/conversations/@alice?scope=me&keep_messages=true');
+  await put('bob', '/v1/blocks/mallory');
+  await get('bob', '/v1/blocks');
+  await del('bob', '/v1/blocks/mallory');
+  assert.equal((await put('bob', '/v1/blocks/bob', undefined, 422)).code, 'block_self');
+
+  // A group and its threads.
+  const group = (await post('alice', '/v1/conversations', { kind: 'group', name: 'Weekend', members: ['bob'], settings: { history: 'all' } }, 201)).id;
+  const g = `/v1/conversations/${group}`;
+  await get('alice', g);
+  await patch('alice', g, { name: 'Next weekend', settings: { announcement: 'Bring water', avatar: null, join: 'open' } });
+  await post('alice', `${g}/members`, { members: ['carol'], role: 'admin' });
+  await get('bob', `${g}/members?limit=1`);
+  await get('bob', `${g}/members/carol`);
+  await patch('alice', `${g}/members/carol`, { role: 'member' });
+  await put('alice', `${g}/members/carol/mute`, { seconds: 60 }, 200);
+  await del('alice', `${g}/members/carol/mute`);
+  await get('bob', `${g}/permissions`);
+  const root = await say('bob', group, 'who comes?', { receipt: true, mentions: ['alice'] });
+  await say('alice', group, 'me', { reply_to: root.id, mention_all: true, push: { title: 'x' } });
+  await get('bob', `/v1/messages/${root.id}/receipts`);
+  const thread = (await post('alice', `/v1/messages/${root.id}/thread`, { name: 'who comes' }, 201)).id;
+  await get('carol', `/v1/messages/${root.id}/thread`);
+  await get('carol', `/v1/conversations/${thread}`);
+  await post('carol', `/v1/conversations/${thread}/join`);
+  await say('carol', thread, 'me too');
+  await get('carol', `${g}/threads`);
+  await get('carol', '/v1/threads');
+  await put('alice', `${g}/lists/deny/mallory`);
+  await get('alice', `${g}/lists/deny`);
+  await del('alice', `${g}/lists/deny/mallory`);
+  await del('alice', `/v1/messages/${root.id}`, 200);
+  await del('alice', `${g}/members/bob`);
+  await post('carol', `${g}/leave`, undefined, 204);
+  assert.equal((await get('carol', g, 404)).code, 'conversation_not_found');
+  await del('alice', `${g}?scope=everyone`);
+
+  // A space.
+  const space = (await post('alice', '/v1/spaces', { name: 'Club', settings: { join: 'open', announcement: null } }, 201)).id;
+  const s = `/v1/spaces/${space}`;
+  await get('alice', '/v1/spaces');
+  await get('alice', s);
+  await patch('alice', s, { name: 'The club' });
+  await post('bob', `${s}/join`);
+  await get('bob', `${s}/permissions`);
+  await post('alice', `${s}/members`, { members: ['carol'] });
+  await get('alice', `${s}/members?limit=1`);
+  await get('alice', `${s}/members/bob`);
+  const role = (await post('alice', `${s}/roles`, { name: 'Moderators', permissions: { kick: 'allow', send: 'inherit' }, position: 1 }, 201)).id;
+  await get('alice', `${s}/roles`);
+  await patch('alice', `${s}/roles/${role}`, { permissions: { mute: 'allow' } });
+  await put('alice', `${s}/roles/${role}/members/bob`);
+  await patch('alice', `${s}/members/carol`, { roles: [role] });
+  await del('alice', `${s}/roles/${role}/members/bob`);
+  await put('alice', `${s}/members/bob/mute`, {}, 200);
+  await del('alice', `${s}/members/bob/mute`);
+  const channel = (await post('alice', `${s}/channels`, { name: 'general', settings: { slow_mode_seconds: 0 } }, 201)).id;
+  const c = `/v1/conversations/${channel}`;
+  await get('bob', `${s}/channels`);
+  await say('bob', channel, 'hello');
+  await put('alice', `${c}/overrides/${role}`, { permissions: { send: 'deny' } }, 200);
+  await get('alice', `${c}/overrides`);
+  await del('alice', `${c}/overrides/${role}`);
+  await patch('alice', c, { visibility: 'private' });
+  await put('alice', `${c}/lists/allow/bob`);
+  await get('bob', c);
+  await del('alice', `${s}/roles/${role}`);
+  await post('alice', `${s}/invitations`, { users: ['dave', 'mallory'] });
+  await get('alice', `${s}/invitations`);
+  await get('dave', '/v1/invitations');
+  await del('dave', `${s}/invitations/dave`);
+  await put('alice', `${s}/lists/deny/mallory`);
+  await get('alice', `${s}/lists/deny`);
+  assert.equal((await post('alice', `${s}/members`, { members: ['mallory'] }, 409)).code, 'on_deny_list');
+  await del('alice', `${s}/lists/deny/mallory`);
+  await del('alice', `${s}/members/carol`);
+  await post('bob', `${s}/leave`, undefined, 204);
+  await del('alice', s);
+
+  // What is told.
+  for (let token = ''; token !== null;) {
+    const page = await get('bob', `/v1/events/log?limit=20${token && `&page_token=${token}`}`);
+    token = page.next_page_token;
+  }
+  await post('bob', '/v1/events/tickets', undefined, 201);
+
+  // What admins may.
+  const room = (await post('alice', '/v1/conversations', { kind: 'room', name: 'Lounge' }, 201)).id;
+  const old = { conversation_id: room, sender: 'alice', type: 'text', body: { text: 'old' }, client_id: 'i-1', created_at: '2026-01-02T03:04:05.678Z' };
+  assert.equal((await post('alice', '/v1/admin/messages', old, 403)).code, 'admin_required');
+  await post('root', '/v1/admin/messages', old, 201);
+  await post('root', '/v1/admin/messages', old, 200);
+  await post('root', '/v1/admin/insert', old, 200);
+  const lines = ['bob', 'carol'].map(to => JSON.stringify({ ...old, conversation_id: `@${to}` })).join('\n');
+  assert.equal((await call(200, 'root', 'POST', '/v1/admin/import', lines, 'application/x-ndjson')).trim().split('\n').length, 2);
+  assert.match(await get('root', '/v1/admin/export'), /\n/);
+  await get('root', '/v1/admin/erasures');
+  await get('root', '/v1/admin/retention');
+  await call(200, 'root', 'POST', '/v1/admin/retention');
+  await post('root', '/v1/admin/users/mallory/tokens/cut');
+
+  const missing = known.map(o => o.id).filter(id => !called.has(id) && !notHere.has(id));
+  assert.deepEqual(missing, [], 'operations that were not called');
+  return calls;
+}
