@@ -71,6 +71,14 @@ func (r *countedReader) Message(id im.ID) (im.Message, error) {
 	return r.Reader.Message(id)
 }
 
+func (r *countedReader) EveryMembership(id im.ID, after im.UserID, limit int) ([]im.Membership, error) {
+	list, err := r.Reader.EveryMembership(id, after, limit)
+	for range list {
+		r.count("EveryMembership")
+	}
+	return list, err
+}
+
 func (r *countedReader) Unread(q im.UnreadQuery) (im.UnreadCount, error) {
 	r.count("Unread")
 	return r.Reader.Unread(q)
@@ -376,4 +384,59 @@ func TestUnreadInVeryManyConversations(t *testing.T) {
 	first, err = s.Unread(w.ctx, as("victim"), nil)
 	w.must(err)
 	w.equal("after clearing", []any{first.Total, first.More}, []any{0, true})
+}
+
+// The members of a room are exported in reads of a bounded length.
+func TestExportOfVeryManyMembers(t *testing.T) {
+	w := newWorld(t)
+	b := &builder{world: w}
+	var want []im.UserID
+	for n := range 1201 {
+		want = append(want, im.UserID(fmt.Sprintf("user-%04d", n)))
+	}
+	var room im.ID
+	b.write(func(tx im.Tx) { room = b.make(tx, im.Conversation{Kind: im.Room}, want...) })
+	s, counts := w.count()
+	var got []im.UserID
+	w.must(s.Export(w.ctx, im.Actor{User: "root", Admin: true}, room, func(lines []im.ExportLine) error {
+		for _, line := range lines {
+			for _, m := range line.Members {
+				got = append(got, m.User)
+			}
+		}
+		return nil
+	}))
+	if !slices.Equal(got, want) {
+		t.Errorf("%d members were exported, want %d", len(got), len(want))
+	}
+	if counts.most > 600 {
+		t.Errorf("a read looked at %d members", counts.most)
+	}
+}
+
+// Who receives an event of a channel is found out in reads of a bounded length, however
+// many are online.
+func TestVeryManyWhoReceive(t *testing.T) {
+	w := newWorld(t)
+	b := &builder{world: w}
+	var users []im.UserID
+	for n := range 4500 {
+		users = append(users, im.UserID(fmt.Sprintf("user-%04d", n)))
+	}
+	_, open, private := b.spacesOf(1, users...)
+	s, counts := w.count()
+	bounds, err := s.LogBounds(w.ctx)
+	w.must(err)
+	before := counts.reads
+	for channel, want := range map[im.ID]int{open[0]: len(users), private[0]: 0} {
+		a, err := s.MembersAt(w.ctx, channel, bounds.Head, slices.Concat(users, users[:100], []im.UserID{"nobody"}))
+		w.must(err)
+		w.equal("conversation", a.Conversation.ID, channel)
+		got := map[im.UserID]bool{}
+		for _, m := range a.Members {
+			got[m.User] = true
+		}
+		w.equal("members", []int{len(got), len(a.Members)}, []int{want, want})
+	}
+	w.equal("reads for each event", counts.reads-before, 2*3)
 }

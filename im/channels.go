@@ -129,6 +129,8 @@ func (s *Service) Channels(ctx context.Context, actor Actor, space, after ID, li
 const (
 	membersLooked  = 10_000
 	membersAtATime = 1000
+	// rolesLooked is how many roles of a member count for as much as the member.
+	rolesLooked = 8
 )
 
 // channelMembers returns those members of a space who can see a channel of it. It
@@ -154,6 +156,7 @@ func (s *Service) channelMembers(r Reader, c Conversation, p Page) (MemberPage, 
 				return page, nil
 			}
 			after = string(m.User)
+			looked += 1 + len(m.Roles)/rolesLooked
 			if s.mayInSpace(c, m, rules, Latest).Has(PermissionView) {
 				if m.MutedHere.After(m.MutedUntil) {
 					m.MutedUntil = m.MutedHere
@@ -161,7 +164,7 @@ func (s *Service) channelMembers(r Reader, c Conversation, p Page) (MemberPage, 
 				page.Items = append(page.Items, s.current(inChannel(m.Membership, c.ID)))
 			}
 		}
-		if looked += len(list); len(list) < membersAtATime {
+		if len(list) < membersAtATime {
 			return page, nil
 		}
 	}

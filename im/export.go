@@ -54,7 +54,7 @@ func (s *Service) Export(ctx context.Context, actor Actor, only ID, write func([
 // exportConversation writes one conversation. It reports false if there is none
 // with this id, or not any more.
 func (s *Service) exportConversation(ctx context.Context, id ID, write func([]ExportLine) error) (bool, error) {
-	head, err := view(ctx, s, func(r Reader) (ExportLine, error) { return s.exportHead(r, id) })
+	head, err := s.exportHead(ctx, id)
 	if err != nil || head.Conversation == nil {
 		return false, err
 	}
@@ -76,40 +76,46 @@ func (s *Service) exportConversation(ctx context.Context, id ID, write func([]Ex
 	return true, nil
 }
 
-// exportHead reads a conversation and its members. Where messages are missing at
-// its end, stays end or begin with the last one that is exported: an import
-// continues from there.
-func (s *Service) exportHead(r Reader, id ID) (ExportLine, error) {
-	c, found, err := maybe(r.Conversation(id))
-	if err != nil || !found || !c.DeletedAt.IsZero() || !exported(c.Kind) {
+// exportHead reads a conversation and its members, of whom there may be very many, in
+// several reads, each of which is short. Where messages are missing at its end, or came
+// since, stays end or begin with the last one that is exported: an import continues from
+// there.
+func (s *Service) exportHead(ctx context.Context, id ID) (head ExportLine, err error) {
+	err = s.read(ctx, func(r Reader) error {
+		c, found, err := maybe(r.Conversation(id))
+		if err != nil || !found || !c.DeletedAt.IsZero() || !exported(c.Kind) {
+			return err
+		}
+		c.LastSeq, err = s.lastKept(r, c)
+		head.Conversation = &c
+		return err
+	})
+	if err != nil || head.Conversation == nil {
 		return ExportLine{}, err
 	}
-	if c.LastSeq, err = s.lastKept(r, c); err != nil {
-		return ExportLine{}, err
-	}
-	var members []Membership
 	for after := UserID(""); ; {
-		page, err := r.EveryMembership(id, after, exportPage)
+		page, err := view(ctx, s, func(r Reader) ([]Membership, error) { return r.EveryMembership(id, after, exportPage) })
 		if err != nil {
 			return ExportLine{}, err
 		}
-		members = append(members, page...)
+		head.Members = append(head.Members, page...)
 		if len(page) < exportPage {
 			break
 		}
 		after = page[len(page)-1].User
 	}
-	slices.SortFunc(members, func(a, b Membership) int { return strings.Compare(string(a.User), string(b.User)) })
-	for i := range members {
-		for j := range members[i].Intervals {
-			stay := &members[i].Intervals[j]
-			stay.FromSeq = min(stay.FromSeq, c.LastSeq+1)
+	last := head.Conversation.LastSeq
+	slices.SortFunc(head.Members, func(a, b Membership) int { return strings.Compare(string(a.User), string(b.User)) })
+	for i := range head.Members {
+		for j := range head.Members[i].Intervals {
+			stay := &head.Members[i].Intervals[j]
+			stay.FromSeq = min(stay.FromSeq, last+1)
 			if !stay.Open() {
-				stay.ToSeq = min(stay.ToSeq, c.LastSeq)
+				stay.ToSeq = min(stay.ToSeq, last)
 			}
 		}
 	}
-	return ExportLine{Conversation: &c, Members: members}, nil
+	return head, nil
 }
 
 // exported reports whether conversations of a kind are exported: what hangs in

@@ -18,6 +18,7 @@ type remembered struct {
 	roles         map[ID]held[RoleSet]
 	access        map[ID]held[ChannelAccess]
 	members       map[inSpace]SpaceMember
+	present       map[inSpace]SpaceMember // members as of now, of whom only that is known
 	channels      map[inSpace]inOneChannel
 }
 
@@ -46,6 +47,7 @@ func remember(r Reader) Reader {
 		roles:         make(map[ID]held[RoleSet]),
 		access:        make(map[ID]held[ChannelAccess]),
 		members:       make(map[inSpace]SpaceMember),
+		present:       make(map[inSpace]SpaceMember),
 		channels:      make(map[inSpace]inOneChannel),
 	}
 }
@@ -100,14 +102,18 @@ func (r *remembered) SpaceMembersAt(space, channel ID, at Position, users []User
 	if len(users) != 1 {
 		return r.Reader.SpaceMembersAt(space, channel, at, users)
 	}
-	m, found := r.members[inSpace{space, users[0]}]
+	known := r.members
+	if at == Latest {
+		known = r.present
+	}
+	m, found := known[inSpace{space, users[0]}]
 	if !found || !m.memberAt(at) {
 		list, err := r.Reader.SpaceMembersAt(space, 0, at, users)
 		if err != nil || len(list) == 0 {
 			return list, err
 		}
 		m = list[0]
-		r.members[inSpace{space, users[0]}] = m
+		known[inSpace{space, users[0]}] = m
 	}
 	if channel != 0 {
 		in, err := r.inChannel(channel, users[0])

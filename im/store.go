@@ -143,8 +143,8 @@ type Reader interface {
 
 	// SpaceMembersAt returns which of the users were members of the space when the
 	// event at this position happened, or are now if that is [Latest], with their
-	// standing there and in the channel; 0 asks for none. Users may be named more
-	// than once.
+	// standing there and in the channel; 0 asks for none. As of now it is without
+	// roles and places on lists that have ended. Users may be named more than once.
 	SpaceMembersAt(space, channel ID, at Position, users []UserID) ([]SpaceMember, error)
 	// SpaceMembers returns who is a member of the space now, as Members does, with
 	// their standing there and in the channel.

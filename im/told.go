@@ -18,42 +18,64 @@ type Audience struct {
 
 // MembersAt returns which of the users were members of a conversation when the
 // event at this position happened, and could see it.
-func (s *Service) MembersAt(ctx context.Context, conversation ID, at Position, users []UserID) (Audience, error) {
-	return view(ctx, s, func(r Reader) (a Audience, err error) {
-		if a.Conversation, err = r.Conversation(conversation); err != nil {
-			return a, err
+func (s *Service) MembersAt(ctx context.Context, conversation ID, at Position, users []UserID) (all Audience, err error) {
+	if len(users) > usersAtATime {
+		users = unique(users)
+	}
+	for begun := false; !begun || len(users) > 0; begun = true {
+		part := users[:min(len(users), usersAtATime)]
+		users = users[len(part):]
+		a, err := view(ctx, s, func(r Reader) (Audience, error) { return s.membersAt(r, conversation, at, part) })
+		if err != nil {
+			return Audience{}, err
 		}
-		c := a.Conversation
-		if c.Kind == Channel {
-			a.Members, err = s.audienceAt(r, c, c.ID, at, users)
-			return a, err
+		if !begun || len(a.Members) > 0 {
+			all.Conversation = a.Conversation
 		}
-		a.Members, err = r.MembersAt(conversation, at, users)
-		if err != nil || c.Kind != Thread || len(a.Members) == 0 {
-			return a, err
-		}
-		if c.Space == 0 {
-			return a, sinceJoining(r, &a, at)
-		}
-		// Who has joined a thread is told while they see the channel.
-		joined := make([]UserID, len(a.Members))
-		for i, m := range a.Members {
-			joined[i] = m.User
-		}
-		see, err := s.audienceAt(r, c, c.Parent, at, joined)
-		sees := make(map[UserID]bool, len(see))
-		for _, m := range see {
-			sees[m.User] = true
-		}
-		kept := a.Members[:0]
-		for _, m := range a.Members {
-			if sees[m.User] {
-				kept = append(kept, m)
-			}
-		}
-		a.Members = kept
+		all.Members = append(all.Members, a.Members...)
+	}
+	return all, nil
+}
+
+// usersAtATime is of how many users one read finds out whether they are told of an
+// event, for it to be short: when the roles of a space change, all who are online are
+// looked up anew.
+const usersAtATime = 2000
+
+func (s *Service) membersAt(r Reader, conversation ID, at Position, users []UserID) (a Audience, err error) {
+	if a.Conversation, err = r.Conversation(conversation); err != nil {
 		return a, err
-	})
+	}
+	c := a.Conversation
+	if c.Kind == Channel {
+		a.Members, err = s.audienceAt(r, c, c.ID, at, users)
+		return a, err
+	}
+	a.Members, err = r.MembersAt(conversation, at, users)
+	if err != nil || c.Kind != Thread || len(a.Members) == 0 {
+		return a, err
+	}
+	if c.Space == 0 {
+		return a, sinceJoining(r, &a, at)
+	}
+	// Who has joined a thread is told while they see the channel.
+	joined := make([]UserID, len(a.Members))
+	for i, m := range a.Members {
+		joined[i] = m.User
+	}
+	see, err := s.audienceAt(r, c, c.Parent, at, joined)
+	sees := make(map[UserID]bool, len(see))
+	for _, m := range see {
+		sees[m.User] = true
+	}
+	kept := a.Members[:0]
+	for _, m := range a.Members {
+		if sees[m.User] {
+			kept = append(kept, m)
+		}
+	}
+	a.Members = kept
+	return a, err
 }
 
 // sinceJoining has members of a thread see what was said since they joined the group

@@ -15,6 +15,10 @@ const (
 	// A stay that was ended by the same event goes on.
 	insertListStay = `INSERT INTO list_stays (conversation_id, list, name, from_event, at) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (conversation_id, name, list, from_event) DO UPDATE SET to_event = 9223372036854775807, at = excluded.at`
+	// Of stays on a list that came and went, the newest hundred stay.
+	trimStaysOnList = `DELETE FROM list_stays WHERE conversation_id = ?1 AND name = ?2 AND list = ?3 AND from_event <
+		(SELECT min(from_event) FROM (SELECT n.from_event FROM list_stays n
+		WHERE n.conversation_id = ?1 AND n.name = ?2 AND n.list = ?3 ORDER BY n.from_event DESC LIMIT 100))`
 	endListStay = `UPDATE list_stays INDEXED BY list_stays_open SET to_event = ?
 		WHERE to_event = 9223372036854775807 AND conversation_id = ? AND list = ? AND name = ?`
 	// endAllowed ends the places of the user ?3 on the allow lists (1) of the
@@ -56,6 +60,10 @@ func (t *tx) PutListed(conversation im.ID, list im.List, user im.UserID, at time
 		return err
 	}
 	_, err = t.session.exec(insertListStay, int64(conversation), int64(list), string(user), int64(from), at.UnixMilli())
+	if err != nil {
+		return err
+	}
+	_, err = t.session.exec(trimStaysOnList, int64(conversation), string(user), int64(list))
 	return err
 }
 

@@ -180,6 +180,10 @@ func TestHotPlans(t *testing.T) {
 		selectInvitationOf:  {"SEARCH v USING INDEX invitations_of_user (name=? AND conversation_id>?)"},
 		trimRoles:           {"SEARCH space_roles USING COVERING INDEX space_roles_closed (to_event<?)"},
 		trimAccess:          {"SEARCH channel_access USING COVERING INDEX channel_access_closed (to_event<?)"},
+		selectOpenRoleStays: {"SEARCH s USING COVERING INDEX role_stays_open (space_id=? AND user_id=?)"},
+		selectOpenListStays: {"SEARCH s USING COVERING INDEX list_stays_open (conversation_id=? AND list=? AND name=?)"},
+		trimStaysInRole:     {"SEARCH role_stays USING PRIMARY KEY (space_id=? AND user_id=? AND role_id=? AND from_event<?)"},
+		trimStaysOnList:     {"SEARCH list_stays USING PRIMARY KEY (conversation_id=? AND name=? AND list=? AND from_event<?)"},
 		trimRoleStays:       {"SEARCH role_stays USING COVERING INDEX role_stays_closed (to_event<?)"},
 		trimListStays:       {"SEARCH list_stays USING COVERING INDEX list_stays_closed (to_event<?)"},
 		endAllowed: {

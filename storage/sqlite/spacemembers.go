@@ -17,6 +17,14 @@ const (
 		CROSS JOIN role_stays s ON s.space_id = ?2 AND s.user_id = j.value`
 	selectListStays = `SELECT j.key, s.list, s.from_event, s.to_event FROM json_each(?1) j
 		CROSS JOIN list_stays s ON s.conversation_id = ?2 AND s.name = j.value`
+	// The same of those that last: for what is asked for as of now, the others are
+	// not even looked at.
+	selectOpenRoleStays = `SELECT j.key, s.role_id, s.from_event, s.to_event FROM json_each(?1) j
+		CROSS JOIN role_stays s INDEXED BY role_stays_open
+		ON s.to_event = 9223372036854775807 AND s.space_id = ?2 AND s.user_id = j.value`
+	selectOpenListStays = `SELECT j.key, s.list, s.from_event, s.to_event FROM json_each(?1) j
+		CROSS JOIN list_stays s INDEXED BY list_stays_open
+		ON s.to_event = 9223372036854775807 AND s.conversation_id = ?2 AND s.list IN (1, 2) AND s.name = j.value`
 
 	// The same of one user in a list of channels.
 	selectListStaysIn = `SELECT j.key, s.list, s.from_event, s.to_event FROM json_each(?1) j
@@ -28,6 +36,11 @@ const (
 	insertRoleStay = `INSERT INTO role_stays (space_id, user_id, role_id, from_event) VALUES (?, ?, ?, ?)
 		ON CONFLICT (space_id, user_id, role_id, from_event) DO UPDATE SET to_event = 9223372036854775807
 		WHERE to_event < 9223372036854775807`
+	// Of stays in one role that came and went, the newest hundred stay, as of stays
+	// in a conversation: more would make every look at the member slower.
+	trimStaysInRole = `DELETE FROM role_stays WHERE space_id = ?1 AND user_id = ?2 AND role_id = ?3 AND from_event <
+		(SELECT min(from_event) FROM (SELECT n.from_event FROM role_stays n
+		WHERE n.space_id = ?1 AND n.user_id = ?2 AND n.role_id = ?3 ORDER BY n.from_event DESC LIMIT 100))`
 	endRoleStay = `UPDATE role_stays INDEXED BY role_stays_open SET to_event = ?
 		WHERE to_event = 9223372036854775807 AND space_id = ? AND user_id = ? AND role_id = ?`
 	endRolesOfUser = `UPDATE role_stays INDEXED BY role_stays_open SET to_event = ?
@@ -60,7 +73,7 @@ func (r *reader) SpaceMembersAt(space, channel im.ID, at im.Position, users []im
 	if err != nil {
 		return nil, err
 	}
-	return list, r.addStanding(list, string(numbers), space, channel)
+	return list, r.addStanding(list, string(numbers), space, channel, at == im.Latest)
 }
 
 // SpaceMembers returns a page of who is a member of the space now, in the order
@@ -78,13 +91,17 @@ func (r *reader) SpaceMembers(space, channel im.ID, page im.Page) ([]im.SpaceMem
 	if err != nil {
 		return nil, err
 	}
-	return list, r.addStanding(list, string(numbers), space, channel)
+	return list, r.addStanding(list, string(numbers), space, channel, true)
 }
 
 // addStanding adds to members of a space, of whom these are the keys, what they
-// are there, and in the channel if that is not 0.
-func (r *reader) addStanding(list []im.SpaceMember, keys string, space, channel im.ID) error {
-	err := r.stays(selectRoleStays, keys, int64(space), func(i int, role int64, from, to im.Position) {
+// are there, and in the channel if that is not 0; now leaves out what has ended.
+func (r *reader) addStanding(list []im.SpaceMember, keys string, space, channel im.ID, now bool) error {
+	roles, lists := selectRoleStays, selectListStays
+	if now {
+		roles, lists = selectOpenRoleStays, selectOpenListStays
+	}
+	err := r.stays(roles, keys, int64(space), func(i int, role int64, from, to im.Position) {
 		list[i].Roles = append(list[i].Roles, im.RoleStay{Role: im.ID(role), From: from, To: to})
 	})
 	if err != nil || channel == 0 {
@@ -98,7 +115,7 @@ func (r *reader) addStanding(list []im.SpaceMember, keys string, space, channel 
 	if err != nil {
 		return err
 	}
-	err = r.stays(selectListStays, string(names), int64(channel), func(i int, on int64, from, to im.Position) {
+	err = r.stays(lists, string(names), int64(channel), func(i int, on int64, from, to im.Position) {
 		list[i].Lists = append(list[i].Lists, im.ListStay{List: im.List(on), From: from, To: to})
 	})
 	if err != nil {
@@ -172,7 +189,10 @@ func (t *tx) GrantRole(space im.ID, user im.UserID, role im.ID, from im.Position
 	if err != nil {
 		return err
 	}
-	_, err = t.session.exec(insertRoleStay, int64(space), key, int64(role), int64(from))
+	if _, err = t.session.exec(insertRoleStay, int64(space), key, int64(role), int64(from)); err != nil {
+		return err
+	}
+	_, err = t.session.exec(trimStaysInRole, int64(space), key, int64(role))
 	return err
 }
 

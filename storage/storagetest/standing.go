@@ -244,7 +244,8 @@ func (m *standingModel) compareAt(at im.Position, want standing) {
 				m.equal("membership", member.Membership, whole)
 				lists, muted, err := r.InChannel(m.channel, member.User)
 				m.must(err)
-				m.equal("in the channel", []any{lists, muted}, []any{member.Lists, member.MutedHere})
+				in := im.SpaceMember{Roles: member.Roles, Lists: lists}
+				m.equal("in the channel", []any{standingOf(in, at), muted}, []any{standingOf(member, at), member.MutedHere})
 			}
 			m.equal(fmt.Sprintf("members at %d of %v", at, asked), got, users)
 		}
@@ -397,10 +398,15 @@ func testSpaceMembers(w *world) {
 		}
 		return nil
 	})
-	got := read(w, func(r im.Reader) ([]im.SpaceMember, error) {
-		return r.SpaceMembersAt(space, 0, im.Latest, []im.UserID{"bob"})
-	})
-	w.equal("again", got[0].Roles, []im.RoleStay{{Role: 7, From: 3, To: 9}, {Role: 7, From: 9}})
+	for at, want := range map[im.Position][]im.RoleStay{
+		im.Latest - 1: {{Role: 7, From: 3, To: 9}, {Role: 7, From: 9}},
+		im.Latest:     {{Role: 7, From: 9}}, // what has ended is not asked for
+	} {
+		got := read(w, func(r im.Reader) ([]im.SpaceMember, error) {
+			return r.SpaceMembersAt(space, 0, at, []im.UserID{"bob"})
+		})
+		w.equal("again", got[0].Roles, want)
+	}
 }
 
 // testVersions: what nothing was said of is empty or not there, and a deletion ends what holds.
@@ -448,4 +454,42 @@ func testVersions(w *world) {
 	by := w.deleteForAll(space)
 	w.equal("before the deletion", []any{roles(by - 1), access(by - 1)}, []any{set, private})
 	w.equal("after it", []any{len(roles(by)), access(im.Latest)}, []any{0, "none"})
+}
+
+// testManyStays holds that what came and went very often does not make a look at a
+// member longer, and that what it was lately is known.
+func testManyStays(w *world) {
+	space := w.space("alice", "bob")
+	channel := w.channel(space)
+	const times = 250
+	first := read(w, func(r im.Reader) (im.LogBounds, error) { return r.LogBounds() }).Head + 1
+	for n := range im.Position(times) {
+		w.write(func(tx im.Tx) error {
+			from, to := first+2*n, first+2*n+1
+			return errors.Join(
+				tx.GrantRole(space, "bob", 7, from), tx.PutListed(channel, im.AllowList, "bob", epoch, from),
+				tx.EndRole(space, "bob", 7, to), tx.EndListed(channel, im.AllowList, "bob", to),
+			)
+		})
+	}
+	w.write(func(tx im.Tx) error { return tx.PutListed(channel, im.DenyList, "bob", epoch, first) })
+	bob := func(at im.Position) im.SpaceMember {
+		return read(w, func(r im.Reader) ([]im.SpaceMember, error) {
+			return r.SpaceMembersAt(space, channel, at, []im.UserID{"bob"})
+		})[0]
+	}
+	now := bob(im.Latest)
+	w.equal("now", []int{len(now.Roles), len(now.Lists)}, []int{0, 1})
+	for n := range im.Position(50) {
+		at := first + 2*(times-1-n)
+		for is, at := range map[bool]im.Position{true: at, false: at + 1} {
+			want := []any{[]im.ID(nil), []im.List{im.DenyList}}
+			if is {
+				want = []any{[]im.ID{7}, []im.List{im.AllowList, im.DenyList}}
+			}
+			w.equal(fmt.Sprint("at ", at), standingOf(bob(at), at), want)
+		}
+	}
+	then := bob(first + 2*times)
+	w.equal("what is known", []int{len(then.Roles), len(then.Lists)}, []int{100, 101})
 }

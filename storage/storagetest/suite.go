@@ -43,6 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) im.Store) {
 		{"SearchedBy", testSearchedBy},
 		{"SpaceMembers", testSpaceMembers},
 		{"StandingModel", testStandingModel},
+		{"ManyStays", testManyStays},
 		{"Versions", testVersions},
 		{"Lists", testLists},
 		{"Invitations", testInvitations},
