@@ -122,16 +122,16 @@ func readBurn(field string, v []byte) (*im.Burn, error) {
 	}
 	after, unread := int64(-1), seconds(im.DefaultUnreadTTL)
 	b := &im.Burn{}
-	err := readMembers(field, v, func(name, path string, v []byte) (err error) {
+	err := readMembers(field, v, func(name string, v []byte) (err error) {
 		switch name {
 		case "after_seconds":
-			err = readInteger(path, v, &after, 0, seconds(im.MaxBurnAfter))
+			err = readInteger(name, v, &after, 0, seconds(im.MaxBurnAfter))
 		case "unread_ttl_seconds":
-			err = readInteger(path, v, &unread, 1, seconds(im.MaxUnreadTTL))
+			err = readInteger(name, v, &unread, 1, seconds(im.MaxUnreadTTL))
 		case "burn_at":
-			err = readOptionalTime(path, v, &b.At)
+			err = readOptionalTime(name, v, &b.At)
 		default:
-			err = errUnknown(path)
+			err = errUnknown(name)
 		}
 		return err
 	})
@@ -147,22 +147,22 @@ func readErased(field string, v []byte) (*im.Erasure, error) {
 		return nil, nil
 	}
 	e := &im.Erasure{}
-	err := readMembers(field, v, func(name, path string, v []byte) (err error) {
+	err := readMembers(field, v, func(name string, v []byte) (err error) {
 		switch name {
 		case "at":
-			err = readTime(path, v, &e.At)
+			err = readTime(name, v, &e.At)
 		case "by":
-			err = readOptionalText(path, v, &e.By)
+			err = readOptionalText(name, v, &e.By)
 		case "postscript":
 			if !isNull(v) {
-				err = readString(path, v, &e.Postscript)
+				err = readString(name, v, &e.Postscript)
 			}
 		case "extension":
 			if !isNull(v) {
 				e.Extension = v
 			}
 		default:
-			err = errUnknown(path)
+			err = errUnknown(name)
 		}
 		return err
 	})
@@ -176,14 +176,7 @@ func readMentions(field string, v []byte) ([]im.UserID, error) {
 	if isNull(v) {
 		return nil, nil
 	}
-	var users []im.UserID
-	err := readItems(field, v, func(path string, v []byte) error {
-		var u im.UserID
-		err := readText(path, v, &u)
-		users = append(users, u)
-		return err
-	})
-	return users, err
+	return readItems(field, v, im.MaxMentions, func(v []byte, u *im.UserID) error { return readText("", v, u) })
 }
 
 // readConversation reads a line that is a conversation.
@@ -194,23 +187,23 @@ func readConversation(line []byte) (im.ImportConversation, error) {
 		if field != "conversation" {
 			return errUnknown(field)
 		}
-		return readMembers(field, v, func(name, path string, v []byte) (err error) {
+		return readMembers(field, v, func(name string, v []byte) (err error) {
 			switch name {
 			case "id":
-				err = readText(path, v, &c.ID)
+				err = readText(name, v, &c.ID)
 			case "kind":
-				err = readEnum(path, v, &c.Kind, im.ParseKind)
+				err = readEnum(name, v, &c.Kind, im.ParseKind)
 			case "name":
-				err = readString(path, v, &c.Name)
+				err = readString(name, v, &c.Name)
 			case "settings":
-				c.Settings, err = readSettings(path, v)
+				c.Settings, err = readSettings(name, v)
 			case "members":
 				some = true
-				c.Members, err = readImportMembers(path, v)
+				c.Members, err = readImportMembers(name, v)
 			case "created_at":
-				err = readTime(path, v, &c.CreatedAt)
+				err = readTime(name, v, &c.CreatedAt)
 			default:
-				err = errUnknown(path)
+				err = errUnknown(name)
 			}
 			return err
 		})
@@ -232,63 +225,63 @@ func readConversation(line []byte) (im.ImportConversation, error) {
 // readSettings reads the settings that members share.
 func readSettings(field string, v []byte) (im.ConversationPatch, error) {
 	var p im.ConversationPatch
-	err := readMembers(field, v, func(name, path string, v []byte) (err error) {
+	err := readMembers(field, v, func(name string, v []byte) (err error) {
 		var n int64
 		switch name {
 		case "history":
 			var h im.History
-			err = readEnum(path, v, &h, im.ParseHistory)
+			err = readEnum(name, v, &h, im.ParseHistory)
 			p.History = &h
 		case "revoke_window_seconds":
 			if isNull(v) {
 				return nil
 			}
-			err = readInteger(path, v, &n, 0, seconds(im.MaxRevokeWindow))
+			err = readInteger(name, v, &n, 0, seconds(im.MaxRevokeWindow))
 			window := duration(n)
 			p.RevokeWindow = pointer(&window)
 		case "revoke_others_window_seconds":
 			if isNull(v) {
 				return nil
 			}
-			err = readInteger(path, v, &n, 0, seconds(im.MaxRevokeWindow))
+			err = readInteger(name, v, &n, 0, seconds(im.MaxRevokeWindow))
 			window := duration(n)
 			p.RevokeOthersWindow = pointer(&window)
 		case "expire_after_seconds":
 			if isNull(v) {
 				return nil
 			}
-			err = readInteger(path, v, &n, 1, seconds(im.MaxExpireAfter))
+			err = readInteger(name, v, &n, 1, seconds(im.MaxExpireAfter))
 			p.ExpireAfter = pointer(duration(n))
 		case "retention_days":
 			if isNull(v) {
 				return nil
 			}
-			err = readInteger(path, v, &n, 0, int64(im.MaxRetention/(24*time.Hour)))
+			err = readInteger(name, v, &n, 0, int64(im.MaxRetention/(24*time.Hour)))
 			keep := time.Duration(n) * 24 * time.Hour
 			p.Retention = pointer(&keep)
 		case "announcement":
-			p.Announcement, err = readPatchText(path, v)
+			p.Announcement, err = readPatchText(name, v)
 		case "avatar":
-			p.Avatar, err = readPatchText(path, v)
+			p.Avatar, err = readPatchText(name, v)
 		case "join":
 			var j im.JoinPolicy
-			err = readEnum(path, v, &j, im.ParseJoinPolicy)
+			err = readEnum(name, v, &j, im.ParseJoinPolicy)
 			p.Join = &j
 		case "invite":
 			var i im.InvitePolicy
-			err = readEnum(path, v, &i, im.ParseInvitePolicy)
+			err = readEnum(name, v, &i, im.ParseInvitePolicy)
 			p.Invite = &i
 		case "mute_all":
 			p.MuteAll = new(bool)
-			err = readBoolean(path, v, p.MuteAll)
+			err = readBoolean(name, v, p.MuteAll)
 		case "slow_mode_seconds":
 			if isNull(v) {
 				return nil
 			}
-			err = readInteger(path, v, &n, 0, seconds(im.MaxSlowMode))
+			err = readInteger(name, v, &n, 0, seconds(im.MaxSlowMode))
 			p.SlowMode = pointer(duration(n))
 		default:
-			err = errUnknown(path)
+			err = errUnknown(name)
 		}
 		return err
 	})
@@ -306,59 +299,53 @@ func readPatchText(field string, v []byte) (*string, error) {
 }
 
 func readImportMembers(field string, v []byte) ([]im.ImportMember, error) {
-	var list []im.ImportMember
-	err := readItems(field, v, func(path string, v []byte) error {
-		m := im.ImportMember{Role: im.Member}
-		err := readMembers(path, v, func(name, path string, v []byte) (err error) {
+	return readItems(field, v, im.MaxImportMembers, func(v []byte, m *im.ImportMember) error {
+		m.Role = im.Member
+		err := readMembers("", v, func(name string, v []byte) (err error) {
 			switch name {
 			case "user":
-				err = readText(path, v, &m.User)
+				err = readText(name, v, &m.User)
 			case "role":
 				if isNull(v) {
 					m.Role = 0
 					return nil
 				}
-				err = readEnum(path, v, &m.Role, im.ParseRole)
+				err = readEnum(name, v, &m.Role, im.ParseRole)
 			case "joined_at":
-				err = readTime(path, v, &m.JoinedAt)
+				err = readTime(name, v, &m.JoinedAt)
 			case "stays":
-				m.Stays, err = readStays(path, v)
+				m.Stays, err = readStays(name, v)
 			case "left":
-				err = readBoolean(path, v, &m.Left)
+				err = readBoolean(name, v, &m.Left)
 			default:
-				err = errUnknown(path)
+				err = errUnknown(name)
 			}
 			return err
 		})
 		if err == nil && m.User == "" {
-			err = errMissing(path + "/user")
+			err = errMissing("user")
 		}
-		list = append(list, m)
 		return err
 	})
-	return list, err
 }
 
 func readStays(field string, v []byte) ([]im.SeqRange, error) {
-	var list []im.SeqRange
-	err := readItems(field, v, func(path string, v []byte) error {
-		stay := im.SeqRange{To: im.Lasts}
-		err := readMembers(path, v, func(name, path string, v []byte) (err error) {
+	return readItems(field, v, maxLine, func(v []byte, stay *im.SeqRange) error {
+		stay.To = im.Lasts
+		err := readMembers("", v, func(name string, v []byte) (err error) {
 			switch name {
 			case "from_seq":
-				err = readInteger(path, v, &stay.From, 1, 1<<53-1)
+				err = readInteger(name, v, &stay.From, 1, 1<<53-1)
 			case "to_seq":
-				err = readInteger(path, v, &stay.To, 0, 1<<53-1)
+				err = readInteger(name, v, &stay.To, 0, 1<<53-1)
 			default:
-				err = errUnknown(path)
+				err = errUnknown(name)
 			}
 			return err
 		})
 		if err == nil && stay.From == 0 {
-			err = errMissing(path + "/from_seq")
+			err = errMissing("from_seq")
 		}
-		list = append(list, stay)
 		return err
 	})
-	return list, err
 }

@@ -3,7 +3,10 @@ package handlers
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"unicode/utf8"
+
+	"github.com/imapi/imapi/im"
 )
 
 // What encoding/json lets pass and a contract must not: nesting without end,
@@ -43,35 +46,82 @@ func endOfString(b []byte, i int) int {
 	return i
 }
 
+// count returns how many values a valid JSON text holds, itself included, and how
+// many of them have names.
+func count(b []byte) (n, named int) {
+	n = 1
+	empty := false // whether nothing came since a bracket was opened
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case isSpace(c):
+			continue
+		case c == '"':
+			i = endOfString(b, i)
+		case c == ':':
+			named++
+		case c == ',':
+			n++
+		case c == ']' || c == '}':
+			if !empty {
+				n++ // the last one in it, which no comma follows
+			}
+		}
+		empty = b[i] == '[' || b[i] == '{'
+	}
+	return n, named
+}
+
+// nameSpan is where the name of a member is: in the text, or, if it was written with
+// escapes, among those that were read; from is its complement then.
+type nameSpan struct{ from, to int32 }
+
 // hasDuplicates reports whether an object in a valid JSON text has two members
-// of one name, however that is escaped.
-func hasDuplicates(b []byte) bool {
+// of one name, however that is escaped. The text has so many names in all; it takes some
+// bytes of memory for each, whatever its objects hold.
+func hasDuplicates(b []byte, named int) bool {
 	var (
-		open []map[string]bool // the names of each open object; nil for a list
-		name bool              // whether a string here is a name
+		open  []int // of each open object, how many names there were before it; -1 for a list
+		read  []byte
+		name  bool                         // whether a string here is a name
+		names = make([]nameSpan, 0, named) // of all open objects, those of the innermost last
 	)
+	text := func(s nameSpan) []byte {
+		if s.from < 0 {
+			return read[^s.from:s.to]
+		}
+		return b[s.from:s.to]
+	}
 	for i := 0; i < len(b); i++ {
 		switch b[i] {
 		case '{':
-			open, name = append(open, map[string]bool{}), true
+			open, name = append(open, len(names)), true
 		case '[':
-			open, name = append(open, nil), false
+			open, name = append(open, -1), false
 		case '}', ']':
-			open = open[:len(open)-1]
+			first := open[len(open)-1]
+			if open = open[:len(open)-1]; first < 0 {
+				continue
+			}
+			own := names[first:]
+			slices.SortFunc(own, func(x, y nameSpan) int { return bytes.Compare(text(x), text(y)) })
+			for j := 1; j < len(own); j++ {
+				if bytes.Equal(text(own[j-1]), text(own[j])) {
+					return true
+				}
+			}
+			names = names[:first]
 		case ',':
-			name = open[len(open)-1] != nil
+			name = open[len(open)-1] >= 0
 		case '"':
 			end := endOfString(b, i)
 			if name {
-				text, err := unquote(b[i : end+1])
-				if err != nil {
-					return true // not a valid text after all
+				span := nameSpan{int32(i + 1), int32(end)}
+				if bytes.IndexByte(b[i:end], '\\') >= 0 {
+					span.from = ^int32(len(read))
+					read = im.AppendText(read, b[i:end+1])
+					span.to = int32(len(read))
 				}
-				names := open[len(open)-1]
-				if names[text] {
-					return true
-				}
-				names[text], name = true, false
+				names, name = append(names, span), false
 			}
 			i = end
 		}
@@ -91,11 +141,11 @@ func jsonFault(b []byte) string {
 		return "is nested too deep"
 	case !json.Valid(b):
 		return "is not one JSON value"
-	case hasDuplicates(b):
-		return "has an object with two members of one name"
-	default:
-		return ""
 	}
+	if _, named := count(b); hasDuplicates(b, named) {
+		return "has an object with two members of one name"
+	}
+	return ""
 }
 
 // eachMember calls fn with the name and value of each member of a valid JSON
@@ -121,6 +171,23 @@ func eachMember(b []byte, fn func(name string, value []byte) error) error {
 		i = end - 1
 	}
 	return nil
+}
+
+// isObject reports whether a valid JSON text is an object.
+func isObject(b []byte) bool {
+	b = bytes.TrimLeft(b, " \t\r\n")
+	return len(b) > 0 && b[0] == '{'
+}
+
+// memberOf returns a member of a valid JSON object, nil if it has none of this name.
+func memberOf(b []byte, name string) (found []byte) {
+	_ = eachMember(b, func(n string, v []byte) error {
+		if n == name {
+			found = v
+		}
+		return nil
+	})
+	return found
 }
 
 // eachItem is eachMember for a list.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/imapi/imapi/im"
@@ -30,18 +31,46 @@ func errType(field string) error {
 	return im.RefuseField(im.Invalid, "invalid_request", field, "is not of the type that is asked for")
 }
 
-func readMembers(field string, v []byte, fn func(name, path string, v []byte) error) error {
+// readMembers calls fn for each member of an object; fields that it refuses are within
+// this one.
+func readMembers(field string, v []byte, fn func(name string, v []byte) error) error {
 	if v[0] != '{' {
 		return errType(field)
 	}
-	return eachMember(v, func(name string, v []byte) error { return fn(name, field+"/"+name, v) })
+	return eachMember(v, func(name string, v []byte) error { return within(field, fn(name, v)) })
 }
 
-func readItems(field string, v []byte, fn func(path string, v []byte) error) error {
+// readItems calls fn for each item of a list of at most so many; fields that it refuses
+// are within the item.
+func readItems[T any](field string, v []byte, most int, fn func(v []byte, into *T) error) ([]T, error) {
 	if v[0] != '[' {
-		return errType(field)
+		return nil, errType(field)
 	}
-	return eachItem(v, func(i int, v []byte) error { return fn(fmt.Sprintf("%s/%d", field, i), v) })
+	n := 0
+	_ = eachItem(v, func(int, []byte) error { n++; return nil })
+	if n > most {
+		return nil, im.RefuseField(im.Invalid, "invalid_request", field, "maximum number of items is %d", most)
+	}
+	list := make([]T, n)
+	err := eachItem(v, func(i int, v []byte) error {
+		if err := fn(v, &list[i]); err != nil {
+			return within(fmt.Sprintf("%s/%d", field, i), err)
+		}
+		return nil
+	})
+	return list, err
+}
+
+// within says that the field that is refused is within another. Names are put together
+// so late because most fields are not refused.
+func within(field string, err error) error {
+	refusal, ok := im.AsError(err)
+	if !ok {
+		return err
+	}
+	inner := *refusal
+	inner.Field = clip(strings.Trim(field+"/"+inner.Field, "/"))
+	return &inner
 }
 
 func readString[T ~string](field string, v []byte, into *T) error {

@@ -10,22 +10,6 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// draft is SendMessage flattened: the document has held it against the shape
-// of its type already.
-type draft struct {
-	ClientID string          `json:"client_id"`
-	Type     string          `json:"type"`
-	All      bool            `json:"mention_all"`
-	Body     json.RawMessage `json:"body"`
-	Ext      json.RawMessage `json:"ext"`
-	Mentions []im.UserID     `json:"mentions"`
-	ReplyTo  string          `json:"reply_to"`
-	Receipt  bool            `json:"receipt"`
-	Push     json.RawMessage `json:"push"`
-	Burn     *api.SendBurn   `json:"burn"`
-	Expire   int64           `json:"expire_after_seconds"`
-}
-
 // SendMessage implements POST /v1/conversations/{conversation}/messages.
 func (s *Server) SendMessage(ctx context.Context, r api.SendMessageRequestObject) (api.SendMessageResponseObject, error) {
 	ref, err := conversationRef(r.Conversation)
@@ -36,22 +20,58 @@ func (s *Server) SendMessage(ctx context.Context, r api.SendMessageRequestObject
 	if err != nil {
 		return nil, fmt.Errorf("request body: %w", err)
 	}
-	var d draft
-	if err := json.Unmarshal(raw, &d); err != nil {
-		return nil, fmt.Errorf("request body: %w", err)
+	d, err := readDraft(raw)
+	if err != nil {
+		return nil, err
 	}
-	kind, _ := im.ParseMessageType(d.Type)
-	message := im.Draft{
-		ClientID: d.ClientID, Type: kind, Body: d.Body, Ext: d.Ext, Mentions: d.Mentions, MentionAll: d.All,
-		ReplyTo: d.ReplyTo, Receipt: d.Receipt, Push: d.Push, ExpireAfter: duration(d.Expire),
-	}
-	if b := d.Burn; b != nil {
-		message.Burn = &im.Burn{
-			After:     duration(b.AfterSeconds),
-			UnreadTTL: duration(value(b.UnreadTTLSeconds, seconds(im.DefaultUnreadTTL))),
+	return s.send(ctx, ref, d)
+}
+
+// readDraft reads a SendMessage of any type, which the document has been held against.
+// What is the application's own stays as it was sent, in the same memory.
+func readDraft(raw []byte) (im.Draft, error) {
+	var (
+		d      im.Draft
+		expire int64
+	)
+	err := eachMember(raw, func(name string, v []byte) (err error) {
+		switch name {
+		case "client_id":
+			err = json.Unmarshal(v, &d.ClientID)
+		case "type":
+			err = readEnum(name, v, &d.Type, im.ParseMessageType)
+		case "body":
+			d.Body = v
+		case "ext":
+			d.Ext = v
+		case "push":
+			d.Push = v
+		case "mentions":
+			err = json.Unmarshal(v, &d.Mentions)
+		case "mention_all":
+			err = json.Unmarshal(v, &d.MentionAll)
+		case "reply_to":
+			err = json.Unmarshal(v, &d.ReplyTo)
+		case "receipt":
+			err = json.Unmarshal(v, &d.Receipt)
+		case "expire_after_seconds":
+			err = json.Unmarshal(v, &expire)
+		case "burn":
+			var b *api.SendBurn
+			if err = json.Unmarshal(v, &b); err == nil && b != nil {
+				d.Burn = &im.Burn{
+					After:     duration(b.AfterSeconds),
+					UnreadTTL: duration(value(b.UnreadTTLSeconds, seconds(im.DefaultUnreadTTL))),
+				}
+			}
 		}
+		return err
+	})
+	if err != nil {
+		return d, fmt.Errorf("request body: %w", err)
 	}
-	return s.send(ctx, ref, message)
+	d.ExpireAfter = duration(expire)
+	return d, nil
 }
 
 func (s *Server) send(ctx context.Context, ref im.ConversationRef, d im.Draft) (api.SendMessageResponseObject, error) {

@@ -191,30 +191,6 @@ func (s *Server) verify(r *http.Request) (auth.Principal, error) {
 	return s.verifier.Verify(token)
 }
 
-// maxBody bounds a request body: room for 2,000 user ids of the greatest
-// length, and for a message many times over.
-const maxBody = 1 << 20
-
-// limited refuses bodies that are too large, those that say so unread. That of
-// an import has no end: it is bounded line by line.
-func limited(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == importPath {
-			next.ServeHTTP(w, r)
-			return
-		}
-		if r.ContentLength > maxBody {
-			// What the client still sends is not read, so the connection
-			// cannot serve another request.
-			w.Header().Set("Connection", "close")
-			write(w, bodyTooLarge())
-			return
-		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		next.ServeHTTP(w, r)
-	})
-}
-
 // hasMediaType reports whether a header names the media type, in any of its
 // values and with any parameters.
 func hasMediaType(values []string, mediaType string) bool {

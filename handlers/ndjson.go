@@ -45,7 +45,7 @@ func (l *lineReader) run(ctx context.Context) {
 		weight int
 	)
 	for ended := false; !ended; {
-		line, some, err := l.prepare()
+		line, some, err := l.prepare(ctx)
 		if err != nil && !errors.Is(err, io.EOF) {
 			l.err = err
 			return
@@ -69,7 +69,7 @@ func (l *lineReader) run(ctx context.Context) {
 // prepare reads one line and prepares it; it reports false for a blank one. The
 // last one comes with io.EOF. With any other error the line may not be whole,
 // and is left out.
-func (l *lineReader) prepare() (importedLine, bool, error) {
+func (l *lineReader) prepare(ctx context.Context) (importedLine, bool, error) {
 	text, err := l.next()
 	line := importedLine{number: l.last.Add(1)}
 	if errors.Is(err, bufio.ErrTooLong) {
@@ -80,6 +80,11 @@ func (l *lineReader) prepare() (importedLine, bool, error) {
 	if len(text) == 0 || err != nil && !errors.Is(err, io.EOF) {
 		return line, false, err
 	}
+	// Like any other body; but an import is in no hurry.
+	if err := l.server.bodies.decoding.acquire(ctx, len(text), importIdle); err != nil {
+		return line, false, err
+	}
+	defer l.server.bodies.decoding.release(len(text))
 	line.prepared = l.server.prepareLine(text)
 	return line, true, err
 }

@@ -1,10 +1,8 @@
 package handlers
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -196,11 +194,11 @@ const (
 func readCost(operation *openapi3.Operation) (cost, error) {
 	c := cost{base: 1}
 	if v, there := operation.Extensions[costExtension]; there {
-		n, ok := v.(float64)
-		if !ok || n < 1 || n != math.Trunc(n) {
+		n, ok := wholeNumber(v)
+		if !ok {
 			return c, fmt.Errorf("%s: %s is no cost", operation.OperationID, costExtension)
 		}
-		c.base = int(n)
+		c.base = n
 	}
 	v, there := operation.Extensions[listExtension]
 	if !there {
@@ -208,8 +206,8 @@ func readCost(operation *openapi3.Operation) (cost, error) {
 	}
 	list, _ := v.(map[string]any)
 	c.list, _ = list["member"].(string)
-	few, _ := list["items"].(float64)
-	if c.few = int(few); c.list == "" || c.few < 1 {
+	few, ok := wholeNumber(list["items"])
+	if c.few = few; c.list == "" || !ok {
 		return c, fmt.Errorf("%s: %s names no list", operation.OperationID, listExtension)
 	}
 	return c, nil
@@ -217,16 +215,11 @@ func readCost(operation *openapi3.Operation) (cost, error) {
 
 // ofList is what the list in a valid body costs.
 func (c cost) ofList(body []byte) int {
-	body = bytes.TrimLeft(body, " \t\r\n")
-	if len(body) == 0 || body[0] != '{' {
-		return 0
-	}
 	n := 0
-	_ = eachMember(body, func(name string, v []byte) error {
-		if name == c.list && v[0] == '[' {
-			return eachItem(v, func(int, []byte) error { n++; return nil })
+	if isObject(body) {
+		if v := memberOf(body, c.list); len(v) > 0 && v[0] == '[' {
+			_ = eachItem(v, func(int, []byte) error { n++; return nil })
 		}
-		return nil
-	})
+	}
 	return (n + c.few - 1) / c.few
 }

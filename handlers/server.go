@@ -66,6 +66,7 @@ type Server struct {
 	metrics  http.Handler
 	sealer   sealer
 	limits   limits
+	bodies   bodyBudgets
 	log      *slog.Logger
 	observe  func(operation string, status int, took time.Duration)
 
@@ -99,6 +100,10 @@ func New(o Options) (*Server, http.Handler, error) {
 		users: newBuckets[im.UserID](o.Rate, o.Now), addresses: newBuckets[netip.Addr](o.Rate, o.Now),
 		proxies: o.TrustedProxies, observe: o.Limited,
 	}
+	s.bodies = bodyBudgets{
+		reading:  share{free: readingBytes, ofUser: readingBytesOfUser, takenBy: make(map[im.UserID]int)},
+		decoding: budget{size: decodingBytes}, wait: decodeWait,
+	}
 	if s.writeTimeout == 0 {
 		s.writeTimeout = 10 * time.Second
 	}
@@ -110,14 +115,14 @@ func New(o Options) (*Server, http.Handler, error) {
 	if s.sealer, err = newSealer(o.TokenKey); err != nil {
 		return nil, nil, err
 	}
-	doc, err := loadDocument()
+	doc, err := loadDocument(s.service.MaxMessageBytes())
 	if err != nil {
 		return nil, nil, err
 	}
 
 	mux := chi.NewRouter()
 	var r chi.Router = mux
-	r.Use(asSent, answersHead, s.observed(doc), s.recovered, crossOrigin(o.Origins), s.authenticated(doc, mux), limited)
+	r.Use(asSent, answersHead, s.observed(doc), s.recovered, crossOrigin(o.Origins), s.authenticated(doc, mux))
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
 		write(w, problem(http.StatusNotFound, "not_found", "there is nothing at this path"))
 	})

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -25,6 +24,7 @@ import (
 type document struct {
 	routes map[routeKey]*routers.Route
 	costs  map[routeKey]cost
+	bodies map[routeKey]*bodyRule
 }
 
 // routeKey is a method and a path template, as the document and the router
@@ -46,12 +46,13 @@ func init() {
 	}))
 }
 
-func loadDocument() (*document, error) {
+// loadDocument reads the document for a server whose messages may have so many bytes.
+func loadDocument(maxMessage int) (*document, error) {
 	spec, err := api.Load()
 	if err != nil {
 		return nil, err
 	}
-	d := &document{routes: make(map[routeKey]*routers.Route), costs: make(map[routeKey]cost)}
+	d := &document{routes: make(map[routeKey]*routers.Route), costs: make(map[routeKey]cost), bodies: make(map[routeKey]*bodyRule)}
 	for pattern, item := range spec.Paths.Map() {
 		for method, operation := range item.Operations() {
 			// Who asks is known by then. To ask again, the validator would
@@ -59,6 +60,9 @@ func loadDocument() (*document, error) {
 			// request lasts, which a stream does for hours.
 			operation.Security = openapi3.NewSecurityRequirements()
 			if d.costs[routeKey{method, pattern}], err = readCost(operation); err != nil {
+				return nil, err
+			}
+			if d.bodies[routeKey{method, pattern}], err = readBodyRule(operation, maxMessage); err != nil {
 				return nil, err
 			}
 			d.routes[routeKey{method, pattern}] = &routers.Route{
@@ -106,10 +110,23 @@ func (s *Server) validate(d *document, w http.ResponseWriter, r *http.Request, n
 		write(w, p)
 		return
 	}
-	body, p, ok := readBody(w, r, route)
-	if !ok {
-		write(w, p)
+	rule := d.bodies[routeKey{r.Method, rctx.RoutePattern()}]
+	body, refused := s.readBody(w, r, rule)
+	if refused != nil {
+		write(w, *refused)
 		return
+	}
+	if body != nil {
+		// Until the request is answered: what is made of a body lasts about as long.
+		if err := s.bodies.decoding.acquire(r.Context(), len(body), s.bodies.wait); err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		defer s.bodies.decoding.release(len(body))
+		if err := rule.scan(body); err != nil {
+			s.fail(w, r, err)
+			return
+		}
 	}
 	if err := s.limits.spendMore(principal(r.Context()), d.costOf(r.Method, rctx.RoutePattern()), body); err != nil {
 		s.fail(w, r, err)
@@ -122,14 +139,18 @@ func (s *Server) validate(d *document, w http.ResponseWriter, r *http.Request, n
 	}
 	err = openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
 		Request: r, PathParams: params, QueryParams: query, Route: route,
-		Options: &openapi3filter.Options{
-			SkipSettingDefaults: true,
-			ExcludeRequestBody:  streams(route),
-		},
+		Options: &openapi3filter.Options{SkipSettingDefaults: true, ExcludeRequestBody: true},
 	})
 	if err != nil {
 		write(w, describe(err))
 		return
+	}
+	if body != nil {
+		if refused = rule.validate(body); refused != nil {
+			write(w, *refused)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
 	next.ServeHTTP(w, r)
 }
@@ -149,58 +170,6 @@ func unknownParameter(route *routers.Route, query url.Values) (api.Problem, bool
 		}
 	}
 	return api.Problem{}, true
-}
-
-// ndjson is the media type of lines of JSON.
-const ndjson = "application/x-ndjson"
-
-// streams reports whether an operation reads its body itself, a line at a time.
-func streams(route *routers.Route) bool {
-	body := route.Operation.RequestBody
-	return body != nil && body.Value.Content[ndjson] != nil
-}
-
-// readBody reads a JSON body and refuses what is none, or is more than one. An
-// operation that takes none, or reads it itself, has an empty one here.
-func readBody(w http.ResponseWriter, r *http.Request, route *routers.Route) ([]byte, api.Problem, bool) {
-	if route.Operation.RequestBody == nil {
-		return nil, api.Problem{}, true
-	}
-	optional := !route.Operation.RequestBody.Value.Required
-	if optional && r.ContentLength == 0 {
-		return nil, api.Problem{}, true
-	}
-	want := "application/json"
-	if streams(route) {
-		want = ndjson
-	}
-	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != want {
-		p := problem(http.StatusUnsupportedMediaType, "unsupported_media_type", "the body must be "+want)
-		field := "Content-Type"
-		p.Field = &field
-		return nil, p, false
-	}
-	if streams(route) {
-		return nil, api.Problem{}, true
-	}
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			w.Header().Set("Connection", "close")
-			return nil, bodyTooLarge(), false
-		}
-		return nil, problem(http.StatusBadRequest, "malformed_json", "the body could not be read to its end"), false
-	}
-	if fault := jsonFault(body); fault != "" {
-		return nil, problem(http.StatusBadRequest, "malformed_json", "the body "+fault), false
-	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	return body, api.Problem{}, true
-}
-
-func bodyTooLarge() api.Problem {
-	return problem(http.StatusRequestEntityTooLarge, "body_too_large", "the request body is over 1 MiB")
 }
 
 // describe tells a client what of their request does not fit, naming the field

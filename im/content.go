@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"time"
@@ -115,6 +114,11 @@ func (d Draft) Content(maxBytes int) (*Content, error) {
 	if err := d.checkTimers(); err != nil {
 		return nil, err
 	}
+	if json.Valid(d.Body) && (len(d.Ext) == 0 || json.Valid(d.Ext)) && (len(d.Push) == 0 || json.Valid(d.Push)) {
+		if err := CheckSize(d.Body, d.Ext, d.Push, maxBytes); err != nil {
+			return nil, err
+		}
+	}
 	body, err := canonicalObject("body", d.Body)
 	if err != nil {
 		return nil, err
@@ -128,17 +132,10 @@ func (d Draft) Content(maxBytes int) (*Content, error) {
 			return nil, err
 		}
 	}
-	if n := len(body) + len(ext); n > maxBytes {
-		return nil, RefuseField(TooLarge, "message_too_large", "body",
-			"body and ext together are %d bytes as canonical JSON; at most %d are taken", n, maxBytes)
-	}
 	var push json.RawMessage
 	if len(d.Push) > 0 {
 		if push, err = canonicalObject("push", d.Push); err != nil {
 			return nil, err
-		}
-		if len(push) > maxBytes {
-			return nil, RefuseField(TooLarge, "message_too_large", "push", "is %d bytes as canonical JSON; at most %d are taken", len(push), maxBytes)
 		}
 	}
 	asSent := sent{
@@ -151,6 +148,24 @@ func (d Draft) Content(maxBytes int) (*Content, error) {
 	c := &Content{Body: body, Ext: ext, Mentions: d.Mentions, MentionAll: d.MentionAll}
 	c.Sent, err = marshal(asSent)
 	return c, err
+}
+
+// CheckSize refuses a message whose parts are too large as canonical JSON: body and ext
+// together, and push. They are valid JSON, or empty; nothing is made of them, so it may be
+// asked before they are decoded.
+func CheckSize(body, ext, push []byte, maxBytes int) error {
+	n := CanonicalSize(body)
+	if len(ext) == 0 {
+		ext = []byte("{}")
+	}
+	if n += CanonicalSize(ext); n > maxBytes {
+		return RefuseField(TooLarge, "message_too_large", "body",
+			"body and ext together are %d bytes as canonical JSON; at most %d are taken", n, maxBytes)
+	}
+	if n = CanonicalSize(push); n > maxBytes {
+		return RefuseField(TooLarge, "message_too_large", "push", "is %d bytes as canonical JSON; at most %d are taken", n, maxBytes)
+	}
+	return nil
 }
 
 // ParseContent reads the stored form of a message's content.
@@ -244,51 +259,6 @@ func strict(body json.RawMessage, into any, names ...string) error {
 		return RefuseField(Invalid, "invalid_request", "body", "does not fit the type of message")
 	}
 	return nil
-}
-
-// canonicalObject returns the one text of a JSON object: members sorted by
-// name, no white space, numbers as they were written, so that a retry that
-// was encoded anew is seen to be the same.
-func canonicalObject(field string, raw json.RawMessage) (json.RawMessage, error) {
-	if !bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n"), []byte("{")) {
-		return nil, RefuseField(Invalid, "invalid_request", field, "must be a JSON object")
-	}
-	return canonicalValue(field, raw)
-}
-
-// canonicalValue is canonicalObject for any value but null.
-func canonicalValue(field string, raw json.RawMessage) (json.RawMessage, error) {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	var v any
-	err := d.Decode(&v)
-	if _, end := d.Token(); err != nil || v == nil || end != io.EOF {
-		return nil, RefuseField(Invalid, "invalid_request", field, "must be a JSON value")
-	}
-	if !representable(v) {
-		return nil, RefuseField(Invalid, "invalid_request", field, "has a number beyond the range of a double")
-	}
-	return marshal(v)
-}
-
-// representable reports whether every number in a JSON value is one that
-// readers can hold (RFC 7493 §2.2): one message that they cannot parse would
-// cost them the whole page that it is on.
-func representable(v any) bool {
-	switch v := v.(type) {
-	case json.Number:
-		_, err := v.Float64()
-		return err == nil
-	case []any:
-		return !slices.ContainsFunc(v, func(e any) bool { return !representable(e) })
-	case map[string]any:
-		for _, e := range v {
-			if !representable(e) {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // marshal is json.Marshal that leaves <, > and & as they are.

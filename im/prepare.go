@@ -179,8 +179,8 @@ func pastTime(field string, at, now time.Time) (time.Time, error) {
 	return at, nil
 }
 
-// maxImportMembers is how many users a conversation may bring along.
-const maxImportMembers = 10000
+// MaxImportMembers is how many users a conversation may bring along.
+const MaxImportMembers = 10000
 
 // PrepareConversation checks a conversation as strictly as one that is created.
 func (s *Service) PrepareConversation(in ImportConversation) Prepared {
@@ -271,8 +271,8 @@ func checkGroup(c Conversation, members []Membership) error {
 }
 
 func prepareMembers(in ImportConversation, id ID, created, now time.Time) ([]Membership, error) {
-	if len(in.Members) > maxImportMembers {
-		return nil, RefuseField(Invalid, "invalid_request", "members", "at most %d are taken", maxImportMembers)
+	if len(in.Members) > MaxImportMembers {
+		return nil, RefuseField(Invalid, "invalid_request", "members", "at most %d are taken", MaxImportMembers)
 	}
 	seen := make(map[UserID]bool, len(in.Members))
 	out := make([]Membership, len(in.Members))

@@ -89,6 +89,9 @@ func NewService(store Store, policy Policy, now func() time.Time) *Service {
 	return s
 }
 
+// MaxMessageBytes returns the bound of body and ext of a message together.
+func (s *Service) MaxMessageBytes() int { return s.policy.MaxMessageBytes }
+
 // Ready reports an error while nothing can be stored.
 func (s *Service) Ready(ctx context.Context) error { return s.store.Ready(ctx) }
 

@@ -1,0 +1,223 @@
+package handlers
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"mime"
+	"net/http"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+
+	"github.com/imapi/imapi/api"
+	"github.com/imapi/imapi/im"
+)
+
+// ndjson is the media type of lines of JSON.
+const ndjson = "application/x-ndjson"
+
+// The extensions of an operation that say how many bytes its body may have.
+const (
+	bodyExtension   = "x-max-body-bytes"
+	bodyOfExtension = "x-max-body-bytes-per-message-byte"
+)
+
+const (
+	// defaultBody is how many bytes a body may have where the document does not say,
+	// and maxBody how many it may say.
+	defaultBody = 64 << 10
+	maxBody     = 1 << 20
+	// mostValues is how many JSON values a body may hold, besides those of a message.
+	// What is more would be refused for its lists or for its bytes in the end.
+	mostValues = 5000
+)
+
+// bodyRule is what the document says of the body of an operation.
+type bodyRule struct {
+	mediaType string
+	optional  bool
+	// lines says that the operation reads its body itself, a line at a time.
+	lines bool
+	// most is how many bytes it may have, and values how many JSON values.
+	most, values int
+	// message is how many bytes a message in it may have, 0 without one.
+	message int
+	schema  *openapi3.Schema
+	shape   *shape
+}
+
+// readBodyRule reads what the document says, nil of an operation without a body.
+func readBodyRule(o *openapi3.Operation, maxMessage int) (*bodyRule, error) {
+	if o.RequestBody == nil {
+		return nil, nil
+	}
+	content := o.RequestBody.Value.Content
+	if content[ndjson] != nil {
+		return &bodyRule{mediaType: ndjson, lines: true}, nil
+	}
+	const mediaType = "application/json"
+	if content[mediaType] == nil {
+		return nil, fmt.Errorf("%s: the body is not %s", o.OperationID, mediaType)
+	}
+	rule := &bodyRule{
+		mediaType: mediaType, optional: !o.RequestBody.Value.Required,
+		most: defaultBody, values: mostValues, schema: content[mediaType].Schema.Value,
+	}
+	rule.shape = shapeOf(rule.schema)
+	if v, there := o.Extensions[bodyExtension]; there {
+		n, ok := wholeNumber(v)
+		if !ok || n > maxBody {
+			return nil, fmt.Errorf("%s: %s is no number of bytes", o.OperationID, bodyExtension)
+		}
+		rule.most = n
+	}
+	if v, there := o.Extensions[bodyOfExtension]; there {
+		n, ok := wholeNumber(v)
+		if !ok {
+			return nil, fmt.Errorf("%s: %s is no number of bytes", o.OperationID, bodyOfExtension)
+		}
+		rule.most = min(maxBody, rule.most+n*maxMessage)
+		rule.message = maxMessage
+		rule.values += maxMessage // body and ext have at most half as many as bytes, and push again
+	}
+	return rule, nil
+}
+
+// wholeNumber reads a number of the document that is at least 1.
+func wholeNumber(v any) (int, bool) {
+	n, ok := v.(float64)
+	return int(n), ok && n >= 1 && n <= math.MaxInt32 && n == math.Trunc(n)
+}
+
+// readBody reads a body. It is nil where the operation takes none, or may go without,
+// or reads it itself.
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request, rule *bodyRule) ([]byte, *api.Problem) {
+	if rule == nil || rule.optional && r.ContentLength == 0 {
+		return nil, nil
+	}
+	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != rule.mediaType {
+		p := problem(http.StatusUnsupportedMediaType, "unsupported_media_type", "the body must be "+rule.mediaType)
+		field := "Content-Type"
+		p.Field = &field
+		return nil, &p
+	}
+	if rule.lines {
+		return nil, nil
+	}
+	refuse := func(p api.Problem) ([]byte, *api.Problem) {
+		// What the client still sends is not read, so the connection cannot serve
+		// another request.
+		w.Header().Set("Connection", "close")
+		return nil, &p
+	}
+	if r.ContentLength > int64(rule.most) {
+		return refuse(bodyTooLarge("is over %d bytes", rule.most))
+	}
+	body, err := s.bodies.read(http.MaxBytesReader(w, r.Body, int64(rule.most)), principal(r.Context()).User, int(r.ContentLength))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return refuse(bodyTooLarge("is over %d bytes", rule.most))
+	case errors.Is(err, errOverloaded):
+		return refuse(s.problemFor(r.Context(), err))
+	case err != nil:
+		p := problem(http.StatusBadRequest, "malformed_json", "the body could not be read to its end")
+		return nil, &p
+	}
+	return body, nil
+}
+
+func bodyTooLarge(format string, args ...any) api.Problem {
+	return problem(http.StatusRequestEntityTooLarge, "body_too_large", "the request body "+fmt.Sprintf(format, args...))
+}
+
+// scan refuses a body that is no JSON value, or one that holds more than the operation
+// can take, before anything is made of it.
+func (rule *bodyRule) scan(body []byte) error {
+	if fault := jsonFault(body); fault != "" {
+		return im.Refuse(im.Invalid, "malformed_json", "the body %s", fault)
+	}
+	if n, _ := count(body); n > rule.values {
+		return im.Refuse(im.TooLarge, "body_too_large", "the request body holds over %d values", rule.values)
+	}
+	if rule.message == 0 || !isObject(body) {
+		return nil
+	}
+	return im.CheckSize(memberOf(body, "body"), memberOf(body, "ext"), memberOf(body, "push"), rule.message)
+}
+
+// validate holds a body that was scanned against the document.
+func (rule *bodyRule) validate(body []byte) *api.Problem {
+	text, err := outline(body, rule.shape)
+	var long *tooLong
+	if errors.As(err, &long) {
+		p := invalidField(long.field, long.Error())
+		return &p
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber() // a float would round seqs
+	var v any
+	if err = d.Decode(&v); err == nil {
+		err = rule.schema.VisitJSON(v, openapi3.VisitAsRequest())
+	}
+	if err != nil {
+		p := describe(&openapi3filter.RequestError{Err: err})
+		return &p
+	}
+	return nil
+}
+
+// bodyBudgets bound the memory that bodies take.
+type bodyBudgets struct {
+	reading  share
+	decoding budget
+	wait     time.Duration // for room to decode
+}
+
+// The bounds, in bytes. A body that is read takes its length beyond the first
+// few bytes, which its connection has anyway, and then up to ten times that while
+// something is made of it.
+const (
+	readingBytes       = 64 << 20
+	readingBytesOfUser = readingBytes / 8
+	readingFree        = 16 << 10
+	decodingBytes      = 16 << 20
+)
+
+// read reads a body to its end, which says that it has so many bytes, or -1. Memory is
+// taken as they come: to announce many costs nothing.
+func (b *bodyBudgets) read(from io.Reader, user im.UserID, announced int) (body []byte, err error) {
+	held := 0
+	defer func() { b.reading.release(user, held) }()
+	size := readingFree
+	if announced >= 0 {
+		size = min(size, announced+1) // to see the end
+	}
+	body = make([]byte, 0, max(size, bytes.MinRead))
+	for {
+		if len(body) == cap(body) {
+			size := 2 * cap(body)
+			if announced >= len(body) {
+				size = announced + bytes.MinRead // the rest, and room to see the end
+			}
+			if !b.reading.take(user, size-cap(body)) {
+				return nil, errOverloaded
+			}
+			held += size - cap(body)
+			body = append(make([]byte, 0, size), body...)
+		}
+		n, err := from.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if errors.Is(err, io.EOF) {
+			return body, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+func TestBudgetIsSharedInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &budget{size: 10}
+		ctx := t.Context()
+		if err := b.acquire(ctx, 7, time.Second); err != nil {
+			t.Fatal(err)
+		}
+		got := make(chan string, 3)
+		ask := func(name string, bytes int, longest time.Duration) {
+			go func() {
+				if err := b.acquire(ctx, bytes, longest); err == nil {
+					got <- name
+				} else if errors.Is(err, errOverloaded) {
+					got <- name + " overloaded"
+				}
+			}()
+			synctest.Wait()
+		}
+		ask("large", 20, 3*time.Second) // as much as there is
+		ask("impatient", 1, time.Second)
+		ask("small", 1, time.Minute) // there is room for it, but not before those who came first
+		if len(got) != 0 {
+			t.Errorf("%s has its turn before the one who waits longest", <-got)
+		}
+		before := time.Now()
+		if name := <-got; name != "impatient overloaded" || time.Since(before) != time.Second {
+			t.Errorf("%s after %v", name, time.Since(before))
+		}
+		b.release(7)
+		if name := <-got; name != "large" {
+			t.Errorf("%s has its turn", name)
+		}
+		synctest.Wait()
+		if len(got) != 0 {
+			t.Errorf("%s has what is taken", <-got)
+		}
+		b.release(20)
+		if name := <-got; name != "small" {
+			t.Errorf("%s has its turn", name)
+		}
+		b.release(1)
+
+		// Who goes away gives up their turn.
+		if err := b.acquire(ctx, 10, time.Second); err != nil {
+			t.Fatal(err)
+		}
+		gone, leave := context.WithCancel(ctx)
+		left := make(chan error, 1)
+		go func() { left <- b.acquire(gone, 10, time.Hour) }()
+		synctest.Wait()
+		ask("next", 2, time.Hour)
+		leave()
+		if err := <-left; !errors.Is(err, context.Canceled) {
+			t.Errorf("who went away got %v", err)
+		}
+		b.release(10)
+		if name := <-got; name != "next" {
+			t.Errorf("%s has its turn", name)
+		}
+		if b.release(2); b.used != 0 || len(b.waiting) != 0 {
+			t.Errorf("%d bytes are lost, %d wait", b.used, len(b.waiting))
+		}
+	})
+}
+
+// slowBody gives a part, and then waits.
+type slowBody struct {
+	part string
+	wait chan struct{}
+}
+
+func (s *slowBody) Read(b []byte) (int, error) {
+	n := copy(b, s.part)
+	if s.part = s.part[n:]; n > 0 {
+		return n, nil
+	}
+	<-s.wait
+	return 0, io.EOF
+}
+
+// TestSlowBodiesHoldOnlyTheirShare holds that to announce many bytes takes nothing, that those
+// of one user who sends slowly leave room for others, and that all of it is given back.
+func TestSlowBodiesHoldOnlyTheirShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bodyBudgets{reading: share{free: readingBytes, ofUser: readingBytesOfUser, takenBy: map[im.UserID]int{}}}
+		wait := make(chan struct{})
+		const announced = maxBody
+		refused := make(chan error, 1000)
+		slow := func(user im.UserID, part int) {
+			go func() {
+				_, err := b.read(&slowBody{strings.Repeat("x", part), wait}, user, announced)
+				refused <- err
+			}()
+		}
+		for range 100 {
+			slow("alice", 100)
+		}
+		synctest.Wait()
+		if b.reading.free != readingBytes || len(refused) != 0 {
+			t.Errorf("%d bytes are held for what was only announced, %d were refused", readingBytes-b.reading.free, len(refused))
+		}
+		for range 100 {
+			slow("alice", 100_000)
+		}
+		synctest.Wait()
+		if n := readingBytes - b.reading.free; n > readingBytesOfUser || n < readingBytesOfUser/2 || len(refused) == 0 {
+			t.Errorf("%d bytes are held for one user, %d were refused", n, len(refused))
+		}
+		for range len(refused) {
+			if err := <-refused; !errors.Is(err, errOverloaded) {
+				t.Errorf("refused with %v", err)
+			}
+		}
+		for _, length := range []int{-1, announced} {
+			body, err := b.read(strings.NewReader(strings.Repeat("y", announced)), "bob", length)
+			if err != nil || len(body) != announced {
+				t.Errorf("another user's: %d bytes, %v", len(body), err)
+			}
+		}
+		close(wait)
+		synctest.Wait()
+		if b.reading.free != readingBytes || len(b.reading.takenBy) != 0 {
+			t.Errorf("%d bytes are lost", readingBytes-b.reading.free)
+		}
+	})
+}
