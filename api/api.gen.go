@@ -1649,7 +1649,7 @@ type ImportResult struct {
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
-	// | `body_too_large` | 413 | the request body is over 1 MiB |
+	// | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
 	// | `direct_with_self` | 422 | `@` and your own id |
@@ -1677,7 +1677,7 @@ type ImportResult struct {
 	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
-	// | `overloaded` | 503 | too much is waiting to be stored, or too many of your reads wait for each other |
+	// | `overloaded` | 503 | too much is waiting to be stored, too many of your reads wait for each other, or too many request bodies are being read |
 	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 	// | `shutting_down` | 503 | the server is about to stop |
@@ -2088,7 +2088,7 @@ type Problem struct {
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
-	// | `body_too_large` | 413 | the request body is over 1 MiB |
+	// | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
 	// | `direct_with_self` | 422 | `@` and your own id |
@@ -2116,7 +2116,7 @@ type Problem struct {
 	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
-	// | `overloaded` | 503 | too much is waiting to be stored, or too many of your reads wait for each other |
+	// | `overloaded` | 503 | too much is waiting to be stored, too many of your reads wait for each other, or too many request bodies are being read |
 	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 	// | `shutting_down` | 503 | the server is about to stop |
@@ -2181,7 +2181,7 @@ type Problem struct {
 // | `on_deny_list` | 409 | the user is on the deny list |
 // | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 // | `thread_exists` | 409 | the message has a thread |
-// | `body_too_large` | 413 | the request body is over 1 MiB |
+// | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
 // | `message_too_large` | 413 | `body` and `ext` are too large together |
 // | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
 // | `direct_with_self` | 422 | `@` and your own id |
@@ -2209,7 +2209,7 @@ type Problem struct {
 // | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 // | `slow_mode` | 429 | slow mode: wait before you send again |
 // | `internal` | 500 | a fault of the server |
-// | `overloaded` | 503 | too much is waiting to be stored, or too many of your reads wait for each other |
+// | `overloaded` | 503 | too much is waiting to be stored, too many of your reads wait for each other, or too many request bodies are being read |
 // | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
 // | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 // | `shutting_down` | 503 | the server is about to stop |
@@ -2382,7 +2382,7 @@ type RevokeResult struct {
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
-	// | `body_too_large` | 413 | the request body is over 1 MiB |
+	// | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
 	// | `direct_with_self` | 422 | `@` and your own id |
@@ -2410,7 +2410,7 @@ type RevokeResult struct {
 	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
-	// | `overloaded` | 503 | too much is waiting to be stored, or too many of your reads wait for each other |
+	// | `overloaded` | 503 | too much is waiting to be stored, too many of your reads wait for each other, or too many request bodies are being read |
 	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 	// | `shutting_down` | 503 | the server is about to stop |

@@ -1650,7 +1650,7 @@ type ImportResult struct {
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
-	// | `body_too_large` | 413 | the request body is over 1 MiB |
+	// | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
 	// | `direct_with_self` | 422 | `@` and your own id |
@@ -1678,7 +1678,7 @@ type ImportResult struct {
 	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
-	// | `overloaded` | 503 | too much is waiting to be stored, or too many of your reads wait for each other |
+	// | `overloaded` | 503 | too much is waiting to be stored, too many of your reads wait for each other, or too many request bodies are being read |
 	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 	// | `shutting_down` | 503 | the server is about to stop |
@@ -2089,7 +2089,7 @@ type Problem struct {
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
-	// | `body_too_large` | 413 | the request body is over 1 MiB |
+	// | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
 	// | `direct_with_self` | 422 | `@` and your own id |
@@ -2117,7 +2117,7 @@ type Problem struct {
 	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
-	// | `overloaded` | 503 | too much is waiting to be stored, or too many of your reads wait for each other |
+	// | `overloaded` | 503 | too much is waiting to be stored, too many of your reads wait for each other, or too many request bodies are being read |
 	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 	// | `shutting_down` | 503 | the server is about to stop |
@@ -2182,7 +2182,7 @@ type Problem struct {
 // | `on_deny_list` | 409 | the user is on the deny list |
 // | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 // | `thread_exists` | 409 | the message has a thread |
-// | `body_too_large` | 413 | the request body is over 1 MiB |
+// | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
 // | `message_too_large` | 413 | `body` and `ext` are too large together |
 // | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
 // | `direct_with_self` | 422 | `@` and your own id |
@@ -2210,7 +2210,7 @@ type Problem struct {
 // | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 // | `slow_mode` | 429 | slow mode: wait before you send again |
 // | `internal` | 500 | a fault of the server |
-// | `overloaded` | 503 | too much is waiting to be stored, or too many of your reads wait for each other |
+// | `overloaded` | 503 | too much is waiting to be stored, too many of your reads wait for each other, or too many request bodies are being read |
 // | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
 // | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 // | `shutting_down` | 503 | the server is about to stop |
@@ -2383,7 +2383,7 @@ type RevokeResult struct {
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
-	// | `body_too_large` | 413 | the request body is over 1 MiB |
+	// | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
 	// | `direct_with_self` | 422 | `@` and your own id |
@@ -2411,7 +2411,7 @@ type RevokeResult struct {
 	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
 	// | `slow_mode` | 429 | slow mode: wait before you send again |
 	// | `internal` | 500 | a fault of the server |
-	// | `overloaded` | 503 | too much is waiting to be stored, or too many of your reads wait for each other |
+	// | `overloaded` | 503 | too much is waiting to be stored, too many of your reads wait for each other, or too many request bodies are being read |
 	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 	// | `shutting_down` | 503 | the server is about to stop |
@@ -4606,7 +4606,8 @@ type ClientInterface interface {
 	//
 	// `body` and `ext` are together at most 4 KiB (a server may be set up
 	// otherwise), measured as canonical JSON: members sorted by name, no white
-	// space.
+	// space. `push` and the user ids of `mentions` may have as many each. The whole
+	// request body is at most 88 KiB then (18 times that limit, and 16 KiB).
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4628,7 +4629,8 @@ type ClientInterface interface {
 	//
 	// `body` and `ext` are together at most 4 KiB (a server may be set up
 	// otherwise), measured as canonical JSON: members sorted by name, no white
-	// space.
+	// space. `push` and the user ids of `mentions` may have as many each. The whole
+	// request body is at most 88 KiB then (18 times that limit, and 16 KiB).
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6186,7 +6188,8 @@ func (c *API) ListMessages(ctx context.Context, conversation ConversationID, par
 //
 // `body` and `ext` are together at most 4 KiB (a server may be set up
 // otherwise), measured as canonical JSON: members sorted by name, no white
-// space.
+// space. `push` and the user ids of `mentions` may have as many each. The whole
+// request body is at most 88 KiB then (18 times that limit, and 16 KiB).
 //
 // Takes any type of body and a specified content type.
 //
@@ -6218,7 +6221,8 @@ func (c *API) SendMessageWithBody(ctx context.Context, conversation Conversation
 //
 // `body` and `ext` are together at most 4 KiB (a server may be set up
 // otherwise), measured as canonical JSON: members sorted by name, no white
-// space.
+// space. `push` and the user ids of `mentions` may have as many each. The whole
+// request body is at most 88 KiB then (18 times that limit, and 16 KiB).
 //
 // Takes a body of the `application/json` content type.
 //
@@ -13935,7 +13939,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// `body` and `ext` are together at most 4 KiB (a server may be set up
 	// otherwise), measured as canonical JSON: members sorted by name, no white
-	// space.
+	// space. `push` and the user ids of `mentions` may have as many each. The whole
+	// request body is at most 88 KiB then (18 times that limit, and 16 KiB).
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13957,7 +13962,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// `body` and `ext` are together at most 4 KiB (a server may be set up
 	// otherwise), measured as canonical JSON: members sorted by name, no white
-	// space.
+	// space. `push` and the user ids of `mentions` may have as many each. The whole
+	// request body is at most 88 KiB then (18 times that limit, and 16 KiB).
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -18936,7 +18942,8 @@ func (c *ClientWithResponses) ListMessagesWithResponse(ctx context.Context, conv
 //
 // `body` and `ext` are together at most 4 KiB (a server may be set up
 // otherwise), measured as canonical JSON: members sorted by name, no white
-// space.
+// space. `push` and the user ids of `mentions` may have as many each. The whole
+// request body is at most 88 KiB then (18 times that limit, and 16 KiB).
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18964,7 +18971,8 @@ func (c *ClientWithResponses) SendMessageWithBodyWithResponse(ctx context.Contex
 //
 // `body` and `ext` are together at most 4 KiB (a server may be set up
 // otherwise), measured as canonical JSON: members sorted by name, no white
-// space.
+// space. `push` and the user ids of `mentions` may have as many each. The whole
+// request body is at most 88 KiB then (18 times that limit, and 16 KiB).
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
