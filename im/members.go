@@ -91,37 +91,103 @@ func (s *Service) AddMembers(ctx context.Context, actor Actor, ref ConversationR
 	if err := checkRole(role); err != nil {
 		return nil, err
 	}
-	named, users := users, unique(users)
-	return write(withSize(ctx, len(users)), s, func(tx Tx) ([]Membership, error) {
-		c, me, err := s.enter(tx, actor, ref)
+	return s.addMembers(ctx, actor, users, role, func(r Reader) (Conversation, error) {
+		c, me, err := s.enter(r, actor, ref)
 		if err != nil {
-			return nil, err
+			return c, err
 		}
 		if err := hasOwnMembers(c); err != nil {
-			return nil, err
+			return c, err
 		}
 		if err := Allow(c, me, PermissionInvite); err != nil {
-			return nil, err
+			return c, err
 		}
 		if role > Member {
 			if err := Allow(c, me, PermissionManageRoles); err != nil {
-				return nil, err
+				return c, err
 			}
 		}
 		if role == Owner {
-			return nil, RefuseField(Rule, "one_owner", "role", "there is one owner; hand it over to a member instead")
+			return c, RefuseField(Rule, "one_owner", "role", "there is one owner; hand it over to a member instead")
 		}
-		out, fresh, err := s.newcomers(tx, actor, c, named, users, role)
+		return c, nil
+	})
+}
+
+const (
+	// membersAtOnce is the most members that one transaction adds, and membersLookedAt
+	// the most that one read looks at before.
+	membersAtOnce   = 100
+	membersLookedAt = 500
+)
+
+// addMembers adds users to the conversation that enter finds for an actor who may, and
+// returns their standing. If they are more than one transaction adds, all are looked at
+// before the first is added: who is not to be refuses them all.
+func (s *Service) addMembers(
+	ctx context.Context, actor Actor, users []UserID, role Role, enter func(Reader) (Conversation, error),
+) ([]Membership, error) {
+	named, users := users, unique(users)
+	if len(users) > membersAtOnce {
+		ctx = WithBulk(ctx)
+		if err := s.lookAtNewcomers(ctx, actor, named, users, role, enter); err != nil {
+			return nil, err
+		}
+	}
+	var all []Membership
+	for rest := users; ; {
+		part := rest[:min(len(rest), membersAtOnce)]
+		added, err := write(ctx, s, func(tx Tx) ([]Membership, error) {
+			c, err := enter(tx)
+			if err != nil {
+				return nil, err
+			}
+			out, fresh, err := s.newcomers(tx, actor, c, named, part, role)
+			if err != nil {
+				return nil, err
+			}
+			for _, m := range fresh {
+				if err := addMember(tx, actor, c, m); err != nil {
+					return nil, err
+				}
+			}
+			return out, nil
+		})
 		if err != nil {
 			return nil, err
 		}
-		for _, m := range fresh {
-			if err := addMember(tx, actor, c, m); err != nil {
-				return nil, err
-			}
+		all, rest = append(all, added...), rest[len(part):]
+		if len(rest) == 0 {
+			return all, nil
 		}
-		return out, nil
-	})
+		// Who goes away now would otherwise have half of them added.
+		ctx = context.WithoutCancel(ctx)
+	}
+}
+
+// lookAtNewcomers refuses what adding users would refuse, as of now.
+func (s *Service) lookAtNewcomers(
+	ctx context.Context, actor Actor, named, users []UserID, role Role, enter func(Reader) (Conversation, error),
+) error {
+	newcomers := 0
+	for part := range slices.Chunk(users, membersLookedAt) {
+		n, err := view(ctx, s, func(r Reader) (int, error) {
+			c, err := enter(r)
+			if err != nil {
+				return 0, err
+			}
+			_, fresh, err := s.newcomers(r, actor, c, named, part, role)
+			if err == nil && c.MemberCount+newcomers+len(fresh) > s.policy.maxMembers(c.Kind) {
+				err = s.errTooManyMembers(c.Kind, "members")
+			}
+			return len(fresh), err
+		})
+		if err != nil {
+			return err
+		}
+		newcomers += n
+	}
+	return nil
 }
 
 // hasOwnMembers refuses to change who is in a place that has no members but by
@@ -163,12 +229,15 @@ func (s *Service) newcomers(r Reader, actor Actor, c Conversation, named, users 
 		return nil, nil, err
 	}
 	for _, m := range fresh {
-		field := fieldOf("members", named, m.User)
-		if err := notDenied(r, c, m.User, field); err != nil {
-			return nil, nil, err
+		err := notDenied(r, c, m.User, "")
+		if err == nil && m.Left() {
+			err = RefuseField(Conflict, "has_left", "", "has left: invite them, or let them join")
 		}
-		if m.Left() {
-			return nil, nil, RefuseField(Conflict, "has_left", field, "has left: invite them, or let them join")
+		if e, ok := AsError(err); ok {
+			e.Field = fieldOf("members", named, m.User)
+		}
+		if err != nil {
+			return nil, nil, err
 		}
 	}
 	if c.MemberCount+len(fresh) > s.policy.maxMembers(c.Kind) {

@@ -199,26 +199,19 @@ func (s *Service) AddSpaceMembers(ctx context.Context, actor Actor, id ID, users
 	if err := checkUsers("members", users); err != nil {
 		return nil, err
 	}
-	named, users := users, unique(users)
-	return write(withSize(ctx, len(users)), s, func(tx Tx) ([]SpaceMemberView, error) {
-		c, _, err := s.enterSpaceTo(tx, actor, id, PermissionManageMembers)
+	_, err := s.addMembers(ctx, actor, users, Member, func(r Reader) (Conversation, error) {
+		c, _, err := s.enterSpaceTo(r, actor, id, PermissionManageMembers)
+		return c, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return view(ctx, s, func(r Reader) ([]SpaceMemberView, error) {
+		list, err := r.SpaceMembersAt(id, 0, Latest, users)
 		if err != nil {
 			return nil, err
 		}
-		_, fresh, err := s.newcomers(tx, actor, c, named, users, Member)
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range fresh {
-			if err := addMember(tx, actor, c, m); err != nil {
-				return nil, err
-			}
-		}
-		list, err := tx.SpaceMembersAt(id, 0, Latest, users)
-		if err != nil {
-			return nil, err
-		}
-		return s.memberViews(tx, id, list)
+		return s.memberViews(r, id, list)
 	})
 }
 

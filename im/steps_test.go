@@ -2,6 +2,7 @@ package im_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -266,4 +267,79 @@ func TestRetentionOfThreadsInSteps(t *testing.T) {
 	w.equal("by a member", answer(err), "403 permission_denied")
 	w.must1(w.UpdateConversation(w.ctx, as("alice"), byID(group), im.ConversationPatch{Retention: &set}))
 	w.equal("the same again", store.writes.Load(), int64(2))
+}
+
+// TestManyMembersAreAddedAFewAtATime: once all of them were looked at, so that who is
+// not to be added keeps all others from it.
+func TestManyMembersAreAddedAFewAtATime(t *testing.T) {
+	const many = 250
+	var users []im.UserID
+	for i := range many {
+		users = append(users, im.UserID(fmt.Sprint("user", i)))
+	}
+	last := users[many-1]
+	for name, in := range map[string]struct {
+		make func(w *world) im.ID
+		add  func(w *world, id im.ID) (int, error)
+		deny func(w *world, id im.ID) error
+		left func(w *world, id im.ID) error
+	}{
+		"room": {
+			make: func(w *world) im.ID {
+				v, err := w.CreateGroup(w.ctx, as("alice"), im.GroupDraft{Kind: im.Room, Name: "r"})
+				w.must(err)
+				return v.ID
+			},
+			add: func(w *world, id im.ID) (int, error) {
+				list, err := w.AddMembers(w.ctx, as("alice"), byID(id), append(users, users[0]), im.Member)
+				return len(list), err
+			},
+			deny: func(w *world, id im.ID) error { return w.PutListed(w.ctx, as("alice"), byID(id), im.DenyList, last) },
+			left: func(w *world, id im.ID) error { return w.DeleteListed(w.ctx, as("alice"), byID(id), im.DenyList, last) },
+		},
+		"space": {
+			make: func(w *world) im.ID {
+				v, err := w.CreateSpace(w.ctx, as("alice"), im.SpaceDraft{Name: "s"})
+				w.must(err)
+				return v.ID
+			},
+			add: func(w *world, id im.ID) (int, error) {
+				list, err := w.AddSpaceMembers(w.ctx, as("alice"), id, append(users, users[0]))
+				return len(list), err
+			},
+			deny: func(w *world, id im.ID) error { return w.DenyInSpace(w.ctx, as("alice"), id, last) },
+			left: func(w *world, id im.ID) error { return w.AllowInSpace(w.ctx, as("alice"), id, last) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			id := in.make(w)
+			members := func() (n int) {
+				w.must(w.store.View(w.ctx, func(r im.Reader) error {
+					c, err := r.Conversation(id)
+					n = c.MemberCount
+					return err
+				}))
+				return n
+			}
+			w.must(in.deny(w, id))
+			_, err := in.add(w, id)
+			e, _ := im.AsError(err)
+			w.equal("with one who is denied", []any{answer(err), e != nil && e.Field == fmt.Sprint("members/", many-1), members()},
+				[]any{"409 on_deny_list", true, 1})
+			w.must(in.left(w, id))
+
+			policy := im.DefaultPolicy()
+			policy.MaxRoomMembers, policy.MaxSpaceMembers = many, many
+			w.Service = im.NewService(w.store, policy, w.clock)
+			_, err = in.add(w, id)
+			w.equal("one too many", []any{answer(err), members()}, []any{"422 too_many_members", 1})
+
+			store := w.stepping(nil)
+			n, err := in.add(w, id)
+			w.must(err)
+			w.equal("added", []int{n, members()}, []int{many, many + 1})
+			w.equal("transactions", []int64{store.writes.Load(), store.bulk.Load()}, []int64{3, 3})
+		})
+	}
 }
