@@ -4489,7 +4489,8 @@ type ClientInterface interface {
 	// member already stays as they are. Who is on the deny list is taken off it first:
 	// 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
 	// them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
-	// added, and `field` says who it is about.
+	// added, and `field` says who it is about. More than 100 are added 100 at a time, once
+	// all were looked at: if the state changes meanwhile, those before are members.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4502,7 +4503,8 @@ type ClientInterface interface {
 	// member already stays as they are. Who is on the deny list is taken off it first:
 	// 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
 	// them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
-	// added, and `field` says who it is about.
+	// added, and `field` says who it is about. More than 100 are added 100 at a time, once
+	// all were looked at: if the state changes meanwhile, those before are members.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5127,7 +5129,8 @@ type ClientInterface interface {
 	// Without asking them. Takes the permission `manage_members`. Who is a member already
 	// stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
 	// themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
-	// added, and `field` says who it is about.
+	// added, and `field` says who it is about. More than 100 are added 100 at a time, once
+	// all were looked at: if the state changes meanwhile, those before are members.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5139,7 +5142,8 @@ type ClientInterface interface {
 	// Without asking them. Takes the permission `manage_members`. Who is a member already
 	// stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
 	// themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
-	// added, and `field` says who it is about.
+	// added, and `field` says who it is about. More than 100 are added 100 at a time, once
+	// all were looked at: if the state changes meanwhile, those before are members.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5971,7 +5975,8 @@ func (c *API) ListMembers(ctx context.Context, conversation ConversationID, para
 // member already stays as they are. Who is on the deny list is taken off it first:
 // 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
 // them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
-// added, and `field` says who it is about.
+// added, and `field` says who it is about. More than 100 are added 100 at a time, once
+// all were looked at: if the state changes meanwhile, those before are members.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5994,7 +5999,8 @@ func (c *API) AddMembersWithBody(ctx context.Context, conversation ConversationI
 // member already stays as they are. Who is on the deny list is taken off it first:
 // 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
 // them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
-// added, and `field` says who it is about.
+// added, and `field` says who it is about. More than 100 are added 100 at a time, once
+// all were looked at: if the state changes meanwhile, those before are members.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7189,7 +7195,8 @@ func (c *API) ListSpaceMembers(ctx context.Context, space SpaceID, params *ListS
 // Without asking them. Takes the permission `manage_members`. Who is a member already
 // stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
 // themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
-// added, and `field` says who it is about.
+// added, and `field` says who it is about. More than 100 are added 100 at a time, once
+// all were looked at: if the state changes meanwhile, those before are members.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7211,7 +7218,8 @@ func (c *API) AddSpaceMembersWithBody(ctx context.Context, space SpaceID, params
 // Without asking them. Takes the permission `manage_members`. Who is a member already
 // stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
 // themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
-// added, and `field` says who it is about.
+// added, and `field` says who it is about. More than 100 are added 100 at a time, once
+// all were looked at: if the state changes meanwhile, those before are members.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -13814,7 +13822,8 @@ type ClientWithResponsesInterface interface {
 	// member already stays as they are. Who is on the deny list is taken off it first:
 	// 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
 	// them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
-	// added, and `field` says who it is about.
+	// added, and `field` says who it is about. More than 100 are added 100 at a time, once
+	// all were looked at: if the state changes meanwhile, those before are members.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13827,7 +13836,8 @@ type ClientWithResponsesInterface interface {
 	// member already stays as they are. Who is on the deny list is taken off it first:
 	// 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
 	// them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
-	// added, and `field` says who it is about.
+	// added, and `field` says who it is about. More than 100 are added 100 at a time, once
+	// all were looked at: if the state changes meanwhile, those before are members.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14516,7 +14526,8 @@ type ClientWithResponsesInterface interface {
 	// Without asking them. Takes the permission `manage_members`. Who is a member already
 	// stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
 	// themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
-	// added, and `field` says who it is about.
+	// added, and `field` says who it is about. More than 100 are added 100 at a time, once
+	// all were looked at: if the state changes meanwhile, those before are members.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14528,7 +14539,8 @@ type ClientWithResponsesInterface interface {
 	// Without asking them. Takes the permission `manage_members`. Who is a member already
 	// stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
 	// themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
-	// added, and `field` says who it is about.
+	// added, and `field` says who it is about. More than 100 are added 100 at a time, once
+	// all were looked at: if the state changes meanwhile, those before are members.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -18757,7 +18769,8 @@ func (c *ClientWithResponses) ListMembersWithResponse(ctx context.Context, conve
 // member already stays as they are. Who is on the deny list is taken off it first:
 // 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
 // them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
-// added, and `field` says who it is about.
+// added, and `field` says who it is about. More than 100 are added 100 at a time, once
+// all were looked at: if the state changes meanwhile, those before are members.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18776,7 +18789,8 @@ func (c *ClientWithResponses) AddMembersWithBodyWithResponse(ctx context.Context
 // member already stays as they are. Who is on the deny list is taken off it first:
 // 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
 // them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
-// added, and `field` says who it is about.
+// added, and `field` says who it is about. More than 100 are added 100 at a time, once
+// all were looked at: if the state changes meanwhile, those before are members.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19807,7 +19821,8 @@ func (c *ClientWithResponses) ListSpaceMembersWithResponse(ctx context.Context, 
 // Without asking them. Takes the permission `manage_members`. Who is a member already
 // stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
 // themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
-// added, and `field` says who it is about.
+// added, and `field` says who it is about. More than 100 are added 100 at a time, once
+// all were looked at: if the state changes meanwhile, those before are members.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19825,7 +19840,8 @@ func (c *ClientWithResponses) AddSpaceMembersWithBodyWithResponse(ctx context.Co
 // Without asking them. Takes the permission `manage_members`. Who is a member already
 // stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
 // themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
-// added, and `field` says who it is about.
+// added, and `field` says who it is about. More than 100 are added 100 at a time, once
+// all were looked at: if the state changes meanwhile, those before are members.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
