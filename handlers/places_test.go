@@ -241,11 +241,12 @@ func TestPagesOfPlaces(t *testing.T) {
 	}{
 		{"alice", "/v1/threads", "id", threads, true},
 		{"bob", "/v1/conversations/" + group + "/threads", "id", threads, true},
-		{"alice", "/v1/spaces", "id", []string{space, other}, true},
+		// Ids of spaces do not rise.
+		{"alice", "/v1/spaces", "id", slices.Sorted(slices.Values([]string{space, other})), false},
 		{"alice", "/v1/spaces/" + space + "/channels", "id", channels, true},
 		{"alice", "/v1/spaces/" + space + "/members", "user", []string{"alice", "bob", "carol"}, false},
 		{"alice", "/v1/spaces/" + space + "/invitations", "user", []string{"dave", "eve"}, false},
-		{"eve", "/v1/invitations", "space_id", []string{space, other}, true},
+		{"eve", "/v1/invitations", "space_id", slices.Sorted(slices.Values([]string{space, other})), false},
 		{"alice", "/v1/conversations/" + group + "/lists/deny", "user", []string{"eve", "mallory"}, false},
 		{"alice", "/v1/conversations/" + first + "/members", "user", []string{"alice", "bob", "carol"}, false},
 	}

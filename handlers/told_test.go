@@ -357,8 +357,8 @@ func TestReplayLeavesOutWhatWasHidden(t *testing.T) {
 		}
 	}
 	want := []string{
-		"conversation.created false false", "message.created false false", "message.hidden false false",
-		"unread.changed false false", "member.removed false false", "member.removed false false",
+		"conversation.created false false", "message.created false true", "message.created false false",
+		"message.hidden false false", "unread.changed false false", "member.removed false false", "member.removed false false",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("replayed %v, want %v", got, want)
