@@ -298,11 +298,9 @@ func (s *Service) join(tx Tx, actor Actor, c Conversation, was Membership) error
 			return err
 		}
 		if !owned {
-			if m.Role = Owner; !m.MutedUntil.IsZero() {
-				if err := tx.PutMute(c.ID, m.User, time.Time{}); err != nil {
-					return err
-				}
-				m.MutedUntil = time.Time{}
+			m.Role = Owner
+			if err := s.unmutedAsOwner(tx, c, &m); err != nil {
+				return err
 			}
 		}
 	}
@@ -398,12 +396,32 @@ func (s *Service) SetRole(ctx context.Context, actor Actor, ref ConversationRef,
 		changes := []Membership{target}
 		changes[0].Role = role
 		if role == Owner {
+			if err := unmuted(tx, &changes[0]); err != nil {
+				return Membership{}, err
+			}
 			me.Role = Admin
 			changes = append(changes, me)
 		}
 		_, err = s.setRoles(tx, actor, c, changes)
 		return changes[0], err
 	})
+}
+
+// unmuted ends the mute of who becomes the owner: nobody stands above them who could.
+func unmuted(tx Tx, m *Membership) error {
+	if m.MutedUntil.IsZero() {
+		return nil
+	}
+	m.MutedUntil = time.Time{}
+	return tx.PutMute(m.Conversation, m.User, time.Time{})
+}
+
+// unmutedAsOwner is unmuted where there may be channels.
+func (s *Service) unmutedAsOwner(tx Tx, c Conversation, m *Membership) error {
+	if c.Kind == Space {
+		return s.unmutedInSpace(tx, c.ID, m)
+	}
+	return unmuted(tx, m)
 }
 
 // setRoles stores the roles of members and tells of them. It returns the position of

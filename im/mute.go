@@ -70,10 +70,9 @@ func (s *Service) muteIn(actor Actor, ref ConversationRef, user UserID) muting {
 			above, m.MutedUntil = m.MutedUntil, m.MutedHere
 			return c, m.Membership, above, err
 		}
-		// Also who has left, for it holds when they come back.
 		target, found, err := maybe(r.Membership(c.ID, user))
-		if err == nil && !found {
-			err = errUnknownMember()
+		if err == nil && (!found || !target.Active()) {
+			err = errUnknownMember() // whether they ever were one is nobody's business
 		}
 		if err == nil {
 			err = Allow(c, me, PermissionMute)
@@ -120,9 +119,6 @@ func (s *Service) putMute(ctx context.Context, actor Actor, user UserID, until t
 		}
 		if target.MutedUntil = until; above.After(until) {
 			target.MutedUntil = above // they may not send any sooner
-		}
-		if c.Kind != Channel && c.Kind != Space && !target.Active() {
-			return nil // there is nobody to tell
 		}
 		_, err = tx.Append(memberEvent(MemberUpdated, actor, c, target, s.time()))
 		return err

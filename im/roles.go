@@ -115,7 +115,8 @@ func (c roleChange) allow(rank int) error {
 
 // allowTouching refuses to give, take, move or delete roles of which one says
 // something, in the space or in one of its channels, of a permission that the actor
-// does not have there: somebody would get or lose it by that.
+// does not have there: somebody would get or lose it by that. Channels that the actor
+// does not see do not count.
 func (s *Service) allowTouching(r Reader, actor Actor, c roleChange, ranks ...int) error {
 	for _, rank := range ranks {
 		if err := allowGrants(c.me, c.roles[rank].Grants, Grants{}, RolePermissions); err != nil {
@@ -132,7 +133,9 @@ func (s *Service) allowTouching(r Reader, actor Actor, c roleChange, ranks ...in
 	}
 	for _, channel := range channels {
 		me := c.me
-		me.May = s.mayInChannel(c, channel)
+		if me.May = s.mayInChannel(c, channel); !me.May.Has(PermissionView) {
+			continue // a refusal would tell that there is such a channel
+		}
 		for _, id := range ids {
 			if err := allowGrants(me, channel.Access.override(id), Grants{}, ChannelPermissions); err != nil {
 				return err

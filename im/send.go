@@ -122,22 +122,37 @@ func (s *Service) allowSpeaking(c Conversation, me Membership, p Permissions) er
 	return Refuse(Forbidden, "permission_denied", "you need the permission %s here%s", p, why)
 }
 
-// slowDown refuses a message that follows the sender's last one too soon.
-func slowDown(r Reader, c Conversation, me Membership, now time.Time) error {
+// slowDown refuses what follows too soon on the last thing that slow mode counts of the
+// same user: messages, and the making and naming of threads, in a conversation and all
+// of its threads together. It notes that they did it.
+func slowDown(tx Tx, c Conversation, me Membership, now time.Time) error {
 	if me.SlowMode == 0 {
 		return nil
 	}
-	last, sent, err := r.LastSent(c.ID, me.User)
-	if err != nil || !sent {
+	whole := c.ID
+	if c.Kind == Thread {
+		whole = c.Parent
+	}
+	last, _, err := tx.Spoke(whole, me.User)
+	if err != nil {
 		return err
 	}
-	wait := last.Add(me.SlowMode).Sub(now)
-	if wait <= 0 || wait > me.SlowMode { // or the clock went back: nobody waits for longer than the interval
-		return nil
+	for _, id := range unique([]ID{whole, c.ID}) { // also from before there was slow mode
+		sent, found, err := tx.LastSent(id, me.User)
+		if err != nil {
+			return err
+		}
+		if found && sent.After(last) {
+			last = sent
+		}
 	}
-	refusal := Refuse(TooMany, "slow_mode", "one message in %d seconds here", int(me.SlowMode.Seconds()))
-	refusal.RetryAfter = wait
-	return refusal
+	wait := last.Add(me.SlowMode).Sub(now)
+	if wait > 0 && wait <= me.SlowMode { // else the clock went back: nobody waits for longer than the interval
+		refusal := Refuse(TooMany, "slow_mode", "one message in %d seconds here", int(me.SlowMode.Seconds()))
+		refusal.RetryAfter = wait
+		return refusal
+	}
+	return tx.PutSpoke(whole, me.User, now)
 }
 
 // expireAfter returns when messages expire that do not say so themselves: as the

@@ -317,6 +317,11 @@ func (s *Service) patchShared(
 	if err != nil {
 		return 0, false, err
 	}
+	if c.Kind == Thread {
+		if err := slowDown(tx, c, m, s.time()); err != nil {
+			return 0, false, err
+		}
+	}
 	cutoff := s.cutoff(c)
 	if p.Retention != nil {
 		through, more, err = s.setRetentionBelow(tx, c.ID, changed.Retention, cutoff, after)

@@ -271,6 +271,9 @@ func (s *Service) HandOverSpace(ctx context.Context, actor Actor, id ID, user Us
 		}
 		if user != actor.User {
 			target.Role, me.Role = Owner, Member
+			if err := s.unmutedInSpace(tx, id, &target.Membership); err != nil {
+				return SpaceMemberView{}, err
+			}
 			at, err := s.setRoles(tx, actor, c, []Membership{target.Membership, me})
 			if err != nil {
 				return SpaceMemberView{}, err
@@ -288,6 +291,23 @@ func (s *Service) HandOverSpace(ctx context.Context, actor Actor, id ID, user Us
 		roles, err := tx.RolesAt(id, Latest)
 		return s.memberView(target, roles), err
 	})
+}
+
+// unmutedInSpace is unmuted for a space and all of its channels.
+func (s *Service) unmutedInSpace(tx Tx, space ID, m *Membership) error {
+	if err := unmuted(tx, m); err != nil {
+		return err
+	}
+	channels, err := tx.Channels(space, 0, s.policy.MaxChannels)
+	if err != nil {
+		return err
+	}
+	for _, c := range channels {
+		if err := tx.PutMute(c.ID, m.User, time.Time{}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // spaceMember returns somebody who is a member of a space now, with their standing

@@ -115,6 +115,10 @@ type Reader interface {
 	// was not quiet; false if they never did.
 	LastSent(conversation ID, user UserID) (time.Time, bool, error)
 
+	// Spoke returns when the user last did something to a conversation, or a thread in
+	// it, that slow mode counts, as [Tx.PutSpoke] has it; false if they never did.
+	Spoke(conversation ID, user UserID) (time.Time, bool, error)
+
 	// LastActive returns when the newest message of a thread was sent of those that
 	// were not erased and are for all to see; false without one.
 	LastActive(thread ID) (time.Time, bool, error)
@@ -333,6 +337,8 @@ type Tx interface {
 
 	// PutMute stores until when a user may not send to a place; zero ends it.
 	PutMute(conversation ID, user UserID, until time.Time) error
+	// PutSpoke stores when a user did something that slow mode counts.
+	PutSpoke(conversation ID, user UserID, at time.Time) error
 	// PutRoles makes these the roles of a space from an event on.
 	PutRoles(space ID, roles RoleSet, from Position) error
 	// PutAccess makes this what decides about a channel from an event on.

@@ -20,6 +20,9 @@ func (s *Service) CreateThread(ctx context.Context, actor Actor, message ID, nam
 			return ConversationView{}, err
 		}
 		now := s.time()
+		if err := slowDown(tx, parent, me, now); err != nil {
+			return ConversationView{}, err
+		}
 		c, err := s.newConversation(tx, Thread, actor, now)
 		if err != nil {
 			return ConversationView{}, err

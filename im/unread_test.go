@@ -104,7 +104,7 @@ func TestUnreadAfterEachKindOfAct(t *testing.T) {
 		"hidden, left and came back": {func(p *place) {
 			p.must(p.HideConversation(p.ctx, as("bob"), byID(p.id), true))
 			p.remove(p.id, "bob", "bob")
-			p.add(p.id, "alice", im.Member, "bob")
+			p.back(p.id, "alice", "bob")
 			p.equal("listed", len(p.list("bob")), 1)
 		}, "0/0"},
 		"conversation hidden":     {func(p *place) { p.must(p.HideConversation(p.ctx, as("bob"), byID(p.id), true)) }, "0/0"},

@@ -32,6 +32,8 @@ const (
 		(SELECT seq, user_id FROM mentions WHERE conversation_id = ?1 LIMIT ?2)`
 	purgeMentionsAll = `DELETE FROM mentions_all WHERE conversation_id = ?1 AND seq IN
 		(SELECT seq FROM mentions_all WHERE conversation_id = ?1 LIMIT ?2)`
+	purgeSpoken = `DELETE FROM spoken WHERE conversation_id = ?1 AND user_id IN
+		(SELECT user_id FROM spoken WHERE conversation_id = ?1 LIMIT ?2)`
 	purgeMutes = `DELETE FROM mutes WHERE conversation_id = ?1 AND user_id IN
 		(SELECT user_id FROM mutes WHERE conversation_id = ?1 LIMIT ?2)`
 )
@@ -111,7 +113,7 @@ func (t *tx) Purge(id im.ID, limit int) (done bool, err error) {
 			return false, err
 		}
 	}
-	for _, query := range []string{purgeReceipts, purgeMarks, purgeMentions, purgeMentionsAll, purgeMutes} {
+	for _, query := range []string{purgeReceipts, purgeMarks, purgeMentions, purgeMentionsAll, purgeMutes, purgeSpoken} {
 		n, err := t.session.update(query, conversation, receiptBatch)
 		if err != nil || n == receiptBatch {
 			return false, err

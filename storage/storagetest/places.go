@@ -191,6 +191,38 @@ func testMarksOfStrangers(w *world) {
 	}
 }
 
+func testSpoke(w *world) {
+	id, other := w.group(im.HistoryAll, "alice", "bob"), w.group(im.HistoryAll, "alice")
+	spoke := func(id im.ID, user im.UserID) (at time.Time) {
+		w.Helper()
+		w.view(func(r im.Reader) error {
+			got, found, err := r.Spoke(id, user)
+			if at = got; found == got.IsZero() {
+				w.Fatalf("%v, %v", got, found)
+			}
+			return err
+		})
+		return at
+	}
+	w.equal("before", spoke(id, "alice"), time.Time{})
+	for n := range 2 {
+		at := epoch.Add(time.Duration(n) * time.Second)
+		w.write(func(tx im.Tx) error { return tx.PutSpoke(id, "alice", at) })
+		w.equal("then", spoke(id, "alice"), at)
+	}
+	w.equal("of another", spoke(id, "bob"), time.Time{})
+	w.equal("elsewhere", spoke(other, "alice"), time.Time{})
+	w.equal("of nobody", spoke(id, "nobody"), time.Time{})
+	w.deleteForAll(id)
+	for done := false; !done; {
+		w.write(func(tx im.Tx) (err error) {
+			done, err = tx.Purge(id, 100)
+			return err
+		})
+	}
+	w.equal("of what was purged", spoke(id, "alice"), time.Time{})
+}
+
 func testLastSent(w *world) {
 	id, other := w.group(im.HistoryAll, "alice", "bob"), w.group(im.HistoryAll, "alice")
 	last := func(id im.ID, user im.UserID) (at time.Time) {

@@ -50,6 +50,7 @@ func Run(t *testing.T, open func(t *testing.T) im.Store) {
 		{"Left", testLeft},
 		{"Messages", testMessages},
 		{"LastSent", testLastSent},
+		{"Spoke", testSpoke},
 		{"Insert", testInsert},
 		{"InsertErased", testInsertErased},
 		{"Restore", testRestore},

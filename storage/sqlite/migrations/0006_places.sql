@@ -58,6 +58,14 @@ CREATE INDEX intervals_in_spaces ON intervals (user_id, to_event, conversation_i
     WHERE in_space = 1;
 
 -- Until when a user may not send to a place. It outlives their leaving.
+-- When somebody last did what slow mode counts, in a place or in a thread of it.
+CREATE TABLE spoken (
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    user_id         INTEGER NOT NULL REFERENCES users (id),
+    at              INTEGER NOT NULL,
+    PRIMARY KEY (conversation_id, user_id)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE mutes (
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
     user_id         INTEGER NOT NULL REFERENCES users (id),
