@@ -56,6 +56,8 @@ func (s *Service) PutOverride(ctx context.Context, actor Actor, ref Conversation
 		if before == o.Grants {
 			return nil
 		}
+		was := access
+		access.Overrides = slices.Clone(access.Overrides)
 		access.Overrides = slices.DeleteFunc(access.Overrides, func(old Override) bool { return old.Role == o.Role })
 		if o.Grants != (Grants{}) {
 			if len(access.Overrides) >= s.policy.MaxChannelRoles {
@@ -63,12 +65,35 @@ func (s *Service) PutOverride(ctx context.Context, actor Actor, ref Conversation
 			}
 			access.Overrides = append(access.Overrides, o)
 		}
+		if err := roles.spares(roles.roles, was, access); err != nil {
+			return err
+		}
 		at, err := tx.Append(c.event(updated, actor, s.time()))
 		if err != nil {
 			return err
 		}
 		return tx.PutAccess(c.ID, access, at)
 	})
+}
+
+// spares refuses a change of what decides about a channel by which a role above the
+// actor's highest loses the sight of it, or what that role itself allows there: who has
+// that role, and could set it right, would be shut out by who stands below them. roles
+// are those after the change.
+func (c roleChange) spares(roles RoleSet, before, after ChannelAccess) error {
+	for rank := range max(c.rank, 0) {
+		role := c.roles[rank]
+		protected := PermissionView | role.Allow | before.override(role.ID).Allow
+		if lost := c.roles.mayWith(role.ID, before) &^ roles.mayWith(role.ID, after) & protected; lost != 0 {
+			return Refuse(Forbidden, "permission_denied", "you may only take %s from roles below your highest", first(lost))
+		}
+	}
+	return nil
+}
+
+// mayWith returns what somebody may in a channel who has one role besides everyone's.
+func (s RoleSet) mayWith(role ID, access ChannelAccess) Permissions {
+	return Standing{Kind: Channel, Member: true, Role: Member, Roles: s, Has: []ID{role}, Channel: &access}.Permissions()
 }
 
 // DeleteOverride has a role say in a channel what it says in the space. It is no

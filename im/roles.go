@@ -113,19 +113,25 @@ func (c roleChange) allow(rank int) error {
 	return nil
 }
 
+// touch is what is done to a role: its rank, and whether somebody gets by it what the
+// role allows, or loses it and gets back what it denies. Moving it may do both.
+type touch struct {
+	rank         int
+	gives, takes bool
+}
+
 // allowTouching refuses to give, take, move or delete roles of which one says
 // something, in the space or in one of its channels, of a permission that the actor
-// does not have there: somebody would get or lose it by that. Channels that the actor
-// does not see do not count.
-func (s *Service) allowTouching(r Reader, actor Actor, c roleChange, ranks ...int) error {
-	for _, rank := range ranks {
-		if err := allowGrants(c.me, c.roles[rank].Grants, Grants{}, RolePermissions); err != nil {
+// does not have there: somebody would get or lose it by that. Of a channel that the
+// actor does not see that is refused alone by which somebody may come to see it: any
+// other refusal would tell that there is such a channel.
+func (s *Service) allowTouching(r Reader, actor Actor, c roleChange, touched ...touch) error {
+	ids := make([]ID, len(touched))
+	for i, t := range touched {
+		if err := allowGrants(c.me, c.roles[t.rank].Grants, Grants{}, RolePermissions); err != nil {
 			return err
 		}
-	}
-	ids := make([]ID, len(ranks))
-	for i, rank := range ranks {
-		ids[i] = c.roles[rank].ID
+		ids[i] = c.roles[t.rank].ID
 	}
 	channels, err := r.Overridden(c.space.ID, ids, actor.User)
 	if err != nil {
@@ -133,16 +139,24 @@ func (s *Service) allowTouching(r Reader, actor Actor, c roleChange, ranks ...in
 	}
 	for _, channel := range channels {
 		me := c.me
-		if me.May = s.mayInChannel(c, channel); !me.May.Has(PermissionView) {
-			continue // a refusal would tell that there is such a channel
-		}
-		for _, id := range ids {
-			if err := allowGrants(me, channel.Access.override(id), Grants{}, ChannelPermissions); err != nil {
+		me.May = s.mayInChannel(c, channel)
+		for i, t := range touched {
+			said := channel.Access.override(ids[i])
+			if !me.May.Has(PermissionView) && !t.opens(said) {
+				continue
+			}
+			if err := allowGrants(me, said, Grants{}, ChannelPermissions); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// opens reports whether somebody may come to see a channel by what is done to a role
+// that says this there.
+func (t touch) opens(said Grants) bool {
+	return t.gives && said.Allow.Has(PermissionView) || t.takes && said.Deny.Has(PermissionView)
 }
 
 // mayInChannel returns what the actor may in a channel of the space.
@@ -243,12 +257,16 @@ func (s *Service) UpdateRole(ctx context.Context, actor Actor, id, role ID, d Ro
 			return SpaceRole{}, 0, err
 		}
 		if d.Position != 0 {
-			if err := s.allowTouching(tx, actor, c, at); err != nil {
+			if err := s.allowTouching(tx, actor, c, touch{rank: at, gives: true, takes: true}); err != nil {
 				return SpaceRole{}, 0, err
 			}
 		}
-		c.roles = slices.Clone(c.roles)
-		c.roles[at] = after
+		changed := slices.Clone(c.roles)
+		changed[at] = after
+		if err := c.spares(changed, ChannelAccess{}, ChannelAccess{}); err != nil { // a public channel
+			return SpaceRole{}, 0, err
+		}
+		c.roles = changed
 		to, err := c.move(at, d.Position)
 		if err != nil {
 			return SpaceRole{}, 0, err
@@ -284,7 +302,7 @@ func (s *Service) DeleteRole(ctx context.Context, actor Actor, id, role ID) erro
 		if role == Everyone {
 			return errEveryone()
 		}
-		if err := s.allowTouching(tx, actor, c, at); err != nil {
+		if err := s.allowTouching(tx, actor, c, touch{rank: at, takes: true}); err != nil {
 			return err
 		}
 		c.roles = slices.Delete(slices.Clone(c.roles), at, at+1)
@@ -351,15 +369,15 @@ func (s *Service) setHeld(ctx context.Context, actor Actor, id ID, user UserID, 
 		if len(given)+len(taken) == 0 {
 			return nil
 		}
-		var ranks []int
-		for _, role := range slices.Concat(given, taken) {
+		var touched []touch
+		for i, role := range slices.Concat(given, taken) {
 			rank := c.roles.rank(role)
 			if err := c.allow(rank); err != nil {
 				return err
 			}
-			ranks = append(ranks, rank)
+			touched = append(touched, touch{rank: rank, gives: i < len(given), takes: i >= len(given)})
 		}
-		if err := s.allowTouching(tx, actor, c, ranks...); err != nil {
+		if err := s.allowTouching(tx, actor, c, touched...); err != nil {
 			return err
 		}
 		at, err := tx.Append(memberEvent(MemberUpdated, actor, c.space, target.Membership, s.time()))

@@ -393,8 +393,16 @@ func (s *Service) visibility(r Reader, actor Actor, changed, c Conversation) (*C
 	if err != nil {
 		return nil, err
 	}
+	before := access
 	access.Private = changed.Private
-	return &access, s.staysInSight(r, actor, c, access)
+	if err := s.staysInSight(r, actor, c, access); err != nil {
+		return nil, err
+	}
+	roles, err := s.changeRoles(r, actor, c.Space)
+	if err != nil {
+		return nil, err
+	}
+	return &access, roles.spares(roles.roles, before, access)
 }
 
 // patchOwn changes what the actor set for themselves.

@@ -1,0 +1,291 @@
+package im_test
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// ranked is a space with "high" above "mod", both with every permission that a role
+// can give but what a test leaves out, and a public channel.
+type ranked struct {
+	*world
+	space, channel    im.ID
+	highRole, modRole im.ID
+	lowRole           im.ID
+}
+
+func newRanked(t *testing.T, high im.Permissions) *ranked {
+	w := newWorld(t)
+	r := &ranked{world: w, space: w.space("owner", "high", "mod", "low")}
+	r.highRole = w.role(r.space, "owner", high, 0, "high")
+	r.modRole = w.role(r.space, "owner", im.RolePermissions, 0, "mod")
+	r.lowRole = w.role(r.space, "owner", 0, 0, "low")
+	r.channel = w.channel("owner", r.space, false)
+	return r
+}
+
+func (r *ranked) override(by im.UserID, role im.ID, g im.Grants) error {
+	_, err := r.PutOverride(r.ctx, as(by), byID(r.channel), im.Override{Role: role, Grants: g})
+	return err
+}
+
+func (r *ranked) sees(user im.UserID) bool {
+	_, may, err := r.PermissionsIn(r.ctx, as(user), byID(r.channel))
+	return err == nil && may.Has(im.PermissionView)
+}
+
+// Nobody shuts out who stands above them, whatever they use for it.
+func TestRankHoldsForChannels(t *testing.T) {
+	private := true
+	below := "permission_denied: you may only take view from roles below your highest"
+	for name, tt := range map[string]struct {
+		act  func(r *ranked) error
+		want string
+	}{
+		"by everyone's override": {func(r *ranked) error { return r.override("mod", im.Everyone, im.Grants{Deny: im.PermissionView}) }, below},
+		"by making it private": {func(r *ranked) error {
+			_, err := r.UpdateConversation(r.ctx, as("mod"), byID(r.channel), im.ConversationPatch{Private: &private})
+			return err
+		}, below},
+		"by what everyone may in the space": {func(r *ranked) error {
+			_, _, err := r.UpdateRole(r.ctx, as("mod"), r.space, im.Everyone, im.RoleDraft{Deny: im.PermissionView})
+			return err
+		}, below},
+		"by taking what it allows": {func(r *ranked) error {
+			return r.override("mod", im.Everyone, im.Grants{Deny: im.PermissionManageRoles})
+		}, "permission_denied: you may only take manage_roles from roles below your highest"},
+		"by its own override": {
+			func(r *ranked) error { return r.override("mod", r.highRole, im.Grants{Deny: im.PermissionView}) },
+			"permission_denied: you may only change roles below your highest",
+		},
+		"by one's own override": {
+			func(r *ranked) error { return r.override("mod", r.modRole, im.Grants{Deny: im.PermissionView}) },
+			"permission_denied: you may only change roles below your highest",
+		},
+		"not by taking what everyone gives": {func(r *ranked) error { return r.override("mod", im.Everyone, im.Grants{Deny: im.PermissionSend}) }, ""},
+		"not by a lower role":               {func(r *ranked) error { return r.override("mod", r.lowRole, im.Grants{Deny: im.PermissionView}) }, ""},
+		"not where it has an override": {func(r *ranked) error {
+			r.must(r.override("owner", r.highRole, im.Grants{Allow: im.PermissionView}))
+			_, err := r.UpdateConversation(r.ctx, as("mod"), byID(r.channel), im.ConversationPatch{Private: &private})
+			return err
+		}, ""},
+		"by ending the override that lets it in": {func(r *ranked) error {
+			r.must(r.override("owner", im.Everyone, im.Grants{Allow: im.PermissionView}))
+			_, err := r.UpdateConversation(r.ctx, as("owner"), byID(r.channel), im.ConversationPatch{Private: &private})
+			r.must(err)
+			return r.DeleteOverride(r.ctx, as("mod"), byID(r.channel), im.Everyone)
+		}, below},
+		"not by who has the higher role": {func(r *ranked) error {
+			_, err := r.UpdateConversation(r.ctx, as("high"), byID(r.channel), im.ConversationPatch{Private: &private})
+			return err
+		}, ""},
+		"not by the owner": {func(r *ranked) error {
+			return r.override("owner", im.Everyone, im.Grants{Deny: im.PermissionView})
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRanked(t, im.PermissionManageRoles|im.PermissionManageConversation)
+			err := tt.act(r)
+			got := ""
+			if err != nil {
+				got = err.Error()
+			}
+			r.equal("answer", got, tt.want)
+			if tt.want != "" {
+				r.equal("high sees it", r.sees("high"), true)
+			}
+		})
+	}
+}
+
+// Whatever mod does to roles and a channel, who stands above goes on seeing it and has
+// what their role allows.
+func TestRankHoldsWhateverIsTried(t *testing.T) {
+	for seed := range uint64(3) {
+		random := rand.New(rand.NewPCG(seed, 11))
+		own := im.PermissionManageRoles | im.PermissionMute
+		r := newRanked(t, own)
+		for step := range 150 {
+			bits := im.Permissions(random.Uint32()) & im.ChannelPermissions & im.Permissions(random.Uint32()) & im.Permissions(random.Uint32())
+			g := im.Grants{Allow: bits}
+			if random.IntN(2) == 0 {
+				g = im.Grants{Deny: bits}
+			}
+			role := []im.ID{im.Everyone, r.lowRole, r.modRole, r.highRole}[random.IntN(4)]
+			var err error
+			switch random.IntN(4) {
+			case 0, 1:
+				err = r.override("mod", role, g)
+			case 2:
+				private := random.IntN(2) == 0
+				_, err = r.UpdateConversation(r.ctx, as("mod"), byID(r.channel), im.ConversationPatch{Private: &private})
+			default:
+				_, _, err = r.UpdateRole(r.ctx, as("mod"), r.space, role, im.RoleDraft{
+					Allow: g.Allow, Deny: g.Deny, Inherit: im.ChannelPermissions &^ (g.Allow | g.Deny) & im.Permissions(random.Uint32()),
+				})
+			}
+			if _, refused := im.AsError(err); err != nil && !refused {
+				t.Fatal(err)
+			}
+			_, may, err := r.PermissionsIn(r.ctx, as("high"), byID(r.channel))
+			if err != nil || !may.Has(own|im.PermissionView) {
+				t.Fatalf("seed %d, step %d: high may %b there, %v", seed, step, may, err)
+			}
+		}
+	}
+}
+
+// Who becomes the owner is not muted any more, in a space in none of its channels, and
+// is not muted again by handing over.
+func TestAnOwnerIsNotMuted(t *testing.T) {
+	w := newWorld(t)
+	for _, p := range w.ownables() {
+		w.must(w.mute(p, "owner", "member"))
+		speak := im.PermissionSend
+		w.equal(p.kind+": muted", w.mayIn(p, "member").Has(speak), false)
+		var channel im.ID
+		if p.kind == "space" {
+			channel = w.channel("owner", p.id, false)
+			_, err := w.MuteMember(w.ctx, as("owner"), byID(channel), "member", 0)
+			w.must(err)
+		}
+		w.must(p.handOver("owner", "member"))
+		w.equal(p.kind+": as the owner", w.mayIn(p, "member").Has(speak), true)
+		if channel != 0 {
+			w.equal("in a channel", w.try("member", channel), "ok")
+		}
+		w.must(p.handOver("member", "owner"))
+		w.equal(p.kind+": afterwards", w.mayIn(p, "member").Has(speak), true)
+		if channel != 0 {
+			w.equal("in a channel, afterwards", w.try("member", channel), "ok")
+		}
+	}
+}
+
+// Slow mode is of a place with all of its threads: what one does there counts,
+// whatever it is.
+func TestSlowModeCountsThreads(t *testing.T) {
+	slow := 10 * time.Second
+	type scene struct {
+		*world
+		place        im.ID
+		roots        []im.ID
+		mine, theirs im.ID // threads
+	}
+	acts := map[string]func(s *scene, n int) error{
+		"a message":             func(s *scene, _ int) error { return s.send1(s.place) },
+		"a message in a thread": func(s *scene, _ int) error { return s.send1(s.theirs) },
+		"one in another":        func(s *scene, _ int) error { return s.send1(s.mine) },
+		"a thread": func(s *scene, n int) error {
+			_, err := s.CreateThread(s.ctx, as("bob"), s.roots[n], "another")
+			return err
+		},
+		"a new name": func(s *scene, n int) error {
+			name := []string{"one name", "another name"}[n]
+			_, err := s.UpdateConversation(s.ctx, as("bob"), byID(s.mine), im.ConversationPatch{Name: &name})
+			return err
+		},
+	}
+	for _, kind := range []string{"group", "channel"} {
+		for first, do := range acts {
+			for second, again := range acts {
+				t.Run(kind+": "+first+", then "+second, func(t *testing.T) {
+					t.Parallel()
+					w := newWorld(t)
+					s := &scene{world: w}
+					if kind == "group" {
+						s.place = w.group(im.HistoryAll, "owner", "bob")
+					} else {
+						s.place = w.channel("owner", w.space("owner", "bob"), false)
+					}
+					for range 2 {
+						s.roots = append(s.roots, w.say("owner", byID(s.place), "root").ID)
+					}
+					mine, err := w.CreateThread(w.ctx, as("bob"), w.say("owner", byID(s.place), "root").ID, "mine")
+					w.must(err)
+					theirs, err := w.CreateThread(w.ctx, as("owner"), w.say("owner", byID(s.place), "root").ID, "theirs")
+					w.must(err)
+					_, err = w.Join(w.ctx, as("bob"), byID(theirs.ID))
+					w.must(err)
+					s.mine, s.theirs = mine.ID, theirs.ID
+					_, err = w.UpdateConversation(w.ctx, as("owner"), byID(s.place), im.ConversationPatch{SlowMode: &slow})
+					w.must(err)
+					w.must(do(s, 0))
+					w.equal("at once", answer(again(s, 1)), "429 slow_mode")
+					w.pass(slow - time.Millisecond)
+					w.equal("too soon", answer(again(s, 1)), "429 slow_mode")
+					w.pass(time.Millisecond)
+					w.equal("in time", answer(again(s, 1)), "ok")
+					w.equal("who is not held up", w.try("owner", s.theirs)+w.try("owner", s.theirs), "okok")
+				})
+			}
+		}
+	}
+}
+
+// send1 is a message of bob's.
+func (w *world) send1(id im.ID) error {
+	_, err := w.Send(w.ctx, as("bob"), byID(id), text("hi"))
+	return err
+}
+
+// A role can be given, taken and deleted by who may, whatever it says in a channel that
+// they do not see, but for what would open that: a refusal would tell of it.
+func TestHiddenChannelsDoNotShowInRoles(t *testing.T) {
+	for name, act := range map[string]func(r *ranked, role im.ID) error{
+		"given":   func(r *ranked, role im.ID) error { return r.GrantRole(r.ctx, as("mod"), r.space, role, "low") },
+		"taken":   func(r *ranked, role im.ID) error { return r.RevokeRole(r.ctx, as("mod"), r.space, role, "high2") },
+		"deleted": func(r *ranked, role im.ID) error { return r.DeleteRole(r.ctx, as("mod"), r.space, role) },
+	} {
+		for what, g := range map[string]im.Grants{
+			"":                       {},
+			" and is denied to send": {Deny: im.PermissionSend},
+			" and may delete others": {Allow: im.PermissionView | im.PermissionDeleteOthers},
+		} {
+			t.Run(name+what, func(t *testing.T) {
+				r := newRanked(t, 0)
+				_, err := r.AddSpaceMembers(r.ctx, as("owner"), r.space, []im.UserID{"high2"})
+				r.must(err)
+				role := r.role(r.space, "owner", 0, 0, "high2")
+				hidden := r.channel1("owner", true)
+				if g != (im.Grants{}) {
+					_, err := r.PutOverride(r.ctx, as("owner"), byID(hidden), im.Override{Role: role, Grants: g})
+					r.must(err)
+				}
+				want := "ok"
+				if name == "given" && g.Allow.Has(im.PermissionView) {
+					want = "403 permission_denied" // nobody gets by roles what who gives them does not have
+				}
+				r.equal("answer", answer(act(r, role)), want)
+			})
+		}
+	}
+}
+
+func (r *ranked) channel1(by im.UserID, private bool) im.ID {
+	return r.world.channel(by, r.space, private)
+}
+
+// Whether somebody ever was a member is not told by muting them.
+func TestMutingTellsNothingOfFormerMembers(t *testing.T) {
+	w := newWorld(t)
+	for _, p := range w.ownables() {
+		w.must(p.add("owner", "former"))
+		w.must(p.add("owner", "high"))
+		w.must(p.promote("owner", "high"))
+		w.must(p.remove("former", "former"))
+		for _, by := range []im.UserID{"owner", "member", "high"} {
+			unmute := func(user im.UserID) error {
+				if p.kind == "space" {
+					return w.UnmuteSpaceMember(w.ctx, as(by), p.id, user)
+				}
+				return w.UnmuteMember(w.ctx, as(by), byID(p.id), user)
+			}
+			w.equal(p.kind+": muted by "+string(by), answer(w.mute(p, by, "former")), answer(w.mute(p, by, "stranger")))
+			w.equal(p.kind+": unmuted by "+string(by), answer(unmute("former")), answer(unmute("stranger")))
+		}
+	}
+}
