@@ -22,10 +22,14 @@ var scenes = map[string]func(*matrixScene){
 		s.ok(s.service.Leave(s.ctx, s.as("left"), thread))
 		s.restrainInGroup(group)
 	},
-	"space": func(s *matrixScene) { s.restrainInSpace(s.space()) },
+	"space": func(s *matrixScene) {
+		space := s.space()
+		s.hidden(space)
+		s.restrainInSpace(space)
+	},
 	"channel": func(s *matrixScene) {
 		space, channel := s.channel(false)
-		s.theirs(channel.ID, false, "former", "denied", "muted", "member", "moderator", "restricted", "owner")
+		s.theirs(channel.ID, false, "former", "denied", "muted", "member", "moderator", "junior", "restricted", "owner")
 		s.restrainInChannel(space, channel)
 	},
 	"channel thread": func(s *matrixScene) {
@@ -189,27 +193,41 @@ func (s *matrixScene) thread(creator string, users ...string) im.ConversationRef
 	return ref
 }
 
+// hidden makes a channel that only the owner sees, in which the lowest role says
+// something.
+func (s *matrixScene) hidden(space im.ID) {
+	v, err := s.service.CreateChannel(s.ctx, s.as("owner"), space, im.ChannelDraft{Name: "hidden", Private: true})
+	s.ok(err)
+	role, _ := im.ParseID(s.names[""]["role"])
+	_, err = s.service.PutOverride(s.ctx, s.as("owner"), im.ConversationRef{ID: v.ID}, im.Override{
+		Role: role, Grants: im.Grants{Deny: im.PermissionSend},
+	})
+	s.ok(err)
+}
+
 // space makes a space. From its highest role to its lowest it has those of
-// moderator, by-role, restricted and helper, of whom restricted does not have
+// moderator, junior, by-role, restricted and helper, of whom restricted does not have
 // theirs yet.
 func (s *matrixScene) space() im.ID {
 	v, err := s.service.CreateSpace(s.ctx, s.as("owner"), im.SpaceDraft{Name: "space"})
 	s.ok(err)
 	space := v.ID
 	_, err = s.service.AddSpaceMembers(s.ctx, s.as("owner"), space, s.users(
-		"author", "user", "muted", "member", "former", "denied", "moderator", "peer-moderator", "restricted", "helper",
+		"author", "user", "muted", "member", "former", "denied", "moderator", "peer-moderator", "junior", "restricted", "helper",
 		"allowed", "allowed-moderator", "by-role", "reader", "joined", "creator", "disallowed",
 	))
 	s.ok(err)
-	s.role(space, "moderator-role", im.PermissionRevokeOthers|im.PermissionDeleteOthers|im.PermissionKick|im.PermissionMute|
-		im.PermissionManageMembers|im.PermissionManageRoles|im.PermissionManageConversation|im.PermissionManageThreads|
-		im.PermissionMentionAll|im.PermissionInvite, 0, "moderator", "peer-moderator", "allowed-moderator")
+	most := im.PermissionRevokeOthers | im.PermissionDeleteOthers | im.PermissionKick | im.PermissionMute |
+		im.PermissionManageMembers | im.PermissionManageRoles | im.PermissionManageConversation | im.PermissionManageThreads |
+		im.PermissionMentionAll | im.PermissionInvite
+	s.role(space, "moderator-role", most, 0, "moderator", "peer-moderator", "allowed-moderator")
+	s.role(space, "junior-role", most, 0, "junior")
 	s.role(space, "viewer-role", 0, 0, "by-role")
 	s.role(space, "restricted-role", 0, im.PermissionSend|im.PermissionRevokeOwn)
 	s.role(space, "role", 0, 0, "helper")
 	_, err = s.service.InviteToSpace(s.ctx, s.as("owner"), space, s.users("invited"))
 	s.ok(err)
-	s.blocks("moderator", "owner")
+	s.blocks("moderator", "junior", "owner")
 	s.call("", "space", space)
 	return space
 }
