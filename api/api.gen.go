@@ -2629,7 +2629,7 @@ type Settings struct {
 	// RevokeWindowSeconds How long one may revoke what one sent; 0 sets no limit, null leaves it to the space or the server.
 	RevokeWindowSeconds *int64 `json:"revoke_window_seconds"`
 
-	// SlowModeSeconds How long one waits between two messages; null: one does not. Those who may `mute` never wait.
+	// SlowModeSeconds How long one waits between two messages, here and in the threads that hang here; creating and renaming one of those counts, too. null: one does not. Those who may `mute` never wait.
 	SlowModeSeconds *int64 `json:"slow_mode_seconds"`
 }
 

@@ -2630,7 +2630,7 @@ type Settings struct {
 	// RevokeWindowSeconds How long one may revoke what one sent; 0 sets no limit, null leaves it to the space or the server.
 	RevokeWindowSeconds *int64 `json:"revoke_window_seconds"`
 
-	// SlowModeSeconds How long one waits between two messages; null: one does not. Those who may `mute` never wait.
+	// SlowModeSeconds How long one waits between two messages, here and in the threads that hang here; creating and renaming one of those counts, too. null: one does not. Those who may `mute` never wait.
 	SlowModeSeconds *int64 `json:"slow_mode_seconds"`
 }
 
@@ -4557,8 +4557,8 @@ type ClientInterface interface {
 	//
 	// They may not send until then, for so many seconds or, without any, until they are
 	// unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
-	// out. It stays when they leave and come back. In a thread one is muted where its
-	// parent is.
+	// out. It stays when they leave and come back, and ends when they become the owner. In
+	// a thread one is muted where its parent is.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4569,8 +4569,8 @@ type ClientInterface interface {
 	//
 	// They may not send until then, for so many seconds or, without any, until they are
 	// unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
-	// out. It stays when they leave and come back. In a thread one is muted where its
-	// parent is.
+	// out. It stays when they leave and come back, and ends when they become the owner. In
+	// a thread one is muted where its parent is.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4940,7 +4940,7 @@ type ClientInterface interface {
 	// CreateThreadWithBody Create a thread under a message
 	//
 	// Of a group or channel; a message has one thread. Takes the permission `create_thread`.
-	// I am its first member.
+	// I am its first member. Slow mode counts it as it does a message: 429 `slow_mode`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4950,7 +4950,7 @@ type ClientInterface interface {
 	// CreateThread Create a thread under a message
 	//
 	// Of a group or channel; a message has one thread. Takes the permission `create_thread`.
-	// I am its first member.
+	// I am its first member. Slow mode counts it as it does a message: 429 `slow_mode`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6113,8 +6113,8 @@ func (c *API) UnmuteMember(ctx context.Context, conversation ConversationID, use
 //
 // They may not send until then, for so many seconds or, without any, until they are
 // unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
-// out. It stays when they leave and come back. In a thread one is muted where its
-// parent is.
+// out. It stays when they leave and come back, and ends when they become the owner. In
+// a thread one is muted where its parent is.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6135,8 +6135,8 @@ func (c *API) MuteMemberWithBody(ctx context.Context, conversation ConversationI
 //
 // They may not send until then, for so many seconds or, without any, until they are
 // unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
-// out. It stays when they leave and come back. In a thread one is muted where its
-// parent is.
+// out. It stays when they leave and come back, and ends when they become the owner. In
+// a thread one is muted where its parent is.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6786,7 +6786,7 @@ func (c *API) GetThread(ctx context.Context, message MessageID, params *GetThrea
 // CreateThreadWithBody Create a thread under a message
 //
 // Of a group or channel; a message has one thread. Takes the permission `create_thread`.
-// I am its first member.
+// I am its first member. Slow mode counts it as it does a message: 429 `slow_mode`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6806,7 +6806,7 @@ func (c *API) CreateThreadWithBody(ctx context.Context, message MessageID, param
 // CreateThread Create a thread under a message
 //
 // Of a group or channel; a message has one thread. Takes the permission `create_thread`.
-// I am its first member.
+// I am its first member. Slow mode counts it as it does a message: 429 `slow_mode`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -13896,8 +13896,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// They may not send until then, for so many seconds or, without any, until they are
 	// unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
-	// out. It stays when they leave and come back. In a thread one is muted where its
-	// parent is.
+	// out. It stays when they leave and come back, and ends when they become the owner. In
+	// a thread one is muted where its parent is.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13908,8 +13908,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// They may not send until then, for so many seconds or, without any, until they are
 	// unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
-	// out. It stays when they leave and come back. In a thread one is muted where its
-	// parent is.
+	// out. It stays when they leave and come back, and ends when they become the owner. In
+	// a thread one is muted where its parent is.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14313,7 +14313,7 @@ type ClientWithResponsesInterface interface {
 	// CreateThreadWithBodyWithResponse Create a thread under a message
 	//
 	// Of a group or channel; a message has one thread. Takes the permission `create_thread`.
-	// I am its first member.
+	// I am its first member. Slow mode counts it as it does a message: 429 `slow_mode`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14323,7 +14323,7 @@ type ClientWithResponsesInterface interface {
 	// CreateThreadWithResponse Create a thread under a message
 	//
 	// Of a group or channel; a message has one thread. Takes the permission `create_thread`.
-	// I am its first member.
+	// I am its first member. Slow mode counts it as it does a message: 429 `slow_mode`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -18885,8 +18885,8 @@ func (c *ClientWithResponses) UnmuteMemberWithResponse(ctx context.Context, conv
 //
 // They may not send until then, for so many seconds or, without any, until they are
 // unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
-// out. It stays when they leave and come back. In a thread one is muted where its
-// parent is.
+// out. It stays when they leave and come back, and ends when they become the owner. In
+// a thread one is muted where its parent is.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18903,8 +18903,8 @@ func (c *ClientWithResponses) MuteMemberWithBodyWithResponse(ctx context.Context
 //
 // They may not send until then, for so many seconds or, without any, until they are
 // unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
-// out. It stays when they leave and come back. In a thread one is muted where its
-// parent is.
+// out. It stays when they leave and come back, and ends when they become the owner. In
+// a thread one is muted where its parent is.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19476,7 +19476,7 @@ func (c *ClientWithResponses) GetThreadWithResponse(ctx context.Context, message
 // CreateThreadWithBodyWithResponse Create a thread under a message
 //
 // Of a group or channel; a message has one thread. Takes the permission `create_thread`.
-// I am its first member.
+// I am its first member. Slow mode counts it as it does a message: 429 `slow_mode`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19492,7 +19492,7 @@ func (c *ClientWithResponses) CreateThreadWithBodyWithResponse(ctx context.Conte
 // CreateThreadWithResponse Create a thread under a message
 //
 // Of a group or channel; a message has one thread. Takes the permission `create_thread`.
-// I am its first member.
+// I am its first member. Slow mode counts it as it does a message: 429 `slow_mode`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
