@@ -8,7 +8,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 ADDR    ?= 127.0.0.1:8080
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test bench fuzz lint verify generate contract browser
+.PHONY: help run build test bench fuzz lint verify generate contract browser streams
 
 help: ## Tell what there is
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,3 +60,7 @@ contract: build ## Lint the document, make clients and servers from it by other 
 
 browser: build ## A real Chromium against a server that is killed, also behind nginx (Node.js, Chromium, nginx)
 	cd test/web && npm ci --no-audit --no-fund && npm run browser
+
+streams: build ## Libraries for event streams against the server: no heartbeat may reach a handler (Node.js)
+	cd test/web && npm ci --no-audit --no-fund && npm run streams
+	cd test/streams && $(GO) test -count 1 -timeout 5m ./...
