@@ -20,7 +20,7 @@ const marker = "zq-marker-51"
 func TestTextDoesNotQuote(t *testing.T) {
 	_, number := strconv.Atoi(marker)
 	_, at := time.Parse(time.RFC3339, marker)
-	_, address := url.Parse("http://" + marker + "\x7f")
+	_, address := url.Parse(strings.Join([]string{"http://", marker, "\x7f"}, ""))
 	var into int
 	typed := json.Unmarshal([]byte(`"x"`), &into)
 	for name, err := range map[string]error{
