@@ -2471,8 +2471,12 @@ type SendCustom struct {
 	// Mentions Users whom the message mentions.
 	Mentions *Mentions `json:"mentions,omitempty"`
 
-	// Push A JSON object of the application's own.
-	Push *FreeObject `json:"push,omitempty"`
+	// Push What the application wants its push service to be given for this message: any JSON
+	// object, as large as `body` and `ext` together may be. It is kept with the content of
+	// the message and erased with it, and what is sent again under a `client_id` has the
+	// same. It is for webhooks, which will deliver it; until the server has them it goes to
+	// nobody: no message, event or export has it, and imapi itself sends to no push service.
+	Push *SendPush `json:"push,omitempty"`
 
 	// Receipt Ask for receipts in a group.
 	Receipt *AskReceipt `json:"receipt,omitempty"`
@@ -2514,8 +2518,12 @@ type SendLocation struct {
 	// Mentions Users whom the message mentions.
 	Mentions *Mentions `json:"mentions,omitempty"`
 
-	// Push A JSON object of the application's own.
-	Push *FreeObject `json:"push,omitempty"`
+	// Push What the application wants its push service to be given for this message: any JSON
+	// object, as large as `body` and `ext` together may be. It is kept with the content of
+	// the message and erased with it, and what is sent again under a `client_id` has the
+	// same. It is for webhooks, which will deliver it; until the server has them it goes to
+	// nobody: no message, event or export has it, and imapi itself sends to no push service.
+	Push *SendPush `json:"push,omitempty"`
 
 	// Receipt Ask for receipts in a group.
 	Receipt *AskReceipt `json:"receipt,omitempty"`
@@ -2536,6 +2544,13 @@ type SendLocationType string
 type SendMessage struct {
 	union json.RawMessage
 }
+
+// SendPush What the application wants its push service to be given for this message: any JSON
+// object, as large as `body` and `ext` together may be. It is kept with the content of
+// the message and erased with it, and what is sent again under a `client_id` has the
+// same. It is for webhooks, which will deliver it; until the server has them it goes to
+// nobody: no message, event or export has it, and imapi itself sends to no push service.
+type SendPush = json.RawMessage
 
 // SendReceipts A kind, and either `message_ids` or `up_to`.
 type SendReceipts struct {
@@ -2574,8 +2589,12 @@ type SendText struct {
 	// Mentions Users whom the message mentions.
 	Mentions *Mentions `json:"mentions,omitempty"`
 
-	// Push A JSON object of the application's own.
-	Push *FreeObject `json:"push,omitempty"`
+	// Push What the application wants its push service to be given for this message: any JSON
+	// object, as large as `body` and `ext` together may be. It is kept with the content of
+	// the message and erased with it, and what is sent again under a `client_id` has the
+	// same. It is for webhooks, which will deliver it; until the server has them it goes to
+	// nobody: no message, event or export has it, and imapi itself sends to no push service.
+	Push *SendPush `json:"push,omitempty"`
 
 	// Receipt Ask for receipts in a group.
 	Receipt *AskReceipt `json:"receipt,omitempty"`

@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -64,6 +65,10 @@ func readDraft(raw []byte) (im.Draft, error) {
 					UnreadTTL: duration(value(b.UnreadTTLSeconds, seconds(im.DefaultUnreadTTL))),
 				}
 			}
+		}
+		var wrong *json.UnmarshalTypeError
+		if errors.As(err, &wrong) {
+			err = im.RefuseField(im.Invalid, "invalid_request", undecodedField(name, wrong), "%s", undecodedDetail)
 		}
 		return err
 	})

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -274,8 +275,27 @@ func (s *Server) badRequest(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &many):
 		write(w, invalidField(many.ParamName, "is there more than once"))
 	default:
-		write(w, problem(http.StatusBadRequest, "invalid_request", "does not fit the API document"))
+		write(w, invalidField(undecoded(err)))
 	}
+}
+
+// undecoded tells a client what of their body fits the document and cannot be taken
+// all the same.
+func undecoded(err error) (field, detail string) {
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) && wrong.Field != "" {
+		return undecodedField("", wrong), undecodedDetail
+	}
+	return "body", "does not fit the API document"
+}
+
+// undecodedDetail is said of integers: to JSON Schema 1e3 and 1.0 are some.
+const undecodedDetail = "must be an integer, written in digits alone"
+
+// undecodedField names what could not be decoded, in a member of the body or, with
+// "", in the body itself.
+func undecodedField(member string, wrong *json.UnmarshalTypeError) string {
+	return clip(strings.Trim(member+"/"+strings.ReplaceAll(wrong.Field, ".", "/"), "/"))
 }
 
 // lostPlus reports whether a text would be a time if its space were a +, which a
