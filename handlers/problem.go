@@ -22,6 +22,7 @@ var statuses = map[im.ErrorKind]int{
 	im.NotFound:    http.StatusNotFound,
 	im.Forbidden:   http.StatusForbidden,
 	im.Conflict:    http.StatusConflict,
+	im.Gone:        http.StatusGone,
 	im.Rule:        http.StatusUnprocessableEntity,
 	im.TooLarge:    http.StatusRequestEntityTooLarge,
 	im.TooMany:     http.StatusTooManyRequests,

@@ -52,7 +52,7 @@ func (s *Service) Purge(ctx context.Context) error {
 		}
 		size := batchSize(firstBatch)
 		for done := false; !done; {
-			done, err = paced(ctx, s, &size, func(tx Tx, limit int) (bool, error) { return tx.Purge(list[0].ID, limit) })
+			done, err = paced(ctx, s, &size, func(tx Tx, limit int) (bool, error) { return tx.Purge(list[0].ID, limit, s.time()) })
 			if err != nil {
 				return err
 			}

@@ -16,6 +16,7 @@ const (
 	NotFound                         // unknown, or not visible to the actor
 	Forbidden                        // not the actor's to do
 	Conflict                         // the state does not allow it
+	Gone                             // it was there and is no more
 	Rule                             // well-formed and allowed, but against a rule
 	TooLarge                         // over a size limit
 	TooMany                          // over a limit of number or rate

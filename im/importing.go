@@ -23,8 +23,23 @@ type importing struct {
 	// a message, here or in a line before: all others are not.
 	taken  map[ID]bool
 	sentAs map[ClientKey]bool
+	// gone, goneAs and goneAt are what of the ids, client_ids, and senders with times
+	// is that of a message that was removed. The times are in milliseconds.
+	gone   map[ID]bool
+	goneAs map[ClientKey]bool
+	goneAt map[goneKey]bool
+	// former are the direct conversations of two users that were deleted.
+	former map[[2]UserID][]ID
 	// fresh are ids for the lines, by their place in the batch.
 	fresh []ID
+}
+
+// goneKey is what a message that was removed is known by to a line without other
+// names for it.
+type goneKey struct {
+	conversation ID
+	sender       UserID
+	at           int64
 }
 
 // place is a conversation into which is imported.
@@ -41,9 +56,11 @@ func newImporting(s *Service, tx Tx, batch []Prepared) (*importing, error) {
 	b := &importing{
 		s: s, tx: tx, now: s.time(), places: map[ID]*place{}, directs: map[[2]UserID]ID{},
 		taken: map[ID]bool{}, sentAs: map[ClientKey]bool{}, fresh: make([]ID, len(batch)),
+		gone: map[ID]bool{}, goneAs: map[ClientKey]bool{}, goneAt: map[goneKey]bool{}, former: map[[2]UserID][]ID{},
 	}
 	var ids []ID
 	var keys []ClientKey
+	var times []SentKey
 	var last ID
 	for i, p := range batch {
 		if m := p.message; m != nil {
@@ -55,6 +72,8 @@ func newImporting(s *Service, tx Tx, batch []Prepared) (*importing, error) {
 			}
 			if m.ClientID != "" {
 				keys = append(keys, ClientKey{m.Sender, m.ClientID})
+			} else {
+				times = append(times, SentKey{m.Sender, m.CreatedAt})
 			}
 		}
 	}
@@ -69,7 +88,33 @@ func newImporting(s *Service, tx Tx, batch []Prepared) (*importing, error) {
 	for _, key := range sentAs {
 		b.sentAs[key] = true
 	}
-	return b, err
+	if err != nil {
+		return nil, err
+	}
+	return b, b.lookUpGone(ids, keys, times)
+}
+
+// lookUpGone looks up what was removed of what lines are known by.
+func (b *importing) lookUpGone(ids []ID, keys []ClientKey, times []SentKey) error {
+	gone, err := b.tx.Gone(ids)
+	if err != nil {
+		return err
+	}
+	for _, id := range gone {
+		b.gone[id] = true
+	}
+	goneAs, err := b.tx.GoneAs(keys)
+	if err != nil {
+		return err
+	}
+	for _, key := range goneAs {
+		b.goneAs[key] = true
+	}
+	goneAt, err := b.tx.GoneAt(times)
+	for _, m := range goneAt {
+		b.goneAt[goneKey{m.Conversation, m.Sender, m.At.UnixMilli()}] = true
+	}
+	return err
 }
 
 // store stores one line. A refusal comes before anything is changed.
@@ -194,32 +239,94 @@ func (b *importing) place(id ID) (*place, error) {
 }
 
 // again looks for a message that is there already: by its id, else by its
-// client_id, else by when it was created and what it says.
+// client_id, else by when it was created and what it says. One that was there and
+// was removed is refused: repeating an import must not bring it back.
 func (b *importing) again(c *place, m Message) (ID, bool, error) {
 	if b.taken[m.ID] {
-		there, err := b.tx.Message(m.ID)
+		there, err := b.there("id")(b.tx.Message(m.ID))
 		if err == nil && (there.Conversation != c.ID || there.Sender != m.Sender || !there.saysAs(m)) {
 			err = errIDTaken("id")
 		}
 		return there.ID, true, err
 	}
+	if b.gone[m.ID] {
+		return 0, false, errGone("id")
+	}
 	if m.ClientID != "" {
 		// Whatever is there keeps its client_id, erased or not: a message that
 		// is not found by it is not there.
-		if !b.sentAs[ClientKey{m.Sender, m.ClientID}] {
+		key := ClientKey{m.Sender, m.ClientID}
+		if b.goneAs[key] {
+			return 0, false, errGone("client_id")
+		}
+		if !b.sentAs[key] {
 			return 0, false, nil
 		}
-		there, err := b.tx.MessageByClientID(m.Sender, m.ClientID)
+		there, err := b.there("client_id")(b.tx.MessageByClientID(m.Sender, m.ClientID))
 		if err == nil && (there.Conversation != c.ID || !there.saysAs(m)) {
 			err = RefuseField(Conflict, "client_id_reused", "client_id", "was used for another message of this sender")
 		}
 		return there.ID, true, err
 	}
-	if c.LastSeq == 0 || b.keeps(c, m) {
-		// Its id would have been kept the first time, too.
-		return 0, false, nil
+	if c.LastSeq > 0 && !b.keeps(c, m) { // else its id would have been kept the first time, too
+		if id, found, err := b.saidAt(c, m); err != nil || found {
+			return id, found, err
+		}
 	}
-	return b.saidAt(c, m)
+	return 0, false, b.checkGone(c, m)
+}
+
+// there refuses a message that is found by a field if its conversation was deleted:
+// it is about to be removed.
+func (b *importing) there(field string) func(Message, error) (Message, error) {
+	return func(m Message, err error) (Message, error) {
+		if err != nil {
+			return m, err
+		}
+		deleted, err := inDeleted(b.tx, m)
+		if err == nil && deleted {
+			err = errGone(field)
+		}
+		return m, err
+	}
+}
+
+// checkGone refuses a message whose sender had one in the conversation, at the same
+// time, that was removed. Nothing is left by which to tell whether it said the same,
+// so any is taken for it. To the two of a direct conversation those that they had
+// before, and were deleted, are the same.
+func (b *importing) checkGone(c *place, m Message) error {
+	at := m.CreatedAt.UnixMilli()
+	if b.goneAt[goneKey{c.ID, m.Sender, at}] {
+		return errGone("created_at")
+	}
+	if c.Kind != Direct {
+		return nil
+	}
+	former, known := b.former[c.Peers]
+	if !known {
+		var err error
+		if former, err = b.tx.GoneDirects(c.Peers); err != nil {
+			return err
+		}
+		b.former[c.Peers] = former
+	}
+	for _, id := range former {
+		if b.goneAt[goneKey{id, m.Sender, at}] {
+			return errGone("created_at")
+		}
+		left, err := b.tx.Messages(HistoryQuery{
+			Conversation: id, Ranges: []SeqRange{{1, Lasts}}, Sender: m.Sender,
+			From: m.CreatedAt, To: m.CreatedAt.Add(time.Millisecond), Limit: 1,
+		})
+		if err != nil {
+			return err
+		}
+		if len(left.Messages) > 0 {
+			return errGone("created_at")
+		}
+	}
+	return nil
 }
 
 // saidAt looks for a message by its sender, its time and what it says. Of one
@@ -385,7 +492,7 @@ func (b *importing) id(c *place, m Message, fresh ID) (ID, error) {
 		b.s.ids.pass(m.ID)
 		return m.ID, err
 	}
-	if fresh > c.lastID && !b.taken[fresh] {
+	if fresh > c.lastID && !b.taken[fresh] && !b.gone[fresh] {
 		b.s.ids.pass(fresh)
 		return fresh, nil
 	}

@@ -314,7 +314,7 @@ func (s *Service) trim(ctx context.Context, id ID, before time.Time, told func(R
 			if c.TrimBefore.After(before) {
 				before, of.Before = c.TrimBefore, c.TrimBefore
 			}
-			step, err := tx.Trim(id, before, limit)
+			step, err := tx.Trim(id, before, limit, s.time())
 			if err == nil && c.Kind == Thread {
 				err = s.lessInThread(tx, Actor{}, id, step.Active)
 			}

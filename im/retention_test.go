@@ -92,9 +92,13 @@ func TestPastRetentionNothingIsReadable(t *testing.T) {
 	w.must(w.Trim(w.ctx, time.Time{}, func(of im.RetentionOf) error { return fmt.Errorf("again %+v", of) }))
 	w.equal("told again", len(w.committed()), len(events))
 
+	_, err = w.Send(w.ctx, as("alice"), byID(id), draft)
+	w.equal("sent once it is gone", answer(err), "410 message_gone")
+	w.pass(7*day + time.Millisecond)
+	w.forget(1)
 	fresh, err := w.Send(w.ctx, as("alice"), byID(id), draft)
 	w.must(err)
-	w.equal("sent once it is gone", fmt.Sprint(fresh.Again, fresh.Message.Seq), "false 3")
+	w.equal("sent once it is forgotten", fmt.Sprint(fresh.Again, fresh.Message.Seq), "false 3")
 }
 
 func TestRetentionOfAConversation(t *testing.T) {

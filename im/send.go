@@ -27,7 +27,7 @@ func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d 
 		if err != nil {
 			return Sent{}, err
 		}
-		first, again, err := firstSent(tx, actor, d)
+		first, again, gone, err := firstSent(tx, actor, d)
 		if err != nil {
 			return Sent{}, err
 		}
@@ -41,6 +41,9 @@ func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d 
 		}
 		if err := s.allowSend(c, me, d); err != nil {
 			return Sent{}, err
+		}
+		if gone {
+			return Sent{}, errGone("client_id")
 		}
 		if again {
 			return Sent{}, RefuseField(Conflict, "client_id_reused", "client_id", "was used for another message of yours")
@@ -162,14 +165,6 @@ func expireAfter(c Conversation, me Membership) time.Duration {
 		return me.Above[0].ExpireAfter
 	}
 	return c.ExpireAfter
-}
-
-// firstSent looks for what the actor sent before under the draft's client_id.
-func firstSent(tx Tx, actor Actor, d Draft) (Message, bool, error) {
-	if d.ClientID == "" {
-		return Message{}, false, nil
-	}
-	return maybe(tx.MessageByClientID(actor.User, d.ClientID))
 }
 
 // checkPlace refuses a draft for what the place cannot do.

@@ -28,6 +28,9 @@ type Policy struct {
 	RetentionMax time.Duration
 	// LogRetention is how long events stay in the log.
 	LogRetention time.Duration
+	// ClientIDRetention is how long it is remembered what messages were known by that
+	// were removed, so that neither a retry nor a repeated import brings them back.
+	ClientIDRetention time.Duration
 	// RevokeWindow is how long one may revoke what one sent, RevokeOthers how
 	// long those with the right may revoke what others sent; 0 sets no limit.
 	RevokeWindow       time.Duration
@@ -56,7 +59,7 @@ func DefaultPolicy() Policy {
 		MaxMessageBytes: 4096,
 		MaxMembers:      2000, MaxRoomMembers: 100_000, MaxSpaceMembers: 500_000,
 		MaxChannels: 100, MaxRoles: 100, MaxChannelRoles: 20,
-		LogRetention: 7 * 24 * time.Hour,
+		LogRetention: 7 * day, ClientIDRetention: 7 * day,
 		RevokeWindow: 2 * time.Minute, MaxReceiptMembers: 200,
 	}
 }

@@ -73,6 +73,19 @@ type ClientKey struct {
 	ClientID string
 }
 
+// SentKey is what a message is known by to who does not know its other names: who
+// sent it and when.
+type SentKey struct {
+	Sender UserID
+	At     time.Time
+}
+
+// GoneMessage is a message that was removed.
+type GoneMessage struct {
+	SentKey
+	Conversation ID
+}
+
 // Reader reads the state. What is not there is [ErrNotFound]; users that
 // nothing is known of are as good as any.
 type Reader interface {
@@ -233,6 +246,18 @@ type Reader interface {
 	Taken(ids []ID) ([]ID, error)
 	// SentAs returns which of these are those of messages.
 	SentAs(keys []ClientKey) ([]ClientKey, error)
+	// Gone returns which of the ids are those of messages that were removed and are
+	// not forgotten.
+	Gone(ids []ID) ([]ID, error)
+	// GoneAs returns which of these are those of messages that were removed and are
+	// not forgotten.
+	GoneAs(keys []ClientKey) ([]ClientKey, error)
+	// GoneAt returns the messages that were removed, are not forgotten, and are known by
+	// one of these.
+	GoneAt(keys []SentKey) ([]GoneMessage, error)
+	// GoneDirects returns the direct conversations of two users that were deleted and
+	// are not forgotten, with or without messages that are left to be removed.
+	GoneDirects(peers [2]UserID) ([]ID, error)
 	// MessageAt returns a message of the sender in the conversation that was
 	// created at this time and says this, which is canonical JSON.
 	MessageAt(conversation ID, sender UserID, at time.Time, sent []byte) (Message, error)
@@ -366,12 +391,17 @@ type Tx interface {
 	// all their members, whose intervals end.
 	DeleteConversation(id ID, at time.Time, by Position) error
 	// Purge destroys and removes up to limit of what is left of a deleted
-	// conversation, and reports whether that was all.
-	Purge(id ID, limit int) (done bool, err error)
+	// conversation, and reports whether that was all. What its messages are known by
+	// is remembered as gone since at.
+	Purge(id ID, limit int, at time.Time) (done bool, err error)
 	// Trim destroys and removes up to limit messages of the conversation that
 	// were created before a time, the oldest first, with all that was kept of
-	// them. Until it is done the conversation's TrimBefore says so.
-	Trim(conversation ID, before time.Time, limit int) (Trimmed, error)
+	// them. Until it is done the conversation's TrimBefore says so. What the messages
+	// are known by is remembered as gone since at.
+	Trim(conversation ID, before time.Time, limit int, at time.Time) (Trimmed, error)
+	// Forget forgets up to limit of what has been gone since before a time, and
+	// returns how much that was.
+	Forget(before time.Time, limit int) (int, error)
 
 	// PutMark stores what a user made of a conversation.
 	PutMark(conversation ID, user UserID, mark Mark) error

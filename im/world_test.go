@@ -108,7 +108,7 @@ func text(format string, args ...any) im.Draft {
 
 // statuses are how clients know the kinds of refusal.
 var statuses = map[im.ErrorKind]int{
-	im.Invalid: 400, im.Forbidden: 403, im.NotFound: 404, im.Conflict: 409,
+	im.Invalid: 400, im.Forbidden: 403, im.NotFound: 404, im.Conflict: 409, im.Gone: 410,
 	im.TooLarge: 413, im.Rule: 422, im.TooMany: 429, im.Unavailable: 503, im.Full: 507,
 }
 

@@ -1,40 +1,39 @@
 // Package retention runs the jobs that let go of what has been kept long
-// enough: [TrimLog] of events, [Timers] of messages whose time has come. What is
-// to go is decided in package im; here is only when to look.
+// enough: [Regularly] for the event log and what is remembered, [Timers] of messages
+// whose time has come, [Cleanup] of what is past retention. What is to go is decided in
+// package im; here is only when to look.
 package retention
 
 import (
 	"context"
 	"log/slog"
 	"time"
-
-	"github.com/imapi/imapi/faults"
-	"github.com/imapi/imapi/im"
 )
 
-// LogInterval is how often the event log is cut: often enough that a cut is a
-// few batches, for the log's length is counted in days.
-const LogInterval = time.Minute
+// Interval is how often a [Job] is done: often enough that each time is a few
+// batches, for what they remove is kept for days.
+const Interval = time.Minute
 
-// Trimmer cuts the event log; it is [im.Service].
-type Trimmer interface {
-	TrimLog(ctx context.Context) (int, error)
+// Job removes what has been kept long enough.
+type Job struct {
+	// Do removes it and returns how much that was.
+	Do func(ctx context.Context) (int, error)
+	// Done and Failed are what the log says.
+	Done, Failed string
 }
 
-var _ Trimmer = (*im.Service)(nil)
-
-// TrimLog cuts the event log at once and then at every interval, until ctx
-// ends. A cut that fails is logged, and tried again at the next one.
-func TrimLog(ctx context.Context, log *slog.Logger, t Trimmer, every time.Duration) {
+// Regularly does a job at once and then at every interval, until ctx ends. If it
+// fails, that is logged, and it is tried again at the next one.
+func Regularly(ctx context.Context, log *slog.Logger, every time.Duration, j Job) {
 	for {
-		n, err := t.TrimLog(ctx)
+		n, err := j.Do(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			log.LogAttrs(ctx, slog.LevelError, "event log not cut", slog.String("error", faults.Text(err)))
+			log.LogAttrs(ctx, slog.LevelError, j.Failed, slog.String("error", err.Error()))
 		case n > 0:
-			log.LogAttrs(ctx, slog.LevelInfo, "event log cut", slog.Int("events", n))
+			log.LogAttrs(ctx, slog.LevelInfo, j.Done, slog.Int("removed", n))
 		}
 		if !pause(ctx, time.Now, every, nil) {
 			return

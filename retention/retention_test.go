@@ -1,9 +1,11 @@
 package retention_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,38 +13,40 @@ import (
 	"github.com/imapi/imapi/retention"
 )
 
-type trimmer struct {
-	calls  []time.Time
-	answer error
-}
-
-func (t *trimmer) TrimLog(context.Context) (int, error) {
-	t.calls = append(t.calls, time.Now())
-	return 1, t.answer
-}
-
-func TestTrimLogRunsAtOnceAndAtEveryIntervalAlsoAfterAFailure(t *testing.T) {
-	for name, failure := range map[string]error{"works": nil, "fails": errors.New("disk")} {
+func TestRegularlyIsAtOnceAndAtEveryIntervalAlsoAfterAFailure(t *testing.T) {
+	for name, failure := range map[string]error{"works": nil, "fails": errors.New("disk full")} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				began := time.Now()
-				job := &trimmer{answer: failure}
+				var calls []time.Time
+				var out bytes.Buffer
+				job := retention.Job{Done: "it is done", Failed: "it is not done", Do: func(context.Context) (int, error) {
+					calls = append(calls, time.Now())
+					return 1, failure
+				}}
 				done := make(chan struct{})
 				go func() {
-					retention.TrimLog(ctx, slog.New(slog.DiscardHandler), job, time.Minute)
+					retention.Regularly(ctx, slog.New(slog.NewTextHandler(&out, nil)), time.Minute, job)
 					close(done)
 				}()
 				time.Sleep(2*time.Minute + time.Second) // the bubble's clock, not ours
 				cancel()
 				<-done
-				if len(job.calls) != 3 {
-					t.Fatalf("cut %d times in two minutes, want at 0, 1 and 2", len(job.calls))
+				if len(calls) != 3 {
+					t.Fatalf("done %d times in two minutes, want at 0, 1 and 2", len(calls))
 				}
-				for i, at := range job.calls {
+				for i, at := range calls {
 					if got, want := at.Sub(began), time.Duration(i)*time.Minute; got != want {
-						t.Errorf("cut %d came after %v, want %v", i, got, want)
+						t.Errorf("run %d came after %v, want %v", i, got, want)
 					}
+				}
+				want := "it is done"
+				if failure != nil {
+					want = "disk full"
+				}
+				if n := strings.Count(out.String(), want); n != 3 {
+					t.Errorf("logged %q", out.String())
 				}
 			})
 		})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -151,5 +152,21 @@ func TestImportOfEasemob(t *testing.T) {
 	}
 	if got := history(t, s.client("bob", ""), group); len(got) != 2 {
 		t.Errorf("bob sees %d messages", len(got))
+	}
+
+	// What is deleted for everyone stays so, whatever the server lives through.
+	s.device("zw123", "").must(http.MethodDelete, "/v1/conversations/@1402541206787?scope=everyone", "", nil)
+	for _, restart := range []func(){func() {}, s.kill, func() { _ = s.stop() }} {
+		if restart(); s.process == nil {
+			s.start()
+		}
+		status, _, diag := s.command("", "import", "--format", "easemob", chats, "--conversations", groups)
+		want := "0 stored, 2 there already, 2 failed, 1 passed over, 1 removed since they were imported"
+		if status != 1 || !strings.Contains(diag, want) {
+			t.Errorf("after the deletion: exit %d: %s", status, diag)
+		}
+		if status, answer := s.device("zw123", "").ask(http.MethodGet, "/v1/conversations/@1402541206787", ""); status != http.StatusNotFound {
+			t.Errorf("a conversation came back: %d %s", status, answer)
+		}
 	}
 }

@@ -102,7 +102,7 @@ type importRun struct {
 	// answered yet, in their order.
 	origins []int64
 
-	stored, again, failed, skipped int64
+	stored, again, gone, failed, skipped int64
 	// through is the last line of the file that was answered.
 	through int64
 
@@ -277,6 +277,8 @@ func (r *importRun) answered(result importResult) {
 		r.stored++
 	case result.Status == http.StatusOK:
 		r.again++
+	case result.Code == "message_gone":
+		r.gone++
 	default:
 		r.failed++
 		r.bar.printf("line %d: %d %s: %s\n", line, result.Status, result.Code, joinField(result.Field, result.Detail))
@@ -288,7 +290,11 @@ func (r *importRun) answered(result importResult) {
 func (r *importRun) summarize(took time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := r.stored + r.again + r.failed + r.skipped
-	r.bar.printf("%d lines in %v, %.0f a second: %d stored, %d there already, %d failed, %d passed over\n",
-		n, took.Round(time.Millisecond), float64(n)/max(took.Seconds(), 0.001), r.stored, r.again, r.failed, r.skipped)
+	n := r.stored + r.again + r.gone + r.failed + r.skipped
+	gone := ""
+	if r.gone > 0 { // by retention, or with their conversations
+		gone = fmt.Sprintf(", %d removed since they were imported", r.gone)
+	}
+	r.bar.printf("%d lines in %v, %.0f a second: %d stored, %d there already, %d failed, %d passed over%s\n",
+		n, took.Round(time.Millisecond), float64(n)/max(took.Seconds(), 0.001), r.stored, r.again, r.failed, r.skipped, gone)
 }

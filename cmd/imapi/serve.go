@@ -83,6 +83,7 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	f.DurationVar(&c.leeway, "auth-leeway", 0, "the `duration` by which the clock of who makes tokens may differ")
 	f.DurationVar(&c.ticketTTL, "ticket-ttl", time.Hour, "the `duration` for which a stream ticket is good")
 	f.DurationVar(&c.policy.LogRetention, "event-retention", c.policy.LogRetention, "the `duration` for which events stay in the log, for clients that were away")
+	f.DurationVar(&c.policy.ClientIDRetention, "client-id-retention", c.policy.ClientIDRetention, "the `duration` for which it is remembered what removed messages were known by, so that no retry and no repeated import brings them back; at least --event-retention")
 	f.retention(&c.policy)
 	f.DurationVar(&c.retentionInterval, "retention-interval", 10*time.Minute, "the `duration` between two looks for messages that are past retention, to remove them; they cannot be read from then on anyway")
 	f.IntVar(&c.policy.MaxMessageBytes, "max-message-bytes", c.policy.MaxMessageBytes, "the most that a message's body and ext may take together, a `number` of bytes")
@@ -197,6 +198,8 @@ func (c config) check() error {
 		return misuse("--log-format: must be text or json")
 	case c.policy.LogRetention <= 0:
 		return misuse("--event-retention: must be more than 0")
+	case c.policy.ClientIDRetention < c.policy.LogRetention:
+		return misuse("--client-id-retention: must not be shorter than --event-retention, which is %s", c.policy.LogRetention)
 	case c.retentionInterval <= 0:
 		return misuse("--retention-interval: must be more than 0")
 	case c.policy.MaxMessageBytes < im.MinMessageBytes || c.policy.MaxMessageBytes > maxMessageBytes:
@@ -430,7 +433,12 @@ func (n *node) run(ctx context.Context) error {
 	n.stopJobs = stop
 	n.jobs.Go(func() { n.timers.Run(jobs) })
 	n.jobs.Go(func() { n.cleanup.Run(jobs) })
-	n.jobs.Go(func() { retention.TrimLog(jobs, n.log, n.service, retention.LogInterval) })
+	for _, job := range []retention.Job{
+		{Do: n.service.TrimLog, Done: "event log cut", Failed: "event log not cut"},
+		{Do: n.service.Forget, Done: "removed messages forgotten", Failed: "removed messages not forgotten"},
+	} {
+		n.jobs.Go(func() { retention.Regularly(jobs, n.log, retention.Interval, job) })
+	}
 
 	failed := make(chan error, 3)
 	main := n.httpServer(n.routes)

@@ -371,6 +371,8 @@ func TestCommandLine(t *testing.T) {
 			{"serve --log-level loud", "log-level"},
 			{"serve --max-message-bytes 2999", "--max-message-bytes"},
 			{"serve --event-retention 0", "--event-retention"},
+			{"serve --client-id-retention 167h", "--client-id-retention"},
+			{"serve --event-retention 169h", "--client-id-retention"},
 			{"serve --rate fast", "-rate"},
 			{"serve --rate -1/s", "-rate"},
 			{"serve --rate NaN", "-rate"},

@@ -195,9 +195,27 @@ func TestHotPlans(t *testing.T) {
 		selectMessage:           {"SEARCH m USING INTEGER PRIMARY KEY (rowid=?)"},
 		selectMessageByClientID: {"SEARCH m USING INDEX messages_by_client_id (sender_id=? AND client_id=?)"},
 		selectMessageAt:         {"SEARCH m USING INDEX messages_by_time (conversation_id=? AND created_at=?)"},
-		selectStoredSince:       {"SEARCH messages USING COVERING INDEX messages_by_seq (conversation_id=? AND seq>?)"},
-		selectLastID:            {"SEARCH messages"},
-		insertMessage:           {"SEARCH messages USING COVERING INDEX messages_by_sender (conversation_id=? AND sender_id=?)"},
+		selectGone:              {"SEARCH g USING INTEGER PRIMARY KEY (rowid=?)"},
+		selectGoneAs: {
+			"SEARCH u USING COVERING INDEX sqlite_autoindex_users_1 (name=?)",
+			"SEARCH g USING COVERING INDEX gone_by_client_id (sender_id=? AND client_id=?)",
+		},
+		selectGoneAt: {
+			"SEARCH u USING COVERING INDEX sqlite_autoindex_users_1 (name=?)",
+			"SEARCH g USING COVERING INDEX gone_by_time (sender_id=? AND created_at=?)",
+		},
+		selectGoneDirects: {"SEARCH gone_directs USING COVERING INDEX gone_directs_of (peer_low=? AND peer_high=?)"},
+		forgetMessages: {
+			"SEARCH gone_messages USING INTEGER PRIMARY KEY (rowid=?)",
+			"SEARCH gone_messages USING COVERING INDEX gone_longest (gone_at<?)",
+		},
+		forgetDirects: {
+			"SEARCH gone_directs USING INTEGER PRIMARY KEY (rowid=?)",
+			"SEARCH gone_directs USING COVERING INDEX gone_directs_longest (gone_at>? AND gone_at<?)",
+		},
+		selectStoredSince: {"SEARCH messages USING COVERING INDEX messages_by_seq (conversation_id=? AND seq>?)"},
+		selectLastID:      {"SEARCH messages"},
+		insertMessage:     {"SEARCH messages USING COVERING INDEX messages_by_sender (conversation_id=? AND sender_id=?)"},
 		insertMentions: {
 			"SEARCH u USING COVERING INDEX sqlite_autoindex_users_1 (name=?)",
 			"SEARCH m USING PRIMARY KEY (conversation_id=? AND user_id=?)",

@@ -51,6 +51,9 @@ func (t *tx) DeleteConversation(id im.ID, at time.Time, by im.Position) error {
 	if err != nil {
 		return err
 	}
+	if _, err := t.session.update(rememberDirect, int64(id)); err != nil {
+		return err
+	}
 	ids := []int64{int64(id)}
 	for _, b := range below {
 		ids = append(ids, int64(b))
@@ -75,7 +78,7 @@ func (t *tx) DeleteConversation(id im.ID, at time.Time, by im.Position) error {
 // [tx.Trim] does, then receipts, marks, mentions and mutes, each up to a number. The
 // conversation itself stays, and who was a member when: by that its deletion is
 // told to those who come back.
-func (t *tx) Purge(id im.ID, limit int) (done bool, err error) {
+func (t *tx) Purge(id im.ID, limit int, at time.Time) (done bool, err error) {
 	conversation := int64(id)
 	var lastSeq int64
 	found, err := t.session.row(selectPurge, []any{conversation}, &lastSeq, &done)
@@ -100,7 +103,7 @@ func (t *tx) Purge(id im.ID, limit int) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if err := t.removeMessages(conversation, list); err != nil {
+	if err := t.removeMessages(conversation, list, at); err != nil {
 		return false, err
 	}
 	if len(list) > 0 {
@@ -120,6 +123,9 @@ func (t *tx) Purge(id im.ID, limit int) (done bool, err error) {
 		}
 	}
 	if _, err := t.session.update(deleteRemoval, conversation); err != nil {
+		return false, err
+	}
+	if _, err := t.session.update(putDirectGone, at.UnixMilli(), conversation); err != nil {
 		return false, err
 	}
 	return true, t.must(putPurged, conversation)

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/imapi/imapi/im"
 )
 
 // live has a town live through rounds of talking, taking back, retention,
@@ -79,6 +81,10 @@ func TestReclaimedIsGone(t *testing.T) {
 			w.purge(id)
 		}
 	}
+	w.must(s.Write(t.Context(), func(tx im.Tx) error { // what they were known by goes, too
+		_, err := tx.Forget(time.Now().Add(time.Hour), len(w.said)+len(w.places))
+		return err
+	}))
 	w.must(s.Reclaim(t.Context()))
 	w.traces.goneWithin(t, dir, time.Now())
 	w.hold()

@@ -85,7 +85,7 @@ func (w *town) tryTrim(id im.ID, before int64) error {
 	for {
 		var step im.Trimmed
 		err := w.Write(context.Background(), func(t im.Tx) (err error) {
-			step, err = t.Trim(id, fromMillis(before), 40)
+			step, err = t.Trim(id, fromMillis(before), 40, fromMillis(before))
 			return err
 		})
 		if err != nil || step.Done {
@@ -108,7 +108,7 @@ func (w *town) tryDelete(id im.ID) error {
 func (w *town) tryPurge(id im.ID) error {
 	for done := false; !done; {
 		err := w.Write(context.Background(), func(t im.Tx) (err error) {
-			done, err = t.Purge(id, 40)
+			done, err = t.Purge(id, 40, fromMillis(0))
 			return err
 		})
 		if errors.Is(err, im.ErrNotFound) {

@@ -16,7 +16,10 @@ const (
 )
 
 // Taken returns which of the ids are those of messages.
-func (r *reader) Taken(ids []im.ID) (list []im.ID, err error) {
+func (r *reader) Taken(ids []im.ID) ([]im.ID, error) { return r.idsAmong(selectTaken, ids) }
+
+// idsAmong runs a query for those of a list of ids that are somewhere.
+func (r *reader) idsAmong(query string, ids []im.ID) ([]im.ID, error) {
 	asked := make([]int64, len(ids))
 	for i, id := range ids {
 		asked[i] = int64(id)
@@ -25,17 +28,17 @@ func (r *reader) Taken(ids []im.ID) (list []im.ID, err error) {
 	if err != nil {
 		return nil, err
 	}
-	err = r.session.query(selectTaken, []any{string(b)}, func(rows *sql.Rows) (bool, error) {
-		var id im.ID
-		err := rows.Scan(&id)
-		list = append(list, id)
-		return true, err
-	})
-	return list, err
+	return r.ids(query, string(b))
 }
 
 // SentAs returns which of these are those of messages.
-func (r *reader) SentAs(keys []im.ClientKey) (list []im.ClientKey, err error) {
+func (r *reader) SentAs(keys []im.ClientKey) ([]im.ClientKey, error) {
+	return r.keysAmong(selectSentAs, keys)
+}
+
+// keysAmong runs a query for those of a list of keys that are somewhere, by their
+// places in it.
+func (r *reader) keysAmong(query string, keys []im.ClientKey) (list []im.ClientKey, err error) {
 	asked := make([][2]string, len(keys))
 	for i, k := range keys {
 		asked[i] = [2]string{string(k.Sender), k.ClientID}
@@ -44,7 +47,7 @@ func (r *reader) SentAs(keys []im.ClientKey) (list []im.ClientKey, err error) {
 	if err != nil {
 		return nil, err
 	}
-	err = r.session.query(selectSentAs, []any{string(b)}, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(query, []any{string(b)}, func(rows *sql.Rows) (bool, error) {
 		var i int
 		err := rows.Scan(&i)
 		list = append(list, keys[i])

@@ -190,7 +190,7 @@ func (w *town) trim(id im.ID, before int64) {
 	w.Helper()
 	for done := false; !done; {
 		w.write(func(t *tx) error {
-			step, err := t.Trim(id, fromMillis(before), 100)
+			step, err := t.Trim(id, fromMillis(before), 100, fromMillis(before))
 			done = step.Done
 			return err
 		})
@@ -216,7 +216,7 @@ func (w *town) purgeRest(id im.ID) {
 	w.Helper()
 	for done := false; !done; {
 		w.write(func(t *tx) (err error) {
-			done, err = t.Purge(id, 100)
+			done, err = t.Purge(id, 100, fromMillis(0))
 			return err
 		})
 	}

@@ -42,7 +42,7 @@ const forEver = math.MaxInt64
 //
 // Events from after the cutoff stay until a later trimming, or until the log is
 // cut: they are told to nobody, for their messages are gone.
-func (t *tx) Trim(conversation im.ID, before time.Time, limit int) (im.Trimmed, error) {
+func (t *tx) Trim(conversation im.ID, before time.Time, limit int, at time.Time) (im.Trimmed, error) {
 	var lastSeq int64
 	var step im.Trimmed
 	var under sql.NullInt64
@@ -68,7 +68,7 @@ func (t *tx) Trim(conversation im.ID, before time.Time, limit int) (im.Trimmed, 
 		return step, err
 	}
 	if through {
-		if err := t.removeMessages(int64(conversation), list); err != nil {
+		if err := t.removeMessages(int64(conversation), list, at); err != nil {
 			return step, err
 		}
 		step.Messages = len(list)
@@ -146,9 +146,9 @@ func (r *reader) messagesBefore(conversation, cutoff int64, limit int) (list []r
 }
 
 // removeMessages destroys what messages say and what stands in their place, and
-// removes their rows. But for the index it takes a few statements, however many
-// they are.
-func (t *tx) removeMessages(conversation int64, list []removal) error {
+// removes their rows, of which it is remembered what they are known by. But for the
+// index it takes a few statements, however many they are.
+func (t *tx) removeMessages(conversation int64, list []removal, at time.Time) error {
 	// The index is told in the order in which they were put in.
 	slices.SortFunc(list, func(a, b removal) int { return cmp.Compare(a.ID, b.ID) })
 	var ids, seqs, contents []int64
@@ -170,6 +170,9 @@ func (t *tx) removeMessages(conversation int64, list []removal) error {
 		if err := t.removeAll(query, seqs, conversation); err != nil {
 			return err
 		}
+	}
+	if err := t.removeAll(rememberGone, ids, at.UnixMilli()); err != nil {
+		return err
 	}
 	return t.removeAll(deleteMessages, ids)
 }

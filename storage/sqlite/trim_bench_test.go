@@ -78,7 +78,7 @@ func trimRest(b *testing.B, s *Store, id im.ID) (n int) {
 	for {
 		var step im.Trimmed
 		err := s.Write(context.Background(), func(t im.Tx) (err error) {
-			step, err = t.Trim(id, fromMillis(forEver), 100)
+			step, err = t.Trim(id, fromMillis(forEver), 100, fromMillis(0))
 			return err
 		})
 		if err != nil {

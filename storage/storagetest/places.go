@@ -168,7 +168,7 @@ func testMutes(w *world) {
 	w.deleteForAll(id)
 	for done := false; !done; {
 		w.write(func(tx im.Tx) (err error) {
-			done, err = tx.Purge(id, 10)
+			done, err = tx.Purge(id, 10, w.now)
 			return err
 		})
 	}

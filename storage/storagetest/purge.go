@@ -79,7 +79,7 @@ func testPurge(w *world) {
 	purge := func(id im.ID, limit int) (done bool) {
 		w.Helper()
 		w.write(func(tx im.Tx) (err error) {
-			done, err = tx.Purge(id, limit)
+			done, err = tx.Purge(id, limit, w.now)
 			return err
 		})
 		return done
@@ -100,7 +100,7 @@ func testPurge(w *world) {
 	w.put(im.Read, id, "bob", 3, 9, w.now)
 	w.putMark(id, "bob", im.Mark{PinnedAt: w.now, ChangedAt: w.now})
 	err := w.store.Write(w.Context(), func(tx im.Tx) error {
-		_, err := tx.Purge(id, 10)
+		_, err := tx.Purge(id, 10, w.now)
 		return err
 	})
 	w.notFound("purging what was not deleted", err)
@@ -138,7 +138,7 @@ func testPurge(w *world) {
 	w.deleteForAll(other)
 	undone := errors.New("for a test")
 	err = w.store.Write(w.Context(), func(tx im.Tx) error {
-		if _, err := tx.Purge(other, 10); err != nil {
+		if _, err := tx.Purge(other, 10, w.now); err != nil {
 			return err
 		}
 		return undone

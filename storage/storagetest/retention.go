@@ -14,7 +14,7 @@ import (
 func (w *world) trim(id im.ID, before time.Time, limit int) (step im.Trimmed) {
 	w.Helper()
 	w.write(func(tx im.Tx) (err error) {
-		step, err = tx.Trim(id, before, limit)
+		step, err = tx.Trim(id, before, limit, w.now)
 		return err
 	})
 	return step
@@ -167,7 +167,7 @@ func testTrimSteps(w *world) {
 	w.equal("the next one is the first", []any{c.FirstSeq, c.OldestAt}, []any{9, time.Time{}})
 	w.equal("seq goes on", w.send(w.text(id, "alice", "anew")).Seq, 9)
 	err := w.store.Write(w.Context(), func(tx im.Tx) error {
-		_, err := tx.Trim(1, w.now, 1)
+		_, err := tx.Trim(1, w.now, 1, w.now)
 		return err
 	})
 	w.notFound("trimming what is not there", err)

@@ -55,6 +55,7 @@ func Run(t *testing.T, open func(t *testing.T) im.Store) {
 		{"InsertErased", testInsertErased},
 		{"Restore", testRestore},
 		{"Taken", testTaken},
+		{"Remembered", testRemembered},
 		{"MessageAt", testMessageAt},
 		{"SeqSince", testSeqSince},
 		{"Hidden", testHidden},

@@ -244,7 +244,7 @@ func testDeleteBelow(w *world) {
 		}
 		for done := false; !done; {
 			w.write(func(tx im.Tx) (err error) {
-				done, err = tx.Purge(list[0].ID, 10)
+				done, err = tx.Purge(list[0].ID, 10, w.now)
 				return err
 			})
 		}

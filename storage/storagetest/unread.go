@@ -164,7 +164,7 @@ func (m *unreadModel) trim(before time.Time) {
 	m.Helper()
 	for done := false; !done; {
 		m.write(func(tx im.Tx) error {
-			t, err := tx.Trim(m.id, before, 50)
+			t, err := tx.Trim(m.id, before, 50, before)
 			done = t.Done
 			return err
 		})

@@ -79,3 +79,30 @@ CREATE INDEX mentions_of_user ON mentions (user_id, conversation_id, seq);
 
 -- Events for one user about a conversation: retention looks for them.
 CREATE INDEX events_addressed ON events (conversation_id) WHERE to_user IS NOT NULL AND conversation_id IS NOT NULL;
+
+-- What messages that were removed are known by, for a time: so that neither a retry
+-- nor a repeated import brings one back. No content, nor anything made of it.
+CREATE TABLE gone_messages (
+    id              INTEGER PRIMARY KEY, -- the message's
+    conversation_id INTEGER NOT NULL,
+    sender_id       INTEGER NOT NULL,
+    client_id       TEXT,
+    created_at      INTEGER NOT NULL,
+    gone_at         INTEGER NOT NULL     -- when it was removed
+) STRICT;
+
+CREATE INDEX gone_by_client_id ON gone_messages (sender_id, client_id) WHERE client_id IS NOT NULL;
+CREATE INDEX gone_by_time ON gone_messages (sender_id, created_at, conversation_id);
+CREATE INDEX gone_longest ON gone_messages (gone_at);
+
+-- Whose direct conversations those were that were deleted, for lines of an import
+-- name them by their users.
+CREATE TABLE gone_directs (
+    conversation_id INTEGER PRIMARY KEY,
+    peer_low        INTEGER NOT NULL REFERENCES users (id),
+    peer_high       INTEGER NOT NULL REFERENCES users (id),
+    gone_at         INTEGER -- when the last of its messages was removed
+) STRICT;
+
+CREATE INDEX gone_directs_of ON gone_directs (peer_low, peer_high);
+CREATE INDEX gone_directs_longest ON gone_directs (gone_at) WHERE gone_at IS NOT NULL;

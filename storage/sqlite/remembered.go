@@ -1,0 +1,89 @@
+package sqlite
+
+import (
+	"database/sql"
+	"encoding/json"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+const (
+	// rememberGone writes down what messages are known by that are about to be
+	// removed, in the transaction that removes them.
+	rememberGone = `INSERT OR REPLACE INTO gone_messages (id, conversation_id, sender_id, client_id, created_at, gone_at)
+		SELECT id, conversation_id, sender_id, client_id, created_at, ?1 FROM messages
+		WHERE id IN (SELECT j.value FROM json_each(?2) AS j)`
+	// rememberDirect writes down whose a conversation was, if it was direct.
+	rememberDirect = `INSERT OR REPLACE INTO gone_directs (conversation_id, peer_low, peer_high)
+		SELECT id, peer_low, peer_high FROM conversations WHERE id = ? AND peer_low IS NOT NULL`
+	putDirectGone = "UPDATE gone_directs SET gone_at = ? WHERE conversation_id = ?"
+
+	selectGone   = "SELECT g.id FROM json_each(?) j CROSS JOIN gone_messages g ON g.id = j.value"
+	selectGoneAs = `SELECT j.key FROM json_each(?) j CROSS JOIN users u ON u.name = j.value ->> 0
+		CROSS JOIN gone_messages g INDEXED BY gone_by_client_id ON g.sender_id = u.id AND g.client_id = j.value ->> 1`
+	selectGoneAt = `SELECT j.key, g.conversation_id FROM json_each(?) j CROSS JOIN users u ON u.name = j.value ->> 0
+		CROSS JOIN gone_messages g INDEXED BY gone_by_time
+			ON g.sender_id = u.id AND g.created_at = j.value ->> 1`
+	selectGoneDirects = `SELECT conversation_id FROM gone_directs INDEXED BY gone_directs_of
+		WHERE peer_low = ? AND peer_high = ? ORDER BY conversation_id`
+
+	forgetMessages = `DELETE FROM gone_messages WHERE id IN
+		(SELECT id FROM gone_messages INDEXED BY gone_longest WHERE gone_at < ?1 ORDER BY gone_at LIMIT ?2)`
+	forgetDirects = `DELETE FROM gone_directs WHERE conversation_id IN
+		(SELECT conversation_id FROM gone_directs INDEXED BY gone_directs_longest
+			WHERE gone_at IS NOT NULL AND gone_at < ?1 ORDER BY gone_at LIMIT ?2)`
+)
+
+// Gone returns which of the ids are those of messages that were removed.
+func (r *reader) Gone(ids []im.ID) ([]im.ID, error) { return r.idsAmong(selectGone, ids) }
+
+// GoneAs returns which of these are those of messages that were removed.
+func (r *reader) GoneAs(keys []im.ClientKey) ([]im.ClientKey, error) {
+	return r.keysAmong(selectGoneAs, keys)
+}
+
+// GoneAt returns the messages that were removed and are known by one of these.
+func (r *reader) GoneAt(keys []im.SentKey) (list []im.GoneMessage, err error) {
+	asked := make([][2]any, len(keys))
+	for i, k := range keys {
+		asked[i] = [2]any{string(k.Sender), k.At.UnixMilli()}
+	}
+	b, err := json.Marshal(asked)
+	if err != nil {
+		return nil, err
+	}
+	err = r.session.query(selectGoneAt, []any{string(b)}, func(rows *sql.Rows) (bool, error) {
+		var i int
+		var g im.GoneMessage
+		err := rows.Scan(&i, &g.Conversation)
+		g.SentKey = keys[i]
+		list = append(list, g)
+		return true, err
+	})
+	return list, err
+}
+
+// GoneDirects returns the direct conversations of two users that were deleted.
+func (r *reader) GoneDirects(peers [2]im.UserID) ([]im.ID, error) {
+	var keys [2]int64
+	for i, peer := range peers {
+		var err error
+		if keys[i], err = r.userKey(peer); err != nil || keys[i] == 0 {
+			return nil, err
+		}
+	}
+	return r.ids(selectGoneDirects, keys[0], keys[1])
+}
+
+// Forget forgets what was removed before a time, messages first.
+func (t *tx) Forget(before time.Time, limit int) (forgotten int, err error) {
+	for _, query := range []string{forgetMessages, forgetDirects} {
+		n, err := t.session.update(query, ceilMillis(before).UnixMilli(), limit-forgotten)
+		forgotten += int(n)
+		if err != nil || forgotten == limit {
+			return forgotten, err
+		}
+	}
+	return forgotten, nil
+}

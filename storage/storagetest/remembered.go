@@ -1,0 +1,125 @@
+package storagetest
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// remembered is what a store remembers of messages that were removed.
+type remembered struct {
+	IDs  []im.ID
+	Keys []im.ClientKey
+	At   []im.GoneMessage
+}
+
+// testRemembered holds that of a message which is removed, by trimming or purging,
+// it is remembered what it was known by, from the same transaction on, until it is
+// forgotten, the longest gone first.
+func testRemembered(w *world) {
+	trimmed, other := w.group(im.HistoryAll, "alice", "bob"), w.group(im.HistoryAll, "alice", "bob")
+	peers := im.PeersOf("alice", "bob")
+	direct := w.ids.Next(w.tick())
+	w.write(func(tx im.Tx) error {
+		return makeGroup(tx, im.Conversation{
+			ID: direct, Kind: im.Direct, History: im.HistoryAll, Peers: peers, CreatedAt: w.now, UpdatedAt: w.now,
+		}, []im.UserID{"alice", "bob"})
+	})
+	var all []im.Message
+	for i, id := range []im.ID{trimmed, trimmed, trimmed, direct, direct, other} {
+		m := w.text(id, "alice", "hi")
+		if i%2 == 0 {
+			m.ClientID = fmt.Sprint("c-", i)
+		}
+		all = append(all, w.send(m))
+	}
+	ask := func(r im.Reader) (got remembered, err error) {
+		var ids []im.ID
+		keys := []im.ClientKey{{Sender: "nobody", ClientID: "c-0"}, {Sender: "bob", ClientID: "c-0"}}
+		times := []im.SentKey{{Sender: "nobody", At: all[1].CreatedAt}, {Sender: "alice", At: all[1].CreatedAt.Add(-time.Millisecond)}}
+		for _, m := range all {
+			ids = append(ids, m.ID)
+			keys = append(keys, im.ClientKey{Sender: "alice", ClientID: m.ClientID})
+			times = append(times, im.SentKey{Sender: "alice", At: m.CreatedAt})
+		}
+		if got.IDs, err = r.Gone(ids); err != nil {
+			return got, err
+		}
+		slices.Sort(got.IDs)
+		if got.Keys, err = r.GoneAs(keys); err != nil {
+			return got, err
+		}
+		got.At, err = r.GoneAt(times)
+		return got, err
+	}
+	// expect holds that these of all are remembered.
+	expect := func(what string, got remembered, gone ...int) {
+		w.Helper()
+		var want remembered
+		for _, i := range gone {
+			m := all[i]
+			want.IDs = append(want.IDs, m.ID)
+			want.At = append(want.At, im.GoneMessage{SentKey: im.SentKey{Sender: "alice", At: m.CreatedAt}, Conversation: m.Conversation})
+			if m.ClientID != "" {
+				want.Keys = append(want.Keys, im.ClientKey{Sender: "alice", ClientID: m.ClientID})
+			}
+		}
+		w.equal(what, got, want)
+	}
+	expect("at first", read(w, ask))
+
+	first := w.tick()
+	w.write(func(tx im.Tx) error {
+		if _, err := tx.Trim(trimmed, all[2].CreatedAt, 1, first); err != nil {
+			return err
+		}
+		got, err := ask(tx)
+		expect("in the same transaction", got, 0)
+		return err
+	})
+	expect("after one step", read(w, ask), 0)
+	second := w.tick()
+	for done := false; !done; {
+		w.write(func(tx im.Tx) error {
+			step, err := tx.Trim(trimmed, all[2].CreatedAt, 10, second)
+			done = step.Done
+			return err
+		})
+	}
+	expect("trimmed", read(w, ask), 0, 1)
+
+	directs := func() []im.ID {
+		return read(w, func(r im.Reader) ([]im.ID, error) { return r.GoneDirects(peers) })
+	}
+	w.equal("no direct one is gone", directs(), []im.ID(nil))
+	w.deleteForAll(direct)
+	w.equal("gone at once", directs(), []im.ID{direct})
+	expect("its messages are not", read(w, ask), 0, 1)
+	forget := func(before time.Time, limit int) (n int) {
+		w.write(func(tx im.Tx) (err error) {
+			n, err = tx.Forget(before, limit)
+			return err
+		})
+		return n
+	}
+	w.equal("nothing is that old", forget(first, 10), 0)
+	third := w.tick()
+	for done := false; !done; {
+		w.write(func(tx im.Tx) (err error) {
+			done, err = tx.Purge(direct, 10, third)
+			return err
+		})
+	}
+	expect("purged", read(w, ask), 0, 1, 3, 4)
+
+	w.equal("the longest gone", forget(third, 1), 1)
+	expect("forgotten", read(w, ask), 1, 3, 4)
+	w.equal("those before", forget(third, 10), 1)
+	expect("forgotten", read(w, ask), 3, 4)
+	w.equal("with the conversation", forget(third.Add(time.Millisecond), 10), 3)
+	expect("at last", read(w, ask))
+	w.equal("at last", directs(), []im.ID(nil))
+	w.equal("of none", len(read(w, func(r im.Reader) ([]im.GoneMessage, error) { return r.GoneAt(nil) })), 0)
+}
