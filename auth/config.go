@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
-
-	"github.com/imapi/imapi/im"
 )
 
 // The algorithms that tokens can be signed with.
@@ -58,8 +56,10 @@ type Config struct {
 	TicketKey []byte
 	// TicketTTL is how long a ticket is good for; an hour if zero.
 	TicketTTL time.Duration
-	// Cuts are the cut-offs made so far, by user.
-	Cuts map[im.UserID]time.Time
+	// MaxAge is how long after it was issued a token ends at the latest, whatever its
+	// exp says; one that does not say when it was issued is refused then. 0 sets no
+	// limit.
+	MaxAge time.Duration
 	// CacheSize is how many verified tokens are remembered at most; 10,000
 	// if zero.
 	CacheSize int
@@ -96,7 +96,8 @@ func New(ctx context.Context, cfg Config) (*Verifier, error) {
 	v := &Verifier{
 		now:       cfg.Now,
 		leeway:    cfg.Leeway,
-		cuts:      newCuts(cfg.Cuts, cfg.Leeway),
+		maxAge:    cfg.MaxAge,
+		cuts:      newCuts(cfg.Leeway),
 		cache:     newCache(cfg.CacheSize),
 		tickets:   newTicketParser(cfg.Now),
 		ticketKey: bytes.Clone(cfg.TicketKey),
@@ -207,6 +208,8 @@ func (c Config) check() error {
 		return errors.New("auth: the ticket key must not be the secret")
 	case c.Leeway < 0 || c.Leeway > MaxLeeway:
 		return fmt.Errorf("auth: the leeway must be from 0 to %v", MaxLeeway)
+	case c.MaxAge < 0:
+		return errors.New("auth: the maximum age of tokens must not be negative")
 	case c.TicketTTL < time.Second:
 		return errors.New("auth: tickets must be good for a second at least")
 	case c.CacheSize < 0:

@@ -35,12 +35,6 @@ func TestCutOff(t *testing.T) {
 				return c
 			}
 
-			t.Run("known at the start", func(t *testing.T) {
-				cfg := hs256(newClock())
-				cfg.Cuts = map[im.UserID]time.Time{cut.User: cut.At}
-				_, err := newVerifier(t, cfg).Verify(token)
-				wantCode(t, err, tt.code)
-			})
 			t.Run("before the token is seen", func(t *testing.T) {
 				v := newVerifier(t, hs256(newClock()))
 				v.Cut(cut)
@@ -76,16 +70,6 @@ func TestCutNeverMovesBack(t *testing.T) {
 	v.Cut(im.TokenCut{User: "alice", At: start.Add(-time.Hour)})
 	_, err := v.Verify(signHS(t, good()))
 	wantCode(t, err, auth.CodeTokenCutOff)
-}
-
-func TestCutsGivenAreNotShared(t *testing.T) {
-	cfg := hs256(newClock())
-	cfg.Cuts = map[im.UserID]time.Time{}
-	v := newVerifier(t, cfg)
-	v.Cut(im.TokenCut{User: "alice", At: start})
-	if len(cfg.Cuts) != 0 {
-		t.Error("the caller's map was written to")
-	}
 }
 
 // A clock that is ahead must not make tokens that outlive a cut: what says a time to
@@ -129,5 +113,97 @@ func TestCutOffOfTheFuture(t *testing.T) {
 				t.Errorf("the ticket: %v, want it to end as the token does", err)
 			}
 		})
+	}
+}
+
+// With a maximum age a token ends that long after it was issued, if it does not end
+// before, and so do its tickets; one that does not say when it was issued is refused.
+func TestMaxAge(t *testing.T) {
+	const age, leeway = 10 * time.Minute, 30 * time.Second
+	for name, tt := range map[string]struct {
+		claims jwt.MapClaims
+		at     time.Duration // after the start, when it is issued
+		code   string
+	}{
+		"at first":        {nil, 0, ""},
+		"at the last":     {nil, age + leeway - 1, ""},
+		"too old":         {nil, age + leeway, auth.CodeTokenExpired},
+		"ends before":     {jwt.MapClaims{"exp": start.Add(time.Minute).Unix()}, time.Minute + leeway, auth.CodeTokenExpired},
+		"without an iat":  {jwt.MapClaims{"iat": nil}, 0, auth.CodeTokenInvalid},
+		"an iat of never": {jwt.MapClaims{"iat": 0}, 0, auth.CodeTokenExpired},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, cached := range []bool{false, true} {
+				c := newClock()
+				cfg := hs256(c)
+				cfg.MaxAge, cfg.Leeway, cfg.TicketTTL = age, leeway, 24*time.Hour
+				v := newVerifier(t, cfg)
+				token := signHS(t, with(tt.claims))
+				if p, err := v.Verify(token); cached && err == nil {
+					ticket, until := v.IssueTicket(p)
+					if until.After(start.Add(age + leeway)) {
+						t.Errorf("a ticket until %v", until)
+					}
+					c.advance(tt.at)
+					if _, err := v.VerifyTicket(ticket); tt.code != "" && err == nil {
+						t.Error("the ticket outlives its token")
+					}
+				} else {
+					c.advance(tt.at)
+				}
+				_, err := v.Verify(token)
+				wantCode(t, err, tt.code)
+			}
+		})
+	}
+}
+
+// Tickets of before there was a maximum age end by it, too.
+func TestMaxAgeOfOldTickets(t *testing.T) {
+	c := newClock()
+	cfg := hs256(c)
+	cfg.TicketTTL = 24 * time.Hour
+	before := newVerifier(t, cfg)
+	tickets := map[string]string{}
+	for name, iat := range map[string]any{"old": start.Unix(), "without an iat": nil} {
+		p, err := before.Verify(signHS(t, with(jwt.MapClaims{"iat": iat, "exp": start.Add(24 * time.Hour).Unix()})))
+		wantCode(t, err, "")
+		tickets[name], _ = before.IssueTicket(p)
+	}
+	cfg.MaxAge = time.Minute
+	v := newVerifier(t, cfg)
+	_, err := v.VerifyTicket(tickets["old"])
+	wantCode(t, err, "")
+	_, err = v.VerifyTicket(tickets["without an iat"])
+	wantCode(t, err, auth.CodeTicketInvalid)
+	c.advance(time.Minute)
+	_, err = v.VerifyTicket(tickets["old"])
+	wantCode(t, err, auth.CodeTicketExpired)
+}
+
+// What cut-offs could have met that are forgotten is refused, whosever it is: also if
+// tokens may be older now than when they were forgotten.
+func TestForgottenCuts(t *testing.T) {
+	c := newClock()
+	v := newVerifier(t, hs256(c))
+	v.Cut(im.TokenCut{User: "alice", At: start.Add(-time.Hour)})
+	v.Cut(im.TokenCut{User: "bob", At: start.Add(10 * time.Second)})
+	v.ForgetCuts(time.Time{})
+	v.ForgetCuts(start.Add(-time.Minute))
+	v.ForgetCuts(start.Add(-time.Hour)) // it never moves back
+	token := func(user string, ago time.Duration) string {
+		return signHS(t, with(jwt.MapClaims{"sub": user, "iat": start.Add(-ago).Unix()}))
+	}
+	for name, tt := range map[string]struct{ token, code string }{
+		"alice of before":   {token("alice", 2*time.Hour), auth.CodeTokenExpired},
+		"carol of before":   {token("carol", time.Minute), auth.CodeTokenExpired},
+		"alice of since":    {token("alice", 59*time.Second), ""},
+		"bob, cut later":    {token("bob", 0), auth.CodeTokenCutOff},
+		"without an iat":    {signHS(t, with(jwt.MapClaims{"sub": "carol", "iat": nil})), auth.CodeTokenExpired},
+		"carol of just now": {token("carol", 0), ""},
+	} {
+		_, err := v.Verify(tt.token)
+		t.Log(name)
+		wantCode(t, err, tt.code)
 	}
 }

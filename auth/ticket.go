@@ -107,8 +107,16 @@ func (v *Verifier) VerifyTicket(ticket string) (Principal, error) {
 	if claims.TokenIssuedAt != nil {
 		p.IssuedAt = time.Unix(*claims.TokenIssuedAt, 0).UTC()
 	}
-	if v.cuts.refuse(p, v.now()) {
-		return Principal{}, ErrTokenCutOff
+	now := v.now()
+	p.ExpiresAt = v.endOf(p)
+	switch {
+	case v.maxAge > 0 && p.IssuedAt.IsZero(): // of before there was a maximum
+		return Principal{}, ErrTicketInvalid
+	case !now.Before(p.ExpiresAt):
+		return Principal{}, ErrTicketExpired
+	}
+	if err := v.cuts.refuse(p, now); err != nil {
+		return Principal{}, err
 	}
 	return p, nil
 }

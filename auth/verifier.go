@@ -20,6 +20,7 @@ type Verifier struct {
 	keys   keySource
 	now    func() time.Time
 	leeway time.Duration
+	maxAge time.Duration
 	cuts   *cuts
 	cache  *cache
 
@@ -64,8 +65,9 @@ func (v *Verifier) Verify(token string) (Principal, error) {
 		return Principal{}, ErrTokenNotYetValid
 	case found.IssuedAt.After(now.Add(v.leeway)):
 		return Principal{}, ErrTokenFromFuture
-	case v.cuts.refuse(found.Principal, now):
-		return Principal{}, ErrTokenCutOff
+	}
+	if err := v.cuts.refuse(found.Principal, now); err != nil {
+		return Principal{}, err
 	}
 	return found.Principal, nil
 }
@@ -75,6 +77,11 @@ func (v *Verifier) Verify(token string) (Principal, error) {
 // they were issued. The time of issue counts by whole seconds, so a token issued
 // later within the second of the cut is refused as well.
 func (v *Verifier) Cut(cut im.TokenCut) { v.cuts.add(cut) }
+
+// ForgetCuts forgets the cut-offs made up to a time. Every token has ended by then that
+// they could meet: what says that it was issued before is refused as expired, whosever
+// it is, also if MaxAge is greater now than when they were forgotten. Zero forgets none.
+func (v *Verifier) ForgetCuts(through time.Time) { v.cuts.forget(through) }
 
 // Ready reports an error while no token can be verified because the key set
 // has not been fetched yet.
@@ -93,7 +100,22 @@ func (v *Verifier) verify(token string) (verified, error) {
 	if err != nil {
 		return verified{}, refusal(err)
 	}
-	return readClaims(claims, v.leeway)
+	found, err := readClaims(claims, v.leeway)
+	if err == nil && v.maxAge > 0 {
+		if found.IssuedAt.IsZero() {
+			return verified{}, refuseClaim("iat")
+		}
+		found.ExpiresAt = v.endOf(found.Principal)
+	}
+	return found, err
+}
+
+// endOf returns when a token or ticket ends: by itself, or once it is too old.
+func (v *Verifier) endOf(p Principal) time.Time {
+	if oldest := p.IssuedAt.Add(v.maxAge + v.leeway); v.maxAge > 0 && oldest.Before(p.ExpiresAt) {
+		return oldest
+	}
+	return p.ExpiresAt
 }
 
 // checkHeader refuses what no key could make good, and returns the kid.

@@ -42,9 +42,11 @@ type Hub struct {
 	// being: a stream that joins now gets what follows, and must read from the
 	// log what came before.
 	processed im.Position
-	// cuts are those of this run: a stream may be opened with a token that was
-	// good when its request came and is not any more.
-	cuts map[im.UserID]time.Time
+	// cuts are those of late, and cutsBefore those before them: a stream may be
+	// opened with a token that was good when its request came and is not any more.
+	// Each cut is kept for longer than a request may take to come so far.
+	cuts, cutsBefore map[im.UserID]time.Time
+	cutsSince        time.Time
 }
 
 // NewHub makes a hub that follows the log from its head on. Everything that is
@@ -52,7 +54,7 @@ type Hub struct {
 // cannot be read.
 func NewHub(ctx context.Context, opts Options) (*Hub, error) {
 	opts = opts.withDefaults()
-	bounds, err := opts.Log.LogBounds(ctx)
+	bounds, err := opts.Log.LogBounds(im.AtStart(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +65,7 @@ func NewHub(ctx context.Context, opts Options) (*Hub, error) {
 		audience:  newAudience(opts.MaxConversations),
 		processed: bounds.Head,
 		cuts:      make(map[im.UserID]time.Time),
+		cutsSince: time.Now(),
 		waiting:   newWaiting(),
 	}
 	h.delivered.Store(int64(bounds.Head))
@@ -263,13 +266,16 @@ func (h *Hub) cut(cuts map[im.UserID]time.Time) {
 	}
 	var ended []*Subscription
 	h.mu.Lock()
+	if time.Since(h.cutsSince) > cutsKept {
+		h.cuts, h.cutsBefore, h.cutsSince = make(map[im.UserID]time.Time), h.cuts, time.Now()
+	}
 	for id, at := range cuts {
 		if at.After(h.cuts[id]) {
 			h.cuts[id] = at
 		}
 		if u := h.audience.users[id]; u != nil {
 			for _, s := range u.streams {
-				if isCut(s.issuedAt, at) {
+				if h.isCut(s.issuedAt, at) {
 					ended = append(ended, s)
 				}
 			}
@@ -281,10 +287,26 @@ func (h *Hub) cut(cuts map[im.UserID]time.Time) {
 	}
 }
 
+// cutsKept is how long a cut is kept at least: longer than the whole of a request may
+// take to come.
+const cutsKept = time.Minute
+
 // isCut reports whether a token issued then, or without saying when, is no good
-// after a cut at this time.
-func isCut(issued, cut time.Time) bool {
-	return issued.IsZero() || !issued.After(cut)
+// after a cut at this time. It may have been made before the cut, by a clock that was
+// ahead.
+func (h *Hub) isCut(issued, cut time.Time) bool {
+	return issued.IsZero() || !issued.After(cut.Add(h.opts.Leeway))
+}
+
+// cutBefore reports whether a token issued then was cut off of late. The caller holds
+// h.mu.
+func (h *Hub) cutBefore(user im.UserID, issued time.Time) bool {
+	for _, cuts := range []map[im.UserID]time.Time{h.cuts, h.cutsBefore} {
+		if at, ok := cuts[user]; ok && h.isCut(issued, at) {
+			return true
+		}
+	}
+	return false
 }
 
 // all appends every stream to dst. The caller holds h.mu.

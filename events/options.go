@@ -65,6 +65,9 @@ type Options struct {
 	QueueSize int
 	// InboxSize is how many events may wait for the hub; 8,192.
 	InboxSize int
+	// Leeway is how far the clock of who makes tokens may be ahead: a cut-off ends the
+	// streams of tokens issued up to that long after it.
+	Leeway time.Duration
 	// Heartbeat is the longest silence on a stream; 15 s.
 	Heartbeat time.Duration
 	// Refresh is the longest that a stream goes without an event, so that clients

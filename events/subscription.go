@@ -76,7 +76,7 @@ func (h *Hub) Subscribe(sub Subscriber) (*Subscription, error) {
 	if h.closed {
 		return nil, ErrClosed
 	}
-	if at, ok := h.cuts[sub.Actor.User]; ok && isCut(sub.IssuedAt, at) {
+	if h.cutBefore(sub.Actor.User, sub.IssuedAt) {
 		return nil, ErrTokenCut
 	}
 	if u := h.audience.users[sub.Actor.User]; u != nil && len(u.streams) >= h.opts.MaxStreamsPerUser {

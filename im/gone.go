@@ -5,17 +5,25 @@ import "context"
 // What was removed, by retention or with its conversation, does not come back by a
 // retry or a repeated import: for a time it is remembered what it was known by.
 
-// forgetBatch bounds how long one transaction of Forget holds up senders.
-const forgetBatch = 1000
-
 // Forget forgets what was removed for longer than the policy remembers it, in
 // batches that let senders in between, and returns how much that was.
 func (s *Service) Forget(ctx context.Context) (int, error) {
 	before := s.time().Add(-s.policy.ClientIDRetention)
-	for total := 0; ; {
-		n, err := paced(ctx, s, func(tx Tx) (int, error) { return tx.Forget(before, forgetBatch) })
+	return inSteps(ctx, s, func(tx Tx, limit int) (int, error) { return tx.Forget(before, limit) })
+}
+
+// inSteps does what removes up to a limit until it removes less, and returns how much
+// that was.
+func inSteps(ctx context.Context, s *Service, fn func(tx Tx, limit int) (int, error)) (total int, err error) {
+	size := batchSize(firstBatch)
+	for {
+		asked := 0
+		n, err := paced(ctx, s, &size, func(tx Tx, limit int) (int, error) {
+			asked = limit
+			return fn(tx, limit)
+		})
 		total += n
-		if err != nil || n < forgetBatch {
+		if err != nil || n < asked {
 			return total, err
 		}
 	}

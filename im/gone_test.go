@@ -223,7 +223,7 @@ func TestHalfATrimming(t *testing.T) {
 
 // Forgetting goes in bounded steps.
 func TestForgetInBatches(t *testing.T) {
-	const messages = 2100
+	const messages = 1100
 	w := forgetful(t)
 	var batch []im.ImportMessage
 	for i := range messages {
@@ -232,11 +232,11 @@ func TestForgetInBatches(t *testing.T) {
 	w.imports(batch...)
 	ways["trimmed"](w, 0)
 	w.pass(7*day + time.Millisecond)
-	writes := &countedWrites{Store: w.store}
+	writes := &countedStore{Store: w.store}
 	n, err := im.NewService(writes, im.DefaultPolicy(), w.clock).Forget(w.ctx)
 	w.must(err)
 	w.equal("forgotten", n, messages)
-	w.equal("transactions", writes.n, 3)
+	w.equal("in steps", writes.writes >= messages/100, true)
 }
 
 // forget runs the job and holds how much it forgets.

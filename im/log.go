@@ -2,6 +2,7 @@ package im
 
 import (
 	"context"
+	"time"
 )
 
 // LogBounds returns the ends of the event log.
@@ -204,8 +205,43 @@ func (s *Service) CutTokens(ctx context.Context, actor Actor, user UserID) (Toke
 	})
 }
 
-// TokenCuts returns every cut-off that was made, for the verifier to start
-// with.
-func (s *Service) TokenCuts(ctx context.Context) ([]TokenCut, error) {
-	return view(ctx, s, func(r Reader) ([]TokenCut, error) { return r.TokenCuts() })
+// cutPage is how many cut-offs are read in one snapshot.
+const cutPage = 1000
+
+// TokenCuts calls fn with every cut-off that is kept, and returns the time up to which
+// those were made that are not: whose those were is not known any more.
+func (s *Service) TokenCuts(ctx context.Context, fn func(TokenCut)) (forgotten time.Time, err error) {
+	forgotten, err = view(ctx, s, Reader.ForgottenCut)
+	if err != nil {
+		return forgotten, err
+	}
+	for after := (*TokenCut)(nil); ; {
+		page, err := view(ctx, s, func(r Reader) ([]TokenCut, error) { return r.TokenCuts(after, cutPage) })
+		if err != nil {
+			return forgotten, err
+		}
+		for _, cut := range page {
+			fn(cut)
+		}
+		if len(page) < cutPage {
+			return forgotten, nil
+		}
+		after = &page[len(page)-1]
+	}
+}
+
+// ForgetCuts forgets cut-offs of which the policy says that every token has ended that
+// they could meet, in batches that let writers in between, and returns how many those
+// were, and the time up to which they were made.
+func (s *Service) ForgetCuts(ctx context.Context) (n int, forgotten time.Time, err error) {
+	if s.policy.CutRetention == 0 {
+		return 0, time.Time{}, nil
+	}
+	before := s.time().Add(-s.policy.CutRetention)
+	n, err = inSteps(ctx, s, func(tx Tx, limit int) (int, error) { return tx.ForgetCuts(before, limit) })
+	if err != nil {
+		return n, time.Time{}, err
+	}
+	forgotten, err = view(ctx, s, Reader.ForgottenCut)
+	return n, forgotten, err
 }

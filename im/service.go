@@ -31,6 +31,9 @@ type Policy struct {
 	// ClientIDRetention is how long it is remembered what messages were known by that
 	// were removed, so that neither a retry nor a repeated import brings them back.
 	ClientIDRetention time.Duration
+	// CutRetention is how long a cut-off of tokens is kept: until every token has ended
+	// that it could meet. 0 keeps them for ever.
+	CutRetention time.Duration
 	// RevokeWindow is how long one may revoke what one sent, RevokeOthers how
 	// long those with the right may revoke what others sent; 0 sets no limit.
 	RevokeWindow       time.Duration

@@ -5,6 +5,17 @@ import (
 	"time"
 )
 
+// startKey marks the context of [AtStart].
+type startKey struct{}
+
+// AtStart returns a context for what a server reads before it answers anybody.
+// Nothing is written yet that a long read could hold back, and a server that is slow to
+// start, because it has much to read or the machine is busy, is better than none.
+func AtStart(ctx context.Context) context.Context { return context.WithValue(ctx, startKey{}, true) }
+
+// IsAtStart reports whether a context comes from [AtStart].
+func IsAtStart(ctx context.Context) bool { return ctx.Value(startKey{}) != nil }
+
 // Store keeps the state. There is one writer at a time, and readers see what
 // was committed. It shares its time fairly between callers; see [CallerOf].
 type Store interface {
@@ -322,8 +333,12 @@ type Reader interface {
 	// after >= upTo.
 	Events(user UserID, after, upTo Position, limit int) (EventWindow, error)
 
-	// TokenCuts returns every cut-off that was made.
-	TokenCuts() ([]TokenCut, error)
+	// TokenCuts returns up to limit cut-offs by At, then by user, those after one; nil
+	// begins.
+	TokenCuts(after *TokenCut, limit int) ([]TokenCut, error)
+	// ForgottenCut returns when the newest of the cut-offs was made that were forgotten;
+	// zero if none was.
+	ForgottenCut() (time.Time, error)
 }
 
 // Tx is a transaction: it reads its own writes. Rules are asked before the
@@ -441,4 +456,7 @@ type Tx interface {
 
 	// CutTokens makes the user's tokens issued at or before the time bad.
 	CutTokens(cut TokenCut) error
+	// ForgetCuts forgets up to limit cut-offs that were made before a time, the oldest
+	// first, and returns how many.
+	ForgetCuts(before time.Time, limit int) (int, error)
 }

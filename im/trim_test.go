@@ -1,7 +1,6 @@
 package im_test
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -67,22 +66,11 @@ func TestTrimLogInBatches(t *testing.T) {
 	}))
 	w.pass(im.DefaultPolicy().LogRetention + time.Second)
 	w.say("alice", byID(id), "young")
-	writes := &countedWrites{Store: w.store}
+	writes := &countedStore{Store: w.store}
 	trimmer := im.NewService(writes, im.DefaultPolicy(), w.clock)
 	removed, err := trimmer.TrimLog(w.ctx)
 	w.must(err)
 	w.equal("removed", removed, events+1)
-	w.equal("transactions", writes.n, 3)
+	w.equal("transactions", writes.writes, 3)
 	w.equal("what is left", w.told(as("alice")), []string{"message 1 young"})
-}
-
-// countedWrites is a store that counts its transactions.
-type countedWrites struct {
-	im.Store
-	n int
-}
-
-func (s *countedWrites) Write(ctx context.Context, fn func(im.Tx) error) error {
-	s.n++
-	return s.Store.Write(ctx, fn)
 }

@@ -47,7 +47,7 @@ type config struct {
 	trustedProxies        prefixes
 
 	algorithm, publicKey, jwksURL, issuer, audience string
-	leeway, ticketTTL                               time.Duration
+	leeway, ticketTTL, maxTokenAge                  time.Duration
 
 	policy                   im.Policy
 	revokeByKind, burnPolicy string
@@ -81,6 +81,7 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	f.StringVar(&c.issuer, "auth-issuer", "", "the `issuer` (iss) that tokens must have")
 	f.StringVar(&c.audience, "auth-audience", "", "the `audience` (aud) that tokens must have")
 	f.DurationVar(&c.leeway, "auth-leeway", 0, "the `duration` by which the clock of who makes tokens may differ")
+	f.DurationVar(&c.maxTokenAge, "max-token-age", 0, "the `duration` after which a token ends at the latest, by its iat, which it must have then; 0 sets no limit. Cut-offs are forgotten once no token can be that old")
 	f.DurationVar(&c.ticketTTL, "ticket-ttl", time.Hour, "the `duration` for which a stream ticket is good")
 	f.DurationVar(&c.policy.LogRetention, "event-retention", c.policy.LogRetention, "the `duration` for which events stay in the log, for clients that were away")
 	f.DurationVar(&c.policy.ClientIDRetention, "client-id-retention", c.policy.ClientIDRetention, "the `duration` for which it is remembered what removed messages were known by, so that no retry and no repeated import brings them back; at least --event-retention")
@@ -109,6 +110,11 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	var err error
 	if c.origins, err = parseOrigins(origins); err != nil {
 		return c, err
+	}
+	if c.maxTokenAge > 0 {
+		// A cut meets what says that it was issued up to the leeway after it, and that
+		// is good for the leeway after it is too old.
+		c.policy.CutRetention = c.maxTokenAge + 2*c.leeway
 	}
 	c.policy.BurnAny = c.burnPolicy == "any"
 	c.policy.RevokeWindowByKind, err = parseWindows(c.revokeByKind)
@@ -220,6 +226,8 @@ func (c config) check() error {
 		return misuse("--max-streams: must not be negative")
 	case c.maxStreamsPerUser < 1:
 		return misuse("--max-streams-per-user: must be at least 1")
+	case c.maxTokenAge < 0:
+		return misuse("--max-token-age: must not be negative")
 	case c.ticketTTL < time.Second:
 		return misuse("--ticket-ttl: must be at least 1s")
 	case c.algorithm == auth.HS256 && (c.publicKey != "" || c.jwksURL != ""):
@@ -265,6 +273,8 @@ type node struct {
 	server  *handlers.Server
 	routes  http.Handler
 	metrics *metrics.Metrics
+	// forgetCuts is a job: it forgets cut-offs, in the store and in the verifier.
+	forgetCuts func(context.Context) (int, error)
 
 	certificate               *tls.Certificate // nil without TLS
 	listener, metricsListener net.Listener
@@ -284,7 +294,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 	}()
 	verify := auth.Config{
 		Algorithm: c.algorithm, JWKSURL: c.jwksURL, Issuer: c.issuer, Audience: c.audience,
-		Leeway: c.leeway, TicketTTL: c.ticketTTL, Log: log,
+		Leeway: c.leeway, MaxAge: c.maxTokenAge, TicketTTL: c.ticketTTL, Log: log,
 	}
 	if c.publicKey != "" {
 		if verify.PublicKeyPEM, err = os.ReadFile(c.publicKey); err != nil {
@@ -330,21 +340,25 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 	})
 
 	verify.TicketKey = n.store.Instance().TicketKey
-	cuts, err := n.service.TokenCuts(ctx)
-	if err != nil {
-		return n, err
-	}
-	verify.Cuts = make(map[im.UserID]time.Time, len(cuts))
-	for _, cut := range cuts {
-		verify.Cuts[cut.User] = cut.At
-	}
 	verifier, err := auth.New(ctx, verify)
 	if err != nil {
 		return n, err
 	}
+	forgotten, err := n.service.TokenCuts(im.AtStart(ctx), verifier.Cut)
+	if err != nil {
+		return n, err
+	}
+	verifier.ForgetCuts(forgotten)
+	n.forgetCuts = func(ctx context.Context) (int, error) {
+		forgot, through, err := n.service.ForgetCuts(ctx)
+		if err == nil && forgot > 0 {
+			verifier.ForgetCuts(through)
+		}
+		return forgot, err
+	}
 	n.hub, err = events.NewHub(ctx, events.Options{
 		Log: n.service, LogID: n.store.Instance().Log, Encode: handlers.EncodeEvent, Logger: log,
-		Observer: n.metrics, Deliver: n.service.Deliver, MaxStreams: c.maxStreams, MaxStreamsPerUser: c.maxStreamsPerUser,
+		Leeway: c.leeway, Observer: n.metrics, Deliver: n.service.Deliver, MaxStreams: c.maxStreams, MaxStreamsPerUser: c.maxStreamsPerUser,
 	})
 	if err != nil {
 		return n, err
@@ -436,6 +450,7 @@ func (n *node) run(ctx context.Context) error {
 	for _, job := range []retention.Job{
 		{Do: n.service.TrimLog, Done: "event log cut", Failed: "event log not cut"},
 		{Do: n.service.Forget, Done: "removed messages forgotten", Failed: "removed messages not forgotten"},
+		{Do: n.forgetCuts, Done: "cut-offs forgotten", Failed: "cut-offs not forgotten"},
 	} {
 		n.jobs.Go(func() { retention.Regularly(jobs, n.log, retention.Interval, job) })
 	}

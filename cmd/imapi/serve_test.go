@@ -10,6 +10,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -26,6 +28,7 @@ import (
 	"github.com/imapi/imapi/auth"
 	"github.com/imapi/imapi/client"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/storage"
 )
 
 func readSecret(t testing.TB, data string) []byte {
@@ -475,4 +478,37 @@ func TestCommandLine(t *testing.T) {
 			t.Errorf("%d %q", status, diag)
 		}
 	})
+}
+
+// TestStartsWhateverTheReadLimit holds that no limit for requests keeps a server from
+// starting, however much there is to read, and that what it has read holds.
+func TestStartsWhateverTheReadLimit(t *testing.T) {
+	const cuts = 5000
+	s := newServer(t, "--read-limit", "1ns")
+	store, err := storage.Open(t.Context(), "", storage.Options{DataDir: s.data, Synchronous: "normal"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = store.Write(t.Context(), func(tx im.Tx) error {
+		for i := range cuts {
+			cut := im.TokenCut{User: im.UserID(fmt.Sprint("user", i)), At: time.Now().Add(time.Hour)}
+			if err := tx.CutTokens(cut); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(err, store.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	for _, user := range []string{"user0", "user4999"} {
+		if status, answer := s.device(user, "").ask(http.MethodGet, "/v1/conversations", ""); status != http.StatusUnauthorized ||
+			!strings.Contains(string(answer), "token_cut_off") {
+			t.Errorf("%s: %d %s", user, status, answer)
+		}
+	}
+	if status, answer := s.device("alice", "").ask(http.MethodGet, "/v1/conversations", ""); status != http.StatusServiceUnavailable {
+		t.Errorf("a read of a request: %d %s", status, answer)
+	}
 }

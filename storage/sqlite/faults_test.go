@@ -2,9 +2,12 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/mattn/go-sqlite3"
@@ -284,4 +287,72 @@ func TestReallyNoCommit(t *testing.T) {
 	b.batch(next, 0, "", nil)
 	b.hold(next)
 	b.told()
+}
+
+// TestCutOffOfUnknownOutcome: a COMMIT of a cut-off that was done and said to have
+// failed. No event tells of it; who verifies tokens is told of it all the same.
+func TestCutOffOfUnknownOutcome(t *testing.T) {
+	fails := false
+	s := openAt(t, filepath.Join(t.TempDir(), "imapi.db"), Options{Logger: slog.New(slog.DiscardHandler), fault: func(s *session, query string) error {
+		if !fails || query != "COMMIT" {
+			return nil
+		}
+		fails = false
+		if _, err := s.conn.ExecContext(context.Background(), "COMMIT"); err != nil {
+			t.Error(err)
+		}
+		return sqlite3.Error{Code: sqlite3.ErrIoErr, ExtendedCode: sqlite3.ErrIoErrFsync}
+	}})
+	var mu sync.Mutex
+	told := map[im.UserID]bool{}
+	s.OnCommit(func(c im.Commit) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, cut := range c.Cuts {
+			told[cut.User] = true
+		}
+	})
+	write := func(user string) error {
+		return s.Write(t.Context(), func(tx im.Tx) error {
+			return tx.CutTokens(im.TokenCut{User: im.UserID(user), At: fromMillis(1)})
+		})
+	}
+	if err := write("known"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Write(t.Context(), func(im.Tx) error { fails = true; return nil }); err == nil {
+		t.Fatal("the fault did not come")
+	}
+	mu.Lock()
+	clear(told)
+	mu.Unlock()
+	if err := s.Write(t.Context(), func(tx im.Tx) error {
+		fails = true
+		return tx.CutTokens(im.TokenCut{User: "in doubt", At: fromMillis(2)})
+	}); err == nil {
+		t.Fatal("the fault did not come")
+	}
+	if err := s.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if !told["in doubt"] || !told["known"] {
+		t.Errorf("told of %v", told)
+	}
+}
+
+// TestReadsAtStart: what is read at the start is not ended for the time it takes.
+func TestReadsAtStart(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "imapi.db"), Options{ReadLimit: 1}) // reads a little itself
+	read := func(r im.Reader) error {
+		_, err := r.LogBounds()
+		return err
+	}
+	if err := s.View(t.Context(), read); !errors.Is(err, errSlowRead) {
+		t.Errorf("a read: %v, want that it took too long", err)
+	}
+	if err := s.View(im.AtStart(t.Context()), read); err != nil {
+		t.Errorf("a read at the start: %v", err)
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -171,7 +172,7 @@ func Open(ctx context.Context, path string, options Options) (_ *Store, err erro
 		s.readers <- reader
 	}
 	var head im.Position
-	err = s.View(ctx, func(r im.Reader) error {
+	err = s.View(im.AtStart(ctx), func(r im.Reader) error {
 		bounds, err := r.LogBounds()
 		head = bounds.Head
 		return err
@@ -251,7 +252,11 @@ func (s *Store) View(ctx context.Context, fn func(im.Reader) error) error {
 		return err
 	}
 
-	ctx, cancel := context.WithTimeoutCause(ctx, s.options.ReadLimit, errSlowRead)
+	limit := s.options.ReadLimit
+	if im.IsAtStart(ctx) {
+		limit = math.MaxInt64
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, errSlowRead)
 	defer cancel()
 	// Before the snapshot: nothing falls between the two.
 	recent := s.recent.all()

@@ -2,7 +2,9 @@ package sqlite
 
 import (
 	"database/sql"
+	"math"
 	"sync"
+	"time"
 
 	"github.com/imapi/imapi/im"
 )
@@ -104,12 +106,26 @@ func (t *tx) internOptional(name im.UserID) (any, error) {
 	return t.intern(name)
 }
 
-const selectTokenCuts = "SELECT name, tokens_cut_at FROM users INDEXED BY users_cut WHERE tokens_cut_at IS NOT NULL"
+const (
+	selectTokenCuts = `SELECT name, tokens_cut_at FROM users INDEXED BY users_cut
+		WHERE tokens_cut_at IS NOT NULL AND (tokens_cut_at, name) > (?1, ?2) ORDER BY tokens_cut_at, name LIMIT ?3`
+	selectForgottenCut = "SELECT value FROM meta WHERE key = 'forgotten_cut'"
+	// oldestCuts are those that are forgotten next.
+	oldestCuts = ` FROM users INDEXED BY users_cut
+		WHERE tokens_cut_at IS NOT NULL AND tokens_cut_at < ?1 ORDER BY tokens_cut_at, name LIMIT ?2`
+	selectNewestOfOldest = "SELECT max(at) FROM (SELECT tokens_cut_at AS at" + oldestCuts + ")"
+	putForgottenCut      = `INSERT INTO meta (key, value) VALUES ('forgotten_cut', ?)
+		ON CONFLICT DO UPDATE SET value = max(value, excluded.value)`
+	forgetCuts = "UPDATE users SET tokens_cut_at = NULL WHERE id IN (SELECT id" + oldestCuts + ")"
+)
 
-// TokenCuts returns every cut-off that was made.
-func (r *reader) TokenCuts() ([]im.TokenCut, error) {
-	var list []im.TokenCut
-	err := r.session.query(selectTokenCuts, nil, func(rows *sql.Rows) (bool, error) {
+// TokenCuts returns a page of the cut-offs that are kept.
+func (r *reader) TokenCuts(after *im.TokenCut, limit int) (list []im.TokenCut, err error) {
+	at, user := int64(math.MinInt64), ""
+	if after != nil {
+		at, user = after.At.UnixMilli(), string(after.User)
+	}
+	err = r.session.query(selectTokenCuts, []any{at, user, limit}, func(rows *sql.Rows) (bool, error) {
 		var cut im.TokenCut
 		var at int64
 		err := rows.Scan(&cut.User, &at)
@@ -118,6 +134,28 @@ func (r *reader) TokenCuts() ([]im.TokenCut, error) {
 		return true, err
 	})
 	return list, err
+}
+
+// ForgottenCut returns when the newest forgotten cut-off was made.
+func (r *reader) ForgottenCut() (time.Time, error) {
+	var at sql.NullInt64
+	_, err := r.session.row(selectForgottenCut, nil, &at)
+	return optionalTime(at), err
+}
+
+// ForgetCuts forgets the oldest cut-offs, and remembers when the newest of them was
+// made.
+func (t *tx) ForgetCuts(before time.Time, limit int) (int, error) {
+	millis := ceilMillis(before).UnixMilli()
+	var newest sql.NullInt64
+	if _, err := t.session.row(selectNewestOfOldest, []any{millis, limit}, &newest); err != nil || !newest.Valid {
+		return 0, err
+	}
+	if _, err := t.session.exec(putForgottenCut, newest.Int64); err != nil {
+		return 0, err
+	}
+	n, err := t.session.update(forgetCuts, millis, limit)
+	return int(n), err
 }
 
 // CutTokens makes the user's tokens issued at or before the time bad.

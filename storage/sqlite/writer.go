@@ -42,6 +42,9 @@ type writer struct {
 	session *session
 	// head is the newest position that the listeners were told of.
 	head im.Position
+	// cutsInDoubt says that a commit of cut-offs failed, which may be durable all the
+	// same.
+	cutsInDoubt bool
 }
 
 func startWriter(s *Store, head im.Position) (*writer, error) {
@@ -211,6 +214,7 @@ func (w *writer) transact(next func() *call) {
 		if _, ok := im.AsError(err); !ok {
 			err = unavailable(err)
 		}
+		w.cutsInDoubt = w.cutsInDoubt || len(t.cuts) > 0
 		w.store.options.Logger.Error("commit failed", "calls", len(ran), "error", err)
 		w.drop()
 		_ = w.ensureSession()
@@ -318,18 +322,38 @@ func (w *writer) ensureSession() error {
 	if err != nil {
 		return errors.Join(err, s.close())
 	}
-	cuts, err := r.TokenCuts()
-	if err != nil {
-		return errors.Join(err, s.close())
-	}
 	if err := w.store.recent.load(s); err != nil {
 		return errors.Join(err, s.close())
 	}
-	w.session = s
+	if bounds.Head > w.head || w.cutsInDoubt {
+		if err := w.publishCuts(r); err != nil {
+			return errors.Join(err, s.close())
+		}
+	}
+	w.session, w.cutsInDoubt = s, false
 	if bounds.Head > w.head {
-		w.publish(im.Commit{Cuts: cuts, Due: due, Head: bounds.Head, Gap: true})
+		w.publish(im.Commit{Due: due, Head: bounds.Head, Gap: true})
 	}
 	return nil
+}
+
+// cutPage is how many cut-offs are read and published at once.
+const cutPage = 1000
+
+// publishCuts publishes all cut-offs anew, for one may have been made of which nobody
+// was told.
+func (w *writer) publishCuts(r *reader) error {
+	for after := (*im.TokenCut)(nil); ; {
+		page, err := r.TokenCuts(after, cutPage)
+		if err != nil {
+			return err
+		}
+		w.publish(im.Commit{Cuts: page, Head: w.head})
+		if len(page) < cutPage {
+			return nil
+		}
+		after = &page[len(page)-1]
+	}
 }
 
 // publish tells the listeners what a commit has made known.

@@ -198,7 +198,7 @@ func testBlocks(w *world) {
 
 func testTokenCuts(w *world) {
 	cuts := func() []im.TokenCut {
-		return read(w, func(r im.Reader) ([]im.TokenCut, error) { return r.TokenCuts() })
+		return read(w, func(r im.Reader) ([]im.TokenCut, error) { return r.TokenCuts(nil, 100) })
 	}
 	w.group(im.HistoryAll, "alice", "bob")
 	w.equal("before", len(cuts()), 0)
@@ -209,9 +209,46 @@ func testTokenCuts(w *world) {
 		return tx.CutTokens(im.TokenCut{User: "never seen", At: epoch})
 	})
 	w.write(func(tx im.Tx) error { return tx.CutTokens(im.TokenCut{User: "alice", At: epoch.Add(time.Hour)}) })
-	got := cuts()
-	slices.SortFunc(got, func(a, b im.TokenCut) int { return a.At.Compare(b.At) })
-	w.equal("after", got, []im.TokenCut{{User: "never seen", At: epoch}, {User: "alice", At: epoch.Add(time.Hour)}})
+	w.equal("after", cuts(), []im.TokenCut{{User: "never seen", At: epoch}, {User: "alice", At: epoch.Add(time.Hour)}})
+
+	// In pages, by time and then by user, and forgotten in that order.
+	w.write(func(tx im.Tx) error {
+		for _, user := range []im.UserID{"d", "b", "c"} {
+			if err := tx.CutTokens(im.TokenCut{User: user, At: epoch.Add(time.Minute)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	want := []im.UserID{"never seen", "b", "c", "d", "alice"}
+	for _, limit := range []int{1, 2, 5, 10} {
+		var got []im.UserID
+		for after := (*im.TokenCut)(nil); ; {
+			page := read(w, func(r im.Reader) ([]im.TokenCut, error) { return r.TokenCuts(after, limit) })
+			for _, cut := range page {
+				got = append(got, cut.User)
+			}
+			if len(page) < limit {
+				break
+			}
+			after = &page[len(page)-1]
+		}
+		w.equal(fmt.Sprint("pages of ", limit), got, want)
+	}
+	forget := func(before time.Time, limit int) (n int) {
+		w.write(func(tx im.Tx) (err error) {
+			n, err = tx.ForgetCuts(before, limit)
+			return err
+		})
+		return n
+	}
+	forgotten := func() time.Time { return read(w, im.Reader.ForgottenCut) }
+	w.equal("none is that old", []any{forget(epoch, 10), forgotten()}, []any{0, time.Time{}})
+	w.equal("two", []any{forget(epoch.Add(time.Hour), 2), forgotten()}, []any{2, epoch.Add(time.Minute)})
+	w.equal("two more", []any{forget(epoch.Add(time.Hour), 10), forgotten()}, []any{2, epoch.Add(time.Minute)})
+	w.equal("left", cuts(), []im.TokenCut{{User: "alice", At: epoch.Add(time.Hour)}})
+	w.write(func(tx im.Tx) error { return tx.CutTokens(im.TokenCut{User: "b", At: epoch}) })
+	w.equal("a clock that went back", []any{forget(epoch.Add(time.Second), 10), forgotten()}, []any{1, epoch.Add(time.Minute)})
 }
 
 func testInstance(w *world) {

@@ -16,7 +16,7 @@ CREATE TABLE users (
     tokens_cut_at INTEGER
 ) STRICT;
 
-CREATE INDEX users_cut ON users (id) WHERE tokens_cut_at IS NOT NULL;
+CREATE INDEX users_cut ON users (tokens_cut_at, name) WHERE tokens_cut_at IS NOT NULL;
 
 CREATE TABLE conversations (
     id           INTEGER PRIMARY KEY,
