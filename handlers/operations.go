@@ -24,7 +24,13 @@ func (s *Server) GetReady(ctx context.Context, _ api.GetReadyRequestObject) (api
 	if err := s.service.Ready(ctx); err != nil {
 		return nil, err
 	}
-	return api.GetReady200JSONResponse{Status: api.Ok}, nil
+	ready := api.GetReady200JSONResponse{Status: api.Ok}
+	if clock := s.service.Clock(); clock.Held > 0 {
+		ready.Details = &api.HealthDetails{
+			ClockJumpedSeconds: seconds(clock.Jump), RemovalHeldSeconds: seconds(clock.Held),
+		}
+	}
+	return ready, nil
 }
 
 // GetMetrics implements GET /metrics.

@@ -9,6 +9,9 @@ import "context"
 // batches that let senders in between, and returns how much that was.
 func (s *Service) Forget(ctx context.Context) (int, error) {
 	before := s.time().Add(-s.policy.ClientIDRetention)
+	if s.holds() {
+		return 0, nil
+	}
 	return inSteps(ctx, s, func(tx Tx, limit int) (int, error) { return tx.Forget(before, limit) })
 }
 

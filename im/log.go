@@ -181,6 +181,9 @@ const trimBatch = 1000
 func (s *Service) TrimLog(ctx context.Context) (int, error) {
 	ctx = asJob(ctx, "log")
 	before := s.now().Add(-s.policy.LogRetention)
+	if s.holds() {
+		return 0, nil
+	}
 	for total := 0; ; {
 		n, err := write(ctx, s, func(tx Tx) (int, error) { return tx.TrimLog(before, trimBatch) })
 		total += n
@@ -238,6 +241,9 @@ func (s *Service) ForgetCuts(ctx context.Context) (n int, forgotten time.Time, e
 		return 0, time.Time{}, nil
 	}
 	before := s.time().Add(-s.policy.CutRetention)
+	if s.holds() {
+		return 0, time.Time{}, nil
+	}
 	n, err = inSteps(ctx, s, func(tx Tx, limit int) (int, error) { return tx.ForgetCuts(before, limit) })
 	if err != nil {
 		return n, time.Time{}, err

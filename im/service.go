@@ -31,6 +31,9 @@ type Policy struct {
 	// ClientIDRetention is how long it is remembered what messages were known by that
 	// were removed, so that neither a retry nor a repeated import brings them back.
 	ClientIDRetention time.Duration
+	// ClockGuard is for how long nothing is removed by the time of the clock after that
+	// was seen to jump ahead by more than a day; 0 trusts it at once.
+	ClockGuard time.Duration
 	// CutRetention is how long a cut-off of tokens is kept: until every token has ended
 	// that it could meet. 0 keeps them for ever.
 	CutRetention time.Duration
@@ -62,7 +65,7 @@ func DefaultPolicy() Policy {
 		MaxMessageBytes: 4096,
 		MaxMembers:      2000, MaxRoomMembers: 100_000, MaxSpaceMembers: 500_000,
 		MaxChannels: 100, MaxRoles: 100, MaxChannelRoles: 20,
-		LogRetention: 7 * day, ClientIDRetention: 7 * day,
+		LogRetention: 7 * day, ClientIDRetention: 7 * day, ClockGuard: time.Hour,
 		RevokeWindow: 2 * time.Minute, MaxReceiptMembers: 200,
 	}
 }
@@ -77,6 +80,7 @@ type Service struct {
 	store  Store
 	policy Policy
 	now    func() time.Time
+	guard  *clockGuard
 	ids    IDs
 	step   time.Duration // see pace
 	inLine inLine
@@ -91,6 +95,7 @@ func NewService(store Store, policy Policy, now func() time.Time) *Service {
 	}
 	s := &Service{store: store, policy: policy, now: now, step: stepTime}
 	s.turns = newTurns(store.Readers(), policy.ReadsPerUser, policy.ReadWait)
+	s.guard = newClockGuard(policy.ClockGuard, now(), store.Instance().ClockSeen)
 	s.ids.last = store.Instance().LastID
 	return s
 }

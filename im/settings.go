@@ -324,6 +324,9 @@ func (s *Service) patchShared(
 	}
 	cutoff := s.cutoff(c)
 	if p.Retention != nil {
+		if s.holds() {
+			return 0, false, s.errClockJumped() // what is past retention now would be so for good
+		}
 		through, more, err = s.setRetentionBelow(tx, c.ID, changed.Retention, cutoff, after)
 		if err != nil || more {
 			return through, more, err
@@ -366,7 +369,9 @@ func (s *Service) putShared(
 ) error {
 	changed.UpdatedAt = s.time()
 	changed.EditedAt = changed.UpdatedAt
-	if !c.OldestAt.IsZero() && c.OldestAt.Before(cutoff) {
+	// Not for another change: the clock may be wrong, and then nothing is to stay past
+	// retention by it.
+	if changed.Retention != c.Retention && !c.OldestAt.IsZero() && c.OldestAt.Before(cutoff) {
 		changed.TrimBefore = cutoff // it stays past, whatever the retention is now
 	}
 	if err := tx.UpdateConversation(changed); err != nil {

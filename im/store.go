@@ -65,6 +65,9 @@ type Instance struct {
 	// LastID is the greatest id of a message when the store was opened: those
 	// made later are greater, whatever the clock says.
 	LastID ID
+	// ClockSeen is what the clock showed when it was last stored before; zero if it
+	// never was.
+	ClockSeen time.Time
 	// Log names the event log: cursors of another one are not good here.
 	Log uint32
 	// TicketKey signs stream tickets: 32 random bytes.
@@ -453,6 +456,9 @@ type Tx interface {
 	// TrimLog removes up to limit events older than before from the log's
 	// start and returns how many it removed.
 	TrimLog(before time.Time, limit int) (int, error)
+
+	// PutClockSeen stores what the clock shows.
+	PutClockSeen(at time.Time) error
 
 	// CutTokens makes the user's tokens issued at or before the time bad.
 	CutTokens(cut TokenCut) error

@@ -158,6 +158,14 @@ func (m *Metrics) OldestMessage(created func() (time.Time, bool)) {
 	}))
 }
 
+// ClockHeld has it asked for how much longer nothing is removed because the clock
+// jumped ahead, whenever somebody wants to know.
+func (m *Metrics) ClockHeld(held func() time.Duration) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "imapi_clock_guard_seconds", Help: "For how much longer nothing is removed by time, because the clock jumped ahead; 0 while it is trusted.",
+	}, func() float64 { return held().Seconds() }))
+}
+
 // Removed counts messages that were removed because they were past retention.
 func (m *Metrics) Removed(messages int64) { m.removed.Add(float64(messages)) }
 

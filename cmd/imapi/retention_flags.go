@@ -33,8 +33,17 @@ func (f flags) retention(p *im.Policy) {
 	f.Var(retentionValue{&p.RetentionMax}, "retention-max", "the greatest `age` up to which a conversation may keep messages; none sets no limit")
 }
 
+// clockGuard adds the flag for how long the clock is not trusted, for all commands that
+// remove what is past retention.
+func (f flags) clockGuard(p *im.Policy) {
+	f.DurationVar(&p.ClockGuard, "clock-guard", p.ClockGuard, "the `duration` for which nothing is removed by time after the clock was seen to jump ahead by more than a day, also across a restart; 0 trusts it at once")
+}
+
 // checkRetention refuses a default that no conversation could choose.
 func checkRetention(p im.Policy) error {
+	if p.ClockGuard < 0 {
+		return misuse("--clock-guard: must not be negative")
+	}
 	if p.RetentionMax > 0 && p.Retention > p.RetentionMax {
 		return misuse("--retention: must not be longer than --retention-max")
 	}

@@ -86,6 +86,7 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	f.DurationVar(&c.policy.LogRetention, "event-retention", c.policy.LogRetention, "the `duration` for which events stay in the log, for clients that were away")
 	f.DurationVar(&c.policy.ClientIDRetention, "client-id-retention", c.policy.ClientIDRetention, "the `duration` for which it is remembered what removed messages were known by, so that no retry and no repeated import brings them back; at least --event-retention")
 	f.retention(&c.policy)
+	f.clockGuard(&c.policy)
 	f.DurationVar(&c.retentionInterval, "retention-interval", 10*time.Minute, "the `duration` between two looks for messages that are past retention, to remove them; they cannot be read from then on anyway")
 	f.IntVar(&c.policy.MaxMessageBytes, "max-message-bytes", c.policy.MaxMessageBytes, "the most that a message's body and ext may take together, a `number` of bytes")
 	f.IntVar(&c.policy.MaxMembers, "max-members", c.policy.MaxMembers, "the greatest `number` of members of a group")
@@ -339,6 +340,8 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 		return at, found && err == nil
 	})
 
+	n.metrics.ClockHeld(func() time.Duration { return n.service.Clock().Held })
+
 	verify.TicketKey = n.store.Instance().TicketKey
 	verifier, err := auth.New(ctx, verify)
 	if err != nil {
@@ -445,6 +448,7 @@ func reachable(a net.Addr) string {
 func (n *node) run(ctx context.Context) error {
 	jobs, stop := context.WithCancel(context.WithoutCancel(ctx))
 	n.stopJobs = stop
+	n.jobs.Go(func() { retention.WatchClock(jobs, n.log, n.service) })
 	n.jobs.Go(func() { n.timers.Run(jobs) })
 	n.jobs.Go(func() { n.cleanup.Run(jobs) })
 	for _, job := range []retention.Job{

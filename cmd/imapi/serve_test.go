@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -510,5 +512,46 @@ func TestStartsWhateverTheReadLimit(t *testing.T) {
 	}
 	if status, answer := s.device("alice", "").ask(http.MethodGet, "/v1/conversations", ""); status != http.StatusServiceUnavailable {
 		t.Errorf("a read of a request: %d %s", status, answer)
+	}
+}
+
+// TestClockGuard holds that a server whose clock is ahead of what it showed before says
+// so loudly, wherever an operator may look.
+func TestClockGuard(t *testing.T) {
+	s := newServer(t, "--clock-guard", "90m")
+	store, err := storage.Open(t.Context(), "", storage.Options{DataDir: s.data, Synchronous: "normal"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = store.Write(t.Context(), func(tx im.Tx) error { return tx.PutClockSeen(time.Now().Add(-48 * time.Hour)) })
+	if err := errors.Join(err, store.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	var ready struct {
+		Status  string
+		Details struct {
+			Jumped int64 `json:"clock_jumped_seconds"`
+			Held   int64 `json:"removal_held_seconds"`
+		}
+	}
+	status, answer := s.device("alice", "").ask(http.MethodGet, "/readyz", "")
+	if err := json.Unmarshal(answer, &ready); err != nil || status != http.StatusOK || ready.Status != "ok" ||
+		ready.Details.Jumped < 48*3600 || ready.Details.Held < 3600 || ready.Details.Held > 90*60 {
+		t.Errorf("readyz: %d %s", status, answer)
+	}
+	_, answer = s.device("alice", "").ask(http.MethodGet, "/metrics", "")
+	if text := string(answer); !strings.Contains(text, "\nimapi_clock_guard_seconds 5") { // and some more
+		t.Errorf("metrics: %s", text)
+	}
+	if status, _, diag := s.command("", "retention"); status != 1 || !strings.Contains(diag, "clock_jumped") {
+		t.Errorf("imapi retention: exit %d: %s", status, diag)
+	}
+	deadline := time.Now().Add(patience)
+	for !strings.Contains(s.log.String(), "THE CLOCK JUMPED AHEAD") {
+		if time.Now().After(deadline) {
+			t.Fatalf("the log:\n%s", s.log)
+		}
+		runtime.Gosched()
 	}
 }

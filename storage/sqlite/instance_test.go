@@ -1,8 +1,10 @@
 package sqlite
 
 import (
+	"errors"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/imapi/imapi/im"
 )
@@ -39,4 +41,22 @@ func TestLastID(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(firstID + 7)
+}
+
+// TestClockSeen: a store that is opened again knows what the clock showed last, also
+// where that was earlier than before.
+func TestClockSeen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "imapi.db")
+	want := time.Time{}
+	for _, at := range []int64{5, 9, 7} {
+		s := openAt(t, path, Options{})
+		if got := s.Instance().ClockSeen; !got.Equal(want) {
+			t.Errorf("seen %v, want %v", got, want)
+		}
+		want = fromMillis(at)
+		err := s.Write(t.Context(), func(tx im.Tx) error { return tx.PutClockSeen(want) })
+		if err := errors.Join(err, s.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

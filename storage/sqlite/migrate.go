@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/imapi/imapi/im"
 )
@@ -149,6 +150,18 @@ func createInstance(s *session) error {
 // says. Not those of conversations, some of which are random.
 const selectLastID = "SELECT coalesce(max(id), 0) FROM messages"
 
+const (
+	selectClockSeen = "SELECT value FROM meta WHERE key = 'clock_seen'"
+	putClockSeen    = `INSERT INTO meta (key, value) VALUES ('clock_seen', ?)
+		ON CONFLICT DO UPDATE SET value = excluded.value`
+)
+
+// PutClockSeen stores what the clock shows.
+func (t *tx) PutClockSeen(at time.Time) error {
+	_, err := t.session.exec(putClockSeen, at.UnixMilli())
+	return err
+}
+
 func loadInstance(s *session) (im.Instance, error) {
 	var i im.Instance
 	for key, dest := range map[string]any{"log_id": &i.Log, "ticket_key": &i.TicketKey} {
@@ -160,6 +173,11 @@ func loadInstance(s *session) (im.Instance, error) {
 			return i, fmt.Errorf("%s is missing", key)
 		}
 	}
-	_, err := s.row(selectLastID, nil, &i.LastID)
+	if _, err := s.row(selectLastID, nil, &i.LastID); err != nil {
+		return i, err
+	}
+	var seen sql.NullInt64
+	_, err := s.row(selectClockSeen, nil, &seen)
+	i.ClockSeen = optionalTime(seen)
 	return i, err
 }
