@@ -216,7 +216,7 @@ func testSpoke(w *world) {
 	w.deleteForAll(id)
 	for done := false; !done; {
 		w.write(func(tx im.Tx) (err error) {
-			done, err = tx.Purge(id, 100)
+			done, err = tx.Purge(id, 100, w.now)
 			return err
 		})
 	}
