@@ -526,6 +526,7 @@ const (
 	BodyTooLarge           ProblemCode = "body_too_large"
 	BurnUnsupported        ProblemCode = "burn_unsupported"
 	ClientIDReused         ProblemCode = "client_id_reused"
+	ClockJumped            ProblemCode = "clock_jumped"
 	ConversationNotFound   ProblemCode = "conversation_not_found"
 	DeviceMismatch         ProblemCode = "device_mismatch"
 	DirectConversation     ProblemCode = "direct_conversation"
@@ -544,6 +545,7 @@ const (
 	MalformedJSON          ProblemCode = "malformed_json"
 	MemberNotFound         ProblemCode = "member_not_found"
 	MembersUnsupported     ProblemCode = "members_unsupported"
+	MessageGone            ProblemCode = "message_gone"
 	MessageNotFound        ProblemCode = "message_not_found"
 	MessageTooLarge        ProblemCode = "message_too_large"
 	MethodNotAllowed       ProblemCode = "method_not_allowed"
@@ -613,6 +615,8 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ClientIDReused:
 		return true
+	case ClockJumped:
+		return true
 	case ConversationNotFound:
 		return true
 	case DeviceMismatch:
@@ -648,6 +652,8 @@ func (e ProblemCode) Valid() bool {
 	case MemberNotFound:
 		return true
 	case MembersUnsupported:
+		return true
+	case MessageGone:
 		return true
 	case MessageNotFound:
 		return true
@@ -1407,12 +1413,28 @@ type Grants = map[Permission]Grant
 
 // Health That it is well.
 type Health struct {
+	// Details What an operator should know though the server can serve; left out if there is
+	// nothing. After the clock of the server was seen to jump ahead by more than a day
+	// nothing is removed by its time for a while (`--clock-guard`): set it right before.
+	Details *HealthDetails `json:"details,omitempty"`
+
 	// Status Always `ok`.
 	Status HealthStatus `json:"status"`
 }
 
 // HealthStatus Always `ok`.
 type HealthStatus string
+
+// HealthDetails What an operator should know though the server can serve; left out if there is
+// nothing. After the clock of the server was seen to jump ahead by more than a day
+// nothing is removed by its time for a while (`--clock-guard`): set it right before.
+type HealthDetails struct {
+	// ClockJumpedSeconds By how much the clock jumped ahead.
+	ClockJumpedSeconds int64 `json:"clock_jumped_seconds"`
+
+	// RemovalHeldSeconds For how much longer nothing is removed by its time.
+	RemovalHeldSeconds int64 `json:"removal_held_seconds"`
+}
 
 // HiddenPart Messages that I have hidden - by `seq`, both ends included, or those created before a time.
 type HiddenPart struct {
@@ -1646,9 +1668,11 @@ type ImportResult struct {
 	// | `already_expired` | 409 | the message is expired already |
 	// | `not_burnable` | 409 | the message was not sent for burning |
 	// | `id_taken` | 409 | the `id` is that of something else |
+	// | `clock_jumped` | 409 | the clock of the server jumped ahead, and is not trusted with what cannot be undone; `detail` says for how long |
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
+	// | `message_gone` | 410 | the message was there and was removed, by retention or with its conversation; it does not come back by a repetition |
 	// | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
@@ -2085,9 +2109,11 @@ type Problem struct {
 	// | `already_expired` | 409 | the message is expired already |
 	// | `not_burnable` | 409 | the message was not sent for burning |
 	// | `id_taken` | 409 | the `id` is that of something else |
+	// | `clock_jumped` | 409 | the clock of the server jumped ahead, and is not trusted with what cannot be undone; `detail` says for how long |
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
+	// | `message_gone` | 410 | the message was there and was removed, by retention or with its conversation; it does not come back by a repetition |
 	// | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
@@ -2178,9 +2204,11 @@ type Problem struct {
 // | `already_expired` | 409 | the message is expired already |
 // | `not_burnable` | 409 | the message was not sent for burning |
 // | `id_taken` | 409 | the `id` is that of something else |
+// | `clock_jumped` | 409 | the clock of the server jumped ahead, and is not trusted with what cannot be undone; `detail` says for how long |
 // | `on_deny_list` | 409 | the user is on the deny list |
 // | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 // | `thread_exists` | 409 | the message has a thread |
+// | `message_gone` | 410 | the message was there and was removed, by retention or with its conversation; it does not come back by a repetition |
 // | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
 // | `message_too_large` | 413 | `body` and `ext` are too large together |
 // | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
@@ -2379,9 +2407,11 @@ type RevokeResult struct {
 	// | `already_expired` | 409 | the message is expired already |
 	// | `not_burnable` | 409 | the message was not sent for burning |
 	// | `id_taken` | 409 | the `id` is that of something else |
+	// | `clock_jumped` | 409 | the clock of the server jumped ahead, and is not trusted with what cannot be undone; `detail` says for how long |
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
+	// | `message_gone` | 410 | the message was there and was removed, by retention or with its conversation; it does not come back by a repetition |
 	// | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |

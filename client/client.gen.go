@@ -527,6 +527,7 @@ const (
 	ProblemCodeBodyTooLarge           ProblemCode = "body_too_large"
 	ProblemCodeBurnUnsupported        ProblemCode = "burn_unsupported"
 	ProblemCodeClientIDReused         ProblemCode = "client_id_reused"
+	ProblemCodeClockJumped            ProblemCode = "clock_jumped"
 	ProblemCodeConversationNotFound   ProblemCode = "conversation_not_found"
 	ProblemCodeDeviceMismatch         ProblemCode = "device_mismatch"
 	ProblemCodeDirectConversation     ProblemCode = "direct_conversation"
@@ -545,6 +546,7 @@ const (
 	ProblemCodeMalformedJSON          ProblemCode = "malformed_json"
 	ProblemCodeMemberNotFound         ProblemCode = "member_not_found"
 	ProblemCodeMembersUnsupported     ProblemCode = "members_unsupported"
+	ProblemCodeMessageGone            ProblemCode = "message_gone"
 	ProblemCodeMessageNotFound        ProblemCode = "message_not_found"
 	ProblemCodeMessageTooLarge        ProblemCode = "message_too_large"
 	ProblemCodeMethodNotAllowed       ProblemCode = "method_not_allowed"
@@ -614,6 +616,8 @@ func (e ProblemCode) Valid() bool {
 		return true
 	case ProblemCodeClientIDReused:
 		return true
+	case ProblemCodeClockJumped:
+		return true
 	case ProblemCodeConversationNotFound:
 		return true
 	case ProblemCodeDeviceMismatch:
@@ -649,6 +653,8 @@ func (e ProblemCode) Valid() bool {
 	case ProblemCodeMemberNotFound:
 		return true
 	case ProblemCodeMembersUnsupported:
+		return true
+	case ProblemCodeMessageGone:
 		return true
 	case ProblemCodeMessageNotFound:
 		return true
@@ -1408,12 +1414,28 @@ type Grants = map[Permission]Grant
 
 // Health That it is well.
 type Health struct {
+	// Details What an operator should know though the server can serve; left out if there is
+	// nothing. After the clock of the server was seen to jump ahead by more than a day
+	// nothing is removed by its time for a while (`--clock-guard`): set it right before.
+	Details *HealthDetails `json:"details,omitempty"`
+
 	// Status Always `ok`.
 	Status HealthStatus `json:"status"`
 }
 
 // HealthStatus Always `ok`.
 type HealthStatus string
+
+// HealthDetails What an operator should know though the server can serve; left out if there is
+// nothing. After the clock of the server was seen to jump ahead by more than a day
+// nothing is removed by its time for a while (`--clock-guard`): set it right before.
+type HealthDetails struct {
+	// ClockJumpedSeconds By how much the clock jumped ahead.
+	ClockJumpedSeconds int64 `json:"clock_jumped_seconds"`
+
+	// RemovalHeldSeconds For how much longer nothing is removed by its time.
+	RemovalHeldSeconds int64 `json:"removal_held_seconds"`
+}
 
 // HiddenPart Messages that I have hidden - by `seq`, both ends included, or those created before a time.
 type HiddenPart struct {
@@ -1647,9 +1669,11 @@ type ImportResult struct {
 	// | `already_expired` | 409 | the message is expired already |
 	// | `not_burnable` | 409 | the message was not sent for burning |
 	// | `id_taken` | 409 | the `id` is that of something else |
+	// | `clock_jumped` | 409 | the clock of the server jumped ahead, and is not trusted with what cannot be undone; `detail` says for how long |
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
+	// | `message_gone` | 410 | the message was there and was removed, by retention or with its conversation; it does not come back by a repetition |
 	// | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
@@ -2086,9 +2110,11 @@ type Problem struct {
 	// | `already_expired` | 409 | the message is expired already |
 	// | `not_burnable` | 409 | the message was not sent for burning |
 	// | `id_taken` | 409 | the `id` is that of something else |
+	// | `clock_jumped` | 409 | the clock of the server jumped ahead, and is not trusted with what cannot be undone; `detail` says for how long |
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
+	// | `message_gone` | 410 | the message was there and was removed, by retention or with its conversation; it does not come back by a repetition |
 	// | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
@@ -2179,9 +2205,11 @@ type Problem struct {
 // | `already_expired` | 409 | the message is expired already |
 // | `not_burnable` | 409 | the message was not sent for burning |
 // | `id_taken` | 409 | the `id` is that of something else |
+// | `clock_jumped` | 409 | the clock of the server jumped ahead, and is not trusted with what cannot be undone; `detail` says for how long |
 // | `on_deny_list` | 409 | the user is on the deny list |
 // | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 // | `thread_exists` | 409 | the message has a thread |
+// | `message_gone` | 410 | the message was there and was removed, by retention or with its conversation; it does not come back by a repetition |
 // | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
 // | `message_too_large` | 413 | `body` and `ext` are too large together |
 // | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
@@ -2380,9 +2408,11 @@ type RevokeResult struct {
 	// | `already_expired` | 409 | the message is expired already |
 	// | `not_burnable` | 409 | the message was not sent for burning |
 	// | `id_taken` | 409 | the `id` is that of something else |
+	// | `clock_jumped` | 409 | the clock of the server jumped ahead, and is not trusted with what cannot be undone; `detail` says for how long |
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
+	// | `message_gone` | 410 | the message was there and was removed, by retention or with its conversation; it does not come back by a repetition |
 	// | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` are too large together |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
@@ -4223,7 +4253,11 @@ type ClientInterface interface {
 	// where they are greater than the last of the conversation, and the `id` is of no
 	// time before `created_at`, as they are when a whole export goes to an empty
 	// server; else the message gets new ones. A
-	// `created_at` past retention is refused, 422 `past_retention`. To import into a
+	// `created_at` past retention is refused, 422 `past_retention`. A line that was there
+	// and was removed since, by retention or with its conversation, is answered 410
+	// `message_gone` for 7 days, so that repeating an import brings nothing back: it is
+	// known by its `id`; by its `sender` and `client_id`; else by conversation, sender and
+	// `created_at`, for nothing is kept of content. To import into a
 	// conversation that has messages, mind that history is by `seq`: what is imported
 	// comes after them.
 	//
@@ -4270,7 +4304,8 @@ type ClientInterface interface {
 	//
 	// What the server does by itself every so often. Answered as it goes, with a line
 	// of JSON a conversation, a RetentionOf. Ends early if the client does; what is
-	// left is done by the next run.
+	// left is done by the next run. For a while after the clock of the server jumped
+	// ahead by more than a day it is 409 `clock_jumped`.
 	//
 	// Corresponds with POST /v1/admin/retention (the `RunRetention` operationId).
 	RunRetention(ctx context.Context, params *RunRetentionParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4618,8 +4653,11 @@ type ClientInterface interface {
 	//
 	// To `@user` it goes into the direct conversation with that user, which the
 	// first message makes. With a `client_id` sending is idempotent: the same
-	// sender and `client_id` give the first message back, with status 200. With
-	// other content, or in another conversation, that is 409 `client_id_reused`.
+	// sender and `client_id` give the first message back, with status 200, or what is
+	// left of it once it was erased. With other content, or in another conversation, that
+	// is 409 `client_id_reused`. Once the message itself was removed, by retention or with
+	// its conversation, it is 410 `message_gone`, wherever it is sent, for 7 days (a server
+	// may be set up otherwise): what was taken back does not come back by a retry.
 	//
 	// Takes the permission `send`; `mention_all` takes that of the same name. A thread is
 	// joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
@@ -4641,8 +4679,11 @@ type ClientInterface interface {
 	//
 	// To `@user` it goes into the direct conversation with that user, which the
 	// first message makes. With a `client_id` sending is idempotent: the same
-	// sender and `client_id` give the first message back, with status 200. With
-	// other content, or in another conversation, that is 409 `client_id_reused`.
+	// sender and `client_id` give the first message back, with status 200, or what is
+	// left of it once it was erased. With other content, or in another conversation, that
+	// is 409 `client_id_reused`. Once the message itself was removed, by retention or with
+	// its conversation, it is 410 `message_gone`, wherever it is sent, for 7 days (a server
+	// may be set up otherwise): what was taken back does not come back by a retry.
 	//
 	// Takes the permission `send`; `mention_all` takes that of the same name. A thread is
 	// joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
@@ -5429,7 +5470,11 @@ func (c *API) ExportMessages(ctx context.Context, params *ExportMessagesParams, 
 // where they are greater than the last of the conversation, and the `id` is of no
 // time before `created_at`, as they are when a whole export goes to an empty
 // server; else the message gets new ones. A
-// `created_at` past retention is refused, 422 `past_retention`. To import into a
+// `created_at` past retention is refused, 422 `past_retention`. A line that was there
+// and was removed since, by retention or with its conversation, is answered 410
+// `message_gone` for 7 days, so that repeating an import brings nothing back: it is
+// known by its `id`; by its `sender` and `client_id`; else by conversation, sender and
+// `created_at`, for nothing is kept of content. To import into a
 // conversation that has messages, mind that history is by `seq`: what is imported
 // comes after them.
 //
@@ -5516,7 +5561,8 @@ func (c *API) GetRetention(ctx context.Context, params *GetRetentionParams, reqE
 //
 // What the server does by itself every so often. Answered as it goes, with a line
 // of JSON a conversation, a RetentionOf. Ends early if the client does; what is
-// left is done by the next run.
+// left is done by the next run. For a while after the clock of the server jumped
+// ahead by more than a day it is 409 `clock_jumped`.
 //
 // Corresponds with POST /v1/admin/retention (the `RunRetention` operationId).
 func (c *API) RunRetention(ctx context.Context, params *RunRetentionParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6204,8 +6250,11 @@ func (c *API) ListMessages(ctx context.Context, conversation ConversationID, par
 //
 // To `@user` it goes into the direct conversation with that user, which the
 // first message makes. With a `client_id` sending is idempotent: the same
-// sender and `client_id` give the first message back, with status 200. With
-// other content, or in another conversation, that is 409 `client_id_reused`.
+// sender and `client_id` give the first message back, with status 200, or what is
+// left of it once it was erased. With other content, or in another conversation, that
+// is 409 `client_id_reused`. Once the message itself was removed, by retention or with
+// its conversation, it is 410 `message_gone`, wherever it is sent, for 7 days (a server
+// may be set up otherwise): what was taken back does not come back by a retry.
 //
 // Takes the permission `send`; `mention_all` takes that of the same name. A thread is
 // joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
@@ -6237,8 +6286,11 @@ func (c *API) SendMessageWithBody(ctx context.Context, conversation Conversation
 //
 // To `@user` it goes into the direct conversation with that user, which the
 // first message makes. With a `client_id` sending is idempotent: the same
-// sender and `client_id` give the first message back, with status 200. With
-// other content, or in another conversation, that is 409 `client_id_reused`.
+// sender and `client_id` give the first message back, with status 200, or what is
+// left of it once it was erased. With other content, or in another conversation, that
+// is 409 `client_id_reused`. Once the message itself was removed, by retention or with
+// its conversation, it is 410 `message_gone`, wherever it is sent, for 7 days (a server
+// may be set up otherwise): what was taken back does not come back by a retry.
 //
 // Takes the permission `send`; `mention_all` takes that of the same name. A thread is
 // joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
@@ -13522,7 +13574,11 @@ type ClientWithResponsesInterface interface {
 	// where they are greater than the last of the conversation, and the `id` is of no
 	// time before `created_at`, as they are when a whole export goes to an empty
 	// server; else the message gets new ones. A
-	// `created_at` past retention is refused, 422 `past_retention`. To import into a
+	// `created_at` past retention is refused, 422 `past_retention`. A line that was there
+	// and was removed since, by retention or with its conversation, is answered 410
+	// `message_gone` for 7 days, so that repeating an import brings nothing back: it is
+	// known by its `id`; by its `sender` and `client_id`; else by conversation, sender and
+	// `created_at`, for nothing is kept of content. To import into a
 	// conversation that has messages, mind that history is by `seq`: what is imported
 	// comes after them.
 	//
@@ -13571,7 +13627,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// What the server does by itself every so often. Answered as it goes, with a line
 	// of JSON a conversation, a RetentionOf. Ends early if the client does; what is
-	// left is done by the next run.
+	// left is done by the next run. For a while after the clock of the server jumped
+	// ahead by more than a day it is 409 `clock_jumped`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13959,8 +14016,11 @@ type ClientWithResponsesInterface interface {
 	//
 	// To `@user` it goes into the direct conversation with that user, which the
 	// first message makes. With a `client_id` sending is idempotent: the same
-	// sender and `client_id` give the first message back, with status 200. With
-	// other content, or in another conversation, that is 409 `client_id_reused`.
+	// sender and `client_id` give the first message back, with status 200, or what is
+	// left of it once it was erased. With other content, or in another conversation, that
+	// is 409 `client_id_reused`. Once the message itself was removed, by retention or with
+	// its conversation, it is 410 `message_gone`, wherever it is sent, for 7 days (a server
+	// may be set up otherwise): what was taken back does not come back by a retry.
 	//
 	// Takes the permission `send`; `mention_all` takes that of the same name. A thread is
 	// joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
@@ -13982,8 +14042,11 @@ type ClientWithResponsesInterface interface {
 	//
 	// To `@user` it goes into the direct conversation with that user, which the
 	// first message makes. With a `client_id` sending is idempotent: the same
-	// sender and `client_id` give the first message back, with status 200. With
-	// other content, or in another conversation, that is 409 `client_id_reused`.
+	// sender and `client_id` give the first message back, with status 200, or what is
+	// left of it once it was erased. With other content, or in another conversation, that
+	// is 409 `client_id_reused`. Once the message itself was removed, by retention or with
+	// its conversation, it is 410 `message_gone`, wherever it is sent, for 7 days (a server
+	// may be set up otherwise): what was taken back does not come back by a retry.
 	//
 	// Takes the permission `send`; `mention_all` takes that of the same name. A thread is
 	// joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
@@ -18301,7 +18364,11 @@ func (c *ClientWithResponses) ExportMessagesWithResponse(ctx context.Context, pa
 // where they are greater than the last of the conversation, and the `id` is of no
 // time before `created_at`, as they are when a whole export goes to an empty
 // server; else the message gets new ones. A
-// `created_at` past retention is refused, 422 `past_retention`. To import into a
+// `created_at` past retention is refused, 422 `past_retention`. A line that was there
+// and was removed since, by retention or with its conversation, is answered 410
+// `message_gone` for 7 days, so that repeating an import brings nothing back: it is
+// known by its `id`; by its `sender` and `client_id`; else by conversation, sender and
+// `created_at`, for nothing is kept of content. To import into a
 // conversation that has messages, mind that history is by `seq`: what is imported
 // comes after them.
 //
@@ -18374,7 +18441,8 @@ func (c *ClientWithResponses) GetRetentionWithResponse(ctx context.Context, para
 //
 // What the server does by itself every so often. Answered as it goes, with a line
 // of JSON a conversation, a RetentionOf. Ends early if the client does; what is
-// left is done by the next run.
+// left is done by the next run. For a while after the clock of the server jumped
+// ahead by more than a day it is 409 `clock_jumped`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18966,8 +19034,11 @@ func (c *ClientWithResponses) ListMessagesWithResponse(ctx context.Context, conv
 //
 // To `@user` it goes into the direct conversation with that user, which the
 // first message makes. With a `client_id` sending is idempotent: the same
-// sender and `client_id` give the first message back, with status 200. With
-// other content, or in another conversation, that is 409 `client_id_reused`.
+// sender and `client_id` give the first message back, with status 200, or what is
+// left of it once it was erased. With other content, or in another conversation, that
+// is 409 `client_id_reused`. Once the message itself was removed, by retention or with
+// its conversation, it is 410 `message_gone`, wherever it is sent, for 7 days (a server
+// may be set up otherwise): what was taken back does not come back by a retry.
 //
 // Takes the permission `send`; `mention_all` takes that of the same name. A thread is
 // joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
@@ -18995,8 +19066,11 @@ func (c *ClientWithResponses) SendMessageWithBodyWithResponse(ctx context.Contex
 //
 // To `@user` it goes into the direct conversation with that user, which the
 // first message makes. With a `client_id` sending is idempotent: the same
-// sender and `client_id` give the first message back, with status 200. With
-// other content, or in another conversation, that is 409 `client_id_reused`.
+// sender and `client_id` give the first message back, with status 200, or what is
+// left of it once it was erased. With other content, or in another conversation, that
+// is 409 `client_id_reused`. Once the message itself was removed, by retention or with
+// its conversation, it is 410 `message_gone`, wherever it is sent, for 7 days (a server
+// may be set up otherwise): what was taken back does not come back by a retry.
 //
 // Takes the permission `send`; `mention_all` takes that of the same name. A thread is
 // joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
