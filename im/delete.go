@@ -7,7 +7,7 @@ import "context"
 // destroys what it held. For the owner of a group or room, either side of a direct
 // conversation, who may manage a channel or the threads of a place, and admins.
 func (s *Service) DeleteConversation(ctx context.Context, actor Actor, ref ConversationRef) error {
-	return s.store.Write(ctx, func(tx Tx) error {
+	return s.store.Write(WithBulk(ctx), func(tx Tx) error {
 		c, me, err := s.enter(tx, actor, ref)
 		if e, ok := AsError(err); ok && e.Kind == NotFound && actor.Admin && ref.Peer == "" {
 			c, err = lookup(tx, actor, ref)

@@ -146,7 +146,7 @@ func (s *Service) UpdateSpace(ctx context.Context, actor Actor, id ID, p Convers
 // DeleteSpace deletes a space with its channels and all that was said in them. It
 // takes its owner or an admin.
 func (s *Service) DeleteSpace(ctx context.Context, actor Actor, id ID) error {
-	return s.store.Write(ctx, func(tx Tx) error {
+	return s.store.Write(WithBulk(ctx), func(tx Tx) error {
 		c, err := findSpace(tx, id)
 		if err == nil && !actor.Admin {
 			_, _, err = s.enterSpaceTo(tx, actor, id, PermissionDelete)
