@@ -32,7 +32,7 @@ func Mint(secret []byte, g Grant, now time.Time) (string, error) {
 	case len(secret) < MinSecret:
 		return "", fmt.Errorf("auth: the secret must have at least %d bytes", MinSecret)
 	case !g.User.Valid():
-		return "", errors.New("auth: a user id is " + im.UserIDRule)
+		return "", fmt.Errorf("auth: a user id is %s", im.UserIDRule)
 	case g.Device != "" && !im.ValidDevice(g.Device):
 		return "", fmt.Errorf("auth: a device id is 1 to %d printable ASCII characters", im.MaxDeviceID)
 	case g.TTL < time.Second:

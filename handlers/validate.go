@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -36,7 +37,7 @@ type routeKey struct{ method, pattern string }
 // one is cannot be said by a pattern that every generator reads.
 const userIDFormat = "user-id"
 
-var errUserID = errors.New("is not a user id: " + im.UserIDRule)
+var errUserID = fmt.Errorf("is not a user id: %s", im.UserIDRule)
 
 func init() {
 	openapi3.DefineStringFormatValidator(userIDFormat, openapi3.NewCallbackValidator(func(id string) error {
