@@ -19,7 +19,9 @@ func (s *Server) ListErased(ctx context.Context, r api.ListErasedRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	out := api.ListErased200JSONResponse{Items: make([]api.Message, len(page.Items)), NextPageToken: s.erasureToken(list, page)}
+	out := api.ListErased200JSONResponse{
+		Items: make([]api.Message, len(page.Items)), AsOf: api.Time(page.AsOf), NextPageToken: s.erasureToken(list, page),
+	}
 	for i, e := range page.Items {
 		out.Items[i] = message(e.Message)
 	}
@@ -83,7 +85,8 @@ func (s *Server) erasureQuery(operation string, since *time.Time, token *string,
 	list := listOf(operation, fmt.Sprint(q.Since))
 	t, err := s.readPageToken(list, token)
 	if err == nil && t != nil {
-		q.Past = &im.ErasureKey{Wiped: time.UnixMilli(t.At).UTC(), ID: im.ID(t.Seq)}
+		q.Past = &im.ErasureKey{Wiped: time.UnixMilli(t.At).UTC(), ID: im.ID(t.Last), In: im.ID(t.In), Seq: t.Seq}
+		q.AsOf = time.UnixMilli(t.AsOf).UTC()
 	}
 	return list, q, err
 }
@@ -92,5 +95,8 @@ func (s *Server) erasureToken(list uint32, page im.ErasurePage) *string {
 	if page.Next == nil {
 		return nil
 	}
-	return optional(s.seal(pageToken{List: list, At: page.Next.Wiped.UnixMilli(), Seq: int64(page.Next.ID)}))
+	n := page.Next
+	return optional(s.seal(pageToken{
+		List: list, At: n.Wiped.UnixMilli(), Last: int64(n.ID), In: int64(n.In), Seq: n.Seq, AsOf: page.AsOf.UnixMilli(),
+	}))
 }

@@ -23,7 +23,8 @@ type pageToken struct {
 	At   int64  `json:"t,omitempty"`
 	Seq  int64  `json:"s,omitempty"`
 	AsOf int64  `json:"o,omitempty"` // when the list was taken
-	Last int64  `json:"i,omitempty"` // the last message that it knows of
+	Last int64  `json:"i,omitempty"` // the last message that it knows of, or told of
+	In   int64  `json:"c,omitempty"` // the conversation in which it goes on
 }
 
 // listOf names a list by its operation and the parameters that shape it.

@@ -38,7 +38,11 @@ func (s *Service) delete(tx Tx, actor Actor, c Conversation) error {
 	if err != nil {
 		return err
 	}
-	return tx.DeleteConversation(c.ID, now, at)
+	stamp, err := tx.Stamp(now)
+	if err != nil {
+		return err
+	}
+	return tx.DeleteConversation(c.ID, stamp, at)
 }
 
 // Purge destroys what deleted conversations held, in batches that let senders in

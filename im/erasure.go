@@ -2,6 +2,7 @@ package im
 
 import (
 	"context"
+	"math"
 	"time"
 )
 
@@ -26,7 +27,11 @@ func (s *Service) erase(tx Tx, m Message, e Erasure, told Event) (Message, error
 	if err != nil {
 		return Message{}, err
 	}
-	done, err := tx.Erase(m.ID, e, now)
+	wiped, err := tx.Stamp(now)
+	if err != nil {
+		return Message{}, err
+	}
+	done, err := tx.Erase(m.ID, e, wiped)
 	if err != nil {
 		return Message{}, err
 	}
@@ -91,10 +96,14 @@ func (s *Service) EraseDue(ctx context.Context) (n int, next time.Time, err erro
 	return n, next, err
 }
 
-// ErasureKey is the place of an erasure among all: by when, then by id.
+// ErasureKey is the place of an erasure among all: by when, then by id. With In it is
+// among those of conversations to which a user came back, which are listed first: by
+// conversation, then by seq.
 type ErasureKey struct {
 	Wiped time.Time
 	ID    ID
+	In    ID
+	Seq   int64
 }
 
 // ErasureQuery asks a [Reader] for erasures.
@@ -103,7 +112,8 @@ type ErasureQuery struct {
 	User UserID
 	// Since leaves out what was erased before.
 	Since time.Time
-	// Past continues after this one.
+	// AsOf and Past continue a list: those of the page before.
+	AsOf  time.Time
 	Past  *ErasureKey
 	Limit int
 }
@@ -117,32 +127,115 @@ type ErasedMessage struct {
 // ErasurePage is a stretch of what was erased.
 type ErasurePage struct {
 	Items []ErasedMessage
-	Next  *ErasureKey
+	// AsOf is, for a user, the time up to which the list is complete, as of its first
+	// page: the Since of the list that goes on from it.
+	AsOf time.Time
+	Next *ErasureKey
 }
 
 // Erased returns the tombstones of what the actor could read, in the order in
-// which it was erased: for a client that has missed events.
+// which it was erased: for a client that has missed events. Before them come those of
+// conversations to which the actor came back since, whenever it was that their messages
+// were erased: while away they were told of none.
 func (s *Service) Erased(ctx context.Context, actor Actor, q ErasureQuery) (ErasurePage, error) {
 	q.User = actor.User
 	return view(ctx, s, func(r Reader) (ErasurePage, error) {
-		page, err := r.Erasures(q)
+		asOf, q := q.AsOf, q
+		if asOf.IsZero() {
+			// Not by the clock: whatever is committed later has a later stamp.
+			last, err := r.Stamped()
+			if err != nil {
+				return ErasurePage{}, err
+			}
+			asOf = time.UnixMilli(last.UnixMilli() + 1).UTC()
+			if last.IsZero() {
+				asOf = time.UnixMilli(0).UTC()
+			}
+		}
+		known := make(map[ID]*standing)
+		page := ErasurePage{AsOf: asOf}
+		if past := q.Past; !q.Since.IsZero() && (past == nil || past.In != 0) {
+			var err error
+			if page.Items, page.Next, err = s.erasedWhileAway(r, actor, q, known); err != nil || page.Next != nil {
+				return page, err
+			}
+			q.Past, q.Limit = nil, q.Limit-len(page.Items)
+			if q.Limit == 0 {
+				page.Next = &ErasureKey{} // before all others
+				return page, nil
+			}
+		}
+		rest, err := r.Erasures(q)
 		if err != nil {
 			return page, err
 		}
-		seen := page.Items[:0]
-		known := make(map[ID]*standing)
-		for _, e := range page.Items {
+		for _, e := range rest.Items {
 			sees, err := s.seesKnown(r, actor, e.Message, known)
 			if err != nil {
 				return page, err
 			}
 			if sees {
-				seen = append(seen, e)
+				page.Items = append(page.Items, e)
 			}
 		}
-		page.Items = seen
+		page.Next = rest.Next
 		return page, nil
 	})
+}
+
+// What one page looks at of what was erased while somebody was away: messages, and
+// conversations, each of which counts as so many.
+const (
+	awayScan = 2000
+	awayCost = 10
+)
+
+// erasedWhileAway returns what was erased before the query's Since in conversations to
+// which the actor came back after it.
+func (s *Service) erasedWhileAway(r Reader, actor Actor, q ErasureQuery, known map[ID]*standing) (list []ErasedMessage, next *ErasureKey, err error) {
+	var from ErasureKey
+	if q.Past != nil {
+		from = *q.Past
+	}
+	budget := awayScan
+	for {
+		after := ID(math.MinInt64) // ids of groups may be of any sign
+		if from.In != 0 {
+			after = from.In - 1
+		}
+		ids, err := r.ReturnedTo(actor.User, q.Since, after, awayScan/awayCost)
+		if err != nil || len(ids) == 0 {
+			return list, nil, err
+		}
+		for _, id := range ids {
+			if id != from.In {
+				from = ErasureKey{In: id}
+			}
+			for more := true; more; {
+				if len(list) >= q.Limit || budget <= 0 {
+					return list, &from, nil
+				}
+				limit := min(q.Limit-len(list), budget)
+				erased, err := r.ErasedIn(id, from.Seq, limit)
+				if err != nil {
+					return nil, nil, err
+				}
+				budget -= awayCost + len(erased)
+				more = len(erased) == limit
+				for _, e := range erased {
+					from.Seq = e.Seq
+					sees, err := s.seesKnown(r, actor, e.Message, known)
+					if err != nil {
+						return nil, nil, err
+					}
+					if sees && e.Wiped.Before(q.Since) {
+						list = append(list, e)
+					}
+				}
+			}
+		}
+		from = ErasureKey{In: ids[len(ids)-1] + 1}
+	}
 }
 
 // Erasures returns what was erased, how, when, by whom and how late. It is for

@@ -77,9 +77,13 @@ func (s *Service) hideIDs(tx Tx, actor Actor, c Conversation, me Membership, nam
 		return err
 	}
 	now := s.time()
+	stamp, err := tx.Stamp(now)
+	if err != nil {
+		return err
+	}
 	fresh := false
 	for _, r := range ranges {
-		parts, err := tx.Hide(c.ID, actor.User, r, now)
+		parts, err := tx.Hide(c.ID, actor.User, r, stamp)
 		if err != nil {
 			return err
 		}
@@ -133,7 +137,10 @@ func (s *Service) hideUpTo(tx Tx, actor Actor, c Conversation, me Membership, d 
 	if mark == me.Mark {
 		return nil
 	}
-	mark.HiddenAt, mark.ChangedAt = now, now
+	if mark.HiddenAt, err = tx.Stamp(now); err != nil {
+		return err
+	}
+	mark.ChangedAt = mark.HiddenAt
 	me.Mark = mark
 	if err := tx.PutMark(c.ID, actor.User, mark); err != nil {
 		return err
@@ -166,10 +173,12 @@ func (s *Service) HideConversation(ctx context.Context, actor Actor, ref Convers
 		if mark == me.Mark {
 			return struct{}{}, nil
 		}
-		if mark.HiddenSeq != me.Mark.HiddenSeq {
-			mark.HiddenAt = now
+		if mark.ChangedAt, err = tx.Stamp(now); err != nil {
+			return struct{}{}, err
 		}
-		mark.ChangedAt = now
+		if mark.HiddenSeq != me.Mark.HiddenSeq {
+			mark.HiddenAt = mark.ChangedAt
+		}
 		if err := tx.PutMark(c.ID, actor.User, mark); err != nil {
 			return struct{}{}, err
 		}

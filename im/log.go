@@ -185,7 +185,15 @@ func (s *Service) TrimLog(ctx context.Context) (int, error) {
 		return 0, nil
 	}
 	for total := 0; ; {
-		n, err := write(ctx, s, func(tx Tx) (int, error) { return tx.TrimLog(before, trimBatch) })
+		n, err := write(ctx, s, func(tx Tx) (int, error) {
+			n, err := tx.TrimLog(before, trimBatch)
+			if err == nil && n < trimBatch {
+				// Where nothing was ever taken back, clients still get a time to go on
+				// from that is about now.
+				_, err = tx.Stamp(s.time())
+			}
+			return n, err
+		})
 		total += n
 		if err != nil || n < trimBatch {
 			return total, err

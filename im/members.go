@@ -263,9 +263,15 @@ func fieldOf(field string, named []UserID, user UserID) string {
 // addMember makes somebody a member and publishes it. Who had hidden the conversation
 // sees it in their list again. An invitation has done its work then.
 func addMember(tx Tx, actor Actor, c Conversation, m Membership) error {
-	mark, err := tx.Mark(c.ID, m.User)
+	before, back, err := maybe(tx.Membership(c.ID, m.User))
 	if err != nil {
 		return err
+	}
+	mark := before.Mark
+	if back {
+		if m.ReturnedAt, err = tx.Stamp(m.JoinedAt); err != nil {
+			return err
+		}
 	}
 	at, err := tx.Append(memberEvent(MemberAdded, actor, c, m, m.JoinedAt))
 	if err != nil {

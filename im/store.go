@@ -318,6 +318,16 @@ type Reader interface {
 	// may be short, even empty, and yet have a Next.
 	Erasures(q ErasureQuery) (ErasurePage, error)
 
+	// ErasedIn returns up to limit of what was erased in a conversation, by seq, what
+	// is after one.
+	ErasedIn(conversation ID, after int64, limit int) ([]ErasedMessage, error)
+	// ReturnedTo returns up to limit ids, rising, those after one, of conversations to
+	// which the user has come back since a time, by their ReturnedAt, and of the threads
+	// in them.
+	ReturnedTo(user UserID, since time.Time, after ID, limit int) ([]ID, error)
+	// Stamped returns the latest time that [Tx.Stamp] has given, zero if it gave none.
+	Stamped() (time.Time, error)
+
 	// Blocked reports whether by has blocked user.
 	Blocked(by, user UserID) (bool, error)
 	// BlockedBy returns which of some users have blocked one. Users may be named more
@@ -433,6 +443,12 @@ type Tx interface {
 	// all can see, only if it is later. Its ID must be greater than that of the
 	// message before it.
 	InsertMessage(m Message) (seq int64, err error)
+
+	// Stamp returns a time by which what the transaction takes from readers can be
+	// found: now, or, if the clock was set back or has not gone on, the millisecond after
+	// the latest that an earlier transaction was given. So whoever has read all that was
+	// taken up to [Reader.Stamped] finds the rest after it, whatever the clock does.
+	Stamp(now time.Time) (time.Time, error)
 
 	// Erase destroys an active message: its content is overwritten, its state
 	// and erasure are set, and wiped is when: no earlier than the one before it,

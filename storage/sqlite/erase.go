@@ -59,6 +59,46 @@ func (t *tx) Erase(id im.ID, e im.Erasure, wiped time.Time) (bool, error) {
 	return err == nil, err
 }
 
+const (
+	selectStamp = "SELECT value FROM meta WHERE key = 'stamp'"
+	putStamp    = "UPDATE meta SET value = ? WHERE key = 'stamp'"
+)
+
+// Stamped returns the latest time that Stamp has given.
+func (r *reader) Stamped() (time.Time, error) {
+	var last int64
+	found, err := r.session.row(selectStamp, nil, &last)
+	if err == nil && !found {
+		err = errors.New("the latest stamp is missing")
+	}
+	if err != nil || last == 0 {
+		return time.Time{}, err
+	}
+	return fromMillis(last), nil
+}
+
+// Stamp returns now, or, if that is later, the millisecond after the latest stamp of
+// the transactions before. Calls of one batch are committed together, and may have the
+// same.
+func (t *tx) Stamp(now time.Time) (time.Time, error) {
+	if t.stamp.IsZero() {
+		last, err := t.Stamped()
+		if err != nil {
+			return time.Time{}, err
+		}
+		if !last.IsZero() {
+			last = last.Add(time.Millisecond)
+		}
+		t.stamp = last
+	} else if !now.After(t.stamp) {
+		return t.stamp, nil
+	}
+	if now.After(t.stamp) {
+		t.stamp = now
+	}
+	return t.stamp, t.must(putStamp, t.stamp.UnixMilli())
+}
+
 // active loads an active message and the id of its content. One of which the
 // content cannot be read comes with an empty one: it is to be erased all the
 // same.

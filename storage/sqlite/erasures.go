@@ -3,6 +3,7 @@ package sqlite
 import (
 	"database/sql"
 	"math"
+	"time"
 
 	"github.com/imapi/imapi/im"
 )
@@ -33,6 +34,35 @@ const (
 				OR c.space_id IS NOT NULL AND EXISTS (SELECT 1 FROM members WHERE conversation_id = c.space_id AND user_id = ?6))))
 		ORDER BY m.wiped_at, m.id LIMIT ?3`
 )
+
+const (
+	selectErasedIn = "SELECT " + messageColumns + withoutContent + ", m.wiped_at FROM messages m INDEXED BY messages_erased" + messageUsers +
+		"WHERE m.conversation_id = ? AND m.seq > ? AND m.state <> 1 ORDER BY m.seq LIMIT ?"
+	selectReturnedTo = `SELECT id FROM (
+			SELECT conversation_id AS id FROM members INDEXED BY members_returned
+			WHERE user_id = ?1 AND returned_at >= ?2 AND kind <= 3
+			UNION ALL SELECT t.id FROM (SELECT conversation_id AS id FROM members INDEXED BY members_returned
+				WHERE user_id = ?1 AND returned_at >= ?2 AND kind <= 3) g
+			CROSS JOIN conversations t INDEXED BY threads_of_parent ON t.deleted_at IS NULL AND t.parent_id = g.id)
+		WHERE id > ?3 ORDER BY id LIMIT ?4`
+)
+
+// ErasedIn returns what was erased in a conversation, by seq.
+func (r *reader) ErasedIn(conversation im.ID, after int64, limit int) ([]im.ErasedMessage, error) {
+	var page im.ErasurePage
+	err := r.takeErasures(&page, limit, selectErasedIn, int64(conversation), after, limit)
+	return page.Items, err
+}
+
+// ReturnedTo returns the conversations to which a user has come back since a time, and
+// the threads in them.
+func (r *reader) ReturnedTo(user im.UserID, since time.Time, after im.ID, limit int) ([]im.ID, error) {
+	key, err := r.userKey(user)
+	if err != nil || key == 0 {
+		return nil, err
+	}
+	return r.ids(selectReturnedTo, key, ceilMillis(since).UnixMilli(), int64(after), limit)
+}
 
 // Erasures returns a stretch of what was erased, in the order in which it was.
 func (r *reader) Erasures(q im.ErasureQuery) (im.ErasurePage, error) {

@@ -34,7 +34,7 @@ const (
 		LEFT JOIN members m ON m.conversation_id = ?1 AND m.user_id = u.id`
 	selectOwner = `SELECT u.name FROM members m INDEXED BY members_owning
 		CROSS JOIN users u ON u.id = m.user_id WHERE m.conversation_id = ? AND m.role = 3`
-	insertMember = `INSERT INTO members (conversation_id, user_id, role, joined_at, kind, parent_id) VALUES (?1, ?2, ?3, ?4, ?5,
+	insertMember = `INSERT INTO members (conversation_id, user_id, role, joined_at, kind, returned_at, parent_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6,
 		CASE WHEN ?5 = 4 THEN (SELECT parent_id FROM conversations WHERE id = ?1) END)`
 	endInterval = `UPDATE intervals INDEXED BY intervals_of_user SET to_event = ?, to_seq = ?, by_self = ?
 		WHERE conversation_id = ? AND user_id = ? AND to_event = 9223372036854775807`
@@ -133,7 +133,8 @@ func (t *tx) AddMember(m im.Membership, from im.Position) error {
 
 // insertMember stores who is a member now, of a conversation of this kind.
 func (t *tx) insertMember(m im.Membership, user int64, kind im.Kind) error {
-	_, err := t.session.exec(insertMember, int64(m.Conversation), user, int64(m.Role), m.JoinedAt.UnixMilli(), int64(kind))
+	_, err := t.session.exec(insertMember, int64(m.Conversation), user, int64(m.Role), m.JoinedAt.UnixMilli(), int64(kind),
+		optionalMillis(m.ReturnedAt))
 	return err
 }
 

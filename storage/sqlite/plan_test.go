@@ -48,6 +48,7 @@ var mayScan = []string{
 // maySort are the statements whose rows come from many places at once: the
 // user's own conversations, a bounded stretch of the log, and members by name.
 var maySort = []string{
+	selectReturnedTo,
 	selectConversations, selectChangedConversations, selectEvents, selectMembersAtSeq, selectEveryMember,
 	selectEventsInSpaces,
 }

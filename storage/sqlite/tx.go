@@ -30,6 +30,8 @@ type tx struct {
 	// due is the earliest time at which a message erases itself that was set,
 	// zero if none was.
 	due time.Time
+	// stamp is the latest time that Stamp has given, zero if it gave none.
+	stamp time.Time
 	// erased says that content was overwritten, of which the write-ahead log
 	// still holds copies.
 	erased bool

@@ -3,6 +3,7 @@ package storagetest
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -142,4 +143,83 @@ func testErasuresBounded(w *world) {
 	w.equal("of the busy one", len(got), n-len(want))
 	got, _ = w.erasures(im.ErasureQuery{Limit: 1000})
 	w.equal("of all", len(got), n)
+}
+
+// described are erasures as texts.
+func described(list []im.ErasedMessage) (out []string) {
+	for _, e := range list {
+		out = append(out, fmt.Sprintf("%v %d %v %+v %v", e.ID, e.Seq, e.State, *e.Erased, e.Wiped))
+	}
+	return out
+}
+
+// testStamps: each transaction's stamp is after those before it, whatever the clock
+// says, and what was erased and returned to is found by it.
+func testStamps(w *world) {
+	stamped := func() time.Time {
+		return read(w, func(r im.Reader) (time.Time, error) { return r.Stamped() })
+	}
+	w.equal("before any", stamped(), time.Time{})
+	last := time.Time{}
+	for _, at := range []time.Duration{time.Hour, 0, time.Hour, 2 * time.Hour, time.Minute} {
+		var got time.Time
+		w.write(func(tx im.Tx) (err error) {
+			if got, err = tx.Stamp(epoch.Add(at)); err != nil {
+				return err
+			}
+			again, err := tx.Stamp(epoch)
+			w.equal("again in the same", again, got)
+			return err
+		})
+		want := epoch.Add(at)
+		if !want.After(last) {
+			want = last.Add(time.Millisecond)
+		}
+		w.equal("stamp", got, want)
+		w.equal("the latest", stamped(), want)
+		last = want
+	}
+
+	group, other := w.group(im.HistoryAll, "alice", "bob"), w.group(im.HistoryAll, "alice", "bob")
+	var want []im.ErasedMessage
+	for i := range 6 {
+		m := w.send(w.text(group, "alice", "secret"))
+		if i%2 == 0 {
+			e := im.Erasure{State: im.Revoked, At: w.now, By: "alice"}
+			w.write(func(tx im.Tx) error { _, err := tx.Erase(m.ID, e, last); return err })
+			want = append(want, im.ErasedMessage{Message: m.Tombstone(e), Wiped: last})
+		}
+	}
+	in := func(id im.ID, after int64, limit int) []string {
+		return described(read(w, func(r im.Reader) ([]im.ErasedMessage, error) { return r.ErasedIn(id, after, limit) }))
+	}
+	w.equal("erased", in(group, 0, 10), described(want))
+	w.equal("after one", in(group, 1, 10), described(want[1:]))
+	w.equal("no more than", in(group, 0, 1), described(want[:1]))
+	w.equal("elsewhere", len(in(other, 0, 10)), 0)
+
+	returned := func(since time.Time, after im.ID, limit int) []im.ID {
+		return read(w, func(r im.Reader) ([]im.ID, error) { return r.ReturnedTo("bob", since, after, limit) })
+	}
+	w.equal("at first", len(returned(epoch, 0, 10)), 0)
+	thread := im.Conversation{
+		ID: w.ids.Next(w.tick()), Kind: im.Thread, History: im.HistoryAll, FirstSeq: 1, Parent: group, Root: 1,
+		CreatedAt: w.now, UpdatedAt: w.now, EditedAt: w.now,
+	}
+	w.write(func(tx im.Tx) error { return tx.CreateConversation(thread) })
+	for i, id := range []im.ID{group, other} {
+		w.leave(id, "bob")
+		w.write(func(tx im.Tx) error {
+			return tx.AddMember(im.Membership{
+				Conversation: id, User: "bob", Role: im.Member, JoinedAt: w.now, ReturnedAt: last.Add(time.Duration(i) * time.Second),
+			}, 1000)
+		})
+	}
+	all := []im.ID{group, other, thread.ID}
+	slices.Sort(all)
+	w.equal("came back", returned(last, math.MinInt64, 10), all)
+	w.equal("after one", returned(last, all[0], 10), all[1:])
+	w.equal("no more than", returned(last, math.MinInt64, 2), all[:2])
+	w.equal("later", returned(last.Add(time.Microsecond), math.MinInt64, 10), []im.ID{other})
+	w.equal("of another", len(read(w, func(r im.Reader) ([]im.ID, error) { return r.ReturnedTo("alice", epoch, 0, 10) })), 0)
 }

@@ -73,6 +73,7 @@ func Run(t *testing.T, open func(t *testing.T) im.Store) {
 		{"Erasures", testErasures},
 		{"ErasuresBounded", testErasuresBounded},
 		{"ErasuresBelow", testErasuresBelow},
+		{"Stamps", testStamps},
 		{"Receipts", testReceipts},
 		{"ReceiptsModel", testReceiptsModel},
 		{"ReceiptTimes", testReceiptTimes},

@@ -13,6 +13,9 @@ ALTER TABLE messages ADD COLUMN wiped_at         INTEGER;
 ALTER TABLE messages ADD COLUMN erased_postscript TEXT;
 ALTER TABLE messages ADD COLUMN erased_extension  TEXT;
 
+-- The latest time by which something that was taken from readers is found; see Stamp.
+INSERT INTO meta (key, value) VALUES ('stamp', 0);
+
 CREATE INDEX messages_due ON messages (due_at) WHERE due_at IS NOT NULL;
 -- The conversation is in it for the erasures of one user to be picked from it.
 CREATE INDEX messages_wiped ON messages (wiped_at, id, conversation_id) WHERE wiped_at IS NOT NULL;

@@ -44,6 +44,9 @@ ALTER TABLE members ADD COLUMN kind INTEGER NOT NULL DEFAULT 2;
 UPDATE members SET kind = 1 WHERE conversation_id IN (SELECT id FROM conversations WHERE kind = 1);
 DROP INDEX members_of_user;
 CREATE INDEX members_of_user ON members (user_id, conversation_id, kind, joined_at) WHERE kind <= 3;
+-- When somebody came back who had left before; NULL for others.
+ALTER TABLE members ADD COLUMN returned_at INTEGER;
+CREATE INDEX members_returned ON members (user_id, returned_at, conversation_id) WHERE returned_at IS NOT NULL AND kind <= 3;
 CREATE INDEX members_owning ON members (conversation_id) WHERE role = 3;
 -- What a thread hangs in: who leaves that is taken out of the thread, and those of a
 -- user's threads that hang elsewhere are not looked at.
