@@ -1178,6 +1178,9 @@ type Erased struct {
 
 // ErasedPage A page of tombstones.
 type ErasedPage struct {
+	// AsOf The time up to which the list is complete, the same on each of its pages: give it as `since` of the next list. It is the server's, and is safe whatever clocks do.
+	AsOf Time `json:"as_of"`
+
 	// Conversations On the first page, conversations that were deleted, or that I have hidden.
 	Conversations *[]GoneConversation `json:"conversations,omitempty"`
 

@@ -1179,6 +1179,9 @@ type Erased struct {
 
 // ErasedPage A page of tombstones.
 type ErasedPage struct {
+	// AsOf The time up to which the list is complete, the same on each of its pages: give it as `since` of the next list. It is the server's, and is safe whatever clocks do.
+	AsOf Time `json:"as_of"`
+
 	// Conversations On the first page, conversations that were deleted, or that I have hidden.
 	Conversations []GoneConversation `json:"conversations,omitempty"`
 
@@ -4864,9 +4867,15 @@ type ClientInterface interface {
 	// ListErased List what was taken back
 	//
 	// The tombstones of what I could read, in the order in which it was erased: for
-	// a client that got `reset`, or was away for longer than the event log. A page
-	// may hold fewer than `limit` items, even none, and still have a
-	// `next_page_token`.
+	// a client that got `reset`, was away for longer than the event log, or has come
+	// back to a group. A page may hold fewer than `limit` items, even none, and still
+	// have a `next_page_token`.
+	//
+	// `as_of` is the `since` of the next list: nothing is missed between the two,
+	// whatever the clocks of server and client do. Of groups and rooms that I have
+	// left and come back to since, the list begins with all that was erased there
+	// before `since` and that I can see: ask it when `member.added` names me, if
+	// you kept messages from before.
 	//
 	// The first page also tells what I have hidden since, and the conversations that
 	// I have hidden or that were deleted, the newest 1,000 of each; `more` is true if
@@ -6611,9 +6620,15 @@ func (c *API) ListMyInvitations(ctx context.Context, params *ListMyInvitationsPa
 // ListErased List what was taken back
 //
 // The tombstones of what I could read, in the order in which it was erased: for
-// a client that got `reset`, or was away for longer than the event log. A page
-// may hold fewer than `limit` items, even none, and still have a
-// `next_page_token`.
+// a client that got `reset`, was away for longer than the event log, or has come
+// back to a group. A page may hold fewer than `limit` items, even none, and still
+// have a `next_page_token`.
+//
+// `as_of` is the `since` of the next list: nothing is missed between the two,
+// whatever the clocks of server and client do. Of groups and rooms that I have
+// left and come back to since, the list begins with all that was erased there
+// before `since` and that I can see: ask it when `member.added` names me, if
+// you kept messages from before.
 //
 // The first page also tells what I have hidden since, and the conversations that
 // I have hidden or that were deleted, the newest 1,000 of each; `more` is true if
@@ -14245,9 +14260,15 @@ type ClientWithResponsesInterface interface {
 	// ListErasedWithResponse List what was taken back
 	//
 	// The tombstones of what I could read, in the order in which it was erased: for
-	// a client that got `reset`, or was away for longer than the event log. A page
-	// may hold fewer than `limit` items, even none, and still have a
-	// `next_page_token`.
+	// a client that got `reset`, was away for longer than the event log, or has come
+	// back to a group. A page may hold fewer than `limit` items, even none, and still
+	// have a `next_page_token`.
+	//
+	// `as_of` is the `since` of the next list: nothing is missed between the two,
+	// whatever the clocks of server and client do. Of groups and rooms that I have
+	// left and come back to since, the list begins with all that was erased there
+	// before `since` and that I can see: ask it when `member.added` names me, if
+	// you kept messages from before.
 	//
 	// The first page also tells what I have hidden since, and the conversations that
 	// I have hidden or that were deleted, the newest 1,000 of each; `more` is true if
@@ -19353,9 +19374,15 @@ func (c *ClientWithResponses) ListMyInvitationsWithResponse(ctx context.Context,
 // ListErasedWithResponse List what was taken back
 //
 // The tombstones of what I could read, in the order in which it was erased: for
-// a client that got `reset`, or was away for longer than the event log. A page
-// may hold fewer than `limit` items, even none, and still have a
-// `next_page_token`.
+// a client that got `reset`, was away for longer than the event log, or has come
+// back to a group. A page may hold fewer than `limit` items, even none, and still
+// have a `next_page_token`.
+//
+// `as_of` is the `since` of the next list: nothing is missed between the two,
+// whatever the clocks of server and client do. Of groups and rooms that I have
+// left and come back to since, the list begins with all that was erased there
+// before `since` and that I can see: ask it when `member.added` names me, if
+// you kept messages from before.
 //
 // The first page also tells what I have hidden since, and the conversations that
 // I have hidden or that were deleted, the newest 1,000 of each; `more` is true if
