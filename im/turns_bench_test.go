@@ -45,7 +45,7 @@ func BenchmarkReadsBesideSearches(b *testing.B) {
 								return
 							default:
 							}
-							_, err := s.Search(ctx, as("mallory"), im.SearchFilter{Words: "common -nothing words 499", Limit: 200})
+							_, err := s.Search(ctx, as("mallory"), im.SearchFilter{Words: "common words", Limit: 200})
 							if err != nil {
 								b.Error(err)
 								return
