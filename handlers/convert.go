@@ -80,7 +80,9 @@ func conversation(v im.ConversationView) api.Conversation {
 			out.Visibility = pointer(api.Private)
 		}
 	case im.Thread:
-		out.MessageCount, out.LastActivityAt = &v.Messages, timeOrNil(v.ActiveAt)
+		if out.LastActivityAt = timeOrNil(v.ActiveAt); !v.Later {
+			out.MessageCount = &v.Messages
+		}
 	}
 	if v.LastMessage != nil {
 		last := message(*v.LastMessage)

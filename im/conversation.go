@@ -201,6 +201,9 @@ type Membership struct {
 	// stays, 0 if all are: of a thread, where what it hangs in shows its history from
 	// joining on.
 	ReadsFrom int64
+	// JoinedAbove is when they joined what such a thread hangs in, zero of all else:
+	// of what was said and set before they learn nothing.
+	JoinedAbove time.Time
 	// SlowMode is how long the user waits between two messages, 0 if they do not.
 	SlowMode time.Duration
 	// Above are what the conversation hangs in, the nearest first: what it does
@@ -300,6 +303,10 @@ type ConversationView struct {
 	Hidden bool
 	// Unread counts what the member has not read.
 	Unread UnreadCount
+	// Later is set for who joined what a thread hangs in later than the thread was
+	// created, where it shows its history from joining on: Messages are none of theirs
+	// to know, nor a name or an activity from before, which are empty then.
+	Later bool
 }
 
 // ConversationRef names a conversation in a request: by its id, or, as

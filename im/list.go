@@ -155,6 +155,15 @@ func (s *Service) look(r Reader, c Conversation, m Membership) (ConversationView
 	if c.Kind == Channel && len(m.Above) > 0 {
 		v.MemberCount = m.Above[0].MemberCount
 	}
+	if since := m.JoinedAbove; c.CreatedAt.Before(since) {
+		v.Later, v.Messages = true, 0
+		if c.EditedAt.Before(since) {
+			v.Name = ""
+		}
+		if c.ActiveAt.Before(since) {
+			v.ActiveAt = time.Time{}
+		}
+	}
 	var err error
 	if v.Unread, err = s.unread(r, c, m); err != nil {
 		return v, err

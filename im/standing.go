@@ -78,6 +78,7 @@ func (s *Service) standInThread(r Reader, c Conversation, user UserID) (Membersh
 	}
 	m.Looks, m.SlowMode = true, above.SlowMode
 	if parent.History != HistoryAll {
+		m.JoinedAbove = above.JoinedAt
 		if m.ReadsFrom, err = r.SeqSince(c.ID, above.JoinedAt); err != nil {
 			return nobody, err
 		}
