@@ -1023,7 +1023,7 @@ type Conversation struct {
 	// MemberCount Of a channel, that of its space.
 	MemberCount int `json:"member_count"`
 
-	// MessageCount How many messages of a thread were not erased; null for other kinds.
+	// MessageCount How many messages of a thread were not erased; null for other kinds, and of a thread that was created before I joined a group that shows its history from joining on.
 	MessageCount *int64 `json:"message_count"`
 
 	// Muted My own setting: clients and push are quiet about it.
@@ -1032,7 +1032,7 @@ type Conversation struct {
 	// MutedUntil Until when I may not send, far in the future: until I am unmuted; null: I am not muted.
 	MutedUntil *Time `json:"muted_until"`
 
-	// Name Empty for a direct conversation.
+	// Name Empty for a direct conversation, and for a thread that was named before I joined a group that shows its history from joining on.
 	Name string `json:"name"`
 
 	// ParentID The conversation that a thread hangs in.
