@@ -111,6 +111,9 @@ export async function walk(url, tokens, document) {
   await put('alice', `${g}/members/carol/mute`, { seconds: 60 }, 200);
   await del('alice', `${g}/members/carol/mute`);
   await get('bob', `${g}/permissions`);
+  await post('alice', `${g}/invitations`, { users: ['dave'] });
+  await get('alice', `${g}/invitations`);
+  await del('dave', `${g}/invitations/dave`);
   const root = await say('bob', group, 'who comes?', { receipt: true, mentions: ['alice'] });
   await say('alice', group, 'me', { reply_to: root.id, mention_all: true, push: { title: 'x' } });
   await get('bob', `/v1/messages/${root.id}/receipts`);
