@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,12 +25,30 @@ func (w watched) WatchClock(context.Context) (im.ClockState, error) {
 	return im.ClockState{Jump: 48 * time.Hour, Held: w.to.Sub(now)}, nil
 }
 
+// lockedBuffer is a buffer that is read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
 // A jump is warned of within 15 s, once, and so is its end.
 func TestWatchClock(t *testing.T) {
 	for name, from := range map[string]time.Duration{"at the start": 0, "while running": 10 * time.Minute} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var out bytes.Buffer
+				var out lockedBuffer
 				ctx, cancel := context.WithCancel(t.Context())
 				at := time.Now().Add(from)
 				done := make(chan struct{})
