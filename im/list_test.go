@@ -296,7 +296,7 @@ func TestPagingWhileMessagesArrive(t *testing.T) {
 		if got.Next == nil {
 			break
 		}
-		f.Past, f.AsOf = got.Next, got.AsOf
+		f.Past, f.AsOf, f.Through = got.Next, got.AsOf, got.Through
 		w.pass(time.Second)
 		for i, id := range all { // what was shown, what is shown next, and what comes last
 			if i%(page+2) == 0 {
