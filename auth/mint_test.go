@@ -55,7 +55,7 @@ func TestMintRefuses(t *testing.T) {
 	}{
 		"short secret": {secret[:31], auth.Grant{User: "alice", TTL: time.Hour}, "secret"},
 		"no user":      {secret, auth.Grant{TTL: time.Hour}, "user id"},
-		"bad user":     {secret, auth.Grant{User: "Zoë", TTL: time.Hour}, "user id"},
+		"bad user":     {secret, auth.Grant{User: "Zoe\u0308", TTL: time.Hour}, "user id"},
 		"bad device":   {secret, auth.Grant{User: "alice", Device: "\n", TTL: time.Hour}, "device id"},
 		"no time":      {secret, auth.Grant{User: "alice"}, "second"},
 		"past":         {secret, auth.Grant{User: "alice", TTL: -time.Hour}, "second"},
