@@ -60,7 +60,7 @@ func TestMadeInTheFuture(t *testing.T) {
 				if page.Next == nil {
 					return got
 				}
-				f.AsOf, f.Past = page.AsOf, page.Next
+				f.AsOf, f.Through, f.Past = page.AsOf, page.Through, page.Next
 				w.pass(time.Millisecond)
 				w.group(im.HistoryAll, "carol", "bob") // is left out: it is on the next list
 			}
