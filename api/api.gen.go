@@ -4159,7 +4159,7 @@ type ServerInterface interface {
 	// (POST /v1/admin/import)
 	ImportMessages(w http.ResponseWriter, r *http.Request, params ImportMessagesParams)
 	// InsertMessage Insert a message silently
-	// (POST /v1/admin/messages)
+	// (POST /v1/admin/import/message)
 	InsertMessage(w http.ResponseWriter, r *http.Request, params InsertMessageParams)
 	// GetRetention Tell what retention would remove
 	// (GET /v1/admin/retention)
@@ -4456,7 +4456,7 @@ func (_ Unimplemented) ImportMessages(w http.ResponseWriter, r *http.Request, pa
 }
 
 // InsertMessage Insert a message silently
-// (POST /v1/admin/messages)
+// (POST /v1/admin/import/message)
 func (_ Unimplemented) InsertMessage(w http.ResponseWriter, r *http.Request, params InsertMessageParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
@@ -10423,7 +10423,7 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Post(options.BaseURL+"/v1/admin/import", wrapper.ImportMessages)
 	})
 	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/v1/admin/messages", wrapper.InsertMessage)
+		r.Post(options.BaseURL+"/v1/admin/import/message", wrapper.InsertMessage)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/admin/retention", wrapper.GetRetention)
@@ -12844,7 +12844,7 @@ type StrictServerInterface interface {
 	// (POST /v1/admin/import)
 	ImportMessages(ctx context.Context, request ImportMessagesRequestObject) (ImportMessagesResponseObject, error)
 	// InsertMessage Insert a message silently
-	// (POST /v1/admin/messages)
+	// (POST /v1/admin/import/message)
 	InsertMessage(ctx context.Context, request InsertMessageRequestObject) (InsertMessageResponseObject, error)
 	// GetRetention Tell what retention would remove
 	// (GET /v1/admin/retention)

@@ -4280,7 +4280,7 @@ type ClientInterface interface {
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /v1/admin/messages (the `InsertMessage` operationId).
+	// Corresponds with POST /v1/admin/import/message (the `InsertMessage` operationId).
 	InsertMessageWithBody(ctx context.Context, params *InsertMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// InsertMessage Insert a message silently
@@ -4291,7 +4291,7 @@ type ClientInterface interface {
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /v1/admin/messages (the `InsertMessage` operationId).
+	// Corresponds with POST /v1/admin/import/message (the `InsertMessage` operationId).
 	InsertMessage(ctx context.Context, params *InsertMessageParams, body InsertMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetRetention Tell what retention would remove
@@ -5513,7 +5513,7 @@ func (c *API) ImportMessagesWithBody(ctx context.Context, params *ImportMessages
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /v1/admin/messages (the `InsertMessage` operationId).
+// Corresponds with POST /v1/admin/import/message (the `InsertMessage` operationId).
 func (c *API) InsertMessageWithBody(ctx context.Context, params *InsertMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewInsertMessageRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
@@ -5534,7 +5534,7 @@ func (c *API) InsertMessageWithBody(ctx context.Context, params *InsertMessagePa
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /v1/admin/messages (the `InsertMessage` operationId).
+// Corresponds with POST /v1/admin/import/message (the `InsertMessage` operationId).
 func (c *API) InsertMessage(ctx context.Context, params *InsertMessageParams, body InsertMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewInsertMessageRequest(c.Server, params, body)
 	if err != nil {
@@ -7965,7 +7965,7 @@ func NewInsertMessageRequestWithBody(server string, params *InsertMessageParams,
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/admin/messages")
+	operationPath := fmt.Sprintf("/v1/admin/import/message")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -13613,7 +13613,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/admin/messages (the `InsertMessage` operationId).
+	// Corresponds with POST /v1/admin/import/message (the `InsertMessage` operationId).
 	InsertMessageWithBodyWithResponse(ctx context.Context, params *InsertMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*InsertMessageResponse, error)
 
 	// InsertMessageWithResponse Insert a message silently
@@ -13624,7 +13624,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/admin/messages (the `InsertMessage` operationId).
+	// Corresponds with POST /v1/admin/import/message (the `InsertMessage` operationId).
 	InsertMessageWithResponse(ctx context.Context, params *InsertMessageParams, body InsertMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*InsertMessageResponse, error)
 
 	// GetRetentionWithResponse Tell what retention would remove
@@ -18415,7 +18415,7 @@ func (c *ClientWithResponses) ImportMessagesWithBodyWithResponse(ctx context.Con
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/admin/messages (the `InsertMessage` operationId).
+// Corresponds with POST /v1/admin/import/message (the `InsertMessage` operationId).
 func (c *ClientWithResponses) InsertMessageWithBodyWithResponse(ctx context.Context, params *InsertMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*InsertMessageResponse, error) {
 	rsp, err := c.InsertMessageWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
@@ -18432,7 +18432,7 @@ func (c *ClientWithResponses) InsertMessageWithBodyWithResponse(ctx context.Cont
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/admin/messages (the `InsertMessage` operationId).
+// Corresponds with POST /v1/admin/import/message (the `InsertMessage` operationId).
 func (c *ClientWithResponses) InsertMessageWithResponse(ctx context.Context, params *InsertMessageParams, body InsertMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*InsertMessageResponse, error) {
 	rsp, err := c.InsertMessage(ctx, params, body, reqEditors...)
 	if err != nil {

@@ -52,7 +52,7 @@ func (w *world) lived() {
 		importable(`"conversation_id":"` + group + `","body":null,"state":"expired","erased":{"at":"2025-01-03T00:00:00Z"},"receipt":true`),
 		importable(`"sender":"eve","conversation_id":"@mallory"`),
 	} {
-		w.must(http.StatusCreated, "", http.MethodPost, "/v1/admin/messages", line, "Authorization", adminOf(w.t))
+		w.must(http.StatusCreated, "", http.MethodPost, "/v1/admin/import/message", line, "Authorization", adminOf(w.t))
 	}
 	w.group("emptied", "emptied")
 	w.must(http.StatusNoContent, "emptied", http.MethodPost, "/v1/conversations/"+w.group("emptied", "emptied")+"/leave", "")

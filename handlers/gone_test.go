@@ -15,7 +15,7 @@ func TestWhatWasRemovedDoesNotComeBack(t *testing.T) {
 			insert := importable(`"client_id":"i"`)
 			lines := []string{importable(`"client_id":"l"`), importable(`"body":{"text":"ho"}`)}
 			w.must(http.StatusCreated, "alice", http.MethodPost, "/v1/conversations/@bob/messages", retry)
-			w.must(http.StatusCreated, "", http.MethodPost, "/v1/admin/messages", insert, "Authorization", adminOf(t))
+			w.must(http.StatusCreated, "", http.MethodPost, "/v1/admin/import/message", insert, "Authorization", adminOf(t))
 			for _, r := range w.importLines(lines...) {
 				if r.Status != http.StatusCreated {
 					t.Fatalf("%+v", r)
@@ -36,7 +36,7 @@ func TestWhatWasRemovedDoesNotComeBack(t *testing.T) {
 			}
 			gone("alice", "/v1/conversations/@bob/messages", retry)
 			gone("alice", "/v1/conversations/@carol/messages", retry)
-			gone("", "/v1/admin/messages", insert, "Authorization", adminOf(t))
+			gone("", "/v1/admin/import/message", insert, "Authorization", adminOf(t))
 			for i, field := range []string{"client_id", "created_at"} {
 				if r := w.importLines(lines[i])[0]; r.Status != http.StatusGone || r.Code != "message_gone" || r.Field != field {
 					t.Errorf("%s: %+v", lines[i], r)

@@ -14,7 +14,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// InsertMessage implements POST /v1/admin/messages, and /v1/admin/insert, as that
+// InsertMessage implements POST /v1/admin/import/message, and /v1/admin/insert, as that
 // was called before.
 func (s *Server) InsertMessage(ctx context.Context, r api.InsertMessageRequestObject) (api.InsertMessageResponseObject, error) {
 	line, err := json.Marshal(r.Body)

@@ -166,7 +166,7 @@ func TestImportRefusals(t *testing.T) {
 			if len(got) != 1 || got[0].Status != c.status || got[0].Code != c.code || got[0].Field != c.field {
 				t.Errorf("import: %+v, want %d %s %q", got, c.status, c.code, c.field)
 			}
-			a := w.do("", http.MethodPost, "/v1/admin/messages", c.line, "Authorization", adminOf(t))
+			a := w.do("", http.MethodPost, "/v1/admin/import/message", c.line, "Authorization", adminOf(t))
 			var p result
 			if err := json.Unmarshal(a.body, &p); err != nil || a.status != c.status || p.Code != c.code {
 				t.Errorf("insert: %d %s, want %d %s", a.status, a.body, c.status, c.code)
@@ -316,7 +316,7 @@ func TestImportIsForAdmins(t *testing.T) {
 	for _, c := range [][3]string{
 		{"POST", "/v1/admin/import", "application/x-ndjson"},
 		{"GET", "/v1/admin/export", ""},
-		{"POST", "/v1/admin/messages", "application/json"},
+		{"POST", "/v1/admin/import/message", "application/json"},
 		{"GET", "/v1/admin/retention", ""},
 		{"POST", "/v1/admin/retention", ""},
 	} {

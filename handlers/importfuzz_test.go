@@ -27,7 +27,7 @@ func FuzzImportLine(f *testing.F) {
 			!bytes.Contains(line, []byte(`"created_at"`)) {
 			return // another number of lines, another kind of line, or one that only an insertion takes
 		}
-		inserted := w.do("", http.MethodPost, "/v1/admin/messages", string(line), "Authorization", adminOf(t))
+		inserted := w.do("", http.MethodPost, "/v1/admin/import/message", string(line), "Authorization", adminOf(t))
 		results := w.importLines(string(line), "{}")
 		if len(results) != 2 || results[1].Status != 400 {
 			t.Fatalf("%d results: %+v", len(results), results)

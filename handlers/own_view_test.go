@@ -169,7 +169,7 @@ func TestBadInputOfOwnViews(t *testing.T) {
 		"pinned null":           {"PATCH", g, `{"pinned":null}`, 400, "invalid_request", "pinned"},
 		"retention by a number": {"GET", "/v1/admin/retention", "", 403, "admin_required", ""},
 		"an export by a user":   {"GET", "/v1/admin/export", "", 403, "admin_required", ""},
-		"an insert by a user":   {"POST", "/v1/admin/messages", `{"conversation_id":"@bob","sender":"x","type":"text","body":{"text":"x"}}`, 403, "admin_required", ""},
+		"an insert by a user":   {"POST", "/v1/admin/import/message", `{"conversation_id":"@bob","sender":"x","type":"text","body":{"text":"x"}}`, 403, "admin_required", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := w.in(t).do("alice", c.method, c.path, c.body)

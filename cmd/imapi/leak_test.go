@@ -460,7 +460,7 @@ func (sc *scene) insert(m marker, conversation, more string, at time.Time) strin
 	sc.t.Helper()
 	body := fmt.Sprintf(`{"conversation_id":%q,"sender":"alice","type":"text","body":{"text":"words and %[2]s"},"ext":{"%[2]s":1},"created_at":%q%s}`,
 		conversation, m.text, at.UTC().Format(time.RFC3339Nano), more)
-	id := sc.post("root", "/v1/admin/messages", body)["id"].(string)
+	id := sc.post("root", "/v1/admin/import/message", body)["id"].(string)
 	sc.ids["message"] = append(sc.ids["message"], id)
 	return id
 }

@@ -185,9 +185,9 @@ export async function walk(url, tokens, document) {
   // What admins may.
   const room = (await post('alice', '/v1/conversations', { kind: 'room', name: 'Lounge' }, 201)).id;
   const old = { conversation_id: room, sender: 'alice', type: 'text', body: { text: 'old' }, client_id: 'i-1', created_at: '2026-01-02T03:04:05.678Z' };
-  assert.equal((await post('alice', '/v1/admin/messages', old, 403)).code, 'admin_required');
-  await post('root', '/v1/admin/messages', old, 201);
-  await post('root', '/v1/admin/messages', old, 200);
+  assert.equal((await post('alice', '/v1/admin/import/message', old, 403)).code, 'admin_required');
+  await post('root', '/v1/admin/import/message', old, 201);
+  await post('root', '/v1/admin/import/message', old, 200);
   await post('root', '/v1/admin/insert', old, 200);
   const lines = ['bob', 'carol'].map(to => JSON.stringify({ ...old, conversation_id: `@${to}` })).join('\n');
   assert.equal((await call(200, 'root', 'POST', '/v1/admin/import', lines, 'application/x-ndjson')).trim().split('\n').length, 2);
