@@ -25,6 +25,7 @@ const anything = "*"
 var house = map[string][]string{
 	"im":                  {},
 	"faults":              {},
+	"keyring":             {},
 	"auth":                {"im"},
 	"events":              {"im", "faults"},
 	"retention":           {"im", "faults"},

@@ -1,0 +1,244 @@
+package keyring
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+)
+
+// newFile makes a key file in a directory of its own.
+func newFile(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "keys")
+	if err := Create(path, testStore); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func mustOpen(t *testing.T, path string) *Ring {
+	t.Helper()
+	r, err := Open(path, testStore)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func mustClose(t *testing.T, r *Ring) {
+	t.Helper()
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFile: keys are kept from one opening to the next, for this user alone.
+func TestFile(t *testing.T) {
+	path := newFile(t)
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r := mustOpen(t, path)
+	if _, _, err := r.Next(); !errors.Is(err, ErrClosed) {
+		t.Errorf("a key before Begin: %v", err)
+	}
+	if err := r.Begin(0); err != nil {
+		t.Fatal(err)
+	}
+	one, key, err := r.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, _, err := r.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Shred([]Shredding{{two, Burned}, {two + 1000, Burned}, {3, Burned}}); err != nil {
+		t.Fatal(err)
+	}
+	search := r.SearchKey()
+	mustClose(t, r)
+	mustClose(t, r) // twice is once
+
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the file has %v, %v", info.Mode(), err)
+	}
+	if h, err := ReadHeader(path); err != nil || h.Store != testStore || h.SearchKey != search {
+		t.Errorf("the header is %+v, %v", h, err)
+	}
+	r = mustOpen(t, path)
+	defer mustClose(t, r)
+	if got, err := r.Key(one); got != key || err != nil {
+		t.Errorf("the key is %x, %v, want %x", got, err, key)
+	}
+	if _, code, err := stateOf(r, two); code != Burned || err != nil {
+		t.Errorf("the other is %v, %v", code, err)
+	}
+	if r.SearchKey() != search {
+		t.Error("the search key is another")
+	}
+	// Those that were made and never used are gone.
+	if live, err := r.Live(0, 10); err != nil || len(live) != 1 || live[0] != one {
+		t.Errorf("live are %v, %v", live, err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil || !bytes.Contains(b, key[:]) {
+		t.Errorf("the key is not where it should be: %v", err)
+	}
+}
+
+func TestFilesThatAreRefused(t *testing.T) {
+	whole, err := os.ReadFile(newFile(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := func(at int, to byte) []byte {
+		b := bytes.Clone(whole)
+		b[at] = to
+		return b
+	}
+	for name, test := range map[string]struct {
+		data []byte
+		want error
+	}{
+		"empty":          {nil, ErrTorn},
+		"cut off early":  {whole[:5], ErrTorn},
+		"cut off":        {whole[:len(whole)-1], ErrTorn},
+		"of zeros":       {make([]byte, pageSize), ErrNotKeys},
+		"another kind":   {append([]byte("SQLite format 3\x00"), whole...), ErrNotKeys},
+		"no version":     {changed(atVersion+3, 0), ErrTorn},
+		"a newer one":    {changed(atVersion+3, version+1), ErrNewer},
+		"another store":  {Header{Store: ID{9}}.page(), ErrForeign},
+		"a flipped bit":  {changed(atSearchKey, whole[atSearchKey]^1), ErrTorn},
+		"a flipped sum":  {changed(atSum, whole[atSum]^1), ErrTorn},
+		"a flipped name": {changed(atStore, whole[atStore]^1), ErrTorn},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "keys")
+			if err := os.WriteFile(path, test.data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Open(path, testStore); !errors.Is(err, test.want) {
+				t.Errorf("%v, want %v", err, test.want)
+			}
+			if b, err := os.ReadFile(path); err != nil || !bytes.Equal(b, test.data) {
+				t.Errorf("it was changed: %v", err)
+			}
+		})
+	}
+	missing := filepath.Join(t.TempDir(), "keys")
+	if _, err := Open(missing, testStore); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("none: %v", err)
+	}
+	path := newFile(t)
+	if err := Create(path, testStore); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("making one over another: %v", err)
+	}
+	if names, err := os.ReadDir(filepath.Dir(path)); err != nil || len(names) != 1 {
+		t.Errorf("left behind: %v, %v", names, err)
+	}
+}
+
+// TestFileIsLocked: whatever it is called.
+func TestFileIsLocked(t *testing.T) {
+	path := newFile(t)
+	r := mustOpen(t, path)
+	linked := filepath.Join(t.TempDir(), "linked")
+	if err := os.Link(path, linked); err != nil {
+		t.Fatal(err)
+	}
+	symlinked := filepath.Join(t.TempDir(), "symlinked")
+	if err := os.Symlink(path, symlinked); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{path, linked, symlinked} {
+		if _, err := Open(name, testStore); !errors.Is(err, ErrInUse) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	mustClose(t, r)
+	mustClose(t, mustOpen(t, linked))
+}
+
+// TestFileShrinks: what was removed takes no room.
+func TestFileShrinks(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("holes are made on Linux")
+	}
+	path := newFile(t)
+	r := mustOpen(t, path)
+	if err := r.Begin(0); err != nil {
+		t.Fatal(err)
+	}
+	var list []Shredding
+	for range 100_000 {
+		s, _, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, Shredding{s, Removed})
+	}
+	if used := room(t, path); used < 100_000*KeySize {
+		t.Errorf("100,000 keys take %d bytes", used)
+	}
+	if err := r.Shred(list); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, r)
+	if used := room(t, path); used > 64<<10 {
+		t.Errorf("no keys take %d bytes", used)
+	}
+}
+
+// room is how much of the disk a file takes.
+func room(t *testing.T, path string) int64 {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Sys().(*syscall.Stat_t).Blocks * 512
+}
+
+// FuzzOpen: a damaged file is refused with one of the errors or read as what it is;
+// nothing panics.
+func FuzzOpen(f *testing.F) {
+	f.Add([]byte{}, uint16(0), byte(0), uint64(firstSlot))
+	f.Add([]byte("imapikey"), uint16(11), byte(2), uint64(300))
+	f.Add(newHeader(testStore).page(), uint16(0), byte(0), uint64(firstSlot))
+	f.Add(append(newHeader(testStore).page(), make([]byte, 100)...), uint16(5000), byte(7), uint64(261))
+	f.Fuzz(func(t *testing.T, data []byte, at uint16, to byte, slot uint64) {
+		if int(at) < len(data) {
+			data[at] = to
+		}
+		d := &disk{seen: data}
+		r, err := open(d, testStore)
+		if err != nil {
+			for _, known := range []error{ErrNotKeys, ErrTorn, ErrOlder, ErrNewer, ErrForeign} {
+				if errors.Is(err, known) {
+					return
+				}
+			}
+			t.Fatalf("refused with %v", err)
+		}
+		key, err := r.Key(Slot(slot))
+		past := slot < perPage || slot >= uint64(len(data)/KeySize)
+		if past != errors.Is(err, ErrNoKey) {
+			t.Errorf("slot %d of %d bytes: %x, %v", slot, len(data), key, err)
+		}
+		if err := r.Begin(min(Slot(slot), 1<<16)); err != nil {
+			t.Errorf("begin: %v", err)
+		}
+		if s, _, err := r.Next(); err != nil || s <= min(Slot(slot), 1<<16) || s.offset() < int64(len(data)) {
+			t.Errorf("gave out %d, %v", s, err)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,442 @@
+package keyring
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+)
+
+var testStore = ID{1, 2, 3}
+
+func newDisk(seed uint64) *disk {
+	d := &disk{random: rand.New(rand.NewPCG(seed, 1))}
+	if _, err := d.WriteAt(newHeader(testStore).page(), 0); err != nil {
+		panic(err)
+	}
+	_ = d.Sync()
+	return d
+}
+
+// known is what a naive model knows of a slot.
+type known struct {
+	key Key
+	// may are the codes that it may have been shredded with: more than one after a
+	// shredding that failed. 0 is not shredded.
+	may []Code
+}
+
+func (k known) allows(c Code) bool { return slices.Contains(k.may, c) }
+
+// shred is what asking for it makes of it; done if it was answered.
+func (k *known) shred(c Code, done bool) {
+	var after []Code
+	for _, was := range k.may {
+		if was == 0 || c == Removed {
+			after = append(after, c)
+		} else {
+			after = append(after, was)
+		}
+	}
+	if !done {
+		after = append(after, k.may...)
+	}
+	slices.Sort(after)
+	k.may = slices.Compact(after)
+}
+
+// state is what a ring says of a slot.
+func stateOf(r *Ring, s Slot) (Key, Code, error) {
+	k, err := r.Key(s)
+	var gone *ShreddedError
+	if errors.As(err, &gone) {
+		return k, gone.Code, nil
+	}
+	return k, 0, err
+}
+
+// TestRingAgainstModel: whatever is done, and wherever the power is cut or the disk
+// fails, a key that was given out is read as it was until it is shredded, is gone with
+// its code once that was answered, and is never given out again.
+func TestRingAgainstModel(t *testing.T) {
+	for seed := range uint64(60) {
+		modelRun(t, seed)
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+func modelRun(t *testing.T, seed uint64) {
+	random := rand.New(rand.NewPCG(seed, 2))
+	d := newDisk(seed)
+	all := map[Slot]*known{}
+	var slots []Slot
+	r, err := open(d, testStore)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(when string) {
+		d.mu.Lock()
+		sound := d.failed == 0
+		d.mu.Unlock()
+		for _, s := range slots {
+			key, code, err := stateOf(r, s)
+			k := all[s]
+			if err != nil || !k.allows(code) || code == 0 && key != k.key {
+				t.Errorf("%s: slot %d is %x, %v, %v; want %x or one of %v", when, s, key, code, err, k.key, k.may)
+				return
+			}
+			if sound { // else the system may show what is not on the disk
+				k.may = []Code{code}
+			}
+		}
+	}
+	begun := false
+	for range 60 {
+		switch random.IntN(10) {
+		case 0, 1, 2, 3: // give out some
+			if !begun {
+				begun = r.Begin(0) == nil
+			}
+			for range 1 + random.IntN(200) {
+				s, key, err := r.Next()
+				if err != nil {
+					break
+				}
+				begun = true
+				if all[s] != nil || s < firstSlot {
+					t.Fatalf("slot %d was given out again", s)
+				}
+				all[s] = &known{key: key, may: []Code{0}}
+				slots = append(slots, s)
+			}
+		case 4, 5, 6: // shred some, one by one or in a row
+			var list []Shredding
+			from := random.IntN(len(slots) + 1)
+			for n := random.IntN(300); n > 0 && len(slots) > 0; n-- {
+				if random.IntN(4) == 0 {
+					from = random.IntN(len(slots))
+				}
+				list = append(list, Shredding{slots[from%len(slots)], Code(1 + random.IntN(4))})
+				from++
+			}
+			seen := map[Slot]bool{}
+			list = slices.DeleteFunc(list, func(s Shredding) bool { was := seen[s.Slot]; seen[s.Slot] = true; return was })
+			err := r.Shred(list)
+			for _, s := range list {
+				all[s.Slot].shred(s.Code, err == nil)
+			}
+		case 7: // trouble ahead
+			d.mu.Lock()
+			if random.IntN(2) == 0 {
+				d.cutIn = 1 + random.IntN(6)
+			} else {
+				d.failIn = 1 + random.IntN(4)
+			}
+			d.mu.Unlock()
+		case 8: // the power is cut
+			d = d.again()
+			_ = r.Close()
+			if r, err = open(d, testStore); err != nil {
+				t.Fatal(err)
+			}
+			begun = false
+			check("after the power was cut")
+		case 9: // it ends well, or not
+			_ = r.Close()
+			d.mu.Lock()
+			off := d.off
+			d.mu.Unlock()
+			if off {
+				d = d.again()
+			}
+			if r, err = open(d, testStore); err != nil {
+				t.Fatal(err)
+			}
+			begun = false
+			check("after the end")
+		}
+		if t.Failed() {
+			return
+		}
+		d.mu.Lock()
+		sound := !d.off && d.failed == 0
+		d.mu.Unlock()
+		if sound {
+			check("while it runs")
+		}
+	}
+	_ = r.Close()
+}
+
+// TestRingConcurrently: many give out, read and shred at once.
+func TestRingConcurrently(t *testing.T) {
+	d := newDisk(7)
+	r, err := open(d, testStore)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Begin(0); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	owner := map[Slot]bool{}
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			for range 500 {
+				s, key, err := r.Next()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				twice := owner[s]
+				owner[s] = true
+				mu.Unlock()
+				if got, err := r.Key(s); twice || err != nil || got != key {
+					t.Errorf("slot %d: given out twice: %t; reads %x, %v", s, twice, got, err)
+				}
+				if s%3 != 0 {
+					continue
+				}
+				if err := r.Shred([]Shredding{{s, Burned}}); err != nil {
+					t.Error(err)
+				}
+				if _, code, err := stateOf(r, s); code != Burned || err != nil {
+					t.Errorf("slot %d is %v, %v", s, code, err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := r.Next(); !errors.Is(err, ErrClosed) {
+		t.Errorf("after the end: %v", err)
+	}
+	if err := r.Shred([]Shredding{{firstSlot, Burned}}); !errors.Is(err, ErrClosed) {
+		t.Errorf("shredding after the end: %v", err)
+	}
+}
+
+// TestShreddingsShareASync: what waits while a sync is under way takes one more.
+func TestShreddingsShareASync(t *testing.T) {
+	d := &slowDisk{disk: newDisk(3), syncing: make(chan struct{}), goOn: make(chan struct{})}
+	r, err := open(d, testStore)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.slow.Store(false)
+	if err := r.Begin(0); err != nil {
+		t.Fatal(err)
+	}
+	var slots []Slot
+	for range 60 {
+		s, _, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		slots = append(slots, s)
+	}
+	// The next extent is made by then, too.
+	if err := r.Shred([]Shredding{{slots[0], Removed}}); err != nil {
+		t.Fatal(err)
+	}
+	slots = slots[1:]
+	before := d.syncs.Load()
+	d.slow.Store(true)
+	var group sync.WaitGroup
+	shred := func(s Slot) {
+		group.Go(func() {
+			if err := r.Shred([]Shredding{{s, Revoked}}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	shred(slots[0])
+	<-d.syncing
+	for _, s := range slots[1:] {
+		shred(s)
+	}
+	for n := 0; n < len(slots)-1; runtime.Gosched() {
+		r.mu.Lock()
+		n = len(r.waiting)
+		r.mu.Unlock()
+	}
+	d.slow.Store(false)
+	close(d.goOn)
+	group.Wait()
+	if n := d.syncs.Load() - before; n != 2 {
+		t.Errorf("%d shreddings took %d syncs", len(slots), n)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestHoles: a page in which all was removed is a hole, one with a tombstone's key is
+// not, and both read as they did.
+func TestHoles(t *testing.T) {
+	d := newDisk(5)
+	r, err := open(d, testStore)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Begin(0); err != nil {
+		t.Fatal(err)
+	}
+	var list []Shredding
+	for range 3 * perPage {
+		s, _, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, Shredding{s, Removed})
+	}
+	list[perPage+7].Code = Revoked
+	if err := r.Shred(list); err != nil {
+		t.Fatal(err)
+	}
+	if d.holes != 2 {
+		t.Errorf("%d holes, want 2", d.holes)
+	}
+	check := func() {
+		t.Helper()
+		for _, s := range list {
+			if _, code, err := stateOf(r, s.Slot); code != s.Code || err != nil {
+				t.Fatalf("slot %d is %v, %v, want %v", s.Slot, code, err, s.Code)
+			}
+		}
+	}
+	check()
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r, err = open(d, testStore); err != nil {
+		t.Fatal(err)
+	}
+	check()
+	// The tombstone goes, too.
+	list[perPage+7].Code = Removed
+	before := d.holes
+	if err := r.Shred(list[perPage+7 : perPage+8]); err != nil {
+		t.Fatal(err)
+	}
+	if d.holes != before+1 {
+		t.Errorf("%d holes more, want 1", d.holes-before)
+	}
+	check()
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOlderCopy: in a copy of the file, keys that were made since are not there, and no
+// slot that the data name is given out again.
+func TestOlderCopy(t *testing.T) {
+	d := newDisk(9)
+	r, err := open(d, testStore)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Begin(0); err != nil {
+		t.Fatal(err)
+	}
+	first, key, err := r.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	older := d.again()
+	if err := r.Shred([]Shredding{{first, Expired}}); !errors.Is(err, errPower) {
+		t.Errorf("shredding without power: %v", err)
+	}
+	if r, err = open(older, testStore); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := r.Key(first); got != key || err != nil {
+		t.Errorf("the older copy has %x, %v", got, err)
+	}
+	last := first + 100_000
+	if _, err := r.Key(last); !errors.Is(err, ErrNoKey) {
+		t.Errorf("a slot past the end: %v", err)
+	}
+	live, err := r.Live(0, 1000)
+	if err != nil || len(live) == 0 || live[0] != first {
+		t.Errorf("live are %v, %v", live, err)
+	}
+	if err := r.Begin(last); err != nil {
+		t.Fatal(err)
+	}
+	if s, _, err := r.Next(); err != nil || s <= last {
+		t.Errorf("gave out %d, %v", s, err)
+	}
+	after, err := r.Live(0, 1000)
+	if err != nil || !slices.Equal(after, live) {
+		t.Errorf("live are %v, %v; those of this ring must not be among them", after, err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Begin(0); !errors.Is(err, ErrClosed) {
+		t.Errorf("beginning after the end: %v", err)
+	}
+}
+
+// TestFullDisk: while no keys can be made the error says so, shredding goes on, and
+// sends go on once there is room.
+func TestFullDisk(t *testing.T) {
+	d := newDisk(11)
+	r, err := open(d, testStore)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Begin(0); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[Slot]bool{}
+	var slot Slot
+	for failed := 0; failed < 3; {
+		d.mu.Lock()
+		d.failIn = 1
+		d.mu.Unlock()
+		s, _, err := r.Next()
+		if err != nil {
+			failed++
+			continue
+		}
+		if seen[s] {
+			t.Fatalf("slot %d was given out again", s)
+		}
+		seen[s], slot = true, s
+	}
+	d.mu.Lock()
+	d.failIn = 0
+	d.mu.Unlock()
+	if err := r.Shred([]Shredding{{slot, Revoked}}); err != nil {
+		t.Error(err)
+	}
+	if s, _, err := r.Next(); err != nil || seen[s] {
+		t.Errorf("after there was room again: %d, %v", s, err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func ExampleSeal() {
+	key, store := Key{1}, ID{2}
+	sealed := Seal(nil, key, store, 256, []byte("hello"))
+	content, err := Unseal(nil, key, store, 256, sealed)
+	fmt.Printf("%s %v\n", content, err)
+	_, err = Unseal(nil, key, store, 257, sealed)
+	fmt.Println(err)
+	// Output:
+	// hello <nil>
+	// keyring: sealed content is damaged or is not of this slot
+}
