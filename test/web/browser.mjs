@@ -82,7 +82,7 @@ async function endedTickets(browser) {
 async function demo(browser) {
   const server = await Server.start();
   const faults = [];
-  const [alice, bob] = await Promise.all(['alice', 'bob'].map(async user => {
+  const [alice, bob] = await Promise.all(['爱丽丝', 'bob'].map(async user => {
     const page = await (await browser.newContext()).newPage();
     page.on('pageerror', error => faults.push(`${user}: ${error}`));
     page.on('console', said => {
@@ -103,7 +103,7 @@ async function demo(browser) {
 
   const markup = '<b>&"</b><img src=x onerror=alert(1)>';
   await say(markup);
-  for (const [page, sender] of [[bob, 'alice'], [alice, 'you']]) {
+  for (const [page, sender] of [[bob, '爱丽丝'], [alice, 'you']]) {
     const item = page.locator('#log li:first-child');
     await item.filter({ hasText: markup }).waitFor();
     assert.deepEqual((await item.locator('b').allTextContents()).map(part => part.trim()), [sender]);
@@ -111,7 +111,7 @@ async function demo(browser) {
     assert.equal(await item.locator('img').count(), 0, 'what people write is text');
   }
   await say('你好 👋');
-  assert.equal(await bob.locator('#log li').filter({ hasText: 'alice' }).filter({ hasText: '#' }).count(), 2);
+  assert.equal(await bob.locator('#log li').filter({ hasText: '爱丽丝' }).filter({ hasText: '#' }).count(), 2);
   await say('not for long');
   await bob.locator('#log li:first-child').getByRole('button', { name: 'hide for me' }).click();
   await bob.locator('#log li').filter({ hasText: 'not for long' }).waitFor({ state: 'detached' });
