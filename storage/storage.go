@@ -3,9 +3,12 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -67,6 +70,22 @@ func Open(ctx context.Context, rawURL string, options Options) (im.Store, error)
 		return nil, fmt.Errorf("open the storage: %w", err)
 	}
 	return store, nil
+}
+
+// Exists reports whether Open would find a database, and not make one. Its errors are
+// those of the URL and of looking for the file.
+func Exists(rawURL, dataDir string) (bool, error) {
+	path, err := sqlitePath(rawURL, dataDir)
+	if err != nil {
+		return false, err
+	}
+	switch _, err := os.Stat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("find the database: %w", err)
+	}
+	return true, nil
 }
 
 // sqlitePath returns the file that a URL names. Errors do not quote the URL,

@@ -18,9 +18,16 @@ func TestOpen(t *testing.T) {
 		"sqlite:rel/x.db":                    "rel/x.db",
 		"sqlite://rel2/x.db":                 "rel2/x.db",
 	} {
-		s, err := storage.Open(t.Context(), url, storage.Options{DataDir: filepath.Join(dir, "data")})
+		data := filepath.Join(dir, "data")
+		if there, err := storage.Exists(url, data); err != nil || there {
+			t.Errorf("%q is there already: %v, %v", url, there, err)
+		}
+		s, err := storage.Open(t.Context(), url, storage.Options{DataDir: data})
 		if err != nil {
 			t.Fatalf("%q: %v", url, err)
+		}
+		if there, err := storage.Exists(url, data); err != nil || !there {
+			t.Errorf("%q is there: %v, %v", url, there, err)
 		}
 		if err := s.Ready(t.Context()); err != nil {
 			t.Error(err)

@@ -91,6 +91,8 @@ type admin struct {
 	// local is the server in this process, nil if another one runs.
 	local *node
 	http  *http.Server
+	// began says that there was no database, and that it was made.
+	began bool
 }
 
 // serverWait is how long a command waits for a server that is just starting, or
@@ -158,16 +160,28 @@ func runningServer(ctx context.Context, data string) (c control, ok bool) {
 	return c, true
 }
 
+// where names the flag that says where the data is. A URL is not quoted: it may hold a
+// password.
+func (a *adminFlags) where() string {
+	if a.database != "" {
+		return "--database"
+	}
+	return "--data " + a.data
+}
+
 // openHere opens the data and serves commands alone, on a listener that nobody
-// else knows of. But for an import there has to be a data directory: a misspelt
-// one must not be taken for an empty server.
+// else knows of. But for an import there has to be a database: a misspelt
+// directory must not be taken for an empty server.
 func (a *adminFlags) openHere(ctx context.Context) (*admin, error) {
-	if _, err := os.Stat(a.data); err != nil && !a.begins {
-		return nil, fmt.Errorf("--data: %w", err)
+	there, err := storage.Exists(a.database, a.data)
+	if err != nil {
+		return nil, err
+	}
+	if !there && !a.begins {
+		return nil, fmt.Errorf("%s: there is no database; a server makes it at its first start", a.where())
 	}
 	log := slog.New(slog.DiscardHandler)
 	n := &node{log: log, stopJobs: func() {}}
-	var err error
 	n.store, err = storage.Open(ctx, a.database, storage.Options{DataDir: a.data, Logger: log, ReadLimit: time.Minute})
 	if err != nil {
 		return nil, err
@@ -181,7 +195,7 @@ func (a *adminFlags) openHere(ctx context.Context) (*admin, error) {
 		n.close()
 		return nil, err
 	}
-	here := &admin{control: *n.control, local: n}
+	here := &admin{control: *n.control, local: n, began: !there}
 	here.http = n.httpServer(handlers.Control(n.control.Key, n.routes))
 	go func() { _ = here.http.Serve(n.control.listener) }() // until close
 	return here, nil

@@ -60,6 +60,9 @@ func importFile(ctx context.Context, args []string, _, diag io.Writer) error {
 		return err
 	}
 	defer server.close()
+	if server.began {
+		_, _ = fmt.Fprintf(diag, "%s: there was no database, so a new one was made\n", a.where())
+	}
 	run := importRun{bar: newProgress(diag, size), convert: convert}
 	return run.do(ctx, server, in)
 }

@@ -152,7 +152,7 @@ func originFault(origin string) string {
 	case strings.HasSuffix(origin, "/"):
 		return "ends in a slash"
 	case u.Path != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.User != nil:
-		return "has more than that"
+		return "has more than a scheme, a host and a port"
 	case u.Scheme == "http" && u.Port() == "80", u.Scheme == "https" && u.Port() == "443", strings.HasSuffix(u.Host, ":"):
 		return "has a port that browsers leave out"
 	case strings.Count(origin, "*") > 1:

@@ -121,6 +121,41 @@ func TestTokenWhereNoServerHasBeen(t *testing.T) {
 	}
 }
 
+// TestCommandsWhereNoServerHasBeen holds that no command takes a misspelt directory for an
+// empty server, and that an import, which may be the first to use one, says so.
+func TestCommandsWhereNoServerHasBeen(t *testing.T) {
+	empty := t.TempDir()
+	missing := filepath.Join(empty, "wrong")
+	for _, args := range [][]string{
+		{"export", "--data", empty},
+		{"export", "--data", missing},
+		{"export", "--data", empty, "--database", "sqlite://" + missing},
+		{"retention", "--data", empty},
+		{"retention", "--dry-run", "--data", missing},
+	} {
+		var out, diag syncBuffer
+		status := dispatch(t.Context(), args, &out, &diag)
+		if status != 1 || out.String() != "" || !strings.Contains(diag.String(), ": there is no database;") {
+			t.Errorf("%v: %d %q %q", args, status, out.String(), diag.String())
+		}
+	}
+	if entries, err := os.ReadDir(empty); err != nil || len(entries) > 0 {
+		t.Errorf("they made %v, %v", entries, err)
+	}
+
+	lines := filepath.Join(t.TempDir(), "lines")
+	if err := os.WriteFile(lines, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, made := range []bool{true, false} {
+		var out, diag syncBuffer
+		status := dispatch(t.Context(), []string{"import", "--data", missing, lines}, &out, &diag)
+		if status != 0 || strings.Contains(diag.String(), missing+": there was no database, so a new one was made\n") != made {
+			t.Errorf("%d %q %q, made is %v", status, out.String(), diag.String(), made)
+		}
+	}
+}
+
 // TestGreetingSaysWhereItListens holds that 0.0.0.0 is told, and taken, as what it is,
 // and that the demo's address is one that a browser can go to.
 func TestGreetingSaysWhereItListens(t *testing.T) {
