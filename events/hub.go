@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/im"
 )
 
@@ -185,8 +186,7 @@ func (h *Hub) tell(e *im.Event) {
 	if online {
 		found, err := h.membersAt(e, unchecked)
 		if err != nil {
-			h.opts.Logger.Error("look up who is told an event",
-				"err", err, "position", e.Position, "conversation", e.Conversation)
+			h.opts.Logger.Error("look up who is told an event", "error", faults.Text(err), "type", e.Type)
 			h.fallBack(e.Position)
 			return
 		}
@@ -239,7 +239,7 @@ func (h *Hub) offer(e *im.Event, found im.Audience, last uint64) {
 // unencodable gives up on an event: a stream that ended because of it would
 // come back to it for ever.
 func (h *Hub) unencodable(e *im.Event, err error) {
-	h.opts.Logger.Error("encode an event", "err", err, "position", e.Position, "type", e.Type)
+	h.opts.Logger.Error("encode an event", "error", faults.Text(err), "type", e.Type)
 }
 
 // fallBack has every stream read the log up to head, and forgets what is known

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/im"
 )
 
@@ -156,11 +157,11 @@ func (r *receipts) handOver(ctx context.Context, all []im.Delivery) error {
 // its tries, and returns how many there were.
 func (r *receipts) failed(err error, all []im.Delivery, tries int) int {
 	if tries == receiptTries {
-		r.log.Error("given up storing what was delivered", "err", err, "ranges", len(all))
+		r.log.Error("given up storing what was delivered", "error", faults.Text(err), "ranges", len(all))
 		return 0
 	}
 	if tries == 1 {
-		r.log.Warn("what was delivered could not be stored yet", "err", err)
+		r.log.Warn("what was delivered could not be stored yet", "error", faults.Text(err))
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -175,7 +176,7 @@ func (r *receipts) last(ctx context.Context) {
 		return
 	}
 	if err := r.handOver(ctx, all); err != nil {
-		r.log.Error("what was delivered could not be stored", "err", err, "ranges", len(all))
+		r.log.Error("what was delivered could not be stored", "error", faults.Text(err), "ranges", len(all))
 	}
 }
 

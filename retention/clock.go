@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/im"
 )
 
@@ -25,7 +26,7 @@ func WatchClock(ctx context.Context, log *slog.Logger, w Watcher) {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			log.LogAttrs(ctx, slog.LevelError, "what the clock shows not stored", slog.String("error", err.Error()))
+			log.LogAttrs(ctx, slog.LevelError, "what the clock shows not stored", slog.String("error", faults.Text(err)))
 		}
 		switch {
 		case state.Held > before.Held: // it jumped, perhaps again

@@ -8,6 +8,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/imapi/imapi/faults"
 )
 
 // Interval is how often a [Job] is done: often enough that each time is a few
@@ -31,7 +33,7 @@ func Regularly(ctx context.Context, log *slog.Logger, every time.Duration, j Job
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			log.LogAttrs(ctx, slog.LevelError, j.Failed, slog.String("error", err.Error()))
+			log.LogAttrs(ctx, slog.LevelError, j.Failed, slog.String("error", faults.Text(err)))
 		case n > 0:
 			log.LogAttrs(ctx, slog.LevelInfo, j.Done, slog.Int("removed", n))
 		}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/imapi/imapi/auth"
 	"github.com/imapi/imapi/events"
+	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/handlers"
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/metrics"
@@ -544,7 +545,7 @@ func (n *node) close() {
 	}
 	if n.store != nil {
 		if err := n.store.Close(); err != nil {
-			n.log.Error("storage not closed", "error", err.Error())
+			n.log.Error("storage not closed", "error", faults.Text(err))
 		}
 	}
 }

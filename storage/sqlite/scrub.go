@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/imapi/imapi/faults"
 )
 
 const (
@@ -90,11 +92,11 @@ func openScrubSession(s *Store) (*session, error) {
 func (c *scrubber) renew() {
 	session, err := openScrubSession(c.store)
 	if err != nil {
-		c.store.options.Logger.Error("opening the connection that empties the write-ahead log failed", "error", err)
+		c.store.options.Logger.Error("opening the connection that empties the write-ahead log failed", "error", faults.Text(err))
 		return
 	}
 	if err := c.session.close(); err != nil {
-		c.store.options.Logger.Error("closing the connection that empties the write-ahead log failed", "error", err)
+		c.store.options.Logger.Error("closing the connection that empties the write-ahead log failed", "error", faults.Text(err))
 	}
 	c.session = session
 }
@@ -144,7 +146,7 @@ func (c *scrubber) loop() {
 		if err != nil {
 			// What was erased is in the log still, so this is tried until
 			// it is done.
-			c.store.options.Logger.Error("what was erased is not yet wiped from the write-ahead log", "error", err)
+			c.store.options.Logger.Error("what was erased is not yet wiped from the write-ahead log", "error", faults.Text(err))
 			c.request()
 			if !errors.Is(err, errLogInUse) && !errors.Is(err, errWriterInUse) {
 				c.renew()

@@ -150,7 +150,7 @@ func (w *writer) writeRecent() {
 		c := &call{ctx: context.Background(), done: make(chan error, 1), fn: func(t im.Tx) error { return t.(*tx).writeRecent(n) }}
 		w.run([]*call{c})
 		if err := <-c.done; err != nil {
-			w.store.options.Logger.Error("messages could not be written to the search index", "error", err)
+			w.store.options.Logger.Error("messages could not be written to the search index", "error", faults.Text(err))
 			w.store.recent.spare += recentBatch // tried again then
 			return
 		}
@@ -215,7 +215,7 @@ func (w *writer) transact(next func() *call) {
 			err = unavailable(err)
 		}
 		w.cutsInDoubt = w.cutsInDoubt || len(t.cuts) > 0
-		w.store.options.Logger.Error("commit failed", "calls", len(ran), "error", err)
+		w.store.options.Logger.Error("commit failed", "calls", len(ran), "error", faults.Text(err))
 		w.drop()
 		_ = w.ensureSession()
 		answer(ran, err)
@@ -280,7 +280,7 @@ func (w *writer) rollback() {
 		return
 	}
 	if err := w.session.control("ROLLBACK"); err != nil || w.session.inTransaction() {
-		w.store.options.Logger.Error("rollback failed", "error", err)
+		w.store.options.Logger.Error("rollback failed", "error", faults.Text(err))
 		w.drop()
 	}
 }
@@ -288,7 +288,7 @@ func (w *writer) rollback() {
 // drop closes the connection, which undoes what it has not committed.
 func (w *writer) drop() {
 	if err := w.session.close(); err != nil {
-		w.store.options.Logger.Error("closing the writer's connection failed", "error", err)
+		w.store.options.Logger.Error("closing the writer's connection failed", "error", faults.Text(err))
 	}
 	w.session = nil
 }
@@ -310,7 +310,7 @@ func (w *writer) ensureSession() error {
 	}
 	s, err := w.open()
 	if err != nil {
-		w.store.options.Logger.Error("opening the writer's connection failed", "error", err)
+		w.store.options.Logger.Error("opening the writer's connection failed", "error", faults.Text(err))
 		return err
 	}
 	r := &reader{session: s, users: w.store.users}
