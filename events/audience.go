@@ -200,6 +200,23 @@ func (a *audience) told(dst []*Subscription, e *im.Event, found im.Audience, las
 	return dst
 }
 
+// latecomers moves the streams of those to the end of a list of [audience.told] who are
+// published the event without its activity, and returns how many others there are.
+func (a *audience) latecomers(e *im.Event, told []*Subscription) int {
+	c := a.conversations[e.Conversation]
+	if e.Type != im.ThreadUpdated || e.Activity == nil || c == nil {
+		return len(told)
+	}
+	n := 0
+	for i, s := range told {
+		if !e.Activity.Since.Before(c.members[a.users[s.actor.User]].joined) {
+			told[n], told[i] = told[i], told[n]
+			n++
+		}
+	}
+	return n
+}
+
 // follow changes what is known of conversations as an event of c says, which may
 // not be known itself.
 func (a *audience) follow(c *conversation, e *im.Event) {

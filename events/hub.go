@@ -209,6 +209,7 @@ func (h *Hub) offer(e *im.Event, found im.Audience, last uint64) {
 	now := time.Now()
 	h.mu.Lock()
 	h.recipients = h.audience.told(h.recipients[:0], e, found, last, now)
+	whole := h.audience.latecomers(e, h.recipients)
 	h.mu.Unlock()
 	if e.Type == im.MessageCreated {
 		// Whoever has hidden it since gets it without its message, which is what the
@@ -219,18 +220,27 @@ func (h *Hub) offer(e *im.Event, found im.Audience, last uint64) {
 			}
 		}
 	}
-	if len(h.recipients) == 0 {
+	defer clear(h.recipients)
+	h.offerTo(h.recipients[:whole], e)
+	if whole < len(h.recipients) {
+		part := *e
+		part.Activity = nil
+		h.offerTo(h.recipients[whole:], &part)
+	}
+}
+
+// offerTo encodes an event once for all of these streams.
+func (h *Hub) offerTo(streams []*Subscription, e *im.Event) {
+	if len(streams) == 0 {
 		return
 	}
-	defer clear(h.recipients)
-
 	f, err := newFrame(*e, h.opts.LogID, h.opts.Encode)
 	if err != nil {
 		h.unencodable(e, err)
 		return
 	}
 	h.waiting.add(f)
-	for _, s := range h.recipients {
+	for _, s := range streams {
 		s.offer(f)
 	}
 	h.waiting.release(f)

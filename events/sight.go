@@ -2,6 +2,7 @@ package events
 
 import (
 	"math"
+	"time"
 
 	"github.com/imapi/imapi/im"
 )
@@ -12,7 +13,11 @@ import (
 type sight struct {
 	from    int64
 	earlier []im.SeqRange // of former stays
+	joined  time.Time     // of threads from before they learn nothing
 }
+
+// afterAll is later than whatever happens.
+var afterAll = time.Unix(1<<40, 0)
 
 // sightOf returns what somebody sees who was a member when an event happened.
 // What is known of them may be newer than the event; by then they may have
@@ -23,7 +28,10 @@ func sightOf(c *im.Conversation, m *im.Membership) sight {
 	if c.History == im.HistoryAll {
 		return sight{}
 	}
-	s := sight{from: math.MaxInt64}
+	s := sight{from: math.MaxInt64, joined: m.JoinedAt}
+	if !m.Active() {
+		s.joined = afterAll // they have left since: when they had joined is not known any more
+	}
 	for _, i := range m.Intervals {
 		if i.Open() {
 			s.from = i.FromSeq

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/imapi/imapi/im"
 )
@@ -142,4 +143,56 @@ func TestNoReadsOnceSightIsKnown(t *testing.T) {
 			c.expect(m)
 		}
 	})
+}
+
+// What a thread holds is published to those alone who joined before it was created, where
+// a group shows its history from joining on.
+func TestLatecomersAreNotToldWhatThreadsHold(t *testing.T) {
+	created := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, history := range []im.History{im.HistoryJoined, im.HistoryAll} {
+		a := newAudience(10)
+		found := im.Audience{Conversation: im.Conversation{ID: 1, Kind: im.Group, History: history}}
+		for user, joined := range map[im.UserID]time.Duration{
+			"early": -time.Hour, "then": 0, "late": time.Millisecond, "later": time.Hour, "gone": -time.Hour,
+		} {
+			a.add(&Subscription{actor: im.Actor{User: user}})
+			stay := im.Interval{FromEvent: 1, FromSeq: 1}
+			m := im.Membership{User: user, JoinedAt: created.Add(joined)}
+			if user == "gone" { // since the event
+				stay.ToEvent, m.JoinedAt = 100, time.Time{}
+			}
+			m.Intervals = []im.Interval{stay}
+			found.Members = append(found.Members, m)
+		}
+		e := im.Event{
+			Type: im.ThreadUpdated, Position: 9, Conversation: 1, Thread: 2,
+			Activity: &im.Activity{Messages: 7, At: created, Since: created},
+		}
+		for range 2 { // once looked up, and once known
+			_, last := a.unchecked(&e)
+			streams := a.told(nil, &e, found, last, created)
+			found.Members = nil
+			if len(streams) != 5 {
+				t.Fatalf("%v: published to %d streams, want 5", history, len(streams))
+			}
+			n := a.latecomers(&e, streams)
+			var got []string
+			for _, s := range streams[:n] {
+				got = append(got, string(s.actor.User))
+			}
+			slices.Sort(got)
+			want := []string{"early", "then"}
+			if history == im.HistoryAll {
+				want = []string{"early", "gone", "late", "later", "then"}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%v: %v get what it holds, want %v", history, got, want)
+			}
+			plain := e
+			plain.Activity = nil
+			if n := a.latecomers(&plain, streams); n != 5 {
+				t.Errorf("%v: of an event that says nothing %d streams get all, want 5", history, n)
+			}
+		}
+	}
 }

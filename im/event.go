@@ -99,7 +99,7 @@ func (c Conversation) event(what change, actor Actor, at time.Time) Event {
 	case Thread:
 		e.Conversation, e.Thread, e.Root = c.Parent, c.ID, c.Root
 		if what != deleted {
-			e.Activity = &Activity{Messages: c.Messages, At: c.ActiveAt}
+			e.Activity = &Activity{Messages: c.Messages, At: c.ActiveAt, Since: c.CreatedAt}
 		}
 	case Space:
 		e.Space = c.ID
@@ -194,6 +194,9 @@ type Event struct {
 type Activity struct {
 	Messages int64
 	At       time.Time
+	// Since is when the thread was created. In a group that shows its history from
+	// joining on, ThreadUpdated comes without an activity to who joined later.
+	Since time.Time
 }
 
 // OwnSettings are those of a conversation that each member has of their own.

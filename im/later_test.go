@@ -49,6 +49,8 @@ func TestThreadsTellNothingFromBeforeJoining(t *testing.T) {
 			w.equal("who was there", seen("early", old), whole)
 			if history == im.HistoryAll {
 				w.equal("who came later, of all history", seen("late", old), whole)
+				w.say("alice", byID(old), "said since")
+				w.equal("what events say it holds", w.activityTold("late"), []string{"2"})
 				return
 			}
 			w.equal("who came later", seen("late", old), `"" ? none`)
@@ -60,10 +62,28 @@ func TestThreadsTellNothingFromBeforeJoining(t *testing.T) {
 			_, err = w.UpdateConversation(w.ctx, as("alice"), byID(old), im.ConversationPatch{Name: &name})
 			w.must(err)
 			w.equal("its new name", seen("late", old), `"named since" ? 0s`)
+			w.revoke("alice", w.say("alice", byID(old), "taken back").ID)
+			w.equal("what events say it holds", w.activityTold("late"), []string{"?", "?", "?", "?"})
 			root = w.say("alice", byID(g), "another root")
 			v, err = w.CreateThread(w.ctx, as("alice"), root.ID, "a later thread")
 			w.must(err)
 			w.equal("a later thread", seen("late", v.ID), `"a later thread" 0 0s`)
 		})
 	}
+}
+
+// activityTold is how many messages the events of threads, those that a user is
+// published, say that these have; "?" of those that do not say it.
+func (w *world) activityTold(user im.UserID) (counts []string) {
+	w.Helper()
+	for _, e := range w.replay(as(user), 0, 100) {
+		switch {
+		case e.Type != im.ThreadUpdated:
+		case e.Activity == nil:
+			counts = append(counts, "?")
+		default:
+			counts = append(counts, fmt.Sprint(e.Activity.Messages))
+		}
+	}
+	return counts
 }

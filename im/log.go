@@ -81,6 +81,15 @@ func (s *Service) tells(r Reader, actor Actor, e *Event, known map[ID]*standing)
 			return false, err
 		}
 	}
+	if e.Type == ThreadUpdated && st.conversation.History == HistoryJoined {
+		me, err := s.membership(r, actor, st)
+		if err != nil {
+			return false, err
+		}
+		if e.Activity != nil && (!me.Active() || e.Activity.Since.Before(me.JoinedAt)) {
+			e.Activity = nil
+		}
+	}
 	if e.MessageID == 0 {
 		return true, nil
 	}

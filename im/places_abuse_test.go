@@ -115,6 +115,39 @@ func TestMutedDoNotSpeakByOtherWays(t *testing.T) {
 	w.equal("postscript", tomb.Erased.Postscript, "")
 }
 
+// Nor do those who may revoke what others sent, and may not send.
+func TestNoNoteOnOthersMessagesOfWhoMayNotSend(t *testing.T) {
+	w := newWorld(t)
+	g := w.group(im.HistoryAll, "owner", "admin", "bob")
+	w.must1(w.SetRole(w.ctx, as("owner"), byID(g), "admin", im.Admin))
+	space := w.space("owner", "admin", "bob")
+	channel := w.channel("owner", space, false)
+	w.role(space, "owner", im.PermissionRevokeOthers, 0, "admin")
+
+	note := im.RevokeNote{Postscript: "idiots", Extension: []byte(`"idiots"`), Push: im.Push{Content: "idiots"}}
+	revoke := func(what string, of, by im.UserID, id im.ID, want bool) {
+		w.Helper()
+		m := w.say(of, byID(id), "hi")
+		n := len(w.committed())
+		m, err := w.Revoke(w.ctx, as(by), m.ID, note)
+		w.must(err)
+		pushed := false
+		for _, e := range w.committed()[n:] {
+			pushed = pushed || e.Push.Content != ""
+		}
+		w.equal(what, []bool{m.Erased.Postscript != "", m.Erased.Extension != nil, pushed}, []bool{want, want, want})
+	}
+	revoke("an admin", "bob", "admin", g, true)
+	revoke("who has a role", "bob", "admin", channel, true)
+	_, err := w.MuteMember(w.ctx, as("owner"), byID(g), "admin", 0)
+	w.must(err)
+	revoke("a muted admin", "bob", "admin", g, false)
+	// They may create threads still, as everyone.
+	w.override(channel, "owner", im.Everyone, 0, im.PermissionSend)
+	revoke("who has a role in a channel to read", "owner", "admin", channel, false)
+	revoke("the owner", "owner", "owner", channel, true)
+}
+
 // Not even by the number of pages.
 func TestSearchTellsNothingOfHiddenChannels(t *testing.T) {
 	w := newWorld(t)

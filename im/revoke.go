@@ -179,7 +179,7 @@ func (s *Service) revoke(tx Tx, actor Actor, id ID, note RevokeNote) (Message, e
 	if m.State == Revoked {
 		return m, nil
 	}
-	if m.Sender == actor.User && !actor.Admin {
+	if !actor.Admin {
 		// To be blocked or muted does not stop a revoke, but what would be said by it.
 		blocked, err := blockedByPeer(tx, actor, c)
 		if err != nil {
@@ -201,10 +201,10 @@ func (s *Service) revoke(tx Tx, actor Actor, id ID, note RevokeNote) (Message, e
 // joined it, may say there what they might if they joined.
 func (s *Service) maySay(r Reader, c Conversation, me Membership) (bool, error) {
 	if c.Kind != Thread || me.Active() || len(me.Above) == 0 {
-		return me.May&speaking != 0, nil
+		return me.May.Has(PermissionSend), nil
 	}
 	above, err := s.stand(r, me.Above[0], me.User)
-	return above.May&speaking != 0 && !s.muted(me.MutedUntil), err
+	return above.May.Has(PermissionSend) && !s.muted(me.MutedUntil), err
 }
 
 // DeleteMessage takes a message back for everyone, however old it is, and returns

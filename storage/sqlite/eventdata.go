@@ -31,6 +31,7 @@ type eventJSON struct {
 type activityJSON struct {
 	Messages int64 `json:"messages"`
 	At       int64 `json:"at"`
+	Since    int64 `json:"since"`
 }
 
 type unreadJSON struct {
@@ -60,7 +61,7 @@ func eventData(e im.Event) (sql.NullString, error) {
 		Space: e.Space, Thread: e.Thread, Root: e.Root, Role: e.RoleID,
 	}
 	if e.Activity != nil {
-		d.Activity = &activityJSON{Messages: e.Activity.Messages, At: e.Activity.At.UnixMilli()}
+		d.Activity = &activityJSON{Messages: e.Activity.Messages, At: e.Activity.At.UnixMilli(), Since: e.Activity.Since.UnixMilli()}
 	}
 	if !e.MutedUntil.IsZero() {
 		d.MutedUntil = e.MutedUntil.UnixMilli()
@@ -88,7 +89,7 @@ func parseEventData(text string, e *im.Event) error {
 	e.Unread, e.Own = (*im.UnreadCount)(d.Unread), (*im.OwnSettings)(d.Own)
 	e.Space, e.Thread, e.Root, e.RoleID = d.Space, d.Thread, d.Root, d.Role
 	if d.Activity != nil {
-		e.Activity = &im.Activity{Messages: d.Activity.Messages, At: fromMillis(d.Activity.At)}
+		e.Activity = &im.Activity{Messages: d.Activity.Messages, At: fromMillis(d.Activity.At), Since: fromMillis(d.Activity.Since)}
 	}
 	if d.MutedUntil != 0 {
 		e.MutedUntil = fromMillis(d.MutedUntil)
