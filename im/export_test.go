@@ -8,6 +8,9 @@ var AllowRemoval = allowRemoval
 // SetStep sets how long a step of long work may take; 0 has each do one thing.
 func SetStep(s *Service, d time.Duration) { s.step = d }
 
+// SetListed sets how many conversations one read of a list looks at.
+func SetListed(s *Service, n int) { s.listed = n }
+
 // MostInLine is mostInLine.
 const MostInLine = mostInLine
 

@@ -1,7 +1,10 @@
 package im
 
 import (
+	"cmp"
 	"context"
+	"math"
+	"slices"
 	"time"
 )
 
@@ -35,8 +38,13 @@ type ConversationQuery struct {
 	ChangedSince time.Time
 	// Hidden takes in those that they have hidden.
 	Hidden bool
-	Limit  int
+	// Among takes in only those whose ids are in a range; nil takes in all.
+	Among *IDRange
+	Limit int
 }
+
+// IDRange is the ids from one to another, both among them.
+type IDRange struct{ From, To ID }
 
 // ListedConversation is a conversation and when it was last active as of the
 // list.
@@ -91,6 +99,11 @@ func (s *Service) Conversation(ctx context.Context, actor Actor, ref Conversatio
 	})
 }
 
+// listedAtOnce is how many conversations one read looks at to find a page of the list:
+// any of them may be at its top, and who was put into very many groups by others is
+// to have a list all the same, whatever the store lets a read take.
+const listedAtOnce = 5000
+
 // Conversations returns a page of those that the actor is a member of.
 func (s *Service) Conversations(ctx context.Context, actor Actor, f ConversationFilter) (ConversationPage, error) {
 	now := s.time()
@@ -98,46 +111,94 @@ func (s *Service) Conversations(ctx context.Context, actor Actor, f Conversation
 	if page.AsOf.IsZero() {
 		page.AsOf = now
 	}
+	among := IDRange{From: math.MinInt64}
 	q := ConversationQuery{
 		User: actor.User, AsOf: page.AsOf, Now: now, Past: f.Past, Kind: f.Kind, Pinned: f.Pinned,
-		ChangedSince: f.ChangedSince, Limit: f.Limit + 1,
+		ChangedSince: f.ChangedSince, Among: &among, Limit: f.Limit + 1,
 	}
-	return view(ctx, s, func(r Reader) (ConversationPage, error) {
-		out, q := page, q
-		if out.Through == 0 {
-			last, err := r.LastMessage()
-			if err != nil {
-				return page, err
+	var found []ListedConversation
+	for {
+		var next ID
+		var more bool
+		err := s.read(ctx, func(r Reader) (err error) {
+			if page.Through == 0 {
+				last, err := r.LastMessage()
+				if err != nil {
+					return err
+				}
+				page.Through = max(last, 1)
 			}
-			out.Through = max(last, 1)
-		}
-		q.Through = out.Through
-		list, err := r.Conversations(q)
-		if err != nil {
+			q.Through, among.To = page.Through, math.MaxInt64
+			if next, more, err = maybe(r.NthConversation(actor.User, among.From, s.listed)); err != nil {
+				return err
+			}
+			if more {
+				among.To = next - 1
+			}
+			list, err := r.Conversations(q)
+			if err != nil {
+				return err
+			}
+			fresh := len(found) == 0
+			found = firstListed(append(found, list...), q.Limit)
+			if more {
+				return nil
+			}
+			return s.lookListed(r, actor, found, fresh, f.Limit, &page)
+		})
+		if err != nil || !more {
 			return page, err
 		}
-		size := 0
-		for i, c := range list {
-			if i == f.Limit || size >= enoughContent {
-				key := list[i-1].Key()
-				out.Next = &key
-				break
-			}
-			m, err := r.Membership(c.ID, actor.User)
-			if err != nil {
-				return page, err
-			}
-			v, err := s.look(r, c.Conversation, m)
-			if err != nil {
-				return page, err
-			}
-			if v.LastMessage != nil {
-				size += v.LastMessage.size()
-			}
-			out.Items = append(out.Items, v)
-		}
-		return out, nil
+		among.From = next
+	}
+}
+
+// firstListed returns the first of a list that is not in order yet.
+func firstListed(list []ListedConversation, limit int) []ListedConversation {
+	slices.SortFunc(list, func(a, b ListedConversation) int {
+		return cmp.Or(b.ActiveAt.Compare(a.ActiveAt), cmp.Compare(b.ID, a.ID))
 	})
+	return list[:min(len(list), limit)]
+}
+
+// lookListed makes a page of a list that is longer than that if there is another one.
+// What is not fresh was found by an earlier read, and may have changed or be gone.
+func (s *Service) lookListed(r Reader, actor Actor, list []ListedConversation, fresh bool, limit int, page *ConversationPage) error {
+	size := 0
+	for i, l := range list {
+		if i == limit || size >= enoughContent {
+			key := list[i-1].Key()
+			page.Next = &key
+			break
+		}
+		c := l.Conversation
+		if !fresh {
+			var found bool
+			var err error
+			if c, found, err = maybe(r.Conversation(l.ID)); err != nil {
+				return err
+			}
+			if !found || !c.DeletedAt.IsZero() {
+				continue
+			}
+		}
+		m, found, err := maybe(r.Membership(l.ID, actor.User))
+		if err != nil {
+			return err
+		}
+		if !found || !m.Active() {
+			continue
+		}
+		v, err := s.look(r, c, m)
+		if err != nil {
+			return err
+		}
+		if v.LastMessage != nil {
+			size += v.LastMessage.size()
+		}
+		page.Items = append(page.Items, v)
+	}
+	return nil
 }
 
 // seen loads a conversation as the actor sees it after a change.

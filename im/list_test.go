@@ -2,6 +2,7 @@ package im_test
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -88,6 +89,7 @@ func TestPagesHoldTogether(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
+			im.SetListed(w.Service, 4)
 			var ids []im.ID
 			for range 9 {
 				ids = append(ids, w.group(im.HistoryAll, "alice", "bob"))
@@ -277,6 +279,7 @@ func TestWhatChangedSince(t *testing.T) {
 // exactly one page.
 func TestPagingWhileMessagesArrive(t *testing.T) {
 	w := newWorld(t)
+	im.SetListed(w.Service, 7)
 	var all []im.ID
 	for range 30 {
 		w.pass(time.Second)
@@ -370,4 +373,96 @@ func TestHistoryWithoutTombstones(t *testing.T) {
 		got = append(got, words(m))
 	}
 	w.equal("left", got, []string{"stays", "stays too"})
+}
+
+// However many conversations somebody is in, one read looks at a bounded number of
+// them, and the pages are those that one read of all would make.
+func TestListIsReadInParts(t *testing.T) {
+	w := newWorld(t)
+	var ids []im.ID
+	for n := range 23 {
+		w.pass(time.Second)
+		if n%5 == 0 {
+			m := w.say(im.UserID(fmt.Sprint("user", n)), direct("bob"), "hi")
+			ids = append(ids, m.Conversation)
+			continue
+		}
+		ids = append(ids, w.group(im.HistoryAll, "alice", "bob"))
+	}
+	for n, id := range ids {
+		if n%3 == 0 && n%5 != 0 {
+			w.pass(time.Second)
+			w.say("alice", byID(id), "hi")
+		}
+	}
+	w.must(w.Leave(w.ctx, as("bob"), byID(ids[1])))
+	w.must(w.DeleteConversation(w.ctx, as("alice"), byID(ids[2])))
+	w.pass(time.Second)
+	pages := func(limit int) (out [][]im.ID) {
+		f := im.ConversationFilter{Limit: limit}
+		for {
+			page, err := w.Conversations(w.ctx, as("bob"), f)
+			w.must(err)
+			var got []im.ID
+			for _, c := range page.Items {
+				got = append(got, c.ID)
+			}
+			out = append(out, got)
+			if f.AsOf, f.Through, f.Past = page.AsOf, page.Through, page.Next; f.Past == nil {
+				return out
+			}
+		}
+	}
+	for _, limit := range []int{1, 4, 100} {
+		im.SetListed(w.Service, 1000)
+		want := pages(limit)
+		for _, n := range []int{1, 2, 5, 20, 21, 22} {
+			im.SetListed(w.Service, n)
+			w.equal(fmt.Sprint("pages of ", limit, " by ", n), pages(limit), want)
+		}
+	}
+}
+
+// betweenReads does something after each read.
+type betweenReads struct {
+	im.Store
+	after func()
+}
+
+func (s betweenReads) View(ctx context.Context, fn func(im.Reader) error) error {
+	err := s.Store.View(ctx, fn)
+	s.after()
+	return err
+}
+
+// What is gone by the last read of several is not on the page.
+func TestLeftWhileTheListIsRead(t *testing.T) {
+	w := newWorld(t)
+	ids := []im.ID{}
+	for range 6 {
+		ids = append(ids, w.group(im.HistoryAll, "alice", "bob"))
+	}
+	slices.Sort(ids) // the order in which they are read
+	reads := 0
+	store := betweenReads{w.store, func() {
+		if reads++; reads == 2 {
+			w.must(w.Leave(w.ctx, as("bob"), byID(ids[0])))
+			w.must(w.DeleteConversation(w.ctx, as("alice"), byID(ids[1])))
+			w.rename("alice", ids[2])
+		}
+	}}
+	s := im.NewService(store, im.DefaultPolicy(), w.clock)
+	im.SetListed(s, 2)
+	page, err := s.Conversations(w.ctx, as("bob"), im.ConversationFilter{Limit: 10})
+	w.must(err)
+	w.equal("reads", reads, 3)
+	var got []im.ID
+	for _, c := range page.Items {
+		got = append(got, c.ID)
+		if c.ID == ids[2] {
+			w.equal("name", c.Name, "another name")
+		}
+	}
+	slices.Sort(got)
+	w.equal("listed", got, ids[2:])
 }

@@ -83,6 +83,7 @@ type Service struct {
 	guard  *clockGuard
 	ids    IDs
 	step   time.Duration // see pace
+	listed int           // see Conversations
 	inLine inLine
 	turns  *turns
 }
@@ -93,7 +94,7 @@ func NewService(store Store, policy Policy, now func() time.Time) *Service {
 	if now == nil {
 		now = time.Now
 	}
-	s := &Service{store: store, policy: policy, now: now, step: stepTime}
+	s := &Service{store: store, policy: policy, now: now, step: stepTime, listed: listedAtOnce}
 	s.turns = newTurns(store.Readers(), policy.ReadsPerUser, policy.ReadWait)
 	s.guard = newClockGuard(policy.ClockGuard, now(), store.Instance().ClockSeen)
 	s.ids.last = store.Instance().LastID

@@ -109,6 +109,10 @@ type Reader interface {
 	DirectConversation(peers [2]UserID) (Conversation, error)
 	// Conversations returns a stretch of those that the user is a member of now.
 	Conversations(q ConversationQuery) ([]ListedConversation, error)
+	// NthConversation returns the id of the nth of the direct conversations, groups and
+	// rooms that the user is a member of now, by id from one on, 0 being the first.
+	// It returns ErrNotFound if there are not so many.
+	NthConversation(user UserID, from ID, n int) (ID, error)
 
 	// ConversationsOf returns up to limit ids of the direct conversations and groups
 	// that the user is a member of now, the greatest first, those before one; 0

@@ -15,6 +15,8 @@ import (
 // out of all that are the user's. What a client sees of them is fetched for the
 // page alone.
 //
+// Of very many it finds those of a stretch of ids alone, from ?11 to ?12.
+//
 // It stands where its newest message, its creation or the joining of its member puts
 // it: of the messages, those up to the id ?10, which is the last that the list knows
 // of. LIMIT -1, which is none, has that found once for each: else it is for each
@@ -26,18 +28,22 @@ const (
 				ORDER BY m.created_at DESC, m.seq DESC LIMIT 1), c.created_at)) END) AS place
 		FROM members o INDEXED BY members_of_user CROSS JOIN conversations c ON c.id = o.conversation_id
 		LEFT JOIN marks k ON k.conversation_id = o.conversation_id AND k.user_id = ?1 `
-	listedWhere = `WHERE o.user_id = ?1 AND o.kind <= 3 AND (c.created_at <= ?2 OR c.created_at > ?9)
+	listedWhere = `WHERE o.user_id = ?1 AND o.kind <= 3 AND o.conversation_id BETWEEN ?11 AND ?12 AND (c.created_at <= ?2 OR c.created_at > ?9)
 		AND (o.joined_at <= ?2 OR o.joined_at > ?9)
 		AND (?5 = 0 OR c.kind = ?5) AND (?6 IS NULL OR (k.pinned_at IS NOT NULL) = ?6)
 		AND (?7 OR coalesce(k.gone_counted, -1) < c.counted) `
 	listedOrder   = "LIMIT -1) WHERE (place, id) < (?3, ?4) ORDER BY place DESC, id DESC LIMIT ?8"
-	listedChanged = "AND max(c.changed_at, coalesce(k.changed_at, c.changed_at), o.joined_at) >= ?11 "
+	listedChanged = "AND max(c.changed_at, coalesce(k.changed_at, c.changed_at), o.joined_at) >= ?13 "
 
 	listedPage    = "SELECT " + conversationColumns + ", p.place FROM ("
 	listedDetails = ") p CROSS JOIN conversations c ON c.id = p.id" + conversationUsers
 
 	selectConversations        = listedPage + listed + listedWhere + listedOrder + listedDetails
 	selectChangedConversations = listedPage + listed + listedWhere + listedChanged + listedOrder + listedDetails
+
+	// nthConversation goes through the index alone.
+	nthConversation = `SELECT max(p.id) FROM (SELECT conversation_id AS id FROM members INDEXED BY members_of_user
+		WHERE user_id = ?1 AND kind <= 3 AND conversation_id >= ?2 ORDER BY conversation_id LIMIT ?3) p HAVING count(*) = ?3`
 
 	selectConversationsOf = `SELECT conversation_id FROM members INDEXED BY members_of_user
 		WHERE user_id = ? AND conversation_id < ? AND kind <= 3 AND kind <> 3 ORDER BY conversation_id DESC LIMIT ?`
@@ -64,8 +70,15 @@ func (r *reader) Conversations(q im.ConversationQuery) ([]im.ListedConversation,
 	if !q.Now.IsZero() {
 		future = q.Now.UnixMilli()
 	}
+	among := im.IDRange{From: math.MinInt64, To: math.MaxInt64}
+	if q.Among != nil {
+		among = *q.Among
+	}
 	query := selectConversations
-	args := []any{user, q.AsOf.UnixMilli(), past[0], past[1], int64(q.Kind), pinned, q.Hidden, q.Limit, future, int64(q.Through)}
+	args := []any{
+		user, q.AsOf.UnixMilli(), past[0], past[1], int64(q.Kind), pinned, q.Hidden, q.Limit, future, int64(q.Through),
+		int64(among.From), int64(among.To),
+	}
 	if !q.ChangedSince.IsZero() {
 		query = selectChangedConversations
 		args[6] = true
@@ -83,6 +96,23 @@ func (r *reader) Conversations(q im.ConversationQuery) ([]im.ListedConversation,
 		return cmp.Or(b.ActiveAt.Compare(a.ActiveAt), cmp.Compare(b.ID, a.ID))
 	})
 	return list, err
+}
+
+// NthConversation returns the id of the nth conversation of a user from an id on, 0
+// being the first.
+func (r *reader) NthConversation(user im.UserID, from im.ID, n int) (im.ID, error) {
+	key, err := r.userKey(user)
+	if err != nil {
+		return 0, err
+	}
+	ids, err := r.ids(nthConversation, key, int64(from), n+1)
+	if err == nil && len(ids) == 0 {
+		err = im.ErrNotFound
+	}
+	if err != nil {
+		return 0, err
+	}
+	return ids[0], nil
 }
 
 // ConversationsOf returns ids of the direct conversations and groups that the user is

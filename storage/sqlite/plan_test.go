@@ -136,14 +136,15 @@ func TestHotPlans(t *testing.T) {
 		},
 		selectMembers: {"SEARCH m USING PRIMARY KEY (conversation_id=? AND user_id>?)"},
 		selectConversations: {
-			"SEARCH o USING COVERING INDEX members_of_user (user_id=?)",
+			"SEARCH o USING COVERING INDEX members_of_user (user_id=? AND conversation_id>? AND conversation_id<?)",
 			"SEARCH k USING PRIMARY KEY (conversation_id=? AND user_id=?) LEFT-JOIN",
 			"SEARCH m USING INDEX messages_by_time (conversation_id=?)",
 		},
 		selectChangedConversations: {
-			"SEARCH o USING COVERING INDEX members_of_user (user_id=?)",
+			"SEARCH o USING COVERING INDEX members_of_user (user_id=? AND conversation_id>? AND conversation_id<?)",
 			"SEARCH k USING PRIMARY KEY (conversation_id=? AND user_id=?) LEFT-JOIN",
 		},
+		nthConversation:       {"SEARCH members USING COVERING INDEX members_of_user (user_id=? AND conversation_id>?)"},
 		selectConversationsOf: {"SEARCH members USING COVERING INDEX members_of_user (user_id=? AND conversation_id<?)"},
 		selectBelow: {
 			"SEARCH t USING INDEX threads_of_parent (parent_id=?)",

@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -322,6 +323,28 @@ func testAnyID(w *world) {
 		slices.Reverse(got)
 		w.equal(fmt.Sprint("the list by ", limit), got, groups)
 	}
+	nth := func(from im.ID, n int) (im.ID, error) {
+		var id im.ID
+		err := w.store.View(w.Context(), func(r im.Reader) (err error) {
+			id, err = r.NthConversation("carol", from, n)
+			return err
+		})
+		return id, err
+	}
+	for n, id := range groups {
+		got, err := nth(math.MinInt64, n)
+		w.must(err)
+		w.equal("by number", got, id)
+	}
+	got, err := nth(groups[2]+1, 1)
+	w.must(err)
+	w.equal("by number from one on", got, groups[4])
+	if _, err := nth(groups[2], 4); !errors.Is(err, im.ErrNotFound) {
+		w.Errorf("one more than there are: %v", err)
+	}
+	w.equal("of a range", places(w.list(im.ConversationQuery{
+		User: "carol", AsOf: w.tick(), Among: &im.IDRange{From: groups[1], To: groups[3] - 1}, Limit: 9,
+	})), []im.ConversationKey{{ActiveAt: at, ID: groups[2]}, {ActiveAt: at, ID: groups[1]}})
 	sent := at.Add(time.Second)
 	for _, id := range groups {
 		m := w.text(id, "carol", "said")
