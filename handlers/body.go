@@ -139,11 +139,19 @@ func bodyTooLarge(format string, args ...any) api.Problem {
 // scan refuses a body that is no JSON value, or one that holds more than the operation
 // can take, before anything is made of it.
 func (rule *bodyRule) scan(body []byte) error {
-	if fault := jsonFault(body); fault != "" {
+	malformed := func(fault string) error {
 		return im.Refuse(im.Invalid, "malformed_json", "the body %s", fault)
 	}
-	if n, _ := count(body); n > rule.values {
+	if fault := syntaxFault(body); fault != "" {
+		return malformed(fault)
+	}
+	// Before names are compared, of which there may be as many as fit.
+	n, named := count(body)
+	if n > rule.values {
 		return im.Refuse(im.TooLarge, "body_too_large", "the request body holds over %d values", rule.values)
+	}
+	if fault := nameFault(body, named); fault != "" {
+		return malformed(fault)
 	}
 	if rule.message == 0 || !isObject(body) {
 		return nil
@@ -190,7 +198,8 @@ const (
 )
 
 // read reads a body to its end, which says that it has so many bytes, or -1. Memory is
-// taken as they come: to announce many costs nothing.
+// taken as they come: who announces many and sends few, slowly, holds little of what
+// all share.
 func (b *bodyBudgets) read(from io.Reader, user im.UserID, announced int) (body []byte, err error) {
 	held := 0
 	defer func() { b.reading.release(user, held) }()
@@ -201,9 +210,9 @@ func (b *bodyBudgets) read(from io.Reader, user im.UserID, announced int) (body 
 	body = make([]byte, 0, max(size, bytes.MinRead))
 	for {
 		if len(body) == cap(body) {
-			size := 2 * cap(body)
+			size := 4 * cap(body)
 			if announced >= len(body) {
-				size = announced + bytes.MinRead // the rest, and room to see the end
+				size = min(size, announced+bytes.MinRead) // with room to see the end
 			}
 			if !b.reading.take(user, size-cap(body)) {
 				return nil, errOverloaded

@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -125,6 +126,13 @@ func TestSlowBodiesHoldOnlyTheirShare(t *testing.T) {
 				t.Errorf("refused with %v", err)
 			}
 		}
+		// Nor do many users who send little of much keep others from sending.
+		for n := range 2 * readingBytes / readingBytesOfUser {
+			for range 10 {
+				slow(im.UserID(fmt.Sprint("user", n)), readingFree+1)
+			}
+		}
+		synctest.Wait()
 		for _, length := range []int{-1, announced} {
 			body, err := b.read(strings.NewReader(strings.Repeat("y", announced)), "bob", length)
 			if err != nil || len(body) != announced {

@@ -130,8 +130,18 @@ func hasDuplicates(b []byte, named int) bool {
 }
 
 // jsonFault says what keeps a text from being one JSON value that everyone reads
-// alike; "" if nothing does. encoding/json would mend bad UTF-8.
+// alike; "" if nothing does.
 func jsonFault(b []byte) string {
+	if fault := syntaxFault(b); fault != "" {
+		return fault
+	}
+	_, named := count(b)
+	return nameFault(b, named)
+}
+
+// syntaxFault is the part of jsonFault that does not compare names. encoding/json would
+// mend bad UTF-8.
+func syntaxFault(b []byte) string {
 	switch {
 	case len(b) == 0:
 		return "is empty"
@@ -142,7 +152,12 @@ func jsonFault(b []byte) string {
 	case !json.Valid(b):
 		return "is not one JSON value"
 	}
-	if _, named := count(b); hasDuplicates(b, named) {
+	return ""
+}
+
+// nameFault is the rest of it, of a valid JSON text with so many names.
+func nameFault(b []byte, named int) string {
+	if hasDuplicates(b, named) {
 		return "has an object with two members of one name"
 	}
 	return ""
