@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -232,6 +233,8 @@ func (c config) check() error {
 		return misuse("--max-token-age: must not be negative")
 	case c.ticketTTL < time.Second:
 		return misuse("--ticket-ttl: must be at least 1s")
+	case !slices.Contains([]string{auth.HS256, auth.RS256, auth.ES256, auth.EdDSA}, c.algorithm):
+		return misuse("--auth-algorithm: must be HS256, RS256, ES256 or EdDSA")
 	case c.algorithm == auth.HS256 && (c.publicKey != "" || c.jwksURL != ""):
 		return misuse("--auth-algorithm: HS256 is verified with the secret in the data directory, not with a public key")
 	case c.algorithm != auth.HS256 && (c.publicKey == "") == (c.jwksURL == ""):
