@@ -5028,7 +5028,7 @@ type ClientInterface interface {
 
 	// ListSpaces List my spaces
 	//
-	// By id: those made earlier come first.
+	// By id, so in no order that means something.
 	//
 	// Corresponds with GET /v1/spaces (the `ListSpaces` operationId).
 	ListSpaces(ctx context.Context, params *ListSpacesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6911,7 +6911,7 @@ func (c *API) CreateThread(ctx context.Context, message MessageID, params *Creat
 
 // ListSpaces List my spaces
 //
-// By id: those made earlier come first.
+// By id, so in no order that means something.
 //
 // Corresponds with GET /v1/spaces (the `ListSpaces` operationId).
 func (c *API) ListSpaces(ctx context.Context, params *ListSpacesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -14435,7 +14435,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListSpacesWithResponse List my spaces
 	//
-	// By id: those made earlier come first.
+	// By id, so in no order that means something.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -19627,7 +19627,7 @@ func (c *ClientWithResponses) CreateThreadWithResponse(ctx context.Context, mess
 
 // ListSpacesWithResponse List my spaces
 //
-// By id: those made earlier come first.
+// By id, so in no order that means something.
 //
 // Returns a wrapper object for the known response body format(s).
 //
