@@ -183,7 +183,7 @@ func (rule *bodyRule) validate(body []byte) *api.Problem {
 // bodyBudgets bound the memory that bodies take.
 type bodyBudgets struct {
 	reading  share
-	decoding budget
+	decoding *budget
 	wait     time.Duration // for room to decode
 }
 
@@ -195,6 +195,7 @@ const (
 	readingBytesOfUser = readingBytes / 8
 	readingFree        = 16 << 10
 	decodingBytes      = 16 << 20
+	decodingOfUser     = decodingBytes / 8
 )
 
 // read reads a body to its end, which says that it has so many bytes, or -1. Memory is

@@ -15,33 +15,41 @@ var errOverloaded = im.Refuse(im.Unavailable, "overloaded", "too many request bo
 // decodeWait is how long a request waits for others to be done with their bodies.
 const decodeWait = time.Second
 
-// budget is a number of bytes that requests share, who came first being served first.
+// budget is a number of bytes that requests share, of which those of one user may have
+// a part only. Who came first is served first, but for who has as much as they may.
 type budget struct {
 	mu      sync.Mutex
 	size    int
+	ofUser  int
 	used    int
+	usedBy  map[im.UserID]int
 	waiting []*waiter
 }
 
 type waiter struct {
+	user  im.UserID
 	bytes int
 	turn  chan struct{} // closed once it has them
 }
 
-// acquire takes bytes, at most all that there are, and waits for them no longer than
-// that. The error is [errOverloaded] or that of ctx; whoever gets none has to release
-// as many.
-func (b *budget) acquire(ctx context.Context, bytes int, longest time.Duration) error {
+func newBudget(size, ofUser int) *budget {
+	return &budget{size: size, ofUser: ofUser, usedBy: make(map[im.UserID]int)}
+}
+
+// acquire takes bytes, at most all that the user may have, and waits for them no longer
+// than that. The error is [errOverloaded] or that of ctx; whoever gets none has to
+// release as many.
+func (b *budget) acquire(ctx context.Context, user im.UserID, bytes int, longest time.Duration) error {
+	w := &waiter{user, min(bytes, b.ofUser), make(chan struct{})}
 	b.mu.Lock()
-	bytes = min(bytes, b.size)
-	if len(b.waiting) == 0 && b.used+bytes <= b.size {
-		b.used += bytes
-		b.mu.Unlock()
-		return nil
-	}
-	w := &waiter{bytes, make(chan struct{})}
 	b.waiting = append(b.waiting, w)
+	b.next()
 	b.mu.Unlock()
+	select {
+	case <-w.turn:
+		return nil
+	default:
+	}
 
 	timer := time.NewTimer(longest)
 	defer timer.Stop()
@@ -59,26 +67,42 @@ func (b *budget) acquire(ctx context.Context, bytes int, longest time.Duration) 
 	if i := slices.Index(b.waiting, w); i >= 0 {
 		b.waiting = slices.Delete(b.waiting, i, i+1)
 	} else {
-		b.used -= w.bytes // it had its turn meanwhile
+		b.give(w.user, -w.bytes) // it had its turn meanwhile
 	}
 	b.next()
 	return err
 }
 
 // release gives bytes back.
-func (b *budget) release(bytes int) {
+func (b *budget) release(user im.UserID, bytes int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.used -= min(bytes, b.size)
+	b.give(user, -min(bytes, b.ofUser))
 	b.next()
+}
+
+// give counts bytes as those of a user. Called with mu held.
+func (b *budget) give(user im.UserID, bytes int) {
+	b.used += bytes
+	if b.usedBy[user] += bytes; b.usedBy[user] == 0 {
+		delete(b.usedBy, user)
+	}
 }
 
 // next gives those who wait what there is. Called with mu held.
 func (b *budget) next() {
-	for len(b.waiting) > 0 && b.used+b.waiting[0].bytes <= b.size {
-		b.used += b.waiting[0].bytes
-		close(b.waiting[0].turn)
-		b.waiting = slices.Delete(b.waiting, 0, 1)
+	for i := 0; i < len(b.waiting); {
+		w := b.waiting[i]
+		switch {
+		case b.usedBy[w.user]+w.bytes > b.ofUser:
+			i++
+		case b.used+w.bytes > b.size:
+			return
+		default:
+			b.give(w.user, w.bytes)
+			close(w.turn)
+			b.waiting = slices.Delete(b.waiting, i, i+1)
+		}
 	}
 }
 

@@ -15,15 +15,15 @@ import (
 
 func TestBudgetIsSharedInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &budget{size: 10}
+		b := newBudget(10, 10)
 		ctx := t.Context()
-		if err := b.acquire(ctx, 7, time.Second); err != nil {
+		if err := b.acquire(ctx, "first", 7, time.Second); err != nil {
 			t.Fatal(err)
 		}
 		got := make(chan string, 3)
 		ask := func(name string, bytes int, longest time.Duration) {
 			go func() {
-				if err := b.acquire(ctx, bytes, longest); err == nil {
+				if err := b.acquire(ctx, im.UserID(name), bytes, longest); err == nil {
 					got <- name
 				} else if errors.Is(err, errOverloaded) {
 					got <- name + " overloaded"
@@ -41,7 +41,7 @@ func TestBudgetIsSharedInTurn(t *testing.T) {
 		if name := <-got; name != "impatient overloaded" || time.Since(before) != time.Second {
 			t.Errorf("%s after %v", name, time.Since(before))
 		}
-		b.release(7)
+		b.release("first", 7)
 		if name := <-got; name != "large" {
 			t.Errorf("%s has its turn", name)
 		}
@@ -49,31 +49,56 @@ func TestBudgetIsSharedInTurn(t *testing.T) {
 		if len(got) != 0 {
 			t.Errorf("%s has what is taken", <-got)
 		}
-		b.release(20)
+		b.release("large", 20)
 		if name := <-got; name != "small" {
 			t.Errorf("%s has its turn", name)
 		}
-		b.release(1)
+		b.release("small", 1)
 
 		// Who goes away gives up their turn.
-		if err := b.acquire(ctx, 10, time.Second); err != nil {
+		if err := b.acquire(ctx, "", 10, time.Second); err != nil {
 			t.Fatal(err)
 		}
 		gone, leave := context.WithCancel(ctx)
 		left := make(chan error, 1)
-		go func() { left <- b.acquire(gone, 10, time.Hour) }()
+		go func() { left <- b.acquire(gone, "gone", 10, time.Hour) }()
 		synctest.Wait()
 		ask("next", 2, time.Hour)
 		leave()
 		if err := <-left; !errors.Is(err, context.Canceled) {
 			t.Errorf("who went away got %v", err)
 		}
-		b.release(10)
+		b.release("", 10)
 		if name := <-got; name != "next" {
 			t.Errorf("%s has its turn", name)
 		}
-		if b.release(2); b.used != 0 || len(b.waiting) != 0 {
+		if b.release("next", 2); b.used != 0 || len(b.usedBy) != 0 || len(b.waiting) != 0 {
 			t.Errorf("%d bytes are lost, %d wait", b.used, len(b.waiting))
+		}
+	})
+}
+
+// TestBudgetIsSharedByUsers holds that what one user has and waits for leaves room for others.
+func TestBudgetIsSharedByUsers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(10, 4)
+		refused := 0
+		for range 9 {
+			go func() {
+				if b.acquire(t.Context(), "eve", 2, time.Second) != nil {
+					refused++
+				}
+			}()
+			synctest.Wait()
+		}
+		if err := b.acquire(t.Context(), "alice", 9, time.Second); err != nil { // as much as one may have
+			t.Errorf("another user: %v", err)
+		}
+		b.release("alice", 9)
+		b.release("eve", 2)
+		time.Sleep(2 * time.Second)
+		if b.used != 4 || b.usedBy["eve"] != 4 || refused != 6 {
+			t.Errorf("%d bytes are used, %v by user, %d were refused", b.used, b.usedBy, refused)
 		}
 	})
 }

@@ -2,15 +2,26 @@ package handlers
 
 import (
 	"context"
+	"fmt"
 	"time"
+
+	"github.com/imapi/imapi/im"
 )
 
 // HoldBodies takes all the room there is for decoding bodies until release is called, and has
 // requests wait for it no longer than a moment.
 func (s *Server) HoldBodies() (release func()) {
 	s.bodies.wait = time.Nanosecond
-	if err := s.bodies.decoding.acquire(context.Background(), decodingBytes, time.Hour); err != nil {
-		panic(err)
+	users := make([]im.UserID, decodingBytes/decodingOfUser)
+	for i := range users {
+		users[i] = im.UserID(fmt.Sprint("holder ", i))
+		if err := s.bodies.decoding.acquire(context.Background(), users[i], decodingOfUser, time.Hour); err != nil {
+			panic(err)
+		}
 	}
-	return func() { s.bodies.decoding.release(decodingBytes) }
+	return func() {
+		for _, user := range users {
+			s.bodies.decoding.release(user, decodingOfUser)
+		}
+	}
 }

@@ -81,10 +81,11 @@ func (l *lineReader) prepare(ctx context.Context) (importedLine, bool, error) {
 		return line, false, err
 	}
 	// Like any other body; but an import is in no hurry.
-	if err := l.server.bodies.decoding.acquire(ctx, len(text), importIdle); err != nil {
+	user := principal(ctx).User
+	if err := l.server.bodies.decoding.acquire(ctx, user, len(text), importIdle); err != nil {
 		return line, false, err
 	}
-	defer l.server.bodies.decoding.release(len(text))
+	defer l.server.bodies.decoding.release(user, len(text))
 	line.prepared = l.server.prepareLine(text)
 	return line, true, err
 }

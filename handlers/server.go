@@ -102,7 +102,7 @@ func New(o Options) (*Server, http.Handler, error) {
 	}
 	s.bodies = bodyBudgets{
 		reading:  share{free: readingBytes, ofUser: readingBytesOfUser, takenBy: make(map[im.UserID]int)},
-		decoding: budget{size: decodingBytes}, wait: decodeWait,
+		decoding: newBudget(decodingBytes, decodingOfUser), wait: decodeWait,
 	}
 	if s.writeTimeout == 0 {
 		s.writeTimeout = 10 * time.Second

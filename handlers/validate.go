@@ -120,11 +120,12 @@ func (s *Server) validate(d *document, w http.ResponseWriter, r *http.Request, n
 	}
 	if body != nil {
 		// Until the request is answered: what is made of a body lasts about as long.
-		if err := s.bodies.decoding.acquire(r.Context(), len(body), s.bodies.wait); err != nil {
+		user := principal(r.Context()).User
+		if err := s.bodies.decoding.acquire(r.Context(), user, len(body), s.bodies.wait); err != nil {
 			s.fail(w, r, err)
 			return
 		}
-		defer s.bodies.decoding.release(len(body))
+		defer s.bodies.decoding.release(user, len(body))
 		if err := rule.scan(body); err != nil {
 			s.fail(w, r, err)
 			return
