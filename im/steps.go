@@ -38,8 +38,13 @@ func (s *Service) inSteps(ctx context.Context, fn func(Tx) (more bool, err error
 	}
 }
 
-// mostInLine is how many pieces of long work of one user wait for each other.
-const mostInLine = 64
+const (
+	// mostInLine is how many pieces of long work of one user wait for each other.
+	mostInLine = 64
+	// longestInLine is how long they do: an answer that comes later than the server
+	// waits with writing one would be lost.
+	longestInLine = 10 * time.Second
+)
 
 // inLine has long work of one user done one after another. If each step of all of
 // them took turns, all would end when the last one does, and answers would be late
@@ -67,10 +72,7 @@ func (l *inLine) enter(ctx context.Context, user UserID) (done func(), err error
 	}
 	if line.wanting > mostInLine {
 		l.mu.Unlock()
-		return nil, &Error{
-			Kind: Unavailable, Code: "overloaded", Message: "too much of what you asked for is waiting to be done",
-			RetryAfter: time.Second,
-		}
+		return nil, errTooMuchInLine()
 	}
 	line.wanting++
 	l.mu.Unlock()
@@ -81,11 +83,22 @@ func (l *inLine) enter(ctx context.Context, user UserID) (done func(), err error
 			delete(l.lines, user)
 		}
 	}
+	timer := time.NewTimer(longestInLine)
+	defer timer.Stop()
 	select {
 	case line.busy <- struct{}{}:
 		return func() { <-line.busy; leave() }, nil
+	case <-timer.C:
+		leave()
+		return nil, errTooMuchInLine()
 	case <-ctx.Done():
 		leave()
 		return nil, context.Cause(ctx)
 	}
+}
+
+func errTooMuchInLine() error {
+	err := Refuse(Unavailable, "overloaded", "too much of what you asked for is waiting to be done")
+	err.RetryAfter = time.Second
+	return err
 }
