@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,11 +83,11 @@ func TestBudgetIsSharedInTurn(t *testing.T) {
 func TestBudgetIsSharedByUsers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(10, 4)
-		refused := 0
+		var refused atomic.Int32
 		for range 9 {
 			go func() {
 				if b.acquire(t.Context(), "eve", 2, time.Second) != nil {
-					refused++
+					refused.Add(1)
 				}
 			}()
 			synctest.Wait()
@@ -97,8 +98,8 @@ func TestBudgetIsSharedByUsers(t *testing.T) {
 		b.release("alice", 9)
 		b.release("eve", 2)
 		time.Sleep(2 * time.Second)
-		if b.used != 4 || b.usedBy["eve"] != 4 || refused != 6 {
-			t.Errorf("%d bytes are used, %v by user, %d were refused", b.used, b.usedBy, refused)
+		if b.used != 4 || b.usedBy["eve"] != 4 || refused.Load() != 6 {
+			t.Errorf("%d bytes are used, %v by user, %d were refused", b.used, b.usedBy, refused.Load())
 		}
 	})
 }
