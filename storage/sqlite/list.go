@@ -28,7 +28,7 @@ const (
 				ORDER BY m.created_at DESC, m.seq DESC LIMIT 1), c.created_at)) END) AS place
 		FROM members o INDEXED BY members_of_user CROSS JOIN conversations c ON c.id = o.conversation_id
 		LEFT JOIN marks k ON k.conversation_id = o.conversation_id AND k.user_id = ?1 `
-	listedWhere = `WHERE o.user_id = ?1 AND o.kind <= 3 AND o.conversation_id BETWEEN ?11 AND ?12 AND (c.created_at <= ?2 OR c.created_at > ?9)
+	listedWhere = `WHERE o.user_id = ?1 AND o.kind <= 3 AND o.conversation_id >= ?11 AND o.conversation_id <= ?12 AND (c.created_at <= ?2 OR c.created_at > ?9)
 		AND (o.joined_at <= ?2 OR o.joined_at > ?9)
 		AND (?5 = 0 OR c.kind = ?5) AND (?6 IS NULL OR (k.pinned_at IS NOT NULL) = ?6)
 		AND (?7 OR coalesce(k.gone_counted, -1) < c.counted) `
