@@ -94,6 +94,7 @@ func open(f file, store ID) (*Ring, error) {
 	}
 	r := &Ring{
 		header: h, file: f, size: leastExtent,
+		next: min(Slot((size+KeySize-1)/KeySize), maxSlot),
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
 		// What is cut off within a slot is not one.
 		pages: pages{file: f, limit: min(Slot(size/KeySize), maxSlot)},
@@ -123,7 +124,7 @@ func (r *Ring) Begin(past Slot) error {
 		return errFull
 	}
 	// The page after the last one that was begun: a torn extent is passed over whole.
-	r.next = max(r.pages.end()+perPage-1, past+perPage, firstSlot) / perPage * perPage
+	r.next = max(r.next+perPage-1, past+perPage, firstSlot) / perPage * perPage
 	r.begun, r.state = r.next, begun
 	return r.await()
 }
