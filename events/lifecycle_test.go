@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -344,6 +345,31 @@ func TestCursorAheadOfTheDispatcher(t *testing.T) {
 		c.expect(m)
 		if c.from != 3 || c.resets != 0 || len(c.got) != 2 {
 			t.Errorf("from %d, %d resets, told %v", c.from, c.resets, c.got)
+		}
+	})
+}
+
+// A stream that begins now is not for what was committed before it was opened, though
+// the dispatcher may come to that later.
+func TestNewStreamAheadOfTheDispatcher(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		h := newTestHub(t, m, Options{})
+		m.create(1, "a")
+		synctest.Wait()
+		m.mu.Lock()
+		late := m.append(sent(1), sent(1))
+		m.mu.Unlock()
+		c := newClient(t, h, "a", "")
+		c.connect(newPipe())
+		synctest.Wait()
+		h.Publish(late)
+		next := m.commit(sent(1))
+		synctest.Wait()
+		c.read()
+		c.expect(m)
+		if c.from != late.Head || !slices.Equal(c.got, []im.Position{next}) {
+			t.Errorf("from %d, told %v", c.from, c.got)
 		}
 	})
 }

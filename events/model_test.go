@@ -277,7 +277,7 @@ func testEncode(e im.Event, cursor string) ([]byte, error) {
 // newTestHub makes a hub that follows the model until the test ends.
 func newTestHub(t testing.TB, m *model, opts Options) *Hub {
 	t.Helper()
-	opts.Log, opts.LogID = m, testLog
+	opts.Log, opts.Head, opts.LogID = m, m.head, testLog
 	if opts.Encode == nil {
 		opts.Encode = testEncode
 	}

@@ -37,10 +37,14 @@ type Observer interface {
 	StreamsLagged(n int)
 }
 
-// Options says how a hub works. Log and Encode are needed; zero values of the
+// Options says how a hub works. Log, Head and Encode are needed; zero values of the
 // others mean what their comments say.
 type Options struct {
 	Log Log
+	// Head returns the position of the newest event that was committed: a stream that
+	// begins now gets what comes after it, though the hub may not have come so far. It
+	// must not block.
+	Head func() im.Position
 	// LogID names the log in cursors.
 	LogID  uint32
 	Encode Encode

@@ -71,6 +71,7 @@ func (h *Hub) Subscribe(sub Subscriber) (*Subscription, error) {
 		behind:    sub.Cursor != nil,
 		wake:      make(chan struct{}, 1),
 	}
+	head := h.opts.Head()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -85,8 +86,10 @@ func (h *Hub) Subscribe(sub Subscriber) (*Subscription, error) {
 	if h.opts.MaxStreams > 0 && h.streams >= h.opts.MaxStreams {
 		return nil, ErrOverloaded
 	}
-	s.joined = h.processed
-	s.position = h.processed
+	// What was committed before is not for this stream, though the hub may not have come
+	// so far: a client would get what it was answered before it opened the stream.
+	s.joined = max(h.processed, head)
+	s.position = s.joined
 	h.audience.add(s)
 	h.streams++
 	h.opts.Observer.StreamsOpen(h.streams)

@@ -65,7 +65,7 @@ func newWorldOn(t testing.TB, store im.Store, with ...option) *world {
 	policy := im.DefaultPolicy()
 	policy.ReadWait = time.Minute // the machine may be busy
 	ho := handlers.Options{LogID: store.Instance().Log}
-	eo := events.Options{LogID: store.Instance().Log, Encode: handlers.EncodeEvent}
+	eo := events.Options{Head: store.Head, LogID: store.Instance().Log, Encode: handlers.EncodeEvent}
 	for _, o := range with {
 		o(&ho, &eo, &policy)
 	}

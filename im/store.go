@@ -46,6 +46,10 @@ type Store interface {
 	// and before the next commit. Register before the first Write.
 	OnCommit(fn func(Commit))
 
+	// Head returns the position of the newest event that was committed. It is known
+	// before the caller of [Store.Write] is answered.
+	Head() Position
+
 	// Instance tells what this store's data was given when it was made.
 	Instance() Instance
 

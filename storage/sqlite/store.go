@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/imapi/imapi/im"
@@ -110,7 +111,9 @@ type Store struct {
 	users    *userCache
 	recent   recentIndex
 	writer   *writer
-	scrubber *scrubber
+	// committed is the position of the newest event.
+	committed atomic.Int64
+	scrubber  *scrubber
 
 	// readers holds the sessions that nobody uses; a nil one was lost and is
 	// opened again by who takes it.
@@ -180,6 +183,7 @@ func Open(ctx context.Context, path string, options Options) (_ *Store, err erro
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	s.committed.Store(int64(head))
 	if s.scrubber, err = newScrubber(s); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -209,6 +213,9 @@ func (s *Store) prepareFile(ctx context.Context) error {
 	}
 	return s.truncateLog(ctx)
 }
+
+// Head returns the position of the newest event that was committed.
+func (s *Store) Head() im.Position { return im.Position(s.committed.Load()) }
 
 // Instance tells what these data were given when they were made.
 func (s *Store) Instance() im.Instance { return s.instance }

@@ -226,6 +226,7 @@ func (w *writer) transact(next func() *call) {
 	w.store.users.add(t.interned)
 	w.store.recent.add(t.fresh, t.written, t.forgotten)
 	told := im.Commit{Events: t.events, Cuts: t.cuts, Due: t.due, Head: max(w.head, t.head())}
+	w.store.committed.Store(int64(told.Head))
 	// What takes something from somebody holds once it is answered: a token that is cut
 	// off, content that is gone. Else who waits for the answer comes before those who
 	// are told, of whom there may be a thousand.
@@ -332,6 +333,7 @@ func (w *writer) ensureSession() error {
 	}
 	w.session, w.cutsInDoubt = s, false
 	if bounds.Head > w.head {
+		w.store.committed.Store(int64(bounds.Head))
 		w.publish(im.Commit{Due: due, Head: bounds.Head, Gap: true})
 	}
 	return nil
