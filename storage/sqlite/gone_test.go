@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -10,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/imapi/imapi/im"
@@ -185,61 +183,5 @@ func logEmpty(tb testing.TB, s *Store, since time.Time) {
 			tb.Fatalf("the log is not empty: %v, %v", info, err)
 		}
 		<-again.C
-	}
-}
-
-// TestErasedIsGoneAfterUpgrade: also what an earlier version has stored, whose
-// pages the migration moves about.
-func TestErasedIsGoneAfterUpgrade(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "imapi.db")
-	if err := createFile(path); err != nil {
-		t.Fatal(err)
-	}
-	first, err := migrations.ReadFile("migrations/0001_initial.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	session, err := openSession(path, Options{Synchronous: "NORMAL"}, setup)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = migrate(session, fstest.MapFS{"migrations/0001_initial.sql": {Data: first}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	list := secrets(rand.New(rand.NewPCG(25, 26)), 300)
-	exec := func(query string, args ...any) {
-		t.Helper()
-		if _, err := session.exec(query, args...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	exec("BEGIN")
-	exec("INSERT INTO users (id, name) VALUES (1, 'alice')")
-	exec("INSERT INTO conversations (id, kind, name, history, created_at, updated_at) VALUES (?, 2, '', 2, 0, 0)", int64(place))
-	for i, m := range list {
-		exec("INSERT INTO contents (id, data) VALUES (?, ?)", i+1, m.content.Sent)
-		exec(`INSERT INTO messages (id, conversation_id, seq, sender_id, sender_device, type, state, receipt, created_at, content_id)
-			VALUES (?, ?, ?, 1, '', 1, 1, 0, 0, ?)`, int64(m.id), int64(place), i+1, i+1)
-	}
-	exec("COMMIT")
-	if err := session.close(); err != nil {
-		t.Fatal(err)
-	}
-	s := openAt(t, path, Options{Synchronous: "normal"})
-	held(t, s, list)
-	traces := newTraces()
-	last := eraseAll(t, s, list[:150], traces)
-	traces.goneWithin(t, dir, last)
-	held(t, s, list)
-	var integrity string
-	err = s.View(t.Context(), func(r im.Reader) error {
-		return r.(*reader).session.query("PRAGMA integrity_check", nil, func(rows *sql.Rows) (bool, error) {
-			return false, rows.Scan(&integrity)
-		})
-	})
-	if err != nil || integrity != "ok" {
-		t.Error(err, integrity)
 	}
 }

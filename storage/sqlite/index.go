@@ -14,12 +14,6 @@ const (
 	insertEntries = "INSERT INTO search (rowid, entries) VALUES (?, ?)"
 	deleteEntries = "INSERT INTO search (search, rowid, entries) VALUES ('delete', ?, ?)"
 	selectEntries = "SELECT DISTINCT term FROM search_entries WHERE doc = ?"
-
-	// indexVersion is the migration that brought the index, and stored messages
-	// into it.
-	indexVersion  = 5
-	selectIndexed = "SELECT " + messageColumns + withContent + " FROM messages m" + messageParts +
-		"WHERE m.id > ? AND m.state = 1 ORDER BY m.id LIMIT 1000"
 )
 
 var errNoFTS5 = errors.New("this binary was built without full-text search: build it with -tags sqlite_fts5")
@@ -99,15 +93,6 @@ func (t *tx) indexMessage(m im.Message) error {
 	return err
 }
 
-func (s *session) indexMessage(m im.Message) error {
-	entries, err := s.entriesOf(m)
-	if err != nil || len(entries) == 0 {
-		return err
-	}
-	_, err = s.exec(insertEntries, int64(m.ID), search.Text(entries))
-	return err
-}
-
 // unindexMessage takes a message out of the index. m.Content is what it was
 // indexed with: to be called before the content is wiped. An empty one stands
 // for content that cannot be read.
@@ -152,34 +137,4 @@ func (t *tx) unreadable(id im.ID) (string, error) {
 	t.session.logger.Error("a message was looked for in the whole search index, for its content cannot be read",
 		"message", id, "entries", len(list))
 	return strings.Join(list, " "), err
-}
-
-// indexStored puts what earlier versions have stored into the index.
-func indexStored(s *session) error {
-	last, full := im.ID(0), true
-	for full {
-		var list []im.Message
-		n := 0
-		err := s.query(selectIndexed, []any{int64(last)}, func(rows *sql.Rows) (bool, error) {
-			m, err := scanMessage(rows)
-			last = m.ID
-			n++
-			if errors.Is(err, errContent) {
-				return true, nil
-			}
-			list = append(list, m)
-			return true, err
-		})
-		if err != nil {
-			return err
-		}
-		for _, m := range list {
-			if err := s.indexMessage(m); err != nil {
-				return err
-			}
-		}
-		full = n == 1000
-	}
-	_, err := s.exec("INSERT INTO meta (key, value) VALUES ('search_through', ?)", int64(last))
-	return err
 }

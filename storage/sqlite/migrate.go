@@ -19,8 +19,12 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// applicationID marks the file as imapi's: "imap" in ASCII.
-const applicationID = 0x696d6170
+// applicationID marks the file as imapi's: "impi" in ASCII. unsealedID, "imap", marked
+// those of before there was a release, whose content is not sealed.
+const (
+	applicationID = 0x696d7069
+	unsealedID    = 0x696d6170
+)
 
 // migration is one step of the schema. Steps go forward only; what was
 // released is never edited.
@@ -76,6 +80,9 @@ func migrate(s *session, files fs.FS) error {
 		}
 	}
 	switch {
+	case application == unsealedID:
+		return errors.New("this database was made by an imapi of before the first release, which this one cannot read: " +
+			"export it with that version, and import the export into a new data directory")
 	case tables > 0 && application != applicationID:
 		return errors.New("this is a database, but not one of imapi")
 	case version > len(steps):
@@ -100,9 +107,6 @@ func (m migration) apply(s *session) error {
 	_, err = s.conn.ExecContext(s.ctx, script)
 	if err == nil && m.version == 1 {
 		err = createInstance(s)
-	}
-	if err == nil && m.version == indexVersion {
-		err = indexStored(s)
 	}
 	if err == nil {
 		err = s.query("PRAGMA foreign_key_check", nil, func(*sql.Rows) (bool, error) {

@@ -243,6 +243,7 @@ func TestOpenRefuses(t *testing.T) {
 	for name, test := range map[string]struct{ script, want string }{
 		"a newer schema":      {"PRAGMA user_version = 999", "newer"},
 		"another application": {"PRAGMA application_id = 1", "not one of imapi"},
+		"an older format":     {"PRAGMA application_id = 0x696d6170", "export it with that version, and import"},
 		"no log id":           {"DELETE FROM meta WHERE key = 'log_id'", "log_id is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,9 +2,7 @@ package sqlite
 
 import (
 	"fmt"
-	"path/filepath"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/imapi/imapi/im"
@@ -107,68 +105,4 @@ func TestStandingGoesWithTheLog(t *testing.T) {
 	hold("after the deletion", 1)
 	trim(7)
 	hold("after the log was cut", 0)
-}
-
-// TestPlacesAfterUpgrade: conversations from before there were others read back as
-// what they were, and stand in the list of their members.
-func TestPlacesAfterUpgrade(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "imapi.db")
-	if err := createFile(path); err != nil {
-		t.Fatal(err)
-	}
-	known, err := loadMigrations(migrations)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before := fstest.MapFS{}
-	for _, m := range known[:5] {
-		before["migrations/"+m.name] = &fstest.MapFile{Data: []byte(m.script)}
-	}
-	session, err := openSession(path, Options{Synchronous: "NORMAL"}, setup)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := migrate(session, before); err != nil {
-		t.Fatal(err)
-	}
-	_, err = session.conn.ExecContext(t.Context(), `
-		INSERT INTO users (id, name) VALUES (1, 'alice'), (2, 'bob');
-		INSERT INTO conversations (id, kind, name, history, peer_low, peer_high, member_count, created_at, updated_at)
-			VALUES (7, 1, '', 2, 1, 2, 2, 5, 5), (8, 2, 'a group', 2, NULL, NULL, 1, 6, 6);
-		INSERT INTO members (conversation_id, user_id, role, joined_at) VALUES (7, 1, 1, 5), (7, 2, 1, 5), (8, 1, 3, 6);
-		INSERT INTO intervals (conversation_id, user_id, from_event, from_seq) VALUES (7, 1, 1, 1), (7, 2, 1, 1), (8, 1, 2, 1)`)
-	if err := session.close(); err != nil {
-		t.Fatal(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := openAt(t, path, Options{})
-	err = s.View(t.Context(), func(r im.Reader) error {
-		list, err := r.Conversations(im.ConversationQuery{User: "alice", AsOf: time.UnixMilli(9), Limit: 9})
-		if err != nil {
-			return err
-		}
-		if len(list) != 2 || list[0].ID != 8 || list[1].ID != 7 {
-			t.Errorf("listed: %+v", list)
-		}
-		for _, c := range list {
-			if c.Join != im.JoinClosed || c.Invite != im.InviteByAdmins || c.Creator != "" || c.Private || c.MuteAll || c.RevokeOthersWindow != nil {
-				t.Errorf("%+v", c)
-			}
-		}
-		spaces, err := r.Spaces("alice", 0, 9)
-		if len(spaces) != 0 {
-			t.Errorf("spaces: %+v", spaces)
-		}
-		return err
-	})
-	if err != nil {
-		t.Error(err)
-	}
-	for kind, want := range map[im.Kind]int{im.Direct: 2, im.Group: 1} {
-		if n := rowsOf(t, s, fmt.Sprint("members WHERE kind = ", int(kind))); n != want {
-			t.Errorf("%d members of a %s", n, kind)
-		}
-	}
 }

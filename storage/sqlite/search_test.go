@@ -3,13 +3,10 @@ package sqlite
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/search"
@@ -215,65 +212,6 @@ func TestSearchUnreadable(t *testing.T) {
 	s.erase(list[1])
 	if left := s.index(); left[2] != 0 || left[1] == 0 || left[3] == 0 {
 		t.Errorf("the index has %v", left)
-	}
-}
-
-// TestSearchAfterUpgrade: what was stored before there was an index is in it.
-func TestSearchAfterUpgrade(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "imapi.db")
-	if err := createFile(path); err != nil {
-		t.Fatal(err)
-	}
-	before := fstest.MapFS{}
-	names, err := migrations.ReadDir("migrations")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range names[:indexVersion-1] {
-		data, err := migrations.ReadFile("migrations/" + name.Name())
-		if err != nil {
-			t.Fatal(err)
-		}
-		before["migrations/"+name.Name()] = &fstest.MapFile{Data: data}
-	}
-	session, err := openSession(path, Options{Synchronous: "NORMAL"}, setup)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := migrate(session, before); err != nil {
-		t.Fatal(err)
-	}
-	exec := func(query string, args ...any) {
-		t.Helper()
-		if _, err := session.exec(query, args...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	exec("INSERT INTO users (id, name) VALUES (1, 'alice')")
-	exec("INSERT INTO conversations (id, kind, name, history, created_at, updated_at) VALUES (1, 2, '', 2, 0, 0)")
-	const stored = 2100
-	exec("BEGIN")
-	for i := 1; i <= stored; i++ {
-		said := text(1, im.ID(i), fmt.Sprint("word ", i)).Content.Sent
-		state := 1
-		switch i {
-		case 10:
-			said = []byte("?")
-		case 11:
-			state = 2
-		}
-		exec("INSERT INTO contents (id, data) VALUES (?, ?)", i, said)
-		exec(`INSERT INTO messages (id, conversation_id, seq, sender_id, sender_device, type, state, receipt, created_at, content_id)
-			VALUES (?, 1, ?, 1, '', 1, ?, 0, 0, ?)`, i, i, state, i)
-	}
-	exec("COMMIT")
-	if err := session.close(); err != nil {
-		t.Fatal(err)
-	}
-	s := &talk{TB: t, Store: openAt(t, path, Options{Synchronous: "normal"})}
-	got := ids(s.search(im.SearchQuery{Words: "word", Conversations: []im.ID{1}, Limit: 100}))
-	if len(got) != stored-2 || got[0] != stored || slices.Contains(got, 10) || slices.Contains(got, 11) {
-		t.Errorf("%d found, first %v", len(got), got[0])
 	}
 }
 

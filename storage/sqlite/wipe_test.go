@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/imapi/imapi/im"
@@ -113,65 +112,4 @@ func countedWiped(t *testing.T, s *Store) (n int) {
 		t.Fatal(err)
 	}
 	return n
-}
-
-// TestNotesAfterUpgrade: what tombstones said before they had notes.
-func TestNotesAfterUpgrade(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "imapi.db")
-	if err := createFile(path); err != nil {
-		t.Fatal(err)
-	}
-	before := fstest.MapFS{}
-	for _, name := range []string{"migrations/0001_initial.sql", "migrations/0002_taken_back.sql"} {
-		script, err := migrations.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		before[name] = &fstest.MapFile{Data: script}
-	}
-	session, err := openSession(path, Options{Synchronous: "NORMAL"}, setup)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := migrate(session, before); err != nil {
-		t.Fatal(err)
-	}
-	_, err = session.conn.ExecContext(t.Context(), `
-		INSERT INTO users (id, name) VALUES (1, 'alice');
-		INSERT INTO conversations (id, kind, name, history, created_at, updated_at) VALUES (7, 2, '', 2, 0, 0);
-		INSERT INTO contents (id, data) VALUES (1, zeroblob(30)), (2, CAST('{"type":"text","body":{"text":"stays"}}' AS BLOB)), (3, zeroblob(40));
-		INSERT INTO messages (id, conversation_id, seq, sender_id, sender_device, type, state, receipt, created_at, content_id,
-			erased_at, wiped_at, erased_postscript, erased_extension)
-		VALUES (11, 7, 1, 1, '', 1, 2, 0, 0, NULL, 5, 5, 'one', NULL), (12, 7, 2, 1, '', 1, 1, 0, 0, 2, NULL, NULL, NULL, NULL),
-			(13, 7, 3, 1, '', 1, 2, 0, 0, NULL, 5, 5, 'both', '{"a":1e3}'), (14, 7, 4, 1, '', 1, 2, 0, 0, NULL, 5, 5, NULL, '"x"'),
-			(15, 7, 5, 1, '', 1, 2, 0, 0, NULL, 5, 5, NULL, NULL)`)
-	if err := session.close(); err != nil {
-		t.Fatal(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := openAt(t, path, Options{})
-	err = s.View(t.Context(), func(r im.Reader) error {
-		for id, want := range map[im.ID][2]string{11: {"one"}, 13: {"both", `{"a":1e3}`}, 14: {"", `"x"`}, 15: {}} {
-			m, err := r.Message(id)
-			if err != nil {
-				return err
-			}
-			if got := [2]string{m.Erased.Postscript, string(m.Erased.Extension)}; got != want {
-				t.Errorf("%d says %v", id, got)
-			}
-		}
-		m, err := r.Message(12)
-		if err == nil && m.Content == nil {
-			t.Error("what was not erased is gone")
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := countedWiped(t, s); n != 2 {
-		t.Errorf("%d are counted as wiped", n)
-	}
 }

@@ -1,12 +1,17 @@
--- Times are milliseconds since the Unix epoch, UTC. Enumerations are the
--- numbers of package im.
+-- Times are milliseconds since the Unix epoch, UTC, durations milliseconds.
+-- Enumerations are the numbers of package im. An interval of positions of the log
+-- that has not ended has the end 9223372036854775807: so one range condition finds
+-- what reaches past a position, and what ended before it is not even looked at.
 
--- What makes these data different from others: 'log_id', 'ticket_key', and
--- 'log_cut', the newest position that is gone from the log.
+-- What makes these data different from others: 'log_id', 'ticket_key'; 'log_cut', the
+-- newest position that is gone from the log; 'stamp', the latest time by which what
+-- was taken from readers is found, see Stamp.
 CREATE TABLE meta (
     key   TEXT NOT NULL PRIMARY KEY,
     value ANY  NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+INSERT INTO meta (key, value) VALUES ('stamp', 0);
 
 -- Users are whoever the application's tokens name; the integer is what other
 -- tables hold.
@@ -18,10 +23,22 @@ CREATE TABLE users (
 
 CREATE INDEX users_cut ON users (tokens_cut_at, name) WHERE tokens_cut_at IS NOT NULL;
 
+-- by_id gets no direct messages from the user called name. The name stands
+-- here itself, for it is what lists of blocks are sorted by.
+CREATE TABLE blocks (
+    by_id INTEGER NOT NULL REFERENCES users (id),
+    name  TEXT    NOT NULL,
+    at    INTEGER NOT NULL,
+    PRIMARY KEY (by_id, name)
+) STRICT, WITHOUT ROWID;
+
+-- Where messages are. A space is a conversation of kind 6, for its members' sake.
 CREATE TABLE conversations (
     id           INTEGER PRIMARY KEY,
     kind         INTEGER NOT NULL,
     name         TEXT    NOT NULL,
+    announcement TEXT    NOT NULL DEFAULT '',
+    avatar       TEXT    NOT NULL DEFAULT '',
     history      INTEGER NOT NULL,
     -- The two users of a direct conversation, in the byte order of their names.
     peer_low     INTEGER REFERENCES users (id),
@@ -35,11 +52,50 @@ CREATE TABLE conversations (
     -- message that is told, or that is for all to see. listed_id is the newest such
     -- message by id, 0 without one.
     listed_at    INTEGER NOT NULL DEFAULT 0,
-    listed_id    INTEGER NOT NULL DEFAULT 0
+    listed_id    INTEGER NOT NULL DEFAULT 0,
+    counted      INTEGER NOT NULL DEFAULT 0, -- messages that were counted, ever
+    first_seq    INTEGER NOT NULL DEFAULT 1, -- the first that is left, or would be
+    oldest_at    INTEGER,                    -- the oldest created_at that is left; NULL if none is
+    edited_at    INTEGER NOT NULL DEFAULT 0, -- of name and settings
+    changed_at   INTEGER NOT NULL DEFAULT 0, -- the newest event for the members
+    revoke_window        INTEGER,            -- NULL leaves it to the policy
+    revoke_others_window INTEGER,            -- the same
+    retention            INTEGER,            -- the same; 0 keeps for ever
+    expire_after  INTEGER NOT NULL DEFAULT 0,
+    join_policy   INTEGER NOT NULL DEFAULT 1,
+    invite_policy INTEGER NOT NULL DEFAULT 1,
+    mute_all      INTEGER NOT NULL DEFAULT 0,
+    slow_mode     INTEGER NOT NULL DEFAULT 0,
+    private       INTEGER NOT NULL DEFAULT 0,
+    trim_before   INTEGER,                   -- the cutoff of a trimming that is not done
+    deleted_at    INTEGER,
+    deleted_event INTEGER,                   -- the event by which its members' stays ended
+    purged        INTEGER NOT NULL DEFAULT 0, -- nothing is left of what was deleted
+    -- The conversation that it is below, and the message that a thread is under. They are
+    -- no foreign keys: no conversation is ever removed, and a message is without a look
+    -- at who refers to it.
+    parent_id  INTEGER,
+    root_id    INTEGER,
+    space_id   INTEGER,                      -- of a channel, and of a thread in one
+    creator_id INTEGER,                      -- a user; NULL if that is not known
+    -- How many messages of a thread were not erased, and when the newest was sent.
+    messages   INTEGER NOT NULL DEFAULT 0,
+    active_at  INTEGER
 ) STRICT;
 
 CREATE UNIQUE INDEX conversations_direct ON conversations (peer_low, peer_high)
-    WHERE peer_low IS NOT NULL;
+    WHERE peer_low IS NOT NULL AND deleted_at IS NULL;
+-- Those with one retention, the oldest message first.
+CREATE INDEX conversations_oldest ON conversations (retention, oldest_at) WHERE oldest_at IS NOT NULL AND deleted_at IS NULL;
+CREATE INDEX conversations_trimming ON conversations (id) WHERE trim_before IS NOT NULL AND deleted_at IS NULL;
+CREATE INDEX conversations_unpurged ON conversations (deleted_at) WHERE deleted_at IS NOT NULL AND purged = 0;
+-- The rowid, which is the conversation's id, is the last column of every index.
+CREATE INDEX threads_of_parent ON conversations (parent_id)
+    WHERE parent_id IS NOT NULL AND deleted_at IS NULL;
+CREATE UNIQUE INDEX thread_of_root ON conversations (root_id)
+    WHERE root_id IS NOT NULL AND deleted_at IS NULL;
+CREATE INDEX channels_of_space ON conversations (space_id, coalesce(deleted_event, 9223372036854775807))
+    WHERE kind = 5;
 
 -- Who is a member now.
 CREATE TABLE members (
@@ -47,14 +103,23 @@ CREATE TABLE members (
     user_id         INTEGER NOT NULL REFERENCES users (id),
     role            INTEGER NOT NULL,
     joined_at       INTEGER NOT NULL,
+    -- The kind of the conversation, so that a user's list does not go through their
+    -- threads and spaces.
+    kind            INTEGER NOT NULL DEFAULT 2,
+    returned_at     INTEGER, -- when somebody came back who had left before; NULL for others
+    -- What a thread is below: who leaves that is taken out of the thread, and those of a
+    -- user's threads that are elsewhere are not looked at.
+    parent_id       INTEGER,
     PRIMARY KEY (conversation_id, user_id)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX members_of_user ON members (user_id, conversation_id);
+CREATE INDEX members_of_user ON members (user_id, conversation_id, kind, joined_at) WHERE kind <= 3;
+CREATE INDEX members_returned ON members (user_id, returned_at, conversation_id) WHERE returned_at IS NOT NULL AND kind <= 3;
+CREATE INDEX members_owning ON members (conversation_id) WHERE role = 3;
+CREATE INDEX threads_of_user ON members (user_id, conversation_id) WHERE kind = 4;
+CREATE INDEX threads_of_user_below ON members (user_id, parent_id) WHERE kind = 4;
 
--- Every stay of every member. to_event is 9223372036854775807 while a stay
--- lasts: so one range condition finds the stays that reach past a position,
--- and those that ended before it are not even looked at.
+-- Every stay of every member.
 CREATE TABLE intervals (
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
     user_id         INTEGER NOT NULL REFERENCES users (id),
@@ -63,11 +128,119 @@ CREATE TABLE intervals (
     from_seq        INTEGER NOT NULL,
     to_seq          INTEGER, -- once the stay has ended
     by_self         INTEGER NOT NULL DEFAULT 0, -- 1 if the member ended it themselves
+    in_space        INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (conversation_id, user_id, from_event)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX intervals_of_user ON intervals (user_id, to_event, conversation_id, from_event);
 CREATE INDEX intervals_of_conversation ON intervals (conversation_id, to_event, from_event, user_id);
+-- Who was a member when a message was sent: those whose stay ends at it or
+-- later. A stay that lasts has no end.
+CREATE INDEX intervals_by_seq
+    ON intervals (conversation_id, coalesce(to_seq, 9223372036854775807), from_seq, user_id);
+-- Stays in spaces have an index of their own: through them a user gets what
+-- happens in channels, and who is in no space pays nothing for it.
+CREATE INDEX intervals_in_spaces ON intervals (user_id, to_event, conversation_id, from_event)
+    WHERE in_space = 1;
+
+-- What a user made of a conversation, for all of their devices.
+CREATE TABLE marks (
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    user_id         INTEGER NOT NULL REFERENCES users (id),
+    pinned_at       INTEGER,
+    muted           INTEGER NOT NULL DEFAULT 0,
+    cleared_seq     INTEGER NOT NULL DEFAULT 0, -- not unread up to this
+    hidden_seq      INTEGER NOT NULL DEFAULT 0, -- hidden up to this
+    hidden_before   INTEGER,                    -- hidden if created before
+    hidden_at       INTEGER,                    -- when one of the two was last moved
+    gone_counted    INTEGER NOT NULL DEFAULT -1, -- not listed while no more than this were counted
+    changed_at      INTEGER NOT NULL,
+    PRIMARY KEY (conversation_id, user_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX marks_changed ON marks (user_id, changed_at);
+CREATE INDEX marks_hidden ON marks (user_id, hidden_at) WHERE hidden_at IS NOT NULL;
+CREATE INDEX marks_hiding ON marks (conversation_id, hidden_seq, hidden_before, hidden_at) WHERE hidden_at IS NOT NULL;
+
+-- When somebody last did what slow mode counts, in a conversation or in a thread of it.
+CREATE TABLE spoken (
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    user_id         INTEGER NOT NULL REFERENCES users (id),
+    at              INTEGER NOT NULL,
+    PRIMARY KEY (conversation_id, user_id)
+) STRICT, WITHOUT ROWID;
+
+-- Until when a user may not send. It outlives their leaving.
+CREATE TABLE mutes (
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    user_id         INTEGER NOT NULL REFERENCES users (id),
+    until           INTEGER NOT NULL,
+    PRIMARY KEY (conversation_id, user_id)
+) STRICT, WITHOUT ROWID;
+
+-- What decides who may what is kept as it was after each event that changed it,
+-- for an event is for those who could see its conversation when it happened. A
+-- version holds from one event up to another, which it does not hold after. What ended
+-- before the log begins decides nothing any more and goes with what is cut off it.
+CREATE TABLE space_roles (
+    space_id   INTEGER NOT NULL REFERENCES conversations (id),
+    from_event INTEGER NOT NULL,
+    to_event   INTEGER NOT NULL DEFAULT 9223372036854775807,
+    roles      TEXT    NOT NULL, -- JSON
+    PRIMARY KEY (space_id, from_event)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX space_roles_closed ON space_roles (to_event) WHERE to_event < 9223372036854775807;
+
+CREATE TABLE channel_access (
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    from_event      INTEGER NOT NULL,
+    to_event        INTEGER NOT NULL DEFAULT 9223372036854775807,
+    access          TEXT    NOT NULL, -- JSON
+    PRIMARY KEY (conversation_id, from_event)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX channel_access_closed ON channel_access (to_event) WHERE to_event < 9223372036854775807;
+
+-- Which roles of a space its members have.
+CREATE TABLE role_stays (
+    space_id   INTEGER NOT NULL REFERENCES conversations (id),
+    user_id    INTEGER NOT NULL REFERENCES users (id),
+    role_id    INTEGER NOT NULL,
+    from_event INTEGER NOT NULL,
+    to_event   INTEGER NOT NULL DEFAULT 9223372036854775807,
+    PRIMARY KEY (space_id, user_id, role_id, from_event)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX role_stays_open ON role_stays (space_id, user_id, role_id)
+    WHERE to_event = 9223372036854775807;
+CREATE INDEX role_stays_closed ON role_stays (to_event) WHERE to_event < 9223372036854775807;
+
+-- Who is on which list of a conversation. The name stands here itself, as in blocks.
+CREATE TABLE list_stays (
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    name            TEXT    NOT NULL,
+    list            INTEGER NOT NULL,
+    from_event      INTEGER NOT NULL,
+    to_event        INTEGER NOT NULL DEFAULT 9223372036854775807,
+    at              INTEGER NOT NULL,
+    PRIMARY KEY (conversation_id, name, list, from_event)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX list_stays_open ON list_stays (conversation_id, list, name)
+    WHERE to_event = 9223372036854775807;
+CREATE INDEX list_stays_closed ON list_stays (to_event) WHERE to_event < 9223372036854775807;
+
+-- Who was asked to join a group, room or space.
+CREATE TABLE invitations (
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    name            TEXT    NOT NULL,
+    by_id           INTEGER NOT NULL REFERENCES users (id),
+    at              INTEGER NOT NULL,
+    PRIMARY KEY (conversation_id, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX invitations_of_user ON invitations (name, conversation_id);
 
 -- Messages without what they say. Nothing refers to a message by a foreign
 -- key, and sender_id and content_id are none either: the parent's removal
@@ -84,16 +257,51 @@ CREATE TABLE messages (
     reply_to        INTEGER,
     receipt         INTEGER NOT NULL,
     created_at      INTEGER NOT NULL,
-    content_id      INTEGER -- NULL once erased
+    -- quiet messages were imported or inserted: they cause no event and count
+    -- as read. visible_to is the one user who can see a message, NULL for all.
+    quiet           INTEGER NOT NULL DEFAULT 0,
+    visible_to      INTEGER,
+    -- How many of the conversation's messages were counted up to and including
+    -- this one, ever: those that are not quiet. So how many lie between two of
+    -- them is a subtraction, whatever was erased or removed.
+    ord             INTEGER NOT NULL DEFAULT 0,
+    sender_ord      INTEGER NOT NULL DEFAULT 0, -- the same of the messages of its sender
+    in_thread       INTEGER NOT NULL DEFAULT 0,
+    content_id      INTEGER, -- NULL once erased
+    expires_at      INTEGER,
+    burn_after      INTEGER, -- NULL if not sent for burning
+    burn_unread_ttl INTEGER,
+    burn_at         INTEGER, -- once it was read
+    due_at          INTEGER, -- when it erases itself; NULL once erased
+    -- The tombstone. wiped_at is when the content was overwritten, erased_at when
+    -- nobody could read it any more.
+    erased_at       INTEGER,
+    erased_by       INTEGER,
+    wiped_at        INTEGER,
+    -- What who revoked a message left in its place is content, too: JSON in a row
+    -- of contents, so that it can be destroyed when the tombstone goes.
+    note_id         INTEGER -- NULL without
 ) STRICT;
 
 CREATE UNIQUE INDEX messages_by_seq ON messages (conversation_id, seq);
 CREATE UNIQUE INDEX messages_by_client_id ON messages (sender_id, client_id)
     WHERE client_id IS NOT NULL;
 CREATE INDEX messages_by_time ON messages (conversation_id, created_at, seq);
-CREATE INDEX messages_by_sender ON messages (conversation_id, sender_id, seq);
+CREATE INDEX messages_by_sender ON messages (conversation_id, sender_id, seq, sender_ord, quiet);
 CREATE INDEX messages_by_type ON messages (conversation_id, type, seq)
     WHERE type <> 1;
+CREATE INDEX messages_due ON messages (due_at) WHERE due_at IS NOT NULL;
+-- What is to be subtracted from what was counted: what was erased, what is due.
+CREATE INDEX messages_due_in ON messages (conversation_id, due_at, seq, sender_id, quiet) WHERE due_at IS NOT NULL;
+CREATE INDEX messages_erased ON messages (conversation_id, seq, sender_id, quiet, state) WHERE state <> 1;
+-- The conversation is in it for the erasures of one user to be picked from it.
+CREATE INDEX messages_wiped ON messages (wiped_at, id, conversation_id) WHERE wiped_at IS NOT NULL;
+CREATE INDEX messages_unstarted ON messages (conversation_id, seq) WHERE burn_after IS NOT NULL AND burn_at IS NULL AND state = 1;
+CREATE INDEX messages_burning ON messages (conversation_id, seq) WHERE burn_at IS NOT NULL AND state = 1;
+CREATE INDEX messages_tracked ON messages (conversation_id, seq) WHERE receipt = 1 AND state = 1;
+-- Messages of threads that were not erased and are for all to see, for the newest.
+CREATE INDEX messages_of_thread ON messages (conversation_id, created_at)
+    WHERE in_thread = 1 AND state = 1 AND visible_to IS NULL;
 
 -- What messages say, in a rowid table of its own that is only ever appended
 -- to and whose rows are never resized. Only so does erasing reach every copy:
@@ -104,6 +312,49 @@ CREATE TABLE contents (
     id   INTEGER PRIMARY KEY AUTOINCREMENT,
     data BLOB NOT NULL
 ) STRICT;
+
+-- How many rows of contents were wiped, ever, of each 64 by id, until it was
+-- looked for what can be deleted around them; see reclaim.go.
+CREATE TABLE wiped (
+    block INTEGER PRIMARY KEY,
+    n     INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX wiped_whole ON wiped (block) WHERE n >= 64;
+
+-- Who is mentioned where, of messages that are counted and not erased.
+CREATE TABLE mentions (
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    seq             INTEGER NOT NULL,
+    user_id         INTEGER NOT NULL REFERENCES users (id),
+    PRIMARY KEY (conversation_id, seq, user_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX mentions_of_user ON mentions (user_id, conversation_id, seq);
+
+-- Which messages mention everyone, of those that are counted and not erased.
+CREATE TABLE mentions_all (
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    seq             INTEGER NOT NULL,
+    sender_id       INTEGER NOT NULL,
+    PRIMARY KEY (conversation_id, seq)
+) STRICT, WITHOUT ROWID;
+
+-- Who got or read what: ranges of seq, both ends included, apart from each
+-- other for each user. Who has one message is found by one seek a user. Messages that
+-- users have hidden one by one are ranges of the kind 3, with the time at which they
+-- were hidden.
+CREATE TABLE receipts (
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    kind            INTEGER NOT NULL,
+    user_id         INTEGER NOT NULL REFERENCES users (id),
+    from_seq        INTEGER NOT NULL,
+    to_seq          INTEGER NOT NULL,
+    at              INTEGER NOT NULL,
+    PRIMARY KEY (conversation_id, kind, user_id, from_seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX receipts_hidden ON receipts (user_id, at) WHERE kind = 3;
 
 -- The event log. A row is for the members of its conversation, or for to_user.
 CREATE TABLE events (
@@ -117,18 +368,72 @@ CREATE TABLE events (
     actor           INTEGER,
     actor_device    TEXT    NOT NULL,
     user_id         INTEGER,
-    role            INTEGER NOT NULL
+    role            INTEGER NOT NULL,
+    data            TEXT -- JSON of what few events have: ids and a time, never content
 ) STRICT;
 
 -- The rowid, which is pos, is the last column of every index.
 CREATE INDEX events_of_conversation ON events (conversation_id) WHERE to_user IS NULL;
 CREATE INDEX events_of_user ON events (to_user) WHERE to_user IS NOT NULL;
+-- Events for one user about a conversation: retention looks for them.
+CREATE INDEX events_addressed ON events (conversation_id) WHERE to_user IS NOT NULL AND conversation_id IS NOT NULL;
 
--- by_id gets no direct messages from the user called name. The name stands
--- here itself, for it is what lists of blocks are sorted by.
-CREATE TABLE blocks (
-    by_id INTEGER NOT NULL REFERENCES users (id),
-    name  TEXT    NOT NULL,
-    at    INTEGER NOT NULL,
-    PRIMARY KEY (by_id, name)
-) STRICT, WITHOUT ROWID;
+-- What messages that were removed are known by, for a time: so that neither a retry
+-- nor a repeated import brings one back. No content, nor anything made of it.
+CREATE TABLE gone_messages (
+    id              INTEGER PRIMARY KEY, -- the message's
+    conversation_id INTEGER NOT NULL,
+    sender_id       INTEGER NOT NULL,
+    client_id       TEXT,
+    created_at      INTEGER NOT NULL,
+    gone_at         INTEGER NOT NULL     -- when it was removed
+) STRICT;
+
+CREATE INDEX gone_by_client_id ON gone_messages (sender_id, client_id) WHERE client_id IS NOT NULL;
+CREATE INDEX gone_by_time ON gone_messages (sender_id, created_at, conversation_id);
+CREATE INDEX gone_longest ON gone_messages (gone_at);
+
+-- Whose direct conversations those were that were deleted, for lines of an import
+-- name them by their users.
+CREATE TABLE gone_directs (
+    conversation_id INTEGER PRIMARY KEY,
+    peer_low        INTEGER NOT NULL REFERENCES users (id),
+    peer_high       INTEGER NOT NULL REFERENCES users (id),
+    gone_at         INTEGER -- when the last of its messages was removed
+) STRICT;
+
+CREATE INDEX gone_directs_of ON gone_directs (peer_low, peer_high);
+CREATE INDEX gone_directs_longest ON gone_directs (gone_at) WHERE gone_at IS NOT NULL;
+
+-- How far the removal of a conversation's messages has come with what was kept
+-- of them: through its events up to pos, through its receipts up to those of
+-- one user of one kind.
+CREATE TABLE removals (
+    conversation_id INTEGER PRIMARY KEY,
+    pos             INTEGER NOT NULL DEFAULT 0,
+    kind            INTEGER NOT NULL DEFAULT 0,
+    user_id         INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+-- What is searched. A row is the entries of a message, which are keyed hashes of
+-- its words, under the message's id; package search makes them. FTS5 is good at
+-- finding what is in many lists, and does nothing else here: which rows it
+-- finds are candidates, and the text decides.
+--
+-- Nothing but the lists is stored: no text, no positions (detail=none), no sizes
+-- of messages (columnsize=0). What was put in must be told again to take it out.
+CREATE VIRTUAL TABLE search USING fts5 (entries, content='', columnsize=0, detail=none, tokenize=ascii);
+
+-- What is deleted is taken out of the lists at once. contentless_delete would
+-- defeat it: deletions would then be notes beside the lists.
+INSERT INTO search (search, rank) VALUES ('secure-delete', 1);
+-- Merge early: a deletion looks for each entry in each segment. With the defaults
+-- of 4 and 16 there are half as many segments more, and it takes a third longer;
+-- with fewer, insertions pay more than deletions gain.
+INSERT INTO search (search, rank) VALUES ('automerge', 3), ('crisismerge', 4);
+
+-- The entries by message. It looks through the whole index; see unreadable.
+CREATE VIRTUAL TABLE search_entries USING fts5vocab (search, instance);
+
+-- search_through is the newest message of which the index knows; see recent.go.
+INSERT INTO meta (key, value) VALUES ('search_key', randomblob(32)), ('search_through', 0);
