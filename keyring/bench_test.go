@@ -1,10 +1,13 @@
 package keyring
 
-import "testing"
+import (
+	"testing"
 
-// BenchmarkRing measures what sealing adds to a send, and reading to a page of 50.
+	"github.com/imapi/imapi/im"
+)
+
+// BenchmarkRing measures what keys add to a send, to a page of 50, and to an erasure.
 func BenchmarkRing(b *testing.B) {
-	content := make([]byte, 300)
 	begin := func(b *testing.B) *Ring {
 		path := b.TempDir() + "/keys"
 		if err := Create(path, testStore); err != nil {
@@ -20,36 +23,29 @@ func BenchmarkRing(b *testing.B) {
 		}
 		return r
 	}
-	b.Run("Seal", func(b *testing.B) {
+	b.Run("Next", func(b *testing.B) {
 		r := begin(b)
 		b.ReportAllocs()
 		for b.Loop() {
-			s, key, err := r.Next()
-			if err != nil {
+			if _, _, err := r.Next(); err != nil {
 				b.Fatal(err)
 			}
-			Seal(nil, key, testStore, s, content)
 		}
 	})
-	b.Run("Unseal50", func(b *testing.B) {
+	b.Run("Key50", func(b *testing.B) {
 		r := begin(b)
-		var slots []Slot
-		var sealed [][]byte
+		var slots []im.Slot
 		for range 50 {
-			s, key, err := r.Next()
+			s, _, err := r.Next()
 			if err != nil {
 				b.Fatal(err)
 			}
-			slots, sealed = append(slots, s), append(sealed, Seal(nil, key, testStore, s, content))
+			slots = append(slots, s)
 		}
 		b.ReportAllocs()
 		for b.Loop() {
-			for i, s := range slots {
-				key, err := r.Key(s)
-				if err != nil {
-					b.Fatal(err)
-				}
-				if _, err := Unseal(nil, key, testStore, s, sealed[i]); err != nil {
+			for _, s := range slots {
+				if _, err := r.Key(s); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -57,14 +53,14 @@ func BenchmarkRing(b *testing.B) {
 	})
 	b.Run("Shred100", func(b *testing.B) {
 		r := begin(b)
-		list := make([]Shredding, 100)
+		list := make([]im.Shredding, 100)
 		for b.Loop() {
 			for i := range list {
 				s, _, err := r.Next()
 				if err != nil {
 					b.Fatal(err)
 				}
-				list[i] = Shredding{s, Revoked}
+				list[i] = im.Shredding{Slot: s, Code: im.ShredRevoked}
 			}
 			if err := r.Shred(list); err != nil {
 				b.Fatal(err)

@@ -12,7 +12,6 @@
 //	ring.go     Ring: Next, Key, Shred, what a store asks for
 //	keeper.go   the one goroutine that writes: extents ahead of use, shredding, holes
 //	header.go   the first page: what file this is, whose, and the search key
-//	slot.go     slots, codes, what 16 bytes mean
-//	seal.go     content under a key
+//	slot.go     what the 16 bytes of a slot mean
 //	file.go     the file as the keeper needs it, and the real one
 package keyring

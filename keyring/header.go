@@ -8,15 +8,14 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-)
 
-// ID names a store: the database and its keys have the same.
-type ID [16]byte
+	"github.com/imapi/imapi/im"
+)
 
 // Header is what a key file says of itself.
 type Header struct {
 	// Store is the id of the store whose keys these are.
-	Store ID
+	Store im.StoreID
 	// SearchKey is what the words of the search index are hashed with, so that a copy of
 	// the index without this file says nothing.
 	SearchKey [32]byte
@@ -44,8 +43,7 @@ const version = 1
 // magic is how a key file begins.
 var magic = [8]byte{'i', 'm', 'a', 'p', 'i', 'k', 'e', 'y'}
 
-// The header's bytes: magic, version, store, search key, checksum. The rest of the page
-// is zero.
+// The header's bytes: magic, version, store, search key, checksum.
 const (
 	atVersion   = 8
 	atStore     = 12
@@ -54,9 +52,16 @@ const (
 	headerSize  = atSum + 4
 )
 
+// The epoch is in a sector of its own, which is written whole or not at all: the number,
+// and its checksum. The rest of the page is zero.
+const (
+	atEpoch   = 2048
+	epochSize = 8 + 4
+)
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func newHeader(store ID) Header {
+func newHeader(store im.StoreID) Header {
 	h := Header{Store: store}
 	_, _ = rand.Read(h.SearchKey[:]) // never fails, says crypto/rand
 	return h
@@ -70,6 +75,7 @@ func (h Header) page() []byte {
 	copy(b[atStore:], h.Store[:])
 	copy(b[atSearchKey:], h.SearchKey[:])
 	binary.BigEndian.PutUint32(b[atSum:], crc32.Checksum(b[:atSum], castagnoli))
+	copy(b[atEpoch:], epochBytes(0))
 	return b
 }
 
@@ -106,7 +112,25 @@ func readHeader(b []byte) (Header, error) {
 	if binary.BigEndian.Uint32(b[atSum:]) != crc32.Checksum(b[:atSum], castagnoli) {
 		return h, fmt.Errorf("%w: its checksum does not fit", ErrTorn)
 	}
-	h.Store = ID(b[atStore:])
+	h.Store = im.StoreID(b[atStore:])
 	copy(h.SearchKey[:], b[atSearchKey:])
 	return h, nil
+}
+
+func epochBytes(n uint64) []byte {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, epochSize), n)
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+}
+
+// readEpoch reads it from a file with a good header.
+func readEpoch(f io.ReaderAt) (uint64, error) {
+	b := make([]byte, epochSize)
+	if _, err := f.ReadAt(b, atEpoch); err != nil {
+		return 0, err
+	}
+	n := binary.BigEndian.Uint64(b)
+	if !bytes.Equal(b, epochBytes(n)) {
+		return 0, fmt.Errorf("%w: the checksum of its epoch does not fit", ErrTorn)
+	}
+	return n, nil
 }

@@ -8,6 +8,8 @@ import (
 	"io"
 	"slices"
 	"sync"
+
+	"github.com/imapi/imapi/im"
 )
 
 // Extents begin small and double, so that a server that sends much makes them seldom and
@@ -20,13 +22,13 @@ const (
 
 // extent is keys that were made at once, in slots that follow each other.
 type extent struct {
-	first Slot
-	keys  []Key
+	first im.Slot
+	keys  []im.Key
 }
 
 // shredding is a call of Shred that waits.
 type shredding struct {
-	list []Shredding
+	list []im.Shredding
 	done chan error // holds one
 }
 
@@ -47,14 +49,20 @@ func (r *Ring) round() (last bool) {
 	r.mu.Lock()
 	calls, wanted := r.waiting, r.wanted
 	first, size := r.next, r.size
+	epoch := r.epoch
+	if len(calls) > 0 {
+		// Also if it fails: it may be on the disk all the same.
+		epoch++
+		r.epoch = epoch
+	}
 	r.waiting = nil
 	last = r.state == closing
-	var unused []Shredding
+	var unused []im.Shredding
 	if last {
 		wanted = false
 		for _, e := range r.ready {
 			for i := range e.keys {
-				unused = append(unused, Shredding{e.first + Slot(i), Removed})
+				unused = append(unused, im.Shredding{Slot: e.first + im.Slot(i), Code: im.ShredRemoved})
 			}
 			clear(e.keys)
 		}
@@ -68,12 +76,16 @@ func (r *Ring) round() (last bool) {
 		list = append(list, c.list...)
 	}
 	touched, err := r.pages.shred(list)
+	if len(calls) > 0 {
+		_, failed := r.file.WriteAt(epochBytes(epoch), atEpoch)
+		err = errors.Join(err, failed)
+	}
 	var made extent
 	var notMade error
 	if wanted {
 		made, notMade = writeExtent(r.file, first, size)
 	}
-	if len(touched) > 0 || wanted && notMade == nil {
+	if len(touched) > 0 || len(calls) > 0 || wanted && notMade == nil {
 		if failed := r.file.Sync(); failed != nil {
 			// Of neither is it known whether it is on the disk. All of it is written
 			// again: a page that the system has given up on is clean to it.
@@ -110,7 +122,7 @@ func (r *Ring) deliver(e extent, err error) {
 		r.fails++
 		r.failure = fmt.Errorf("make keys: %w", err)
 	} else {
-		r.next += Slot(len(e.keys))
+		r.next += im.Slot(len(e.keys))
 		r.pages.extend(r.next)
 		r.ready = append(r.ready, e)
 		r.left += len(e.keys)
@@ -122,20 +134,20 @@ func (r *Ring) deliver(e extent, err error) {
 var errFull = errors.New("keyring: no slots are left")
 
 // writeExtent makes keys and writes them.
-func writeExtent(f io.WriterAt, first Slot, size int) (extent, error) {
-	if first > maxSlot-Slot(size) {
+func writeExtent(f io.WriterAt, first im.Slot, size int) (extent, error) {
+	if first > maxSlot-im.Slot(size) {
 		return extent{}, errFull
 	}
-	e := extent{first: first, keys: make([]Key, size)}
-	b := make([]byte, size*KeySize)
+	e := extent{first: first, keys: make([]im.Key, size)}
+	b := make([]byte, size*im.KeySize)
 	_, _ = rand.Read(b) // never fails, says crypto/rand
 	for i := range e.keys {
-		for blank(Key(b[i*KeySize:])) { // once in 2^120
-			_, _ = rand.Read(b[i*KeySize : (i+1)*KeySize])
+		for blank(im.Key(b[i*im.KeySize:])) { // once in 2^120
+			_, _ = rand.Read(b[i*im.KeySize : (i+1)*im.KeySize])
 		}
-		e.keys[i] = Key(b[i*KeySize:])
+		e.keys[i] = im.Key(b[i*im.KeySize:])
 	}
-	_, err := f.WriteAt(b, first.offset())
+	_, err := f.WriteAt(b, offset(first))
 	clear(b)
 	return e, err
 }
@@ -146,7 +158,7 @@ type pages struct {
 	file file
 
 	mu    sync.RWMutex
-	limit Slot // the slots from here on were never made
+	limit im.Slot // the slots from here on were never made
 	cache map[uint64]*page
 }
 
@@ -155,49 +167,49 @@ type page [pageSize]byte
 // mostPages bounds the memory of pages: 4 MiB.
 const mostPages = 1024
 
-func (p *pages) end() Slot {
+func (p *pages) end() im.Slot {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	return p.limit
 }
 
 // extend says that slots were made up to one.
-func (p *pages) extend(end Slot) {
+func (p *pages) extend(end im.Slot) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	// A page that is there may be of before.
 	for n := range p.cache {
-		if n >= p.limit.page() {
+		if n >= pageOf(p.limit) {
 			p.drop(n)
 		}
 	}
 	p.limit = end
 }
 
-func (p *pages) key(s Slot) (Key, error) {
+func (p *pages) key(s im.Slot) (im.Key, error) {
 	p.mu.RLock()
 	if s < firstSlot || s >= p.limit {
 		p.mu.RUnlock()
-		return Key{}, ErrNoKey
+		return im.Key{}, im.ErrNoKey
 	}
-	if b := p.cache[s.page()]; b != nil {
+	if b := p.cache[pageOf(s)]; b != nil {
 		defer p.mu.RUnlock()
 		return read(b.slot(s))
 	}
 	p.mu.RUnlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	b, err := p.load(s.page())
+	b, err := p.load(pageOf(s))
 	if err != nil {
-		return Key{}, err
+		return im.Key{}, err
 	}
 	return read(b.slot(s))
 }
 
 // slot returns the bytes of a slot.
-func (b *page) slot(s Slot) []byte {
-	at := s % perPage * KeySize
-	return b[at : at+KeySize]
+func (b *page) slot(s im.Slot) []byte {
+	at := s % perPage * im.KeySize
+	return b[at : at+im.KeySize]
 }
 
 // load returns a page, with mu held.
@@ -242,13 +254,13 @@ func (p *pages) forget() {
 
 // shred overwrites keys in memory and in the file, and returns which pages it has
 // written to. It is not synced.
-func (p *pages) shred(list []Shredding) (touched []uint64, err error) {
+func (p *pages) shred(list []im.Shredding) (touched []uint64, err error) {
 	list = slices.Clone(list)
-	slices.SortFunc(list, func(a, b Shredding) int { return cmp.Compare(a.Slot, b.Slot) })
+	slices.SortFunc(list, func(a, b im.Shredding) int { return cmp.Compare(a.Slot, b.Slot) })
 	for len(list) > 0 {
-		n := list[0].Slot.page()
+		n := pageOf(list[0].Slot)
 		end := 1
-		for end < len(list) && list[end].Slot.page() == n {
+		for end < len(list) && pageOf(list[end].Slot) == n {
 			end++
 		}
 		written, failed := p.shredPage(n, list[:end])
@@ -263,7 +275,7 @@ func (p *pages) shred(list []Shredding) (touched []uint64, err error) {
 
 // shredPage does that for slots of one page, in order. What is shredded already is
 // written once more: the call before may have failed between the write and the sync.
-func (p *pages) shredPage(n uint64, list []Shredding) (written bool, err error) {
+func (p *pages) shredPage(n uint64, list []im.Shredding) (written bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if list[len(list)-1].Slot < firstSlot || list[0].Slot >= p.limit {
@@ -273,10 +285,10 @@ func (p *pages) shredPage(n uint64, list []Shredding) (written bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	var from, to Slot // a run that is written at once
+	var from, to im.Slot // a run that is written at once
 	write := func() {
 		if from < to {
-			_, failed := p.file.WriteAt(b[from%perPage*KeySize:][:(to-from)*KeySize], from.offset())
+			_, failed := p.file.WriteAt(b[from%perPage*im.KeySize:][:(to-from)*im.KeySize], offset(from))
 			written, err = true, errors.Join(err, failed)
 		}
 	}
@@ -296,19 +308,19 @@ func (p *pages) shredPage(n uint64, list []Shredding) (written bool, err error) 
 }
 
 // shred overwrites a key in memory.
-func (b *page) shred(s Shredding) {
-	if _, err := read(b.slot(s.Slot)); err == nil || s.Code == Removed {
+func (b *page) shred(s im.Shredding) {
+	if _, err := read(b.slot(s.Slot)); err == nil || s.Code == im.ShredRemoved {
 		gone := shredded(s.Code)
 		copy(b.slot(s.Slot), gone[:])
 	}
 }
 
 // blank overwrites keys in memory, in those pages that are there.
-func (p *pages) blank(list []Shredding) {
+func (p *pages) blank(list []im.Shredding) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range list {
-		if b := p.cache[s.Slot.page()]; b != nil && s.Slot < p.limit {
+		if b := p.cache[pageOf(s.Slot)]; b != nil && s.Slot < p.limit {
 			b.shred(s)
 		}
 	}
@@ -331,9 +343,9 @@ func (p *pages) punch(touched []uint64) {
 
 // removed reports whether a page holds nothing else.
 func (b *page) removed() bool {
-	for s := range Slot(perPage) {
-		k := Key(b.slot(s))
-		if code := Code(k[KeySize-1]); !blank(k) || code != 0 && code != Removed {
+	for s := range im.Slot(perPage) {
+		k := im.Key(b.slot(s))
+		if code := im.ShredCode(k[im.KeySize-1]); !blank(k) || code != 0 && code != im.ShredRemoved {
 			return false
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+
+	"github.com/imapi/imapi/im"
 )
 
 // newFile makes a key file in a directory of its own.
@@ -58,7 +60,7 @@ func TestFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Shred([]Shredding{{two, Burned}, {two + 1000, Burned}, {3, Burned}}); err != nil {
+	if err := r.Shred([]im.Shredding{{Slot: two, Code: im.ShredBurned}, {Slot: two + 1000, Code: im.ShredBurned}, {Slot: 3, Code: im.ShredBurned}}); err != nil {
 		t.Fatal(err)
 	}
 	search := r.SearchKey()
@@ -76,7 +78,7 @@ func TestFile(t *testing.T) {
 	if got, err := r.Key(one); got != key || err != nil {
 		t.Errorf("the key is %x, %v, want %x", got, err, key)
 	}
-	if _, code, err := stateOf(r, two); code != Burned || err != nil {
+	if _, code, err := stateOf(r, two); code != im.ShredBurned || err != nil {
 		t.Errorf("the other is %v, %v", code, err)
 	}
 	if r.SearchKey() != search {
@@ -89,6 +91,48 @@ func TestFile(t *testing.T) {
 	b, err := os.ReadFile(path)
 	if err != nil || !bytes.Contains(b, key[:]) {
 		t.Errorf("the key is not where it should be: %v", err)
+	}
+}
+
+// TestEpoch: each shredding raises it, and it is kept with the file.
+func TestEpoch(t *testing.T) {
+	path := newFile(t)
+	r := mustOpen(t, path)
+	if n := r.Epoch(); n != 0 {
+		t.Errorf("a new file's is %d", n)
+	}
+	if err := r.Begin(0); err != nil {
+		t.Fatal(err)
+	}
+	slot, _, err := r.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	older, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, list := range [][]im.Shredding{{{Slot: slot, Code: im.ShredRevoked}}, nil} {
+		if err := r.Shred(list); err != nil {
+			t.Fatal(err)
+		}
+		if n := r.Epoch(); n != uint64(i+1) {
+			t.Errorf("after %d shreddings it is %d", i+1, n)
+		}
+	}
+	mustClose(t, r)
+	r = mustOpen(t, path)
+	if n := r.Epoch(); n != 2 {
+		t.Errorf("after opening it again it is %d", n)
+	}
+	mustClose(t, r)
+	if err := os.WriteFile(path, older, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r = mustOpen(t, path)
+	defer mustClose(t, r)
+	if n := r.Epoch(); n != 0 {
+		t.Errorf("an older copy's is %d", n)
 	}
 }
 
@@ -106,17 +150,18 @@ func TestFilesThatAreRefused(t *testing.T) {
 		data []byte
 		want error
 	}{
-		"empty":          {nil, ErrTorn},
-		"cut off early":  {whole[:5], ErrTorn},
-		"cut off":        {whole[:len(whole)-1], ErrTorn},
-		"of zeros":       {make([]byte, pageSize), ErrNotKeys},
-		"another kind":   {append([]byte("SQLite format 3\x00"), whole...), ErrNotKeys},
-		"no version":     {changed(atVersion+3, 0), ErrTorn},
-		"a newer one":    {changed(atVersion+3, version+1), ErrNewer},
-		"another store":  {Header{Store: ID{9}}.page(), ErrForeign},
-		"a flipped bit":  {changed(atSearchKey, whole[atSearchKey]^1), ErrTorn},
-		"a flipped sum":  {changed(atSum, whole[atSum]^1), ErrTorn},
-		"a flipped name": {changed(atStore, whole[atStore]^1), ErrTorn},
+		"empty":           {nil, ErrTorn},
+		"cut off early":   {whole[:5], ErrTorn},
+		"cut off":         {whole[:len(whole)-1], ErrTorn},
+		"of zeros":        {make([]byte, pageSize), ErrNotKeys},
+		"another kind":    {append([]byte("SQLite format 3\x00"), whole...), ErrNotKeys},
+		"no version":      {changed(atVersion+3, 0), ErrTorn},
+		"a newer one":     {changed(atVersion+3, version+1), ErrNewer},
+		"another store":   {Header{Store: im.StoreID{9}}.page(), ErrForeign},
+		"a flipped bit":   {changed(atSearchKey, whole[atSearchKey]^1), ErrTorn},
+		"a flipped sum":   {changed(atSum, whole[atSum]^1), ErrTorn},
+		"a flipped epoch": {changed(atEpoch+7, 1), ErrTorn},
+		"a flipped name":  {changed(atStore, whole[atStore]^1), ErrTorn},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "keys")
@@ -175,15 +220,15 @@ func TestFileShrinks(t *testing.T) {
 	if err := r.Begin(0); err != nil {
 		t.Fatal(err)
 	}
-	var list []Shredding
+	var list []im.Shredding
 	for range 100_000 {
 		s, _, err := r.Next()
 		if err != nil {
 			t.Fatal(err)
 		}
-		list = append(list, Shredding{s, Removed})
+		list = append(list, im.Shredding{Slot: s, Code: im.ShredRemoved})
 	}
-	if used := room(t, path); used < 100_000*KeySize {
+	if used := room(t, path); used < 100_000*im.KeySize {
 		t.Errorf("100,000 keys take %d bytes", used)
 	}
 	if err := r.Shred(list); err != nil {
@@ -226,15 +271,15 @@ func FuzzOpen(f *testing.F) {
 			}
 			t.Fatalf("refused with %v", err)
 		}
-		key, err := r.Key(Slot(slot))
-		past := slot < perPage || slot >= uint64(len(data)/KeySize)
-		if past != errors.Is(err, ErrNoKey) {
+		key, err := r.Key(im.Slot(slot))
+		past := slot < perPage || slot >= uint64(len(data)/im.KeySize)
+		if past != errors.Is(err, im.ErrNoKey) {
 			t.Errorf("slot %d of %d bytes: %x, %v", slot, len(data), key, err)
 		}
-		if err := r.Begin(min(Slot(slot), 1<<16)); err != nil {
+		if err := r.Begin(min(im.Slot(slot), 1<<16)); err != nil {
 			t.Errorf("begin: %v", err)
 		}
-		if s, _, err := r.Next(); err != nil || s <= min(Slot(slot), 1<<16) || s.offset() < int64(len(data)) {
+		if s, _, err := r.Next(); err != nil || s <= min(im.Slot(slot), 1<<16) || offset(s) < int64(len(data)) {
 			t.Errorf("gave out %d, %v", s, err)
 		}
 		if err := r.Close(); err != nil {

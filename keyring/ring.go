@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+
+	"github.com/imapi/imapi/im"
 )
 
 // ErrClosed says that the ring was closed, or that [Ring.Begin] was not called.
@@ -24,14 +26,16 @@ type Ring struct {
 	state   state
 	ready   []extent // on the disk, oldest first, and not given out yet
 	left    int      // the keys in them
-	next    Slot     // of the extent that is made next
+	next    im.Slot  // of the extent that is made next
 	size    int      // how many slots it has
 	wanted  bool
 	fails   int   // how often none could be made
 	failure error // why the last could not
 	waiting []*shredding
 
-	begun Slot // the first slot that is given out by this ring; 0 before Begin
+	epoch uint64 // of the newest shredding
+
+	begun im.Slot // the first slot that is given out by this ring; 0 before Begin
 }
 
 type state int
@@ -43,7 +47,7 @@ const (
 )
 
 // Create makes a key file for a store. The error is fs.ErrExist if there is one.
-func Create(path string, store ID) error {
+func Create(path string, store im.StoreID) error {
 	if err := createFile(path, newHeader(store)); err != nil {
 		return fmt.Errorf("make the key file: %w", err)
 	}
@@ -55,7 +59,7 @@ func Create(path string, store ID) error {
 // that a caller may look whether the file fits its data. Errors have fs.ErrNotExist,
 // [ErrInUse], [ErrNotKeys], [ErrTorn], [ErrOlder], [ErrNewer] or [ErrForeign] in their
 // chain.
-func Open(path string, store ID) (*Ring, error) {
+func Open(path string, store im.StoreID) (*Ring, error) {
 	f, err := openFile(path)
 	if err == nil {
 		var r *Ring
@@ -80,7 +84,7 @@ func ReadHeader(path string) (Header, error) {
 	return firstPage(f)
 }
 
-func open(f file, store ID) (*Ring, error) {
+func open(f file, store im.StoreID) (*Ring, error) {
 	h, err := firstPage(f)
 	if err != nil {
 		return nil, err
@@ -88,16 +92,20 @@ func open(f file, store ID) (*Ring, error) {
 	if h.Store != store {
 		return nil, ErrForeign
 	}
+	epoch, err := readEpoch(f)
+	if err != nil {
+		return nil, err
+	}
 	size, err := f.Size()
 	if err != nil {
 		return nil, err
 	}
 	r := &Ring{
-		header: h, file: f, size: leastExtent,
-		next: min(Slot((size+KeySize-1)/KeySize), maxSlot),
+		header: h, file: f, epoch: epoch, size: leastExtent,
+		next: min(im.Slot((size+im.KeySize-1)/im.KeySize), maxSlot),
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
 		// What is cut off within a slot is not one.
-		pages: pages{file: f, limit: min(Slot(size/KeySize), maxSlot)},
+		pages: pages{file: f, limit: min(im.Slot(size/im.KeySize), maxSlot)},
 	}
 	r.made = sync.NewCond(&r.mu)
 	go r.keep()
@@ -105,16 +113,27 @@ func open(f file, store ID) (*Ring, error) {
 }
 
 // Store returns the id of the store whose keys these are.
-func (r *Ring) Store() ID { return r.header.Store }
+func (r *Ring) Store() im.StoreID { return r.header.Store }
 
 // SearchKey returns what the words of the search index are hashed with.
 func (r *Ring) SearchKey() [32]byte { return r.header.SearchKey }
+
+// Epoch returns how often keys were shredded, ever: each call of [Ring.Shred] that was
+// answered has raised it. Of two copies of the file the newer one has the greater.
+func (r *Ring) Epoch() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.epoch
+}
+
+// End returns the slot after the last one that was made.
+func (r *Ring) End() im.Slot { return r.pages.end() }
 
 // Begin has the ring give out keys, from a new extent on: none of its slots was given
 // out before, also if the process that had the file crashed. Nor is one as great as
 // past, the greatest slot that the data name: in an older copy of the file, the slots
 // after its end were given out, too. It returns once the first keys are on the disk.
-func (r *Ring) Begin(past Slot) error {
+func (r *Ring) Begin(past im.Slot) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
@@ -132,15 +151,15 @@ func (r *Ring) Begin(past Slot) error {
 // Next gives out a key that was never given out and will not be again. Keys are made
 // ahead of use, so it waits only if the disk does not keep up. The error is that of
 // making more: the next call tries anew.
-func (r *Ring) Next() (Slot, Key, error) {
+func (r *Ring) Next() (im.Slot, im.Key, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.await(); err != nil {
-		return 0, Key{}, err
+		return 0, im.Key{}, err
 	}
 	e := &r.ready[0]
 	slot, key := e.first, e.keys[0]
-	e.keys[0] = Key{}
+	e.keys[0] = im.Key{}
 	e.first, e.keys = e.first+1, e.keys[1:]
 	if len(e.keys) == 0 {
 		r.ready = r.ready[1:]
@@ -182,19 +201,14 @@ func (r *Ring) rouse() {
 }
 
 // Key returns the key in a slot. The error is a [ShreddedError], or [ErrNoKey].
-func (r *Ring) Key(s Slot) (Key, error) { return r.pages.key(s) }
-
-// Shredding is a slot whose key is to be destroyed, and why.
-type Shredding struct {
-	Slot Slot
-	Code Code
-}
+func (r *Ring) Key(s im.Slot) (im.Key, error) { return r.pages.key(s) }
 
 // Shred destroys keys, and returns once they are gone from the disk. Many calls share
 // one sync. A key that was shredded already keeps its code, unless it is to be
 // [Removed], which overrides others. A slot without a key is passed over. After an error
-// any part may have been done: call again with the same.
-func (r *Ring) Shred(list []Shredding) error {
+// any part may have been done: call again with the same. An empty list raises the
+// epoch alone.
+func (r *Ring) Shred(list []im.Shredding) error {
 	for _, s := range list {
 		if !s.Code.Valid() {
 			return fmt.Errorf("keyring: %v is no code to shred a key with", s.Code)
@@ -215,19 +229,19 @@ func (r *Ring) Shred(list []Shredding) error {
 // Live returns up to most slots after one that have a key, in order: the used and, of
 // rings before this one, those that were made and never used. Those that this ring gives
 // out are not among them.
-func (r *Ring) Live(after Slot, most int) ([]Slot, error) {
+func (r *Ring) Live(after im.Slot, most int) ([]im.Slot, error) {
 	r.mu.Lock()
 	end := r.pages.end()
 	if r.begun != 0 {
 		end = min(end, r.begun)
 	}
 	r.mu.Unlock()
-	var live []Slot
+	var live []im.Slot
 	for s := max(after+1, firstSlot); s < end && len(live) < most; s++ {
 		switch _, err := r.Key(s); {
 		case err == nil:
 			live = append(live, s)
-		case !errors.As(err, new(*ShreddedError)):
+		case !errors.As(err, new(*im.ShreddedError)):
 			return live, err
 		}
 	}

@@ -2,15 +2,16 @@ package keyring
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"slices"
 	"sync"
 	"testing"
+
+	"github.com/imapi/imapi/im"
 )
 
-var testStore = ID{1, 2, 3}
+var testStore = im.StoreID{1, 2, 3}
 
 func newDisk(seed uint64) *disk {
 	d := &disk{random: rand.New(rand.NewPCG(seed, 1))}
@@ -23,19 +24,19 @@ func newDisk(seed uint64) *disk {
 
 // known is what a naive model knows of a slot.
 type known struct {
-	key Key
+	key im.Key
 	// may are the codes that it may have been shredded with: more than one after a
 	// shredding that failed. 0 is not shredded.
-	may []Code
+	may []im.ShredCode
 }
 
-func (k known) allows(c Code) bool { return slices.Contains(k.may, c) }
+func (k known) allows(c im.ShredCode) bool { return slices.Contains(k.may, c) }
 
 // shred is what asking for it makes of it; done if it was answered.
-func (k *known) shred(c Code, done bool) {
-	var after []Code
+func (k *known) shred(c im.ShredCode, done bool) {
+	var after []im.ShredCode
 	for _, was := range k.may {
-		if was == 0 || c == Removed {
+		if was == 0 || c == im.ShredRemoved {
 			after = append(after, c)
 		} else {
 			after = append(after, was)
@@ -49,9 +50,9 @@ func (k *known) shred(c Code, done bool) {
 }
 
 // state is what a ring says of a slot.
-func stateOf(r *Ring, s Slot) (Key, Code, error) {
+func stateOf(r *Ring, s im.Slot) (im.Key, im.ShredCode, error) {
 	k, err := r.Key(s)
-	var gone *ShreddedError
+	var gone *im.ShreddedError
 	if errors.As(err, &gone) {
 		return k, gone.Code, nil
 	}
@@ -73,13 +74,17 @@ func TestRingAgainstModel(t *testing.T) {
 func modelRun(t *testing.T, seed uint64) {
 	random := rand.New(rand.NewPCG(seed, 2))
 	d := newDisk(seed)
-	all := map[Slot]*known{}
-	var slots []Slot
+	all := map[im.Slot]*known{}
+	var slots []im.Slot
+	var epoch uint64 // of the newest shredding that was answered
 	r, err := open(d, testStore)
 	if err != nil {
 		t.Fatal(err)
 	}
 	check := func(when string) {
+		if n := r.Epoch(); n < epoch {
+			t.Errorf("%s: the epoch is %d, and was %d", when, n, epoch)
+		}
 		d.mu.Lock()
 		sound := d.failed == 0
 		d.mu.Unlock()
@@ -91,7 +96,7 @@ func modelRun(t *testing.T, seed uint64) {
 				return
 			}
 			if sound { // else the system may show what is not on the disk
-				k.may = []Code{code}
+				k.may = []im.ShredCode{code}
 			}
 		}
 	}
@@ -111,22 +116,25 @@ func modelRun(t *testing.T, seed uint64) {
 				if all[s] != nil || s < firstSlot {
 					t.Fatalf("slot %d was given out again", s)
 				}
-				all[s] = &known{key: key, may: []Code{0}}
+				all[s] = &known{key: key, may: []im.ShredCode{0}}
 				slots = append(slots, s)
 			}
 		case 4, 5, 6: // shred some, one by one or in a row
-			var list []Shredding
+			var list []im.Shredding
 			from := random.IntN(len(slots) + 1)
 			for n := random.IntN(300); n > 0 && len(slots) > 0; n-- {
 				if random.IntN(4) == 0 {
 					from = random.IntN(len(slots))
 				}
-				list = append(list, Shredding{slots[from%len(slots)], Code(1 + random.IntN(4))})
+				list = append(list, im.Shredding{Slot: slots[from%len(slots)], Code: im.ShredCode(1 + random.IntN(4))})
 				from++
 			}
-			seen := map[Slot]bool{}
-			list = slices.DeleteFunc(list, func(s Shredding) bool { was := seen[s.Slot]; seen[s.Slot] = true; return was })
+			seen := map[im.Slot]bool{}
+			list = slices.DeleteFunc(list, func(s im.Shredding) bool { was := seen[s.Slot]; seen[s.Slot] = true; return was })
 			err := r.Shred(list)
+			if err == nil {
+				epoch = r.Epoch()
+			}
 			for _, s := range list {
 				all[s.Slot].shred(s.Code, err == nil)
 			}
@@ -184,7 +192,7 @@ func TestRingConcurrently(t *testing.T) {
 		t.Fatal(err)
 	}
 	var mu sync.Mutex
-	owner := map[Slot]bool{}
+	owner := map[im.Slot]bool{}
 	var group sync.WaitGroup
 	for range 8 {
 		group.Go(func() {
@@ -204,10 +212,10 @@ func TestRingConcurrently(t *testing.T) {
 				if s%3 != 0 {
 					continue
 				}
-				if err := r.Shred([]Shredding{{s, Burned}}); err != nil {
+				if err := r.Shred([]im.Shredding{{Slot: s, Code: im.ShredBurned}}); err != nil {
 					t.Error(err)
 				}
-				if _, code, err := stateOf(r, s); code != Burned || err != nil {
+				if _, code, err := stateOf(r, s); code != im.ShredBurned || err != nil {
 					t.Errorf("slot %d is %v, %v", s, code, err)
 				}
 			}
@@ -220,7 +228,7 @@ func TestRingConcurrently(t *testing.T) {
 	if _, _, err := r.Next(); !errors.Is(err, ErrClosed) {
 		t.Errorf("after the end: %v", err)
 	}
-	if err := r.Shred([]Shredding{{firstSlot, Burned}}); !errors.Is(err, ErrClosed) {
+	if err := r.Shred([]im.Shredding{{Slot: firstSlot, Code: im.ShredBurned}}); !errors.Is(err, ErrClosed) {
 		t.Errorf("shredding after the end: %v", err)
 	}
 }
@@ -236,7 +244,7 @@ func TestShreddingsShareASync(t *testing.T) {
 	if err := r.Begin(0); err != nil {
 		t.Fatal(err)
 	}
-	var slots []Slot
+	var slots []im.Slot
 	for range 60 {
 		s, _, err := r.Next()
 		if err != nil {
@@ -245,16 +253,16 @@ func TestShreddingsShareASync(t *testing.T) {
 		slots = append(slots, s)
 	}
 	// The next extent is made by then, too.
-	if err := r.Shred([]Shredding{{slots[0], Removed}}); err != nil {
+	if err := r.Shred([]im.Shredding{{Slot: slots[0], Code: im.ShredRemoved}}); err != nil {
 		t.Fatal(err)
 	}
 	slots = slots[1:]
 	before := d.syncs.Load()
 	d.slow.Store(true)
 	var group sync.WaitGroup
-	shred := func(s Slot) {
+	shred := func(s im.Slot) {
 		group.Go(func() {
-			if err := r.Shred([]Shredding{{s, Revoked}}); err != nil {
+			if err := r.Shred([]im.Shredding{{Slot: s, Code: im.ShredRevoked}}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -291,15 +299,15 @@ func TestHoles(t *testing.T) {
 	if err := r.Begin(0); err != nil {
 		t.Fatal(err)
 	}
-	var list []Shredding
+	var list []im.Shredding
 	for range 3 * perPage {
 		s, _, err := r.Next()
 		if err != nil {
 			t.Fatal(err)
 		}
-		list = append(list, Shredding{s, Removed})
+		list = append(list, im.Shredding{Slot: s, Code: im.ShredRemoved})
 	}
-	list[perPage+7].Code = Revoked
+	list[perPage+7].Code = im.ShredRevoked
 	if err := r.Shred(list); err != nil {
 		t.Fatal(err)
 	}
@@ -323,7 +331,7 @@ func TestHoles(t *testing.T) {
 	}
 	check()
 	// The tombstone goes, too.
-	list[perPage+7].Code = Removed
+	list[perPage+7].Code = im.ShredRemoved
 	before := d.holes
 	if err := r.Shred(list[perPage+7 : perPage+8]); err != nil {
 		t.Fatal(err)
@@ -353,7 +361,7 @@ func TestOlderCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	older := d.again()
-	if err := r.Shred([]Shredding{{first, Expired}}); !errors.Is(err, errPower) {
+	if err := r.Shred([]im.Shredding{{Slot: first, Code: im.ShredExpired}}); !errors.Is(err, errPower) {
 		t.Errorf("shredding without power: %v", err)
 	}
 	if r, err = open(older, testStore); err != nil {
@@ -363,7 +371,7 @@ func TestOlderCopy(t *testing.T) {
 		t.Errorf("the older copy has %x, %v", got, err)
 	}
 	last := first + 100_000
-	if _, err := r.Key(last); !errors.Is(err, ErrNoKey) {
+	if _, err := r.Key(last); !errors.Is(err, im.ErrNoKey) {
 		t.Errorf("a slot past the end: %v", err)
 	}
 	live, err := r.Live(0, 1000)
@@ -399,8 +407,8 @@ func TestFullDisk(t *testing.T) {
 	if err := r.Begin(0); err != nil {
 		t.Fatal(err)
 	}
-	seen := map[Slot]bool{}
-	var slot Slot
+	seen := map[im.Slot]bool{}
+	var slot im.Slot
 	for failed := 0; failed < 3; {
 		d.mu.Lock()
 		d.failIn = 1
@@ -418,7 +426,7 @@ func TestFullDisk(t *testing.T) {
 	d.mu.Lock()
 	d.failIn = 0
 	d.mu.Unlock()
-	if err := r.Shred([]Shredding{{slot, Revoked}}); err != nil {
+	if err := r.Shred([]im.Shredding{{Slot: slot, Code: im.ShredRevoked}}); err != nil {
 		t.Error(err)
 	}
 	if s, _, err := r.Next(); err != nil || seen[s] {
@@ -427,16 +435,4 @@ func TestFullDisk(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func ExampleSeal() {
-	key, store := Key{1}, ID{2}
-	sealed := Seal(nil, key, store, 256, []byte("hello"))
-	content, err := Unseal(nil, key, store, 256, sealed)
-	fmt.Printf("%s %v\n", content, err)
-	_, err = Unseal(nil, key, store, 257, sealed)
-	fmt.Println(err)
-	// Output:
-	// hello <nil>
-	// keyring: sealed content is damaged or is not of this slot
 }
