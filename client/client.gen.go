@@ -1231,7 +1231,7 @@ type Erasure struct {
 	// Seq Its seq there.
 	Seq int64 `json:"seq"`
 
-	// WipedAt When its content was destroyed.
+	// WipedAt When it was erased here: since then nobody can read it. Its key is destroyed within seconds.
 	WipedAt Time `json:"wiped_at"`
 }
 
@@ -1420,6 +1420,8 @@ type Health struct {
 	// Details What an operator should know though the server can serve; left out if there is
 	// nothing. After the clock of the server was seen to jump ahead by more than a day
 	// nothing is removed by its time for a while (`--clock-guard`): set it right before.
+	// While the file of the keys cannot be written, what was erased cannot be read by
+	// anybody, but its keys wait to be destroyed: see to the disk.
 	Details *HealthDetails `json:"details,omitempty"`
 
 	// Status Always `ok`.
@@ -1432,12 +1434,20 @@ type HealthStatus string
 // HealthDetails What an operator should know though the server can serve; left out if there is
 // nothing. After the clock of the server was seen to jump ahead by more than a day
 // nothing is removed by its time for a while (`--clock-guard`): set it right before.
+// While the file of the keys cannot be written, what was erased cannot be read by
+// anybody, but its keys wait to be destroyed: see to the disk.
 type HealthDetails struct {
 	// ClockJumpedSeconds By how much the clock jumped ahead.
 	ClockJumpedSeconds int64 `json:"clock_jumped_seconds"`
 
 	// RemovalHeldSeconds For how much longer nothing is removed by its time.
 	RemovalHeldSeconds int64 `json:"removal_held_seconds"`
+
+	// ShreddingWaiting How many keys of what was erased wait to be destroyed, if that takes longer than it should.
+	ShreddingWaiting int `json:"shredding_waiting"`
+
+	// ShreddingWaitingSeconds For how long the longest has waited.
+	ShreddingWaitingSeconds int64 `json:"shredding_waiting_seconds"`
 }
 
 // HiddenPart Messages that I have hidden - by `seq`, both ends included, or those created before a time.

@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/imapi/imapi/api"
 	"github.com/imapi/imapi/im"
@@ -12,6 +13,10 @@ import (
 func (s *Server) GetHealth(context.Context, api.GetHealthRequestObject) (api.GetHealthResponseObject, error) {
 	return api.GetHealth200JSONResponse{Status: api.Ok}, nil
 }
+
+// longShredding is for how long a key of what was erased may wait to be destroyed before
+// an operator should know: the promise is 5 s.
+const longShredding = 2 * time.Second
 
 // GetReady implements GET /readyz.
 func (s *Server) GetReady(ctx context.Context, _ api.GetReadyRequestObject) (api.GetReadyResponseObject, error) {
@@ -25,9 +30,15 @@ func (s *Server) GetReady(ctx context.Context, _ api.GetReadyRequestObject) (api
 		return nil, err
 	}
 	ready := api.GetReady200JSONResponse{Status: api.Ok}
-	if clock := s.service.Clock(); clock.Held > 0 {
+	clock := s.service.Clock()
+	keys, waited := s.service.Unshredded()
+	if waited < longShredding {
+		keys, waited = 0, 0
+	}
+	if clock.Held > 0 || keys > 0 {
 		ready.Details = &api.HealthDetails{
 			ClockJumpedSeconds: seconds(clock.Jump), RemovalHeldSeconds: seconds(clock.Held),
+			ShreddingWaiting: keys, ShreddingWaitingSeconds: seconds(waited),
 		}
 	}
 	return ready, nil

@@ -118,7 +118,7 @@ type ErasureQuery struct {
 	Limit int
 }
 
-// ErasedMessage is a tombstone and when its content was overwritten.
+// ErasedMessage is a tombstone and when it became one here.
 type ErasedMessage struct {
 	Message
 	Wiped time.Time

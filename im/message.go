@@ -149,6 +149,17 @@ func (m Message) size() int {
 	return n
 }
 
+// Shredded returns what is left of an active message whose key was found to be shredded:
+// the tombstone of a reader that knows the code alone. Who did it is in the row, once
+// that is read again.
+func (m Message) Shredded(code ShredCode) Message {
+	state, ok := code.State()
+	if !ok {
+		state = Expired // it was removed, as by retention
+	}
+	return m.Tombstone(Erasure{State: state, At: m.CreatedAt})
+}
+
 // Tombstone returns what is left of the message after an erasure.
 func (m Message) Tombstone(e Erasure) Message {
 	m.State, m.Content, m.Erased = e.State, nil, &e

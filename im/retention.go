@@ -353,9 +353,6 @@ func (s *Service) TrimAs(ctx context.Context, actor Actor, asOf time.Time, told 
 	return s.Trim(ctx, asOf, told)
 }
 
-// Reclaim gives back the room of what was erased.
-func (s *Service) Reclaim(ctx context.Context) error { return s.store.Reclaim(ctx) }
-
 // OldestMessage returns when the oldest message that is kept was created; false
 // without any.
 func (s *Service) OldestMessage(ctx context.Context) (at time.Time, found bool, err error) {

@@ -107,6 +107,16 @@ func (s *Service) MaxMessageBytes() int { return s.policy.MaxMessageBytes }
 // Ready reports an error while nothing can be stored.
 func (s *Service) Ready(ctx context.Context) error { return s.store.Ready(ctx) }
 
+// Unshredded returns how many keys of what was erased are yet to be destroyed, which is
+// tried until it is done, and for how long the longest has waited.
+func (s *Service) Unshredded() (keys int, waited time.Duration) {
+	keys, since := s.store.Unshredded()
+	if keys > 0 {
+		waited = max(s.now().Sub(since), 0)
+	}
+	return keys, waited
+}
+
 // time returns now as it is stored: in UTC, to the millisecond.
 func (s *Service) time() time.Time { return s.now().UTC().Truncate(time.Millisecond) }
 

@@ -19,9 +19,11 @@ func IsAtStart(ctx context.Context) bool { return ctx.Value(startKey{}) != nil }
 // Store keeps the state. There is one writer at a time, and readers see what
 // was committed. It shares its time fairly between callers; see [CallerOf].
 type Store interface {
-	// View runs fn on a consistent snapshot. Reads that take over a limit, 500 ms by default, are
-	// ended with an error, for a long one keeps the write-ahead log from being
-	// wiped. fn must not write to a client.
+	// View runs fn on a consistent snapshot. Reads that take over a limit, 500 ms by
+	// default, are ended with an error: one that lasts keeps what is written meanwhile
+	// in the write-ahead log, and a reader from others. fn must not write to a client. It
+	// is run again, on a new snapshot, if it has met content that was erased since: it
+	// must set, not add to, what it gives its caller.
 	View(ctx context.Context, fn func(Reader) error) error
 
 	// Readers returns how many Views run at once; more wait for each other.
@@ -56,9 +58,9 @@ type Store interface {
 	// Ready reports an error while the store cannot take writes.
 	Ready(ctx context.Context) error
 
-	// Reclaim gives back the room of what was erased, in bounded steps that let
-	// writers in between, until there is none or the context is done.
-	Reclaim(ctx context.Context) error
+	// Unshredded returns how many keys of what was erased are yet to be destroyed, which
+	// is tried until it is done, and since when.
+	Unshredded() (n int, since time.Time)
 
 	// Close ends it, after the writes that are under way.
 	Close() error
@@ -458,10 +460,10 @@ type Tx interface {
 	// taken up to [Reader.Stamped] finds the rest after it, whatever the clock does.
 	Stamp(now time.Time) (time.Time, error)
 
-	// Erase destroys an active message: its content is overwritten, its state
-	// and erasure are set, and wiped is when: no earlier than the one before it,
-	// whatever the clock says, so that erasures are found in their order. It
-	// reports false, and changes nothing, if the message is not active any more.
+	// Erase makes an active message a tombstone, whose key is shredded once that is
+	// committed. wiped is when: no earlier than the one before it, whatever the clock
+	// says, so that erasures are found in their order. It reports false, and changes
+	// nothing, if the message is not active any more.
 	Erase(id ID, e Erasure, wiped time.Time) (bool, error)
 	// StartBurn sets when an active message burns.
 	StartBurn(id ID, at time.Time) error

@@ -30,9 +30,11 @@ type Metrics struct {
 	lagged   prometheus.Counter
 	lag      prometheus.Histogram
 
-	erased   *prometheus.CounterVec
-	lateness prometheus.Histogram
-	removed  prometheus.Counter
+	erased                 *prometheus.CounterVec
+	lateness               prometheus.Histogram
+	removed                prometheus.Counter
+	shredded, shredsFailed prometheus.Counter
+	shredSeconds           prometheus.Histogram
 }
 
 // New returns counters at zero, and with them those of the Go runtime and the
@@ -85,6 +87,16 @@ func New(version string) *Metrics {
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 20),
 		}),
 	}
+	m.shredded = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "imapi_keys_shredded_total", Help: "Keys of erased content that were destroyed.",
+	})
+	m.shredsFailed = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "imapi_shredding_failed_total", Help: "Times that keys could not be destroyed, which is tried again.",
+	})
+	m.shredSeconds = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "imapi_shredding_seconds", Help: "Time from the commit of an erasure to the destruction of its key, of the longest in each batch.",
+		Buckets: prometheus.ExponentialBuckets(0.01, 2, 12),
+	})
 	m.removed = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "imapi_retention_removed_total", Help: "Messages, tombstones too, that were removed because they were past retention.",
 	})
@@ -98,6 +110,7 @@ func New(version string) *Metrics {
 	m.registry.MustRegister(
 		m.requests, m.requestSeconds, m.rateLimited, m.commitSize, m.commitSeconds, m.commitsFailed,
 		m.streams, m.told, m.replayed, m.lagged, m.lag, m.erased, m.lateness, m.removed, build,
+		m.shredded, m.shredsFailed, m.shredSeconds,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -164,6 +177,30 @@ func (m *Metrics) ClockHeld(held func() time.Duration) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "imapi_clock_guard_seconds", Help: "For how much longer nothing is removed by time, because the clock jumped ahead; 0 while it is trusted.",
 	}, func() float64 { return held().Seconds() }))
+}
+
+// Unshredded has it asked how many keys wait to be shredded, and for how long the longest
+// has, whenever somebody wants to know.
+func (m *Metrics) Unshredded(waits func() (keys int, waited time.Duration)) {
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "imapi_shredding_waiting", Help: "Keys of erased content that are not yet destroyed.",
+		}, func() float64 { keys, _ := waits(); return float64(keys) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "imapi_shredding_waiting_seconds", Help: "For how long the key has waited that waits longest; 0 while none does.",
+		}, func() float64 { _, waited := waits(); return waited.Seconds() }),
+	)
+}
+
+// Shredded tells of a batch of keys that were destroyed, and how long after the commit of
+// the erasure that waited longest, or that they could not be.
+func (m *Metrics) Shredded(keys int, delay time.Duration, failed bool) {
+	if failed {
+		m.shredsFailed.Inc()
+		return
+	}
+	m.shredded.Add(float64(keys))
+	m.shredSeconds.Observe(delay.Seconds())
 }
 
 // Removed counts messages that were removed because they were past retention.

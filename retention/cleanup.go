@@ -15,8 +15,6 @@ type Cleaner interface {
 	Purge(ctx context.Context) error
 	// Trim removes messages that are past retention.
 	Trim(ctx context.Context, asOf time.Time, told func(im.RetentionOf) error) error
-	// Reclaim gives back the room.
-	Reclaim(ctx context.Context) error
 }
 
 var _ Cleaner = (*im.Service)(nil)
@@ -69,7 +67,7 @@ func (j *Cleanup) Run(ctx context.Context) {
 	}
 }
 
-// once does all three, each whether or not the one before it failed.
+// once does both, each whether or not the one before it failed.
 func (j *Cleanup) once(ctx context.Context) {
 	report := func(what string, err error) {
 		if err != nil && ctx.Err() == nil {
@@ -82,5 +80,4 @@ func (j *Cleanup) once(ctx context.Context) {
 		j.log.LogAttrs(ctx, slog.LevelDebug, "messages past retention removed", slog.Int64("messages", of.Messages))
 		return nil
 	}))
-	report("room not given back", j.cleaner.Reclaim(ctx))
 }

@@ -44,12 +44,7 @@ func (c *cleaner) Trim(_ context.Context, asOf time.Time, told func(im.Retention
 	return c.fails
 }
 
-func (c *cleaner) Reclaim(context.Context) error {
-	c.note("reclaim")
-	return c.fails
-}
-
-var round = []string{"purge", "trim", "reclaim"}
+var round = []string{"purge", "trim"}
 
 // running runs a job in a bubble until the test's function returns.
 func running(t *testing.T, c *cleaner, removed func(int64), fn func(*retention.Cleanup)) {

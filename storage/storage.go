@@ -2,6 +2,7 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,11 +14,15 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/keyring"
 	"github.com/imapi/imapi/storage/sqlite"
 )
 
 // BatchStats tell how one transaction of an engine went.
 type BatchStats = sqlite.BatchStats
+
+// ShredStats tell how one batch of shredding went.
+type ShredStats = sqlite.ShredStats
 
 // Options say how an engine works. The zero value of each but DataDir is what
 // a server uses.
@@ -35,6 +40,11 @@ type Options struct {
 	Logger *slog.Logger
 	// Now is the clock by which batches are timed.
 	Now func() time.Time
+	// Keys is the file of the keys that content is sealed under; "keys" beside the
+	// SQLite file if it is "".
+	Keys string
+	// ObserveShred is told of every batch of keys that was shredded. It must not block.
+	ObserveShred func(ShredStats)
 	// ReadLimit is how long a read may take before it is ended with an error.
 	ReadLimit time.Duration
 }
@@ -65,11 +75,37 @@ func Open(ctx context.Context, rawURL string, options Options) (im.Store, error)
 		Logger:      options.Logger,
 		Now:         options.Now,
 		ReadLimit:   options.ReadLimit,
+
+		Keys:         openKeys(cmp.Or(options.Keys, filepath.Join(filepath.Dir(path), keysName))),
+		ObserveShred: options.ObserveShred,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the storage: %w", err)
 	}
 	return store, nil
+}
+
+// keysName is the file of the keys beside the SQLite file.
+const keysName = "keys"
+
+// openKeys returns what opens the key file at path, and makes it for a store without
+// content.
+func openKeys(path string) func(im.StoreID, bool) (im.Keys, error) {
+	return func(store im.StoreID, fresh bool) (im.Keys, error) {
+		if fresh {
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				return nil, fmt.Errorf("make the directory of the key file: %w", err)
+			}
+			if err := keyring.Create(path, store); err != nil && !errors.Is(err, fs.ErrExist) {
+				return nil, err
+			}
+		}
+		ring, err := keyring.Open(path, store)
+		if err != nil {
+			return nil, err
+		}
+		return ring, nil
+	}
 }
 
 // Exists reports whether Open would find a database, and not make one. Its errors are

@@ -101,8 +101,8 @@ const serverWait = 5 * time.Second
 
 // adminFlags are those of commands that need a server.
 type adminFlags struct {
-	data, database string
-	policy         im.Policy
+	data, database, keys string
+	policy               im.Policy
 	// begins lets the command be the first to use a data directory, and make it.
 	begins bool
 }
@@ -111,6 +111,7 @@ func (a *adminFlags) add(f flags) {
 	a.policy = im.DefaultPolicy()
 	f.StringVar(&a.data, "data", "./data", "`directory` of the server's data")
 	f.StringVar(&a.database, "database", "", "`URL` of the database, as for serve; while a server runs it uses its own")
+	f.StringVar(&a.keys, "keys", "", "`file` of the keys, as for serve; while a server runs it uses its own")
 	f.IntVar(&a.policy.MaxMessageBytes, "max-message-bytes", a.policy.MaxMessageBytes, "as for serve; while a server runs its own counts: a `number` of bytes")
 	f.retention(&a.policy)
 }
@@ -182,7 +183,7 @@ func (a *adminFlags) openHere(ctx context.Context) (*admin, error) {
 	}
 	log := slog.New(slog.DiscardHandler)
 	n := &node{log: log, stopJobs: func() {}}
-	n.store, err = storage.Open(ctx, a.database, storage.Options{DataDir: a.data, Logger: log, ReadLimit: time.Minute})
+	n.store, err = storage.Open(ctx, a.database, storage.Options{DataDir: a.data, Keys: a.keys, Logger: log, ReadLimit: time.Minute})
 	if err != nil {
 		return nil, err
 	}

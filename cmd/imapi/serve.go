@@ -39,7 +39,7 @@ const drainTime = 3 * time.Second
 type config struct {
 	listen, metricsListen string
 	tlsCert, tlsKey       string
-	data, database        string
+	data, database, keys  string
 	synchronous           string
 	readLimit             time.Duration
 	logFormat             string
@@ -69,6 +69,7 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	f.StringVar(&c.tlsKey, "tls-key", "", "PEM `file` of the certificate's key")
 	f.StringVar(&c.data, "data", "./data", "the `directory` of all that the server keeps")
 	f.StringVar(&c.database, "database", "", "the `URL` of the database; SQLite in the data directory by default")
+	f.StringVar(&c.keys, "keys", "", "the `file` of the keys that content is sealed under; keys beside the database by default")
 	f.StringVar(&c.synchronous, "synchronous", "full", "when a write is durable, by `mode`: full (survives a power cut) or normal (a crash of the process alone)")
 	f.DurationVar(&c.readLimit, "read-limit", 500*time.Millisecond, "the `duration` after which a read of the database is ended with 503")
 	f.StringVar(&c.logFormat, "log-format", "text", "the `format` of the log: text or json")
@@ -323,6 +324,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 	}
 	n.store, err = storage.Open(ctx, c.database, storage.Options{
 		DataDir: c.data, Synchronous: c.synchronous, Logger: log, ReadLimit: c.readLimit,
+		Keys: c.keys, ObserveShred: func(s storage.ShredStats) { n.metrics.Shredded(s.Keys, s.Delay, s.Err != nil) },
 		Observe: func(s storage.BatchStats) { n.metrics.Commit(s.Calls, s.Duration, s.Err != nil) },
 	})
 	if err != nil {
@@ -344,6 +346,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 		return at, found && err == nil
 	})
 
+	n.metrics.Unshredded(n.service.Unshredded)
 	n.metrics.ClockHeld(func() time.Duration { return n.service.Clock().Held })
 
 	verify.TicketKey = n.store.Instance().TicketKey

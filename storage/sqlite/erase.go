@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	selectActive = "SELECT " + messageColumns + withContent + ", m.content_id FROM messages m" + messageParts +
+	selectActive = "SELECT " + messageColumns + withContent + ", m.slot FROM messages m" + messageUsers +
 		"WHERE m.id = ? AND m.state = 1"
 	deleteMentions   = "DELETE FROM mentions WHERE conversation_id = ? AND seq = ?"
 	deleteMentionAll = "DELETE FROM mentions_all WHERE conversation_id = ? AND seq = ?"
@@ -18,19 +18,19 @@ const (
 	eraseRow = `UPDATE messages SET state = ?1, erased_at = ?2, erased_by = ?3,
 		wiped_at = max(?4, coalesce((SELECT wiped_at FROM messages INDEXED BY messages_wiped
 			WHERE wiped_at IS NOT NULL ORDER BY wiped_at DESC LIMIT 1), ?4)),
-		note_id = ?5, content_id = NULL, due_at = NULL
-		WHERE id = ?6 AND state = 1`
+		note_slot = ?5, note = ?6, sealed = NULL, due_at = NULL
+		WHERE id = ?7 AND state = 1`
 
-	selectDue = "SELECT " + messageColumns + withContent + " FROM messages m INDEXED BY messages_due" + messageParts +
+	selectDue = "SELECT " + messageColumns + withContent + " FROM messages m INDEXED BY messages_due" + messageUsers +
 		"WHERE m.due_at <= ? ORDER BY m.due_at, m.id LIMIT ?"
 	selectNextDue = "SELECT due_at FROM messages INDEXED BY messages_due WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1"
 )
 
-// Erase destroys an active message. Before the transaction is answered the
-// content is overwritten in the log; the scrubber then wipes the log. It counts
-// as wiped at the given time, or when the one before it was if that is later.
+// Erase makes an active message a tombstone, and has the key of its content shredded
+// once that is committed. It counts as erased at the given time, or when the one before
+// it was if that is later.
 func (t *tx) Erase(id im.ID, e im.Erasure, wiped time.Time) (bool, error) {
-	m, content, active, err := t.active(id)
+	m, slot, active, err := t.active(id)
 	if err != nil || !active {
 		return false, err
 	}
@@ -41,21 +41,19 @@ func (t *tx) Erase(id im.ID, e im.Erasure, wiped time.Time) (bool, error) {
 	if err := t.unindexMessage(m); err != nil {
 		return false, err
 	}
-	if content.Valid {
-		if err := t.wipeOne(content.Int64); err != nil {
-			return false, err
-		}
-	}
 	for _, query := range []string{deleteMentions, deleteMentionAll} {
 		if _, err := t.session.exec(query, int64(m.Conversation), m.Seq); err != nil {
 			return false, err
 		}
 	}
-	note, err := t.insertNote(e)
+	noteSlot, note, err := t.sealNote(e)
 	if err != nil {
 		return false, err
 	}
-	err = t.must(eraseRow, int64(e.State), e.At.UnixMilli(), by, wiped.UnixMilli(), note, int64(id))
+	err = t.must(eraseRow, int64(e.State), e.At.UnixMilli(), by, wiped.UnixMilli(), noteSlot, note, int64(id))
+	if err == nil && slot.Valid {
+		err = t.doom(slot.Int64, e.State.ShredCode(), id)
+	}
 	return err == nil, err
 }
 
@@ -99,19 +97,18 @@ func (t *tx) Stamp(now time.Time) (time.Time, error) {
 	return t.stamp, t.must(putStamp, t.stamp.UnixMilli())
 }
 
-// active loads an active message and the id of its content. One of which the
-// content cannot be read comes with an empty one: it is to be erased all the
-// same.
-func (t *tx) active(id im.ID) (m im.Message, content sql.NullInt64, found bool, err error) {
+// active loads an active message and the slot of its key. One of which the content cannot be read comes with an
+// empty one: it is to be erased all the same.
+func (t *tx) active(id im.ID) (m im.Message, slot sql.NullInt64, found bool, err error) {
 	err = t.session.query(selectActive, []any{int64(id)}, func(rows *sql.Rows) (bool, error) {
 		found = true
-		m, err = scanMessage(rows, &content)
+		m, err = t.scanMessage(rows, &slot)
 		if errors.Is(err, errContent) {
 			m.Content, err = &im.Content{}, nil
 		}
 		return false, err
 	})
-	return m, content, found, err
+	return m, slot, found, err
 }
 
 // StartBurn sets when an active message burns.
@@ -138,7 +135,7 @@ func (t *tx) StartBurn(id im.ID, at time.Time) error {
 // to be erased all the same, and must not be in the way of the others.
 func (r *reader) Due(now time.Time, limit int) (list []im.Message, err error) {
 	err = r.session.query(selectDue, []any{now.UnixMilli(), limit}, func(rows *sql.Rows) (bool, error) {
-		m, err := scanMessage(rows)
+		m, err := r.scanMessage(rows)
 		if errors.Is(err, errContent) {
 			r.session.logger.Error("a message is due of which the content cannot be read", "message", m.ID)
 			m.Content, err = &im.Content{}, nil

@@ -112,7 +112,7 @@ func (r *reader) takeErasures(page *im.ErasurePage, limit int, query string, arg
 			return false, nil
 		}
 		var wiped int64
-		m, err := scanMessage(rows, &wiped)
+		m, err := r.scanMessage(rows, &wiped)
 		page.Items = append(page.Items, im.ErasedMessage{Message: m, Wiped: fromMillis(wiped)})
 		return true, err
 	})

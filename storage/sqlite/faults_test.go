@@ -237,7 +237,7 @@ func TestReallyBusy(t *testing.T) {
 		_, err := s.row("PRAGMA busy_timeout = 1", nil, &ms)
 		return err
 	})
-	other, err := openSession(b.store.path, b.store.options, checkpointing)
+	other, err := openSession(b.store.path, b.store.options, setup)
 	if err != nil {
 		t.Fatal(err)
 	}

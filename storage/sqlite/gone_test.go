@@ -1,9 +1,11 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
+	"database/sql"
+	"errors"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -84,9 +86,9 @@ func busy(tb testing.TB, s *Store, list []*secret, first im.ID) (stop func() []*
 	}
 }
 
-// TestErasedIsGone: while readers read and a sender sends, messages of all
-// sizes are erased, oldest first, newest first and at random; soon no file below
-// the data directory holds any of what they said, and everything else is there.
+// TestErasedIsGone: while readers read and a sender sends, messages of all sizes are
+// erased, oldest first, newest first and at random. No file ever holds what any message
+// says, and soon the keys of what was erased are gone and all others are there.
 func TestErasedIsGone(t *testing.T) {
 	const each = 700
 	random := rand.New(rand.NewPCG(21, 22))
@@ -96,6 +98,11 @@ func TestErasedIsGone(t *testing.T) {
 	all := secrets(random, 6*each)
 	sendAll(t, s, all)
 	traces := newTraces()
+	for _, m := range all {
+		traces.add(m.marker)
+	}
+	traces.nowhere(t, dir)
+	before := sealedOf(t, s)
 
 	shuffled := slices.Clone(all)
 	random.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
@@ -110,77 +117,80 @@ func TestErasedIsGone(t *testing.T) {
 		list []*secret
 	}{{"oldest first", oldest}, {"newest first", newest}, {"at random", mixed}} {
 		stop := busy(t, s, all, firstID+im.ID(1_000_000*(i+1)))
-		last := eraseAll(t, s, phase.list, traces)
-		traces.goneWithin(t, dir, last)
+		eraseAll(t, s, phase.list)
+		shredded(t, s)
 		all = append(all, stop()...)
 		held(t, s, all)
 		if t.Failed() {
 			t.Fatal(phase.name)
 		}
 	}
+	traces.nowhere(t, dir)
+	for _, m := range shuffled {
+		row := before[m.id]
+		content, err := (&reader{sealer: s.sealer}).unseal(row.slot, row.sealed)
+		if m.erased.Load() {
+			if gone := (*im.ShreddedError)(nil); !errors.As(err, &gone) || gone.Code != im.ShredRevoked {
+				t.Fatalf("what %v said before it was erased is unsealed: %q, %v", m.id, content, err)
+			}
+		} else if err != nil || !bytes.Equal(content, m.content.Sent) {
+			t.Fatalf("what %v says cannot be unsealed: %v", m.id, err)
+		}
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if found := traces.find(t, dir); len(found) != 0 {
-		t.Errorf("after Close: %s", found[0])
-	}
-	for _, m := range shuffled[3*each:] { // the search does see what is there
-		traces.add(m.marker)
-	}
-	if found := traces.find(t, dir); len(found) < 3*each*8/10 {
-		t.Errorf("of the others only %d traces are there", len(found))
-	}
+	traces.nowhere(t, dir)
 }
 
-// TestWhatErasingNeeds: without overwriting, or without emptying the log, what
-// was erased is in the files, and the search finds it.
-func TestWhatErasingNeeds(t *testing.T) {
-	for name, options := range map[string]Options{
-		"without overwriting": {wipe: "UPDATE contents SET data = data WHERE id = ?"},
-		"without scrubs":      {noScrubs: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			options.Synchronous = "normal"
-			s := openAt(t, filepath.Join(dir, "imapi.db"), options)
-			makePlace(t, s)
-			list := secrets(rand.New(rand.NewPCG(23, 24)), 100)
-			sendAll(t, s, list)
-			traces := newTraces()
-			eraseAll(t, s, list, traces)
-			if !options.noScrubs {
-				logEmpty(t, s, time.Now())
-			}
-			whole := 0
-			for _, m := range list {
-				if m.whole() {
-					whole++
-				}
-			}
-			markers := map[string]bool{}
-			for _, found := range traces.find(t, dir) {
-				markers[found[:len(list[0].marker)]] = true
-			}
-			if len(markers) != whole || whole < 90 {
-				t.Errorf("%d of %d are found", len(markers), whole)
-			}
+// sealedRow is what the row of a message has of its content.
+type sealedRow struct {
+	slot   int64
+	sealed []byte
+}
+
+// sealedOf returns that of all active messages.
+func sealedOf(tb testing.TB, s *Store) map[im.ID]sealedRow {
+	tb.Helper()
+	all := map[im.ID]sealedRow{}
+	err := s.View(context.Background(), func(r im.Reader) error {
+		return r.(*reader).session.query("SELECT id, slot, sealed FROM messages WHERE state = 1", nil, func(rows *sql.Rows) (bool, error) {
+			var id im.ID
+			var row sealedRow
+			err := rows.Scan(&id, &row.slot, &row.sealed)
+			all[id] = row
+			return true, err
 		})
+	})
+	if err != nil {
+		tb.Fatal(err)
 	}
+	return all
 }
 
-// logEmpty waits until the write-ahead log is empty.
-func logEmpty(tb testing.TB, s *Store, since time.Time) {
+// shredded waits until the keys of all that was erased are, and that is not noted any
+// more.
+func shredded(tb testing.TB, s *Store) {
 	tb.Helper()
 	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()
+	began := time.Now()
 	for {
-		info, err := os.Stat(s.path + "-wal")
-		if err == nil && info.Size() == 0 {
-			tb.Logf("empty after %v", time.Since(since))
+		waiting, _ := s.Unshredded()
+		noted := 0
+		err := s.View(context.Background(), func(r im.Reader) error {
+			_, err := r.(*reader).session.row("SELECT count(*) FROM doomed", nil, &noted)
+			return err
+		})
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if waiting == 0 && noted == 0 {
+			tb.Logf("shredded after %v", time.Since(began))
 			return
 		}
-		if time.Since(since) > patience {
-			tb.Fatalf("the log is not empty: %v, %v", info, err)
+		if time.Since(began) > patience {
+			tb.Fatalf("%d keys are not shredded, %d noted", waiting, noted)
 		}
 		<-again.C
 	}

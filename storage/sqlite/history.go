@@ -182,7 +182,7 @@ func (h *history) walkSeqs(rng im.SeqRange) (full bool, err error) {
 	}
 	query := fmt.Sprintf(`SELECT %s FROM messages m INDEXED BY %s %s
 		WHERE %s AND m.seq BETWEEN ? AND ?%s ORDER BY m.seq %s`,
-		messageColumns+withContent, h.index, messageParts, h.equal, h.filter, h.order())
+		messageColumns+withContent, h.index, messageUsers, h.equal, h.filter, h.order())
 	args := slices.Concat(h.args, []any{rng.From, rng.To}, h.extra)
 	if full, err = h.take(query, args); err != nil || full {
 		return true, err
@@ -225,7 +225,7 @@ func (h *history) take(query string, args []any) (full bool, err error) {
 			full = true
 			return false, nil
 		}
-		m, err := scanMessage(rows)
+		m, err := h.r.scanMessage(rows)
 		if err != nil {
 			return false, err
 		}
@@ -314,7 +314,7 @@ func (h *history) byTime() error {
 		}
 	}
 	query := fmt.Sprintf("SELECT %s FROM messages m INDEXED BY %s %s WHERE %s%s ORDER BY %s",
-		messageColumns+withContent, h.index, messageParts, where, h.filter, order)
+		messageColumns+withContent, h.index, messageUsers, where, h.filter, order)
 	full, err := h.take(query, slices.Concat(h.args, walk.args(), h.extra))
 	if err == nil && !full {
 		h.page.Next = stop

@@ -22,11 +22,11 @@ const (
 	insertMessage = `INSERT INTO messages
 		(id, conversation_id, seq, sender_id, sender_device, client_id, type, state, reply_to, receipt, created_at,
 		quiet, visible_to, ord, sender_ord,
-		content_id, expires_at, burn_after, burn_unread_ttl, burn_at, due_at, in_thread)
+		slot, sealed, expires_at, burn_after, burn_unread_ttl, burn_at, due_at, in_thread)
 		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, (NOT ?12) + coalesce((
 			SELECT sender_ord FROM messages INDEXED BY messages_by_sender
 			WHERE conversation_id = ?2 AND sender_id = ?4 ORDER BY seq DESC LIMIT 1), 0),
-		?15, ?16, ?17, ?18, ?19, ?20, ?21)`
+		?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)`
 
 	// insertMentions is for those of the users named ?3 who are members, of a
 	// channel those of its space, and are not the sender.
@@ -55,9 +55,9 @@ func (t *tx) InsertMessage(m im.Message) (seq int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	var content any
+	var slot, sealed any
 	if m.Content != nil {
-		if content, err = t.insertContent(m.Content.Sent); err != nil {
+		if slot, sealed, err = t.seal(m.Content.Sent); err != nil {
 			return 0, err
 		}
 	}
@@ -76,7 +76,7 @@ func (t *tx) InsertMessage(m im.Message) (seq int64, err error) {
 		sql.NullString{String: m.ClientID, Valid: m.ClientID != ""}, int64(m.Type), int64(m.State),
 		sql.NullInt64{Int64: int64(m.ReplyTo), Valid: m.ReplyTo != 0}, m.Receipt, m.CreatedAt.UnixMilli(),
 		m.Quiet, visibleTo, ord,
-		content, optionalMillis(m.ExpiresAt), burnAfter, burnUnread, burnAt, due, at.kind == im.Thread)
+		slot, sealed, optionalMillis(m.ExpiresAt), burnAfter, burnUnread, burnAt, due, at.kind == im.Thread)
 	if err != nil {
 		return 0, err
 	}

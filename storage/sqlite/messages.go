@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -12,47 +13,47 @@ import (
 const messageColumns = `m.id, m.conversation_id, m.seq, u.name, m.sender_device, m.client_id,
 	m.type, m.state, m.reply_to, m.receipt, m.created_at, m.quiet, v.name, m.expires_at,
 	m.burn_after, m.burn_unread_ttl, m.burn_at,
-	m.erased_at, by.name, n.data, `
+	m.erased_at, by.name, m.note_slot, m.note, m.slot, `
 
 // withContent ends the columns of a message that is read whole, withoutContent
 // those of one of which nobody wants to know what it says.
 const (
-	withContent    = "k.data"
+	withContent    = "m.sealed"
 	withoutContent = "NULL"
 )
 
-// messageParts joins what a message is put together from. A quote is looked
+// messageUsers joins the names that a message is put together with. A quote is looked
 // up by its reader, never joined here.
 const (
 	messageUsers = ` CROSS JOIN users u ON u.id = m.sender_id LEFT JOIN users by ON by.id = m.erased_by
-		LEFT JOIN users v ON v.id = m.visible_to LEFT JOIN contents n ON n.id = m.note_id `
-	messageParts = messageUsers + `LEFT JOIN contents k ON k.id = m.content_id `
+		LEFT JOIN users v ON v.id = m.visible_to `
 )
 
 const (
-	selectMessage = "SELECT " + messageColumns + withContent + " FROM messages m" + messageParts +
+	selectMessage = "SELECT " + messageColumns + withContent + " FROM messages m" + messageUsers +
 		"WHERE m.id = ?"
-	selectMessageByClientID = "SELECT " + messageColumns + withContent + " FROM messages m" + messageParts +
+	selectMessageByClientID = "SELECT " + messageColumns + withContent + " FROM messages m" + messageUsers +
 		"WHERE m.sender_id = ? AND m.client_id = ?"
-	selectMessageAt = "SELECT " + messageColumns + withContent + " FROM messages m INDEXED BY messages_by_time" + messageParts +
-		"WHERE m.conversation_id = ? AND m.created_at = ? AND m.sender_id = ? AND k.data = ? ORDER BY m.seq LIMIT 1"
+	selectMessageAt = "SELECT " + messageColumns + withContent + " FROM messages m INDEXED BY messages_by_time" + messageUsers +
+		"WHERE m.conversation_id = ? AND m.created_at = ? AND m.sender_id = ? AND m.state = 1 ORDER BY m.seq"
 )
 
 // errContent is met in a message of which the content cannot be read.
 var errContent = errors.New("the stored content cannot be read")
 
 // scanMessage reads a message; also are what the statement returns besides.
-func scanMessage(rows *sql.Rows, also ...any) (im.Message, error) {
+func (r *reader) scanMessage(rows *sql.Rows, also ...any) (im.Message, error) {
 	var m im.Message
+	var slot, noteSlot sql.NullInt64
 	var clientID, visibleTo, by sql.NullString
 	var replyTo, expires, burnAfter, burnUnread, burnAt, erased sql.NullInt64
 	var created int64
-	var note, data []byte
+	var note, sealed []byte
 	err := rows.Scan(append([]any{
 		&m.ID, &m.Conversation, &m.Seq, &m.Sender, &m.SenderDevice, &clientID,
 		&m.Type, &m.State, &replyTo, &m.Receipt, &created, &m.Quiet, &visibleTo, &expires,
 		&burnAfter, &burnUnread, &burnAt,
-		&erased, &by, &note, &data,
+		&erased, &by, &noteSlot, &note, &slot, &sealed,
 	}, also...)...)
 	if err != nil {
 		return m, err
@@ -64,14 +65,24 @@ func scanMessage(rows *sql.Rows, also ...any) (im.Message, error) {
 	}
 	if m.State != im.Active {
 		m.Erased = &im.Erasure{State: m.State, At: optionalTime(erased), By: im.UserID(by.String)}
-		if err := readNote(note, m.Erased); err != nil {
+		if err := r.readNote(noteSlot.Int64, note, m.Erased); err != nil {
 			return m, fmt.Errorf("message %v: %w", m.ID, err)
 		}
 	}
-	if data != nil {
+	if sealed == nil {
+		return m, nil
+	}
+	data, err := r.unseal(slot.Int64, sealed)
+	if gone := (*im.ShreddedError)(nil); errors.As(err, &gone) {
+		return m.Shredded(gone.Code), nil
+	}
+	if err == nil {
 		if m.Content, err = im.ParseContent(data); err != nil {
-			err = fmt.Errorf("message %v: %w", m.ID, errContent) // the cause may quote it
+			err = errContent // the cause may quote it
 		}
+	}
+	if err != nil {
+		err = fmt.Errorf("message %v: %w", m.ID, err)
 	}
 	return m, err
 }
@@ -95,7 +106,7 @@ func (r *reader) message(query string, args ...any) (m im.Message, err error) {
 	found := false
 	err = r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
 		found = true
-		m, err = scanMessage(rows)
+		m, err = r.scanMessage(rows)
 		return false, err
 	})
 	if err == nil && !found {
@@ -106,7 +117,7 @@ func (r *reader) message(query string, args ...any) (m im.Message, err error) {
 
 func (r *reader) messages(query string, args ...any) (list []im.Message, err error) {
 	err = r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
-		m, err := scanMessage(rows)
+		m, err := r.scanMessage(rows)
 		list = append(list, m)
 		return true, err
 	})
@@ -147,5 +158,19 @@ func (r *reader) MessageAt(conversation im.ID, sender im.UserID, at time.Time, s
 	if key == 0 {
 		return im.Message{}, im.ErrNotFound
 	}
-	return r.message(selectMessageAt, int64(conversation), at.UnixMilli(), key, sent)
+	var found *im.Message
+	err = r.session.query(selectMessageAt, []any{int64(conversation), at.UnixMilli(), key}, func(rows *sql.Rows) (bool, error) {
+		m, err := r.scanMessage(rows)
+		if err == nil && m.Content != nil && bytes.Equal(m.Content.Sent, sent) {
+			found = &m
+		}
+		return found == nil, err
+	})
+	if err != nil {
+		return im.Message{}, err
+	}
+	if found == nil {
+		return im.Message{}, im.ErrNotFound
+	}
+	return *found, nil
 }

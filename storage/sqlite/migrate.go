@@ -122,37 +122,36 @@ func (m migration) apply(s *session) error {
 	return err
 }
 
-// verify refuses a file in which erased content could stay.
+// verify refuses a file whose settings are not those that the engine was tried with.
 func (s *session) verify() error {
 	var mode string
+	var secure int
 	if _, err := s.row("PRAGMA journal_mode", nil, &mode); err != nil {
-		return err
-	}
-	var vacuum, secure int
-	if _, err := s.row("PRAGMA auto_vacuum", nil, &vacuum); err != nil {
 		return err
 	}
 	if _, err := s.row("PRAGMA secure_delete", nil, &secure); err != nil {
 		return err
 	}
-	if mode != "wal" || vacuum != 2 || secure != 1 {
-		return fmt.Errorf("unexpected settings: journal_mode %s, auto_vacuum %d, secure_delete %d", mode, vacuum, secure)
+	if mode != "wal" || secure != 1 {
+		return fmt.Errorf("unexpected settings: journal_mode %s, secure_delete %d", mode, secure)
 	}
 	return nil
 }
 
 // createInstance gives new data what makes them different from others.
 func createInstance(s *session) error {
-	random := make([]byte, 36)
+	random := make([]byte, 36+len(im.StoreID{}))
 	_, _ = rand.Read(random) // never fails, says crypto/rand
-	_, err := s.exec("INSERT INTO meta (key, value) VALUES ('log_id', ?), ('ticket_key', ?), ('log_cut', 0)",
-		int64(binary.LittleEndian.Uint32(random)), random[4:])
+	_, err := s.exec("INSERT INTO meta (key, value) VALUES ('log_id', ?), ('ticket_key', ?), ('store_id', ?), ('log_cut', 0), ('slots', 0), ('key_epoch', 0)",
+		int64(binary.LittleEndian.Uint32(random)), random[4:36], random[36:])
 	return err
 }
 
 // selectLastID finds the greatest id of a message: those rise, whatever the clock
 // says. Not those of conversations, some of which are random.
 const selectLastID = "SELECT coalesce(max(id), 0) FROM messages"
+
+const selectMeta = "SELECT value FROM meta WHERE key = ?"
 
 const (
 	selectClockSeen = "SELECT value FROM meta WHERE key = 'clock_seen'"
@@ -169,7 +168,7 @@ func (t *tx) PutClockSeen(at time.Time) error {
 func loadInstance(s *session) (im.Instance, error) {
 	var i im.Instance
 	for key, dest := range map[string]any{"log_id": &i.Log, "ticket_key": &i.TicketKey} {
-		found, err := s.row("SELECT value FROM meta WHERE key = ?", []any{key}, dest)
+		found, err := s.row(selectMeta, []any{key}, dest)
 		if err != nil {
 			return i, err
 		}

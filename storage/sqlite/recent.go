@@ -32,7 +32,7 @@ const (
 	putThrough    = "UPDATE meta SET value = ? WHERE key = 'search_through'"
 	// selectNotErased are those of a list of messages that have not been erased.
 	selectNotErased = `SELECT m.id FROM json_each(?1) AS j CROSS JOIN messages m ON m.id = j.value WHERE m.state = 1`
-	selectAfter     = "SELECT " + messageColumns + withContent + " FROM messages m" + messageParts +
+	selectAfter     = "SELECT " + messageColumns + withContent + " FROM messages m" + messageUsers +
 		"WHERE m.id > ? ORDER BY m.id LIMIT ?"
 )
 
@@ -187,8 +187,8 @@ func (t *tx) notErased(ids []int64) (list []int64, err error) {
 
 // load reads the messages again that are not in the file's index. Where it finds
 // others before the first of them, it says that these need not be read again.
-func (x *recentIndex) load(s *session) error {
-	r := &reader{session: s}
+func (x *recentIndex) load(s *session, sealer *sealer) error {
+	r := &reader{session: s, sealer: sealer}
 	through, err := r.indexedThrough()
 	if err != nil {
 		return err
@@ -198,7 +198,7 @@ func (x *recentIndex) load(s *session) error {
 	for full := true; full; {
 		n := 0
 		err := s.query(selectAfter, []any{last, recentBatch}, func(rows *sql.Rows) (bool, error) {
-			m, err := scanMessage(rows)
+			m, err := r.scanMessage(rows)
 			last, n = int64(m.ID), n+1
 			if errors.Is(err, errContent) {
 				return true, nil

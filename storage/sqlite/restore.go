@@ -100,10 +100,10 @@ func (t *tx) insertErasure(m im.Message) error {
 	if err != nil {
 		return err
 	}
-	note, err := t.insertNote(*m.Erased)
+	noteSlot, note, err := t.sealNote(*m.Erased)
 	if err != nil {
 		return err
 	}
-	return t.must("UPDATE messages SET erased_at = ?, erased_by = ?, note_id = ? WHERE id = ?",
-		m.Erased.At.UnixMilli(), by, note, int64(m.ID))
+	return t.must("UPDATE messages SET erased_at = ?, erased_by = ?, note_slot = ?, note = ? WHERE id = ?",
+		m.Erased.At.UnixMilli(), by, noteSlot, note, int64(m.ID))
 }

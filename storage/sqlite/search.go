@@ -20,7 +20,7 @@ const (
 	// selectEvery is for words that the index cannot tell.
 	selectEvery = `SELECT m.id, m.conversation_id, m.type, m.sender_id, m.created_at, m.state
 		FROM messages m WHERE m.id >= ? AND m.id < ? ORDER BY m.id DESC`
-	selectDensity = `SELECT (SELECT min(id) FROM messages), (SELECT max(id) FROM messages), (SELECT max(id) FROM contents)`
+	selectDensity = `SELECT (SELECT min(id) FROM messages), (SELECT max(id) FROM messages), (SELECT value FROM meta WHERE key = 'slots')`
 )
 
 // What one page may cost. A candidate is a row of messages; one that the other
@@ -342,7 +342,7 @@ func (f *finder) seen(conversation int64) (bool, error) {
 func (f *finder) read(c candidate) error {
 	var m im.Message
 	err := f.r.session.query(selectMessage, []any{c.id}, func(rows *sql.Rows) (_ bool, err error) {
-		if m, err = scanMessage(rows); errors.Is(err, errContent) {
+		if m, err = f.r.scanMessage(rows); errors.Is(err, errContent) {
 			f.r.session.logger.Error("a message was found of which the content cannot be read", "message", m.ID)
 			err = nil
 		}

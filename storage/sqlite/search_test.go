@@ -202,7 +202,7 @@ func TestSearchUnreadable(t *testing.T) {
 	list := []im.Message{text(1, 1, "one word"), text(1, 2, "another word"), text(1, 3, "last word")}
 	s.say(list...)
 	s.write(func(tx *tx) error {
-		_, err := tx.session.exec("UPDATE contents SET data = x'00' WHERE id = (SELECT content_id FROM messages WHERE id = 2)")
+		_, err := tx.session.exec("UPDATE messages SET sealed = x'00' WHERE id = 2")
 		return err
 	})
 	q := im.SearchQuery{Words: "word", Conversations: []im.ID{1}}

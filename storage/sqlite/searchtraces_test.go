@@ -35,7 +35,7 @@ func TestErasedLeavesTheIndex(t *testing.T) {
 				})
 			}
 			erased, kept := s.eraseAmongOthers(3000)
-			logEmpty(t, s.Store, time.Now())
+			checkpointed(t, s.Store)
 
 			index := s.index()
 			words, gone := newTraces(), map[string]bool{}
@@ -163,4 +163,20 @@ func occurrences(tb testing.TB, dir string, entries map[string]bool) int {
 		}
 	}
 	return len(found)
+}
+
+// checkpointed moves the write-ahead log into the database, for it has pages as they were.
+func checkpointed(tb testing.TB, s *Store) {
+	tb.Helper()
+	session, err := openSession(s.path, s.options, setup)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = session.close() }()
+	for busy, began := 1, time.Now(); busy != 0; {
+		var frames, moved int
+		if _, err := session.row("PRAGMA wal_checkpoint(TRUNCATE)", nil, &busy, &frames, &moved); err != nil || time.Since(began) > patience {
+			tb.Fatal("the log is not moved", err)
+		}
+	}
 }

@@ -21,7 +21,6 @@ type role uint8
 
 const (
 	setup role = iota // migrations
-	checkpointing
 	writing
 	reading
 )
@@ -30,17 +29,12 @@ const (
 // per connection, or must come before the first table.
 func (o Options) pragmas(r role) []string {
 	list := []string{"busy_timeout = 5000"}
-	if r == setup {
-		// Before anything is written to the file, WAL mode included. Later
-		// connections leave it be: it takes the write lock each time.
-		list = append(list, "auto_vacuum = INCREMENTAL")
-	}
 	list = append(list,
 		"journal_mode = WAL",
 		"synchronous = "+o.Synchronous,
 		"foreign_keys = ON",
-		// What is deleted is overwritten, and nothing gets into temporary
-		// files or, before its commit, into the log.
+		// Metadata that is deleted is overwritten, and nothing gets into temporary
+		// files or, before its commit, into the log. Content is sealed wherever it is.
 		"secure_delete = ON",
 		"temp_store = MEMORY",
 		"cache_spill = OFF",

@@ -2,8 +2,8 @@
 //
 // One goroutine writes, and what is queued while it commits shares the next
 // transaction and its fsync (see writer.go). Readers have connections of their
-// own and see what was committed. What a message says is kept so that it can
-// be destroyed in every file (see migrations/0001_initial.sql).
+// own and see what was committed. What a message says is sealed, and erased by
+// shredding its key (see shredder.go).
 package sqlite
 
 import (
@@ -23,8 +23,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// defaultReadLimit is how long a read transaction may last. A longer one would
-// keep the write-ahead log, and what was erased, on the disk.
+// defaultReadLimit is how long a read transaction may last. A longer one would keep
+// the write-ahead log from being moved into the database, and grow it.
 const defaultReadLimit = 500 * time.Millisecond
 
 // Options say how a [Store] works. The zero value is what a server uses.
@@ -44,13 +44,14 @@ type Options struct {
 	// ReadLimit is how long a read may take, 500 ms by default.
 	ReadLimit time.Duration
 
-	// fault is asked before each statement of the writer, the readers and who
-	// empties the write-ahead log.
+	// Keys opens the keys of a store, whose id it is given. fresh says that no content was
+	// ever sealed: then they may be made anew.
+	Keys func(store im.StoreID, fresh bool) (im.Keys, error)
+	// ObserveShred is told of every batch of keys that was shredded. It may be nil.
+	ObserveShred func(ShredStats)
+
+	// fault is asked before each statement of the writer and the readers.
 	fault func(s *session, query string) error
-	// wipe is wipeContent, and noScrubs leaves out what comes after erasures,
-	// in tests that show what the two are for.
-	wipe     string
-	noScrubs bool
 	// recent is recentMost, or less in tests that look at the file's index.
 	recent int
 }
@@ -92,9 +93,6 @@ func (o Options) withDefaults() (Options, error) {
 	if o.ReadLimit == 0 {
 		o.ReadLimit = defaultReadLimit
 	}
-	if o.wipe == "" {
-		o.wipe = wipeContent
-	}
 	if o.recent == 0 {
 		o.recent = recentMost
 	}
@@ -110,15 +108,15 @@ type Store struct {
 	instance im.Instance
 	users    *userCache
 	recent   recentIndex
+	sealer   *sealer
+	shredder *shredder
 	writer   *writer
 	// committed is the position of the newest event.
 	committed atomic.Int64
-	scrubber  *scrubber
 
 	// readers holds the sessions that nobody uses; a nil one was lost and is
 	// opened again by who takes it.
 	readers chan *session
-	gate    gate
 	closing chan struct{}
 	close   sync.Once
 }
@@ -127,8 +125,9 @@ var _ im.Store = (*Store)(nil)
 
 // Open opens the file at path, or makes it and its directory, readable by this
 // user alone. The file, by whatever names it has, and the directory where it is are
-// locked until Close. It fails if another process holds one of the two, if the file was written by a newer version, or if it is
-// not imapi's. When it returns, the write-ahead log is empty.
+// locked until Close. It fails if another process holds one of the two, if the file was
+// written by a newer version, if it is not imapi's, or if its keys cannot be opened. When
+// it returns, the keys of all that was erased are shredded.
 func Open(ctx context.Context, path string, options Options) (_ *Store, err error) {
 	options, err = options.withDefaults()
 	if err != nil {
@@ -155,6 +154,9 @@ func Open(ctx context.Context, path string, options Options) (_ *Store, err erro
 	defer func() {
 		if err != nil {
 			s.closeReaders()
+			if s.sealer != nil {
+				_ = s.sealer.keys.Close()
+			}
 			if s.file != nil {
 				_ = s.file.Close()
 			}
@@ -184,18 +186,16 @@ func Open(ctx context.Context, path string, options Options) (_ *Store, err erro
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	s.committed.Store(int64(head))
-	if s.scrubber, err = newScrubber(s); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
+	s.shredder = newShredder(s)
 	if s.writer, err = startWriter(s, head); err != nil {
-		return nil, errors.Join(err, s.scrubber.session.close())
+		return nil, err
 	}
-	go s.scrubber.loop()
+	go s.shredder.loop()
 	return s, nil
 }
 
 // prepareFile does what comes before the first reader and writer: migrations,
-// and wiping the write-ahead log that a crash has left.
+// and shredding what a crash has left.
 func (s *Store) prepareFile(ctx context.Context) error {
 	session, err := openSession(s.path, s.options, setup)
 	if err != nil {
@@ -206,12 +206,37 @@ func (s *Store) prepareFile(ctx context.Context) error {
 		s.instance, err = loadInstance(session)
 	}
 	if err == nil {
-		err = s.recent.load(session)
+		err = s.openKeys(session)
 	}
-	if err := errors.Join(err, session.close()); err != nil {
+	if err == nil {
+		err = s.recent.load(session, s.sealer)
+	}
+	return errors.Join(err, session.close())
+}
+
+// openKeys opens the keys of these data, shreds what a crash has left, and has new ones
+// given out.
+func (s *Store) openKeys(session *session) error {
+	var id []byte
+	var slots, epoch uint64
+	for key, dest := range map[string]any{"store_id": &id, "slots": &slots, "key_epoch": &epoch} {
+		if found, err := session.row(selectMeta, []any{key}, dest); err != nil || !found {
+			return errors.Join(fmt.Errorf("%s is missing", key), err)
+		}
+	}
+	if len(id) != len(im.StoreID{}) {
+		return errors.New("store_id is no id of a store")
+	}
+	keys, err := s.options.Keys(im.StoreID(id), slots == 0)
+	if err != nil {
 		return err
 	}
-	return s.truncateLog(ctx)
+	s.sealer = &sealer{keys: keys, store: im.StoreID(id)}
+	s.sealer.named.Store(slots)
+	if err := session.shredDoomed(keys, s.options.Now()); err != nil {
+		return err
+	}
+	return keys.Begin(im.Slot(slots))
 }
 
 // Head returns the position of the newest event that was committed.
@@ -250,14 +275,23 @@ func (s *Store) Readers() int { return cap(s.readers) }
 
 // View runs fn on a consistent snapshot; see [im.Store].
 func (s *Store) View(ctx context.Context, fn func(im.Reader) error) error {
+	outdated, err := s.view(ctx, fn)
+	if outdated {
+		// What it read as active was erased since, and its key is shredded. Now that is
+		// in the snapshot, too.
+		_, err = s.view(ctx, fn)
+	}
+	return err
+}
+
+// view runs fn once, and reports whether it has met content that is in its snapshot and
+// was erased since.
+func (s *Store) view(ctx context.Context, fn func(im.Reader) error) (outdated bool, err error) {
 	session, err := s.takeReader(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() { s.readers <- session }()
-	if err := s.gate.pass(ctx, s.closing); err != nil {
-		return err
-	}
 
 	limit := s.options.ReadLimit
 	if im.IsAtStart(ctx) {
@@ -271,7 +305,7 @@ func (s *Store) View(ctx context.Context, fn func(im.Reader) error) error {
 	session.ctx = ctx
 	defer func() { session.ctx = context.Background() }()
 	if err := session.control("BEGIN"); err != nil {
-		return err
+		return false, err
 	}
 	// Also a snapshot that nobody reads from just now ends in time.
 	ended := make(chan struct{})
@@ -288,11 +322,12 @@ func (s *Store) View(ctx context.Context, fn func(im.Reader) error) error {
 			session = nil
 		}
 	}()
-	if err := fn(&reader{session: session, users: s.users, recent: recent}); err != nil {
-		return err
+	r := &reader{session: session, users: s.users, sealer: s.sealer, recent: recent}
+	if err := fn(r); err != nil {
+		return r.outdated, err
 	}
 	// What was read after the snapshot had ended may not belong together.
-	return context.Cause(ctx)
+	return r.outdated, context.Cause(ctx)
 }
 
 // takeReader waits for a session that nobody uses.
@@ -323,21 +358,28 @@ func (s *Store) takeReader(ctx context.Context) (*session, error) {
 	}
 }
 
+// Unshredded returns how many keys of what was erased are yet to be shredded, and since
+// when they are; see [im.Store].
+func (s *Store) Unshredded() (n int, since time.Time) { return s.shredder.waits() }
+
 // Close ends the store after the writes that are queued and the reads that are
-// under way, empties the write-ahead log, which ends what is erased for good,
-// and gives the directory up.
+// under way, shreds the keys of what was erased, and gives the directory up.
 func (s *Store) Close() error {
 	var err error
 	s.close.Do(func() {
-		s.scrubber.close()
-		err = s.writer.stop()
+		s.shredder.stop()
+		s.writer.stop()
+		err = s.shredder.finish(s.writer.session)
+		if s.writer.session != nil {
+			err = errors.Join(err, s.writer.session.close())
+		}
 		close(s.closing)
 		for range cap(s.readers) {
 			if session := <-s.readers; session != nil {
 				err = errors.Join(err, session.close())
 			}
 		}
-		err = errors.Join(err, s.scrubber.finish(), s.file.Close(), s.lock.Unlock())
+		err = errors.Join(err, s.sealer.keys.Close(), s.file.Close(), s.lock.Unlock())
 	})
 	return err
 }

@@ -2,13 +2,16 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/keyring"
 	"github.com/imapi/imapi/storage/storagetest"
 )
 
@@ -24,7 +27,7 @@ func openAt(tb testing.TB, path string, options Options) *Store {
 	if options.Logger == nil {
 		options.Logger = quiet
 	}
-	s, err := Open(context.Background(), path, options)
+	s, err := Open(context.Background(), path, withKeys(path, options))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -43,4 +46,18 @@ func openNew(tb testing.TB, options Options) *Store {
 
 func TestStore(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) im.Store { return openNew(t, Options{}) })
+}
+
+// withKeys has the store keep its keys in a file beside its own.
+func withKeys(path string, options Options) Options {
+	options.Keys = func(store im.StoreID, fresh bool) (im.Keys, error) {
+		path := filepath.Join(filepath.Dir(path), "keys")
+		if fresh {
+			if err := keyring.Create(path, store); err != nil && !errors.Is(err, fs.ErrExist) {
+				return nil, err
+			}
+		}
+		return keyring.Open(path, store)
+	}
+	return options
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"testing"
 
@@ -23,9 +22,10 @@ const (
 // spoken is a secret in one of many conversations.
 type spoken struct {
 	*secret
-	in im.ID
-	at int64 // created, in milliseconds
-	is int
+	in   im.ID
+	at   int64 // created, in milliseconds
+	is   int
+	slot im.Slot
 	// note is the marker of what was left in its place.
 	note string
 }
@@ -134,6 +134,11 @@ func (w *town) say(n int) {
 		})
 	}
 	w.said = append(w.said, list...)
+	rows := sealedOf(w, w.Store)
+	for _, m := range list {
+		m.slot = im.Slot(rows[m.id].slot)
+		w.traces.add(m.marker)
+	}
 }
 
 // pick returns messages that stay and fulfil a condition.
@@ -157,6 +162,7 @@ func (w *town) erase(list []*spoken) {
 					if m.note == "" {
 						m.note = newMarker(w.random)
 					}
+					w.traces.add(m.note)
 					e.Postscript = m.note
 				}
 				if done, err := t.Erase(m.id, e, fromMillis(2)); err != nil || !done {
@@ -167,7 +173,6 @@ func (w *town) erase(list []*spoken) {
 		})
 		for _, m := range part {
 			m.is = tombstone
-			w.traces.add(m.marker)
 		}
 	}
 }
@@ -177,10 +182,6 @@ func (w *town) remove(is func(*spoken) bool) {
 	for _, m := range w.said {
 		if m.is != removed && is(m) {
 			m.is = removed
-			w.traces.add(m.marker)
-			if m.note != "" {
-				w.traces.add(m.note)
-			}
 		}
 	}
 }
@@ -225,22 +226,14 @@ func (w *town) purgeRest(id im.ID) {
 
 // These count what does not fit together.
 const (
-	orphans = `SELECT count(*) FROM contents WHERE data <> zeroblob(length(data))
-		AND id NOT IN (SELECT content_id FROM messages WHERE content_id IS NOT NULL)
-		AND id NOT IN (SELECT note_id FROM messages WHERE note_id IS NOT NULL)`
-	unwritten = `SELECT count(*) FROM messages m WHERE coalesce(content_id, note_id) IS NOT NULL
-		AND NOT EXISTS (SELECT 1 FROM contents WHERE id = coalesce(m.content_id, m.note_id) AND substr(data, 1, 1) <> x'00')`
-	// miscounted are not those of which all that can be deleted was.
-	miscounted = `SELECT count(*) FROM wiped WHERE
-		n + (SELECT count(*) FROM contents WHERE id BETWEEN block * 64 + 1 AND block * 64 + 64 AND substr(data, 1, 1) <> x'00')
-		<> min(64, (SELECT seq FROM sqlite_sequence WHERE name = 'contents') - block * 64)`
+	missealed = `SELECT count(*) FROM messages WHERE (sealed IS NULL) <> (state <> 1) OR slot IS NULL
+		OR (note IS NULL) <> (note_slot IS NULL)`
 	misknown = `SELECT count(*) FROM conversations c
 		WHERE first_seq <> coalesce((SELECT min(seq) FROM messages WHERE conversation_id = c.id), last_seq + 1)
 		OR oldest_at IS NOT (SELECT min(created_at) FROM messages WHERE conversation_id = c.id)`
 )
 
-// hold holds all messages against what they must be, the rows of contents
-// against who refers to them, and what is counted as wiped against them.
+// hold holds all messages against what they must be, and their keys.
 func (w *town) hold() {
 	w.Helper()
 	for part := range slices.Chunk(w.said, 200) {
@@ -262,11 +255,22 @@ func (w *town) hold() {
 			return nil
 		}))
 	}
+	shredded(w, w.Store)
+	for _, m := range w.said {
+		_, err := w.sealer.keys.Key(m.slot)
+		code, gone := im.ShredCode(0), (*im.ShreddedError)(nil)
+		if errors.As(err, &gone) {
+			code = gone.Code
+		} else {
+			w.must(err)
+		}
+		if want := []im.ShredCode{stays: 0, tombstone: im.ShredRevoked, removed: im.ShredRemoved}[m.is]; code != want {
+			w.Errorf("the key of %v is %v, not %v", m.id, code, want)
+		}
+	}
 	for what, query := range map[string]string{
-		"contents of no message are not zeros":   orphans,
-		"contents of messages are not there":     unwritten,
-		"blocks are counted wrong":               miscounted,
-		"conversations do not know what is left": misknown,
+		"messages are not sealed as their states say": missealed,
+		"conversations do not know what is left":      misknown,
 		"entries of the index are of messages that are gone": `SELECT count(DISTINCT doc) FROM search_entries
 			WHERE doc NOT IN (SELECT id FROM messages WHERE state = 1)`,
 		"events are of messages that are gone": `SELECT count(*) FROM events e WHERE message_id IS NOT NULL
@@ -297,7 +301,7 @@ func (w *town) number(query string) (n int64) {
 // used before, FTS5 checks against what the index was then.
 func (w *town) intact() {
 	w.Helper()
-	session, err := openSession(w.path, w.options, checkpointing)
+	session, err := openSession(w.path, w.options, setup)
 	w.must(err)
 	err = session.query("PRAGMA integrity_check", nil, func(rows *sql.Rows) (bool, error) {
 		var says string
@@ -308,11 +312,4 @@ func (w *town) intact() {
 		return true, err
 	})
 	w.must(errors.Join(err, session.close()))
-}
-
-func (w *town) size() int64 {
-	w.Helper()
-	info, err := os.Stat(w.path)
-	w.must(err)
-	return info.Size()
 }

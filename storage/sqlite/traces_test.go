@@ -165,23 +165,11 @@ func (f *form) in(data []byte) map[int]string {
 // logged, and measured by the benchmarks.
 const patience = 2 * time.Minute
 
-// goneWithin looks until no marker is left, and fails if one is still there when
-// patience has run out after since.
-func (t *traces) goneWithin(tb testing.TB, dir string, since time.Time) {
+// nowhere fails if a marker is in a file.
+func (t *traces) nowhere(tb testing.TB, dir string) {
 	tb.Helper()
-	again := time.NewTicker(50 * time.Millisecond)
-	defer again.Stop()
-	for {
-		began := time.Now()
-		found := t.find(tb, dir)
-		if len(found) == 0 {
-			tb.Logf("%d markers gone after %v, seen in %v", len(t.forms[0].erase), began.Sub(since), time.Since(began))
-			return
-		}
-		if began.Sub(since) > patience {
-			tb.Fatalf("%d traces are left, such as %s", len(found), found[0])
-		}
-		<-again.C
+	if found := t.find(tb, dir); len(found) > 0 {
+		tb.Fatalf("there are %d traces of %d markers, such as %s", len(found), len(t.forms[0].erase), found[0])
 	}
 }
 

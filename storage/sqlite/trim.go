@@ -16,8 +16,8 @@ const (
 	selectTrim = "SELECT last_seq, first_seq, trim_before FROM conversations WHERE id = ?"
 	// selectBefore finds the oldest messages, with what they say and what stands
 	// in their place.
-	selectBefore = "SELECT " + messageColumns + withContent + ", m.content_id, m.note_id FROM messages m INDEXED BY messages_by_time" +
-		messageParts + "WHERE m.conversation_id = ? AND m.created_at < ? ORDER BY m.created_at, m.seq LIMIT ?"
+	selectBefore = "SELECT " + messageColumns + withContent + ", m.slot, m.note_slot FROM messages m INDEXED BY messages_by_time" +
+		messageUsers + "WHERE m.conversation_id = ? AND m.created_at < ? ORDER BY m.created_at, m.seq LIMIT ?"
 	selectFirstSeq = "SELECT seq FROM messages INDEXED BY messages_by_seq WHERE conversation_id = ? ORDER BY seq LIMIT 1"
 	selectOldestAt = `SELECT created_at FROM messages INDEXED BY messages_by_time
 		WHERE conversation_id = ? ORDER BY created_at LIMIT 1`
@@ -115,10 +115,10 @@ func (t *tx) firstLeft(conversation, lastSeq int64, first *int64) (oldest sql.Nu
 	return oldest, err
 }
 
-// removal is a message that is to be removed, with the ids of its contents.
+// removal is a message that is to be removed, with the slots of its keys.
 type removal struct {
 	im.Message
-	content, note sql.NullInt64
+	slot, note sql.NullInt64
 }
 
 // messagesBefore returns the oldest messages, up to a number and up to
@@ -130,7 +130,7 @@ func (r *reader) messagesBefore(conversation, cutoff int64, limit int) (list []r
 	err = r.session.query(selectBefore, []any{conversation, cutoff, limit}, func(rows *sql.Rows) (bool, error) {
 		var m removal
 		var err error
-		m.Message, err = scanMessage(rows, &m.content, &m.note)
+		m.Message, err = r.scanMessage(rows, &m.slot, &m.note)
 		if errors.Is(err, errContent) {
 			if err = nil; m.State == im.Active {
 				m.Content = &im.Content{}
@@ -145,25 +145,25 @@ func (r *reader) messagesBefore(conversation, cutoff int64, limit int) (list []r
 	return list, err
 }
 
-// removeMessages destroys what messages say and what stands in their place, and
+// removeMessages has the keys of messages and of what stands in their place shredded, and
 // removes their rows, of which it is remembered what they are known by. But for the
 // index it takes a few statements, however many they are.
 func (t *tx) removeMessages(conversation int64, list []removal, at time.Time) error {
 	// The index is told in the order in which they were put in.
 	slices.SortFunc(list, func(a, b removal) int { return cmp.Compare(a.ID, b.ID) })
-	var ids, seqs, contents []int64
+	var ids, seqs, slots []int64
 	for _, m := range list {
 		if err := t.unindexMessage(m.Message); err != nil {
 			return err
 		}
 		ids, seqs = append(ids, int64(m.ID)), append(seqs, m.Seq)
-		for _, content := range []sql.NullInt64{m.content, m.note} {
-			if content.Valid {
-				contents = append(contents, content.Int64)
+		for _, slot := range []sql.NullInt64{m.slot, m.note} {
+			if slot.Valid {
+				slots = append(slots, slot.Int64)
 			}
 		}
 	}
-	if err := t.wipeAll(contents); err != nil {
+	if err := t.doomAll(slots, im.ShredRemoved); err != nil {
 		return err
 	}
 	for _, query := range []string{deleteMentionsOf, deleteMentionsAll} {

@@ -18,6 +18,9 @@ type reader struct {
 	places map[im.ID]placed
 	// recent are the messages that the file's index may not have.
 	recent []*recentMessage
+	sealer *sealer
+	// outdated says that content was met whose key is shredded.
+	outdated bool
 }
 
 var _ im.Reader = (*reader)(nil)
@@ -32,11 +35,12 @@ type tx struct {
 	due time.Time
 	// stamp is the latest time that Stamp has given, zero if it gave none.
 	stamp time.Time
-	// erased says that content was overwritten, of which the write-ahead log
-	// still holds copies.
-	erased bool
-	// wipe is wipeContent.
-	wipe string
+	// doomed are the keys that are to be shredded once this is committed.
+	doomed []doomed
+	// used are the slots that content was sealed under, and named, if it is not 0, the one
+	// below which they all are, for [sealer].
+	used  []im.Slot
+	named uint64
 
 	// index are the recent messages, of which fresh are to be added once this is
 	// committed. Those up to written went to the file, and forgotten were erased.
@@ -48,9 +52,9 @@ type tx struct {
 
 var _ im.Tx = (*tx)(nil)
 
-func newTx(s *session, users *userCache, index *recentIndex, wipe string) *tx {
-	r := reader{session: s, users: users, interned: map[im.UserID]int64{}, places: map[im.ID]placed{}, recent: index.all()}
-	return &tx{reader: r, index: index, wipe: wipe}
+func newTx(s *session, users *userCache, sealer *sealer, index *recentIndex) *tx {
+	r := reader{session: s, users: users, interned: map[im.UserID]int64{}, places: map[im.ID]placed{}, recent: index.all(), sealer: sealer}
+	return &tx{reader: r, index: index}
 }
 
 // head returns the position of the newest event that was appended, 0 if none

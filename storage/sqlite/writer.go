@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/im"
@@ -29,9 +28,7 @@ func answer(calls []*call, err error) {
 type writer struct {
 	store *Store
 	queue *queue
-	// between holds what is to be run while no transaction is.
-	between chan func()
-	ended   chan struct{}
+	ended chan struct{}
 
 	mu        sync.RWMutex // guards listeners
 	listeners []func(im.Commit)
@@ -45,11 +42,13 @@ type writer struct {
 	// cutsInDoubt says that a commit of cut-offs failed, which may be durable all the
 	// same.
 	cutsInDoubt bool
+	// doomedInDoubt says that a commit of erasures failed, which may be durable, too.
+	doomedInDoubt bool
 }
 
 func startWriter(s *Store, head im.Position) (*writer, error) {
 	w := &writer{
-		store: s, queue: newQueue(s.options.Now), between: make(chan func()), ended: make(chan struct{}), head: head,
+		store: s, queue: newQueue(s.options.Now), ended: make(chan struct{}), head: head,
 	}
 	var err error
 	if w.session, err = w.open(); err != nil {
@@ -75,53 +74,27 @@ func (w *writer) write(ctx context.Context, fn func(im.Tx) error) error {
 	return <-c.done
 }
 
-// stop lets the queue run empty and ends the goroutine.
-func (w *writer) stop() error {
+// stop lets the queue run empty and ends the goroutine. The session is left to who closes
+// the store.
+func (w *writer) stop() {
 	w.queue.close()
 	<-w.ended
-	if w.session == nil {
-		return nil
-	}
-	return w.session.close()
 }
 
 func (w *writer) loop() {
 	defer close(w.ended)
-	for {
-		select {
-		case <-w.queue.ready:
-			waiting, open := w.queue.len()
-			switch {
-			case waiting > 0:
-				b := w.queue.batch()
-				w.transact(b.next)
-				b.close()
-				w.writeRecent()
-			case !open:
-				return
-			}
-		case fn := <-w.between:
-			fn()
+	for range w.queue.ready {
+		waiting, open := w.queue.len()
+		switch {
+		case waiting > 0:
+			b := w.queue.batch()
+			w.transact(b.next)
+			b.close()
+			w.writeRecent()
+		case !open:
+			return
 		}
 	}
-}
-
-// pause runs fn while no transaction is, and returns when it has ended. What is
-// queued waits for it. It reports false, without having run it, if the
-// transaction under way lasts longer than the patience.
-func (w *writer) pause(patience time.Duration, fn func()) bool {
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	done := make(chan struct{})
-	select {
-	case w.between <- func() { defer close(done); fn() }:
-		<-done
-	case <-w.ended:
-		fn()
-	case <-timer.C:
-		return false
-	}
-	return true
 }
 
 // run answers all of the calls, in as few transactions as it takes.
@@ -182,7 +155,7 @@ func (w *writer) transact(next func() *call) {
 		report(err)
 		return
 	}
-	t := newTx(w.session, w.store.users, &w.store.recent, w.store.options.wipe)
+	t := newTx(w.session, w.store.users, w.store.sealer, &w.store.recent)
 	var ran []*call
 	for c := next(); c != nil; c = next() {
 		if c.ctx.Err() != nil {
@@ -194,6 +167,7 @@ func (w *writer) transact(next func() *call) {
 		c.took = now().Sub(began)
 		if broken || !w.session.inTransaction() {
 			w.rollback()
+			w.store.shredder.add(unused(t.used))
 			c.answer(c.err)
 			report(c.err)
 			w.run(ran)
@@ -204,10 +178,6 @@ func (w *writer) transact(next func() *call) {
 
 	stats.Calls, stats.Events = len(ran), len(t.events)
 	committing := now()
-	if t.erased {
-		// Also after a COMMIT that failed: it may be durable all the same.
-		defer w.store.scrubber.request()
-	}
 	if err := w.session.control("COMMIT"); err != nil {
 		// Nobody knows what is on the disk now, nor what state the
 		// connection is in.
@@ -215,6 +185,7 @@ func (w *writer) transact(next func() *call) {
 			err = unavailable(err)
 		}
 		w.cutsInDoubt = w.cutsInDoubt || len(t.cuts) > 0
+		w.doomedInDoubt = w.doomedInDoubt || len(t.doomed) > 0
 		w.store.options.Logger.Error("commit failed", "calls", len(ran), "error", faults.Text(err))
 		w.drop()
 		_ = w.ensureSession()
@@ -224,13 +195,17 @@ func (w *writer) transact(next func() *call) {
 	}
 	stats.Commit = now().Sub(committing)
 	w.store.users.add(t.interned)
+	if t.named != 0 {
+		w.store.sealer.named.Store(t.named)
+	}
+	w.store.shredder.add(t.doomed)
 	w.store.recent.add(t.fresh, t.written, t.forgotten)
 	told := im.Commit{Events: t.events, Cuts: t.cuts, Due: t.due, Head: max(w.head, t.head())}
 	w.store.committed.Store(int64(told.Head))
 	// What takes something from somebody holds once it is answered: a token that is cut
 	// off, content that is gone. Else who waits for the answer comes before those who
 	// are told, of whom there may be a thousand.
-	takes := len(t.cuts) > 0 || t.erased
+	takes := len(t.cuts) > 0 || len(t.doomed) > 0
 	if takes {
 		w.publish(told)
 	}
@@ -323,15 +298,22 @@ func (w *writer) ensureSession() error {
 	if err != nil {
 		return errors.Join(err, s.close())
 	}
-	if err := w.store.recent.load(s); err != nil {
+	if err := w.store.recent.load(s, w.store.sealer); err != nil {
 		return errors.Join(err, s.close())
+	}
+	var doomed []doomed
+	if w.doomedInDoubt {
+		if doomed, err = s.loadDoomed(); err != nil {
+			return errors.Join(err, s.close())
+		}
 	}
 	if bounds.Head > w.head || w.cutsInDoubt {
 		if err := w.publishCuts(r); err != nil {
 			return errors.Join(err, s.close())
 		}
 	}
-	w.session, w.cutsInDoubt = s, false
+	w.store.shredder.add(doomed)
+	w.session, w.cutsInDoubt, w.doomedInDoubt = s, false, false
 	if bounds.Head > w.head {
 		w.store.committed.Store(int64(bounds.Head))
 		w.publish(im.Commit{Due: due, Head: bounds.Head, Gap: true})
@@ -380,4 +362,13 @@ func (w *writer) tell(fn func(im.Commit), c im.Commit) {
 		}
 	}()
 	fn(c)
+}
+
+// unused are keys that nothing is sealed under, for it was rolled back.
+func unused(slots []im.Slot) []doomed {
+	list := make([]doomed, len(slots))
+	for i, s := range slots {
+		list[i].Shredding = im.Shredding{Slot: s, Code: im.ShredRemoved}
+	}
+	return list
 }

@@ -1,7 +1,6 @@
 package storagetest
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -145,31 +144,4 @@ func testPurge(w *world) {
 	})
 	w.equal("undone", err, undone)
 	w.sameMessage(w.message(kept.ID), kept)
-}
-
-// testReclaim: what is left is there after room was given back, and it ends with
-// its context.
-func testReclaim(w *world) {
-	id, other := w.group(im.HistoryAll, "alice"), w.group(im.HistoryAll, "alice")
-	var kept []im.Message
-	for i := range 2000 {
-		if i%400 == 0 {
-			kept = append(kept, w.send(w.text(other, "alice", fmt.Sprint("stays ", i))))
-		}
-		w.send(w.text(id, "alice", "a message of a usual length, neither short nor long"))
-	}
-	ended, cancel := context.WithCancelCause(w.Context())
-	cause := errors.New("for a test")
-	cancel(cause)
-	w.must(w.store.Reclaim(w.Context()))
-	w.trimAll(id, w.now.Add(time.Hour), 500)
-	if err := w.store.Reclaim(ended); !errors.Is(err, cause) {
-		w.Fatal(err)
-	}
-	w.must(w.store.Reclaim(w.Context()))
-	for _, m := range kept {
-		w.sameMessage(w.message(m.ID), m)
-	}
-	m := w.send(w.text(id, "alice", "goes on"))
-	w.sameMessage(w.message(m.ID), m)
 }

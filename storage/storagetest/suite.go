@@ -94,7 +94,6 @@ func Run(t *testing.T, open func(t *testing.T) im.Store) {
 		{"DeleteConversation", testDeleteConversation},
 		{"DeleteBelow", testDeleteBelow},
 		{"Purge", testPurge},
-		{"Reclaim", testReclaim},
 		{"Instance", testInstance},
 		{"WriteIsAtomic", testWriteIsAtomic},
 		{"WriteErrors", testWriteErrors},

@@ -3,9 +3,11 @@
 -- that has not ended has the end 9223372036854775807: so one range condition finds
 -- what reaches past a position, and what ended before it is not even looked at.
 
--- What makes these data different from others: 'log_id', 'ticket_key'; 'log_cut', the
--- newest position that is gone from the log; 'stamp', the latest time by which what
--- was taken from readers is found, see Stamp.
+-- What makes these data different from others: 'store_id', which their keys have, too;
+-- 'log_id', 'ticket_key'; 'log_cut', the newest position that is gone from the log;
+-- 'stamp', the latest time by which what was taken from readers is found, see Stamp;
+-- 'slots', below which all slots of keys are that rows may name; 'key_epoch', that of the
+-- keys when they were last seen.
 CREATE TABLE meta (
     key   TEXT NOT NULL PRIMARY KEY,
     value ANY  NOT NULL
@@ -242,9 +244,8 @@ CREATE TABLE invitations (
 
 CREATE INDEX invitations_of_user ON invitations (name, conversation_id);
 
--- Messages without what they say. Nothing refers to a message by a foreign
--- key, and sender_id and content_id are none either: the parent's removal
--- would look through the whole table.
+-- Messages. Nothing refers to a message by a foreign key, and sender_id is none either:
+-- the parent's removal would look through the whole table.
 CREATE TABLE messages (
     id              INTEGER PRIMARY KEY,
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
@@ -267,20 +268,26 @@ CREATE TABLE messages (
     ord             INTEGER NOT NULL DEFAULT 0,
     sender_ord      INTEGER NOT NULL DEFAULT 0, -- the same of the messages of its sender
     in_thread       INTEGER NOT NULL DEFAULT 0,
-    content_id      INTEGER, -- NULL once erased
+    -- What it says, sealed under the key in a slot. Of a tombstone the slot stays, so that
+    -- it is known where the key was; NULL if there was no content.
+    slot            INTEGER,
+    sealed          BLOB,    -- NULL once erased
     expires_at      INTEGER,
     burn_after      INTEGER, -- NULL if not sent for burning
     burn_unread_ttl INTEGER,
     burn_at         INTEGER, -- once it was read
     due_at          INTEGER, -- when it erases itself; NULL once erased
-    -- The tombstone. wiped_at is when the content was overwritten, erased_at when
-    -- nobody could read it any more.
+    -- The tombstone. erased_at is when nobody could read it any more, wiped_at, when it
+    -- was erased here, rises from one to the next, and shredded_at is when the key was
+    -- destroyed.
     erased_at       INTEGER,
     erased_by       INTEGER,
     wiped_at        INTEGER,
-    -- What who revoked a message left in its place is content, too: JSON in a row
-    -- of contents, so that it can be destroyed when the tombstone goes.
-    note_id         INTEGER -- NULL without
+    shredded_at     INTEGER,
+    -- What who revoked a message left in its place is content, too, under a key of its
+    -- own, so that it can be erased when the tombstone goes. NULL without.
+    note_slot       INTEGER,
+    note            BLOB
 ) STRICT;
 
 CREATE UNIQUE INDEX messages_by_seq ON messages (conversation_id, seq);
@@ -303,24 +310,15 @@ CREATE INDEX messages_tracked ON messages (conversation_id, seq) WHERE receipt =
 CREATE INDEX messages_of_thread ON messages (conversation_id, created_at)
     WHERE in_thread = 1 AND state = 1 AND visible_to IS NULL;
 
--- What messages say, in a rowid table of its own that is only ever appended
--- to and whose rows are never resized. Only so does erasing reach every copy:
--- where B-trees rebalance, SQLite leaves copies of live cells in the gaps of
--- pages, and overwriting the row later misses them. An appended table does
--- not rebalance, and AUTOINCREMENT keeps a rowid from being used again.
-CREATE TABLE contents (
-    id   INTEGER PRIMARY KEY AUTOINCREMENT,
-    data BLOB NOT NULL
-) STRICT;
-
--- How many rows of contents were wiped, ever, of each 64 by id, until it was
--- looked for what can be deleted around them; see reclaim.go.
-CREATE TABLE wiped (
-    block INTEGER PRIMARY KEY,
-    n     INTEGER NOT NULL
-) STRICT;
-
-CREATE INDEX wiped_whole ON wiped (block) WHERE n >= 64;
+-- Keys that are to be shredded, for what was sealed under them was erased. A row is
+-- written by the transaction that erases, and removed once the key is gone. message_id is
+-- the tombstone that stays, 0 for none.
+CREATE TABLE doomed (
+    slot       INTEGER NOT NULL,
+    code       INTEGER NOT NULL,
+    message_id INTEGER NOT NULL,
+    PRIMARY KEY (slot, code)
+) STRICT, WITHOUT ROWID;
 
 -- Who is mentioned where, of messages that are counted and not erased.
 CREATE TABLE mentions (

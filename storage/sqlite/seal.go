@@ -1,0 +1,88 @@
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/storage/record"
+)
+
+// sealer is what seals and unseals the content of one store.
+type sealer struct {
+	keys  im.Keys
+	store im.StoreID
+	// named is the slot below which all are that rows may name, as it is stored. It is
+	// written by the writer alone.
+	named atomic.Uint64
+}
+
+// slotStep is how far ahead of use it is stored which slots rows may name: so one send
+// in so many writes it.
+const slotStep = 4096
+
+const (
+	putSlots        = "UPDATE meta SET value = ? WHERE key = 'slots'"
+	insertDoomed    = "INSERT OR IGNORE INTO doomed (slot, code, message_id) VALUES (?, ?, ?)"
+	insertAllDoomed = `INSERT OR IGNORE INTO doomed (slot, code, message_id)
+		SELECT j.value, ?1, 0 FROM json_each(?2) AS j WHERE true`
+)
+
+// seal seals content under a key of its own, and returns the number of its slot.
+func (t *tx) seal(content []byte) (slot int64, sealed []byte, err error) {
+	s, key, err := t.sealer.keys.Next()
+	if err != nil {
+		return 0, nil, keyRefusal(err)
+	}
+	t.used = append(t.used, s)
+	if named := max(t.named, t.sealer.named.Load()); uint64(s) >= named {
+		t.named = (uint64(s)/slotStep + 2) * slotStep
+		if err := t.must(putSlots, int64(t.named)); err != nil {
+			return 0, nil, err
+		}
+	}
+	sealed = make([]byte, 0, len(content)+record.Overhead)
+	return int64(s), record.Seal(sealed, key, t.sealer.store, s, content), nil
+}
+
+// unseal returns content that was sealed under the key of a slot. If the key was
+// shredded the error is an [im.ShreddedError], and the transaction is known to be
+// outdated: in a snapshot of later the content is not there any more. Other errors are
+// errContent, of content that was damaged, and those of reading the key.
+func (r *reader) unseal(slot int64, sealed []byte) ([]byte, error) {
+	key, err := r.sealer.keys.Key(im.Slot(slot))
+	switch {
+	case err == nil:
+	case errors.As(err, new(*im.ShreddedError)):
+		r.outdated = true
+		return nil, err
+	case errors.Is(err, im.ErrNoKey):
+		return nil, fmt.Errorf("%w: %w", errContent, err)
+	default:
+		return nil, keyRefusal(err)
+	}
+	content, err := record.Unseal(nil, key, r.sealer.store, im.Slot(slot), sealed)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errContent, err)
+	}
+	return content, nil
+}
+
+// doom notes that the key of a slot is to be shredded once this is committed; message is
+// the tombstone that stays, 0 for none.
+func (t *tx) doom(slot int64, code im.ShredCode, message im.ID) error {
+	d := doomed{im.Shredding{Slot: im.Slot(slot), Code: code}, int64(message)}
+	_, err := t.session.exec(insertDoomed, slot, int64(code), d.message)
+	t.doomed = append(t.doomed, d)
+	return err
+}
+
+// doomAll is doom for many keys, each named once, of messages of which nothing stays. It
+// takes one statement, however many there are.
+func (t *tx) doomAll(slots []int64, code im.ShredCode) error {
+	for _, s := range slots {
+		t.doomed = append(t.doomed, doomed{Shredding: im.Shredding{Slot: im.Slot(s), Code: code}})
+	}
+	return t.removeAll(insertAllDoomed, slots, int64(code))
+}

@@ -1,0 +1,249 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+
+	"github.com/imapi/imapi/im"
+)
+
+// fickleKeys are keys whose shredding and making can be made to fail.
+type fickleKeys struct {
+	im.Keys
+	shredFails, nextFails atomic.Pointer[error]
+	tries                 atomic.Int64
+}
+
+func (k *fickleKeys) Shred(list []im.Shredding) error {
+	k.tries.Add(1)
+	if err := k.shredFails.Load(); err != nil {
+		return *err
+	}
+	return k.Keys.Shred(list)
+}
+
+func (k *fickleKeys) Next() (im.Slot, im.Key, error) {
+	if err := k.nextFails.Load(); err != nil {
+		return 0, im.Key{}, *err
+	}
+	return k.Keys.Next()
+}
+
+// withFickleKeys opens a store with such keys.
+func withFickleKeys(t *testing.T, path string, options Options) (*Store, *fickleKeys) {
+	t.Helper()
+	keys := &fickleKeys{}
+	options.ReadLimit, options.Logger = time.Minute, quiet
+	options = withKeys(path, options)
+	open := options.Keys
+	options.Keys = func(store im.StoreID, fresh bool) (_ im.Keys, err error) {
+		keys.Keys, err = open(store, fresh)
+		return keys, err
+	}
+	s, err := Open(t.Context(), path, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, keys
+}
+
+// TestShreddingIsTriedAgain: while the key file fails, what was erased is a tombstone,
+// and its key waits; it goes once that is possible, and not later than at the next start.
+func TestShreddingIsTriedAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "imapi.db")
+	var failures, batches atomic.Int64
+	s, keys := withFickleKeys(t, path, Options{Synchronous: "normal", ObserveShred: func(stats ShredStats) {
+		if stats.Err != nil {
+			failures.Add(1)
+		} else {
+			batches.Add(1)
+		}
+	}})
+	makePlace(t, s)
+	list := secrets(rand.New(rand.NewPCG(31, 32)), 20)
+	sendAll(t, s, list)
+	rows := sealedOf(t, s)
+	failure := error(syscall.EIO)
+	keys.shredFails.Store(&failure)
+	before := keys.tries.Load()
+	eraseAll(t, s, list[:5])
+	held(t, s, list)
+	began := time.Now()
+	for keys.tries.Load() < before+2 { // it is tried again
+		if time.Since(began) > patience {
+			t.Fatal("it is not tried again")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if n, since := s.Unshredded(); n != 5 || since.IsZero() || failures.Load() == 0 {
+		t.Errorf("%d keys wait, since %v; %d failures were told", n, since, failures.Load())
+	}
+	keys.shredFails.Store(nil)
+	shredded(t, s)
+	if n, _ := s.Unshredded(); n != 0 || batches.Load() == 0 {
+		t.Errorf("%d keys wait, %d batches were told", n, batches.Load())
+	}
+
+	keys.shredFails.Store(&failure)
+	eraseAll(t, s, list[5:9])
+	if err := s.Close(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("closing with keys that wait: %v", err)
+	}
+	keys.shredFails.Store(nil)
+	s, keys = withFickleKeys(t, path, Options{Synchronous: "normal"})
+	defer func() { _ = s.Close() }()
+	for i, m := range list {
+		_, err := keys.Key(im.Slot(rows[m.id].slot))
+		if gone := errors.As(err, new(*im.ShreddedError)); gone != (i < 9) {
+			t.Errorf("the key of message %d: %v", i, err)
+		}
+	}
+	held(t, s, list)
+	if n := rowsOf(t, s, "doomed"); n != 0 {
+		t.Errorf("%d keys are noted as to be shredded", n)
+	}
+	if n := rowsOf(t, s, "messages WHERE shredded_at IS NOT NULL"); n != 9 {
+		t.Errorf("of %d messages it is known when the key was shredded", n)
+	}
+}
+
+// TestNoKeys: while no keys can be made, sends are refused with the reason, change
+// nothing, and everything else goes on.
+func TestNoKeys(t *testing.T) {
+	s, keys := withFickleKeys(t, filepath.Join(t.TempDir(), "imapi.db"), Options{Synchronous: "normal"})
+	defer func() { _ = s.Close() }()
+	makePlace(t, s)
+	list := secrets(rand.New(rand.NewPCG(33, 34)), 3)
+	sendAll(t, s, list[:1])
+	for failure, want := range map[error]im.ErrorKind{syscall.ENOSPC: im.Full, syscall.EIO: im.Unavailable} {
+		keys.nextFails.Store(&failure)
+		err := s.Write(t.Context(), func(tx im.Tx) error { return insertSecret(tx, list[1]) })
+		if e, ok := im.AsError(err); !ok || e.Kind != want {
+			t.Errorf("%v: %v", failure, err)
+		}
+	}
+	if err := eraseSecret(s, list[0]); err != nil {
+		t.Errorf("erasing meanwhile: %v", err)
+	}
+	keys.nextFails.Store(nil)
+	sendAll(t, s, list[1:])
+	list[0].erased.Store(true)
+	held(t, s, list)
+}
+
+// TestUnusedKeysAreShredded: what a transaction that was rolled back has sealed was never
+// stored, and its key does not stay.
+func TestUnusedKeysAreShredded(t *testing.T) {
+	s := openNew(t, Options{Synchronous: "normal"})
+	makePlace(t, s)
+	list := secrets(rand.New(rand.NewPCG(35, 36)), 1)
+	failure := errors.New("for a test")
+	var slot im.Slot
+	err := s.Write(t.Context(), func(w im.Tx) error {
+		if err := insertSecret(w, list[0]); err != nil {
+			return err
+		}
+		slot = w.(*tx).used[0]
+		return failure
+	})
+	if !errors.Is(err, failure) || slot == 0 {
+		t.Fatal(slot, err)
+	}
+	shredded(t, s)
+	var gone *im.ShreddedError
+	if _, err := s.sealer.keys.Key(slot); !errors.As(err, &gone) || gone.Code != im.ShredRemoved {
+		t.Errorf("the key: %v", err)
+	}
+}
+
+// TestErasureInDoubt: an erasure whose commit was said to have failed, and was durable,
+// is followed by the shredding.
+func TestErasureInDoubt(t *testing.T) {
+	faults := &injector{}
+	s := openNew(t, Options{Synchronous: "normal", fault: faults.hook})
+	makePlace(t, s)
+	list := secrets(rand.New(rand.NewPCG(37, 38)), 2)
+	sendAll(t, s, list)
+	rows := sealedOf(t, s)
+	faults.arm(0, "COMMIT", func(s *session, _ string) error {
+		if _, err := s.conn.ExecContext(context.Background(), "COMMIT"); err != nil {
+			t.Error(err)
+		}
+		return sqlite3.Error{Code: sqlite3.ErrIoErr, ExtendedCode: sqlite3.ErrIoErrFsync}
+	})
+	if err := eraseSecret(s, list[0]); err == nil {
+		t.Fatal("the commit did not fail")
+	}
+	faults.arm(0, "", nil)
+	shredded(t, s)
+	if _, err := s.sealer.keys.Key(im.Slot(rows[list[0].id].slot)); !errors.As(err, new(*im.ShreddedError)) {
+		t.Errorf("the key: %v", err)
+	}
+	list[0].erased.Store(true)
+	held(t, s, list)
+}
+
+// TestReadOfWhatIsErasedMeanwhile: a read whose snapshot is from before an erasure, and
+// that comes to the message after its key was shredded, is run again and sees the
+// tombstone with who did it.
+func TestReadOfWhatIsErasedMeanwhile(t *testing.T) {
+	s := openNew(t, Options{Synchronous: "normal"})
+	makePlace(t, s)
+	list := secrets(rand.New(rand.NewPCG(39, 40)), 2)
+	sendAll(t, s, list)
+	runs := 0
+	var got im.Message
+	err := s.View(t.Context(), func(r im.Reader) (err error) {
+		runs++
+		if _, err := r.Message(list[1].id); err != nil { // the snapshot begins
+			return err
+		}
+		if runs == 1 {
+			if err := eraseSecret(s, list[0]); err != nil {
+				return err
+			}
+			for began := time.Now(); ; time.Sleep(time.Millisecond) {
+				if n, _ := s.Unshredded(); n == 0 {
+					break
+				} else if time.Since(began) > patience {
+					return errors.New("it is not shredded")
+				}
+			}
+		}
+		got, err = r.Message(list[0].id)
+		return err
+	})
+	if err != nil || runs != 2 || got.State != im.Revoked || got.Content != nil || got.Erased.By != "alice" {
+		t.Errorf("%d runs, %+v, %v", runs, got, err)
+	}
+}
+
+// TestSealedIsBound: what is sealed for one row says nothing in another.
+func TestSealedIsBound(t *testing.T) {
+	s := openNew(t, Options{Synchronous: "normal"})
+	makePlace(t, s)
+	list := secrets(rand.New(rand.NewPCG(41, 42)), 2)
+	sendAll(t, s, list)
+	rows := sealedOf(t, s)
+	one, other := rows[list[0].id], rows[list[1].id]
+	if one.slot == other.slot || bytes.Equal(one.sealed, other.sealed) {
+		t.Fatal("two messages share a slot")
+	}
+	r := &reader{sealer: s.sealer}
+	if _, err := r.unseal(one.slot, other.sealed); !errors.Is(err, errContent) {
+		t.Errorf("moved to another row: %v", err)
+	}
+	another := openNew(t, Options{Synchronous: "normal"})
+	if _, err := (&reader{sealer: &sealer{keys: s.sealer.keys, store: another.sealer.store}}).unseal(one.slot, one.sealed); !errors.Is(err, errContent) {
+		t.Errorf("moved to another store: %v", err)
+	}
+}
