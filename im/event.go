@@ -117,6 +117,18 @@ func (t EventType) Erases() bool {
 	return t == MessageRevoked || t == MessageBurned || t == MessageExpired
 }
 
+// OfMessages reports whether the event is about messages and nothing else: retention
+// removes it with them. An unread count stays, for it is of what is left.
+func (t EventType) OfMessages() bool {
+	switch t {
+	case MessageCreated, MessageRevoked, MessageBurnStarted, MessageBurned, MessageExpired, MessageHidden,
+		ReceiptDelivered, ReceiptRead:
+		return true
+	default:
+		return false
+	}
+}
+
 // Event is a fact that clients are told: one row of the log whatever the
 // number of its readers. It is for those who were members of its conversation
 // at its position, or addressed to one user. It carries ids, never a copy of

@@ -3,7 +3,8 @@ package sqlite
 import (
 	"database/sql"
 	"math"
-	"strings"
+
+	"github.com/imapi/imapi/im"
 )
 
 // eventBatch and receiptBatch are how many of each one transaction looks at.
@@ -72,7 +73,7 @@ func (r *removals) removeEvents(cutoff int64) (through bool, err error) {
 		n, reached := 0, int64(math.MaxInt64)
 		err := r.session.query(query, []any{r.conversation, r.pos, eventBatch}, func(rows *sql.Rows) (bool, error) {
 			var pos, at int64
-			var kind string
+			var kind im.EventType
 			if err := rows.Scan(&pos, &at, &kind); err != nil {
 				return false, err
 			}
@@ -83,7 +84,7 @@ func (r *removals) removeEvents(cutoff int64) (through bool, err error) {
 			if n++; n == eventBatch {
 				reached, through = pos, false
 			}
-			if strings.HasPrefix(kind, "message.") || strings.HasPrefix(kind, "receipt.") {
+			if kind.OfMessages() {
 				gone = append(gone, pos)
 			}
 			return true, nil
