@@ -11,12 +11,12 @@ const (
 	// A message is counted in its conversation in two statements: one that
 	// returned what it wrote would begin a savepoint, at which FTS5 writes down
 	// what it has so far.
-	selectCounts = "SELECT last_seq, counted, updated_at, oldest_at FROM conversations WHERE id = ?"
-	putCounts    = `UPDATE conversations SET last_seq = ?1, counted = ?2, updated_at = ?3,
-		listed_at = max(listed_at, coalesce(?4, listed_at)), listed_id = max(listed_id, coalesce(?5, listed_id)) WHERE id = ?6`
+	selectCounts = `SELECT last_seq, first_seq, counted, updated_at, listed_at, listed_id, oldest_at
+		FROM conversations WHERE id = ?`
+	putCounts = `UPDATE conversations SET last_seq = ?, counted = ?, updated_at = ?, listed_at = ?, listed_id = ?
+		WHERE id = ?`
 	// putOldest is apart from it, for it moves the conversation in an index.
-	putOldest = "UPDATE conversations SET oldest_at = ? WHERE id = ?"
-	putFirst  = "UPDATE conversations SET oldest_at = ?, first_seq = ? WHERE id = ?"
+	putOldest = "UPDATE conversations SET first_seq = ?, oldest_at = ? WHERE id = ?"
 
 	// sender_ord goes on from the sender's message before.
 	insertMessage = `INSERT INTO messages
@@ -28,12 +28,10 @@ const (
 			WHERE conversation_id = ?2 AND sender_id = ?4 ORDER BY seq DESC LIMIT 1), 0),
 		?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)`
 
-	// insertMentions is for those of the users named ?3 who are members, of a
-	// channel those of its space, and are not the sender.
+	// insertMentions is for those of the users named ?3 who are members of ?4.
 	insertMentions = `INSERT OR IGNORE INTO mentions (conversation_id, seq, user_id)
 		SELECT ?1, ?2, m.user_id FROM json_each(?3) j CROSS JOIN users u ON u.name = j.value
-		CROSS JOIN members m ON m.user_id = u.id AND m.conversation_id = coalesce(
-			(SELECT space_id FROM conversations WHERE id = ?1 AND kind = 5), ?1) WHERE u.id <> ?4`
+		CROSS JOIN members m ON m.user_id = u.id AND m.conversation_id = ?4`
 )
 
 // InsertMessage stores a message under the next seq of its conversation or its
@@ -51,10 +49,11 @@ func (t *tx) InsertMessage(m im.Message) (seq int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	seq, ord, err := t.takeSeq(m)
+	counts, err := t.count(m)
 	if err != nil {
 		return 0, err
 	}
+	seq = counts.LastSeq
 	var slot, sealed any
 	if m.Content != nil {
 		if slot, sealed, err = t.seal(m.Content.Sent); err != nil {
@@ -75,7 +74,7 @@ func (t *tx) InsertMessage(m im.Message) (seq int64, err error) {
 		int64(m.ID), int64(m.Conversation), seq, sender, m.SenderDevice,
 		sql.NullString{String: m.ClientID, Valid: m.ClientID != ""}, int64(m.Type), int64(m.State),
 		sql.NullInt64{Int64: int64(m.ReplyTo), Valid: m.ReplyTo != 0}, m.Receipt, m.CreatedAt.UnixMilli(),
-		m.Quiet, visibleTo, ord,
+		m.Quiet, visibleTo, counts.Counted,
 		slot, sealed, optionalMillis(m.ExpiresAt), burnAfter, burnUnread, burnAt, due, at.kind == im.Thread)
 	if err != nil {
 		return 0, err
@@ -86,61 +85,55 @@ func (t *tx) InsertMessage(m im.Message) (seq int64, err error) {
 	if m.Erased != nil {
 		return seq, t.insertErasure(m)
 	}
-	if err := t.insertMentions(m, seq, sender); err != nil {
+	if err := t.insertMentions(m, at, seq, sender); err != nil {
 		return 0, err
 	}
 	return seq, t.indexMessage(m)
 }
 
-// takeSeq counts a message in its conversation and returns its seq, and how many
-// messages were counted up to it.
-func (t *tx) takeSeq(m im.Message) (seq, counted int64, err error) {
-	id, created := int64(m.Conversation), m.CreatedAt.UnixMilli()
-	var updated int64
+// count counts a message in its conversation, and returns the counts after it.
+func (t *tx) count(m im.Message) (im.Counts, error) {
+	id := int64(m.Conversation)
+	var before im.Counts
+	var updated, listed int64
 	var oldest sql.NullInt64
-	found, err := t.session.row(selectCounts, []any{id}, &seq, &counted, &updated, &oldest)
+	found, err := t.session.row(selectCounts, []any{id},
+		&before.LastSeq, &before.FirstSeq, &before.Counted, &updated, &listed, &before.ListedID, &oldest)
 	if err != nil || !found {
-		return 0, 0, orNotFound(err)
+		return im.Counts{}, orNotFound(err)
 	}
-	seq = max(seq+1, m.Seq)
-	switch {
-	case !m.Quiet:
-		counted, updated = counted+1, created
-	case m.VisibleTo == "":
-		updated = max(updated, created)
+	before.UpdatedAt, before.ListedAt, before.OldestAt = fromMillis(updated), fromMillis(listed), optionalTime(oldest)
+	after := before.With(m)
+	_, err = t.session.exec(putCounts, after.LastSeq, after.Counted,
+		after.UpdatedAt.UnixMilli(), after.ListedAt.UnixMilli(), int64(after.ListedID), id)
+	if err == nil && (!oldest.Valid || after.OldestAt.Before(before.OldestAt)) {
+		_, err = t.session.exec(putOldest, after.FirstSeq, after.OldestAt.UnixMilli(), id)
 	}
-	active := sql.NullInt64{Int64: created, Valid: !m.Quiet || m.VisibleTo == ""}
-	if _, err := t.session.exec(putCounts, seq, counted, updated, active, sql.NullInt64{Int64: int64(m.ID), Valid: active.Valid}, id); err != nil {
-		return 0, 0, err
-	}
-	switch {
-	case !oldest.Valid:
-		_, err = t.session.exec(putFirst, created, seq, id)
-	case created < oldest.Int64:
-		_, err = t.session.exec(putOldest, created, id)
-	}
-	return seq, counted, err
+	return after, err
 }
 
-// insertMentions notes whom a message mentions, for their counts.
-func (t *tx) insertMentions(m im.Message, seq, sender int64) error {
-	if m.Quiet || m.VisibleTo != "" || m.Content == nil {
-		return nil
-	}
-	if m.Content.MentionAll {
+// insertMentions notes whom a message mentions, for their counts. The members of a
+// channel are those of its space.
+func (t *tx) insertMentions(m im.Message, at placed, seq, sender int64) error {
+	users, everyone := m.Mentioning()
+	if everyone {
 		_, err := t.session.exec("INSERT INTO mentions_all (conversation_id, seq, sender_id) VALUES (?, ?, ?)",
 			int64(m.Conversation), seq, sender)
 		if err != nil {
 			return err
 		}
 	}
-	if len(m.Content.Mentions) == 0 {
+	if len(users) == 0 {
 		return nil
 	}
-	names, err := json.Marshal(m.Content.Mentions)
+	names, err := json.Marshal(users)
 	if err != nil {
 		return err
 	}
-	_, err = t.session.exec(insertMentions, int64(m.Conversation), seq, string(names), sender)
+	members := int64(m.Conversation)
+	if at.kind == im.Channel {
+		members = at.space
+	}
+	_, err = t.session.exec(insertMentions, int64(m.Conversation), seq, string(names), members)
 	return err
 }
