@@ -441,6 +441,7 @@ func TestReadmeMetrics(t *testing.T) {
 	m.ErasedLate(0)
 	m.OldestMessage(func() (time.Time, bool) { return time.Time{}, false })
 	m.ClockHeld(func() time.Duration { return 0 })
+	m.Unshredded(func() (int, time.Duration) { return 0, 0 })
 	response := httptest.NewRecorder()
 	m.Handler().ServeHTTP(response, httptest.NewRequest("GET", "/metrics", nil))
 	rows := table(t, readDoc(t, "docs/operations.md"), "metrics")
