@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/storage/record"
 )
 
 const eventColumns = `e.pos, e.type, e.at, e.conversation_id, t.name, e.message_id, e.seq,
@@ -172,14 +173,15 @@ func scanEvent(rows *sql.Rows) (im.Event, error) {
 	var e im.Event
 	var at int64
 	var conversation, message, seq sql.NullInt64
-	var to, actor, user, data sql.NullString
+	var to, actor, user sql.NullString
+	var data []byte
 	err := rows.Scan(&e.Position, &e.Type, &at, &conversation, &to, &message, &seq,
 		&actor, &e.ActorDevice, &user, &e.Role, &data)
 	e.At = fromMillis(at)
 	e.Conversation, e.MessageID, e.Seq = im.ID(conversation.Int64), im.ID(message.Int64), seq.Int64
 	e.To, e.Actor, e.User = im.UserID(to.String), im.UserID(actor.String), im.UserID(user.String)
-	if err == nil && data.Valid {
-		err = parseEventData(data.String, &e)
+	if err == nil && data != nil {
+		err = record.ReadEvent(data, &e)
 	}
 	return e, err
 }
@@ -194,7 +196,7 @@ func (t *tx) Append(e im.Event) (im.Position, error) {
 		}
 		users = append(users, key)
 	}
-	data, err := eventData(e)
+	data, err := record.Event(e)
 	if err != nil {
 		return 0, err
 	}
@@ -203,7 +205,8 @@ func (t *tx) Append(e im.Event) (im.Position, error) {
 		(type, at, conversation_id, to_user, message_id, seq, actor, actor_device, user_id, role, data)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		string(e.Type), e.At.UnixMilli(), optional(int64(e.Conversation)), users[0],
-		optional(int64(e.MessageID)), optional(e.Seq), users[1], e.ActorDevice, users[2], int64(e.Role), data)
+		optional(int64(e.MessageID)), optional(e.Seq), users[1], e.ActorDevice, users[2], int64(e.Role),
+		sql.NullString{String: string(data), Valid: data != nil})
 	if err != nil {
 		return 0, err
 	}

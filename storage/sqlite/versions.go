@@ -1,12 +1,12 @@
 package sqlite
 
 import (
-	"bytes"
 	"database/sql"
 	"encoding/json"
 	"slices"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/storage/record"
 )
 
 // Versions follow each other without a gap: so the newest that began at or
@@ -64,20 +64,14 @@ type grantsJSON struct {
 	Deny  im.Permissions `json:"deny,omitempty"`
 }
 
-type accessJSON struct {
-	Private   bool           `json:"private,omitempty"`
-	Overrides []overrideJSON `json:"overrides,omitempty"`
-}
-
-type overrideJSON struct {
-	Role im.ID `json:"role"`
-	grantsJSON
-}
-
 // RolesAt returns the roles of a space as they were after an event.
 func (r *reader) RolesAt(space im.ID, at im.Position) (im.RoleSet, error) {
+	text, found, err := r.version(selectRoles, space, at)
+	if err != nil || !found {
+		return nil, err
+	}
 	var stored []roleJSON
-	if _, err := r.version(&stored, selectRoles, space, at); err != nil {
+	if err := json.Unmarshal(text, &stored); err != nil {
 		return nil, err
 	}
 	var roles im.RoleSet
@@ -90,20 +84,11 @@ func (r *reader) RolesAt(space im.ID, at im.Position) (im.RoleSet, error) {
 // AccessAt returns what decided about a channel after an event; it is not found
 // before there was one.
 func (r *reader) AccessAt(channel im.ID, at im.Position) (im.ChannelAccess, error) {
-	var stored accessJSON
-	found, err := r.version(&stored, selectAccess, channel, at)
+	text, found, err := r.version(selectAccess, channel, at)
 	if err != nil || !found {
 		return im.ChannelAccess{}, orNotFound(err)
 	}
-	return stored.access(), nil
-}
-
-func (a accessJSON) access() im.ChannelAccess {
-	access := im.ChannelAccess{Private: a.Private}
-	for _, o := range a.Overrides {
-		access.Overrides = append(access.Overrides, im.Override{Role: o.Role, Grants: im.Grants(o.grantsJSON)})
-	}
-	return access
+	return record.ReadAccess(text)
 }
 
 // Overridden returns the channels of a space in which one of these roles has an
@@ -118,15 +103,13 @@ func (r *reader) Overridden(space im.ID, roles []im.ID, user im.UserID) ([]im.Ch
 		if err := rows.Scan(&c.Channel, &c.MuteAll, &text); err != nil {
 			return false, err
 		}
-		// Most are not looked at any further: to decode them all takes ten times as long.
-		if !mentionsRole(text, roles) {
+		if !record.AccessNames(text, roles) {
 			return true, nil
 		}
-		var stored accessJSON
-		if err := json.Unmarshal(text, &stored); err != nil {
+		var err error
+		if c.Access, err = record.ReadAccess(text); err != nil {
 			return false, err
 		}
-		c.Access = stored.access()
 		if slices.ContainsFunc(c.Access.Overrides, func(o im.Override) bool { return slices.Contains(roles, o.Role) }) {
 			list, ids = append(list, c), append(ids, int64(c.Channel))
 		}
@@ -136,14 +119,6 @@ func (r *reader) Overridden(space im.ID, roles []im.ID, user im.UserID) ([]im.Ch
 		return nil, err
 	}
 	return list, r.addStandingIn(list, ids, user)
-}
-
-// mentionsRole reports whether stored overrides may be of one of the roles.
-func mentionsRole(access []byte, roles []im.ID) bool {
-	return slices.ContainsFunc(roles, func(role im.ID) bool {
-		number, err := json.Marshal(role)
-		return err != nil || bytes.Contains(access, append([]byte(`"role":`), number...))
-	})
 }
 
 // RolesSpan returns during which events the roles held that held after one.
@@ -168,13 +143,9 @@ func (r *reader) span(query string, id im.ID, at im.Position) (span im.Span, err
 }
 
 // version reads what held after an event, and reports whether anything did.
-func (r *reader) version(dest any, query string, id im.ID, at im.Position) (found bool, err error) {
-	var text []byte
+func (r *reader) version(query string, id im.ID, at im.Position) (text []byte, found bool, err error) {
 	found, err = r.session.row(query, []any{int64(id), int64(at)}, &text)
-	if err == nil && found {
-		err = json.Unmarshal(text, dest)
-	}
-	return found, err
+	return text, found, err
 }
 
 // PutRoles makes these the roles of a space from an event on.
@@ -183,27 +154,27 @@ func (t *tx) PutRoles(space im.ID, roles im.RoleSet, from im.Position) error {
 	for i, r := range roles {
 		stored[i] = roleJSON{ID: r.ID, Name: r.Name, grantsJSON: grantsJSON(r.Grants)}
 	}
-	return t.putVersion(stored, endRoles, insertRoles, space, from)
+	text, err := json.Marshal(stored)
+	if err != nil {
+		return err
+	}
+	return t.putVersion(text, endRoles, insertRoles, space, from)
 }
 
 // PutAccess makes this what decides about a channel from an event on.
 func (t *tx) PutAccess(channel im.ID, access im.ChannelAccess, from im.Position) error {
-	stored := accessJSON{Private: access.Private}
-	for _, o := range access.Overrides {
-		stored.Overrides = append(stored.Overrides, overrideJSON{Role: o.Role, grantsJSON: grantsJSON(o.Grants)})
-	}
-	return t.putVersion(stored, endAccess, insertAccess, channel, from)
-}
-
-// putVersion ends what holds with the event, and has another hold from it on.
-func (t *tx) putVersion(v any, end, insert string, id im.ID, from im.Position) error {
-	text, err := json.Marshal(v)
+	text, err := record.Access(access)
 	if err != nil {
 		return err
 	}
+	return t.putVersion(text, endAccess, insertAccess, channel, from)
+}
+
+// putVersion ends what holds with the event, and has another hold from it on.
+func (t *tx) putVersion(text []byte, end, insert string, id im.ID, from im.Position) error {
 	if _, err := t.session.exec(end, int64(from), int64(id)); err != nil {
 		return err
 	}
-	_, err = t.session.exec(insert, int64(id), int64(from), string(text))
+	_, err := t.session.exec(insert, int64(id), int64(from), string(text))
 	return err
 }
