@@ -23,6 +23,7 @@ type Metrics struct {
 	commitSize    prometheus.Histogram
 	commitSeconds prometheus.Histogram
 	commitsFailed prometheus.Counter
+	unmoved       prometheus.Gauge
 
 	streams  prometheus.Gauge
 	told     prometheus.Counter
@@ -62,6 +63,9 @@ func New(version string) *Metrics {
 		}),
 		commitsFailed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "imapi_commits_failed_total", Help: "Commits that were not made.",
+		}),
+		unmoved: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "imapi_wal_bytes", Help: "Bytes of the write-ahead log that are not in the database yet, when it was last looked at.",
 		}),
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "imapi_streams", Help: "Event streams that are open.",
@@ -108,7 +112,7 @@ func New(version string) *Metrics {
 		m.rateLimited.WithLabelValues(by) // there from the start, to be watched
 	}
 	m.registry.MustRegister(
-		m.requests, m.requestSeconds, m.rateLimited, m.commitSize, m.commitSeconds, m.commitsFailed,
+		m.requests, m.requestSeconds, m.rateLimited, m.commitSize, m.commitSeconds, m.commitsFailed, m.unmoved,
 		m.streams, m.told, m.replayed, m.lagged, m.lag, m.erased, m.lateness, m.removed, build,
 		m.shredded, m.shredsFailed, m.shredSeconds,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -140,6 +144,9 @@ func (m *Metrics) Commit(size int, took time.Duration, failed bool) {
 	m.commitSize.Observe(float64(size))
 	m.commitSeconds.Observe(took.Seconds())
 }
+
+// WriteAheadLog tells how many bytes of the write-ahead log are not in the database yet.
+func (m *Metrics) WriteAheadLog(unmoved int64) { m.unmoved.Set(float64(unmoved)) }
 
 // StreamsOpen tells how many streams there are now.
 func (m *Metrics) StreamsOpen(n int) { m.streams.Set(float64(n)) }

@@ -36,6 +36,9 @@ type Options struct {
 	Readers int
 	// Observe is told of every batch of writes. It must not block.
 	Observe func(BatchStats)
+	// ObserveLog is told how many bytes of the write-ahead log are not in the database
+	// yet, whenever it was looked at. It must not block.
+	ObserveLog func(unmoved int64)
 	// Logger gets what no caller is told.
 	Logger *slog.Logger
 	// Now is the clock by which batches are timed.
@@ -72,6 +75,7 @@ func Open(ctx context.Context, rawURL string, options Options) (im.Store, error)
 		Synchronous: options.Synchronous,
 		Readers:     options.Readers,
 		Observe:     options.Observe,
+		ObserveLog:  options.ObserveLog,
 		Logger:      options.Logger,
 		Now:         options.Now,
 		ReadLimit:   options.ReadLimit,

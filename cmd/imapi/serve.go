@@ -325,7 +325,8 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 	n.store, err = storage.Open(ctx, c.database, storage.Options{
 		DataDir: c.data, Synchronous: c.synchronous, Logger: log, ReadLimit: c.readLimit,
 		Keys: c.keys, ObserveShred: func(s storage.ShredStats) { n.metrics.Shredded(s.Keys, s.Delay, s.Err != nil) },
-		Observe: func(s storage.BatchStats) { n.metrics.Commit(s.Calls, s.Duration, s.Err != nil) },
+		Observe:    func(s storage.BatchStats) { n.metrics.Commit(s.Calls, s.Duration, s.Err != nil) },
+		ObserveLog: n.metrics.WriteAheadLog,
 	})
 	if err != nil {
 		return n, err

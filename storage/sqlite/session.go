@@ -23,6 +23,7 @@ const (
 	setup role = iota // migrations
 	writing
 	reading
+	moving // moves the write-ahead log into the database
 )
 
 // pragmas returns what is set on a connection before anything else. Each is
@@ -39,8 +40,13 @@ func (o Options) pragmas(r role) []string {
 		"temp_store = MEMORY",
 		"cache_spill = OFF",
 	)
-	if r == reading {
+	switch r {
+	case reading:
 		list = append(list, "query_only = ON")
+	case writing:
+		// The write-ahead log is moved by another connection, and once it begins anew
+		// its file does not stay larger than it should be.
+		list = append(list, "wal_autocheckpoint = 0", fmt.Sprint("journal_size_limit = ", o.log.restart))
 	}
 	return list
 }

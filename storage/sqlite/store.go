@@ -50,6 +50,14 @@ type Options struct {
 	// ObserveShred is told of every batch of keys that was shredded. It may be nil.
 	ObserveShred func(ShredStats)
 
+	// ObserveLog is told how many bytes of the write-ahead log are not in the database
+	// yet, whenever it was looked at. It may be nil.
+	ObserveLog func(unmoved int64)
+
+	// log are the sizes at which the write-ahead log is moved, and logFault is asked before
+	// it is looked at or moved, in tests.
+	log      logLimits
+	logFault func(s *session, query string) error
 	// fault is asked before each statement of the writer and the readers.
 	fault func(s *session, query string) error
 	// recent is recentMost, or less in tests that look at the file's index.
@@ -96,6 +104,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.recent == 0 {
 		o.recent = recentMost
 	}
+	if o.log == (logLimits{}) {
+		o.log = logLimits{step: logStep, restart: logRestart, most: logMost}
+	}
 	return o, nil
 }
 
@@ -113,6 +124,8 @@ type Store struct {
 	writer   *writer
 	// committed is the position of the newest event.
 	committed atomic.Int64
+	// checkpointer moves the write-ahead log into the database.
+	checkpointer *checkpointer
 
 	// readers holds the sessions that nobody uses; a nil one was lost and is
 	// opened again by who takes it.
@@ -187,10 +200,14 @@ func Open(ctx context.Context, path string, options Options) (_ *Store, err erro
 	}
 	s.committed.Store(int64(head))
 	s.shredder = newShredder(s)
+	if s.checkpointer, err = newCheckpointer(s); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	if s.writer, err = startWriter(s, head); err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.checkpointer.session.close())
 	}
 	go s.shredder.loop()
+	go s.checkpointer.loop()
 	return s, nil
 }
 
@@ -368,6 +385,7 @@ func (s *Store) Close() error {
 	var err error
 	s.close.Do(func() {
 		s.shredder.stop()
+		s.checkpointer.close()
 		s.writer.stop()
 		err = s.shredder.finish(s.writer.session)
 		if s.writer.session != nil {
@@ -379,7 +397,7 @@ func (s *Store) Close() error {
 				err = errors.Join(err, session.close())
 			}
 		}
-		err = errors.Join(err, s.sealer.keys.Close(), s.file.Close(), s.lock.Unlock())
+		err = errors.Join(err, s.checkpointer.finish(), s.sealer.keys.Close(), s.file.Close(), s.lock.Unlock())
 	})
 	return err
 }

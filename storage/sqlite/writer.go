@@ -178,7 +178,7 @@ func (w *writer) transact(next func() *call) {
 
 	stats.Calls, stats.Events = len(ran), len(t.events)
 	committing := now()
-	if err := w.session.control("COMMIT"); err != nil {
+	if err := w.commit(); err != nil {
 		// Nobody knows what is on the disk now, nor what state the
 		// connection is in.
 		if _, ok := im.AsError(err); !ok {
@@ -194,6 +194,7 @@ func (w *writer) transact(next func() *call) {
 		return
 	}
 	stats.Commit = now().Sub(committing)
+	w.store.checkpointer.committed()
 	w.store.users.add(t.interned)
 	if t.named != 0 {
 		w.store.sealer.named.Store(t.named)
@@ -243,15 +244,26 @@ func (w *writer) begin() error {
 	if err := w.ensureSession(); err != nil {
 		return err
 	}
+	w.store.checkpointer.begin()
 	err := w.session.control("BEGIN IMMEDIATE")
 	if err != nil && w.session.inTransaction() {
 		w.drop()
 	}
+	if err != nil {
+		w.store.checkpointer.end()
+	}
 	return err
+}
+
+// commit ends the transaction, whatever its outcome is.
+func (w *writer) commit() error {
+	defer w.store.checkpointer.end()
+	return w.session.control("COMMIT")
 }
 
 // rollback undoes the transaction, if SQLite has not done so itself.
 func (w *writer) rollback() {
+	defer w.store.checkpointer.end()
 	if !w.session.inTransaction() {
 		return
 	}
