@@ -44,6 +44,7 @@ var house = map[string][]string{
 	"cmd/imapi":           {anything},
 
 	"storage/sqlite/supported": {},
+	"storage/sqlite/disktest":  {}, // for tests alone
 }
 
 // soleImporters are imports from outside that only one place may have.

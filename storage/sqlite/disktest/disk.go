@@ -1,0 +1,219 @@
+// Package disktest is a disk for tests that can fill up, fail, and lose its power: all
+// that SQLite and a key file write to a directory passes through it. What was written
+// and not synced can be lost then, in whole or in part, as on a real disk.
+//
+//	disk.go   a directory whose writes are recorded, and may fail
+//	power.go  what is on the disk after the power was cut
+//	vfs.go    the file system that SQLite writes by, with vfs.c and vfs.h
+package disktest
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Kind is what is done to a file.
+type Kind int
+
+// The kinds of an [Op].
+const (
+	Write Kind = iota
+	Truncate
+	Sync
+	Remove
+	Mark
+)
+
+// Op is what was done to a file, or a mark.
+type Op struct {
+	Kind Kind
+	// Name is the file's, within the directory of the disk.
+	Name string
+	// At is the offset of a write, and the size of a truncation.
+	At   int64
+	Data []byte
+	// Mark is what [Disk.Mark] was given.
+	Mark any
+}
+
+// Disk is a directory. Its methods may be called by several goroutines.
+type Disk struct {
+	dir string
+
+	mu   sync.Mutex
+	ops  []Op
+	fail func(Op) error
+}
+
+// New makes a disk of an existing, empty directory, until the test ends. SQLite
+// uses this package for all its files from then on; those elsewhere are left alone.
+func New(t testing.TB, dir string) *Disk {
+	t.Helper()
+	register()
+	d := &Disk{dir: dir}
+	disks.mu.Lock()
+	defer disks.mu.Unlock()
+	disks.list = append(disks.list, d)
+	t.Cleanup(func() {
+		disks.mu.Lock()
+		defer disks.mu.Unlock()
+		for i := range disks.list {
+			if disks.list[i] == d {
+				disks.list = append(disks.list[:i], disks.list[i+1:]...)
+				break
+			}
+		}
+	})
+	return d
+}
+
+// Fail has fn asked before each write, truncation and sync; what it returns is how that
+// fails. syscall.ENOSPC is a full disk. It must not use the disk. nil ends it.
+func (d *Disk) Fail(fn func(Op) error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fail = fn
+}
+
+// Mark notes that something has happened by now.
+func (d *Disk) Mark(v any) { _ = d.do(Op{Kind: Mark, Mark: v}) }
+
+// Ops returns what was done so far.
+func (d *Disk) Ops() []Op {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.ops[:len(d.ops):len(d.ops)]
+}
+
+func (d *Disk) do(op Op) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.fail != nil && op.Kind <= Sync {
+		if err := d.fail(op); err != nil {
+			return err
+		}
+	}
+	d.ops = append(d.ops, op)
+	return nil
+}
+
+// File is a file of the disk that Go writes to, as package keyring needs one.
+type File struct {
+	disk *Disk
+	name string
+	file *os.File
+}
+
+// OpenFile opens a file that is there. What it holds is synced.
+func (d *Disk) OpenFile(name string) (*File, error) {
+	path := filepath.Join(d.dir, name)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &File{disk: d, name: name, file: f}, errors.Join(
+		d.do(Op{Kind: Write, Name: name, Data: b}), d.do(Op{Kind: Sync, Name: name}))
+}
+
+// ReadAt is that of an os.File.
+func (f *File) ReadAt(b []byte, off int64) (int, error) { return f.file.ReadAt(b, off) }
+
+// WriteAt is that of an os.File.
+func (f *File) WriteAt(b []byte, off int64) (int, error) {
+	if err := f.disk.do(Op{Kind: Write, Name: f.name, At: off, Data: append([]byte(nil), b...)}); err != nil {
+		return 0, err
+	}
+	return f.file.WriteAt(b, off)
+}
+
+// Sync makes what was written durable.
+func (f *File) Sync() error { return f.disk.do(Op{Kind: Sync, Name: f.name}) }
+
+// Punch makes a hole of zeros.
+func (f *File) Punch(off, n int64) error {
+	_, err := f.WriteAt(make([]byte, n), off)
+	return err
+}
+
+// Size returns how long the file is.
+func (f *File) Size() (int64, error) {
+	info, err := f.file.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// Close closes the file.
+func (f *File) Close() error { return f.file.Close() }
+
+// disks are those that are in use, and files those that SQLite ever opened on one.
+var disks struct {
+	mu    sync.Mutex
+	list  []*Disk
+	files []onDisk
+}
+
+type onDisk struct {
+	disk *Disk
+	name string
+}
+
+// find returns which file of which disk a path is.
+func find(path string) (onDisk, bool) {
+	for _, d := range disks.list {
+		if name, ok := strings.CutPrefix(path, d.dir+string(filepath.Separator)); ok {
+			return onDisk{d, name}, true
+		}
+	}
+	return onDisk{}, false
+}
+
+// numberOf returns a number by which a file is known, 0 if it is on none of the disks.
+func numberOf(path string) int {
+	disks.mu.Lock()
+	defer disks.mu.Unlock()
+	f, ok := find(path)
+	if !ok {
+		return 0
+	}
+	disks.files = append(disks.files, f)
+	return len(disks.files)
+}
+
+func byNumber(n int) onDisk {
+	disks.mu.Lock()
+	defer disks.mu.Unlock()
+	return disks.files[n-1]
+}
+
+func remove(path string) {
+	disks.mu.Lock()
+	f, ok := find(path)
+	disks.mu.Unlock()
+	if ok {
+		_ = f.disk.do(Op{Kind: Remove, Name: f.name})
+	}
+}
+
+// write makes a directory of files.
+func write(dir string, files map[string][]byte) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	for name, b := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,115 @@
+package disktest
+
+import "math/rand/v2"
+
+// sector is what a disk writes whole or not at all.
+const sector = 512
+
+// Loss is what becomes of what was written and not synced when the power is cut.
+type Loss int
+
+// All of it is lost, any sectors of it are, or none is.
+const (
+	All Loss = iota
+	Some
+	None
+)
+
+// Replay goes through what was done to a disk, for images of it.
+type Replay struct {
+	ops   []Op
+	next  int
+	files map[string]*image
+	marks []any
+}
+
+type image struct {
+	durable []byte
+	pending []Op // since the last sync
+}
+
+// Replay returns a replay of what was done so far, at its start.
+func (d *Disk) Replay() *Replay { return &Replay{ops: d.Ops(), files: map[string]*image{}} }
+
+// Len returns how much was done.
+func (r *Replay) Len() int { return len(r.ops) }
+
+// To goes on until so much was done.
+func (r *Replay) To(n int) {
+	for ; r.next < n; r.next++ {
+		op := r.ops[r.next]
+		if op.Kind == Mark {
+			r.marks = append(r.marks, op.Mark)
+			continue
+		}
+		f := r.files[op.Name]
+		if f == nil {
+			f = &image{}
+			r.files[op.Name] = f
+		}
+		switch op.Kind {
+		case Remove:
+			delete(r.files, op.Name)
+		case Sync:
+			for _, p := range f.pending {
+				f.durable = p.apply(f.durable)
+			}
+			f.pending = nil
+		default:
+			f.pending = append(f.pending, op)
+		}
+	}
+}
+
+// Marks returns what was marked so far.
+func (r *Replay) Marks() []any { return r.marks }
+
+// Cut writes what is on the disk if the power is cut now into a directory.
+func (r *Replay) Cut(dir string, loss Loss, random *rand.Rand) error {
+	files := map[string][]byte{}
+	for name, f := range r.files {
+		b := append([]byte(nil), f.durable...)
+		for _, op := range f.pending {
+			switch {
+			case loss == All:
+			case loss == None:
+				b = op.apply(b)
+			case op.Kind == Truncate:
+				if random.IntN(2) == 0 {
+					b = op.apply(b)
+				}
+			default:
+				for _, part := range op.sectors() {
+					if random.IntN(2) == 0 {
+						b = part.apply(b)
+					}
+				}
+			}
+		}
+		files[name] = b
+	}
+	return write(dir, files)
+}
+
+// apply returns what a file's content is after a write or a truncation.
+func (op Op) apply(b []byte) []byte {
+	to := op.At + int64(len(op.Data))
+	if n := to - int64(len(b)); n > 0 {
+		b = append(b, make([]byte, n)...)
+	}
+	if op.Kind == Truncate {
+		return b[:op.At]
+	}
+	copy(b[op.At:], op.Data)
+	return b
+}
+
+// sectors cuts a write at the borders of sectors.
+func (op Op) sectors() (parts []Op) {
+	for at, b := op.At, op.Data; len(b) > 0; {
+		n := min(int64(len(b)), sector-at%sector)
+		parts = append(parts, Op{Kind: Write, At: at, Data: b[:n]})
+		at, b = at+n, b[n:]
+	}
+	return parts
+}
