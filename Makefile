@@ -8,7 +8,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 ADDR    ?= 127.0.0.1:8080
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test bench fuzz lint verify generate contract browser streams
+.PHONY: help run build test bench fuzz lint verify generate contract browser streams crashes
 
 help: ## Tell what there is
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ fuzz: ## Fuzz each target for FUZZTIME
 	    echo "$$pkg $$target"; \
 	    $(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x $$pkg; \
 	  done; done
+
+crashes: ## Kill the server 100 times while it erases
+	$(GO) test -tags $(TAGS) -count 1 -timeout 30m -run 'ForensicsKilled' ./cmd/imapi -kills 100
 
 lint: ## Check formatting, vet and staticcheck
 	@unformatted="$$($(TOOL) gofumpt -l $$(git ls-files -co --exclude-standard '*.go' | grep -v '\.gen\.go$$'))"; \

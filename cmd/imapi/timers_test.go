@@ -103,7 +103,8 @@ func TestKilledWhileErasing(t *testing.T) {
 		}
 	}
 	mu.Unlock()
-	(&crawler{t: t, server: s}).wiped(m)
+	(&crawler{t: t, server: s}).inNoFile(m)
+	waitFor(t, func() bool { return s.metric("imapi_shredding_waiting") == 0 })
 	if err := s.stop(); err != nil {
 		t.Errorf("stop: %v", err)
 	}
@@ -205,7 +206,8 @@ func TestDueWhileDown(t *testing.T) {
 			t.Errorf("%+v, want %s", e, states[e.MessageID])
 		}
 	}
-	(&crawler{t: t, server: s}).wiped(m)
+	(&crawler{t: t, server: s}).inNoFile(m)
+	waitFor(t, func() bool { return s.metric("imapi_shredding_waiting") == 0 })
 	told := map[string]int{}
 	for _, h := range about(alice.log(), "message.burned", "message.expired") {
 		told[h.MessageID]++

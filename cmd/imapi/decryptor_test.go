@@ -1,0 +1,172 @@
+package main
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"database/sql"
+	endian "encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What is here reads sealed content as docs/erasure.md says, and by nothing else: it
+// neither knows nor uses a line of the server. So it shows that the document says it all,
+// and what somebody can do who has got hold of the files.
+
+// keyFile is a copy of a key file.
+type keyFile struct {
+	store [16]byte
+	b     []byte
+}
+
+func readKeyFile(path string) (keyFile, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return keyFile{}, err
+	}
+	k := keyFile{b: b}
+	switch {
+	case len(b) < 4096 || string(b[:8]) != "imapikey" || endian.BigEndian.Uint32(b[8:]) != 1:
+		return k, errors.New("not a key file of version 1")
+	case endian.BigEndian.Uint32(b[60:]) != crc32.Checksum(b[:60], crc32.MakeTable(crc32.Castagnoli)):
+		return k, errors.New("the header's checksum does not fit")
+	}
+	copy(k.store[:], b[12:])
+	return k, nil
+}
+
+// key returns the key in a slot, if there is one.
+func (k keyFile) key(slot int64) ([]byte, bool) {
+	if slot < 256 || (slot+1)*16 > int64(len(k.b)) {
+		return nil, false
+	}
+	key := k.b[slot*16 : slot*16+16]
+	return key, !bytes.Equal(key[:15], make([]byte, 15))
+}
+
+// sealedContent is content that was found sealed.
+type sealedContent struct {
+	where string
+	slot  int64
+	bytes string
+}
+
+// unseal reads sealed content, if its key is there.
+func (k keyFile) unseal(s sealedContent) ([]byte, bool) {
+	key, ok := k.key(s.slot)
+	if !ok {
+		return nil, false
+	}
+	return k.unsealWith(key, s)
+}
+
+func (k keyFile) unsealWith(key []byte, s sealedContent) ([]byte, bool) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		panic(err) // 16 bytes
+	}
+	gcm, err := cipher.NewGCM(block)
+	if err != nil {
+		panic(err)
+	}
+	content, err := gcm.Open(nil, make([]byte, 12), []byte(s.bytes), endian.BigEndian.AppendUint64(k.store[:len(k.store):len(k.store)], uint64(s.slot)))
+	return content, err == nil
+}
+
+// sealedColumns returns a query for each column that has sealed content, which returns
+// slots and bytes.
+func sealedColumns(t *testing.T) map[string]string {
+	t.Helper()
+	queries := make(map[string]string)
+	for sealed, cells := range table(t, readDoc(t, "docs/erasure.md"), "sealed") {
+		from, column, _ := strings.Cut(sealed, ".")
+		_, slot, _ := strings.Cut(cells[0], ".")
+		queries[sealed] = fmt.Sprintf("SELECT %s, %s FROM %s WHERE %[2]s IS NOT NULL", slot, column, from)
+	}
+	return queries
+}
+
+// readSealed calls found with all that is sealed in a copy of a database. It opens it for
+// writing, so that SQLite reads what is in the log.
+func readSealed(path string, queries map[string]string, found func(sealedContent)) error {
+	db, err := sql.Open("sqlite3", "file:"+(&url.URL{Path: path}).EscapedPath()+"?mode=rw")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	db.SetMaxOpenConns(1)
+	for where, query := range queries {
+		if err := readColumn(db, where, query, found); err != nil {
+			return fmt.Errorf("%s: %w", where, err)
+		}
+	}
+	return nil
+}
+
+func readColumn(db *sql.DB, where, query string, found func(sealedContent)) error {
+	rows, err := db.Query(query)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var (
+			slot   int64
+			sealed []byte
+		)
+		if err := rows.Scan(&slot, &sealed); err != nil {
+			return err
+		}
+		found(sealedContent{where, slot, string(sealed)})
+	}
+	return rows.Err()
+}
+
+// copyFiles copies all files below a directory but some by name, and calls each with what is in
+// them.
+func copyFiles(from, to string, without []string, each func(name string, b []byte)) error {
+	entries, err := os.ReadDir(from) // sorted: the database before its log
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		return err
+	}
+next:
+	for _, entry := range entries {
+		for _, name := range without {
+			if entry.Name() == name {
+				continue next
+			}
+		}
+		path := filepath.Join(to, entry.Name())
+		if entry.IsDir() {
+			if err := copyFiles(filepath.Join(from, entry.Name()), path, without, each); err != nil {
+				return err
+			}
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(from, entry.Name()))
+		if errors.Is(err, os.ErrNotExist) {
+			continue // it went meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		each(entry.Name(), b)
+		if strings.HasSuffix(entry.Name(), "-shm") {
+			continue // of the process that has it open
+		}
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
