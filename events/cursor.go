@@ -83,9 +83,16 @@ func cursorSum(b []byte) uint16 {
 // Resolve says where a reader who comes with a cursor reads on: after from. If
 // reset is true the log cannot tell what the reader missed, because the cursor
 // is older than the log, of another log, or ahead of it; from is then the head
-// and the reader must be told so.
+// and the reader must be told so. A log that this one goes on from counts as this one
+// up to its head.
 func Resolve(c Cursor, bounds im.LogBounds, logID uint32) (from im.Position, reset bool) {
-	if c.Log != logID || c.Position < bounds.Cut || c.Position > bounds.Head {
+	head, known := bounds.Head, c.Log == logID
+	for _, past := range bounds.Past {
+		if !known && c.Log == past.Log {
+			head, known = min(past.Head, bounds.Head), true
+		}
+	}
+	if !known || c.Position < bounds.Cut || c.Position > head {
 		return bounds.Head, true
 	}
 	return c.Position, false

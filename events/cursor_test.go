@@ -75,7 +75,7 @@ func FuzzParseCursor(f *testing.F) {
 }
 
 func TestResolve(t *testing.T) {
-	bounds := im.LogBounds{Cut: 10, Head: 20}
+	bounds := im.LogBounds{Cut: 10, Head: 20, Past: []im.PastLog{{Log: 3, Head: 12}, {Log: 4, Head: 17}, {Log: 5, Head: 8}}}
 	for _, tt := range []struct {
 		name  string
 		c     Cursor
@@ -88,6 +88,12 @@ func TestResolve(t *testing.T) {
 		{"before the cut", Cursor{1, 9}, 20, true},
 		{"ahead", Cursor{1, 21}, 20, true},
 		{"another log", Cursor{2, 15}, 20, true},
+		{"of the first log, before its end", Cursor{3, 11}, 11, false},
+		{"at the end of the first log", Cursor{3, 12}, 12, false},
+		{"of the first log, in its time after the backup", Cursor{3, 13}, 20, true},
+		{"before the end of the second", Cursor{4, 16}, 16, false},
+		{"after it", Cursor{4, 18}, 20, true},
+		{"of one that has left the log", Cursor{5, 8}, 20, true},
 	} {
 		if from, reset := Resolve(tt.c, bounds, 1); from != tt.from || reset != tt.reset {
 			t.Errorf("%s: Resolve = %d, %t; want %d, %t", tt.name, from, reset, tt.from, tt.reset)

@@ -239,6 +239,15 @@ type LogBounds struct {
 	Cut Position
 	// Head is the newest position, readable now.
 	Head Position
+	// Past are the logs that this one goes on from.
+	Past []PastLog
+}
+
+// PastLog is a log that a restored backup has ended: the one that follows begins with
+// all of it up to Head, and what it told after that is not known any more.
+type PastLog struct {
+	Log  uint32
+	Head Position
 }
 
 // TokenCut says that a user's tokens issued at or before a time are no longer

@@ -5,9 +5,11 @@ import (
 	"time"
 )
 
-// LogBounds returns the ends of the event log.
+// LogBounds returns the ends of the event log, and which logs it goes on from.
 func (s *Service) LogBounds(ctx context.Context) (LogBounds, error) {
-	return view(ctx, s, func(r Reader) (LogBounds, error) { return r.LogBounds() })
+	bounds, err := view(ctx, s, func(r Reader) (LogBounds, error) { return r.LogBounds() })
+	bounds.Past = s.store.Instance().PastLogs
+	return bounds, err
 }
 
 // enoughContent is how many bytes of messages one page of history or window of

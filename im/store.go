@@ -74,8 +74,10 @@ type Instance struct {
 	// ClockSeen is what the clock showed when it was last stored before; zero if it
 	// never was.
 	ClockSeen time.Time
-	// Log names the event log: cursors of another one are not good here.
-	Log uint32
+	// Log names the event log: cursors of another one are not good here, but for those of
+	// PastLogs up to their heads.
+	Log      uint32
+	PastLogs []PastLog
 	// TicketKey signs stream tickets: 32 random bytes.
 	TicketKey []byte
 }
