@@ -104,6 +104,9 @@ type Keys interface {
 	// than the other.
 	Epoch() uint64
 
+	// Raise has the next [Keys.Shred] make the epoch greater than this one.
+	Raise(epoch uint64)
+
 	// Begin has keys given out from slots of which none was given out before, also if
 	// the process that had the keys crashed. All are greater than past, the greatest
 	// slot that the data may name.

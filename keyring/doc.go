@@ -14,4 +14,5 @@
 //	header.go   the first page: what file this is, whose, and the search key
 //	slot.go     what the 16 bytes of a slot mean
 //	file.go     the file as the keeper needs it, and the real one
+//	copy.go     copies for backups, of which there is one at a time
 package keyring

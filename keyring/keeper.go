@@ -97,6 +97,11 @@ func (r *Ring) round() (last bool) {
 		r.pages.blank(list) // again: they may have been read from the disk meanwhile
 	}
 	if err == nil {
+		if len(calls) > 0 {
+			r.mu.Lock()
+			r.kept = epoch
+			r.mu.Unlock()
+		}
 		r.pages.punch(touched)
 	} else {
 		err = fmt.Errorf("shred keys: %w", err)

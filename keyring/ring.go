@@ -33,7 +33,8 @@ type Ring struct {
 	failure error // why the last could not
 	waiting []*shredding
 
-	epoch uint64 // of the newest shredding
+	epoch uint64 // of the newest shredding, which may have failed
+	kept  uint64 // of the newest that is on the disk
 
 	begun im.Slot // the first slot that is given out by this ring; 0 before Begin
 }
@@ -101,7 +102,7 @@ func open(f file, store im.StoreID) (*Ring, error) {
 		return nil, err
 	}
 	r := &Ring{
-		header: h, file: f, epoch: epoch, size: leastExtent,
+		header: h, file: f, epoch: epoch, kept: epoch, size: leastExtent,
 		next: min(im.Slot((size+im.KeySize-1)/im.KeySize), maxSlot),
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
 		// What is cut off within a slot is not one.
@@ -119,11 +120,19 @@ func (r *Ring) Store() im.StoreID { return r.header.Store }
 func (r *Ring) SearchKey() [32]byte { return r.header.SearchKey }
 
 // Epoch returns how often keys were shredded, ever: each call of [Ring.Shred] that was
-// answered has raised it. Of two copies of the file the newer one has the greater.
+// answered has raised it, and it is on the disk. Of two copies of the file the newer one
+// has the greater.
 func (r *Ring) Epoch() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.epoch
+	return r.kept
+}
+
+// Raise has the next [Ring.Shred] make the epoch greater than this one.
+func (r *Ring) Raise(epoch uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.epoch = max(r.epoch, epoch)
 }
 
 // End returns the slot after the last one that was made.

@@ -1,0 +1,176 @@
+package keyring
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/imapi/imapi/im"
+)
+
+// TestCopy: a copy opens as the keys themselves, has what was made and shredded before,
+// and the one that it replaces is overwritten.
+func TestCopy(t *testing.T) {
+	path := newFile(t)
+	r := mustOpen(t, path)
+	defer mustClose(t, r)
+	if err := r.Begin(0); err != nil {
+		t.Fatal(err)
+	}
+	one, key, err := r.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, gone, err := r.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := filepath.Join(t.TempDir(), "keys")
+	var done, total int64
+	if err := r.Copy(t.Context(), to, func(d, of int64) { done, total = d, of }); err != nil {
+		t.Fatal(err)
+	}
+	if done == 0 || done != total {
+		t.Errorf("it told of %d of %d bytes", done, total)
+	}
+	// A second name shows what becomes of the first copy's bytes.
+	first := filepath.Join(t.TempDir(), "first")
+	if err := os.Link(to, first); err != nil {
+		t.Fatal(err)
+	}
+	if b := readAll(t, first); !bytes.Contains(b, gone[:]) {
+		t.Fatal("the first copy does not hold the key")
+	}
+	if err := r.Shred([]im.Shredding{{Slot: two, Code: im.ShredBurned}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Copy(t.Context(), to, nil); err != nil {
+		t.Fatal(err)
+	}
+	if b := readAll(t, first); !zeros(b) {
+		t.Error("the copy that was replaced was not overwritten")
+	}
+	if names := namesIn(t, filepath.Dir(to)); len(names) != 1 {
+		t.Errorf("beside the copy there are %v", names)
+	}
+	c := mustOpen(t, to)
+	defer mustClose(t, c)
+	if got, err := c.Key(one); got != key || err != nil {
+		t.Errorf("the key is %x, %v, want %x", got, err, key)
+	}
+	if _, code, err := stateOf(c, two); code != im.ShredBurned || err != nil {
+		t.Errorf("the other is %v, %v", code, err)
+	}
+	if c.SearchKey() != r.SearchKey() || c.Epoch() != r.Epoch() {
+		t.Errorf("the header is another: epoch %d, want %d", c.Epoch(), r.Epoch())
+	}
+}
+
+// TestCopyIsRefused: nothing is overwritten that is no older copy.
+func TestCopyIsRefused(t *testing.T) {
+	path := newFile(t)
+	r := mustOpen(t, path)
+	defer mustClose(t, r)
+	foreign := filepath.Join(t.TempDir(), "keys")
+	if err := Create(foreign, im.StoreID{9}); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(other, bytes.Repeat([]byte("text"), 2000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ahead := filepath.Join(t.TempDir(), "keys")
+	if err := r.Copy(t.Context(), ahead, nil); err != nil {
+		t.Fatal(err)
+	}
+	newer := mustOpen(t, ahead)
+	if err := newer.Shred(nil); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, newer)
+	for to, want := range map[string]error{path: errSelf, foreign: ErrForeign, other: ErrNotKeys, ahead: ErrAhead} {
+		before := readAll(t, to)
+		if err := r.Copy(t.Context(), to, nil); !errors.Is(err, want) {
+			t.Errorf("a copy where %v: %v", want, err)
+		}
+		if !bytes.Equal(before, readAll(t, to)) {
+			t.Errorf("a copy where %v: the file was changed", want)
+		}
+	}
+}
+
+// TestCopyAfterCrashes: what an earlier call has left at any of its steps is destroyed,
+// and the copy that was whole before is not.
+func TestCopyAfterCrashes(t *testing.T) {
+	r := mustOpen(t, newFile(t))
+	defer mustClose(t, r)
+	if err := r.Begin(0); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	to := filepath.Join(dir, "keys")
+	if err := r.Copy(t.Context(), to, nil); err != nil {
+		t.Fatal(err)
+	}
+	whole := readAll(t, to)
+	// Interrupted while it is written.
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.Copy(ctx, to, nil); !errors.Is(err, context.Canceled) {
+		t.Fatalf("interrupted: %v", err)
+	}
+	// A crash while it is written, and one between the link and the rename.
+	if err := os.WriteFile(to+".new-123", whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(to, to+oldSuffix); err != nil {
+		t.Fatal(err)
+	}
+	left := filepath.Join(t.TempDir(), "left")
+	if err := os.Link(to+".new-123", left); err != nil {
+		t.Fatal(err)
+	}
+	if err := destroyLeftovers(to); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(readAll(t, to), whole) {
+		t.Error("the copy was destroyed with what was left")
+	}
+	if !zeros(readAll(t, left)) {
+		t.Error("what was left was not overwritten")
+	}
+	// A crash after the rename: the old one is destroyed by the next call.
+	if err := os.WriteFile(to+oldSuffix, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Copy(t.Context(), to, nil); err != nil {
+		t.Fatal(err)
+	}
+	if names := namesIn(t, dir); len(names) != 1 {
+		t.Errorf("beside the copy there are %v", names)
+	}
+}
+
+func readAll(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func namesIn(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
