@@ -337,6 +337,15 @@ type Reader interface {
 	// which the user has come back since a time, by their ReturnedAt, and of the threads
 	// in them.
 	ReturnedTo(user UserID, since time.Time, after ID, limit int) ([]ID, error)
+	// MessageShell returns a message without what it says, also if that cannot be read.
+	MessageShell(id ID) (Message, error)
+	// CountMessages returns how many messages there are, tombstones too.
+	CountMessages() (int64, error)
+	// Sealed returns what was sealed after one place, of at most so many messages or
+	// conversations, and whether it can be read: erased messages are among it, as long as
+	// it is known where their keys were.
+	Sealed(after SealedKey, limit int, look SealedLook) (SealedPage, error)
+
 	// Stamped returns the latest time that [Tx.Stamp] has given, zero if it gave none.
 	Stamped() (time.Time, error)
 
@@ -484,6 +493,15 @@ type Tx interface {
 	// TrimLog removes up to limit events older than before from the log's
 	// start and returns how many it removed.
 	TrimLog(before time.Time, limit int) (int, error)
+
+	// Remove removes messages of a conversation, wherever they are in it, as
+	// [Tx.Trim] does, and returns how many of them were active and for all to see. What
+	// was kept of them is left to the trimming, which it begins.
+	Remove(conversation ID, ids []ID, at time.Time) (active int, err error)
+	// Empty removes a postscript or a name that cannot be read.
+	Empty(s Sealed) error
+	// Doom has the key shredded of something that was erased.
+	Doom(s Sealed) error
 
 	// PutClockSeen stores what the clock shows.
 	PutClockSeen(at time.Time) error

@@ -48,6 +48,12 @@ type Options struct {
 	Keys string
 	// ObserveShred is told of every batch of keys that was shredded. It must not block.
 	ObserveShred func(ShredStats)
+	// AcceptLostKeys makes tombstones of messages whose keys are missing, for the key file
+	// is older than the data or is not there, instead of failing.
+	AcceptLostKeys bool
+	// Progress is told how far Open is with looking at all keys, if they were not always
+	// together with the data. It may be nil.
+	Progress func(im.Progress)
 	// ReadLimit is how long a read may take before it is ended with an error.
 	ReadLimit time.Duration
 }
@@ -80,8 +86,11 @@ func Open(ctx context.Context, rawURL string, options Options) (im.Store, error)
 		Now:         options.Now,
 		ReadLimit:   options.ReadLimit,
 
-		Keys:         openKeys(cmp.Or(options.Keys, filepath.Join(filepath.Dir(path), keysName))),
+		Keys:         openKeys(keysPath(options.Keys, path), options.AcceptLostKeys),
 		ObserveShred: options.ObserveShred,
+
+		AcceptLostKeys: options.AcceptLostKeys,
+		Progress:       options.Progress,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the storage: %w", err)
@@ -92,11 +101,16 @@ func Open(ctx context.Context, rawURL string, options Options) (im.Store, error)
 // keysName is the file of the keys beside the SQLite file.
 const keysName = "keys"
 
-// openKeys returns what opens the key file at path, and makes it for a store without
-// content.
-func openKeys(path string) func(im.StoreID, bool) (im.Keys, error) {
+// keysPath returns the file of the keys of a database, which options may name.
+func keysPath(named, database string) string {
+	return cmp.Or(named, filepath.Join(filepath.Dir(database), keysName))
+}
+
+// openKeys returns what opens the key file at path. It makes the file for a store without
+// content, and, if lost keys are accepted, for one whose file is gone.
+func openKeys(path string, acceptLost bool) func(im.StoreID, bool) (im.Keys, error) {
 	return func(store im.StoreID, fresh bool) (im.Keys, error) {
-		if fresh {
+		if fresh || acceptLost {
 			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 				return nil, fmt.Errorf("make the directory of the key file: %w", err)
 			}
@@ -105,6 +119,10 @@ func openKeys(path string) func(im.StoreID, bool) (im.Keys, error) {
 			}
 		}
 		ring, err := keyring.Open(path, store)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%w: the key file is gone, and without it nothing that was said can be read. "+
+				"Put it in place, or the newest copy of it, or name it by --keys; with --accept-lost-keys all that was said is gone for good", err)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -69,25 +69,9 @@ func migrate(s *session, files fs.FS) error {
 	if err != nil {
 		return err
 	}
-	var version, application, tables int
-	for query, dest := range map[string]*int{
-		"PRAGMA user_version":                &version,
-		"PRAGMA application_id":              &application,
-		"SELECT count(*) FROM sqlite_schema": &tables,
-	} {
-		if _, err := s.row(query, nil, dest); err != nil {
-			return err
-		}
-	}
-	switch {
-	case application == unsealedID:
-		return errors.New("this database was made by an imapi of before the first release, which this one cannot read: " +
-			"export it with that version, and import the export into a new data directory")
-	case tables > 0 && application != applicationID:
-		return errors.New("this is a database, but not one of imapi")
-	case version > len(steps):
-		return fmt.Errorf("the schema is version %d, made by a newer imapi; this one knows up to %d: "+
-			"run the newer version, or restore a backup from before", version, len(steps))
+	version, err := s.schemaVersion(len(steps))
+	if err != nil {
+		return err
 	}
 	for _, step := range steps[version:] {
 		if err := step.apply(s); err != nil {
@@ -95,6 +79,32 @@ func migrate(s *session, files fs.FS) error {
 		}
 	}
 	return s.verify()
+}
+
+// schemaVersion returns which of the steps were made. It fails if the file is not one
+// that this program can bring up to the newest.
+func (s *session) schemaVersion(newest int) (version int, err error) {
+	var application, tables int
+	for query, dest := range map[string]*int{
+		"PRAGMA user_version":                &version,
+		"PRAGMA application_id":              &application,
+		"SELECT count(*) FROM sqlite_schema": &tables,
+	} {
+		if _, err := s.row(query, nil, dest); err != nil {
+			return 0, err
+		}
+	}
+	switch {
+	case application == unsealedID:
+		return 0, errors.New("this database was made by an imapi of before the first release, which this one cannot read: " +
+			"export it with that version, and import the export into a new data directory")
+	case tables > 0 && application != applicationID:
+		return 0, errors.New("this is a database, but not one of imapi")
+	case version > newest:
+		return 0, fmt.Errorf("the schema is version %d, made by a newer imapi; this one knows up to %d: "+
+			"run the newer version, or restore a backup from before", version, newest)
+	}
+	return version, nil
 }
 
 func (m migration) apply(s *session) error {
@@ -179,8 +189,12 @@ func loadInstance(s *session) (im.Instance, error) {
 	if _, err := s.row(selectLastID, nil, &i.LastID); err != nil {
 		return i, err
 	}
+	var err error
+	if i.PastLogs, err = s.loadPastLogs(); err != nil {
+		return i, err
+	}
 	var seen sql.NullInt64
-	_, err := s.row(selectClockSeen, nil, &seen)
+	_, err = s.row(selectClockSeen, nil, &seen)
 	i.ClockSeen = optionalTime(seen)
 	return i, err
 }

@@ -34,12 +34,13 @@ var mayScan = []string{
 	"SCAN (subquery-", "SCAN CONSTANT ROW",
 	"SCAN setting", // a step for each setting of retention
 	"SCAN c USING INDEX conversations_trimming", // the first of those under way
-	"SCAN doomed", // what a crash has left
-	"SCAN reader", // a step for each user with receipts, of which each is a seek
-	"SCAN half",   // as many steps as the seqs have binary digits
-	"SCAN gap",    // of what was read, in bounded parts
-	"SCAN p",      // the page of a list that was found
-	"SCAN d",      // who ever was a member, for an export
+	"SCAN counted", // to say how far a look at all messages is
+	"SCAN doomed",  // what a crash has left
+	"SCAN reader",  // a step for each user with receipts, of which each is a seek
+	"SCAN half",    // as many steps as the seqs have binary digits
+	"SCAN gap",     // of what was read, in bounded parts
+	"SCAN p",       // the page of a list that was found
+	"SCAN d",       // who ever was a member, for an export
 }
 
 // maySort are the statements whose rows come from many places at once: the

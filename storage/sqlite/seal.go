@@ -16,6 +16,9 @@ type sealer struct {
 	// named is the slot below which all are that rows may name, as it is stored. It is
 	// written by the writer alone.
 	named atomic.Uint64
+	// lost are slots that never had a key in a key file that is older than the data, until
+	// the store is open.
+	lost slotRange
 }
 
 // slotStep is how far ahead of use it is stored which slots rows may name: so one send

@@ -23,13 +23,17 @@ const (
 	setup role = iota // migrations
 	writing
 	reading
-	moving // moves the write-ahead log into the database
+	moving  // moves the write-ahead log into the database
+	copying // a backup that is being made, in the journal mode that it has
 )
 
 // pragmas returns what is set on a connection before anything else. Each is
 // per connection, or must come before the first table.
 func (o Options) pragmas(r role) []string {
 	list := []string{"busy_timeout = 5000"}
+	if r == copying {
+		return append(list, "secure_delete = ON", "temp_store = MEMORY")
+	}
 	list = append(list,
 		"journal_mode = WAL",
 		"synchronous = "+o.Synchronous,
@@ -88,8 +92,13 @@ type session struct {
 
 // openSession opens a connection to the file at path, which must exist.
 func openSession(path string, o Options, r role) (*session, error) {
+	return openSource(dataSource(path), o, r)
+}
+
+// openSource is openSession for the driver's name of a file.
+func openSource(source string, o Options, r role) (*session, error) {
 	s := &session{role: r, stmts: map[string]*sql.Stmt{}, ctx: context.Background(), logger: o.Logger}
-	c := &connector{dsn: dataSource(path)}
+	c := &connector{dsn: source}
 	c.driver = &sqlite3.SQLiteDriver{ConnectHook: func(raw *sqlite3.SQLiteConn) error {
 		for _, p := range o.pragmas(r) {
 			if _, err := raw.Exec("PRAGMA "+p, nil); err != nil {
@@ -116,9 +125,11 @@ func openSession(path string, o Options, r role) (*session, error) {
 // dataSource returns the driver's name for a file. It is a URI, so that every
 // character may be in the path; mode=rw keeps SQLite from making a file, which
 // would have the permissions of the umask.
-func dataSource(path string) string {
+func dataSource(path string) string { return dataFile(path) + "?mode=rw" }
+
+func dataFile(path string) string {
 	u := url.URL{Path: filepath.ToSlash(path)}
-	return "file:" + u.EscapedPath() + "?mode=rw"
+	return "file:" + u.EscapedPath()
 }
 
 // close ends the connection and with it a transaction that is under way. The

@@ -49,6 +49,12 @@ type Options struct {
 	Keys func(store im.StoreID, fresh bool) (im.Keys, error)
 	// ObserveShred is told of every batch of keys that was shredded. It may be nil.
 	ObserveShred func(ShredStats)
+	// AcceptLostKeys makes tombstones of messages whose keys are missing from a key file
+	// that is older than the data, instead of failing.
+	AcceptLostKeys bool
+	// Progress is told how far Open is with what may take long: looking at all keys. It
+	// may be nil.
+	Progress func(im.Progress)
 
 	// ObserveLog is told how many bytes of the write-ahead log are not in the database
 	// yet, whenever it was looked at. It may be nil.
@@ -179,7 +185,8 @@ func Open(ctx context.Context, path string, options Options) (_ *Store, err erro
 	if s.file, err = lockDatabase(path); err != nil {
 		return nil, err
 	}
-	if err := s.prepareFile(ctx); err != nil {
+	todo, err := s.prepareFile(ctx)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	for range options.Readers {
@@ -208,52 +215,59 @@ func Open(ctx context.Context, path string, options Options) (_ *Store, err erro
 	}
 	go s.shredder.loop()
 	go s.checkpointer.loop()
+	if err := s.reconcile(ctx, todo); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), s.Close())
+	}
 	return s, nil
 }
 
 // prepareFile does what comes before the first reader and writer: migrations,
 // and shredding what a crash has left.
-func (s *Store) prepareFile(ctx context.Context) error {
+func (s *Store) prepareFile(ctx context.Context) (todo plan, err error) {
 	session, err := openSession(s.path, s.options, setup)
 	if err != nil {
-		return err
+		return todo, err
 	}
 	err = migrate(session, migrations)
 	if err == nil {
 		s.instance, err = loadInstance(session)
 	}
 	if err == nil {
-		err = s.openKeys(session)
+		todo, err = s.openKeys(ctx, session)
 	}
 	if err == nil {
 		err = s.recent.load(session, s.sealer)
 	}
-	return errors.Join(err, session.close())
+	return todo, errors.Join(err, session.close())
 }
 
 // openKeys opens the keys of these data, shreds what a crash has left, and has new ones
-// given out.
-func (s *Store) openKeys(session *session) error {
+// given out. It returns what is to be done about keys that were not always together with
+// these data.
+func (s *Store) openKeys(ctx context.Context, session *session) (todo plan, err error) {
 	var id []byte
 	var slots, epoch uint64
 	for key, dest := range map[string]any{"store_id": &id, "slots": &slots, "key_epoch": &epoch} {
 		if found, err := session.row(selectMeta, []any{key}, dest); err != nil || !found {
-			return errors.Join(fmt.Errorf("%s is missing", key), err)
+			return todo, errors.Join(fmt.Errorf("%s is missing", key), err)
 		}
 	}
 	if len(id) != len(im.StoreID{}) {
-		return errors.New("store_id is no id of a store")
+		return todo, errors.New("store_id is no id of a store")
 	}
 	keys, err := s.options.Keys(im.StoreID(id), slots == 0)
 	if err != nil {
-		return err
+		return todo, err
 	}
 	s.sealer = &sealer{keys: keys, store: im.StoreID(id)}
 	s.sealer.named.Store(slots)
-	if err := session.shredDoomed(keys, s.options.Now()); err != nil {
-		return err
+	if todo, err = s.planReconciliation(ctx, session, keys, epoch); err != nil {
+		return todo, err
 	}
-	return keys.Begin(im.Slot(slots))
+	if err := session.shredDoomed(keys, s.options.Now()); err != nil {
+		return todo, err
+	}
+	return todo, keys.Begin(im.Slot(slots))
 }
 
 // Head returns the position of the newest event that was committed.

@@ -70,6 +70,8 @@ func Run(t *testing.T, open func(t *testing.T) im.Store) {
 		{"EraseIsFinal", testEraseIsFinal},
 		{"Due", testDue},
 		{"BurningAndTracked", testBurningAndTracked},
+		{"Sealed", testSealed},
+		{"Remove", testRemove},
 		{"Erasures", testErasures},
 		{"ErasuresBounded", testErasuresBounded},
 		{"ErasuresBelow", testErasuresBelow},

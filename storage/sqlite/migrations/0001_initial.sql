@@ -7,13 +7,21 @@
 -- 'log_id', 'ticket_key'; 'log_cut', the newest position that is gone from the log;
 -- 'stamp', the latest time by which what was taken from readers is found, see Stamp;
 -- 'slots', below which all slots of keys are that rows may name; 'key_epoch', that of the
--- keys when they were last seen.
+-- keys when they were last seen; 'reconcile', what is to be done before anybody reads, see
+-- reconcile.go.
 CREATE TABLE meta (
     key   TEXT NOT NULL PRIMARY KEY,
     value ANY  NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 INSERT INTO meta (key, value) VALUES ('stamp', 0);
+
+-- The logs that this one goes on from, each up to its head: a backup that is restored
+-- begins another. Cursors of them are good up to there.
+CREATE TABLE past_logs (
+    log  INTEGER NOT NULL,
+    head INTEGER NOT NULL
+) STRICT;
 
 -- Users are whoever the application's tokens name; the integer is what other
 -- tables hold.

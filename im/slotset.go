@@ -1,0 +1,24 @@
+package im
+
+// SlotSet is a set of slots below an end.
+type SlotSet struct {
+	end  Slot
+	bits []uint64
+}
+
+// NewSlotSet returns an empty set for slots below an end. It takes a bit for each.
+func NewSlotSet(end Slot) *SlotSet {
+	return &SlotSet{end: end, bits: make([]uint64, (end+63)/64)}
+}
+
+// Add puts a slot into the set; one that is not below the end is left out.
+func (s *SlotSet) Add(slot Slot) {
+	if slot < s.end {
+		s.bits[slot/64] |= 1 << (slot % 64)
+	}
+}
+
+// Has reports whether a slot is in it.
+func (s *SlotSet) Has(slot Slot) bool {
+	return slot < s.end && s.bits[slot/64]&(1<<(slot%64)) != 0
+}

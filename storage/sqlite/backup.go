@@ -1,0 +1,257 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+
+	"github.com/imapi/imapi/im"
+)
+
+const (
+	// backupPages is how many pages are copied at once: 1 MiB.
+	backupPages = 256
+	// backupPause is the longest that is waited after such a step. It is as long as the
+	// step took: so a backup has no more than half of what the disk can do.
+	backupPause = 50 * time.Millisecond
+	// backupKeys is the file of the keys in a directory of backups.
+	backupKeys = "keys"
+	// backupNew begins the names of what is not finished.
+	backupNew = ".imapi-backup-"
+)
+
+// ErrBackupInUse says that another backup into the same directory is under way.
+var ErrBackupInUse = errors.New("another backup into this directory is under way")
+
+var _ im.Backuper = (*Store)(nil)
+
+// Backup copies the data and the keys into a directory, which it makes if it is not
+// there; see [im.Backuper].
+//
+// The keys are copied after the data, so that no slot that a row of the copy names is
+// missing from them, and after the keys of all that is erased in the copy were shredded.
+// They get their name first: whatever a crash leaves, the keys are newer than all data
+// beside them.
+//
+// One snapshot is read, in steps: were there none, each write between two steps would
+// have SQLite begin anew. What is written meanwhile stays in the write-ahead log until
+// the copy is done.
+func (s *Store) Backup(ctx context.Context, dir string, progress func(im.Progress)) (_ im.Backup, err error) {
+	keys, ok := s.sealer.keys.(im.KeysCopier)
+	if !ok {
+		return im.Backup{}, errors.New("these keys cannot be copied to a file")
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return im.Backup{}, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return im.Backup{}, fmt.Errorf("make the directory for backups: %w", err)
+	}
+	unlock, err := lockBackups(dir)
+	if err != nil {
+		return im.Backup{}, err
+	}
+	defer unlock()
+	if err := removeUnfinished(dir); err != nil {
+		return im.Backup{}, err
+	}
+	b := im.Backup{At: s.options.Now()}
+	b.Path = filepath.Join(dir, im.BackupName(b.At))
+	unfinished := filepath.Join(dir, backupNew+"db")
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, removeUnfinished(dir))
+		}
+	}()
+	if err := s.copyData(ctx, unfinished, progress); err != nil {
+		return b, fmt.Errorf("copy the database: %w", err)
+	}
+	doomed, err := markBackup(unfinished, s.options)
+	if err != nil {
+		return b, fmt.Errorf("finish the copy of the database: %w", err)
+	}
+	// What was erased in the copy must be gone from the keys beside it. Also of nothing:
+	// the keys count their copies, so that data are known to be a copy.
+	if err := s.sealer.keys.Shred(doomed); err != nil {
+		return b, err
+	}
+	if err := keys.Copy(ctx, filepath.Join(dir, backupKeys), nil); err != nil {
+		return b, err
+	}
+	if b.Bytes, err = publishBackup(unfinished, b.Path); err != nil {
+		return b, err
+	}
+	return b, s.noteEpoch()
+}
+
+// publishBackup gives the copy its name, once it is on the disk.
+func publishBackup(unfinished, path string) (size int64, err error) {
+	f, err := os.Open(unfinished)
+	if err != nil {
+		return 0, err
+	}
+	info, err := f.Stat()
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return 0, err
+	}
+	// A link and not a rename: a backup is never overwritten.
+	if err := os.Link(unfinished, path); err != nil {
+		return 0, err
+	}
+	if err := os.Remove(unfinished); err != nil {
+		return 0, err
+	}
+	return info.Size(), syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// lockBackups keeps others from making backups in the directory.
+func lockBackups(dir string) (unlock func(), err error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(d); err != nil {
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			err = ErrBackupInUse
+		}
+		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), d.Close())
+	}
+	return func() { _ = d.Close() }, nil
+}
+
+// removeUnfinished removes what a backup has left that did not come to its end. The keys
+// see to their own.
+func removeUnfinished(dir string) error {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if n := len(backupNew); len(e.Name()) > n && e.Name()[:n] == backupNew {
+			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// copyData copies one snapshot of the database into a new file.
+func (s *Store) copyData(ctx context.Context, to string, progress func(im.Progress)) (err error) {
+	source, err := openSession(s.path, s.options, reading)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, source.close()) }()
+	if err := source.control("BEGIN"); err != nil {
+		return err
+	}
+	var size int64 // reading it begins the snapshot
+	if _, err := source.row("SELECT page_size FROM pragma_page_size, meta LIMIT 1", nil, &size); err != nil {
+		return err
+	}
+	err = copyPages(ctx, source, to, func(done, total int) {
+		if progress != nil {
+			progress(im.Progress{Done: int64(done) * size, Total: int64(total) * size})
+		}
+	})
+	return errors.Join(err, source.control("ROLLBACK"))
+}
+
+// copyPages copies the database of a session, page by page, into a new file that is not
+// synced.
+func copyPages(ctx context.Context, source *session, to string, progress func(done, total int)) error {
+	f, err := os.OpenFile(to, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	conn, err := (&sqlite3.SQLiteDriver{ConnectHook: func(c *sqlite3.SQLiteConn) error {
+		// If it is not finished it is removed.
+		_, err := c.Exec("PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA temp_store = MEMORY", nil)
+		return err
+	}}).Open(dataSource(to))
+	if err != nil {
+		return err
+	}
+	b, err := conn.(*sqlite3.SQLiteConn).Backup("main", source.raw, "main")
+	if err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	return errors.Join(stepBackup(ctx, b, progress), b.Finish(), conn.Close())
+}
+
+func stepBackup(ctx context.Context, b *sqlite3.SQLiteBackup, progress func(done, total int)) error {
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		began := time.Now()
+		done, err := b.Step(backupPages)
+		if err != nil {
+			return err
+		}
+		progress(b.PageCount()-b.Remaining(), b.PageCount())
+		if done {
+			return nil
+		}
+		pause.Reset(min(time.Since(began), backupPause))
+	}
+}
+
+// markBackup makes a copy of a database a backup: one file, which says that what was
+// erased since is to be found out before it is read. It returns the keys that were yet to
+// be shredded when it was copied.
+func markBackup(path string, o Options) (list []im.Shredding, err error) {
+	// As one file, which can be read where nothing can be written: without a write-ahead log.
+	session, err := openSession(path, o, copying)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, session.close()) }()
+	var mode string
+	if _, err := session.row("PRAGMA journal_mode = DELETE", nil, &mode); err != nil {
+		return nil, err
+	}
+	if mode != "delete" {
+		return nil, fmt.Errorf("its journal mode is %s", mode)
+	}
+	if err := session.inOne(func() error { return session.putReconcile(renewLog) }); err != nil {
+		return nil, err
+	}
+	doomed, err := session.loadDoomed()
+	for _, d := range doomed {
+		list = append(list, d.Shredding)
+	}
+	return list, err
+}
+
+// noteEpoch stores the epoch of the keys, which a backup has raised.
+func (s *Store) noteEpoch() error {
+	ctx := im.WithCaller(context.Background(), im.Caller{Job: "backup"})
+	return s.Write(ctx, func(w im.Tx) error {
+		_, err := w.(*tx).session.exec(putKeyEpoch, int64(s.sealer.keys.Epoch()))
+		return err
+	})
+}
