@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 )
 
-// file is the key file as the keeper needs it. Tests have one whose unsynced writes can
-// be lost.
-type file interface {
+// File is a key file as a [Ring] needs it. Tests have some whose unsynced writes can be
+// lost.
+type File interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer

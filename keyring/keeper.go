@@ -160,7 +160,7 @@ func writeExtent(f io.WriterAt, first im.Slot, size int) (extent, error) {
 // pages are the newest pages that were read, so that a page of messages does not take a
 // system call for each.
 type pages struct {
-	file file
+	file File
 
 	mu    sync.RWMutex
 	limit im.Slot // the slots from here on were never made

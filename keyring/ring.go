@@ -16,7 +16,7 @@ var ErrClosed = errors.New("keyring: no keys are given out")
 // Ring is a key file that is open. It is safe for concurrent use.
 type Ring struct {
 	header Header
-	file   file
+	file   File
 	wake   chan struct{} // holds one: there is something for the keeper to do
 	ended  chan struct{} // the keeper has
 	pages  pages
@@ -75,6 +75,10 @@ func Open(path string, store im.StoreID) (*Ring, error) {
 	return nil, fmt.Errorf("open the key file %s: %w", path, err)
 }
 
+// OpenOn is [Open] on a file that the caller has, and lets nobody else use. The ring closes
+// it, unless OpenOn fails.
+func OpenOn(f File, store im.StoreID) (*Ring, error) { return open(f, store) }
+
 // ReadHeader returns what a key file says of itself. It does not lock it.
 func ReadHeader(path string) (Header, error) {
 	f, err := os.Open(path)
@@ -85,7 +89,7 @@ func ReadHeader(path string) (Header, error) {
 	return firstPage(f)
 }
 
-func open(f file, store im.StoreID) (*Ring, error) {
+func open(f File, store im.StoreID) (*Ring, error) {
 	h, err := firstPage(f)
 	if err != nil {
 		return nil, err

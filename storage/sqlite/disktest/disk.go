@@ -50,12 +50,21 @@ type Disk struct {
 	fail func(Op) error
 }
 
-// New makes a disk of an existing, empty directory, until the test ends. SQLite
+// New makes a disk of a directory, until the test ends; what is in it is synced. SQLite
 // uses this package for all its files from then on; those elsewhere are left alone.
 func New(t testing.TB, dir string) *Disk {
 	t.Helper()
 	register()
 	d := &Disk{dir: dir}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		if err := d.found(entry.Name()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	disks.mu.Lock()
 	defer disks.mu.Unlock()
 	disks.list = append(disks.list, d)
@@ -70,6 +79,15 @@ func New(t testing.TB, dir string) *Disk {
 		}
 	})
 	return d
+}
+
+// found has a file be on the disk that was written otherwise.
+func (d *Disk) found(name string) error {
+	b, err := os.ReadFile(filepath.Join(d.dir, name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.do(Op{Kind: Write, Name: name, Data: b}), d.do(Op{Kind: Sync, Name: name}))
 }
 
 // Fail has fn asked before each write, truncation and sync; what it returns is how that
@@ -109,19 +127,16 @@ type File struct {
 	file *os.File
 }
 
-// OpenFile opens a file that is there. What it holds is synced.
+// OpenFile opens a file that is there, and synced.
 func (d *Disk) OpenFile(name string) (*File, error) {
-	path := filepath.Join(d.dir, name)
-	b, err := os.ReadFile(path)
+	if err := d.found(name); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(d.dir, name), os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
-	}
-	return &File{disk: d, name: name, file: f}, errors.Join(
-		d.do(Op{Kind: Write, Name: name, Data: b}), d.do(Op{Kind: Sync, Name: name}))
+	return &File{disk: d, name: name, file: f}, nil
 }
 
 // ReadAt is that of an os.File.

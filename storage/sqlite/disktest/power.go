@@ -34,6 +34,9 @@ func (d *Disk) Replay() *Replay { return &Replay{ops: d.Ops(), files: map[string
 // Len returns how much was done.
 func (r *Replay) Len() int { return len(r.ops) }
 
+// Done returns how far it is.
+func (r *Replay) Done() int { return r.next }
+
 // To goes on until so much was done.
 func (r *Replay) To(n int) {
 	for ; r.next < n; r.next++ {
