@@ -96,7 +96,7 @@ func roleDraft(name *string, permissions api.Grants, position *int32) im.RoleDra
 	}
 }
 
-func spaceRole(r im.SpaceRole, position int) api.SpaceRole {
+func spaceRole(r im.NamedRole, position int) api.SpaceRole {
 	return api.SpaceRole{ID: roleName(r.ID), Name: r.Name, Position: position, Permissions: granted(r.Grants)}
 }
 

@@ -134,9 +134,9 @@ func (b *builder) say(tx im.Tx, id im.ID, words string) im.ID {
 
 // roles are as many as a space may have. The first takes PermissionView.
 func (b *builder) roles() im.RoleSet {
-	set := im.RoleSet{{ID: b.id(), Name: "blind", Grants: im.Grants{Deny: im.PermissionView}}}
+	set := im.RoleSet{{ID: b.id(), Grants: im.Grants{Deny: im.PermissionView}}}
 	for len(set) < im.DefaultPolicy().MaxRoles-1 {
-		set = append(set, im.SpaceRole{ID: b.id(), Name: "a role", Grants: im.Grants{Allow: im.PermissionSend}})
+		set = append(set, im.SpaceRole{ID: b.id(), Grants: im.Grants{Allow: im.PermissionSend}})
 	}
 	return append(set, im.SpaceRole{ID: im.Everyone, Grants: im.Grants{Allow: im.EveryoneMay}})
 }

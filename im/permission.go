@@ -120,16 +120,25 @@ func (g Grants) over(below Grants) Grants {
 	return Grants{Allow: g.Allow | below.Allow&^said, Deny: g.Deny | below.Deny&^said}
 }
 
-// SpaceRole is a role of a space.
+// SpaceRole is what of a role of a space decides who may what.
 type SpaceRole struct {
 	// ID is [Everyone] of the role that every member has.
-	ID   ID
-	Name string
+	ID ID
 	Grants
 }
 
-// Everyone is the id of the role that every member of a space has.
-const Everyone ID = 0
+// NamedRole is a role of a space with its name, which is content.
+type NamedRole struct {
+	SpaceRole
+	Name string
+}
+
+// Everyone is the id of the role that every member of a space has, and everyoneName its
+// name.
+const (
+	Everyone     ID = 0
+	everyoneName    = "everyone"
+)
 
 // RoleSet is the roles of a space, the highest first. Everyone's is the last.
 type RoleSet []SpaceRole

@@ -60,13 +60,33 @@ func allowGrants(me Membership, before, after Grants, grantable Permissions) err
 func first(p Permissions) Permissions { return p & -p }
 
 // SpaceRoles returns the roles of a space, the highest first.
-func (s *Service) SpaceRoles(ctx context.Context, actor Actor, id ID) (RoleSet, error) {
-	return view(ctx, s, func(r Reader) (RoleSet, error) {
+func (s *Service) SpaceRoles(ctx context.Context, actor Actor, id ID) ([]NamedRole, error) {
+	return view(ctx, s, func(r Reader) ([]NamedRole, error) {
 		if _, _, err := s.enterSpace(r, actor, id); err != nil {
 			return nil, err
 		}
-		return r.RolesAt(id, Latest)
+		roles, err := r.RolesAt(id, Latest)
+		if err != nil {
+			return nil, err
+		}
+		return named(r, id, roles...)
 	})
+}
+
+// named adds their names to roles of a space.
+func named(r Reader, space ID, roles ...SpaceRole) ([]NamedRole, error) {
+	names, err := r.RoleNames(space)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]NamedRole, len(roles))
+	for i, role := range roles {
+		list[i] = NamedRole{SpaceRole: role, Name: names[role.ID]}
+		if role.ID == Everyone {
+			list[i].Name = everyoneName
+		}
+	}
+	return list, nil
 }
 
 // roleChange is a change of the roles of a space in the making.
@@ -200,86 +220,96 @@ func (s *Service) putRoles(tx Tx, actor Actor, c roleChange, t EventType, role I
 }
 
 // CreateRole makes a role of a space and returns it with its position.
-func (s *Service) CreateRole(ctx context.Context, actor Actor, id ID, d RoleDraft) (SpaceRole, int, error) {
+func (s *Service) CreateRole(ctx context.Context, actor Actor, id ID, d RoleDraft) (NamedRole, int, error) {
 	if err := d.check(); err != nil {
-		return SpaceRole{}, 0, err
+		return NamedRole{}, 0, err
 	}
 	if d.Name == nil {
-		return SpaceRole{}, 0, checkName("", MaxRoleName)
+		return NamedRole{}, 0, checkName("", MaxRoleName)
 	}
-	return s.writeRole(ctx, func(tx Tx) (SpaceRole, int, error) {
+	return s.writeRole(ctx, func(tx Tx) (NamedRole, int, error) {
 		c, err := s.changeRoles(tx, actor, id)
 		if err != nil {
-			return SpaceRole{}, 0, err
+			return NamedRole{}, 0, err
 		}
 		at := len(c.roles) - 1
 		if err := c.allow(at); err != nil {
-			return SpaceRole{}, 0, err
+			return NamedRole{}, 0, err
 		}
 		if len(c.roles) >= s.policy.MaxRoles {
-			return SpaceRole{}, 0, Refuse(Rule, "too_many_roles", "a space has at most %d roles", s.policy.MaxRoles)
+			return NamedRole{}, 0, Refuse(Rule, "too_many_roles", "a space has at most %d roles", s.policy.MaxRoles)
 		}
-		role := SpaceRole{ID: s.ids.Next(s.time()), Name: *d.Name, Grants: d.grants(Grants{})}
+		role := SpaceRole{ID: s.ids.Next(s.time()), Grants: d.grants(Grants{})}
 		if err := allowGrants(c.me, Grants{}, role.Grants, RolePermissions); err != nil {
-			return SpaceRole{}, 0, err
+			return NamedRole{}, 0, err
 		}
 		c.roles = slices.Insert(slices.Clone(c.roles), at, role)
 		if at, err = c.move(at, d.Position); err != nil {
-			return SpaceRole{}, 0, err
+			return NamedRole{}, 0, err
 		}
-		return role, at + 1, s.putRoles(tx, actor, c, RoleCreated, role.ID)
+		if err := s.putRoles(tx, actor, c, RoleCreated, role.ID); err != nil {
+			return NamedRole{}, 0, err
+		}
+		return NamedRole{SpaceRole: role, Name: *d.Name}, at + 1, tx.PutRoleName(id, role.ID, *d.Name)
 	})
 }
 
 // UpdateRole changes a role of a space and returns it with its position. A draft
 // that changes nothing is told to nobody.
-func (s *Service) UpdateRole(ctx context.Context, actor Actor, id, role ID, d RoleDraft) (SpaceRole, int, error) {
+func (s *Service) UpdateRole(ctx context.Context, actor Actor, id, role ID, d RoleDraft) (NamedRole, int, error) {
 	if err := d.check(); err != nil {
-		return SpaceRole{}, 0, err
+		return NamedRole{}, 0, err
 	}
-	return s.writeRole(ctx, func(tx Tx) (SpaceRole, int, error) {
+	return s.writeRole(ctx, func(tx Tx) (NamedRole, int, error) {
 		c, err := s.changeRoles(tx, actor, id)
 		if err != nil {
-			return SpaceRole{}, 0, err
+			return NamedRole{}, 0, err
 		}
 		at, err := c.role(role)
 		if err != nil {
-			return SpaceRole{}, 0, err
+			return NamedRole{}, 0, err
 		}
 		if role == Everyone && (d.Name != nil || d.Position != 0) {
-			return SpaceRole{}, 0, errEveryone()
+			return NamedRole{}, 0, errEveryone()
 		}
-		before := c.roles[at]
+		with, err := named(tx, id, c.roles[at])
+		if err != nil {
+			return NamedRole{}, 0, err
+		}
+		before := with[0]
 		after := before
 		set(&after.Name, d.Name)
 		after.Grants = d.grants(before.Grants)
 		if err := allowGrants(c.me, before.Grants, after.Grants, RolePermissions); err != nil {
-			return SpaceRole{}, 0, err
+			return NamedRole{}, 0, err
 		}
 		if d.Position != 0 {
 			if err := s.allowTouching(tx, actor, c, touch{rank: at, gives: true, takes: true}); err != nil {
-				return SpaceRole{}, 0, err
+				return NamedRole{}, 0, err
 			}
 		}
 		changed := slices.Clone(c.roles)
-		changed[at] = after
+		changed[at] = after.SpaceRole
 		if err := c.spares(changed, ChannelAccess{}, ChannelAccess{}); err != nil { // a public channel
-			return SpaceRole{}, 0, err
+			return NamedRole{}, 0, err
 		}
 		c.roles = changed
 		to, err := c.move(at, d.Position)
 		if err != nil {
-			return SpaceRole{}, 0, err
+			return NamedRole{}, 0, err
 		}
 		if to == at && after == before {
 			return after, to + 1, nil
 		}
-		return after, to + 1, s.putRoles(tx, actor, c, RoleUpdated, role)
+		if err := s.putRoles(tx, actor, c, RoleUpdated, role); err != nil || role == Everyone {
+			return after, to + 1, err
+		}
+		return after, to + 1, tx.PutRoleName(id, role, after.Name)
 	})
 }
 
 // writeRole is write for a use case with a role and its position.
-func (s *Service) writeRole(ctx context.Context, fn func(Tx) (SpaceRole, int, error)) (role SpaceRole, position int, err error) {
+func (s *Service) writeRole(ctx context.Context, fn func(Tx) (NamedRole, int, error)) (role NamedRole, position int, err error) {
 	err = s.store.Write(WithBulk(ctx), func(tx Tx) (err error) {
 		role, position, err = fn(tx)
 		return err
@@ -306,7 +336,10 @@ func (s *Service) DeleteRole(ctx context.Context, actor Actor, id, role ID) erro
 			return err
 		}
 		c.roles = slices.Delete(slices.Clone(c.roles), at, at+1)
-		return s.putRoles(tx, actor, c, RoleDeleted, role)
+		if err := s.putRoles(tx, actor, c, RoleDeleted, role); err != nil {
+			return err
+		}
+		return tx.PutRoleName(id, role, "")
 	})
 }
 

@@ -81,7 +81,7 @@ func (s *Service) CreateSpace(ctx context.Context, actor Actor, d SpaceDraft) (S
 		if err := tx.GrantRole(c.ID, actor.User, ownership, at); err != nil {
 			return SpaceView{}, err
 		}
-		everyone := SpaceRole{ID: Everyone, Name: "everyone", Grants: Grants{Allow: EveryoneMay}}
+		everyone := SpaceRole{ID: Everyone, Grants: Grants{Allow: EveryoneMay}}
 		if err := tx.PutRoles(c.ID, RoleSet{everyone}, at); err != nil {
 			return SpaceView{}, err
 		}

@@ -195,6 +195,9 @@ type Reader interface {
 	// RolesAt returns the roles of a space as they were after the event at this
 	// position.
 	RolesAt(space ID, at Position) (RoleSet, error)
+	// RoleNames returns the names of the roles of a space as of now, but that of
+	// [Everyone].
+	RoleNames(space ID) (map[ID]string, error)
 	// AccessAt returns the same of a channel; it is not found before there was one.
 	AccessAt(channel ID, at Position) (ChannelAccess, error)
 	// Overridden returns the channels of a space, without deleted ones, in which one of
@@ -384,7 +387,7 @@ type Tx interface {
 	CreateConversation(c Conversation) error
 	// UpdateConversation stores the name and all that members or the owner set,
 	// Private, UpdatedAt and EditedAt, and TrimBefore if it is later than the one
-	// there is.
+	// there is. A name, announcement or avatar that changes is erased.
 	UpdateConversation(c Conversation) error
 	// SetRetentionBelow stores the retention of up to limit threads of a conversation,
 	// by id, those after one, 0 begins, and, as the TrimBefore of those with older
@@ -415,6 +418,9 @@ type Tx interface {
 	PutSpoke(conversation ID, user UserID, at time.Time) error
 	// PutRoles makes these the roles of a space from an event on.
 	PutRoles(space ID, roles RoleSet, from Position) error
+	// PutRoleName stores the name of a role of a space, and erases the one before; "" is
+	// that of a role that was deleted. No other space has a role of this id.
+	PutRoleName(space, role ID, name string) error
 	// PutAccess makes this what decides about a channel from an event on.
 	PutAccess(channel ID, access ChannelAccess, from Position) error
 	// GrantRole gives a member of a space a role from an event on. They must not
@@ -436,8 +442,9 @@ type Tx interface {
 	DeleteInvitation(conversation ID, user UserID) error
 
 	// DeleteConversation makes a conversation, and all that hang in it, ones that
-	// were deleted, at a time and by an event: they lose their names and peers, and
-	// all their members, whose intervals end.
+	// were deleted, at a time and by an event: they lose their peers and all their
+	// members, whose intervals end, and their texts and the names of their roles are
+	// erased.
 	DeleteConversation(id ID, at time.Time, by Position) error
 	// Purge destroys and removes up to limit of what is left of a deleted
 	// conversation, and reports whether that was all. What its messages are known by

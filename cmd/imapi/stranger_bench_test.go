@@ -146,11 +146,11 @@ func (s *strangers) roles(users int) (asks []ask) {
 		s.must(err)
 		channels = append(channels, c.ID)
 	}
-	roles := im.RoleSet{{ID: s.ids.Next(time.Now()), Name: "manager", Grants: im.Grants{Allow: im.RolePermissions}}}
-	for i := range 98 {
-		roles = append(roles, im.SpaceRole{ID: s.ids.Next(time.Now()), Name: fmt.Sprint("role ", i)})
+	roles := im.RoleSet{{ID: s.ids.Next(time.Now()), Grants: im.Grants{Allow: im.RolePermissions}}}
+	for range 98 {
+		roles = append(roles, im.SpaceRole{ID: s.ids.Next(time.Now())})
 	}
-	roles = append(roles, im.SpaceRole{ID: im.Everyone, Name: "everyone", Grants: im.Grants{Allow: im.EveryoneMay}})
+	roles = append(roles, im.SpaceRole{ID: im.Everyone, Grants: im.Grants{Allow: im.EveryoneMay}})
 	s.must(s.store.Write(ctx, func(tx im.Tx) error {
 		bounds, err := tx.LogBounds()
 		if err != nil {

@@ -7,10 +7,10 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-const conversationColumns = `c.id, c.kind, c.name, c.history, l.name, h.name, c.member_count,
+const conversationColumns = `c.id, c.kind, c.name_slot, c.name, c.history, l.name, h.name, c.member_count,
 	c.last_seq, c.first_seq, c.counted, c.oldest_at, c.last_event, c.created_at, c.updated_at, c.edited_at,
 	c.revoke_window, c.expire_after, c.retention, c.trim_before, c.deleted_at,
-	c.announcement, c.avatar, c.join_policy, c.invite_policy, c.mute_all, c.slow_mode, c.private, c.revoke_others_window,
+	c.announcement_slot, c.announcement, c.avatar_slot, c.avatar, c.join_policy, c.invite_policy, c.mute_all, c.slow_mode, c.private, c.revoke_others_window,
 	c.parent_id, c.root_id, c.space_id, r.name, c.messages, c.active_at, c.listed_at`
 
 const conversationUsers = ` LEFT JOIN users l ON l.id = c.peer_low LEFT JOIN users h ON h.id = c.peer_high
@@ -26,19 +26,23 @@ const (
 
 // scanConversation reads a conversation; also are what the statement returns
 // besides.
-func scanConversation(rows *sql.Rows, also ...any) (im.Conversation, error) {
+func (r *reader) scanConversation(rows *sql.Rows, also ...any) (im.Conversation, error) {
 	var c im.Conversation
 	var low, high, creator sql.NullString
 	var created, updated, edited, listed, expireAfter, slowMode int64
 	var oldest, window, retention, trimBefore, deleted sql.NullInt64
 	var othersWindow, parent, root, space, active sql.NullInt64
+	var t texts
 	err := rows.Scan(append([]any{
-		&c.ID, &c.Kind, &c.Name, &c.History, &low, &high, &c.MemberCount,
+		&c.ID, &c.Kind, &t.name.slot, &t.name.sealed, &c.History, &low, &high, &c.MemberCount,
 		&c.LastSeq, &c.FirstSeq, &c.Counted, &oldest, &c.LastEvent, &created, &updated, &edited,
 		&window, &expireAfter, &retention, &trimBefore, &deleted,
-		&c.Announcement, &c.Avatar, &c.Join, &c.Invite, &c.MuteAll, &slowMode, &c.Private, &othersWindow,
+		&t.announcement.slot, &t.announcement.sealed, &t.avatar.slot, &t.avatar.sealed, &c.Join, &c.Invite, &c.MuteAll, &slowMode, &c.Private, &othersWindow,
 		&parent, &root, &space, &creator, &c.Messages, &active, &listed,
 	}, also...)...)
+	if err != nil {
+		return c, err
+	}
 	c.Peers = [2]im.UserID{im.UserID(low.String), im.UserID(high.String)}
 	c.CreatedAt, c.UpdatedAt, c.EditedAt = fromMillis(created), fromMillis(updated), fromMillis(edited)
 	c.OldestAt, c.TrimBefore, c.DeletedAt = optionalTime(oldest), optionalTime(trimBefore), optionalTime(deleted)
@@ -47,14 +51,14 @@ func scanConversation(rows *sql.Rows, also ...any) (im.Conversation, error) {
 	c.RevokeOthersWindow, c.SlowMode = optionalDuration(othersWindow), time.Duration(slowMode)*time.Millisecond
 	c.Parent, c.Root, c.Space, c.Creator = im.ID(parent.Int64), im.ID(root.Int64), im.ID(space.Int64), im.UserID(creator.String)
 	c.ActiveAt, c.ListedAt = optionalTime(active), fromMillis(listed)
-	return c, err
+	return c, r.readTexts(t, &c)
 }
 
 func (r *reader) conversation(query string, args ...any) (c im.Conversation, err error) {
 	found := false
 	err = r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
 		found = true
-		c, err = scanConversation(rows)
+		c, err = r.scanConversation(rows)
 		return false, err
 	})
 	if err == nil && !found {
@@ -143,17 +147,23 @@ func (t *tx) CreateConversation(c im.Conversation) error {
 	if err != nil {
 		return err
 	}
+	sealed, err := t.replaceTexts(texts{}, c)
+	if err != nil {
+		return err
+	}
 	_, err = t.session.exec(`INSERT INTO conversations
-		(id, kind, name, history, peer_low, peer_high, created_at, updated_at, edited_at, changed_at, listed_at,
+		(id, kind, name_slot, name, history, peer_low, peer_high, created_at, updated_at, edited_at, changed_at, listed_at,
 		revoke_window, expire_after, retention,
-		announcement, avatar, join_policy, invite_policy, mute_all, slow_mode, private, revoke_others_window,
+		announcement_slot, announcement, avatar_slot, avatar,
+		join_policy, invite_policy, mute_all, slow_mode, private, revoke_others_window,
 		parent_id, root_id, space_id, creator_id, messages, active_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		int64(c.ID), int64(c.Kind), c.Name, int64(c.History), low, high,
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		int64(c.ID), int64(c.Kind), sealed.name.slot, sealed.name.sealed, int64(c.History), low, high,
 		c.CreatedAt.UnixMilli(), c.UpdatedAt.UnixMilli(), c.EditedAt.UnixMilli(), c.CreatedAt.UnixMilli(),
 		c.CreatedAt.UnixMilli(),
 		durationMillis(c.RevokeWindow), c.ExpireAfter.Milliseconds(), durationMillis(c.Retention),
-		c.Announcement, c.Avatar, int64(c.Join), int64(c.Invite), c.MuteAll, c.SlowMode.Milliseconds(), c.Private,
+		sealed.announcement.slot, sealed.announcement.sealed, sealed.avatar.slot, sealed.avatar.sealed,
+		int64(c.Join), int64(c.Invite), c.MuteAll, c.SlowMode.Milliseconds(), c.Private,
 		durationMillis(c.RevokeOthersWindow),
 		optionalID(c.Parent), optionalID(c.Root), optionalID(c.Space), creator, c.Messages, optionalMillis(c.ActiveAt))
 	return err
@@ -180,20 +190,31 @@ func durationMillis(d *time.Duration) sql.NullInt64 {
 }
 
 // UpdateConversation stores what a conversation is set to, UpdatedAt and
-// EditedAt.
+// EditedAt. What a text was before is erased; one that stays is not sealed anew.
 func (t *tx) UpdateConversation(c im.Conversation) error {
 	trimBefore := int64(0)
 	if !c.TrimBefore.IsZero() {
 		trimBefore = c.TrimBefore.UnixMilli()
 	}
-	return t.must(`UPDATE conversations SET name = ?, history = ?, revoke_window = ?, expire_after = ?,
+	var before texts
+	found, err := t.session.row(selectTexts, []any{int64(c.ID)}, before.dest()...)
+	if err != nil || !found {
+		return orNotFound(err)
+	}
+	after, err := t.replaceTexts(before, c)
+	if err != nil {
+		return err
+	}
+	return t.must(`UPDATE conversations SET name_slot = ?, name = ?, history = ?, revoke_window = ?, expire_after = ?,
 		retention = ?, updated_at = ?, edited_at = ?,
-		announcement = ?, avatar = ?, join_policy = ?, invite_policy = ?, mute_all = ?, slow_mode = ?, private = ?,
+		announcement_slot = ?, announcement = ?, avatar_slot = ?, avatar = ?,
+		join_policy = ?, invite_policy = ?, mute_all = ?, slow_mode = ?, private = ?,
 		revoke_others_window = ?,
 		trim_before = nullif(max(coalesce(trim_before, 0), ?), 0) WHERE id = ?`,
-		c.Name, int64(c.History), durationMillis(c.RevokeWindow), c.ExpireAfter.Milliseconds(),
+		after.name.slot, after.name.sealed, int64(c.History), durationMillis(c.RevokeWindow), c.ExpireAfter.Milliseconds(),
 		durationMillis(c.Retention), c.UpdatedAt.UnixMilli(), c.EditedAt.UnixMilli(),
-		c.Announcement, c.Avatar, int64(c.Join), int64(c.Invite), c.MuteAll, c.SlowMode.Milliseconds(), c.Private,
+		after.announcement.slot, after.announcement.sealed, after.avatar.slot, after.avatar.sealed,
+		int64(c.Join), int64(c.Invite), c.MuteAll, c.SlowMode.Milliseconds(), c.Private,
 		durationMillis(c.RevokeOthersWindow),
 		trimBefore, int64(c.ID))
 }

@@ -31,7 +31,7 @@ func TestErasedIsGoneAfterCrash(t *testing.T) {
 			for _, m := range list {
 				traces.add(m.marker)
 			}
-			for _, m := range list[:crashAfter(t, path, erase)] {
+			for _, m := range list[:len(killAfter(t, "TestEraseCrashHelper", "IMAPI_TEST_ERASE_CRASH="+path, erase))] {
 				m.erased.Store(true)
 			}
 			traces.nowhere(t, dir)
@@ -69,12 +69,12 @@ func TestErasedIsGoneAfterCrash(t *testing.T) {
 	}
 }
 
-// crashAfter runs a process that erases and kills it when it has answered for
-// so many; it returns for how many it has.
-func crashAfter(t *testing.T, path string, erase int) (answered int) {
+// killAfter runs a test in a process of its own and kills it when it has said so many
+// lines; it returns what it said.
+func killAfter(t *testing.T, test, env string, most int) (said []string) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestEraseCrashHelper$")
-	cmd.Env = append(os.Environ(), "IMAPI_TEST_ERASE_CRASH="+path)
+	cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$")
+	cmd.Env = append(os.Environ(), env)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -84,20 +84,20 @@ func crashAfter(t *testing.T, path string, erase int) (answered int) {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(out)
-	for answered < erase && lines.Scan() {
-		answered++
+	for len(said) < most && lines.Scan() {
+		said = append(said, lines.Text())
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	for lines.Scan() { // what it had said by then
-		answered++
+		said = append(said, lines.Text())
 	}
 	_ = cmd.Wait() // killed, it says
-	if answered < erase {
-		t.Fatalf("it ended after %d", answered)
+	if len(said) < most {
+		t.Fatalf("it ended after %d", len(said))
 	}
-	return answered
+	return said
 }
 
 // TestEraseCrashHelper is the process that crashes, not a test of its own. It

@@ -87,7 +87,7 @@ func (r *reader) Conversations(q im.ConversationQuery) ([]im.ListedConversation,
 	var list []im.ListedConversation
 	err = r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
 		var place int64
-		c, err := scanConversation(rows, &place)
+		c, err := r.scanConversation(rows, &place)
 		list = append(list, im.ListedConversation{Conversation: c, ActiveAt: fromMillis(place)})
 		return true, err
 	})

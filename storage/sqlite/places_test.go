@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -49,7 +48,7 @@ func TestStandingGoesWithTheLog(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if err := tx.PutRoles(space, im.RoleSet{{Name: fmt.Sprint(i)}}, pos); err != nil {
+			if err := tx.PutRoles(space, im.RoleSet{{ID: im.ID(i)}}, pos); err != nil {
 				return err
 			}
 			if err := tx.PutAccess(channel, im.ChannelAccess{Private: i%2 == 0}, pos); err != nil {

@@ -11,7 +11,8 @@ const (
 	// deleteConversations and what follows are for a conversation and all that
 	// hang in it, ?3.
 	deleteConversations = `UPDATE conversations
-		SET deleted_at = ?1, deleted_event = ?2, name = '', announcement = '', avatar = '',
+		SET deleted_at = ?1, deleted_event = ?2, name_slot = NULL, name = NULL,
+			announcement_slot = NULL, announcement = NULL, avatar_slot = NULL, avatar = NULL,
 			peer_low = NULL, peer_high = NULL, creator_id = NULL, member_count = 0, trim_before = NULL
 		WHERE deleted_at IS NULL AND id IN (SELECT j.value FROM json_each(?3) AS j)`
 	endIntervals = `UPDATE intervals INDEXED BY intervals_of_conversation
@@ -39,7 +40,7 @@ const (
 )
 
 // DeleteConversation makes a conversation, and all that hang in it, ones that were
-// deleted: its peers may have another, and nobody is a member. [tx.Purge] removes
+// deleted: its peers may have another, nobody is a member, and its texts are erased. [tx.Purge] removes
 // what each held. What decided who may see it ends, and goes with the log.
 func (t *tx) DeleteConversation(id im.ID, at time.Time, by im.Position) error {
 	var one int
@@ -57,6 +58,9 @@ func (t *tx) DeleteConversation(id im.ID, at time.Time, by im.Position) error {
 	ids := []int64{int64(id)}
 	for _, b := range below {
 		ids = append(ids, int64(b))
+	}
+	if err := t.eraseTexts(ids); err != nil {
+		return err
 	}
 	if err := t.removeAll(deleteConversations, ids, at.UnixMilli(), int64(by)); err != nil {
 		return err

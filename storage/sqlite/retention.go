@@ -74,7 +74,7 @@ func (r *reader) Unpurged(limit int) ([]im.Conversation, error) {
 
 func (r *reader) conversations(query string, args ...any) (list []im.Conversation, err error) {
 	err = r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
-		c, err := scanConversation(rows)
+		c, err := r.scanConversation(rows)
 		list = append(list, c)
 		return true, err
 	})

@@ -54,8 +54,7 @@ const (
 
 // roleJSON is a role of a space. Permissions are the numbers of package im.
 type roleJSON struct {
-	ID   im.ID  `json:"id"`
-	Name string `json:"name"`
+	ID im.ID `json:"id"`
 	grantsJSON
 }
 
@@ -76,7 +75,7 @@ func (r *reader) RolesAt(space im.ID, at im.Position) (im.RoleSet, error) {
 	}
 	var roles im.RoleSet
 	for _, s := range stored {
-		roles = append(roles, im.SpaceRole{ID: s.ID, Name: s.Name, Grants: im.Grants(s.grantsJSON)})
+		roles = append(roles, im.SpaceRole{ID: s.ID, Grants: im.Grants(s.grantsJSON)})
 	}
 	return roles, nil
 }
@@ -152,7 +151,7 @@ func (r *reader) version(query string, id im.ID, at im.Position) (text []byte, f
 func (t *tx) PutRoles(space im.ID, roles im.RoleSet, from im.Position) error {
 	stored := make([]roleJSON, len(roles))
 	for i, r := range roles {
-		stored[i] = roleJSON{ID: r.ID, Name: r.Name, grantsJSON: grantsJSON(r.Grants)}
+		stored[i] = roleJSON{ID: r.ID, grantsJSON: grantsJSON(r.Grants)}
 	}
 	text, err := json.Marshal(stored)
 	if err != nil {

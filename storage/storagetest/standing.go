@@ -92,7 +92,7 @@ func (m *standingModel) step() {
 	next := m.now.clone()
 	kind := m.random.IntN(8)
 	at := m.tick()
-	set := im.RoleSet{{ID: role, Name: "ä role", Grants: im.Grants{Allow: im.Permissions(m.random.Uint32N(1 << 17))}}, {ID: im.Everyone}}
+	set := im.RoleSet{{ID: role, Grants: im.Grants{Allow: im.Permissions(m.random.Uint32N(1 << 17))}}, {ID: im.Everyone}}
 	access := im.ChannelAccess{Private: m.random.IntN(2) == 0}
 	if m.random.IntN(3) > 0 {
 		access.Overrides = []im.Override{{Role: role, Grants: im.Grants{Deny: im.PermissionSend}}, {Role: im.Everyone}}
@@ -427,7 +427,7 @@ func testVersions(w *world) {
 	}
 	w.equal("before", []any{len(roles(im.Latest)), access(im.Latest)}, []any{0, "none"})
 	set := im.RoleSet{
-		{ID: 1<<62 + 1, Name: "a name 名", Grants: im.Grants{Allow: im.RolePermissions, Deny: im.PermissionView}},
+		{ID: 1<<62 + 1, Grants: im.Grants{Allow: im.RolePermissions, Deny: im.PermissionView}},
 		{ID: im.Everyone, Grants: im.Grants{Allow: im.EveryoneMay}},
 	}
 	private := im.ChannelAccess{Private: true, Overrides: []im.Override{{Role: 1<<62 + 1, Grants: im.Grants{Allow: im.PermissionView}}}}

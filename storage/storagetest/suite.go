@@ -45,6 +45,8 @@ func Run(t *testing.T, open func(t *testing.T) im.Store) {
 		{"StandingModel", testStandingModel},
 		{"ManyStays", testManyStays},
 		{"Versions", testVersions},
+		{"Texts", testTexts},
+		{"RoleNames", testRoleNames},
 		{"Lists", testLists},
 		{"Invitations", testInvitations},
 		{"Left", testLeft},

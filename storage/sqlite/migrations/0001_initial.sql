@@ -46,9 +46,13 @@ CREATE TABLE blocks (
 CREATE TABLE conversations (
     id           INTEGER PRIMARY KEY,
     kind         INTEGER NOT NULL,
-    name         TEXT    NOT NULL,
-    announcement TEXT    NOT NULL DEFAULT '',
-    avatar       TEXT    NOT NULL DEFAULT '',
+    -- Its texts are content, each sealed under the key in a slot; NULL if it is empty.
+    name_slot         INTEGER,
+    name              BLOB,
+    announcement_slot INTEGER,
+    announcement      BLOB,
+    avatar_slot       INTEGER,
+    avatar            BLOB,
     history      INTEGER NOT NULL,
     -- The two users of a direct conversation, in the byte order of their names.
     peer_low     INTEGER REFERENCES users (id),
@@ -196,17 +200,28 @@ CREATE TABLE space_roles (
     space_id   INTEGER NOT NULL REFERENCES conversations (id),
     from_event INTEGER NOT NULL,
     to_event   INTEGER NOT NULL DEFAULT 9223372036854775807,
-    roles      TEXT    NOT NULL, -- JSON
+    roles      TEXT    NOT NULL, -- JSON of numbers
     PRIMARY KEY (space_id, from_event)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX space_roles_closed ON space_roles (to_event) WHERE to_event < 9223372036854775807;
 
+-- What roles are called now, sealed. A name decides nothing, so no version has it: one
+-- that was changed is gone.
+CREATE TABLE role_names (
+    role_id  INTEGER PRIMARY KEY,
+    space_id INTEGER NOT NULL REFERENCES conversations (id),
+    slot     INTEGER NOT NULL,
+    name     BLOB    NOT NULL
+) STRICT;
+
+CREATE INDEX role_names_of_space ON role_names (space_id);
+
 CREATE TABLE channel_access (
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
     from_event      INTEGER NOT NULL,
     to_event        INTEGER NOT NULL DEFAULT 9223372036854775807,
-    access          TEXT    NOT NULL, -- JSON
+    access          TEXT    NOT NULL, -- JSON of numbers
     PRIMARY KEY (conversation_id, from_event)
 ) STRICT, WITHOUT ROWID;
 
