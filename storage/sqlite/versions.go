@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"database/sql"
-	"encoding/json"
 	"slices"
 
 	"github.com/imapi/imapi/im"
@@ -52,32 +51,13 @@ const (
 		WHERE to_event < 9223372036854775807 AND to_event <= ?1 LIMIT ?2)`
 )
 
-// roleJSON is a role of a space. Permissions are the numbers of package im.
-type roleJSON struct {
-	ID im.ID `json:"id"`
-	grantsJSON
-}
-
-type grantsJSON struct {
-	Allow im.Permissions `json:"allow,omitempty"`
-	Deny  im.Permissions `json:"deny,omitempty"`
-}
-
 // RolesAt returns the roles of a space as they were after an event.
 func (r *reader) RolesAt(space im.ID, at im.Position) (im.RoleSet, error) {
 	text, found, err := r.version(selectRoles, space, at)
 	if err != nil || !found {
 		return nil, err
 	}
-	var stored []roleJSON
-	if err := json.Unmarshal(text, &stored); err != nil {
-		return nil, err
-	}
-	var roles im.RoleSet
-	for _, s := range stored {
-		roles = append(roles, im.SpaceRole{ID: s.ID, Grants: im.Grants(s.grantsJSON)})
-	}
-	return roles, nil
+	return record.ReadRoles(text)
 }
 
 // AccessAt returns what decided about a channel after an event; it is not found
@@ -149,11 +129,7 @@ func (r *reader) version(query string, id im.ID, at im.Position) (text []byte, f
 
 // PutRoles makes these the roles of a space from an event on.
 func (t *tx) PutRoles(space im.ID, roles im.RoleSet, from im.Position) error {
-	stored := make([]roleJSON, len(roles))
-	for i, r := range roles {
-		stored[i] = roleJSON{ID: r.ID, grantsJSON: grantsJSON(r.Grants)}
-	}
-	text, err := json.Marshal(stored)
+	text, err := record.Roles(roles)
 	if err != nil {
 		return err
 	}
