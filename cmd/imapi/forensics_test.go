@@ -469,6 +469,16 @@ func (s *spy) forget(text string) {
 	delete(s.secrets, text)
 }
 
+// rename has a name say a secret, and then no more.
+func (st *stage) rename(way, path, body string) {
+	text := st.secret(way)
+	st.call(st.alice, http.MethodPatch, path, fmt.Sprintf(body, text))
+	st.waitKnown(text)
+	began := time.Now()
+	st.call(st.alice, http.MethodPatch, path, fmt.Sprintf(body, "another"))
+	st.erased(text, began)
+}
+
 // erasings are the ways in which content is erased. Those that a crash may interrupt can
 // be repeated.
 var erasings = map[string]func(st *stage, way string){
@@ -526,16 +536,20 @@ var erasings = map[string]func(st *stage, way string){
 	},
 	"group deleted": func(st *stage, way string) {
 		group := st.newGroup()
+		name := st.secret(way + ", its name")
+		st.call(st.alice, http.MethodPatch, "/v1/conversations/"+group, fmt.Sprintf(`{"name":%q}`, name))
 		_, text := st.sendKnown(way, group)
+		st.waitKnown(name)
 		began := time.Now()
 		st.call(st.alice, http.MethodDelete, "/v1/conversations/"+group+"?scope=everyone", "")
 		st.erased(text, began)
+		st.erased(name, began)
 	},
 }
 
 // inBatches are those ways of erasings that may go on after a crash: each batch is
 // erased by a transaction of its own.
-var inBatches = map[string]bool{"conversation of two deleted": true, "group deleted": true}
+var inBatches = map[string]bool{"conversation of two deleted": true, "group deleted": true, "group deleted, its name": true}
 
 // slowErasings are further ones: they take time, or cannot be repeated.
 var slowErasings = map[string]func(st *stage, way string){
@@ -566,6 +580,17 @@ var slowErasings = map[string]func(st *stage, way string){
 		st.call(st.alice, http.MethodPatch, "/v1/conversations/"+group, `{"settings":{"retention_days":1}}`)
 		st.erased(text, began)
 		st.erased(postscript, began)
+	},
+	"renamed in a space": func(st *stage, _ string) {
+		space := "/v1/spaces/" + st.post(st.alice, "/v1/spaces", `{"name":"s"}`)
+		channel := st.post(st.alice, space+"/channels", `{"name":"c"}`)
+		role := space + "/roles/" + st.post(st.alice, space+"/roles", `{"name":"r","permissions":{"kick":"allow"}}`)
+		thread := st.post(st.alice, "/v1/messages/"+st.send(channel, "root", "")+"/thread", `{"name":"t"}`)
+		st.rename("space renamed", space, `{"name":%q}`)
+		st.rename("announcement of a space changed", space, `{"settings":{"announcement":%q}}`)
+		st.rename("role renamed", role, `{"name":%q}`)
+		st.rename("channel renamed", "/v1/conversations/"+channel, `{"name":%q}`)
+		st.rename("thread renamed", "/v1/conversations/"+thread, `{"name":%q}`)
 	},
 	"space deleted": func(st *stage, way string) {
 		var names []string
