@@ -1231,6 +1231,9 @@ type Erasure struct {
 	// Seq Its seq there.
 	Seq int64 `json:"seq"`
 
+	// ShreddedAt When its key was destroyed: since then it cannot be read in any copy of the data, backups included. null for the moment until then, and for what never had content here.
+	ShreddedAt *Time `json:"shredded_at"`
+
 	// WipedAt When it was erased here: since then nobody can read it. Its key is destroyed within seconds.
 	WipedAt Time `json:"wiped_at"`
 }

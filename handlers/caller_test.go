@@ -67,7 +67,7 @@ func TestStoreIsAskedForUsers(t *testing.T) {
 	store.expect(t, alice)
 	do(routes, http.MethodGet, "/v1/conversations", tokenOf(t, "alice"), "")
 	store.expect(t, alice)
-	do(handlers.Control("key", routes), http.MethodGet, "/v1/admin/erasures", "key", "")
+	do(handlers.Control("key", routes, http.NotFoundHandler()), http.MethodGet, "/v1/admin/erasures", "key", "")
 	store.expect(t, control)
 }
 

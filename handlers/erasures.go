@@ -75,6 +75,7 @@ func (s *Server) ListErasures(ctx context.Context, r api.ListErasuresRequestObje
 			MessageID: e.ID.String(), ConversationID: e.Conversation.String(), Seq: e.Seq, Sender: api.UserID(e.Sender),
 			How: api.ErasureHow(e.State.String()), At: api.Time(e.Erased.At), By: optional(string(e.Erased.By)),
 			WipedAt: api.Time(e.Wiped), LateMs: e.Wiped.Sub(e.Erased.At).Milliseconds(),
+			ShreddedAt: timeOrNil(e.Shredded),
 		}
 	}
 	return out, nil

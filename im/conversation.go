@@ -1,11 +1,10 @@
 package im
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
-
-	"github.com/imapi/imapi/seqs"
 )
 
 // Kind is the kind of a conversation.
@@ -229,12 +228,12 @@ func (m Membership) Left() bool {
 }
 
 // SeqRange is a range of messages, both ends included.
-type SeqRange = seqs.Range
+type SeqRange struct{ From, To int64 }
 
 // Visible returns what a member may read of a conversation now, oldest first:
 // all of it, or the messages of their stays, as the conversation says. It is
 // empty for who is not a member now.
-func (m Membership) Visible(c Conversation) seqs.Set {
+func (m Membership) Visible(c Conversation) []SeqRange {
 	if !m.Active() && !m.Looks {
 		return nil
 	}
@@ -242,28 +241,44 @@ func (m Membership) Visible(c Conversation) seqs.Set {
 		return m.Stays(c, Interval{FromSeq: m.ReadsFrom})
 	}
 	if c.History == HistoryAll {
-		return seqs.Set{{From: 1, To: c.LastSeq}}
+		return []SeqRange{{From: 1, To: c.LastSeq}}
 	}
 	return m.Stays(c)
 }
 
 // Stays returns the messages that were sent while the user was a member, oldest
 // first, and those of one more stay, if it is given, which lasts.
-func (m Membership) Stays(c Conversation, also ...Interval) seqs.Set {
+func (m Membership) Stays(c Conversation, also ...Interval) []SeqRange {
 	ranges := make([]SeqRange, 0, len(m.Intervals)+len(also))
 	for _, i := range append(m.Intervals[:len(m.Intervals):len(m.Intervals)], also...) {
 		r := SeqRange{From: i.FromSeq, To: i.ToSeq}
 		if i.Open() {
 			r.To = c.LastSeq
 		}
-		ranges = append(ranges, r)
+		if r.From <= r.To {
+			ranges = append(ranges, r)
+		}
 	}
-	return seqs.Union(ranges...) // between two that touch nothing was missed
+	slices.SortFunc(ranges, func(a, b SeqRange) int { return cmp.Compare(a.From, b.From) })
+	merged := ranges[:0]
+	for _, r := range ranges {
+		if n := len(merged); n > 0 && merged[n-1].To+1 >= r.From {
+			merged[n-1].To = max(merged[n-1].To, r.To) // nothing was missed between the two
+			continue
+		}
+		merged = append(merged, r)
+	}
+	return merged
 }
 
 // Sees reports whether a member may read the message with this seq now.
 func (m Membership) Sees(c Conversation, seq int64) bool {
-	return m.Visible(c).Has(seq)
+	for _, r := range m.Visible(c) {
+		if r.From <= seq && seq <= r.To {
+			return true
+		}
+	}
+	return false
 }
 
 // Told reports whether the events of a message are for who is, or was, a

@@ -122,6 +122,8 @@ type ErasureQuery struct {
 type ErasedMessage struct {
 	Message
 	Wiped time.Time
+	// Shredded is when its key was destroyed, zero until then.
+	Shredded time.Time
 }
 
 // ErasurePage is a stretch of what was erased.

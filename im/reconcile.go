@@ -28,11 +28,14 @@ func (k SealedKind) String() string { return sealedNames[k] }
 // Sealed is something that was sealed, and whether it can be read.
 type Sealed struct {
 	Kind SealedKind
-	// ID is that of the message, or of the conversation whose name it is; Conversation is
-	// where it is.
+	// ID is that of the message, or of the conversation or role whose name it is;
+	// Conversation is where it is.
 	ID           ID
 	Conversation ID
 	Slot         Slot
+	// Key is where it is among all that was sealed; a message and its postscript are at
+	// one place.
+	Key SealedKey
 	// Erased says how it was erased, 0 if it was not. What was erased should have no key.
 	Erased State
 	// Doomed says that its key is about to be shredded.
@@ -42,11 +45,11 @@ type Sealed struct {
 	Err error
 }
 
-// SealedKey is a place among all that was sealed. The zero one is before the first.
+// SealedKey is a place among all that was sealed: in which part, of those that the store
+// has it in, and by id there. The zero one is before the first.
 type SealedKey struct {
-	Kind SealedKind
+	Part int
 	ID   ID
-	Part int64
 }
 
 // SealedPage is a stretch of it. Next is nil at the end.
@@ -54,6 +57,9 @@ type SealedPage struct {
 	Items []Sealed
 	Next  *SealedKey
 }
+
+// before is a place such that this one comes next.
+func (s Sealed) before() SealedKey { return SealedKey{Part: s.Key.Part, ID: s.Key.ID - 1} }
 
 // Finding is what is wrong with something that was sealed.
 type Finding uint8

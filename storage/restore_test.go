@@ -173,7 +173,23 @@ func (s *site) takeBack(e erasures) {
 	_, _, err = s.EraseDue(ctx)
 	s.must(err)
 	s.must(s.Trim(ctx, time.Time{}, nil))
+	s.rename("another name")
 	s.shredded()
+}
+
+func (s *site) rename(name string) {
+	s.Helper()
+	_, err := s.UpdateConversation(context.Background(), alice, s.conversation, im.ConversationPatch{Name: &name})
+	s.must(err)
+}
+
+func (s *site) isCalled(want string) {
+	s.Helper()
+	c, err := s.Conversation(context.Background(), alice, s.conversation)
+	s.must(err)
+	if c.Name != want {
+		s.Errorf("it is called %q, want %q", c.Name, want)
+	}
 }
 
 func (s *site) areTakenBack(e erasures) {
@@ -222,6 +238,22 @@ func TestRestoreUnderPresentKeys(t *testing.T) {
 	}
 	if len(bounds.Past) != 1 || bounds.Past[0] != (im.PastLog{Log: before, Head: head.Head}) || bounds.Past[0].Head >= lastSeen.Head {
 		t.Errorf("the logs before are %v, want %d up to %d", bounds.Past, before, head.Head)
+	}
+	// What it was called is gone, what it was called since is not known: it can be named.
+	s.isCalled("")
+	s.rename("here again")
+	s.isCalled("here again")
+	s.shredded()
+	erased := map[im.ID]bool{}
+	page, err := s.Erasures(t.Context(), im.Actor{User: "root", Admin: true}, im.ErasureQuery{Limit: 100})
+	s.must(err)
+	for _, x := range page.Items {
+		erased[x.ID] = !x.Shredded.IsZero()
+	}
+	for _, m := range []im.Message{e.revoked, e.burned, e.expired} {
+		if !erased[m.ID] {
+			t.Errorf("of %s it is not known when its key was shredded", m.ClientID)
+		}
 	}
 	told := map[im.EventType][]im.ID{}
 	w, err := s.Events(t.Context(), bob, head.Head, bounds.Head, 100)

@@ -51,6 +51,9 @@ type Options struct {
 	// AcceptLostKeys makes tombstones of messages whose keys are missing, for the key file
 	// is older than the data or is not there, instead of failing.
 	AcceptLostKeys bool
+	// Reconciled is told what Open has made of data and keys that were not always
+	// together. It may be nil.
+	Reconciled func(im.Reconciled)
 	// Progress is told how far Open is with looking at all keys, if they were not always
 	// together with the data. It may be nil.
 	Progress func(im.Progress)
@@ -91,6 +94,7 @@ func Open(ctx context.Context, rawURL string, options Options) (im.Store, error)
 
 		AcceptLostKeys: options.AcceptLostKeys,
 		Progress:       options.Progress,
+		Reconciled:     options.Reconciled,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the storage: %w", err)

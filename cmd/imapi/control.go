@@ -197,7 +197,7 @@ func (a *adminFlags) openHere(ctx context.Context) (*admin, error) {
 		return nil, err
 	}
 	here := &admin{control: *n.control, local: n, began: !there}
-	here.http = n.httpServer(handlers.Control(n.control.Key, n.routes))
+	here.http = n.httpServer(handlers.Control(n.control.Key, n.routes, n.jobRoutes()))
 	go func() { _ = here.http.Serve(n.control.listener) }() // until close
 	return here, nil
 }

@@ -29,6 +29,9 @@ var commands = []command{
 	{"import", "import messages and conversations from a file", importFile},
 	{"export", "export messages and conversations to a file", exportFile},
 	{"retention", "remove what is past retention, or tell what would be", runRetention},
+	{"backup", "copy the data and the keys into a directory", runBackup},
+	{"restore", "put a backup in place", runRestore},
+	{"verify", "look whether what was erased is gone and all else can be read", runVerify},
 	{"version", "print the version", printVersion},
 }
 

@@ -20,6 +20,9 @@ type progress struct {
 	bytes atomic.Int64
 	// done counts what was answered.
 	done atomic.Int64
+	// of is what is counted instead, of all, if it is not "".
+	of  string
+	all atomic.Int64
 
 	mu    sync.Mutex
 	shown bool
@@ -27,6 +30,18 @@ type progress struct {
 
 func newProgress(out io.Writer, size int64) *progress {
 	return &progress{out: out, terminal: isTerminal(out), size: size}
+}
+
+// newCount returns the progress of something that is counted, such as messages; of
+// "bytes" it tells megabytes.
+func newCount(out io.Writer, of string) *progress {
+	return &progress{out: out, terminal: isTerminal(out), of: of}
+}
+
+// at tells how much was done, of all.
+func (p *progress) at(done, all int64) {
+	p.done.Store(done)
+	p.all.Store(all)
 }
 
 // isTerminal reports whether a person is watching.
@@ -95,11 +110,23 @@ func (p *progress) run() (stop func()) {
 func (p *progress) line(took time.Duration) string {
 	const width = 24
 	bytes, lines := p.bytes.Load(), p.done.Load()
-	text := fmt.Sprintf("%.1f MB  %d lines  %.0f/s", float64(bytes)/1e6, lines, float64(lines)/max(took.Seconds(), 0.001))
-	if p.size <= 0 || bytes <= 0 {
+	seconds := max(took.Seconds(), 0.001)
+	size := p.size
+	var text string
+	switch p.of {
+	case "":
+		text = fmt.Sprintf("%.1f MB  %d lines  %.0f/s", float64(bytes)/1e6, lines, float64(lines)/seconds)
+	case "bytes":
+		text = fmt.Sprintf("%.1f MB  %.1f MB/s", float64(lines)/1e6, float64(lines)/1e6/seconds)
+		bytes, size = lines, p.all.Load()
+	default:
+		text = fmt.Sprintf("%d %s  %.0f/s", lines, p.of, float64(lines)/seconds)
+		bytes, size = lines, p.all.Load()
+	}
+	if size <= 0 || bytes <= 0 {
 		return text
 	}
-	part := min(float64(bytes)/float64(p.size), 1)
+	part := min(float64(bytes)/float64(size), 1)
 	full := int(part * width)
 	left := time.Duration(float64(took) * (1 - part) / part).Round(time.Second)
 	return fmt.Sprintf("%3.0f%% [%s%s]  %s  %v left", part*100, strings.Repeat("=", full), strings.Repeat(" ", width-full), text, left)

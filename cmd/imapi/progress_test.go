@@ -22,6 +22,24 @@ func TestProgressLine(t *testing.T) {
 	}
 }
 
+// TestProgressOfCounts: the same of what is counted, once it is known how much there is.
+func TestProgressOfCounts(t *testing.T) {
+	p := newCount(&bytes.Buffer{}, "messages")
+	p.at(30, 0)
+	if got, want := p.line(2*time.Second), "30 messages  15/s"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	p.at(30, 120)
+	if got, want := p.line(2*time.Second), " 25% [======                  ]  30 messages  15/s  6s left"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	p = newCount(&bytes.Buffer{}, "bytes")
+	p.at(3_000_000, 12_000_000)
+	if got, want := p.line(2*time.Second), " 25% [======                  ]  3.0 MB  1.5 MB/s  6s left"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // TestProgressIsForPeople holds that there is no bar where nobody watches, and
 // that text is written above one that is there.
 func TestProgressIsForPeople(t *testing.T) {

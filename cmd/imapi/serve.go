@@ -40,6 +40,7 @@ type config struct {
 	listen, metricsListen string
 	tlsCert, tlsKey       string
 	data, database, keys  string
+	acceptLostKeys        bool
 	synchronous           string
 	readLimit             time.Duration
 	logFormat             string
@@ -70,6 +71,7 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	f.StringVar(&c.data, "data", "./data", "the `directory` of all that the server keeps")
 	f.StringVar(&c.database, "database", "", "the `URL` of the database; SQLite in the data directory by default")
 	f.StringVar(&c.keys, "keys", "", "the `file` of the keys that content is sealed under; keys beside the database by default")
+	f.BoolVar(&c.acceptLostKeys, "accept-lost-keys", false, acceptLostKeys)
 	f.StringVar(&c.synchronous, "synchronous", "full", "when a write is durable, by `mode`: full (survives a power cut) or normal (a crash of the process alone)")
 	f.DurationVar(&c.readLimit, "read-limit", 500*time.Millisecond, "the `duration` after which a read of the database is ended with 503")
 	f.StringVar(&c.logFormat, "log-format", "text", "the `format` of the log: text or json")
@@ -324,6 +326,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 	}
 	n.store, err = storage.Open(ctx, c.database, storage.Options{
 		DataDir: c.data, Synchronous: c.synchronous, Logger: log, ReadLimit: c.readLimit,
+		AcceptLostKeys: c.acceptLostKeys, Progress: slowly(log),
 		Keys: c.keys, ObserveShred: func(s storage.ShredStats) { n.metrics.Shredded(s.Keys, s.Delay, s.Err != nil) },
 		Observe:    func(s storage.BatchStats) { n.metrics.Commit(s.Calls, s.Duration, s.Err != nil) },
 		ObserveLog: n.metrics.WriteAheadLog,
@@ -406,6 +409,18 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 	return n, n.listenControl()
 }
 
+// slowly logs how far a start is that takes long, now and then.
+func slowly(log *slog.Logger) func(im.Progress) {
+	last := time.Now()
+	return func(p im.Progress) {
+		if time.Since(last) < 5*time.Second {
+			return
+		}
+		last = time.Now()
+		log.Info("looking at the keys of all messages", "done", p.Done, "of", p.Total)
+	}
+}
+
 func (n *node) listen() (err error) {
 	if n.listener, err = listen("--listen", n.config.listen); err != nil || n.config.metricsListen == "" {
 		return err
@@ -485,7 +500,7 @@ func (n *node) run(ctx context.Context) error {
 		servers = append(servers, side)
 		go func() { failed <- side.Serve(n.metricsListener) }()
 	}
-	commands := n.httpServer(handlers.Control(n.control.Key, n.routes))
+	commands := n.httpServer(handlers.Control(n.control.Key, n.routes, n.jobRoutes()))
 	servers = append(servers, commands)
 	go func() { failed <- commands.Serve(n.control.listener) }()
 

@@ -20,13 +20,13 @@ const (
 	// measureErasures finds where a page's scan ends, within the index.
 	measureErasures = "SELECT m.wiped_at, m.id" + erasedRows +
 		"WHERE m.wiped_at IS NOT NULL AND (m.wiped_at, m.id) > (?1, ?2) ORDER BY m.wiped_at, m.id LIMIT ?3"
-	selectErasures = "SELECT " + messageColumns + withoutContent + ", m.wiped_at" + erasedRows + messageUsers +
+	selectErasures = "SELECT " + messageColumns + withoutContent + ", m.wiped_at, m.shredded_at" + erasedRows + messageUsers +
 		`WHERE m.wiped_at IS NOT NULL AND (m.wiped_at, m.id) > (?1, ?2)
 		ORDER BY m.wiped_at, m.id LIMIT ?3`
 	// selectErasuresOf looks no further than (?4, ?5), and picks those of the
 	// conversations of the user ?6 before it fetches anything: of those that they
 	// are a member of, and those that hang in one, or in a space, of theirs.
-	selectErasuresOf = "SELECT " + messageColumns + withoutContent + ", m.wiped_at" + erasedRows + messageUsers +
+	selectErasuresOf = "SELECT " + messageColumns + withoutContent + ", m.wiped_at, m.shredded_at" + erasedRows + messageUsers +
 		`WHERE m.wiped_at IS NOT NULL AND (m.wiped_at, m.id) > (?1, ?2) AND (m.wiped_at, m.id) <= (?4, ?5)
 		AND (EXISTS (SELECT 1 FROM members WHERE conversation_id = m.conversation_id AND user_id = ?6)
 			OR EXISTS (SELECT 1 FROM conversations c WHERE c.id = m.conversation_id AND c.deleted_at IS NULL
@@ -36,7 +36,7 @@ const (
 )
 
 const (
-	selectErasedIn = "SELECT " + messageColumns + withoutContent + ", m.wiped_at FROM messages m INDEXED BY messages_erased" + messageUsers +
+	selectErasedIn = "SELECT " + messageColumns + withoutContent + ", m.wiped_at, m.shredded_at FROM messages m INDEXED BY messages_erased" + messageUsers +
 		"WHERE m.conversation_id = ? AND m.seq > ? AND m.state <> 1 ORDER BY m.seq LIMIT ?"
 	selectReturnedTo = `SELECT id FROM (
 			SELECT conversation_id AS id FROM members INDEXED BY members_returned
@@ -112,8 +112,9 @@ func (r *reader) takeErasures(page *im.ErasurePage, limit int, query string, arg
 			return false, nil
 		}
 		var wiped int64
-		m, err := r.scanMessage(rows, &wiped)
-		page.Items = append(page.Items, im.ErasedMessage{Message: m, Wiped: fromMillis(wiped)})
+		var shredded sql.NullInt64
+		m, err := r.scanMessage(rows, &wiped, &shredded)
+		page.Items = append(page.Items, im.ErasedMessage{Message: m, Wiped: fromMillis(wiped), Shredded: optionalTime(shredded)})
 		return true, err
 	})
 }

@@ -6,8 +6,8 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/imapi/imapi/im"
@@ -38,9 +38,18 @@ const (
 	selectSealed = `SELECT m.id, m.conversation_id, m.state, m.slot, m.note_slot,
 			EXISTS (SELECT 1 FROM doomed d WHERE d.slot = m.slot), m.sealed, m.note
 		FROM messages m WHERE m.id > ? ORDER BY m.id LIMIT ?`
-	countMessages = "SELECT coalesce(sum(1), 0) FROM messages AS counted"
-	selectShell   = "SELECT " + messageColumns + withoutContent + " FROM messages m" + messageUsers + "WHERE m.id = ?"
-	emptyNote     = "UPDATE messages SET note_slot = NULL, note = NULL WHERE id = ?"
+	selectSealedTexts = `SELECT id, name_slot, name, announcement_slot, announcement, avatar_slot, avatar
+		FROM conversations WHERE id > ? ORDER BY id LIMIT ?`
+	selectSealedRoleNames = "SELECT role_id, space_id, slot, name FROM role_names WHERE role_id > ? ORDER BY role_id LIMIT ?"
+	countMessages         = "SELECT coalesce(sum(1), 0) FROM messages AS counted"
+	selectShell           = "SELECT " + messageColumns + withoutContent + " FROM messages m" + messageUsers + "WHERE m.id = ?"
+	// emptyText empties the one text of a conversation that has its key in a slot.
+	emptyText = `UPDATE conversations SET
+			name = CASE WHEN name_slot = ?1 THEN NULL ELSE name END, name_slot = nullif(name_slot, ?1),
+			announcement = CASE WHEN announcement_slot = ?1 THEN NULL ELSE announcement END, announcement_slot = nullif(announcement_slot, ?1),
+			avatar = CASE WHEN avatar_slot = ?1 THEN NULL ELSE avatar END, avatar_slot = nullif(avatar_slot, ?1)
+		WHERE id = ?2`
+	emptyNote = "UPDATE messages SET note_slot = NULL, note = NULL WHERE id = ?"
 
 	selectToRemove = "SELECT " + messageColumns + withoutContent + ", m.slot, m.note_slot FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value" + messageUsers
 	selectLeft     = "SELECT last_seq, trim_before, deleted_at IS NOT NULL FROM conversations WHERE id = ?"
@@ -168,6 +177,9 @@ func (s *Store) reconcile(ctx context.Context, p plan) error {
 	})
 	if err == nil {
 		s.sealer.lost = slotRange{}
+		if s.options.Reconciled != nil {
+			s.options.Reconciled(done)
+		}
 		s.options.Logger.Warn("the data were brought in line with the keys", "erased", done.Erased, "removed", done.Removed,
 			"emptied", done.Emptied, "keys_shredded", done.Shredded, "new_log", p.todo&renewLog != 0, "took", time.Since(began))
 	}
@@ -224,53 +236,107 @@ func (r *reader) CountMessages() (n int64, err error) {
 	return n, err
 }
 
-// Sealed returns a stretch of all that was sealed; see [im.Reader].
+// The parts of all that was sealed, in their order.
+const (
+	sealedMessages = iota
+	sealedTexts
+	sealedRoleNames
+	sealedEnd
+)
+
+// Sealed returns a stretch of all that was sealed: messages and their postscripts, then
+// texts of conversations, then names of roles; see [im.Reader].
 func (r *reader) Sealed(after im.SealedKey, limit int, look im.SealedLook) (page im.SealedPage, err error) {
+	l := sealedLook{reader: r, how: look, page: &page, last: after}
+	query, scan := selectSealed, l.message
+	switch after.Part {
+	case sealedTexts:
+		query, scan = selectSealedTexts, l.texts
+	case sealedRoleNames:
+		query, scan = selectSealedRoleNames, l.roleName
+	}
 	n := 0
-	err = r.session.query(selectSealed, []any{int64(after.ID), limit}, func(rows *sql.Rows) (bool, error) {
-		var id, conversation int64
-		var state im.State
-		var slot, noteSlot sql.NullInt64
-		var doomed bool
-		var sealed, note sql.RawBytes
-		if err := rows.Scan(&id, &conversation, &state, &slot, &noteSlot, &doomed, &sealed, &note); err != nil {
-			return false, err
-		}
+	err = r.session.query(query, []any{int64(after.ID), limit}, func(rows *sql.Rows) (bool, error) {
 		n++
-		after = im.SealedKey{Kind: im.SealedMessage, ID: im.ID(id)}
-		of := im.Sealed{Kind: im.SealedMessage, ID: im.ID(id), Conversation: im.ID(conversation), Doomed: doomed}
-		if slot.Valid {
-			s := of
-			if state != im.Active {
-				s.Erased = state
-			}
-			s.Slot, s.Err = im.Slot(slot.Int64), r.look(slot.Int64, sealed, look)
-			page.Items = append(page.Items, s)
-		}
-		if noteSlot.Valid {
-			s := of
-			s.Kind, s.Slot, s.Err = im.SealedNote, im.Slot(noteSlot.Int64), r.look(noteSlot.Int64, note, look)
-			page.Items = append(page.Items, s)
-		}
-		return true, nil
+		return true, scan(rows)
 	})
-	if n == limit {
-		page.Next = &after
+	switch {
+	case n == limit:
+		page.Next = &l.last
+	case after.Part+1 < sealedEnd:
+		page.Next = &im.SealedKey{Part: after.Part + 1, ID: math.MinInt64}
 	}
 	return page, err
 }
 
-// look says why something sealed cannot be read; nil if it can. Only the key is looked at
-// if nothing is left of it.
-func (r *reader) look(slot int64, sealed []byte, look im.SealedLook) error {
-	if r.sealer.lost.has(im.Slot(slot)) {
-		return im.ErrNoKey
+// sealedLook looks at rows with what was sealed.
+type sealedLook struct {
+	*reader
+	how  im.SealedLook
+	page *im.SealedPage
+	last im.SealedKey // the row that was looked at last
+}
+
+// add takes in what was sealed under the key in a slot, if there is one.
+func (l *sealedLook) add(s im.Sealed, id im.ID, slot sql.NullInt64, sealed []byte) {
+	l.last.ID = id
+	if slot.Valid {
+		s.ID, s.Key, s.Slot, s.Err = id, l.last, im.Slot(slot.Int64), l.look(slot.Int64, sealed)
+		l.page.Items = append(l.page.Items, s)
 	}
-	key, err := r.sealer.keys.Key(im.Slot(slot))
-	if err != nil || look == im.SealedKeys || sealed == nil {
+}
+
+func (l *sealedLook) message(rows *sql.Rows) error {
+	var id, conversation im.ID
+	var state im.State
+	var slot, noteSlot sql.NullInt64
+	var doomed bool
+	var sealed, note sql.RawBytes
+	if err := rows.Scan(&id, &conversation, &state, &slot, &noteSlot, &doomed, &sealed, &note); err != nil {
 		return err
 	}
-	_, err = record.Unseal(nil, key, r.sealer.store, im.Slot(slot), sealed)
+	said := im.Sealed{Kind: im.SealedMessage, Conversation: conversation, Doomed: doomed}
+	if state != im.Active {
+		said.Erased = state
+	}
+	l.add(said, id, slot, sealed)
+	l.add(im.Sealed{Kind: im.SealedNote, Conversation: conversation}, id, noteSlot, note)
+	return nil
+}
+
+func (l *sealedLook) texts(rows *sql.Rows) error {
+	var id im.ID
+	var t texts
+	if err := rows.Scan(append([]any{&id}, t.dest()...)...); err != nil {
+		return err
+	}
+	for _, text := range []sealedText{t.name, t.announcement, t.avatar} {
+		l.add(im.Sealed{Kind: im.SealedName, Conversation: id}, id, text.slot, text.sealed)
+	}
+	return nil
+}
+
+func (l *sealedLook) roleName(rows *sql.Rows) error {
+	var id, space im.ID
+	var name sealedText
+	if err := rows.Scan(&id, &space, &name.slot, &name.sealed); err != nil {
+		return err
+	}
+	l.add(im.Sealed{Kind: im.SealedName, Conversation: space}, id, name.slot, name.sealed)
+	return nil
+}
+
+// look says why something sealed cannot be read; nil if it can. Only the key is looked at
+// if nothing is left of it.
+func (l *sealedLook) look(slot int64, sealed []byte) error {
+	if l.sealer.lost.has(im.Slot(slot)) {
+		return im.ErrNoKey
+	}
+	key, err := l.sealer.keys.Key(im.Slot(slot))
+	if err != nil || l.how == im.SealedKeys || sealed == nil {
+		return err
+	}
+	_, err = record.Unseal(nil, key, l.sealer.store, im.Slot(slot), sealed)
 	return err
 }
 
@@ -284,10 +350,16 @@ func (t *tx) Doom(s im.Sealed) error { return t.doom(int64(s.Slot), s.Erased.Shr
 
 // Empty removes what cannot be read, other than a message.
 func (t *tx) Empty(s im.Sealed) error {
-	if s.Kind != im.SealedNote {
-		return errors.New("only postscripts can be emptied")
+	switch {
+	case s.Kind == im.SealedNote:
+		return t.must(emptyNote, int64(s.ID))
+	case s.Kind != im.SealedName:
+		return fmt.Errorf("a %v is not to be emptied", s.Kind)
+	case s.Key.Part == sealedRoleNames:
+		return t.must(deleteRoleName, int64(s.ID))
+	default:
+		return t.must(emptyText, int64(s.Slot), int64(s.ID))
 	}
-	return t.must(emptyNote, int64(s.ID))
 }
 
 // Remove removes messages of a conversation; see [im.Tx].

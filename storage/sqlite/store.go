@@ -52,6 +52,9 @@ type Options struct {
 	// AcceptLostKeys makes tombstones of messages whose keys are missing from a key file
 	// that is older than the data, instead of failing.
 	AcceptLostKeys bool
+	// Reconciled is told what Open has made of data and keys that were not always
+	// together. It may be nil.
+	Reconciled func(im.Reconciled)
 	// Progress is told how far Open is with what may take long: looking at all keys. It
 	// may be nil.
 	Progress func(im.Progress)

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/storage"
+)
+
+const backupSummary = `Copy the data into DIR, while the server runs or without one: imapi-TIME.db, which may be
+kept for ever, for what is erased later cannot be read in it, and keys, which replaces
+the copy of the time before. Print the path of the first.`
+
+// runBackup makes a backup.
+func runBackup(ctx context.Context, args []string, out, diag io.Writer) error {
+	var a adminFlags
+	f := newFlagsWithFiles("backup", "DIR", backupSummary, diag)
+	a.add(f)
+	dirs, err := f.parseWithFiles(args)
+	if err != nil {
+		return err
+	}
+	if len(dirs) != 1 {
+		return misuse("name one DIR")
+	}
+	dir, err := filepath.Abs(dirs[0]) // the server may run elsewhere
+	if err != nil {
+		return err
+	}
+	return a.run(ctx, func(server *admin) error {
+		began := time.Now()
+		var done backedUp
+		bar := newCount(diag, "bytes")
+		if err := server.job(ctx, "backup", map[string]string{"dir": dir}, bar, nil, &done); err != nil {
+			return err
+		}
+		bar.printf("%.1f MB in %v\n", float64(done.Bytes)/1e6, time.Since(began).Round(time.Millisecond))
+		_, err := fmt.Fprintln(out, done.Path)
+		return err
+	})
+}
+
+// run opens the server and has fn use it.
+func (a *adminFlags) run(ctx context.Context, fn func(*admin) error) error {
+	if err := a.check(); err != nil {
+		return err
+	}
+	server, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer server.close()
+	return fn(server)
+}
+
+const verifySummary = `Look whether every message, postscript and name that was not erased can be unsealed, and
+whether what was erased cannot, while the server runs or without one. Nothing is changed.
+Print what is otherwise, a line each, and a total; then the exit status is 1.`
+
+// runVerify looks at everything that was sealed.
+func runVerify(ctx context.Context, args []string, out, diag io.Writer) error {
+	var a adminFlags
+	f := newFlags("verify", verifySummary, diag)
+	a.add(f)
+	if err := f.parse(args); err != nil {
+		return err
+	}
+	return a.run(ctx, func(server *admin) error {
+		var done im.Verified
+		err := server.job(ctx, "verify", nil, newCount(diag, "messages"), func(p jobProblem) error {
+			_, err := fmt.Fprintf(out, "%s\t%s\t%s\n", p.Kind, p.ID, p.Text)
+			return err
+		}, &done)
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(out, "total\t%d readable, %d erased, %d about to be, %d problems\n",
+			done.Active, done.Erased, done.Waiting, done.Problems); err != nil {
+			return err
+		}
+		if done.Problems > 0 {
+			return fmt.Errorf("%d problems were found", done.Problems)
+		}
+		return nil
+	})
+}
+
+// acceptLostKeys describes the flag of that name.
+const acceptLostKeys = "go on though keys are missing, for the key file is older than the data or gone: what was sealed under them is expired, for good"
+
+const restoreSummary = `Put the backup FILE in place of the data, under the keys that are there: what was erased
+since it was made stays erased. No server may run. The database that was there stays
+beside it under another name. On a new machine give the keys that are beside the
+backups by --keys-from.`
+
+// runRestore puts a backup in place.
+func runRestore(ctx context.Context, args []string, out, diag io.Writer) error {
+	f := newFlagsWithFiles("restore", "FILE", restoreSummary, diag)
+	data := f.String("data", "./data", "`directory` of the server's data")
+	database := f.String("database", "", "`URL` of the database, as for serve")
+	keys := f.String("keys", "", "`file` of the keys, as for serve")
+	keysFrom := f.String("keys-from", "", "a `file` with a copy of the keys to put in place, where there are none or older ones")
+	accept := f.Bool("accept-lost-keys", false, acceptLostKeys)
+	files, err := f.parseWithFiles(args)
+	if err != nil {
+		return err
+	}
+	if len(files) != 1 {
+		return misuse("name one FILE")
+	}
+	options := storage.Options{
+		DataDir: *data, Keys: *keys, AcceptLostKeys: *accept, ReadLimit: time.Minute, Logger: slog.New(slog.DiscardHandler),
+	}
+	bar := newCount(diag, "bytes")
+	stop := bar.run()
+	replaced, err := storage.Restore(ctx, *database, options, storage.Restoring{
+		File: files[0], KeysFrom: *keysFrom, AcceptLostKeys: *accept,
+		Progress: func(p im.Progress) { bar.at(p.Done, p.Total) },
+	})
+	stop()
+	if errors.Is(err, storage.ErrInUse) {
+		return fmt.Errorf("%w: stop the server first", err)
+	}
+	if err != nil {
+		return err
+	}
+	if replaced != "" {
+		bar.printf("what was there is in %s\n", replaced)
+	}
+	// What was erased since is found out now; a server that starts would do the same.
+	var done im.Reconciled
+	bar = newCount(diag, "keys")
+	options.Progress = func(p im.Progress) { bar.at(p.Done, p.Total) }
+	options.Reconciled = func(r im.Reconciled) { done = r }
+	stop = bar.run()
+	store, err := storage.Open(ctx, *database, options)
+	stop()
+	if err != nil {
+		return fmt.Errorf("the backup is in place, and is not yet in line with the keys, which the next start does: %w", err)
+	}
+	if err := store.Close(); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "restored\t%d messages erased since, %d removed, %d names and postscripts emptied\n", done.Erased, done.Removed, done.Emptied)
+	return err
+}

@@ -1,0 +1,116 @@
+package im
+
+import (
+	"context"
+	"errors"
+)
+
+// Problem is something that was sealed and is not as it should be.
+type Problem struct {
+	Sealed
+	Finding Finding
+}
+
+// Verified counts what [Verify] has looked at.
+type Verified struct {
+	// Active can be read, as it should, and Erased cannot. Waiting was erased, and its key
+	// is about to be shredded.
+	Active, Erased, Waiting int64
+	Problems                int64
+}
+
+// Verify looks whether everything that was not erased can be unsealed, and whether what
+// was erased cannot, and tells of what is otherwise. It changes nothing. What is erased
+// meanwhile is no problem. Both functions may be nil.
+func Verify(ctx context.Context, store Store, progress func(Progress), problem func(Problem) error) (Verified, error) {
+	ctx = WithCaller(AtStart(ctx), Caller{Job: "verify"})
+	v := verifier{store: store, problem: problem}
+	var total int64
+	err := store.View(ctx, func(r Reader) (err error) {
+		total, err = r.CountMessages()
+		return err
+	})
+	if err != nil {
+		return v.Verified, err
+	}
+	seen := int64(0)
+	err = eachSealed(ctx, func(page func(Reader) error) error { return store.View(ctx, page) }, SealedContent, func(s Sealed) error {
+		if seen++; progress != nil && seen%sealedPage == 0 {
+			progress(Progress{Done: min(seen, total), Total: total})
+		}
+		return v.look(ctx, s)
+	})
+	if err == nil && progress != nil {
+		progress(Progress{Done: total, Total: total})
+	}
+	return v.Verified, err
+}
+
+type verifier struct {
+	Verified
+	store   Store
+	problem func(Problem) error
+}
+
+// look counts one. The key of what was erased while its page was read is shredded, and the
+// page does not say why: that is looked at again.
+func (v *verifier) look(ctx context.Context, s Sealed) error {
+	found := s.Find()
+	if found != Fine {
+		there, err := v.again(ctx, &s)
+		if err != nil || !there {
+			return err
+		}
+		found = s.Find()
+	}
+	switch {
+	case found != Fine:
+		v.Problems++
+		if v.problem != nil {
+			return v.problem(Problem{s, found})
+		}
+	case s.Erased == 0:
+		v.Active++
+	case s.Err == nil:
+		v.Waiting++
+	default:
+		v.Erased++
+	}
+	return nil
+}
+
+// again looks at one in a new snapshot; false if nothing is left of it.
+func (v *verifier) again(ctx context.Context, s *Sealed) (there bool, err error) {
+	before := *s
+	err = v.store.View(ctx, func(r Reader) error {
+		there = false
+		page, err := r.Sealed(before.before(), 1, SealedContent)
+		for _, now := range page.Items {
+			if now.Kind == before.Kind && now.ID == before.ID && now.Slot == before.Slot {
+				*s, there = now, true
+			}
+		}
+		return err
+	})
+	return there, err
+}
+
+// String says what is wrong.
+func (p Problem) String() string {
+	switch p.Finding {
+	case FoundErased:
+		var gone *ShreddedError
+		if errors.As(p.Err, &gone) {
+			return "is not erased, but its key is shredded: " + gone.Code.String()
+		}
+		return "is not erased, but its key is shredded"
+	case FoundLost:
+		return "is not erased, but there is no key for it"
+	case FoundDamaged:
+		return "cannot be unsealed: it or its key is damaged"
+	case FoundKey:
+		return "is erased, and can still be unsealed in a copy of the data"
+	default:
+		return "is fine"
+	}
+}
