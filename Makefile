@@ -36,8 +36,9 @@ fuzz: ## Fuzz each target for FUZZTIME
 	    $(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x $$pkg; \
 	  done; done
 
-crashes: ## Kill the server 100 times while it erases
-	$(GO) test -tags $(TAGS) -count 1 -timeout 30m -run 'ForensicsKilled' ./cmd/imapi -kills 100
+crashes: ## Kill the server 100 times while it erases, and cut the power 300 times
+	$(GO) test -tags $(TAGS) -count 1 -timeout 30m -run ForensicsKilled ./cmd/imapi -kills 100
+	$(GO) test -tags $(TAGS) -count 1 -timeout 30m -run "PowerCuts$$" ./storage/sqlite -cuts 300
 
 lint: ## Check formatting, vet and staticcheck
 	@unformatted="$$($(TOOL) gofumpt -l $$(git ls-files -co --exclude-standard '*.go' | grep -v '\.gen\.go$$'))"; \

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/seqs"
 )
 
 // sight is which messages of a conversation a member sees: nearly always those
@@ -12,8 +13,8 @@ import (
 // all.
 type sight struct {
 	from    int64
-	earlier []im.SeqRange // of former stays
-	joined  time.Time     // of threads from before they learn nothing
+	earlier seqs.Set  // of former stays
+	joined  time.Time // of threads from before they learn nothing
 }
 
 // afterAll is later than whatever happens.
@@ -44,13 +45,5 @@ func sightOf(c *im.Conversation, m *im.Membership) sight {
 
 // sees reports whether the message with this seq can be seen.
 func (s sight) sees(seq int64) bool {
-	if seq >= s.from {
-		return true
-	}
-	for _, r := range s.earlier {
-		if r.From <= seq && seq <= r.To {
-			return true
-		}
-	}
-	return false
+	return seq >= s.from || s.earlier.Has(seq)
 }

@@ -1,10 +1,11 @@
 package im
 
 import (
-	"cmp"
 	"math"
 	"slices"
 	"time"
+
+	"github.com/imapi/imapi/seqs"
 )
 
 // Kind is the kind of a conversation.
@@ -228,12 +229,12 @@ func (m Membership) Left() bool {
 }
 
 // SeqRange is a range of messages, both ends included.
-type SeqRange struct{ From, To int64 }
+type SeqRange = seqs.Range
 
 // Visible returns what a member may read of a conversation now, oldest first:
 // all of it, or the messages of their stays, as the conversation says. It is
 // empty for who is not a member now.
-func (m Membership) Visible(c Conversation) []SeqRange {
+func (m Membership) Visible(c Conversation) seqs.Set {
 	if !m.Active() && !m.Looks {
 		return nil
 	}
@@ -241,44 +242,28 @@ func (m Membership) Visible(c Conversation) []SeqRange {
 		return m.Stays(c, Interval{FromSeq: m.ReadsFrom})
 	}
 	if c.History == HistoryAll {
-		return []SeqRange{{From: 1, To: c.LastSeq}}
+		return seqs.Set{{From: 1, To: c.LastSeq}}
 	}
 	return m.Stays(c)
 }
 
 // Stays returns the messages that were sent while the user was a member, oldest
 // first, and those of one more stay, if it is given, which lasts.
-func (m Membership) Stays(c Conversation, also ...Interval) []SeqRange {
+func (m Membership) Stays(c Conversation, also ...Interval) seqs.Set {
 	ranges := make([]SeqRange, 0, len(m.Intervals)+len(also))
 	for _, i := range append(m.Intervals[:len(m.Intervals):len(m.Intervals)], also...) {
 		r := SeqRange{From: i.FromSeq, To: i.ToSeq}
 		if i.Open() {
 			r.To = c.LastSeq
 		}
-		if r.From <= r.To {
-			ranges = append(ranges, r)
-		}
+		ranges = append(ranges, r)
 	}
-	slices.SortFunc(ranges, func(a, b SeqRange) int { return cmp.Compare(a.From, b.From) })
-	merged := ranges[:0]
-	for _, r := range ranges {
-		if n := len(merged); n > 0 && merged[n-1].To+1 >= r.From {
-			merged[n-1].To = max(merged[n-1].To, r.To) // nothing was missed between the two
-			continue
-		}
-		merged = append(merged, r)
-	}
-	return merged
+	return seqs.Union(ranges...) // between two that touch nothing was missed
 }
 
 // Sees reports whether a member may read the message with this seq now.
 func (m Membership) Sees(c Conversation, seq int64) bool {
-	for _, r := range m.Visible(c) {
-		if r.From <= seq && seq <= r.To {
-			return true
-		}
-	}
-	return false
+	return m.Visible(c).Has(seq)
 }
 
 // Told reports whether the events of a message are for who is, or was, a

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/imapi/imapi/seqs"
 )
 
 // ExportLine is one line of an export: a conversation with everyone who is or
@@ -137,7 +139,7 @@ func (s *Service) lastKept(r Reader, c Conversation) (int64, error) {
 	if c.LastSeq == 0 {
 		return 0, nil
 	}
-	q := HistoryQuery{Conversation: c.ID, Ranges: []SeqRange{{1, c.LastSeq}}, Since: s.kept(c), Limit: 1}
+	q := HistoryQuery{Conversation: c.ID, Ranges: seqs.Set{{From: 1, To: c.LastSeq}}, Since: s.kept(c), Limit: 1}
 	for {
 		page, err := r.Messages(q)
 		if err != nil {
@@ -163,7 +165,7 @@ func (s *Service) exportMessages(ctx context.Context, id ID, after, last int64) 
 			return err // deleted meanwhile: this is the end of it
 		}
 		page, err := s.history(r, HistoryQuery{
-			Conversation: id, Ranges: []SeqRange{{after + 1, last}}, Since: s.kept(c), Ascending: true, Limit: exportPage,
+			Conversation: id, Ranges: seqs.Set{{From: after + 1, To: last}}, Since: s.kept(c), Ascending: true, Limit: exportPage,
 		})
 		if err != nil {
 			return err

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/imapi/imapi/seqs"
 )
 
 // HideDraft says which messages of a conversation somebody wants to see no
@@ -60,7 +62,7 @@ func (s *Service) Hide(ctx context.Context, actor Actor, ref ConversationRef, d 
 // hidden before.
 func (s *Service) hideIDs(tx Tx, actor Actor, c Conversation, me Membership, names []string) error {
 	var ids []ID
-	var seqs []int64
+	var list []int64
 	all := me
 	all.Mark = Mark{} // what is hidden already is no mistake
 	for i, text := range names {
@@ -68,9 +70,9 @@ func (s *Service) hideIDs(tx Tx, actor Actor, c Conversation, me Membership, nam
 		if err != nil {
 			return err
 		}
-		ids, seqs = append(ids, m.ID), append(seqs, m.Seq)
+		ids, list = append(ids, m.ID), append(list, m.Seq)
 	}
-	ranges := rangesOf(seqs)
+	ranges := seqs.Of(list...)
 	// Of what is about to be hidden; all is counted once, if that changes it.
 	unread, err := s.unreadIn(tx, c, me, ranges)
 	if err != nil {
@@ -287,20 +289,6 @@ func (s *Service) named(r Reader, c Conversation, me Membership, field, text str
 
 func errNamed(field string) error {
 	return RefuseField(NotFound, "message_not_found", field, "no such message")
-}
-
-// rangesOf returns seqs, which may be in any order and twice, as ranges.
-func rangesOf(seqs []int64) []SeqRange {
-	slices.Sort(seqs)
-	var ranges []SeqRange
-	for _, seq := range slices.Compact(seqs) {
-		if n := len(ranges); n > 0 && ranges[n-1].To == seq-1 {
-			ranges[n-1].To = seq
-			continue
-		}
-		ranges = append(ranges, SeqRange{seq, seq})
-	}
-	return ranges
 }
 
 // ceilMillis rounds a bound up: what was made in a millisecond is not before a

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/imapi/imapi/seqs"
 )
 
 // HistoryKey is the place of a message in its conversation's history: by seq,
@@ -17,7 +19,7 @@ type HistoryKey struct {
 type HistoryQuery struct {
 	Conversation ID
 	// Ranges are what may be read, rising and apart from each other.
-	Ranges []SeqRange
+	Ranges seqs.Set
 	// Since leaves out what was created before; zero does not.
 	Since time.Time
 	// Reader leaves out what this user has hidden by ids, and what only others
@@ -90,7 +92,7 @@ func (s *Service) Messages(ctx context.Context, actor Actor, ref ConversationRef
 		if f.NoErased {
 			q.ActiveAt = s.time()
 		}
-		q.Ranges = clip(q.Ranges, f.AfterSeq, f.BeforeSeq)
+		q.Ranges = q.Ranges.Between(f.AfterSeq, f.BeforeSeq)
 		if f.Around != "" && f.Past == nil {
 			middle, err := s.named(r, c, m, "around", f.Around)
 			if err != nil {
@@ -106,7 +108,7 @@ func (s *Service) Messages(ctx context.Context, actor Actor, ref ConversationRef
 // are newer ones, as far as there are any.
 func (s *Service) around(r Reader, q HistoryQuery, seq int64) (HistoryPage, error) {
 	newer, older := q, q
-	newer.Ranges, older.Ranges = clip(q.Ranges, seq, 0), clip(q.Ranges, 0, seq+1)
+	newer.Ranges, older.Ranges = q.Ranges.Between(seq, 0), q.Ranges.Between(0, seq+1)
 	newer.Ascending, newer.Limit = true, q.Limit/2
 	above, err := s.history(r, newer)
 	if err != nil {
@@ -136,68 +138,6 @@ func (s *Service) history(r Reader, q HistoryQuery) (HistoryPage, error) {
 		}
 	}
 	return page, err
-}
-
-// clip cuts ranges to what lies between two seqs, both excluded; before 0 is
-// no bound.
-func clip(ranges []SeqRange, after, before int64) []SeqRange {
-	ranges = slices.Clone(ranges)
-	out := ranges[:0]
-	for _, r := range ranges {
-		r.From = max(r.From, after+1)
-		if before > 0 {
-			r.To = min(r.To, before-1)
-		}
-		if r.From <= r.To {
-			out = append(out, r)
-		}
-	}
-	return out
-}
-
-// overlap returns what is in ranges of both lists, each of which rises.
-func overlap(a, b []SeqRange) []SeqRange {
-	var out []SeqRange
-	for i, j := 0, 0; i < len(a) && j < len(b); {
-		if r := (SeqRange{From: max(a[i].From, b[j].From), To: min(a[i].To, b[j].To)}); r.From <= r.To {
-			out = append(out, r)
-		}
-		if a[i].To < b[j].To {
-			i++
-		} else {
-			j++
-		}
-	}
-	return out
-}
-
-// without returns what is in the ranges of a and in none of b. Both rise.
-func without(a, b []SeqRange) []SeqRange {
-	var out []SeqRange
-	j := 0
-	for _, r := range a {
-		for j < len(b) && b[j].To < r.From {
-			j++
-		}
-		for k := j; k < len(b) && b[k].From <= r.To; k++ {
-			if r.From < b[k].From {
-				out = append(out, SeqRange{From: r.From, To: b[k].From - 1})
-			}
-			r.From = b[k].To + 1
-		}
-		if r.From <= r.To {
-			out = append(out, r)
-		}
-	}
-	return out
-}
-
-// end returns the last seq of ranges that rise, 0 without any.
-func end(ranges []SeqRange) int64 {
-	if len(ranges) == 0 {
-		return 0
-	}
-	return ranges[len(ranges)-1].To
 }
 
 // Message returns one message that the actor may read.

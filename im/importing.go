@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"slices"
 	"time"
+
+	"github.com/imapi/imapi/seqs"
 )
 
 // importing is a transaction that stores lines of an import. It remembers what
@@ -226,7 +228,7 @@ func (b *importing) place(id ID) (*place, error) {
 		p.cutoff = c.TrimBefore
 	}
 	if c.LastSeq > 0 {
-		newest, err := b.tx.Messages(HistoryQuery{Conversation: id, Ranges: []SeqRange{{1, c.LastSeq}}, Limit: 1})
+		newest, err := b.tx.Messages(HistoryQuery{Conversation: id, Ranges: seqs.Set{{From: 1, To: c.LastSeq}}, Limit: 1})
 		if err != nil {
 			return nil, err
 		}
@@ -316,7 +318,7 @@ func (b *importing) checkGone(c *place, m Message) error {
 			return errGone("created_at")
 		}
 		left, err := b.tx.Messages(HistoryQuery{
-			Conversation: id, Ranges: []SeqRange{{1, Lasts}}, Sender: m.Sender,
+			Conversation: id, Ranges: seqs.Set{{From: 1, To: Lasts}}, Sender: m.Sender,
 			From: m.CreatedAt, To: m.CreatedAt.Add(time.Millisecond), Limit: 1,
 		})
 		if err != nil {
@@ -340,7 +342,7 @@ func (b *importing) saidAt(c *place, m Message) (ID, bool, error) {
 		}
 	}
 	page, err := b.tx.Messages(HistoryQuery{
-		Conversation: c.ID, Ranges: []SeqRange{{1, c.LastSeq}}, Sender: m.Sender,
+		Conversation: c.ID, Ranges: seqs.Set{{From: 1, To: c.LastSeq}}, Sender: m.Sender,
 		From: m.CreatedAt, To: m.CreatedAt.Add(time.Millisecond), Limit: atATime,
 	})
 	for _, there := range page.Messages {

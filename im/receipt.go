@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/imapi/imapi/seqs"
 )
 
 // ReceiptKind is what a receipt says.
@@ -113,7 +115,7 @@ func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationR
 				if put, err = s.putReceipt(tx, actor, c, me, d, ranges, now); err != nil {
 					return step{}, err
 				}
-				more = end(put) < end(ranges)
+				more = put.End() < ranges.End()
 			}
 			for _, m := range unstarted {
 				if err := s.startBurn(tx, actor, m, now); err != nil {
@@ -165,7 +167,7 @@ func takesReceipts(c Conversation, me Membership) error {
 // receiptRanges finds the messages that a receipt is for: those that the member
 // can read, and that were sent while they were one. Naming one's own, or a
 // tombstone, is no mistake, and no receipt.
-func (s *Service) receiptRanges(r Reader, actor Actor, c Conversation, me Membership, d ReceiptDraft) ([]SeqRange, error) {
+func (s *Service) receiptRanges(r Reader, actor Actor, c Conversation, me Membership, d ReceiptDraft) (seqs.Set, error) {
 	if d.UpTo != "" {
 		m, err := s.named(r, c, me, "up_to", d.UpTo)
 		if err != nil {
@@ -176,39 +178,39 @@ func (s *Service) receiptRanges(r Reader, actor Actor, c Conversation, me Member
 	if len(d.MessageIDs) > MaxReceiptIDs {
 		return nil, RefuseField(Invalid, "invalid_request", "message_ids", "at most %d messages", MaxReceiptIDs)
 	}
-	seqs := make([]int64, 0, len(d.MessageIDs))
+	list := make([]int64, 0, len(d.MessageIDs))
 	for i, text := range d.MessageIDs {
 		m, err := s.named(r, c, me, fmt.Sprintf("message_ids/%d", i), text)
 		if err != nil {
 			return nil, err
 		}
 		if m.Sender != actor.User && m.AsOf(s.time()).State == Active {
-			seqs = append(seqs, m.Seq)
+			list = append(list, m.Seq)
 		}
 	}
-	return overlap(rangesOf(seqs), me.Stays(c)), nil
+	return seqs.Of(list...).And(me.Stays(c)), nil
 }
 
 // receivable returns what of a stretch of a conversation a member can give a
 // receipt for. What they have hidden without reading it they have not read.
-func (s *Service) receivable(r Reader, c Conversation, me Membership, of SeqRange) ([]SeqRange, error) {
+func (s *Service) receivable(r Reader, c Conversation, me Membership, of SeqRange) (seqs.Set, error) {
 	q, err := s.sight(r, c, me)
 	if err != nil {
 		return nil, err
 	}
-	ranges := clip(overlap(q.Ranges, me.Stays(c)), of.From-1, of.To+1)
+	ranges := q.Ranges.And(me.Stays(c)).Within(of)
 	if len(ranges) == 0 {
 		return nil, nil
 	}
-	hidden, err := r.HiddenIn(c.ID, me.User, SeqRange{From: ranges[0].From, To: end(ranges)})
-	return without(ranges, hidden), err
+	hidden, err := r.HiddenIn(c.ID, me.User, SeqRange{From: ranges[0].From, To: ranges.End()})
+	return ranges.Without(hidden), err
 }
 
 // readEvent is what an event about a receipt for ranges says of what was read:
 // the messages that were named, or all up to the last one.
-func (d ReceiptDraft) readEvent(ranges []SeqRange, now time.Time) Event {
+func (d ReceiptDraft) readEvent(ranges seqs.Set, now time.Time) Event {
 	if d.UpTo != "" {
-		return Event{At: now, UpToSeq: end(ranges)}
+		return Event{At: now, UpToSeq: ranges.End()}
 	}
 	ids := make([]ID, len(d.MessageIDs))
 	for i, text := range d.MessageIDs {
@@ -219,7 +221,7 @@ func (d ReceiptDraft) readEvent(ranges []SeqRange, now time.Time) Event {
 
 // putReceipt records a receipt, as far as one transaction should, publishes what is
 // new in it, and returns for what it was recorded.
-func (s *Service) putReceipt(tx Tx, actor Actor, c Conversation, me Membership, d ReceiptDraft, ranges []SeqRange, now time.Time) ([]SeqRange, error) {
+func (s *Service) putReceipt(tx Tx, actor Actor, c Conversation, me Membership, d ReceiptDraft, ranges seqs.Set, now time.Time) (seqs.Set, error) {
 	fresh, err := newIn(tx, d.Kind, c, me, ranges)
 	if err != nil || len(fresh) == 0 {
 		return ranges, err
@@ -243,7 +245,7 @@ func (s *Service) putReceipt(tx Tx, actor Actor, c Conversation, me Membership, 
 		return nil, err
 	}
 	if through > 0 {
-		ranges = clip(ranges, 0, through+1)
+		ranges = ranges.Between(0, through+1)
 	}
 	if err := record(tx, d.Kind, c, me, ranges, now); err != nil {
 		return nil, err
@@ -253,11 +255,11 @@ func (s *Service) putReceipt(tx Tx, actor Actor, c Conversation, me Membership, 
 
 // newIn returns for which messages a receipt of this kind is news. What was read
 // was delivered.
-func newIn(r Reader, kind ReceiptKind, c Conversation, me Membership, ranges []SeqRange) ([]SeqRange, error) {
+func newIn(r Reader, kind ReceiptKind, c Conversation, me Membership, ranges seqs.Set) (seqs.Set, error) {
 	if len(ranges) == 0 {
 		return nil, nil
 	}
-	of := SeqRange{From: ranges[0].From, To: end(ranges)}
+	of := SeqRange{From: ranges[0].From, To: ranges.End()}
 	by := []ReceiptKind{Read}
 	if kind == Delivered {
 		by = append(by, Delivered)
@@ -267,13 +269,13 @@ func newIn(r Reader, kind ReceiptKind, c Conversation, me Membership, ranges []S
 		if err != nil {
 			return nil, err
 		}
-		ranges = without(ranges, known)
+		ranges = ranges.Without(known)
 	}
 	return ranges, nil
 }
 
 // record stores a receipt.
-func record(tx Tx, kind ReceiptKind, c Conversation, me Membership, ranges []SeqRange, now time.Time) error {
+func record(tx Tx, kind ReceiptKind, c Conversation, me Membership, ranges seqs.Set, now time.Time) error {
 	for _, r := range ranges {
 		if _, err := tx.PutReceipt(kind, c.ID, me.User, r, now); err != nil {
 			return err
@@ -286,12 +288,12 @@ func record(tx Tx, kind ReceiptKind, c Conversation, me Membership, ranges []Seq
 // a receipt for all up to one is news, nil without one, and whether it may be
 // published as a receipt for all up to that: not where it would name messages that
 // the member has hidden unread, or for which they gave no receipt of this kind.
-func (s *Service) newestOf(r Reader, kind ReceiptKind, c Conversation, me Membership, ranges, fresh []SeqRange) (m *Message, holds bool, err error) {
+func (s *Service) newestOf(r Reader, kind ReceiptKind, c Conversation, me Membership, ranges, fresh seqs.Set) (m *Message, holds bool, err error) {
 	m, sure, err := s.oneOf(r, c, me, me.User, fresh)
 	if err != nil || !sure || m == nil {
 		return m, sure, err
 	}
-	gaps, err := newIn(r, kind, c, me, without([]SeqRange{{From: 1, To: m.Seq}}, ranges))
+	gaps, err := newIn(r, kind, c, me, seqs.Set{{From: 1, To: m.Seq}}.Without(ranges))
 	if err != nil || len(gaps) == 0 {
 		return m, true, err
 	}
@@ -301,7 +303,7 @@ func (s *Service) newestOf(r Reader, kind ReceiptKind, c Conversation, me Member
 
 // oneOf returns the newest active message of the member's peer in the ranges that the
 // reader can read, anybody if that is "". It is sure of what it looked at whole.
-func (s *Service) oneOf(r Reader, c Conversation, me Membership, reader UserID, ranges []SeqRange) (m *Message, sure bool, err error) {
+func (s *Service) oneOf(r Reader, c Conversation, me Membership, reader UserID, ranges seqs.Set) (m *Message, sure bool, err error) {
 	q := HistoryQuery{
 		Conversation: c.ID, Ranges: ranges, Reader: reader, ActiveAt: s.time(), Since: s.cutoff(c), Sender: c.Peer(me.User), Limit: 1,
 	}
@@ -325,7 +327,7 @@ func (s *Service) oneOf(r Reader, c Conversation, me Membership, reader UserID, 
 // published to who sent them, by seq: active ones that the member can read, in
 // groups those that were sent with receipt. If there are more than the limit,
 // through is the seq up to which these are all.
-func (s *Service) owed(r Reader, c Conversation, me Membership, ranges []SeqRange, limit int) (list []Message, through int64, err error) {
+func (s *Service) owed(r Reader, c Conversation, me Membership, ranges seqs.Set, limit int) (list []Message, through int64, err error) {
 	now := s.time()
 	if c.Kind == Direct {
 		q := HistoryQuery{
@@ -407,7 +409,7 @@ func (s *Service) tellSenders(tx Tx, c Conversation, messages []Message, said Ev
 
 // unstartedIn returns messages that begin to burn by being read now: one more
 // than a transaction should hold tells that there may be more.
-func unstartedIn(r Reader, actor Actor, c Conversation, ranges []SeqRange) ([]Message, error) {
+func unstartedIn(r Reader, actor Actor, c Conversation, ranges seqs.Set) ([]Message, error) {
 	var out []Message
 	for _, rng := range ranges {
 		batch, err := r.Unstarted(c.ID, rng, actor.User, maxStarted+1-len(out))
@@ -422,7 +424,7 @@ func unstartedIn(r Reader, actor Actor, c Conversation, ranges []SeqRange) ([]Me
 }
 
 // burning returns the messages in the ranges that burn.
-func burning(r Reader, actor Actor, c Conversation, ranges []SeqRange, now time.Time) ([]Message, error) {
+func burning(r Reader, actor Actor, c Conversation, ranges seqs.Set, now time.Time) ([]Message, error) {
 	var out []Message
 	for _, rng := range ranges {
 		batch, err := r.Burning(c.ID, rng, actor.User, maxBurning-len(out))
@@ -533,7 +535,7 @@ func (s *Service) deliver(tx Tx, d Delivery, now time.Time) error {
 		if through == 0 {
 			break
 		}
-		fresh = clip(fresh, through, 0)
+		fresh = fresh.Between(through, 0)
 	}
 	return nil
 }

@@ -67,7 +67,7 @@ func (s *Service) floor(r Reader, c Conversation, me Membership) (int64, error) 
 func (s *Service) sight(r Reader, c Conversation, me Membership) (HistoryQuery, error) {
 	floor, err := s.floor(r, c, me)
 	return HistoryQuery{
-		Conversation: c.ID, Ranges: clip(me.Visible(c), floor-1, 0), Since: s.since(c, me), Reader: me.User,
+		Conversation: c.ID, Ranges: me.Visible(c).Between(floor-1, 0), Since: s.since(c, me), Reader: me.User,
 	}, err
 }
 

@@ -3,6 +3,8 @@ package im
 import (
 	"context"
 	"time"
+
+	"github.com/imapi/imapi/seqs"
 )
 
 // startKey marks the context of [AtStart].
@@ -252,7 +254,7 @@ type Reader interface {
 	Hidden(conversation ID, user UserID, seq int64) (bool, error)
 	// HiddenIn returns which messages of a stretch of the conversation the user has
 	// hidden by their ids, as ranges that rise and lie within it.
-	HiddenIn(conversation ID, user UserID, r SeqRange) ([]SeqRange, error)
+	HiddenIn(conversation ID, user UserID, r SeqRange) (seqs.Set, error)
 	// HiddenBy returns who has hidden a message, in whichever way.
 	HiddenBy(m Message) ([]UserID, error)
 	// HiddenSince returns up to limit of what the user has hidden since a time,
@@ -317,7 +319,7 @@ type Reader interface {
 
 	// ReceiptsIn returns for which messages of a stretch of the conversation the user
 	// has given a receipt of this kind, as ranges that rise and lie within it.
-	ReceiptsIn(kind ReceiptKind, conversation ID, user UserID, r SeqRange) ([]SeqRange, error)
+	ReceiptsIn(kind ReceiptKind, conversation ID, user UserID, r SeqRange) (seqs.Set, error)
 	// ReceiptsOf returns who has given a receipt of this kind for the message
 	// with this seq, by user.
 	ReceiptsOf(kind ReceiptKind, conversation ID, seq int64) ([]Receipt, error)
@@ -463,7 +465,7 @@ type Tx interface {
 	PutMark(conversation ID, user UserID, mark Mark) error
 	// Hide hides the messages in the range from the user and returns those parts
 	// of it that were not.
-	Hide(conversation ID, user UserID, r SeqRange, at time.Time) (fresh []SeqRange, err error)
+	Hide(conversation ID, user UserID, r SeqRange, at time.Time) (fresh seqs.Set, err error)
 
 	// InsertMessage stores a message under the next seq of its conversation,
 	// which it returns, or under its own Seq if that is greater. One that is not
@@ -487,7 +489,7 @@ type Tx interface {
 	StartBurn(id ID, at time.Time) error
 	// PutReceipt records that the user has given a receipt for the messages in
 	// the range, and returns those parts of it for which they had not.
-	PutReceipt(kind ReceiptKind, conversation ID, user UserID, r SeqRange, at time.Time) (fresh []SeqRange, err error)
+	PutReceipt(kind ReceiptKind, conversation ID, user UserID, r SeqRange, at time.Time) (fresh seqs.Set, err error)
 
 	// PutBlock makes by block user; it is no error if by has already.
 	PutBlock(by, user UserID, at time.Time) error

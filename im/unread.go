@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/imapi/imapi/seqs"
 )
 
 // MaxUnread is how far unread messages are counted in one conversation.
@@ -26,7 +28,7 @@ type UnreadCount struct {
 type UnreadQuery struct {
 	Conversation ID
 	User         UserID
-	Ranges       []SeqRange
+	Ranges       seqs.Set
 	Now          time.Time
 }
 
@@ -62,11 +64,11 @@ func (u *Unread) add(of UnreadOf) {
 // one came does not make it unread: only what was said since one's newest joining
 // is. A room has no unread messages.
 func (s *Service) unread(r Reader, c Conversation, me Membership) (UnreadCount, error) {
-	return s.unreadIn(r, c, me, []SeqRange{{From: 1, To: c.LastSeq}})
+	return s.unreadIn(r, c, me, seqs.Set{{From: 1, To: c.LastSeq}})
 }
 
 // unreadIn is unread of some messages alone.
-func (s *Service) unreadIn(r Reader, c Conversation, me Membership, of []SeqRange) (UnreadCount, error) {
+func (s *Service) unreadIn(r Reader, c Conversation, me Membership, of seqs.Set) (UnreadCount, error) {
 	if !me.Active() || c.Counted == 0 || c.Kind == Room {
 		return UnreadCount{}, nil
 	}
@@ -83,7 +85,7 @@ func (s *Service) unreadIn(r Reader, c Conversation, me Membership, of []SeqRang
 		floor = max(floor, joined)
 	}
 	stay := me.Intervals[len(me.Intervals)-1]
-	ranges := clip(of, max(floor, stay.FromSeq, me.Mark.ClearedSeq+1)-1, c.LastSeq+1)
+	ranges := of.Between(max(floor, stay.FromSeq, me.Mark.ClearedSeq+1)-1, c.LastSeq+1)
 	if len(ranges) == 0 {
 		return UnreadCount{}, nil
 	}

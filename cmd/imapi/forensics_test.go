@@ -350,6 +350,8 @@ func newStage(s *spy, srv *server) *stage {
 	}
 	st.tokens[st.root] = token
 	st.group = st.newGroup()
+	st.post(st.alice, "/v1/conversations", fmt.Sprintf(
+		`{"kind":"room","name":%q,"settings":{"announcement":%q,"avatar":%q}}`, s.secret(""), s.secret(""), s.secret("")))
 	return st
 }
 
@@ -467,6 +469,16 @@ func (s *spy) forget(text string) {
 	delete(s.secrets, text)
 }
 
+// rename has a name say a secret, and then no more.
+func (st *stage) rename(way, path, body string) {
+	text := st.secret(way)
+	st.call(st.alice, http.MethodPatch, path, fmt.Sprintf(body, text))
+	st.waitKnown(text)
+	began := time.Now()
+	st.call(st.alice, http.MethodPatch, path, fmt.Sprintf(body, "another"))
+	st.erased(text, began)
+}
+
 // erasings are the ways in which content is erased. Those that a crash may interrupt can
 // be repeated.
 var erasings = map[string]func(st *stage, way string){
@@ -502,6 +514,20 @@ var erasings = map[string]func(st *stage, way string){
 		st.call(st.bob, http.MethodPost, "/v1/messages/"+id+"/burn", "")
 		st.erased(text, began)
 	},
+	"renamed": func(st *stage, way string) {
+		change := func(name, announcement, avatar string) {
+			st.call(st.alice, http.MethodPatch, "/v1/conversations/"+st.group, fmt.Sprintf(
+				`{"name":%q,"settings":{"announcement":%q,"avatar":%q}}`, name, announcement, avatar))
+		}
+		texts := []string{st.secret(way), st.secret(way + ", announcement"), st.secret(way + ", avatar")}
+		change(texts[0], texts[1], texts[2])
+		st.waitKnown(texts...)
+		began := time.Now()
+		change("g", "", "none")
+		for _, text := range texts {
+			st.erased(text, began)
+		}
+	},
 	"conversation of two deleted": func(st *stage, way string) {
 		_, text := st.sendKnown(way, st.direct())
 		began := time.Now()
@@ -510,16 +536,20 @@ var erasings = map[string]func(st *stage, way string){
 	},
 	"group deleted": func(st *stage, way string) {
 		group := st.newGroup()
+		name := st.secret(way + ", its name")
+		st.call(st.alice, http.MethodPatch, "/v1/conversations/"+group, fmt.Sprintf(`{"name":%q}`, name))
 		_, text := st.sendKnown(way, group)
+		st.waitKnown(name)
 		began := time.Now()
 		st.call(st.alice, http.MethodDelete, "/v1/conversations/"+group+"?scope=everyone", "")
 		st.erased(text, began)
+		st.erased(name, began)
 	},
 }
 
 // inBatches are those ways of erasings that may go on after a crash: each batch is
 // erased by a transaction of its own.
-var inBatches = map[string]bool{"conversation of two deleted": true, "group deleted": true}
+var inBatches = map[string]bool{"conversation of two deleted": true, "group deleted": true, "group deleted, its name": true}
 
 // slowErasings are further ones: they take time, or cannot be repeated.
 var slowErasings = map[string]func(st *stage, way string){
@@ -551,17 +581,43 @@ var slowErasings = map[string]func(st *stage, way string){
 		st.erased(text, began)
 		st.erased(postscript, began)
 	},
-	"space deleted": func(st *stage, way string) {
+	"renamed in a space": func(st *stage, _ string) {
 		space := "/v1/spaces/" + st.post(st.alice, "/v1/spaces", `{"name":"s"}`)
-		st.call(st.alice, http.MethodPost, space+"/members", fmt.Sprintf(`{"members":[%q,%q]}`, st.bob, st.carol))
 		channel := st.post(st.alice, space+"/channels", `{"name":"c"}`)
-		id, text := st.sendKnown(way, channel)
-		thread := st.post(st.alice, "/v1/messages/"+id+"/thread", `{"name":"t"}`)
-		_, below := st.sendKnown(way+", in a thread", thread)
+		role := space + "/roles/" + st.post(st.alice, space+"/roles", `{"name":"r","permissions":{"kick":"allow"}}`)
+		thread := st.post(st.alice, "/v1/messages/"+st.send(channel, "root", "")+"/thread", `{"name":"t"}`)
+		st.rename("space renamed", space, `{"name":%q}`)
+		st.rename("announcement of a space changed", space, `{"settings":{"announcement":%q}}`)
+		st.rename("role renamed", role, `{"name":%q}`)
+		st.rename("channel renamed", "/v1/conversations/"+channel, `{"name":%q}`)
+		st.rename("thread renamed", "/v1/conversations/"+thread, `{"name":%q}`)
+	},
+	"space deleted": func(st *stage, way string) {
+		var names []string
+		name := func(of string, more ...string) string {
+			text := st.secret(way + ", name of " + of)
+			names = append(names, text)
+			return fmt.Sprintf(`{"name":%q%s}`, text, strings.Join(more, ""))
+		}
+		space := "/v1/spaces/" + st.post(st.alice, "/v1/spaces", name("it"))
+		st.call(st.alice, http.MethodPost, space+"/members", fmt.Sprintf(`{"members":[%q,%q]}`, st.bob, st.carol))
+		role := space + "/roles/" + st.post(st.alice, space+"/roles", name("a role", `,"permissions":{}`))
+		st.waitKnown(names...)
 		began := time.Now()
+		st.call(st.alice, http.MethodPatch, role, name("a role that got another", `,"permissions":{}`))
+		st.erased(names[1], began)
+		channel := st.post(st.alice, space+"/channels", name("a channel"))
+		id, text := st.sendKnown(way, channel)
+		thread := st.post(st.alice, "/v1/messages/"+id+"/thread", name("a thread"))
+		_, below := st.sendKnown(way+", in a thread", thread)
+		st.waitKnown(names...)
+		began = time.Now()
 		st.call(st.alice, http.MethodDelete, space, "")
-		st.erased(text, began)
-		st.erased(below, began)
+		for i, text := range append(names, text, below) {
+			if i != 1 {
+				st.erased(text, began)
+			}
+		}
 	},
 }
 

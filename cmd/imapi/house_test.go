@@ -23,18 +23,19 @@ const anything = "*"
 // Requests go one way: handlers → im → storage → events. So nobody below
 // handlers knows of HTTP requests, and nobody but cmd knows who stores.
 var house = map[string][]string{
-	"im":                  {},
+	"seqs":                {},
+	"im":                  {"seqs"},
 	"faults":              {},
 	"keyring":             {"im"},
 	"auth":                {"im"},
-	"events":              {"im", "faults"},
+	"events":              {"im", "seqs", "faults"},
 	"retention":           {"im", "faults"},
 	"blobs":               {"im"},
 	"storage":             {"im", "keyring", "storage/sqlite", "storage/postgres"},
 	"search":              {},
-	"storage/sqlite":      {"im", "faults", "search", "storage/record", "storage/sqlite/supported"},
-	"storage/record":      {"im"},
-	"storage/postgres":    {"im", "faults", "search", "storage/record"},
+	"storage/sqlite":      {"im", "seqs", "faults", "search", "storage/record", "storage/sqlite/supported"},
+	"storage/record":      {"im", "seqs"},
+	"storage/postgres":    {"im", "seqs", "faults", "search", "storage/record"},
 	"storage/storagetest": {"im"},
 	"api":                 {},
 	"handlers":            {"api", "auth", "events", "faults", "im"},
@@ -63,8 +64,8 @@ var forbiddenOutside = []struct {
 	what  string
 	is    func(path string) bool
 }{
-	{"im", "anything but the standard library and Unicode's normal forms", func(p string) bool {
-		return strings.Contains(strings.Split(p, "/")[0], ".") && p != "golang.org/x/text/unicode/norm"
+	{"im", "anything but the standard library, Unicode's normal forms and sets of seqs", func(p string) bool {
+		return strings.Contains(strings.Split(p, "/")[0], ".") && p != "golang.org/x/text/unicode/norm" && p != ourModule+"seqs"
 	}},
 	{"im", "HTTP", func(p string) bool { return p == "net/http" || strings.HasPrefix(p, "net/http/") }},
 	{"storage", "HTTP", func(p string) bool { return p == "net/http" || strings.HasPrefix(p, "net/http/") }},
@@ -155,6 +156,7 @@ func TestHouseRules(t *testing.T) {
 		{"im", "net/http", false},
 		{"im", "golang.org/x/sync/errgroup", false},
 		{"im", "github.com/google/uuid", false},
+		{"im", ourModule + "seqs", true},
 		{"im", ourModule + "storage", false},
 		{"im", ourModule + "api", false},
 		{"storage", ourModule + "im", true},

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/seqs"
 )
 
 // hidden is the kind under which ranges of messages that a user has hidden by
@@ -64,13 +65,13 @@ func (r *reader) Hidden(conversation im.ID, user im.UserID, seq int64) (bool, er
 }
 
 // HiddenIn returns which messages of a range the user has hidden by their ids.
-func (r *reader) HiddenIn(conversation im.ID, user im.UserID, of im.SeqRange) ([]im.SeqRange, error) {
+func (r *reader) HiddenIn(conversation im.ID, user im.UserID, of im.SeqRange) (seqs.Set, error) {
 	return r.ReceiptsIn(hidden, conversation, user, of)
 }
 
 // Hide hides the messages in the range from the user and returns those parts of
 // it that were not.
-func (t *tx) Hide(conversation im.ID, user im.UserID, r im.SeqRange, at time.Time) ([]im.SeqRange, error) {
+func (t *tx) Hide(conversation im.ID, user im.UserID, r im.SeqRange, at time.Time) (seqs.Set, error) {
 	return t.PutReceipt(hidden, conversation, user, r, at)
 }
 

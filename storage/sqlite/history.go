@@ -229,7 +229,7 @@ func (h *history) take(query string, args []any) (full bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		if h.inRanges(m.Seq) && h.shown(m) {
+		if h.q.Ranges.Has(m.Seq) && h.shown(m) {
 			h.page.Messages = append(h.page.Messages, m)
 			return true, nil
 		}
@@ -251,20 +251,6 @@ func (h *history) shown(m im.Message) bool {
 	return !m.CreatedAt.Before(h.q.Since) &&
 		(m.VisibleTo == "" || h.q.Reader == "" || m.VisibleTo == h.q.Reader) &&
 		(h.q.ActiveAt.IsZero() || m.AsOf(h.q.ActiveAt).State == im.Active)
-}
-
-// inRanges reports whether a message is in one of the ranges.
-func (h *history) inRanges(seq int64) bool {
-	_, found := slices.BinarySearchFunc(h.q.Ranges, seq, func(r im.SeqRange, seq int64) int {
-		switch {
-		case r.To < seq:
-			return -1
-		case r.From > seq:
-			return 1
-		}
-		return 0
-	})
-	return found
 }
 
 // timeRange is a stretch of the order by time, both ends included. There is

@@ -67,7 +67,10 @@ type speaker struct {
 	store      *Store
 	alice, bob im.Actor
 	group      im.ConversationRef
+	between    []sent // the two
 	n          int
+	// refused counts what was refused because the disk fails, which it may.
+	refused map[im.ErrorKind]int
 }
 
 func newSpeaker(t *testing.T, disk *disktest.Disk, s *Store, service *im.Service, n int) *speaker {
@@ -75,94 +78,117 @@ func newSpeaker(t *testing.T, disk *disktest.Disk, s *Store, service *im.Service
 		T: t, Service: service, disk: disk, store: s,
 		alice: im.Actor{User: im.UserID(fmt.Sprintf("alice%d", n))}, bob: im.Actor{User: im.UserID(fmt.Sprintf("bob%d", n))},
 	}
-	w.group = w.newGroup()
+	w.group, _ = w.newGroup()
 	return w
 }
 
-func (w *speaker) must(err error) {
+// done reports whether a request was done. It must be, or be refused because of the disk.
+func (w *speaker) done(err error) bool {
 	w.Helper()
+	if e, ok := im.AsError(err); w.refused != nil && ok && (e.Kind == im.Full || e.Kind == im.Unavailable) {
+		w.refused[e.Kind]++
+		return false
+	}
 	if err != nil {
 		w.Error(err)
 	}
+	return err == nil
 }
 
-func (w *speaker) newGroup() im.ConversationRef {
+func (w *speaker) newGroup() (im.ConversationRef, bool) {
 	c, err := w.CreateGroup(context.Background(), w.alice, im.GroupDraft{Name: "group", Members: []im.UserID{w.bob.User}})
-	w.must(err)
-	return im.ConversationRef{ID: c.ID}
+	return im.ConversationRef{ID: c.ID}, w.done(err)
 }
 
 func (w *speaker) direct() im.ConversationRef { return im.ConversationRef{Peer: w.bob.User} }
 
 // say sends a message of any length.
-func (w *speaker) say(in im.ConversationRef, burn *im.Burn) sent {
+func (w *speaker) say(in im.ConversationRef, burn *im.Burn) (sent, bool) {
 	w.n++
 	text := fmt.Sprintf("%s says %d%s", w.alice.User, w.n, strings.Repeat(".", rand.IntN(3000)))
 	m, err := w.Send(context.Background(), w.alice, in, im.Draft{Type: im.Text, Body: fmt.Appendf(nil, `{"text":%q}`, text), Burn: burn})
-	w.must(err)
-	return w.known(m.Message.ID, text)
+	if !w.done(err) {
+		return sent{}, false
+	}
+	return w.known(m.Message.ID, text), true
 }
 
 // known marks a message that was acknowledged.
 func (w *speaker) known(id im.ID, text string) sent {
 	m := sent{id: id, text: text}
-	w.must(w.store.View(context.Background(), func(r im.Reader) error {
+	err := w.store.View(context.Background(), func(r im.Reader) error {
 		_, err := r.(*reader).session.row("SELECT slot FROM messages WHERE id = ?", []any{int64(id)}, &m.slot)
 		return err
-	}))
+	})
+	if err != nil {
+		w.Error(err) // reading does not take the disk
+	}
 	w.disk.Mark(m)
 	return m
 }
 
-// take erases a message.
-func (w *speaker) take(m sent, state im.State, erase func(context.Context) error) {
-	w.disk.Mark(asked{m.id})
-	w.must(erase(context.Background()))
-	w.disk.Mark(taken{m, state})
+// take erases messages, of which tombstones stay in a state, or nothing if that is 0.
+func (w *speaker) take(state im.State, erase func(context.Context) error, list ...sent) {
+	for _, m := range list {
+		w.disk.Mark(asked{m.id})
+	}
+	if !w.done(erase(context.Background())) {
+		return
+	}
+	for _, m := range list {
+		w.disk.Mark(taken{m, state})
+	}
 }
 
 // round erases in each way.
 func (w *speaker) round() {
 	w.say(w.group, nil) // and stays
-	m := w.say(w.group, nil)
-	w.take(m, im.Revoked, func(ctx context.Context) error {
-		_, err := w.Revoke(ctx, w.alice, m.id, im.RevokeNote{Postscript: "sorry"})
-		return err
-	})
-	m = w.say(w.direct(), &im.Burn{After: time.Minute, UnreadTTL: time.Hour})
-	w.take(m, im.Burned, func(ctx context.Context) error {
-		_, err := w.Burn(ctx, w.bob, m.id)
-		return err
-	})
-	other := w.say(w.direct(), nil)
-	w.disk.Mark(asked{m.id}) // the tombstone goes, too
-	w.take(other, 0, func(ctx context.Context) error {
-		return w.DeleteConversation(ctx, w.bob, im.ConversationRef{Peer: w.alice.User})
-	})
-	w.disk.Mark(taken{m, 0})
-	w.must(w.Purge(context.Background()))
+	if m, ok := w.say(w.group, nil); ok {
+		w.take(im.Revoked, func(ctx context.Context) error {
+			_, err := w.Revoke(ctx, w.alice, m.id, im.RevokeNote{Postscript: "sorry"})
+			return err
+		}, m)
+	}
+	if m, ok := w.say(w.direct(), &im.Burn{After: time.Minute, UnreadTTL: time.Hour}); ok {
+		w.between = append(w.between, m)
+		w.take(im.Burned, func(ctx context.Context) error {
+			_, err := w.Burn(ctx, w.bob, m.id)
+			return err
+		}, m)
+	}
+	if m, ok := w.say(w.direct(), nil); ok {
+		w.between = append(w.between, m)
+		w.take(0, func(ctx context.Context) error {
+			return w.DeleteConversation(ctx, w.bob, im.ConversationRef{Peer: w.alice.User})
+		}, w.between...)
+	}
+	w.done(w.Purge(context.Background()))
 	w.old()
 }
 
 // old puts in what is past the retention that its group gets then.
 func (w *speaker) old() {
-	group := w.newGroup()
+	group, ok := w.newGroup()
+	if !ok {
+		return
+	}
 	w.n++
 	text := fmt.Sprintf("%s said %d", w.alice.User, w.n)
 	in, _, err := w.Insert(context.Background(), im.Actor{User: "root", Admin: true}, im.ImportMessage{
 		Conversation: group.ID.String(), Sender: w.alice.User, Type: im.Text,
 		Body: fmt.Appendf(nil, `{"text":%q}`, text), CreatedAt: time.Now().Add(-48 * time.Hour),
 	})
-	w.must(err)
-	m := w.known(in.ID, text)
-	w.take(m, 0, func(ctx context.Context) error {
+	if !w.done(err) {
+		return
+	}
+	w.take(0, func(ctx context.Context) error {
 		day := 24 * time.Hour
 		keep := &day
 		if _, err := w.UpdateConversation(ctx, w.alice, group, im.ConversationPatch{Retention: &keep}); err != nil {
 			return err
 		}
 		return w.Trim(ctx, time.Time{}, nil)
-	})
+	}, w.known(in.ID, text))
 }
 
 // TestPowerCuts: wherever the power is cut, and whatever is lost of what was not synced,

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/seqs"
 )
 
 const (
@@ -67,7 +68,7 @@ type receiptsOf struct {
 // times: exact for what was read lately, and no later than told for the rest.
 // The user's own messages, of which they give no receipt, do not keep ranges
 // apart; any other gap does, for ever.
-func (t *tx) PutReceipt(kind im.ReceiptKind, conversation im.ID, user im.UserID, r im.SeqRange, at time.Time) ([]im.SeqRange, error) {
+func (t *tx) PutReceipt(kind im.ReceiptKind, conversation im.ID, user im.UserID, r im.SeqRange, at time.Time) (seqs.Set, error) {
 	if r.From > r.To {
 		return nil, nil
 	}
@@ -102,7 +103,7 @@ func (o *receiptsOf) ranges(query string, args ...any) ([]receiptRange, error) {
 
 // ReceiptsIn returns for which messages of a range the user has given a receipt of
 // this kind.
-func (r *reader) ReceiptsIn(kind im.ReceiptKind, conversation im.ID, user im.UserID, of im.SeqRange) ([]im.SeqRange, error) {
+func (r *reader) ReceiptsIn(kind im.ReceiptKind, conversation im.ID, user im.UserID, of im.SeqRange) (seqs.Set, error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {
 		return nil, err

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -19,7 +20,8 @@ import (
 )
 
 // TestSealedColumns: every column that may hold content is known as one that is sealed,
-// with the column of its slot; every other one with text holds what is no content.
+// with the column of its slot, also to who reads docs/erasure.md; every other one with
+// text holds what is no content.
 func TestSealedColumns(t *testing.T) {
 	s := openNew(t, Options{})
 	const (
@@ -48,8 +50,15 @@ func TestSealedColumns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	doc, err := os.ReadFile("../../docs/erasure.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	sealed := map[string]bool{}
 	for _, c := range sealedColumns {
+		if row := fmt.Sprintf("| `%s.%s` | `%[1]s.%[3]s` |", c.table, c.sealed, c.slot); !bytes.Contains(doc, []byte(row)) {
+			t.Errorf("docs/erasure.md does not have %s", row)
+		}
 		sealed[c.table+"."+c.sealed] = true
 		if is := columns[c.table+"."+c.slot]; is != "INTEGER" {
 			t.Errorf("%s.%s is %q", c.table, c.slot, is)
