@@ -35,8 +35,10 @@ func (s *Server) GetReady(ctx context.Context, _ api.GetReadyRequestObject) (api
 	if waited < longShredding {
 		keys, waited = 0, 0
 	}
-	if clock.Held > 0 || keys > 0 {
+	index := s.service.SearchState()
+	if clock.Held > 0 || keys > 0 || index.Failing {
 		ready.Details = &api.HealthDetails{
+			SearchIndexFailing: index.Failing,
 			ClockJumpedSeconds: seconds(clock.Jump), RemovalHeldSeconds: seconds(clock.Held),
 			ShreddingWaiting: keys, ShreddingWaitingSeconds: seconds(waited),
 		}

@@ -20,6 +20,10 @@ var messageTypeNames = names[MessageType]{Text: "text", Location: "location", Cu
 // String returns the type as clients know it.
 func (t MessageType) String() string { return messageTypeNames[t] }
 
+// HasWords reports whether messages of this type have words by which they are found; see
+// [Message.Words].
+func (t MessageType) HasWords() bool { return t == Text || t == Location }
+
 // ParseMessageType reads what [MessageType.String] wrote.
 func ParseMessageType(s string) (MessageType, bool) { return messageTypeNames.parse(s) }
 

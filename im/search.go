@@ -37,6 +37,22 @@ type SnippetPart struct {
 	Match bool
 }
 
+// SearchState is how the search index of a store is. It is made of the messages, and
+// nobody who sends waits for it.
+type SearchState struct {
+	// Waiting is how many messages are in memory, and not in its file yet.
+	Waiting int
+	// Removals is how many erased messages are to be taken out of its file.
+	Removals int
+	// Complete is false while the index is compared with the messages after a crash, or
+	// made anew: older messages are looked at one by one then.
+	Complete bool
+	// Failing says that the file could not be written when it was last tried, which is
+	// done again and again; Failures counts that.
+	Failing  bool
+	Failures int64
+}
+
 // SearchPage is a stretch of what was found. The store looks at a bounded
 // number of candidates: a page may be short, even empty, and yet have a Next.
 type SearchPage struct {

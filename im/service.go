@@ -117,6 +117,9 @@ func (s *Service) Unshredded() (keys int, waited time.Duration) {
 	return keys, waited
 }
 
+// SearchState tells how the search index is.
+func (s *Service) SearchState() SearchState { return s.store.SearchState() }
+
 // time returns now as it is stored: in UTC, to the millisecond.
 func (s *Service) time() time.Time { return s.now().UTC().Truncate(time.Millisecond) }
 

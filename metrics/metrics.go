@@ -199,6 +199,34 @@ func (m *Metrics) Unshredded(waits func() (keys int, waited time.Duration)) {
 	)
 }
 
+// SearchState is how the search index is.
+type SearchState struct {
+	Waiting, Removals int
+	Complete          bool
+	Failures          int64
+}
+
+// SearchIndex has it asked how the search index is, whenever somebody wants to know.
+func (m *Metrics) SearchIndex(state func() SearchState) {
+	gauge := func(name, help string, value func(SearchState) float64) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(state()) }))
+	}
+	gauge("imapi_search_waiting", "Messages that are in the search index in memory, and not in its file yet.",
+		func(s SearchState) float64 { return float64(s.Waiting) })
+	gauge("imapi_search_removals_waiting", "Erased messages that are not yet taken out of the file of the search index.",
+		func(s SearchState) float64 { return float64(s.Removals) })
+	gauge("imapi_search_complete", "0 while the search index is compared with the messages or made anew, and older ones are looked at one by one; else 1.",
+		func(s SearchState) float64 {
+			if s.Complete {
+				return 1
+			}
+			return 0
+		})
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "imapi_search_failures_total", Help: "Times that the file of the search index could not be written.",
+	}, func() float64 { return float64(state().Failures) }))
+}
+
 // Shredded tells of a batch of keys that were destroyed, and how long after the commit of
 // the erasure that waited longest, or that they could not be.
 func (m *Metrics) Shredded(keys int, delay time.Duration, failed bool) {

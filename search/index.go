@@ -2,7 +2,6 @@ package search
 
 import (
 	"crypto/sha256"
-	"encoding/base32"
 	"encoding/binary"
 	"slices"
 	"unicode/utf8"
@@ -12,9 +11,9 @@ import (
 const KeySize = 32
 
 // Hasher makes what the index is given of texts and terms: keyed hashes of
-// words. For an index cannot be relied on to forget: FTS5 leaves beginnings of
-// deleted words in %_idx, and copies of live cells in the gaps of pages. Of a
-// hash that was left nobody reads a word, nor part of one.
+// words. For an index cannot be relied on to forget: databases leave copies of
+// cells in the gaps of pages. Of a hash that was left nobody reads a word, nor
+// part of one; and who has the index without the key learns nothing from it.
 type Hasher struct{ key [KeySize]byte }
 
 // NewHasher returns one with a key, of which it takes the first KeySize bytes.
@@ -44,26 +43,8 @@ var beginnings = []int{3, 4, 6, 8, 10, 12, 16, 20, 28}
 // the same, the text decides.
 type Entry uint64
 
-// entryLength is that of an entry as text, in characters.
-const entryLength = 8
-
-var encoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567")
-
-// appendText appends an entry as FTS5 is given it.
-func (e Entry) appendText(to []byte) []byte {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], uint64(e))
-	return encoding.AppendEncode(to, b[8-entryLength*5/8:])
-}
-
-// Text returns entries as FTS5 is given them, with blanks in between.
-func Text(entries []Entry) string {
-	b := make([]byte, 0, len(entries)*(entryLength+1))
-	for _, e := range entries {
-		b = append(e.appendText(b), ' ')
-	}
-	return string(b)
-}
+// entryBits is how long an entry is.
+const entryBits = 40
 
 // entry returns the hash of something.
 func (h *Hasher) entry(kind byte, of string) Entry {
@@ -71,12 +52,15 @@ func (h *Hasher) entry(kind byte, of string) Entry {
 	b := append(room[:0], h.key[:]...)
 	b = append(append(b, kind), of...)
 	sum := sha256.Sum256(b)
-	return Entry(binary.BigEndian.Uint64(sum[:8]) >> (64 - entryLength*5))
+	return Entry(binary.BigEndian.Uint64(sum[:8]) >> (64 - entryBits))
 }
 
 func (h *Hasher) number(kind byte, n int64) Entry {
 	return h.entry(kind, string(binary.BigEndian.AppendUint64(nil, uint64(n))))
 }
+
+// Conversation returns the entry of a conversation, which all texts in it have.
+func (h *Hasher) Conversation(id int64) Entry { return h.number(ofConversation, id) }
 
 // Document returns the entries of a text in a conversation, rising; none for one
 // without words. kind is told from others, unless it is 0.
@@ -97,7 +81,7 @@ func (h *Hasher) Document(text string, conversation int64, kind uint8) []Entry {
 	if len(d.entries) == 0 {
 		return nil
 	}
-	d.entries = append(d.entries, h.number(ofConversation, conversation))
+	d.entries = append(d.entries, h.Conversation(conversation))
 	if kind != 0 {
 		d.entries = append(d.entries, h.number(ofType, int64(kind)))
 	}
@@ -195,25 +179,6 @@ func (h *Hasher) Query(t Terms, in Scope) (q Query) {
 		q = append(q, places)
 	}
 	return q
-}
-
-// FTS5 returns the query in the syntax of FTS5.
-func (q Query) FTS5() string {
-	var b []byte
-	for i, group := range q {
-		if i > 0 {
-			b = append(b, " AND "...)
-		}
-		b = append(b, '(')
-		for k, e := range group {
-			if k > 0 {
-				b = append(b, " OR "...)
-			}
-			b = append(e.appendText(append(b, '"')), '"')
-		}
-		b = append(b, ')')
-	}
-	return string(b)
 }
 
 // In reports whether a text with these entries, which rise, is a candidate.

@@ -33,9 +33,10 @@ var house = map[string][]string{
 	"blobs":               {"im"},
 	"storage":             {"im", "keyring", "storage/sqlite", "storage/postgres"},
 	"search":              {},
-	"storage/sqlite":      {"im", "seqs", "faults", "search", "storage/record", "storage/sqlite/supported"},
+	"storage/sqlite":      {"im", "seqs", "faults", "search", "storage/record", "storage/searchindex", "storage/sqlite/supported"},
 	"storage/record":      {"im", "seqs"},
-	"storage/postgres":    {"im", "seqs", "faults", "search", "storage/record"},
+	"storage/searchindex": {"faults", "search"},
+	"storage/postgres":    {"im", "seqs", "faults", "search", "storage/record", "storage/searchindex"},
 	"storage/storagetest": {"im"},
 	"api":                 {},
 	"handlers":            {"api", "auth", "events", "faults", "im"},
@@ -48,14 +49,14 @@ var house = map[string][]string{
 	"storage/sqlite/disktest":  {}, // for tests alone
 }
 
-// soleImporters are imports from outside that only one place may have.
+// soleImporters are imports from outside that only few places may have.
 var soleImporters = []struct {
 	what  string
 	is    func(path string) bool
-	below string
+	below []string
 }{
-	{"SQL", func(p string) bool { return p == "database/sql" || strings.HasPrefix(p, "database/sql/") }, "storage/sqlite"},
-	{"the SQLite driver", func(p string) bool { return strings.Contains(p, "sqlite3") }, "storage/sqlite"},
+	{"SQL", func(p string) bool { return p == "database/sql" || strings.HasPrefix(p, "database/sql/") }, []string{"storage/sqlite", "storage/searchindex"}},
+	{"the SQLite driver", func(p string) bool { return strings.Contains(p, "sqlite3") }, []string{"storage/sqlite", "storage/searchindex"}},
 }
 
 // forbiddenOutside are imports from outside that a place may not have.
@@ -81,8 +82,8 @@ func houseFaults(pkg, path string) (list []string) {
 		}
 	}
 	for _, rule := range soleImporters {
-		if rule.is(path) && !inside(pkg, rule.below) {
-			list = append(list, "only "+rule.below+" knows "+rule.what)
+		if rule.is(path) && !slices.ContainsFunc(rule.below, func(dir string) bool { return inside(pkg, dir) }) {
+			list = append(list, "only "+strings.Join(rule.below, " and ")+" know "+rule.what)
 		}
 	}
 	for _, rule := range forbiddenOutside {
@@ -169,6 +170,8 @@ func TestHouseRules(t *testing.T) {
 		{"storage/sqlite", "net/http", false},
 		{"storage/sqlite", "database/sql/driver", true},
 		{"storage/sqlite", "github.com/mattn/go-sqlite3", true},
+		{"storage/searchindex", "github.com/mattn/go-sqlite3", true},
+		{"storage/searchindex", ourModule + "im", false},
 		{"storage", "database/sql", false},
 		{"handlers", "database/sql", false},
 		{"cmd/imapi", "github.com/mattn/go-sqlite3", false},

@@ -351,6 +351,10 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 	})
 
 	n.metrics.Unshredded(n.service.Unshredded)
+	n.metrics.SearchIndex(func() metrics.SearchState {
+		s := n.service.SearchState()
+		return metrics.SearchState{Waiting: s.Waiting, Removals: s.Removals, Complete: s.Complete, Failures: s.Failures}
+	})
 	n.metrics.ClockHeld(func() time.Duration { return n.service.Clock().Held })
 
 	verify.TicketKey = n.store.Instance().TicketKey

@@ -9,8 +9,7 @@ import (
 )
 
 const (
-	selectActive = "SELECT " + messageColumns + withContent + ", m.slot FROM messages m" + messageUsers +
-		"WHERE m.id = ? AND m.state = 1"
+	selectActive     = "SELECT conversation_id, seq, type, slot FROM messages WHERE id = ? AND state = 1"
 	deleteMentions   = "DELETE FROM mentions WHERE conversation_id = ? AND seq = ?"
 	deleteMentionAll = "DELETE FROM mentions_all WHERE conversation_id = ? AND seq = ?"
 	// eraseRow never goes back in time, though the clock may: who has asked for
@@ -30,7 +29,10 @@ const (
 // once that is committed. It counts as erased at the given time, or when the one before
 // it was if that is later.
 func (t *tx) Erase(id im.ID, e im.Erasure, wiped time.Time) (bool, error) {
-	m, slot, active, err := t.active(id)
+	var conversation, seq int64
+	var kind im.MessageType
+	var slot sql.NullInt64
+	active, err := t.session.row(selectActive, []any{int64(id)}, &conversation, &seq, &kind, &slot)
 	if err != nil || !active {
 		return false, err
 	}
@@ -38,11 +40,9 @@ func (t *tx) Erase(id im.ID, e im.Erasure, wiped time.Time) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if err := t.unindexMessage(m); err != nil {
-		return false, err
-	}
+	t.unindex(id, kind)
 	for _, query := range []string{deleteMentions, deleteMentionAll} {
-		if _, err := t.session.exec(query, int64(m.Conversation), m.Seq); err != nil {
+		if _, err := t.session.exec(query, conversation, seq); err != nil {
 			return false, err
 		}
 	}
@@ -95,20 +95,6 @@ func (t *tx) Stamp(now time.Time) (time.Time, error) {
 		t.stamp = now
 	}
 	return t.stamp, t.must(putStamp, t.stamp.UnixMilli())
-}
-
-// active loads an active message and the slot of its key. One of which the content cannot be read comes with an
-// empty one: it is to be erased all the same.
-func (t *tx) active(id im.ID) (m im.Message, slot sql.NullInt64, found bool, err error) {
-	err = t.session.query(selectActive, []any{int64(id)}, func(rows *sql.Rows) (bool, error) {
-		found = true
-		m, err = t.scanMessage(rows, &slot)
-		if errors.Is(err, errContent) {
-			m.Content, err = &im.Content{}, nil
-		}
-		return false, err
-	})
-	return m, slot, found, err
 }
 
 // StartBurn sets when an active message burns.

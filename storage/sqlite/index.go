@@ -1,55 +1,76 @@
 package sqlite
 
 import (
+	"context"
+	"crypto/rand"
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"math"
+	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/imapi/imapi/im"
-	"github.com/imapi/imapi/search"
+	"github.com/imapi/imapi/storage/searchindex"
 )
+
+// searchFile is the search index, in the directory of the database.
+const searchFile = "search.db"
 
 const (
-	insertEntries = "INSERT INTO search (rowid, entries) VALUES (?, ?)"
-	deleteEntries = "INSERT INTO search (search, rowid, entries) VALUES ('delete', ?, ?)"
-	selectEntries = "SELECT DISTINCT term FROM search_entries WHERE doc = ?"
+	selectSearchable = `SELECT m.id FROM messages m WHERE m.id < ?1 AND m.state = ?2
+		AND m.type IN (SELECT j.value FROM json_each(?3) AS j) ORDER BY m.id DESC LIMIT ?4`
+	countSearchable   = `SELECT count(*) FROM messages m WHERE m.state = ?1 AND m.type IN (SELECT j.value FROM json_each(?2) AS j)`
+	selectSearchables = "SELECT " + messageColumns + withContent + ` FROM json_each(?) AS j CROSS JOIN messages m ON m.id = j.value` +
+		messageUsers + "WHERE m.state = ?"
+
+	// closedKey is what the database and the index were closed with: if both say the same
+	// they belong together, and none was opened, or put in place of the other, since.
+	closedKey = "closed"
+	putClosed = `INSERT INTO meta (key, value) VALUES ('closed', ?) ON CONFLICT DO UPDATE SET value = excluded.value`
 )
 
-var errNoFTS5 = errors.New("this binary was built without full-text search: build it with -tags sqlite_fts5")
+// openIndex opens the search index, which belongs to these data and to the key that is
+// with the keys of their content: a copy of it alone says nothing.
+func (s *Store) openIndex(closed []byte) {
+	key := s.sealer.keys.SearchKey()
+	s.index = searchindex.Open(filepath.Join(filepath.Dir(s.path), searchFile), searchindex.Options{
+		Source: indexSource{s}, Key: key[:], Data: s.sealer.store[:], Mark: closed,
+		Searches: s.options.Readers, FlushAt: s.options.flushAt, Logger: s.options.Logger,
+	})
+}
 
-// requireFTS5 fails in a binary that cannot search.
-func requireFTS5(s *session) error { return s.compiledWith("ENABLE_FTS5", errNoFTS5) }
-
-// compiledWith returns an error unless SQLite was compiled with an option.
-func (s *session) compiledWith(option string, missing error) error {
-	var has bool
-	if _, err := s.row("SELECT sqlite_compileoption_used(?)", []any{option}, &has); err != nil {
+// closeIndex closes the index with a mark that it gives the database, too.
+func (s *Store) closeIndex(session *session) error {
+	if session == nil {
+		return s.index.Close(nil)
+	}
+	mark := make([]byte, 16)
+	_, _ = rand.Read(mark) // never fails, says crypto/rand
+	err := session.inOne(func() error {
+		_, err := session.exec(putClosed, mark)
 		return err
+	})
+	if err != nil {
+		mark = nil
 	}
-	if !has {
-		return missing
-	}
-	return nil
+	return errors.Join(err, s.index.Close(mark))
 }
 
-// hasher returns what makes entries. It is kept with the session: the key never
-// changes.
-func (s *session) hasher() (*search.Hasher, error) {
-	if s.entries != nil {
-		return s.entries, nil
-	}
-	var key []byte
-	found, err := s.row("SELECT value FROM meta WHERE key = 'search_key'", nil, &key)
-	if err == nil && (!found || len(key) != search.KeySize) {
-		err = errors.New("the key of the search index is missing")
-	}
-	if err != nil {
-		return nil, err
-	}
-	s.entries = search.NewHasher(key)
-	return s.entries, nil
+// loadClosed returns what the database was closed with, nil if it never was.
+func (s *session) loadClosed() (mark []byte, err error) {
+	_, err = s.row(selectMeta, []any{closedKey}, &mark)
+	return mark, err
 }
+
+// Reindex makes the search index anew; see [im.Store].
+func (s *Store) Reindex(ctx context.Context, progress func(done, total int64)) error {
+	return s.index.Reindex(ctx, progress)
+}
+
+// SearchState tells how the search index is.
+func (s *Store) SearchState() im.SearchState { return im.SearchState(s.index.State()) }
 
 // kindOf is how the index tells types of messages apart: most are texts, which
 // need no entry for it.
@@ -60,81 +81,83 @@ func kindOf(t im.MessageType) uint8 {
 	return uint8(t)
 }
 
-// entries returns what the index has of a message, "" if nothing.
-func (s *session) entriesOf(m im.Message) ([]search.Entry, error) {
-	words := m.Words()
-	if words == "" {
-		return nil, nil
-	}
-	h, err := s.hasher()
-	if err != nil {
-		return nil, err
-	}
-	return h.Document(words, int64(m.Conversation), kindOf(m.Type)), nil
+// documentOf is what the index takes in of a message.
+func documentOf(m im.Message) searchindex.Document {
+	said := im.Message{Type: m.Type, Content: m.Content}
+	return searchindex.Document{ID: int64(m.ID), Conversation: int64(m.Conversation), Kind: kindOf(m.Type), Words: said.Words}
 }
 
-// indexMessage has a message found by its words. Within a transaction messages
-// are best indexed in the order of their ids: with a smaller one FTS5 writes
-// down what it has so far.
-func (t *tx) indexMessage(m im.Message) error {
-	entries, err := t.session.entriesOf(m)
-	if err != nil || len(entries) == 0 {
-		return err
+// index has a message found by its words, once this is committed.
+func (t *tx) index(m im.Message) {
+	if m.State == im.Active && m.Type.HasWords() {
+		t.indexed = append(t.indexed, documentOf(m))
 	}
-	through, err := t.indexedThrough()
-	if err != nil {
-		return err
-	}
-	if int64(m.ID) > through {
-		t.fresh = append(t.fresh, newRecent(m, entries))
-		return nil
-	}
-	_, err = t.session.exec(insertEntries, int64(m.ID), search.Text(entries))
-	return err
 }
 
-// unindexMessage takes a message out of the index. m.Content is what it was
-// indexed with: to be called before the content is wiped. An empty one stands
-// for content that cannot be read.
-func (t *tx) unindexMessage(m im.Message) error {
-	if m.Content == nil || m.Type != im.Text && m.Type != im.Location {
-		return nil
+// unindex has a message of a type leave the index, once this is committed.
+func (t *tx) unindex(id im.ID, kind im.MessageType) {
+	if kind.HasWords() {
+		t.unindexed = append(t.unindexed, int64(id))
 	}
-	through, err := t.indexedThrough()
-	if err != nil {
-		return err
-	}
-	if int64(m.ID) > through {
-		t.forgotten = append(t.forgotten, int64(m.ID))
-		return nil
-	}
-	var entries string
-	if json.Valid(m.Content.Body) {
-		var list []search.Entry
-		list, err = t.session.entriesOf(m)
-		entries = search.Text(list)
-	} else {
-		entries, err = t.unreadable(m.ID)
-	}
-	if err != nil || entries == "" {
-		return err
-	}
-	_, err = t.session.exec(deleteEntries, int64(m.ID), entries)
-	return err
 }
 
-// unreadable returns the entries of a message that does not say any more what it
-// was indexed with. It looks through the whole index, which takes about a second
-// for each million messages: better than to leave them in it.
-func (t *tx) unreadable(id im.ID) (string, error) {
+// wordTypes are the types of messages that have words, in JSON.
+var wordTypes = func() string {
 	var list []string
-	err := t.session.query(selectEntries, []any{int64(id)}, func(rows *sql.Rows) (bool, error) {
-		var entry string
-		err := rows.Scan(&entry)
-		list = append(list, entry)
-		return true, err
+	for t := range im.MessageType(math.MaxUint8) {
+		if t.HasWords() {
+			list = append(list, strconv.Itoa(int(t)))
+		}
+	}
+	return "[" + strings.Join(list, ",") + "]"
+}()
+
+// indexSource has the index read the messages of a store.
+type indexSource struct{ store *Store }
+
+func (i indexSource) view(ctx context.Context, fn func(*reader) error) error {
+	ctx = im.WithCaller(im.AtStart(ctx), im.Caller{Job: "indexing"})
+	return i.store.View(ctx, func(r im.Reader) error { return fn(r.(*reader)) })
+}
+
+func (i indexSource) Searchable(ctx context.Context, below int64, limit int) (ids []int64, err error) {
+	err = i.view(ctx, func(r *reader) error {
+		ids = ids[:0]
+		return r.session.query(selectSearchable, []any{below, int64(im.Active), wordTypes, limit}, func(rows *sql.Rows) (bool, error) {
+			var id int64
+			err := rows.Scan(&id)
+			ids = append(ids, id)
+			return true, err
+		})
 	})
-	t.session.logger.Error("a message was looked for in the whole search index, for its content cannot be read",
-		"message", id, "entries", len(list))
-	return strings.Join(list, " "), err
+	return ids, err
+}
+
+func (i indexSource) Documents(ctx context.Context, ids []int64) (docs []searchindex.Document, err error) {
+	err = i.view(ctx, func(r *reader) error {
+		docs = docs[:0]
+		list, err := json.Marshal(ids)
+		if err != nil {
+			return err
+		}
+		return r.session.query(selectSearchables, []any{string(list), int64(im.Active)}, func(rows *sql.Rows) (bool, error) {
+			m, err := r.scanMessage(rows)
+			if errors.Is(err, errContent) {
+				err = nil
+			}
+			if m.State == im.Active {
+				docs = append(docs, documentOf(m))
+			}
+			return true, err
+		})
+	})
+	return docs, err
+}
+
+func (i indexSource) CountSearchable(ctx context.Context) (n int64, err error) {
+	err = i.view(ctx, func(r *reader) error {
+		_, err := r.session.row(countSearchable, []any{int64(im.Active), wordTypes}, &n)
+		return err
+	})
+	return n, err
 }

@@ -88,7 +88,8 @@ func (t *tx) InsertMessage(m im.Message) (seq int64, err error) {
 	if err := t.insertMentions(m, at, seq, sender); err != nil {
 		return 0, err
 	}
-	return seq, t.indexMessage(m)
+	t.index(m)
+	return seq, nil
 }
 
 // count counts a message in its conversation, and returns the counts after it.

@@ -62,9 +62,6 @@ func loadMigrations(files fs.FS) ([]migration, error) {
 // migrate brings the schema up to the newest version that this binary knows,
 // each step in a transaction of its own.
 func migrate(s *session, files fs.FS) error {
-	if err := requireFTS5(s); err != nil {
-		return err
-	}
 	steps, err := loadMigrations(files)
 	if err != nil {
 		return err

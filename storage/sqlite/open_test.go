@@ -27,7 +27,7 @@ func TestOpenMakesPrivateFiles(t *testing.T) {
 		t.Fatalf("%v, %v", info.Mode(), err)
 	}
 	files, err := os.ReadDir(dir)
-	if err != nil || len(files) != 5 {
+	if err != nil || len(files) != 8 { // the database and the index, each with two beside it, keys and lock
 		t.Fatalf("%v, %v", files, err)
 	}
 	for _, f := range files {

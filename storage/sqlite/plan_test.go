@@ -223,7 +223,7 @@ func TestHotPlans(t *testing.T) {
 		selectHead:   {"SEARCH events"},
 		selectOldest: {"SEARCH events USING INTEGER PRIMARY KEY (rowid>?)"},
 
-		selectActive: {"SEARCH m USING INTEGER PRIMARY KEY (rowid=?)"},
+		selectActive: {"SEARCH messages USING INTEGER PRIMARY KEY (rowid=?)"},
 		putShredded:  {"SEARCH messages USING INTEGER PRIMARY KEY (rowid=?)"},
 		forgetDoomed: {"SEARCH doomed USING PRIMARY KEY (slot=? AND code=?)"},
 		eraseRow: {

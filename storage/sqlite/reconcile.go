@@ -51,7 +51,7 @@ const (
 		WHERE id = ?2`
 	emptyNote = "UPDATE messages SET note_slot = NULL, note = NULL WHERE id = ?"
 
-	selectToRemove = "SELECT " + messageColumns + withoutContent + ", m.slot, m.note_slot FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value" + messageUsers
+	selectToRemove = "SELECT " + removalColumns + " FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value"
 	selectLeft     = "SELECT last_seq, trim_before, deleted_at IS NOT NULL FROM conversations WHERE id = ?"
 
 	selectPastLogs = "SELECT log, head FROM past_logs ORDER BY head"
@@ -376,7 +376,7 @@ func (t *tx) Remove(conversation im.ID, ids []im.ID, at time.Time) (active int, 
 		return 0, err
 	}
 	for _, m := range list {
-		if m.State == im.Active && m.VisibleTo == "" {
+		if m.state == im.Active && !m.hidden {
 			active++
 		}
 	}
@@ -407,10 +407,8 @@ func (t *tx) removals(ids []im.ID) (list []removal, newest int64, err error) {
 		return nil, 0, err
 	}
 	err = t.session.query(selectToRemove, []any{string(numbers)}, func(rows *sql.Rows) (bool, error) {
-		var m removal
-		var err error
-		m.Message, err = t.scanMessage(rows, &m.slot, &m.note)
-		newest = max(newest, m.CreatedAt.UnixMilli())
+		m, err := scanRemoval(rows)
+		newest = max(newest, m.created)
 		list = append(list, m)
 		return true, err
 	})

@@ -68,7 +68,7 @@ func breakRemoving(t *testing.T, driverError sqlite3.Error, gone bool) {
 		w.purgeRest(id)
 		w.hold()
 		if !hit {
-			if statements < 100 {
+			if statements < 60 {
 				t.Errorf("there were but %d statements", statements)
 			}
 			break

@@ -71,6 +71,7 @@ func BenchmarkSearch(b *testing.B) {
 	for _, n := range []int{10_000, 1_000_000} {
 		b.Run(fmt.Sprintf("messages=%d", n), func(b *testing.B) {
 			l.fill(n)
+			l.settled()
 			for _, words := range []struct{ name, words string }{
 				{"common", l.says.words[0]},
 				{"rare", rareWord},
@@ -122,57 +123,4 @@ func processorTime(tb testing.TB) time.Duration {
 		tb.Fatal(err)
 	}
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
-}
-
-// BenchmarkIndex measures what a message of ten words, and one of 4 KiB, costs
-// to put into the index, by the hundred, and to take out, one by one, among
-// 10^5 others.
-func BenchmarkIndex(b *testing.B) {
-	l := newLibrary(b)
-	l.fill(100_000)
-	short := func() string { return l.says.text() }
-	long := func() string {
-		words := ""
-		for len(words) < 4<<10 {
-			words += l.says.text()
-		}
-		return words
-	}
-	for _, size := range []struct {
-		name string
-		say  func() string
-	}{{"ten words", short}, {"4 KiB", long}} {
-		var put []im.Message
-		b.Run(size.name+"/put", func(b *testing.B) {
-			var used time.Duration
-			for n := 0; n < b.N; n += 100 {
-				b.StopTimer()
-				var list []im.Message
-				for range min(100, b.N-n) {
-					l.last += 1 << 21
-					list = append(list, text(2, l.last, size.say()))
-				}
-				put = append(put, list...)
-				began := processorTime(b)
-				b.StartTimer()
-				l.write(func(tx *tx) error {
-					for _, m := range list {
-						if err := tx.indexMessage(m); err != nil {
-							return err
-						}
-					}
-					return nil
-				})
-				used += processorTime(b) - began
-			}
-			b.ReportMetric(float64(used.Microseconds())/float64(b.N), "cpu-µs")
-		})
-		b.Run(size.name+"/take", func(b *testing.B) {
-			began := processorTime(b)
-			for n := range b.N {
-				l.write(func(tx *tx) error { return tx.unindexMessage(put[n%len(put)]) })
-			}
-			b.ReportMetric(float64((processorTime(b)-began).Microseconds())/float64(b.N), "cpu-µs")
-		})
-	}
 }

@@ -2,10 +2,8 @@ package sqlite
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/imapi/imapi/im"
@@ -83,14 +81,14 @@ func TestSearch(t *testing.T) {
 // TestSearchFindsAll: whatever is asked for in however many conversations, the
 // pages together are what a look at each message gives.
 func TestSearchFindsAll(t *testing.T) {
-	for name, recent := range map[string]int{"in memory": 0, "in the file": 1, "in both": 3000} {
-		t.Run(name, func(t *testing.T) { searchFindsAll(t, recent) })
+	for name, flushAt := range map[string]int{"in memory": 0, "in the file": 1, "in both": 3000} {
+		t.Run(name, func(t *testing.T) { searchFindsAll(t, flushAt) })
 	}
 }
 
-func searchFindsAll(t *testing.T, recent int) {
+func searchFindsAll(t *testing.T, flushAt int) {
 	const places = 200
-	s := newTalk(t, places, Options{Synchronous: "normal", recent: recent})
+	s := newTalk(t, places, Options{Synchronous: "normal", flushAt: flushAt})
 	random := rand.New(rand.NewPCG(41, 42))
 	talk := newSpeech(43)
 	var list []im.Message
@@ -118,7 +116,7 @@ func searchFindsAll(t *testing.T, recent int) {
 		case 3:
 			q.Words = string(talk.characters[talk.zipf.Uint64()%3000]) + string(talk.characters[talk.zipf.Uint64()%30])
 		}
-		in := s.conversations[:[]int{1, 5, fewConversations, places}[random.IntN(4)]]
+		in := s.conversations[:[]int{1, 5, 64, places}[random.IntN(4)]]
 		q.Conversations = in
 		terms := search.Parse(q.Words)
 		var want []im.ID
@@ -198,7 +196,7 @@ func TestSearchIsBounded(t *testing.T) {
 // TestSearchUnreadable: a message that cannot be read is in nobody's way, and
 // leaves the index whole when it is erased.
 func TestSearchUnreadable(t *testing.T) {
-	s := newTalk(t, 1, Options{Synchronous: "normal", recent: 1})
+	s := newTalk(t, 1, Options{Synchronous: "normal", flushAt: 1})
 	list := []im.Message{text(1, 1, "one word"), text(1, 2, "another word"), text(1, 3, "last word")}
 	s.say(list...)
 	s.write(func(tx *tx) error {
@@ -215,23 +213,7 @@ func TestSearchUnreadable(t *testing.T) {
 	}
 }
 
-func TestRequireFTS5(t *testing.T) {
-	s, err := openSession(openNew(t, Options{}).path, Options{Synchronous: "normal"}, reading)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.close() }()
-	if err := requireFTS5(s); err != nil {
-		t.Error(err)
-	}
-	err = s.compiledWith("ENABLE_NOTHING", errNoFTS5)
-	if !errors.Is(err, errNoFTS5) || !strings.Contains(err.Error(), "-tags sqlite_fts5") {
-		t.Error(err)
-	}
-}
-
-// TestSearchHasNoPlaceForSyntax: whatever is typed, FTS5 is asked nothing that
-// it refuses.
+// TestSearchHasNoPlaceForSyntax: whatever is typed, it is never syntax.
 func TestSearchHasNoPlaceForSyntax(t *testing.T) {
 	s := newTalk(t, 1, Options{Synchronous: "normal"})
 	s.say(text(1, 1, "a AND b NOT c NEAR d"))

@@ -2,11 +2,15 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/imapi/imapi/im"
 )
@@ -110,28 +114,44 @@ func ids(hits []im.SearchHit) (list []im.ID) {
 	return list
 }
 
-// index returns the ids of the messages that have anything in the index, by the
-// number of their entries.
+// settled waits until the index has done what it was told.
+func (t *talk) settled() {
+	t.Helper()
+	for began := time.Now(); ; time.Sleep(time.Millisecond) {
+		if s := t.SearchState(); s.Removals == 0 && s.Complete && (t.options.flushAt == 0 || s.Waiting < t.options.flushAt) {
+			return
+		} else if time.Since(began) > patience {
+			t.Fatalf("the index is %+v", s)
+		}
+	}
+}
+
+// index returns the ids of the messages that the file of the index has, by the number of
+// their entries, once it has done what it was told.
 func (t *talk) index() map[im.ID]int {
 	t.Helper()
-	all := map[im.ID]int{}
-	err := t.View(context.Background(), func(r im.Reader) error {
-		rows, err := r.(*reader).session.conn.QueryContext(context.Background(), "SELECT doc, count(*) FROM search_entries GROUP BY doc")
-		if err != nil {
-			return err
-		}
-		defer func() { _ = rows.Close() }()
-		for rows.Next() {
-			var id im.ID
-			var n int
-			if err := rows.Scan(&id, &n); err != nil {
-				return err
-			}
-			all[id] = n
-		}
-		return rows.Err()
-	})
+	t.settled()
+	db, err := sql.Open("sqlite3", dataSource(filepath.Join(filepath.Dir(t.path), searchFile)))
 	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	rows, err := db.QueryContext(context.Background(), `SELECT d.at & 63, i.ids, length(d.entries) / 5 FROM documents d
+		CROSS JOIN ids i ON i.at = (d.at >> 24 << 24) + (d.at & 0xffffff) / 64`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	all := map[im.ID]int{}
+	for rows.Next() {
+		var n, entries int
+		var ids []byte
+		if err := rows.Scan(&n, &ids, &entries); err != nil {
+			t.Fatal(err)
+		}
+		all[im.ID(binary.LittleEndian.Uint64(ids[12*n:]))] = entries
+	}
+	if err := rows.Err(); err != nil {
 		t.Fatal(err)
 	}
 	return all

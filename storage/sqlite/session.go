@@ -12,8 +12,6 @@ import (
 	"strings"
 
 	"github.com/mattn/go-sqlite3"
-
-	"github.com/imapi/imapi/search"
 )
 
 // role is what a connection is for.
@@ -73,8 +71,6 @@ type session struct {
 	conn  *sql.Conn
 	raw   *sqlite3.SQLiteConn
 	stmts map[string]*sql.Stmt
-	// entries makes what the search index has of words, once it was needed.
-	entries *search.Hasher
 	// ctx ends the statements of a read. The writer's is never done: the
 	// driver would interrupt a statement, and SQLite may then roll back the
 	// transaction of the whole batch without anyone noticing.

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/storage/searchindex"
 )
 
 // defaultReadLimit is how long a read transaction may last. A longer one would keep
@@ -69,8 +70,8 @@ type Options struct {
 	logFault func(s *session, query string) error
 	// fault is asked before each statement of the writer and the readers.
 	fault func(s *session, query string) error
-	// recent is recentMost, or less in tests that look at the file's index.
-	recent int
+	// flushAt is that of the search index.
+	flushAt int
 }
 
 // BatchStats tell how one transaction of the writer went.
@@ -110,9 +111,6 @@ func (o Options) withDefaults() (Options, error) {
 	if o.ReadLimit == 0 {
 		o.ReadLimit = defaultReadLimit
 	}
-	if o.recent == 0 {
-		o.recent = recentMost
-	}
 	if o.log == (logLimits{}) {
 		o.log = logLimits{step: logStep, restart: logRestart, most: logMost}
 	}
@@ -127,12 +125,14 @@ type Store struct {
 	file     io.Closer // the lock of the database file
 	instance im.Instance
 	users    *userCache
-	recent   recentIndex
+	index    *searchindex.Index
 	sealer   *sealer
 	shredder *shredder
 	writer   *writer
 	// committed is the position of the newest event.
 	committed atomic.Int64
+	// closed is what the database was closed with before.
+	closed []byte
 	// checkpointer moves the write-ahead log into the database.
 	checkpointer *checkpointer
 
@@ -169,7 +169,6 @@ func Open(ctx context.Context, path string, options Options) (_ *Store, err erro
 		readers: make(chan *session, options.Readers),
 		closing: make(chan struct{}),
 	}
-	s.recent.most = options.recent
 	if s.lock, err = LockDir(dir); err != nil {
 		return nil, err
 	}
@@ -213,8 +212,9 @@ func Open(ctx context.Context, path string, options Options) (_ *Store, err erro
 	if s.checkpointer, err = newCheckpointer(s); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	s.openIndex(s.closed)
 	if s.writer, err = startWriter(s, head); err != nil {
-		return nil, errors.Join(err, s.checkpointer.session.close())
+		return nil, errors.Join(err, s.checkpointer.session.close(), s.index.Close(nil))
 	}
 	go s.shredder.loop()
 	go s.checkpointer.loop()
@@ -236,10 +236,10 @@ func (s *Store) prepareFile(ctx context.Context) (todo plan, err error) {
 		s.instance, err = loadInstance(session)
 	}
 	if err == nil {
-		todo, err = s.openKeys(ctx, session)
+		s.closed, err = session.loadClosed()
 	}
 	if err == nil {
-		err = s.recent.load(session, s.sealer)
+		todo, err = s.openKeys(ctx, session)
 	}
 	return todo, errors.Join(err, session.close())
 }
@@ -333,8 +333,6 @@ func (s *Store) view(ctx context.Context, fn func(im.Reader) error) (outdated bo
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errSlowRead)
 	defer cancel()
-	// Before the snapshot: nothing falls between the two.
-	recent := s.recent.all()
 	session.reset()
 	session.ctx = ctx
 	defer func() { session.ctx = context.Background() }()
@@ -356,7 +354,7 @@ func (s *Store) view(ctx context.Context, fn func(im.Reader) error) (outdated bo
 			session = nil
 		}
 	}()
-	r := &reader{session: session, users: s.users, sealer: s.sealer, recent: recent}
+	r := &reader{session: session, users: s.users, sealer: s.sealer, found: s.index}
 	if err := fn(r); err != nil {
 		return r.outdated, err
 	}
@@ -404,7 +402,7 @@ func (s *Store) Close() error {
 		s.shredder.stop()
 		s.checkpointer.close()
 		s.writer.stop()
-		err = s.shredder.finish(s.writer.session)
+		err = errors.Join(s.shredder.finish(s.writer.session), s.closeIndex(s.writer.session))
 		if s.writer.session != nil {
 			err = errors.Join(err, s.writer.session.close())
 		}

@@ -271,8 +271,6 @@ func (w *town) hold() {
 	for what, query := range map[string]string{
 		"messages are not sealed as their states say": missealed,
 		"conversations do not know what is left":      misknown,
-		"entries of the index are of messages that are gone": `SELECT count(DISTINCT doc) FROM search_entries
-			WHERE doc NOT IN (SELECT id FROM messages WHERE state = 1)`,
 		"events are of messages that are gone": `SELECT count(*) FROM events e WHERE message_id IS NOT NULL
 			AND pos < (SELECT max(pos) FROM events) AND NOT EXISTS (SELECT 1 FROM messages WHERE id = e.message_id)`,
 		"receipts are for messages that are gone": `SELECT count(*) FROM receipts r CROSS JOIN conversations c ON c.id = r.conversation_id

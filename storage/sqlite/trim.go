@@ -1,12 +1,9 @@
 package sqlite
 
 import (
-	"cmp"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/imapi/imapi/im"
@@ -14,10 +11,10 @@ import (
 
 const (
 	selectTrim = "SELECT last_seq, first_seq, trim_before FROM conversations WHERE id = ?"
-	// selectBefore finds the oldest messages, with what they say and what stands
-	// in their place.
-	selectBefore = "SELECT " + messageColumns + withContent + ", m.slot, m.note_slot FROM messages m INDEXED BY messages_by_time" +
-		messageUsers + "WHERE m.conversation_id = ? AND m.created_at < ? ORDER BY m.created_at, m.seq LIMIT ?"
+	// selectBefore finds the oldest messages.
+	selectBefore = "SELECT " + removalColumns + ` FROM messages m INDEXED BY messages_by_time
+		WHERE m.conversation_id = ? AND m.created_at < ? ORDER BY m.created_at, m.seq LIMIT ?`
+	removalColumns = "m.id, m.seq, m.created_at, m.type, m.state, m.visible_to IS NOT NULL, m.slot, m.note_slot"
 	selectFirstSeq = "SELECT seq FROM messages INDEXED BY messages_by_seq WHERE conversation_id = ? ORDER BY seq LIMIT 1"
 	selectOldestAt = `SELECT created_at FROM messages INDEXED BY messages_by_time
 		WHERE conversation_id = ? ORDER BY created_at LIMIT 1`
@@ -27,10 +24,6 @@ const (
 	deleteMentionsAll = "DELETE FROM mentions_all WHERE conversation_id = ?1 AND seq IN (SELECT j.value FROM json_each(?2) AS j)"
 	deleteMessages    = "DELETE FROM messages WHERE id IN (SELECT j.value FROM json_each(?1) AS j)"
 )
-
-// indexedBatch is how many messages that say something one transaction removes:
-// taking them out of the search index is most of the work.
-const indexedBatch = 10
 
 // forEver is a time in milliseconds before which everything was created.
 const forEver = math.MaxInt64
@@ -73,7 +66,7 @@ func (t *tx) Trim(conversation im.ID, before time.Time, limit int, at time.Time)
 		}
 		step.Messages = len(list)
 		for _, m := range list {
-			if m.State == im.Active && m.VisibleTo == "" {
+			if m.state == im.Active && !m.hidden {
 				step.Active++
 			}
 		}
@@ -117,46 +110,36 @@ func (t *tx) firstLeft(conversation, lastSeq int64, first *int64) (oldest sql.Nu
 
 // removal is a message that is to be removed, with the slots of its keys.
 type removal struct {
-	im.Message
-	slot, note sql.NullInt64
+	id, seq, created int64
+	kind             im.MessageType
+	state            im.State
+	hidden           bool // visible to one user alone
+	slot, note       sql.NullInt64
 }
 
-// messagesBefore returns the oldest messages, up to a number and up to
-// indexedBatch that say something. Those of which the
-// content cannot be read come with an empty one: they are to be removed all the
-// same.
+func scanRemoval(rows *sql.Rows) (m removal, err error) {
+	err = rows.Scan(&m.id, &m.seq, &m.created, &m.kind, &m.state, &m.hidden, &m.slot, &m.note)
+	return m, err
+}
+
+// messagesBefore returns the oldest messages, up to a number.
 func (r *reader) messagesBefore(conversation, cutoff int64, limit int) (list []removal, err error) {
-	indexed := 0
 	err = r.session.query(selectBefore, []any{conversation, cutoff, limit}, func(rows *sql.Rows) (bool, error) {
-		var m removal
-		var err error
-		m.Message, err = r.scanMessage(rows, &m.slot, &m.note)
-		if errors.Is(err, errContent) {
-			if err = nil; m.State == im.Active {
-				m.Content = &im.Content{}
-			}
-		}
+		m, err := scanRemoval(rows)
 		list = append(list, m)
-		if m.Content != nil {
-			indexed++
-		}
-		return indexed < indexedBatch, err
+		return true, err
 	})
 	return list, err
 }
 
 // removeMessages has the keys of messages and of what stands in their place shredded, and
-// removes their rows, of which it is remembered what they are known by. But for the
-// index it takes a few statements, however many they are.
+// removes their rows, of which it is remembered what they are known by. It takes a few
+// statements, however many they are.
 func (t *tx) removeMessages(conversation int64, list []removal, at time.Time) error {
-	// The index is told in the order in which they were put in.
-	slices.SortFunc(list, func(a, b removal) int { return cmp.Compare(a.ID, b.ID) })
 	var ids, seqs, slots []int64
 	for _, m := range list {
-		if err := t.unindexMessage(m.Message); err != nil {
-			return err
-		}
-		ids, seqs = append(ids, int64(m.ID)), append(seqs, m.Seq)
+		t.unindex(im.ID(m.id), m.kind)
+		ids, seqs = append(ids, m.id), append(seqs, m.seq)
 		for _, slot := range []sql.NullInt64{m.slot, m.note} {
 			if slot.Valid {
 				slots = append(slots, slot.Int64)

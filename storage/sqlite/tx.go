@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/storage/searchindex"
 )
 
 // reader implements [im.Reader] on a session, within its transaction.
@@ -16,8 +17,8 @@ type reader struct {
 	// places are what never changes of conversations that this transaction has
 	// read; nil in a read.
 	places map[im.ID]placed
-	// recent are the messages that the file's index may not have.
-	recent []*recentMessage
+	// found is the search index.
+	found  *searchindex.Index
 	sealer *sealer
 	// outdated says that content was met whose key is shredded.
 	outdated bool
@@ -42,19 +43,18 @@ type tx struct {
 	used  []im.Slot
 	named uint64
 
-	// index are the recent messages, of which fresh are to be added once this is
-	// committed. Those up to written went to the file, and forgotten were erased.
-	index     *recentIndex
-	fresh     []*recentMessage
-	written   int64
-	forgotten []int64
+	// indexed and unindexed are what the search index is told once this is committed.
+	indexed   []searchindex.Document
+	unindexed []int64
 }
 
 var _ im.Tx = (*tx)(nil)
 
-func newTx(s *session, users *userCache, sealer *sealer, index *recentIndex) *tx {
-	r := reader{session: s, users: users, interned: map[im.UserID]int64{}, places: map[im.ID]placed{}, recent: index.all(), sealer: sealer}
-	return &tx{reader: r, index: index}
+func newTx(s *session, store *Store) *tx {
+	return &tx{reader: reader{
+		session: s, users: store.users, interned: map[im.UserID]int64{}, places: map[im.ID]placed{},
+		found: store.index, sealer: store.sealer,
+	}}
 }
 
 // head returns the position of the newest event that was appended, 0 if none

@@ -90,7 +90,6 @@ func (w *writer) loop() {
 			b := w.queue.batch()
 			w.transact(b.next)
 			b.close()
-			w.writeRecent()
 		case !open:
 			return
 		}
@@ -109,25 +108,6 @@ func (w *writer) run(calls []*call) {
 	}
 	for len(calls) > 0 {
 		w.transact(next)
-	}
-}
-
-// writeRecent writes messages to the file's search index of which there are too
-// many in memory. Nobody waits for it but those who write next.
-func (w *writer) writeRecent() {
-	for {
-		n := w.store.recent.over()
-		if n == 0 {
-			return
-		}
-		c := &call{ctx: context.Background(), done: make(chan error, 1), fn: func(t im.Tx) error { return t.(*tx).writeRecent(n) }}
-		w.run([]*call{c})
-		if err := <-c.done; err != nil {
-			w.store.options.Logger.Error("messages could not be written to the search index", "error", faults.Text(err))
-			w.store.recent.spare += recentBatch // tried again then
-			return
-		}
-		w.store.recent.spare = 0
 	}
 }
 
@@ -155,7 +135,7 @@ func (w *writer) transact(next func() *call) {
 		report(err)
 		return
 	}
-	t := newTx(w.session, w.store.users, w.store.sealer, &w.store.recent)
+	t := newTx(w.session, w.store)
 	var ran []*call
 	for c := next(); c != nil; c = next() {
 		if c.ctx.Err() != nil {
@@ -189,6 +169,7 @@ func (w *writer) transact(next func() *call) {
 		w.store.options.Logger.Error("commit failed", "calls", len(ran), "error", faults.Text(err))
 		w.drop()
 		_ = w.ensureSession()
+		w.store.index.Doubt()
 		answer(ran, err)
 		report(err)
 		return
@@ -200,7 +181,7 @@ func (w *writer) transact(next func() *call) {
 		w.store.sealer.named.Store(t.named)
 	}
 	w.store.shredder.add(t.doomed)
-	w.store.recent.add(t.fresh, t.written, t.forgotten)
+	w.store.index.Add(t.indexed, t.unindexed)
 	told := im.Commit{Events: t.events, Cuts: t.cuts, Due: t.due, Head: max(w.head, t.head())}
 	w.store.committed.Store(int64(told.Head))
 	// What takes something from somebody holds once it is answered: a token that is cut
@@ -308,9 +289,6 @@ func (w *writer) ensureSession() error {
 	}
 	due, _, err := r.NextDue()
 	if err != nil {
-		return errors.Join(err, s.close())
-	}
-	if err := w.store.recent.load(s, w.store.sealer); err != nil {
 		return errors.Join(err, s.close())
 	}
 	var doomed []doomed

@@ -1,0 +1,163 @@
+package searchindex
+
+import (
+	"context"
+	"slices"
+)
+
+const (
+	// verifyBatch is how many messages of the database are compared at once.
+	verifyBatch = 4096
+	// buildFirst is how many messages that the file did not have are put into it first;
+	// then it is four times as many each time. So the newest are soon there.
+	buildFirst = 4096
+)
+
+// verifier is what the comparison under way has.
+type verifier struct {
+	// next is the id below which the file is still to be compared, 0 if it is not.
+	next int64
+	// missing are documents that the file does not have, from next on.
+	missing []document
+	target  int
+	done    int64
+	anewNow []*reindexing
+}
+
+// ready sees to it that there is a file: a new one if somebody asked for it, or a search
+// found this one damaged.
+func (x *Index) ready() error {
+	x.mu.Lock()
+	asked, damaged := x.anew, x.damaged
+	x.anew, x.damaged = nil, false
+	x.mu.Unlock()
+	x.anewNow = append(x.anewNow, asked...)
+	switch {
+	case damaged:
+		return errDamaged
+	case len(asked) > 0:
+		return x.make()
+	case x.conn == nil:
+		return x.open()
+	}
+	return nil
+}
+
+// verify compares a stretch of the file with the database, the newest first, and reports
+// whether there is more to be compared. What the file lacks is put into it, what it has in
+// excess is taken out.
+func (x *Index) verify(ctx context.Context) (more bool, err error) {
+	x.mu.Lock()
+	if x.again > 0 {
+		if x.again >= x.next {
+			x.next, x.missing, x.target, x.done = x.verified.Load(), nil, buildFirst, 0
+		}
+		x.again = 0
+	}
+	x.mu.Unlock()
+	if x.next == 0 {
+		return false, nil
+	}
+	ids, err := x.options.Source.Searchable(ctx, x.next, verifyBatch)
+	if err != nil {
+		return false, err
+	}
+	low := int64(0)
+	if len(ids) == verifyBatch {
+		low = ids[len(ids)-1]
+	}
+	slices.Sort(ids)
+	have, err := x.between(low, x.next)
+	if err != nil {
+		return false, err
+	}
+	excess := slices.DeleteFunc(slices.Clone(have), func(id int64) bool { _, found := slices.BinarySearch(ids, id); return found })
+	if len(excess) > 0 {
+		if err := x.removeFrom(excess); err != nil {
+			return false, err
+		}
+	}
+	lacks, err := x.lack(ctx, ids, have)
+	if err != nil {
+		return false, err
+	}
+	missing := append(slices.Clip(x.missing), lacks...)
+	if n := len(missing); n > 0 && (n >= x.target || low == 0) {
+		slices.SortFunc(missing, func(a, b document) int { return compare(a.id, b.id) })
+		for part := range slices.Chunk(missing, maxDocuments) {
+			if err := x.put(part); err != nil {
+				return false, err
+			}
+		}
+		missing, x.target = nil, min(4*x.target, maxDocuments)
+	}
+	x.next, x.missing = low, missing
+	x.done += int64(len(ids))
+	x.mu.Lock()
+	if x.again == 0 && len(x.missing) == 0 {
+		x.verified.Store(low)
+	}
+	x.mu.Unlock()
+	for _, r := range x.anewNow {
+		r.progress(x.done, r.total)
+	}
+	if low > 0 {
+		return true, nil
+	}
+	for _, r := range x.anewNow {
+		close(r.done)
+	}
+	x.anewNow = nil
+	return false, nil
+}
+
+// lack returns those of the messages that the file does not have.
+func (x *Index) lack(ctx context.Context, ids, have []int64) (missing []document, err error) {
+	var list []int64
+	x.mu.Lock()
+	for _, id := range ids {
+		if _, found := slices.BinarySearch(have, id); !found && x.items[id] == nil {
+			list = append(list, id)
+		}
+	}
+	x.mu.Unlock()
+	if len(list) == 0 {
+		return nil, nil
+	}
+	docs, err := x.options.Source.Documents(ctx, list)
+	for _, d := range docs {
+		missing = append(missing, document{
+			id: d.ID, conversation: uint32(x.hasher.Conversation(d.Conversation)),
+			entries: x.hasher.Document(d.Words(), d.Conversation, d.Kind),
+		})
+	}
+	return missing, err
+}
+
+// between returns the ids from low to below high that the file has, rising.
+func (x *Index) between(low, high int64) (ids []int64, err error) {
+	for _, s := range x.stored.Load().segments {
+		if s.last < low || s.first() >= high {
+			continue
+		}
+		n, _ := s.chunkOf(max(low, s.first()))
+		for ; n < len(s.chunks) && s.chunks[n] < high; n++ {
+			chunk, err := s.chunk(x.conn, n)
+			if err != nil {
+				return nil, err
+			}
+			for _, d := range chunk {
+				if !d.gone && d.id >= low && d.id < high {
+					ids = append(ids, d.id)
+				}
+			}
+		}
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+// forget drops what is gone from what is to be put into the file.
+func (x *Index) forget(gone []int64) {
+	x.missing = slices.DeleteFunc(x.missing, func(d document) bool { _, found := slices.BinarySearch(gone, d.id); return found })
+}

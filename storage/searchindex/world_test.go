@@ -1,0 +1,304 @@
+package searchindex
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/search"
+)
+
+// patience is how long something may take on a busy machine.
+const patience = 2 * time.Minute
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// said is a message of a library.
+type said struct {
+	conversation int64
+	words        string
+}
+
+// library is a database of messages, with an index.
+type library struct {
+	testing.TB
+	*Index
+	path    string
+	options Options
+
+	mu    sync.Mutex
+	there map[int64]said
+}
+
+func newLibrary(tb testing.TB, o Options) *library {
+	tb.Helper()
+	l := &library{TB: tb, path: filepath.Join(tb.TempDir(), "search.db"), there: map[int64]said{}}
+	if err := createFile(l.path); err != nil { // for who opens it beside the index
+		tb.Fatal(err)
+	}
+	o.Source, o.Logger, o.Key, o.Data = l, quiet, make([]byte, search.KeySize), []byte("these")
+	l.options = o
+	l.open(nil)
+	tb.Cleanup(func() { _ = l.Close(nil) })
+	return l
+}
+
+func (l *library) open(mark []byte) {
+	l.options.Mark = mark
+	l.Index = Open(l.path, l.options)
+}
+
+func (l *library) Searchable(_ context.Context, below int64, limit int) ([]int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ids := slices.Sorted(maps.Keys(l.there))
+	n, _ := slices.BinarySearch(ids, below)
+	ids = ids[max(n-limit, 0):n]
+	slices.Reverse(ids)
+	return ids, nil
+}
+
+func (l *library) Documents(_ context.Context, ids []int64) (docs []Document, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, id := range ids {
+		if m, ok := l.there[id]; ok {
+			docs = append(docs, document0(id, m))
+		}
+	}
+	return docs, nil
+}
+
+func (l *library) CountSearchable(context.Context) (int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return int64(len(l.there)), nil
+}
+
+func document0(id int64, m said) Document {
+	return Document{ID: id, Conversation: m.conversation, Words: func() string { return m.words }}
+}
+
+// say commits messages, and tells the index.
+func (l *library) say(list map[int64]said) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var docs []Document
+	for id, m := range list {
+		l.there[id] = m
+		docs = append(docs, document0(id, m))
+	}
+	l.Add(docs, nil)
+}
+
+// erase commits that messages are gone, and tells the index.
+func (l *library) erase(ids ...int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, id := range ids {
+		delete(l.there, id)
+	}
+	l.Add(nil, ids)
+}
+
+// find returns what has the words in the conversations, the greatest ids first, as an
+// engine finds it: what the index does not have yet is looked at.
+func (l *library) find(words string, in map[int64]bool, from, below int64, limit int) (ids []int64) {
+	l.Helper()
+	terms := search.Parse(words)
+	matches := func(id int64) bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		m, there := l.there[id]
+		return there && (in == nil || in[m.conversation]) && terms.Match(m.words)
+	}
+	q := Query{Words: l.Hasher().Query(terms, search.Scope{}), Conversations: in, From: from, Below: below}
+	floor := below
+	var c *Cursor
+	err := errors.New("not telling")
+	if q.Telling() {
+		c, err = l.Search(q)
+	}
+	if err == nil {
+		defer c.Close()
+		for err == nil {
+			var got []int64
+			var through int64
+			got, through, err = c.Next(limit, time.Now().Add(time.Hour))
+			for _, id := range got {
+				if id < through || id >= floor || id < from {
+					l.Fatalf("%d was found between %d and %d", id, through, floor)
+				}
+				if matches(id) {
+					ids = append(ids, id)
+				}
+				floor = id
+			}
+			floor = min(floor, through)
+			if through <= c.Floor() {
+				break
+			}
+		}
+	}
+	rest, _ := l.Searchable(context.Background(), floor, math.MaxInt32)
+	for _, id := range rest {
+		if id >= from && matches(id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// check holds what is found against a look at each message.
+func (l *library) check(words string, in map[int64]bool, from, below int64) {
+	l.Helper()
+	terms := search.Parse(words)
+	var want []int64
+	l.mu.Lock()
+	for id, m := range l.there {
+		if id >= from && id < below && (in == nil || in[m.conversation]) && terms.Match(m.words) {
+			want = append(want, id)
+		}
+	}
+	l.mu.Unlock()
+	slices.Sort(want)
+	slices.Reverse(want)
+	if got := l.find(words, in, from, below, 1+int(below%7)); !slices.Equal(got, want) {
+		l.Fatalf("%q in %v from %d to %d: found %d, not %d", words, in, from, below, len(got), len(want))
+	}
+}
+
+// settled waits until the index has nothing left to do.
+func (l *library) settled() {
+	l.Helper()
+	for began := time.Now(); ; time.Sleep(time.Millisecond) {
+		if s := l.State(); s.Removals == 0 && s.Complete && !s.Failing && s.Waiting < l.Index.options.FlushAt {
+			return
+		} else if time.Since(began) > patience {
+			l.Fatalf("the index is %+v", s)
+		}
+	}
+}
+
+// inFile returns the ids that the file has, rising, and fails if its lists and documents
+// are not of the same.
+func (l *library) inFile() (ids []int64) {
+	l.Helper()
+	l.settled()
+	c, err := openConn(l.path, nil)
+	if err != nil {
+		l.Fatal(err)
+	}
+	defer func() { _ = c.close() }()
+	if err := c.script("BEGIN"); err != nil {
+		l.Fatal(err)
+	}
+	segments, err := readSegments(c)
+	if err != nil {
+		l.Fatal(err)
+	}
+	for _, s := range segments {
+		docs, err := s.documents(c)
+		if err != nil {
+			l.Fatal(err)
+		}
+		var want, got []pair
+		chunks := 0
+		for n := range s.chunks {
+			chunk, err := s.chunk(c, n)
+			if err != nil {
+				l.Fatal(err)
+			}
+			for i, d := range chunk {
+				if d.gone {
+					continue
+				}
+				if docs[chunks].id != d.id {
+					l.Fatal("the ids are not those of the documents")
+				}
+				for _, e := range docs[chunks].entries {
+					want = append(want, pairOf(e, n*chunkSize+i))
+				}
+				chunks++
+			}
+		}
+		for n := range s.blocks {
+			b, err := c.bytes(selectBlock, s.at(n))
+			if err != nil {
+				l.Fatal(err)
+			}
+			if got, err = appendPairs(got, b); err != nil {
+				l.Fatal(err)
+			}
+		}
+		slices.Sort(want)
+		if !slices.Equal(got, want) || !slices.IsSorted(got) {
+			l.Fatalf("segment %d has %d pairs, its documents %d", s.id, len(got), len(want))
+		}
+		for _, d := range docs {
+			ids = append(ids, d.id)
+		}
+	}
+	slices.Sort(ids)
+	if len(slices.Compact(slices.Clone(ids))) != len(ids) {
+		l.Fatal("a message is in the file twice")
+	}
+	return ids
+}
+
+// whole holds what the file and the memory have against the database.
+func (l *library) whole() {
+	l.Helper()
+	have := l.inFile()
+	l.Index.mu.Lock()
+	for id, it := range l.items {
+		if !it.gone.Load() {
+			have = append(have, id)
+		}
+	}
+	l.Index.mu.Unlock()
+	slices.Sort(have)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if want := slices.Sorted(maps.Keys(l.there)); !slices.Equal(slices.Compact(have), want) {
+		l.Fatalf("the index has %d messages, not %d", len(have), len(want))
+	}
+}
+
+// talker makes messages of few words.
+type talker struct{ *rand.Rand }
+
+func (t talker) word() string {
+	return []string{"alpha", "beta", "gamma", "delta", "alphabet", "上海", "东边", "x", "be", fmt.Sprint("rare", t.IntN(500))}[min(t.IntN(10), t.IntN(12))]
+}
+
+func (t talker) message() said {
+	var words []string
+	for range t.IntN(6) {
+		words = append(words, t.word())
+	}
+	return said{conversation: 1 + t.Int64N(100), words: strings.Join(words, " ")}
+}
+
+func (t talker) conversations() map[int64]bool {
+	n := []int{0, 1, 5, 80}[t.IntN(4)]
+	if n == 0 {
+		return nil
+	}
+	in := map[int64]bool{}
+	for range n {
+		in[1+t.Int64N(100)] = true
+	}
+	return in
+}
