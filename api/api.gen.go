@@ -1445,6 +1445,9 @@ type HealthDetails struct {
 	// RemovalHeldSeconds For how much longer nothing is removed by its time.
 	RemovalHeldSeconds int64 `json:"removal_held_seconds"`
 
+	// SearchIndexFailing The file of the search index cannot be written. Messages are found without it, more slowly.
+	SearchIndexFailing bool `json:"search_index_failing"`
+
 	// ShreddingWaiting How many keys of what was erased wait to be destroyed, if that takes longer than it should.
 	ShreddingWaiting int `json:"shredding_waiting"`
 
