@@ -86,7 +86,7 @@ type RetentionPage struct {
 // removeBatch is the most that one transaction of a job removes, and firstBatch what
 // its first one does.
 const (
-	removeBatch = 100
+	removeBatch = 400
 	firstBatch  = 10
 )
 
@@ -260,13 +260,9 @@ func (s *Service) Trim(ctx context.Context, asOf time.Time, told func(RetentionO
 		return err
 	}
 	for {
-		type todo struct {
-			id     ID
-			before time.Time
-		}
-		list, err := view(ctx, s, func(r Reader) (list []todo, err error) {
+		list, err := view(ctx, s, func(r Reader) (list []RetentionOf, err error) {
 			err = s.overdue(r, asOf, nil, func(_ RetentionKey, c Conversation, before time.Time) (bool, error) {
-				list = append(list, todo{c.ID, before})
+				list = append(list, RetentionOf{Conversation: c.ID, Before: before})
 				return len(list) < atATime, nil
 			})
 			return list, err
@@ -274,16 +270,9 @@ func (s *Service) Trim(ctx context.Context, asOf time.Time, told func(RetentionO
 		if err != nil || len(list) == 0 {
 			return err
 		}
-		removed := int64(0)
-		for _, t := range list {
-			n, err := s.trim(ctx, t.id, t.before, told)
-			if err != nil {
-				return err
-			}
-			removed += n
-		}
-		if removed == 0 {
-			return nil // somebody else was first
+		removed, err := s.trimAll(ctx, list, told)
+		if err != nil || removed == 0 { // somebody else was first
+			return err
 		}
 	}
 }
@@ -292,54 +281,97 @@ func (s *Service) Trim(ctx context.Context, asOf time.Time, told func(RetentionO
 // end.
 func (s *Service) finishTrimming(ctx context.Context, told func(RetentionOf) error) error {
 	for {
-		list, err := view(ctx, s, func(r Reader) ([]Conversation, error) { return r.Trimming(atATime) })
+		list, err := view(ctx, s, func(r Reader) (list []RetentionOf, err error) {
+			trimming, err := r.Trimming(atATime)
+			for _, c := range trimming {
+				list = append(list, RetentionOf{Conversation: c.ID, Before: c.TrimBefore})
+			}
+			return list, err
+		})
 		if err != nil || len(list) == 0 {
 			return err
 		}
-		for _, c := range list {
-			if _, err := s.trim(ctx, c.ID, c.TrimBefore, told); err != nil {
-				return err
-			}
+		if _, err := s.trimAll(ctx, list, told); err != nil {
+			return err
 		}
 	}
 }
 
-// trim removes the messages of a conversation that were created before a time,
-// and returns how many those were.
-func (s *Service) trim(ctx context.Context, id ID, before time.Time, told func(RetentionOf) error) (int64, error) {
-	of := RetentionOf{Conversation: id, Before: before}
-	for size := batchSize(firstBatch); ; {
-		step, err := paced(ctx, s, &size, func(tx Tx, limit int) (Trimmed, error) {
-			c, found, err := maybe(tx.Conversation(id))
-			if err != nil || !found || !c.DeletedAt.IsZero() {
-				return Trimmed{Done: true}, err
+// trimTurn is how many messages of a conversation go in one turn at least: each turn has
+// work of its own.
+const trimTurn = 4
+
+// trimAll removes the messages of conversations that were created before a time, and
+// returns how many those were. It takes a few of each in turn: messages of one time stand
+// side by side in the store, whatever conversation they are of, so a transaction that goes
+// round writes fewer pages than one that takes as many of one conversation.
+func (s *Service) trimAll(ctx context.Context, list []RetentionOf, told func(RetentionOf) error) (removed int64, err error) {
+	for size := batchSize(firstBatch); len(list) > 0; {
+		type turn struct {
+			Trimmed
+			before time.Time
+		}
+		turns, err := paced(ctx, s, &size, func(tx Tx, limit int) (turns []turn, err error) {
+			each := min(max(limit/len(list), trimTurn), limit)
+			for _, of := range list {
+				if limit <= 0 {
+					break
+				}
+				var t turn
+				if t.Trimmed, t.before, err = s.trim(tx, of, min(each, limit)); err != nil {
+					return nil, err
+				}
+				turns = append(turns, t)
+				limit -= max(t.Messages, 1)
 			}
-			if c.TrimBefore.After(before) {
-				before, of.Before = c.TrimBefore, c.TrimBefore
-			}
-			step, err := tx.Trim(id, before, limit, s.time())
-			if err == nil && c.Kind == Thread {
-				err = s.lessInThread(tx, Actor{}, id, step.Active)
-			}
-			if err != nil || !step.Done || step.Messages == 0 && c.TrimBefore.IsZero() {
-				return step, err
-			}
-			_, err = tx.Append(Event{
-				Type: ConversationTrimmed, At: s.time(), Conversation: id, Space: c.Space, Before: before, FirstSeq: step.FirstSeq,
-			})
-			return step, err
+			return turns, nil
 		})
-		of.Messages += int64(step.Messages)
 		if err != nil {
-			return of.Messages, err
+			return removed, err
 		}
-		if step.Done {
-			if told != nil && of.Messages > 0 {
-				err = told(of)
+		var again []RetentionOf
+		for i, t := range turns {
+			of := list[i]
+			of.Before = t.before
+			of.Messages += int64(t.Messages)
+			removed += int64(t.Messages)
+			switch {
+			case !t.Done:
+				again = append(again, of)
+			case told != nil && of.Messages > 0:
+				if err := told(of); err != nil {
+					return removed, err
+				}
 			}
-			return of.Messages, err
 		}
+		list = append(list[len(turns):], again...)
 	}
+	return removed, nil
+}
+
+// trim removes up to limit messages of a conversation, or as much of what was kept of them.
+// It returns the time before which they were created, which is later than was asked for if
+// a trimming under way says so.
+func (s *Service) trim(tx Tx, of RetentionOf, limit int) (Trimmed, time.Time, error) {
+	id, before := of.Conversation, of.Before
+	c, found, err := maybe(tx.Conversation(id))
+	if err != nil || !found || !c.DeletedAt.IsZero() {
+		return Trimmed{Done: true}, before, err
+	}
+	if c.TrimBefore.After(before) {
+		before = c.TrimBefore
+	}
+	step, err := tx.Trim(id, before, limit, s.time())
+	if err == nil && c.Kind == Thread {
+		err = s.lessInThread(tx, Actor{}, id, step.Active)
+	}
+	if err != nil || !step.Done || step.Messages == 0 && c.TrimBefore.IsZero() {
+		return step, before, err
+	}
+	_, err = tx.Append(Event{
+		Type: ConversationTrimmed, At: s.time(), Conversation: id, Space: c.Space, Before: before, FirstSeq: step.FirstSeq,
+	})
+	return step, before, err
 }
 
 // TrimAs is [Service.Trim] for an actor, who has to be an admin.

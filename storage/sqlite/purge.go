@@ -96,7 +96,7 @@ func (t *tx) Purge(id im.ID, limit int, at time.Time) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	through, err := rest.removeEvents(forEver)
+	through, err := rest.removeEvents(forEver, limit)
 	if err == nil {
 		err = rest.save()
 	}

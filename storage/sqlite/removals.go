@@ -7,10 +7,12 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// eventBatch and receiptBatch are how many of each one transaction looks at.
+// eventsOfMessage are how many events one step looks at for each message that it may
+// remove, and leastEvents how many at least. receiptBatch is the same of receipts.
 const (
-	eventBatch   = 200
-	receiptBatch = 300
+	eventsOfMessage = 2
+	leastEvents     = 16
+	receiptBatch    = 300
 )
 
 const (
@@ -58,20 +60,21 @@ func (r *removals) save() error {
 
 // removeEvents removes events about messages that happened before a time: those
 // that tell members, and those that tell one user. It goes through the log once,
-// in bounded steps, and reports whether it has come to that time.
+// in steps for up to so many messages, and reports whether it has come to that time.
 //
 // The newest event of the log stays: the log must not end earlier than it did.
-func (r *removals) removeEvents(cutoff int64) (through bool, err error) {
+func (r *removals) removeEvents(cutoff int64, messages int) (through bool, err error) {
 	var head sql.NullInt64
 	if _, err := r.session.row(selectHead, nil, &head); err != nil {
 		return false, err
 	}
+	batch := max(eventsOfMessage*messages, leastEvents)
 	through = true
 	end := head.Int64
 	var gone []int64
 	for _, query := range []string{selectEventsFrom, selectAddressedFrom} {
 		n, reached := 0, int64(math.MaxInt64)
-		err := r.session.query(query, []any{r.conversation, r.pos, eventBatch}, func(rows *sql.Rows) (bool, error) {
+		err := r.session.query(query, []any{r.conversation, r.pos, batch}, func(rows *sql.Rows) (bool, error) {
 			var pos, at int64
 			var kind im.EventType
 			if err := rows.Scan(&pos, &at, &kind); err != nil {
@@ -81,7 +84,7 @@ func (r *removals) removeEvents(cutoff int64) (through bool, err error) {
 				reached = pos - 1
 				return false, nil
 			}
-			if n++; n == eventBatch {
+			if n++; n == batch {
 				reached, through = pos, false
 			}
 			if kind.OfMessages() {

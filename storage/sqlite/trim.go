@@ -56,7 +56,7 @@ func (t *tx) Trim(conversation im.ID, before time.Time, limit int, at time.Time)
 	if err != nil {
 		return step, err
 	}
-	through, err := rest.removeEvents(cutoff)
+	through, err := rest.removeEvents(cutoff, limit)
 	if err != nil {
 		return step, err
 	}
