@@ -22,6 +22,18 @@ type UnreadCount struct {
 	Mentions int
 }
 
+// Full reports whether to count further would change nothing in [UnreadCount.Capped].
+func (u UnreadCount) Full() bool { return u.Messages > MaxUnread && u.Mentions >= MaxUnread }
+
+// Capped returns what was counted, up to [MaxUnread].
+func (u UnreadCount) Capped() UnreadCount {
+	if u.Messages > MaxUnread {
+		u.Messages, u.More = MaxUnread, true
+	}
+	u.Mentions = min(u.Mentions, MaxUnread)
+	return u
+}
+
 // UnreadQuery asks a [Reader] for what a user has not read: of the messages in
 // the ranges those that are not quiet, not the user's own, not erased and not
 // due by Now, not read and not hidden by their ids.

@@ -8,11 +8,8 @@ import (
 
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/seqs"
+	"github.com/imapi/imapi/storage/record"
 )
-
-// hidden is the kind under which ranges of messages that a user has hidden by
-// their ids are kept among the receipts.
-const hidden im.ReceiptKind = 3
 
 const (
 	selectHidden = "SELECT to_seq" + ofReceipts + "AND from_seq <= ?4 ORDER BY from_seq DESC LIMIT 1"
@@ -60,24 +57,24 @@ func (r *reader) Hidden(conversation im.ID, user im.UserID, seq int64) (bool, er
 		return false, err
 	}
 	var to int64
-	found, err := r.session.row(selectHidden, []any{int64(conversation), int64(hidden), key, seq}, &to)
+	found, err := r.session.row(selectHidden, []any{int64(conversation), int64(record.Hidden), key, seq}, &to)
 	return found && to >= seq, err
 }
 
 // HiddenIn returns which messages of a range the user has hidden by their ids.
 func (r *reader) HiddenIn(conversation im.ID, user im.UserID, of im.SeqRange) (seqs.Set, error) {
-	return r.ReceiptsIn(hidden, conversation, user, of)
+	return r.ReceiptsIn(record.Hidden, conversation, user, of)
 }
 
 // Hide hides the messages in the range from the user and returns those parts of
 // it that were not.
 func (t *tx) Hide(conversation im.ID, user im.UserID, r im.SeqRange, at time.Time) (seqs.Set, error) {
-	return t.PutReceipt(hidden, conversation, user, r, at)
+	return t.PutReceipt(record.Hidden, conversation, user, r, at)
 }
 
 // HiddenBy returns who has hidden a message, in whichever way, by user.
 func (r *reader) HiddenBy(m im.Message) ([]im.UserID, error) {
-	receipts, err := r.ReceiptsOf(hidden, m.Conversation, m.Seq)
+	receipts, err := r.ReceiptsOf(record.Hidden, m.Conversation, m.Seq)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/storage/record"
 )
 
 // historyScan is the most messages that one page looks at.
@@ -105,7 +106,7 @@ func (h *history) hide() error {
 	if err != nil || reader == 0 {
 		return err
 	}
-	args := []any{int64(h.q.Conversation), int64(hidden), reader}
+	args := []any{int64(h.q.Conversation), int64(record.Hidden), reader}
 	var one int
 	found, err := h.r.session.row(selectAnyReceipt, args, &one)
 	if err != nil || !found {

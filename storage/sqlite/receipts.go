@@ -8,6 +8,7 @@ import (
 
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/seqs"
+	"github.com/imapi/imapi/storage/record"
 )
 
 const (
@@ -49,52 +50,65 @@ const (
 		WHERE conversation_id = ? AND seq BETWEEN ? AND ? AND sender_id <> ? LIMIT 1`
 )
 
-// maxBridge is the longest run of own messages that is looked through to make
-// two ranges one.
-const maxBridge = 32
-
-// receiptsOf are the ranges of one user in one conversation.
+// receiptsOf are the rows of receipts of one user in one conversation.
 type receiptsOf struct {
 	*tx
 	conversation, kind, user int64
 }
 
+var _ record.Receipts = (*receiptsOf)(nil)
+
 // PutReceipt records that the user has given a receipt for the messages in the
 // range, and returns those parts of it for which they had not.
-//
-// One range is one row, however many messages it has. A range keeps the time
-// of its receipt while it is among the user's newest keptTimes in the
-// conversation; older ones that touch become one, with the latest of their
-// times: exact for what was read lately, and no later than told for the rest.
-// The user's own messages, of which they give no receipt, do not keep ranges
-// apart; any other gap does, for ever.
 func (t *tx) PutReceipt(kind im.ReceiptKind, conversation im.ID, user im.UserID, r im.SeqRange, at time.Time) (seqs.Set, error) {
-	if r.From > r.To {
-		return nil, nil
-	}
 	key, err := t.intern(user)
 	if err != nil {
 		return nil, err
 	}
 	o := &receiptsOf{tx: t, conversation: int64(conversation), kind: int64(kind), user: key}
-	before, err := o.ranges(selectReceipts, r.From, r.To)
-	if err != nil {
-		return nil, err
-	}
-	fresh := uncovered(r, before)
-	if len(fresh) == 0 {
-		return nil, nil
-	}
-	return fresh, o.add(r, fresh, before, at.UnixMilli())
+	return record.AddReceipt(o, kind, r, at.UnixMilli())
+}
+
+// From implements [record.Receipts], as do the methods after it.
+func (o *receiptsOf) From(from, to int64) ([]record.Receipt, error) {
+	return o.ranges(selectReceipts, from, to)
+}
+
+func (o *receiptsOf) After(seq int64) ([]record.Receipt, error) {
+	return o.ranges(selectReceiptAfter, seq)
+}
+
+func (o *receiptsOf) Before(seq int64, limit int) ([]record.Receipt, error) {
+	return o.ranges(selectOldReceipts, seq, limit)
+}
+
+func (o *receiptsOf) Count(after int64, limit int) (n int, oldest int64, err error) {
+	_, err = o.session.row(countReceipts, []any{o.conversation, o.kind, o.user, after, limit}, &n, &oldest)
+	return n, oldest, err
+}
+
+func (o *receiptsOf) OthersIn(r seqs.Range) (bool, error) {
+	var one int
+	return o.session.row(selectOthers, []any{o.conversation, r.From, r.To, o.user}, &one)
+}
+
+func (o *receiptsOf) Put(r record.Receipt) error {
+	_, err := o.session.exec(putReceipt, o.conversation, o.kind, o.user, r.From, r.To, r.At)
+	return err
+}
+
+func (o *receiptsOf) Delete(from int64) error {
+	_, err := o.session.exec(deleteReceipt, o.conversation, o.kind, o.user, from)
+	return err
 }
 
 // ranges runs a query for ranges, with the user's key before its arguments.
-func (o *receiptsOf) ranges(query string, args ...any) ([]receiptRange, error) {
-	var list []receiptRange
+func (o *receiptsOf) ranges(query string, args ...any) ([]record.Receipt, error) {
+	var list []record.Receipt
 	err := o.session.query(query, append([]any{o.conversation, o.kind, o.user}, args...),
 		func(rows *sql.Rows) (bool, error) {
-			var r receiptRange
-			err := rows.Scan(&r.from, &r.to, &r.at)
+			var r record.Receipt
+			err := rows.Scan(&r.From, &r.To, &r.At)
 			list = append(list, r)
 			return true, err
 		})
@@ -108,117 +122,16 @@ func (r *reader) ReceiptsIn(kind im.ReceiptKind, conversation im.ID, user im.Use
 	if err != nil || key == 0 {
 		return nil, err
 	}
-	var list []im.SeqRange
+	var list seqs.Set
 	err = r.session.query(selectReceipts, []any{int64(conversation), int64(kind), key, of.From, of.To},
 		func(rows *sql.Rows) (bool, error) {
-			var found im.SeqRange
+			var found seqs.Range
 			var at int64
 			err := rows.Scan(&found.From, &found.To, &at)
-			found.From, found.To = max(found.From, of.From), min(found.To, of.To)
-			if found.From <= found.To {
-				list = append(list, found)
-			}
+			list = append(list, found)
 			return true, err
 		})
-	return list, err
-}
-
-// add stores the fresh parts of a range. before are the stored ranges from the
-// one that begins before it to the last one within it.
-func (o *receiptsOf) add(r im.SeqRange, fresh []im.SeqRange, before []receiptRange, at int64) error {
-	following, err := o.ranges(selectReceiptAfter, r.To)
-	if err != nil {
-		return err
-	}
-	before = append(before, following...)
-	list := slices.Clone(before)
-	for _, f := range fresh {
-		list = append(list, receiptRange{from: f.From, to: f.To, at: at})
-	}
-	slices.SortFunc(list, func(a, b receiptRange) int { return cmp.Compare(a.from, b.from) })
-	if o.kind != int64(hidden) { // one's own messages are there to be hidden
-		if err := o.bridge(list, at); err != nil {
-			return err
-		}
-	}
-	newer, _, err := o.count(list[len(list)-1].from, keptTimes)
-	if err != nil {
-		return err
-	}
-	after := settle(list, newer)
-	if err := o.replace(before, after); err != nil {
-		return err
-	}
-	if grown := len(after) - len(before); grown > 0 {
-		return o.settleOld(grown)
-	}
-	return nil
-}
-
-// bridge closes the gaps of own messages alone next to ranges that were put
-// just now.
-func (o *receiptsOf) bridge(list []receiptRange, at int64) error {
-	for i := range len(list) - 1 {
-		r, next := &list[i], &list[i+1]
-		if r.touches(*next) || r.at != at && next.at != at || next.from-r.to-1 > maxBridge {
-			continue
-		}
-		var one int
-		found, err := o.session.row(selectOthers, []any{o.conversation, r.to + 1, next.from - 1, o.user}, &one)
-		if err != nil {
-			return err
-		}
-		if !found {
-			r.to = next.from - 1
-		}
-	}
-	return nil
-}
-
-// count counts up to limit ranges that begin after a seq, and returns where the
-// oldest of the newest so many begins.
-func (o *receiptsOf) count(after int64, limit int) (n int, oldest int64, err error) {
-	_, err = o.session.row(countReceipts, []any{o.conversation, o.kind, o.user, after, limit}, &n, &oldest)
-	return n, oldest, err
-}
-
-// settleOld settles those ranges that by the addition of others are no longer
-// among the newest.
-func (o *receiptsOf) settleOld(grown int) error {
-	n, oldest, err := o.count(0, keptTimes+1)
-	if err != nil || n <= keptTimes {
-		return err
-	}
-	before, err := o.ranges(selectOldReceipts, oldest, grown+1)
-	if err != nil {
-		return err
-	}
-	slices.Reverse(before)
-	return o.replace(before, settle(before, keptTimes))
-}
-
-// replace stores the ranges after in place of those before.
-func (o *receiptsOf) replace(before, after []receiptRange) error {
-	is := make(map[int64]receiptRange, len(before))
-	for _, r := range before {
-		is[r.from] = r
-	}
-	for _, r := range after {
-		if old, stays := is[r.from]; stays && old == r {
-			delete(is, r.from)
-			continue
-		}
-		delete(is, r.from) // overwritten
-		if _, err := o.session.exec(putReceipt, o.conversation, o.kind, o.user, r.from, r.to, r.at); err != nil {
-			return err
-		}
-	}
-	for from := range is {
-		if _, err := o.session.exec(deleteReceipt, o.conversation, o.kind, o.user, from); err != nil {
-			return err
-		}
-	}
-	return nil
+	return list.Within(of), err
 }
 
 // ReceiptsOf returns who has given a receipt of this kind for a message.

@@ -1,13 +1,13 @@
 package sqlite
 
 import (
-	"cmp"
 	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/seqs"
 )
 
 const (
@@ -98,73 +98,51 @@ func (r *reader) Unread(q im.UnreadQuery) (im.UnreadCount, error) {
 	}
 	c := &unreadCounter{r: r, q: q, user: user, ranges: firstSettled, stretch: firstStretch}
 	for _, rng := range slices.Backward(q.Ranges) {
-		for rng.From <= rng.To && !c.full() {
+		for rng.From <= rng.To && !c.count.Full() {
 			settled, known, err := c.settled(rng)
 			if err != nil {
 				return im.UnreadCount{}, err
 			}
-			if err := c.add(uncovered(im.SeqRange{From: known, To: rng.To}, settled)); err != nil {
+			if err := c.add(seqs.Set{{From: known, To: rng.To}}.Without(settled)); err != nil {
 				return im.UnreadCount{}, err
 			}
 			rng.To = known - 1
 		}
 	}
-	if c.count.Messages > im.MaxUnread {
-		c.count.Messages, c.count.More = im.MaxUnread, true
-	}
-	c.count.Mentions = min(c.count.Mentions, im.MaxUnread)
-	return c.count, nil
-}
-
-// full reports whether more would change nothing.
-func (c *unreadCounter) full() bool {
-	return c.count.Messages > im.MaxUnread && c.count.Mentions >= im.MaxUnread
+	return c.count.Capped(), nil
 }
 
 // settled returns the newest of what in a range is not unread, because it was
 // read or is hidden, rising and apart, and the seq from which on that is all of
 // it.
-func (c *unreadCounter) settled(rng im.SeqRange) (list []receiptRange, known int64, err error) {
+func (c *unreadCounter) settled(rng im.SeqRange) (set seqs.Set, known int64, err error) {
 	known = rng.From
 	if c.user == 0 {
 		return nil, known, nil
 	}
 	limit := c.ranges
 	c.ranges = min(c.ranges*growth, mostSettled)
+	var list []seqs.Range
 	found := map[int64]int{}
 	args := []any{int64(c.q.Conversation), c.user, rng.From, rng.To, limit}
 	err = c.r.session.query(selectSettled, args, func(rows *sql.Rows) (bool, error) {
 		var kind int64
-		var r receiptRange
-		err := rows.Scan(&kind, &r.from, &r.to)
+		var r seqs.Range
+		err := rows.Scan(&kind, &r.From, &r.To)
 		list = append(list, r)
 		if found[kind]++; found[kind] == limit {
-			known = max(known, r.from) // there may be more below
+			known = max(known, r.From) // there may be more below
 		}
 		return true, err
 	})
-	slices.SortFunc(list, func(a, b receiptRange) int { return cmp.Compare(a.from, b.from) })
-	return joined(list), known, err
-}
-
-// joined makes ranges that are rising apart as well.
-func joined(list []receiptRange) []receiptRange {
-	out := list[:0]
-	for _, r := range list {
-		if n := len(out); n > 0 && out[n-1].touches(r) {
-			out[n-1].to = max(out[n-1].to, r.to)
-			continue
-		}
-		out = append(out, r)
-	}
-	return out
+	return seqs.Union(list...), known, err
 }
 
 // add counts what is unread in gaps, which are rising.
-func (c *unreadCounter) add(gaps []im.SeqRange) error {
+func (c *unreadCounter) add(gaps seqs.Set) error {
 	for len(gaps) > 0 && c.count.Messages <= im.MaxUnread {
-		var newest []im.SeqRange
-		gaps, newest = cutNewest(gaps, c.stretch)
+		var newest seqs.Set
+		gaps, newest = gaps.Split(c.stretch)
 		if len(gaps) > 0 {
 			c.stretch *= growth
 		}
@@ -172,14 +150,14 @@ func (c *unreadCounter) add(gaps []im.SeqRange) error {
 			return err
 		}
 	}
-	if len(gaps) > 0 && !c.full() {
+	if len(gaps) > 0 && !c.count.Full() {
 		return c.run(countMentions, gaps, &c.count.Mentions)
 	}
 	return nil
 }
 
 // run adds what a statement counts in gaps to the counts.
-func (c *unreadCounter) run(query string, gaps []im.SeqRange, counts ...*int) error {
+func (c *unreadCounter) run(query string, gaps seqs.Set, counts ...*int) error {
 	args := []any{int64(c.q.Conversation), c.user, gapsJSON(gaps), c.q.Now.UnixMilli(), im.MaxUnread}
 	more := make([]int, len(counts))
 	dest := make([]any, len(counts))
@@ -193,27 +171,8 @@ func (c *unreadCounter) run(query string, gaps []im.SeqRange, counts ...*int) er
 	return err
 }
 
-// cutNewest parts rising ranges so that the newer part is as long as told, if
-// there is so much.
-func cutNewest(list []im.SeqRange, length int64) (older, newest []im.SeqRange) {
-	for i, r := range slices.Backward(list) {
-		if size := r.To - r.From + 1; size < length {
-			length -= size
-			continue
-		}
-		middle := r.To - length + 1
-		newest = append([]im.SeqRange{{From: middle, To: r.To}}, list[i+1:]...)
-		older = list[:i:i]
-		if r.From < middle {
-			older = append(older, im.SeqRange{From: r.From, To: middle - 1})
-		}
-		return older, newest
-	}
-	return nil, list
-}
-
 // gapsJSON writes ranges as SQL reads them.
-func gapsJSON(list []im.SeqRange) string {
+func gapsJSON(list seqs.Set) string {
 	var b strings.Builder
 	for i, r := range list {
 		if i > 0 {

@@ -1,15 +1,16 @@
 package sqlite
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/seqs"
+	"github.com/imapi/imapi/storage/record"
 )
 
 // storedReceipts returns a user's ranges as they are stored.
-func storedReceipts(t *testing.T, s *Store, user im.UserID) (list []receiptRange) {
+func storedReceipts(t *testing.T, s *Store, user im.UserID) (list []record.Receipt) {
 	t.Helper()
 	err := s.Write(t.Context(), func(w im.Tx) error {
 		key, err := w.(*tx).userKey(user)
@@ -28,7 +29,7 @@ func storedReceipts(t *testing.T, s *Store, user im.UserID) (list []receiptRange
 
 // TestReceiptsAreRanges: however they are given, receipts are few rows.
 func TestReceiptsAreRanges(t *testing.T) {
-	const n = 1000
+	const n, keptTimes = 1000, 64
 	s := openNew(t, Options{Synchronous: "normal"})
 	makePlace(t, s)
 	err := s.Write(t.Context(), func(w im.Tx) error {
@@ -57,7 +58,7 @@ func TestReceiptsAreRanges(t *testing.T) {
 		}
 	}
 	put("at once", 1, n, 5)
-	if got := storedReceipts(t, s, "at once"); !slices.Equal(got, []receiptRange{{1, n, 5}}) {
+	if got := storedReceipts(t, s, "at once"); !slices.Equal(got, []record.Receipt{{Range: seqs.Range{From: 1, To: n}, At: 5}}) {
 		t.Errorf("at once: %v", got)
 	}
 	for seq := int64(1); seq <= n; seq++ {
@@ -86,33 +87,12 @@ func TestReceiptsAreRanges(t *testing.T) {
 	for _, seq := range []int64{1, 2, n - keptTimes + 1, n} {
 		var at int64
 		for _, r := range storedReceipts(t, s, "one by one") {
-			if r.from <= seq && seq <= r.to {
-				at = r.at
+			if r.Has(seq) {
+				at = r.At
 			}
 		}
 		if want := max(seq, n-keptTimes); at != want {
 			t.Errorf("%d was read at %d, not %d", seq, at, want)
-		}
-	}
-}
-
-func TestSettle(t *testing.T) {
-	for _, c := range []struct {
-		list  []receiptRange
-		newer int
-		want  string
-	}{
-		{nil, 0, "[]"},
-		{[]receiptRange{{1, 1, 5}, {2, 4, 5}}, 0, "[{1 4 5}]"},
-		{[]receiptRange{{1, 1, 5}, {2, 4, 6}}, 0, "[{1 1 5} {2 4 6}]"},
-		{[]receiptRange{{1, 1, 5}, {3, 4, 5}}, 0, "[{1 1 5} {3 4 5}]"},
-		{[]receiptRange{{1, 1, 7}, {2, 4, 6}}, keptTimes - 1, "[{1 1 7} {2 4 6}]"},
-		{[]receiptRange{{1, 1, 7}, {2, 4, 6}}, keptTimes, "[{1 4 7}]"},
-		{[]receiptRange{{1, 1, 7}, {3, 4, 6}}, keptTimes, "[{1 1 7} {3 4 6}]"},
-		{[]receiptRange{{1, 1, 1}, {2, 2, 2}, {3, 3, 3}, {4, 4, 4}}, keptTimes - 2, "[{1 2 2} {3 3 3} {4 4 4}]"},
-	} {
-		if got := fmt.Sprint(settle(c.list, c.newer)); got != c.want {
-			t.Errorf("%v with %d newer: %s, want %s", c.list, c.newer, got, c.want)
 		}
 	}
 }

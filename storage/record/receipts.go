@@ -1,0 +1,187 @@
+package record
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/seqs"
+)
+
+// Hidden is the kind under which what a user has hidden by its id is stored among the
+// receipts.
+const Hidden im.ReceiptKind = 3
+
+// Receipt is a range of messages of which a user has given a receipt, or that they have
+// hidden, and when, in milliseconds. It is one row, however many messages it has.
+type Receipt struct {
+	seqs.Range
+	At int64
+}
+
+// Receipts are the rows of one kind, of one user in one conversation. They rise and are
+// apart. An engine loads and stores them; what is stored is decided in [AddReceipt]. All
+// methods return the engine's errors.
+type Receipts interface {
+	// From returns the row that begins at from or last before it, if there is one, and
+	// those after it that begin at to or before, rising.
+	From(from, to int64) ([]Receipt, error)
+	// After returns the row that begins first after a seq, none if there is none.
+	After(seq int64) ([]Receipt, error)
+	// Before returns up to limit rows that begin at a seq or before, falling.
+	Before(seq int64, limit int) ([]Receipt, error)
+	// Count counts up to limit rows that begin after a seq, and returns where the oldest
+	// of the newest so many begins, 0 if there is none.
+	Count(after int64, limit int) (n int, oldest int64, err error)
+	// OthersIn reports whether somebody else has sent a message of the range.
+	OthersIn(r seqs.Range) (bool, error)
+	// Put stores a row, in place of the one that begins where it begins.
+	Put(r Receipt) error
+	// Delete removes the row that begins there.
+	Delete(from int64) error
+}
+
+const (
+	// keptTimes is how many of a user's newest ranges in a conversation keep a time of
+	// their own.
+	keptTimes = 64
+	// maxBridge is the longest run of own messages that is looked through to make two
+	// ranges one.
+	maxBridge = 32
+)
+
+// AddReceipt records that a user has given a receipt of a kind for the messages in a
+// range, and returns those parts of it for which they had not. The errors are those of the
+// rows.
+//
+// A range keeps the time of its receipt while it is among the user's newest 64 in the
+// conversation. Older ones that touch become one, with the latest of their times: exact
+// for what was read lately, and no later than published for the rest. The user's own
+// messages, of which they give no receipt, do not keep ranges apart, unless those are
+// of what is hidden: that own messages can be, too. Any other gap does, for ever.
+func AddReceipt(rows Receipts, kind im.ReceiptKind, r seqs.Range, at int64) (fresh seqs.Set, err error) {
+	if r.Empty() {
+		return nil, nil
+	}
+	before, err := rows.From(r.From, r.To)
+	if err != nil {
+		return nil, err
+	}
+	if fresh = (seqs.Set{r}).Without(setOf(before)); len(fresh) == 0 {
+		return nil, nil
+	}
+	following, err := rows.After(r.To)
+	if err != nil {
+		return nil, err
+	}
+	before = append(before, following...)
+	list := slices.Clone(before)
+	for _, f := range fresh {
+		list = append(list, Receipt{f, at})
+	}
+	slices.SortFunc(list, func(a, b Receipt) int { return cmp.Compare(a.From, b.From) })
+	if kind != Hidden {
+		if err := bridge(rows, list, at); err != nil {
+			return nil, err
+		}
+	}
+	newer, _, err := rows.Count(list[len(list)-1].From, keptTimes)
+	if err != nil {
+		return nil, err
+	}
+	after := settle(list, newer)
+	if err := replace(rows, before, after); err != nil {
+		return nil, err
+	}
+	if grown := len(after) - len(before); grown > 0 {
+		return fresh, settleOld(rows, grown)
+	}
+	return fresh, nil
+}
+
+// setOf returns the messages in rows.
+func setOf(rows []Receipt) seqs.Set {
+	s := make(seqs.Set, len(rows))
+	for i, r := range rows {
+		s[i] = r.Range
+	}
+	return s
+}
+
+// bridge closes the gaps of own messages alone next to ranges of a time, which are those
+// that were added just now.
+func bridge(rows Receipts, list []Receipt, at int64) error {
+	for i := range len(list) - 1 {
+		r, next := &list[i], &list[i+1]
+		gap := seqs.Range{From: r.To + 1, To: next.From - 1}
+		if gap.Empty() || r.At != at && next.At != at || gap.To-gap.From >= maxBridge {
+			continue
+		}
+		others, err := rows.OthersIn(gap)
+		if err != nil {
+			return err
+		}
+		if !others {
+			r.To = gap.To
+		}
+	}
+	return nil
+}
+
+// settle returns the ranges with fewer of them where nothing is lost that is promised:
+// two that touch become one if their times are equal, or if newer of the user's ranges
+// plus those after them in the list are keptTimes or more; then the later time counts. A
+// gap is never closed.
+func settle(list []Receipt, newer int) []Receipt {
+	out := make([]Receipt, 0, len(list)) // newest first
+	for _, r := range slices.Backward(list) {
+		if n := len(out); n > 0 {
+			if next := &out[n-1]; r.Touches(next.Range) && (r.At == next.At || newer+n > keptTimes) {
+				next.From, next.At = r.From, max(r.At, next.At)
+				continue
+			}
+		}
+		out = append(out, r)
+	}
+	slices.Reverse(out)
+	return out
+}
+
+// settleOld settles those ranges that by the addition of others are no longer among the
+// newest.
+func settleOld(rows Receipts, grown int) error {
+	n, oldest, err := rows.Count(0, keptTimes+1)
+	if err != nil || n <= keptTimes {
+		return err
+	}
+	before, err := rows.Before(oldest, grown+1)
+	if err != nil {
+		return err
+	}
+	slices.Reverse(before)
+	return replace(rows, before, settle(before, keptTimes))
+}
+
+// replace stores the ranges after in place of those before.
+func replace(rows Receipts, before, after []Receipt) error {
+	is := make(map[int64]Receipt, len(before))
+	for _, r := range before {
+		is[r.From] = r
+	}
+	for _, r := range after {
+		old, there := is[r.From]
+		delete(is, r.From) // it stays, or is overwritten
+		if there && old == r {
+			continue
+		}
+		if err := rows.Put(r); err != nil {
+			return err
+		}
+	}
+	for from := range is {
+		if err := rows.Delete(from); err != nil {
+			return err
+		}
+	}
+	return nil
+}

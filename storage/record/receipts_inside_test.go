@@ -1,0 +1,296 @@
+package record
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/seqs"
+)
+
+func row(from, to, at int64) Receipt { return Receipt{seqs.Range{From: from, To: to}, at} }
+
+func TestSettle(t *testing.T) {
+	for _, c := range []struct {
+		list  []Receipt
+		newer int
+		want  string
+	}{
+		{nil, 0, "[]"},
+		{[]Receipt{row(1, 1, 5), row(2, 4, 5)}, 0, "[{{1 4} 5}]"},
+		{[]Receipt{row(1, 1, 5), row(2, 4, 6)}, 0, "[{{1 1} 5} {{2 4} 6}]"},
+		{[]Receipt{row(1, 1, 5), row(3, 4, 5)}, 0, "[{{1 1} 5} {{3 4} 5}]"},
+		{[]Receipt{row(1, 1, 7), row(2, 4, 6)}, keptTimes - 1, "[{{1 1} 7} {{2 4} 6}]"},
+		{[]Receipt{row(1, 1, 7), row(2, 4, 6)}, keptTimes, "[{{1 4} 7}]"},
+		{[]Receipt{row(1, 1, 7), row(3, 4, 6)}, keptTimes, "[{{1 1} 7} {{3 4} 6}]"},
+		{[]Receipt{row(1, 1, 1), row(2, 2, 2), row(3, 3, 3), row(4, 4, 4)}, keptTimes - 2, "[{{1 2} 2} {{3 3} 3} {{4 4} 4}]"},
+	} {
+		if got := fmt.Sprint(settle(c.list, c.newer)); got != c.want {
+			t.Errorf("%v with %d newer: %s, want %s", c.list, c.newer, got, c.want)
+		}
+	}
+}
+
+// table holds rows as an engine would.
+type table struct {
+	rows []Receipt // rising
+	own  func(seq int64) bool
+}
+
+func (d *table) at(seq int64) int {
+	i, _ := slices.BinarySearchFunc(d.rows, seq, func(r Receipt, seq int64) int { return cmp.Compare(r.From, seq) })
+	return i
+}
+
+func (d *table) From(from, to int64) ([]Receipt, error) {
+	i, j := d.at(from+1), d.at(to+1)
+	if i > 0 {
+		i-- // begins at from, or last before it
+	}
+	return slices.Clone(d.rows[i:max(i, j)]), nil
+}
+
+func (d *table) After(seq int64) ([]Receipt, error) {
+	i := d.at(seq + 1)
+	return slices.Clone(d.rows[i:min(i+1, len(d.rows))]), nil
+}
+
+func (d *table) Before(seq int64, limit int) ([]Receipt, error) {
+	i := d.at(seq + 1)
+	list := slices.Clone(d.rows[max(0, i-limit):i])
+	slices.Reverse(list)
+	return list, nil
+}
+
+func (d *table) Count(after int64, limit int) (n int, oldest int64, err error) {
+	n = min(limit, len(d.rows)-d.at(after+1))
+	if n > 0 {
+		oldest = d.rows[len(d.rows)-n].From
+	}
+	return n, oldest, nil
+}
+
+func (d *table) OthersIn(r seqs.Range) (bool, error) {
+	for seq := r.From; seq <= r.To; seq++ {
+		if !d.own(seq) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (d *table) Put(r Receipt) error {
+	i := d.at(r.From)
+	if i == len(d.rows) || d.rows[i].From != r.From {
+		d.rows = slices.Insert(d.rows, i, r)
+	}
+	d.rows[i] = r
+	return nil
+}
+
+func (d *table) Delete(from int64) error {
+	i := d.at(from)
+	if i == len(d.rows) || d.rows[i].From != from {
+		return fmt.Errorf("no row begins at %d", from)
+	}
+	d.rows = slices.Delete(d.rows, i, i+1)
+	return nil
+}
+
+// given is what the model knows of one message.
+type given struct {
+	at int64
+	// old says that its range may have been one of those before the newest 64.
+	old bool
+}
+
+// holdReceipts gives receipts as data says, three bytes each, and holds the rows against
+// a set of single messages. own says by its bits which are the user's own.
+func holdReceipts(t *testing.T, data []byte, own uint16, kind im.ReceiptKind) {
+	d := &table{own: func(seq int64) bool { return own>>(seq%16)&1 == 1 }}
+	told := map[int64]*given{}
+	now := int64(1)
+	for len(data) >= 3 {
+		r := seqs.Range{From: 1 + int64(data[0]) + int64(data[2]>>6)*256}
+		r.To = r.From + int64(data[1]>>(data[2]>>3&7)) - 1
+		now += int64(data[2] & 3)
+		data = data[3:]
+		var want []int64
+		for seq := r.From; seq <= r.To; seq++ {
+			if told[seq] == nil && !slices.ContainsFunc(d.rows, func(row Receipt) bool { return row.Has(seq) }) {
+				want = append(want, seq)
+			}
+		}
+		was := slices.Clone(d.rows)
+		fresh, err := AddReceipt(d, kind, r, now)
+		if err != nil {
+			t.Fatalf("%v at %d on top of %v: %v", r, now, was, err)
+		}
+		if !slices.Equal(fresh, seqs.Of(want...)) {
+			t.Fatalf("%v at %d on top of %v: fresh is %v, not %v", r, now, was, fresh, seqs.Of(want...))
+		}
+		for _, seq := range want {
+			told[seq] = &given{at: now}
+		}
+		for _, rows := range [][]Receipt{was, d.rows} {
+			for seq, g := range told {
+				newer := len(rows) - (&table{rows: rows}).at(seq+1)
+				g.old = g.old || newer+len(fresh) >= keptTimes
+			}
+		}
+		holdRows(t, d, told, now, kind)
+	}
+}
+
+// holdRows checks what must be so of rows at any time.
+func holdRows(t *testing.T, d *table, told map[int64]*given, now int64, kind im.ReceiptKind) {
+	t.Helper()
+	covered, apart := 0, 1
+	for i, row := range d.rows {
+		if row.Empty() || i > 0 && d.rows[i-1].To >= row.From {
+			t.Fatalf("%v rise not, or are not apart", d.rows)
+		}
+		if i > 0 && !d.rows[i-1].Touches(row.Range) {
+			apart++
+		}
+		for seq := row.From; seq <= row.To; seq++ {
+			g := told[seq]
+			switch {
+			case g == nil && (kind == Hidden || !d.own(seq)):
+				t.Fatalf("for %d no receipt was given: %v", seq, row)
+			case g == nil:
+			case row.At < g.at || row.At > now || row.At != g.at && !g.old:
+				t.Fatalf("for %d a receipt was given at %d: %v of %v", seq, g.at, row, d.rows)
+			default:
+				covered++
+			}
+		}
+	}
+	if covered != len(told) {
+		t.Fatalf("receipts were given for %d messages, %d are covered by %v", len(told), covered, d.rows)
+	}
+	if len(d.rows) > apart+keptTimes {
+		t.Fatalf("%d rows for %d parts: %v", len(d.rows), apart, d.rows)
+	}
+}
+
+// TestReceiptsModel gives many receipts, in order and in none.
+func TestReceiptsModel(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for round := range 60 {
+		data := make([]byte, 3*(1+random.IntN(500)))
+		for i := range data {
+			data[i] = byte(random.Uint32())
+			if i%3 == 2 && round%2 == 0 { // in order, a few messages at once
+				data[i-1] = byte(1 + random.IntN(3))
+				data[i-2] = byte(i)
+				data[i] = byte(i/768)<<6 | 1
+			}
+		}
+		kind := []im.ReceiptKind{im.Delivered, im.Read, Hidden}[round%3]
+		holdReceipts(t, data, uint16(random.Uint32()), kind)
+	}
+}
+
+func FuzzAddReceipt(f *testing.F) {
+	f.Add([]byte{1, 3, 1, 9, 3, 1, 4, 5, 1}, uint16(0), false)
+	f.Add([]byte{1, 3, 1, 9, 3, 1, 0, 255, 255}, uint16(0xf0f0), false)
+	f.Add([]byte{1, 1, 1, 3, 1, 1, 2, 1, 1}, uint16(0xffff), true)
+	in := make([]byte, 0, 600)
+	for i := range 200 {
+		in = append(in, byte(i), 1, 1)
+	}
+	f.Add(in, uint16(0), false)
+	f.Fuzz(func(t *testing.T, data []byte, own uint16, hide bool) {
+		kind := im.Read
+		if hide {
+			kind = Hidden
+		}
+		holdReceipts(t, data[:min(len(data), 300)], own, kind)
+	})
+}
+
+// TestReceiptsFail: an error of the rows is returned, and nothing is asked after it.
+func TestReceiptsFail(t *testing.T) {
+	fresh := func() *failing {
+		d := &table{own: func(int64) bool { return false }}
+		for i := range int64(2 * keptTimes) {
+			if _, err := AddReceipt(d, im.Read, seqs.Range{From: 2*i + 1, To: 2*i + 1}, i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return &failing{table: d}
+	}
+	for at := 1; ; at++ {
+		d := fresh()
+		d.at = at
+		_, err := AddReceipt(d, im.Read, seqs.Range{From: 2, To: 4*keptTimes + 9}, 1000)
+		if d.asked < at {
+			if err != nil || at < 8 {
+				t.Errorf("after %d calls: %v", d.asked, err)
+			}
+			return
+		}
+		if !errors.Is(err, errRows) || d.asked != at {
+			t.Fatalf("after call %d failed %d were made: %v", at, d.asked, err)
+		}
+	}
+}
+
+var errRows = errors.New("for a test")
+
+// failing is a table whose call number at fails.
+type failing struct {
+	*table
+	at, asked int
+}
+
+func (d *failing) fails() error {
+	if d.asked++; d.asked == d.at {
+		return errRows
+	}
+	return nil
+}
+
+func (d *failing) From(from, to int64) ([]Receipt, error) {
+	list, _ := d.table.From(from, to)
+	return list, d.fails()
+}
+
+func (d *failing) After(seq int64) ([]Receipt, error) {
+	list, _ := d.table.After(seq)
+	return list, d.fails()
+}
+
+func (d *failing) Before(seq int64, limit int) ([]Receipt, error) {
+	list, _ := d.table.Before(seq, limit)
+	return list, d.fails()
+}
+
+func (d *failing) Count(after int64, limit int) (int, int64, error) {
+	n, oldest, _ := d.table.Count(after, limit)
+	return n, oldest, d.fails()
+}
+
+func (d *failing) OthersIn(r seqs.Range) (bool, error) {
+	others, _ := d.table.OthersIn(r)
+	return others, d.fails()
+}
+
+func (d *failing) Put(r Receipt) error {
+	if err := d.fails(); err != nil {
+		return err
+	}
+	return d.table.Put(r)
+}
+
+func (d *failing) Delete(from int64) error {
+	if err := d.fails(); err != nil {
+		return err
+	}
+	return d.table.Delete(from)
+}
