@@ -35,7 +35,7 @@ var house = map[string][]string{
 	"search":              {},
 	"storage/sqlite":      {"im", "seqs", "faults", "search", "storage/record", "storage/searchindex", "storage/sqlite/supported"},
 	"storage/record":      {"im", "seqs"},
-	"storage/searchindex": {"faults", "search"},
+	"storage/searchindex": {"faults", "search", "storage/sqlite/supported"},
 	"storage/postgres":    {"im", "seqs", "faults", "search", "storage/record", "storage/searchindex"},
 	"storage/storagetest": {"im"},
 	"api":                 {},

@@ -453,7 +453,7 @@ func TestCommandLine(t *testing.T) {
 		for _, c := range commands {
 			_, _, diag := run(c.name, "--help")
 			for _, m := range regexp.MustCompile(`(?m)^  --(\S+) (\S*)$`).FindAllStringSubmatch(diag, -1) {
-				isSwitch := m[2] == "" && (m[1] == "admin" || m[1] == "dry-run")
+				isSwitch := m[2] == "" && slices.Contains([]string{"accept-lost-keys", "admin", "dry-run"}, m[1])
 				if !isSwitch && !slices.Contains(kinds, m[2]) {
 					t.Errorf("%s --%s %s: not a kind of value", c.name, m[1], m[2])
 				}
