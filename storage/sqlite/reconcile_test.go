@@ -5,8 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
+	"math"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/imapi/imapi/im"
@@ -63,16 +64,17 @@ func TestReconcilingIsInterrupted(t *testing.T) {
 	for n := 1; ; n++ {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "imapi.db")
-		copyFile(t, filepath.Join(filepath.Dir(s.path), "keys"), filepath.Join(dir, "keys"))
+		copyFile(t, filepath.Join(dir, "keys"), filepath.Join(filepath.Dir(s.path), "keys"))
 		if _, err := Replace(ctx, path, Replacing{Backup: backup.Path, Keys: func(im.StoreID) error { return nil }}); err != nil {
 			t.Fatal(err)
 		}
-		left := n
+		var left atomic.Int64
+		left.Store(int64(n))
 		o := withKeys(path, Options{Synchronous: "normal", Logger: quiet, fault: func(s *session, _ string) error {
 			if s.role != writing {
 				return nil
 			}
-			if left--; left <= 0 {
+			if left.Add(-1) <= 0 {
 				return broken
 			}
 			return nil
@@ -80,10 +82,10 @@ func TestReconcilingIsInterrupted(t *testing.T) {
 		store, err := Open(ctx, path, o)
 		done := err == nil
 		if done {
-			err = store.Close()
-		}
-		if done && err != nil {
-			t.Fatal(err)
+			left.Store(math.MaxInt64)
+			if err := store.Close(); err != nil {
+				t.Fatal(err)
+			}
 		}
 		again := openAt(t, path, Options{Synchronous: "normal"})
 		states := map[im.ID]im.State{}
@@ -147,15 +149,4 @@ func sealedIn(t *testing.T, s *Store) (list []im.Sealed) {
 		t.Fatal(err)
 	}
 	return list
-}
-
-func copyFile(t *testing.T, from, to string) {
-	t.Helper()
-	b, err := os.ReadFile(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(to, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
