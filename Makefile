@@ -1,7 +1,6 @@
 # imapi: make help tells what there is.
 
 GO      ?= go
-TAGS    := sqlite_fts5
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -X main.version=$(VERSION)
 TOOL    := $(GO) tool -modfile=tools/go.mod
@@ -14,37 +13,37 @@ help: ## Tell what there is
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build bin/imapi
-	$(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o bin/imapi ./cmd/imapi
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/imapi ./cmd/imapi
 
 run: build ## Build and run the server, with its data in ./data
 	bin/imapi serve --listen $(ADDR)
 
 test: ## Run all tests with the race detector
-	$(GO) test -race -tags $(TAGS) -timeout 60m ./...
+	$(GO) test -race -timeout 60m ./...
 
 bench: ## Run the benchmarks; both sides of a ratio in one run
-	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchtime 2s -timeout 30m ./...
+	$(GO) test -run '^$$' -bench . -benchtime 2s -timeout 30m ./...
 
 # A number of runs, not a duration: before Go 1.27 the end of a duration is now
 # and then reported as a failure of the target (golang/go#75804). Making what
 # was found smaller is bounded too: by default it may take a minute each.
 FUZZTIME ?= 50000x
 fuzz: ## Fuzz each target for FUZZTIME
-	@set -e; for pkg in $$($(GO) list -tags $(TAGS) ./...); do \
-	  for target in $$($(GO) test -tags $(TAGS) -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "$$pkg $$target"; \
-	    $(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x $$pkg; \
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x $$pkg; \
 	  done; done
 
 crashes: ## Kill the server 100 times while it erases, and cut the power 300 times
-	$(GO) test -tags $(TAGS) -count 1 -timeout 30m -run ForensicsKilled ./cmd/imapi -kills 100
-	$(GO) test -tags $(TAGS) -count 1 -timeout 30m -run "PowerCuts$$" ./storage/sqlite -cuts 300
+	$(GO) test -count 1 -timeout 30m -run ForensicsKilled ./cmd/imapi -kills 100
+	$(GO) test -count 1 -timeout 30m -run "PowerCuts$$" ./storage/sqlite -cuts 300
 
 lint: ## Check formatting, vet and staticcheck
 	@unformatted="$$($(TOOL) gofumpt -l $$(git ls-files -co --exclude-standard '*.go' | grep -v '\.gen\.go$$'))"; \
 	if [ -n "$$unformatted" ]; then echo "not formatted by gofumpt:"; echo "$$unformatted"; exit 1; fi
-	$(GO) vet -tags $(TAGS) ./...
-	$(TOOL) staticcheck -tags $(TAGS) ./...
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
 
 generate: ## Generate code from api/openapi.yaml
 	$(TOOL) oapi-codegen -config api/config.yaml api/openapi.yaml

@@ -32,7 +32,7 @@ var binary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "imapi")
-	build := exec.Command("go", "build", raceFlag, "-tags", "sqlite_fts5", "-o", path, ".")
+	build := exec.Command("go", "build", raceFlag, "-o", path, ".")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w: %s", err, out)
 	}

@@ -35,7 +35,7 @@ func TestUnsupportedBuildsSayWhy(t *testing.T) {
 		"GOOS=windows":  "the server does not run on Windows: use WSL 2 or a container",
 	} {
 		t.Run(setting, func(t *testing.T) {
-			build := exec.Command("go", "build", "-tags", "sqlite_fts5", "../../storage/sqlite")
+			build := exec.Command("go", "build", "../../storage/sqlite")
 			build.Env = append(os.Environ(), setting)
 			out, err := build.CombinedOutput()
 			if err == nil || !strings.Contains(string(out), says) || strings.Count(string(out), ".go:") != 1 {
