@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -779,9 +778,6 @@ func TestForensicsKilled(t *testing.T) {
 		t.Error(err)
 	}
 	integrity(t, s.data)
-	if out, err := exec.Command(s.bin, "verify", "--data", s.data).CombinedOutput(); err != nil {
-		t.Errorf("verify: %v\n%s", err, out)
-	}
 }
 
 // erasures returns what was erased.

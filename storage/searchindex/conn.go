@@ -23,9 +23,10 @@ type conn struct {
 
 // pragmas are set on each connection. What is deleted is overwritten: the entries of
 // erased messages are to be nowhere, keyed hashes or not. A commit is on the disk with the
-// next checkpoint; what is lost is found by comparing.
+// next checkpoint; what is lost is found by comparing. Nobody is in the way of the keeper
+// but when it empties the log, and then for as long as a search takes.
 var pragmas = []string{
-	"busy_timeout = 5000", "journal_mode = WAL", "synchronous = NORMAL", "secure_delete = ON", "temp_store = MEMORY",
+	"busy_timeout = 250", "journal_mode = WAL", "synchronous = NORMAL", "secure_delete = ON", "temp_store = MEMORY",
 	"cache_size = -8192",
 }
 

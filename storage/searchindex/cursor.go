@@ -1,6 +1,7 @@
 package searchindex
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -80,7 +81,12 @@ func (x *Index) Search(q Query) (*Cursor, error) {
 	if c.floor >= q.Below {
 		c.floor = max(q.Below, q.From)
 	}
-	c.sources = append(c.sources, c.ofMemory(m))
+	c.sources = append(c.sources, c.ofMemory(m.sorted))
+	if len(m.tail) > 0 {
+		tail := slices.Clone(m.tail)
+		slices.SortFunc(tail, byID)
+		c.sources = append(c.sources, c.ofMemory(tail))
+	}
 	if c.floor >= q.Below { // there is nothing in the file
 		return c, nil
 	}
@@ -99,7 +105,12 @@ func (x *Index) Search(q Query) (*Cursor, error) {
 
 // openFile takes a connection, begins a transaction, and returns what the file has then.
 func (c *Cursor) openFile() ([]*segment, error) {
-	conn := <-c.x.conns
+	var conn *conn
+	select {
+	case conn = <-c.x.conns:
+	case <-c.x.closed:
+		return nil, ErrClosed
+	}
 	if conn == nil {
 		var err error
 		if conn, err = openConn(c.x.path, c.x.options.fault); err != nil {
@@ -182,14 +193,19 @@ func (c *Cursor) Close() {
 	c.x.conns <- conn
 }
 
-// Report tells the index of an error that a search has met.
+// Report tells the index of an error that a search has met, other than [ErrClosed]. A
+// damaged file is made anew.
 func (x *Index) Report(err error) {
+	if errors.Is(err, ErrClosed) {
+		return
+	}
+	x.failed(err)
 	if isDamaged(err) {
 		x.mu.Lock()
 		x.damaged = true
 		x.mu.Unlock()
-		x.signal()
 	}
+	x.signal()
 }
 
 // memorySource finds in memory.
@@ -199,11 +215,8 @@ type memorySource struct {
 	c    *Cursor
 }
 
-func (c *Cursor) ofMemory(m *memory) *memorySource {
-	list := m.sorted
-	if len(m.tail) > 0 {
-		list = m.settle().sorted
-	}
+// ofMemory returns a source of messages that are sorted.
+func (c *Cursor) ofMemory(list []*item) *memorySource {
 	n, _ := slices.BinarySearchFunc(list, c.q.Below, func(i *item, id int64) int { return compare(i.id, id) })
 	s := &memorySource{list: list[:n], c: c}
 	s.seek()

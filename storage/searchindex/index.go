@@ -107,7 +107,9 @@ type Index struct {
 
 	wake  chan struct{}
 	ended chan struct{}
-	stop  context.CancelFunc
+	// closed is closed when nobody may begin to search any more.
+	closed chan struct{}
+	stop   context.CancelFunc
 	keeper
 }
 
@@ -154,6 +156,7 @@ func Open(path string, o Options) *Index {
 	x := &Index{
 		path: path, options: o, hasher: search.NewHasher(o.Key), items: map[int64]*item{},
 		conns: make(chan *conn, o.Searches), wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		closed: make(chan struct{}),
 	}
 	for range o.Searches {
 		x.conns <- nil
@@ -263,7 +266,7 @@ func (x *Index) failed(err error) {
 	x.fails++
 	x.mu.Unlock()
 	if first {
-		x.options.Logger.Error("the search index cannot be written: messages are found without it, and it is tried again", "error", faults.Text(err))
+		x.options.Logger.Error("the search index cannot be used: messages are found without it, and it is tried again", "error", faults.Text(err))
 	}
 }
 
@@ -273,7 +276,7 @@ func (x *Index) succeeded() {
 	x.failure = nil
 	x.mu.Unlock()
 	if was != nil {
-		x.options.Logger.Info("the search index is written again")
+		x.options.Logger.Info("the search index is used again")
 	}
 }
 
@@ -284,7 +287,8 @@ type reindexing struct {
 	done     chan struct{}
 }
 
-var errClosed = errors.New("the search index is closed")
+// ErrClosed is the error of what is asked of an index that is closed.
+var ErrClosed = errors.New("the search index is closed")
 
 // Reindex makes the index anew from the database, and returns when it is complete. Until
 // then messages are found by looking at each that it does not have yet. progress, which may
@@ -306,7 +310,7 @@ func (x *Index) Reindex(ctx context.Context, progress func(done, total int64)) e
 	x.mu.Lock()
 	if x.closing {
 		x.mu.Unlock()
-		return errClosed
+		return ErrClosed
 	}
 	x.anew = append(x.anew, r)
 	x.mu.Unlock()
@@ -323,7 +327,7 @@ func (x *Index) Reindex(ctx context.Context, progress func(done, total int64)) e
 			}
 			return nil
 		case <-x.ended:
-			return errClosed
+			return ErrClosed
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -345,6 +349,7 @@ func (x *Index) Close(mark []byte) error {
 	x.stop()
 	x.signal()
 	<-x.ended
+	close(x.closed)
 	var err error
 	for range cap(x.conns) {
 		if c := <-x.conns; c != nil {

@@ -283,7 +283,7 @@ func TestOtherKey(t *testing.T) {
 			t.Fatal(err)
 		}
 		change(&l.options)
-		l.there[3] = said{1, "alpha"}
+		l.there[3], l.sorted = said{1, "alpha"}, nil
 		l.open([]byte("mark"))
 		l.check("alpha", nil, 0, math.MaxInt64)
 		l.whole()

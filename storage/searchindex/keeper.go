@@ -45,8 +45,11 @@ type keeper struct {
 	fresh int64 // the id of the next segment
 	mark  []byte
 	retry time.Duration
-	// wiped says that the write-ahead log has pages of which something was taken out.
-	wiped bool
+	// traces says that the write-ahead log has pages as they were before something was
+	// taken out of them.
+	traces bool
+	// merged is the generation of the file that was looked at for what can be merged.
+	merged int64
 	verifier
 }
 
@@ -140,15 +143,7 @@ func (x *Index) make() error {
 	x.adopt(&stored{})
 	// Nobody may have the old file open: who closes it last deletes the log by its name,
 	// which would be that of the new one.
-	for range cap(x.conns) {
-		if c := <-x.conns; c != nil {
-			_ = c.close()
-		}
-	}
-	err := createFile(x.path)
-	for range cap(x.conns) {
-		x.conns <- nil
-	}
+	err := x.alone(func() error { return createFile(x.path) })
 	if err != nil {
 		return err
 	}
@@ -172,6 +167,22 @@ func (x *Index) make() error {
 	}
 	x.conn = c
 	return nil
+}
+
+// alone runs fn while nobody searches: whoever begins to waits. Afterwards they open the
+// file anew.
+func (x *Index) alone(fn func() error) error {
+	for range cap(x.conns) {
+		if c := <-x.conns; c != nil {
+			_ = c.close()
+		}
+	}
+	defer func() {
+		for range cap(x.conns) {
+			x.conns <- nil
+		}
+	}()
+	return fn()
 }
 
 // adopt takes over what the file has.
@@ -289,6 +300,9 @@ func (x *Index) work(ctx context.Context) (time.Duration, error) {
 	x.succeeded()
 	if more {
 		return 0, nil
+	}
+	if x.traces {
+		due = gather
 	}
 	return due, nil
 }
@@ -420,28 +434,37 @@ func (x *Index) removeFrom(ids []int64) error {
 		return left, nil
 	})
 	if err == nil && found > 0 {
-		x.wiped = true
+		x.traces = true
 	}
 	return err
 }
 
-// truncate empties the write-ahead log after something was taken out: it has the pages as
-// they were.
+// truncate empties the write-ahead log after something was taken out. If searches overlap
+// for so long that there is no gap, they wait for it.
 func (x *Index) truncate() error {
-	if !x.wiped || x.conn == nil {
+	if !x.traces {
 		return nil
 	}
-	busy, err := x.conn.integer("PRAGMA wal_checkpoint(TRUNCATE)")
-	if err == nil && busy == 0 {
-		x.wiped = false
+	empty := func() error {
+		busy, err := x.conn.integer("PRAGMA wal_checkpoint(TRUNCATE)")
+		x.traces = err != nil || busy != 0
+		return err
 	}
-	return err
+	if err := empty(); err != nil || !x.traces {
+		return err
+	}
+	return x.alone(empty)
 }
 
 // merge makes one large segment of small ones.
 func (x *Index) merge() error {
-	run := mergeable(x.stored.Load().segments)
+	now := x.stored.Load()
+	if now.generation == x.merged {
+		return nil
+	}
+	run := mergeable(now.segments)
 	if run == nil {
+		x.merged = now.generation
 		return nil
 	}
 	return x.change(func(c *conn, list []*segment) ([]*segment, error) {
@@ -461,7 +484,6 @@ func (x *Index) merge() error {
 		if err != nil {
 			return nil, err
 		}
-		x.wiped = true // what was deleted from them later is not to be in the log
 		list = slices.DeleteFunc(list, func(s *segment) bool { return slices.Contains(run, s) })
 		return append(list, s), nil
 	})
@@ -500,7 +522,7 @@ func (x *Index) finish() {
 	if err != nil {
 		x.options.Logger.Warn("the search index was not closed well: it will be compared with the messages", "error", faults.Text(err))
 	}
-	x.wiped = true
+	x.traces = true
 	if err := errors.Join(x.truncate(), x.conn.close()); err != nil {
 		x.options.Logger.Warn("closing the search index failed", "error", faults.Text(err))
 	}

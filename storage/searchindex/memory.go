@@ -52,7 +52,8 @@ type memory struct {
 	sorted, tail []*item
 }
 
-// settle makes one of which all are sorted.
+// settle makes one of which all are sorted. The keeper alone may call it, for it appends to
+// what searches look at.
 func (m *memory) settle() *memory {
 	if len(m.tail) == 0 {
 		return m

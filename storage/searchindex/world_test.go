@@ -39,6 +39,8 @@ type library struct {
 
 	mu    sync.Mutex
 	there map[int64]said
+	// sorted are its keys, nil if they were changed.
+	sorted []int64
 }
 
 func newLibrary(tb testing.TB, o Options) *library {
@@ -62,9 +64,11 @@ func (l *library) open(mark []byte) {
 func (l *library) Searchable(_ context.Context, below int64, limit int) ([]int64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	ids := slices.Sorted(maps.Keys(l.there))
-	n, _ := slices.BinarySearch(ids, below)
-	ids = ids[max(n-limit, 0):n]
+	if l.sorted == nil {
+		l.sorted = slices.Sorted(maps.Keys(l.there))
+	}
+	n, _ := slices.BinarySearch(l.sorted, below)
+	ids := slices.Clone(l.sorted[max(n-limit, 0):n])
 	slices.Reverse(ids)
 	return ids, nil
 }
@@ -97,6 +101,7 @@ func (l *library) say(list map[int64]said) {
 	var docs []Document
 	for id, m := range list {
 		l.there[id] = m
+		l.sorted = nil
 		docs = append(docs, document0(id, m))
 	}
 	l.Add(docs, nil)
@@ -109,6 +114,7 @@ func (l *library) erase(ids ...int64) {
 	for _, id := range ids {
 		delete(l.there, id)
 	}
+	l.sorted = nil
 	l.Add(nil, ids)
 }
 

@@ -27,20 +27,19 @@ const (
 
 	// closedKey is what the database and the index were closed with: if both say the same
 	// they belong together, and none was opened, or put in place of the other, since.
-	closedKey = "closed"
-	putClosed = `INSERT INTO meta (key, value) VALUES ('closed', ?) ON CONFLICT DO UPDATE SET value = excluded.value`
+	closedKey    = "closed"
+	deleteClosed = "DELETE FROM meta WHERE key = 'closed'"
+	putClosed    = `INSERT INTO meta (key, value) VALUES ('closed', ?) ON CONFLICT DO UPDATE SET value = excluded.value`
 )
 
 // openIndex opens the search index, which belongs to these data and to the key that is
 // with the keys of their content: a copy of it alone says nothing.
 func (s *Store) openIndex(closed []byte) {
 	key := s.sealer.keys.SearchKey()
-	opened := make(chan struct{})
 	s.index = searchindex.Open(filepath.Join(filepath.Dir(s.path), searchFile), searchindex.Options{
-		Source: indexSource{s, opened}, Key: key[:], Data: s.sealer.store[:], Mark: closed,
+		Source: indexSource{s}, Key: key[:], Data: s.sealer.store[:], Mark: closed,
 		Searches: s.options.Readers, FlushAt: s.options.flushAt, Logger: s.options.Logger,
 	})
-	close(opened)
 }
 
 // closeIndex closes the index with a mark that it gives the database, too.
@@ -60,9 +59,16 @@ func (s *Store) closeIndex(session *session) error {
 	return errors.Join(err, s.index.Close(mark))
 }
 
-// loadClosed returns what the database was closed with, nil if it never was.
-func (s *session) loadClosed() (mark []byte, err error) {
-	_, err = s.row(selectMeta, []any{closedKey}, &mark)
+// takeClosed returns what the database was closed with, nil if it was not. From now on it
+// is open: copies of it from later have no mark.
+func (s *session) takeClosed() (mark []byte, err error) {
+	found, err := s.row(selectMeta, []any{closedKey}, &mark)
+	if err == nil && found {
+		err = s.inOne(func() error {
+			_, err := s.exec(deleteClosed)
+			return err
+		})
+	}
 	return mark, err
 }
 
@@ -115,15 +121,9 @@ var wordTypes = func() string {
 }()
 
 // indexSource has the index read the messages of a store.
-type indexSource struct {
-	store *Store
-	// opened is closed once the store has the index, which reads in a goroutine of its
-	// own from the start: before that, a read would race for it.
-	opened <-chan struct{}
-}
+type indexSource struct{ store *Store }
 
 func (i indexSource) view(ctx context.Context, fn func(*reader) error) error {
-	<-i.opened
 	ctx = im.WithCaller(im.AtStart(ctx), im.Caller{Job: "indexing"})
 	return i.store.View(ctx, func(r im.Reader) error { return fn(r.(*reader)) })
 }

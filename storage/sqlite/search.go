@@ -7,7 +7,6 @@ import (
 	"math"
 	"time"
 
-	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/search"
 	"github.com/imapi/imapi/storage/searchindex"
@@ -88,7 +87,7 @@ func (r *reader) Search(q im.SearchQuery) (im.SearchPage, error) {
 // find looks at candidates until the page is full, or costs enough. next is where it
 // stopped.
 func (f *finder) find() error {
-	index := f.r.found
+	index := f.r.searcher
 	q := searchindex.Query{
 		Words:         index.Hasher().Query(f.terms, search.Scope{Kind: kindOf(f.q.Type)}),
 		Conversations: f.wanted, From: f.least, Below: f.next,
@@ -106,7 +105,7 @@ func (f *finder) find() error {
 // index has nothing more: an error of its own is no reason to find less.
 func (f *finder) findIndexed(q searchindex.Query) (full bool, err error) {
 	until := time.Now().Add(enoughSearch)
-	c, failure := f.r.found.Search(q)
+	c, failure := f.r.searcher.Search(q)
 	if failure == nil {
 		defer c.Close()
 	}
@@ -131,8 +130,7 @@ func (f *finder) findIndexed(q searchindex.Query) (full bool, err error) {
 			return true, nil
 		}
 	}
-	f.r.session.logger.Error("the search index could not be read: messages are looked at one by one", "error", faults.Text(failure))
-	f.r.found.Report(failure)
+	f.r.searcher.Report(failure)
 	return false, nil
 }
 

@@ -115,6 +115,32 @@ func BenchmarkSearch(b *testing.B) {
 	}
 }
 
+// BenchmarkReindex measures what it takes to compare the search index with a database of
+// 10^5 messages, as after a crash, and to make it anew.
+func BenchmarkReindex(b *testing.B) {
+	const n = 100_000
+	l := newLibrary(b)
+	l.fill(n)
+	l.settled()
+	b.Run("compare", func(b *testing.B) {
+		began := processorTime(b)
+		for b.Loop() {
+			l.Store.index.Doubt()
+			l.settled()
+		}
+		b.ReportMetric(float64((processorTime(b)-began).Nanoseconds())/1000/float64(b.N)/n, "cpu-µs/msg")
+	})
+	b.Run("anew", func(b *testing.B) {
+		began := processorTime(b)
+		for b.Loop() {
+			if err := l.Reindex(b.Context(), nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64((processorTime(b)-began).Nanoseconds())/1000/float64(b.N)/n, "cpu-µs/msg")
+	})
+}
+
 // processorTime is what this process has used: others disturb it less than they
 // do the clock.
 func processorTime(tb testing.TB) time.Duration {

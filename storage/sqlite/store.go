@@ -236,7 +236,7 @@ func (s *Store) prepareFile(ctx context.Context) (todo plan, err error) {
 		s.instance, err = loadInstance(session)
 	}
 	if err == nil {
-		s.closed, err = session.loadClosed()
+		s.closed, err = session.takeClosed()
 	}
 	if err == nil {
 		todo, err = s.openKeys(ctx, session)
@@ -354,7 +354,7 @@ func (s *Store) view(ctx context.Context, fn func(im.Reader) error) (outdated bo
 			session = nil
 		}
 	}()
-	r := &reader{session: session, users: s.users, sealer: s.sealer, found: s.index}
+	r := &reader{session: session, users: s.users, sealer: s.sealer, searcher: s.index}
 	if err := fn(r); err != nil {
 		return r.outdated, err
 	}

@@ -58,6 +58,11 @@ func BenchmarkTrim(b *testing.B) {
 			}
 		}()
 		meanwhile := p99(ended)
+		lag := time.Now()
+		for s.SearchState().Removals > 0 {
+			time.Sleep(time.Millisecond)
+		}
+		b.ReportMetric(float64(time.Since(lag).Milliseconds()), "index-lag-ms")
 		b.ReportMetric(float64(alone.Microseconds())/1000, "alone-p99-ms")
 		b.ReportMetric(float64(meanwhile.Microseconds())/1000, "meanwhile-p99-ms")
 		b.ReportMetric(float64(removed)/trimming.Seconds(), "paced-msg/s")

@@ -16,10 +16,9 @@ type reader struct {
 	interned map[im.UserID]int64
 	// places are what never changes of conversations that this transaction has
 	// read; nil in a read.
-	places map[im.ID]placed
-	// found is the search index.
-	found  *searchindex.Index
-	sealer *sealer
+	places   map[im.ID]placed
+	searcher *searchindex.Index
+	sealer   *sealer
 	// outdated says that content was met whose key is shredded.
 	outdated bool
 }
@@ -53,7 +52,7 @@ var _ im.Tx = (*tx)(nil)
 func newTx(s *session, store *Store) *tx {
 	return &tx{reader: reader{
 		session: s, users: store.users, interned: map[im.UserID]int64{}, places: map[im.ID]placed{},
-		found: store.index, sealer: store.sealer,
+		searcher: store.index, sealer: store.sealer,
 	}}
 }
 
