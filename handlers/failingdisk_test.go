@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/keyring"
+	"github.com/imapi/imapi/metrics"
 	"github.com/imapi/imapi/storage/sqlite"
 	"github.com/imapi/imapi/storage/sqlite/disktest"
 )
@@ -118,7 +120,7 @@ func TestFailingDisk(t *testing.T) {
 }
 
 // TestShreddingWaits: what is revoked while the key file cannot be written to is a
-// tombstone at once. /readyz says that its key waits, for as long as it does.
+// tombstone at once. /readyz and a metric say that its key waits, for as long as it does.
 func TestShreddingWaits(t *testing.T) {
 	for _, failure := range []error{syscall.ENOSPC, syscall.EIO} {
 		t.Run(failure.Error(), func(t *testing.T) {
@@ -138,11 +140,20 @@ func TestShreddingWaits(t *testing.T) {
 				return d
 			}
 			within(t, "/readyz does not say that a key waits", func() bool { return details()["shredding_waiting"] == 1.0 })
-			if keys, _ := w.service.Unshredded(); keys != 1 {
-				t.Errorf("%d keys wait", keys)
+			m := metrics.New("test")
+			m.Unshredded(w.service.Unshredded)
+			measured := func() string {
+				res := httptest.NewRecorder()
+				m.Handler().ServeHTTP(res, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+				_, waiting, _ := strings.Cut(res.Body.String(), "\nimapi_shredding_waiting ")
+				waiting, _, _ = strings.Cut(waiting, "\n")
+				return waiting
+			}
+			if got := measured(); got != "1" {
+				t.Errorf("%s keys wait by the metric", got)
 			}
 			disk.Fail(nil)
-			within(t, "the key waits for ever", func() bool { return details() == nil })
+			within(t, "the key waits for ever", func() bool { return details() == nil && measured() == "0" })
 		})
 	}
 }

@@ -37,6 +37,13 @@ type Backuper interface {
 	Backup(ctx context.Context, dir string, progress func(Progress)) (Backup, error)
 }
 
+// Reindexer is a [Store] that can make its search index anew.
+type Reindexer interface {
+	// Reindex makes it from the messages, while everything else goes on. progress may be
+	// nil, and is told of messages.
+	Reindex(ctx context.Context, progress func(done, total int64)) error
+}
+
 // KeysCopier is [Keys] that can be copied to a file.
 type KeysCopier interface {
 	// Copy makes the file at path a copy of the keys, in place of an older one, which is

@@ -54,7 +54,7 @@ func (s *Service) Purge(ctx context.Context) error {
 		if err != nil || len(list) == 0 {
 			return err
 		}
-		size := batchSize(firstBatch)
+		size := upTo(removeBatch)
 		for done := false; !done; {
 			done, err = paced(ctx, s, &size, func(tx Tx, limit int) (bool, error) { return tx.Purge(list[0].ID, limit, s.time()) })
 			if err != nil {

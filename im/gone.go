@@ -18,7 +18,7 @@ func (s *Service) Forget(ctx context.Context) (int, error) {
 // inSteps does what removes up to a limit until it removes less, and returns how much
 // that was.
 func inSteps(ctx context.Context, s *Service, fn func(tx Tx, limit int) (int, error)) (total int, err error) {
-	size := batchSize(firstBatch)
+	size := upTo(removeBatch)
 	for {
 		asked := 0
 		n, err := paced(ctx, s, &size, func(tx Tx, limit int) (int, error) {

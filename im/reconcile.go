@@ -38,7 +38,8 @@ type Sealed struct {
 	Key SealedKey
 	// Erased says how it was erased, 0 if it was not. What was erased should have no key.
 	Erased State
-	// Doomed says that its key is about to be shredded.
+	// Doomed says that its key is about to be shredded. It is not looked for with
+	// [SealedKeys].
 	Doomed bool
 	// Err is why it cannot be read: a [ShreddedError], [ErrNoKey], or that it is damaged.
 	// Of what was erased nil says that its key is still there.

@@ -83,23 +83,27 @@ type RetentionPage struct {
 	Next  *RetentionKey
 }
 
-// removeBatch is the most that one transaction of a job removes, and firstBatch what
-// its first one does.
+// removeBatch is the most that one transaction of a job removes, roundBatch one of
+// trimming, which goes round conversations, and firstBatch what the first one does.
 const (
-	removeBatch = 400
+	removeBatch = 100
+	roundBatch  = 400
 	firstBatch  = 10
 )
 
 // batchSize is how many rows one transaction of a job removes: as many as a step
-// allows. What a row costs depends on how old it is.
-type batchSize int
+// allows, and no more than most. What a row costs depends on how old it is.
+type batchSize struct{ n, most int }
+
+// upTo is a size to begin with.
+func upTo(most int) batchSize { return batchSize{firstBatch, most} }
 
 func (b *batchSize) learn(took, most time.Duration) {
 	switch {
 	case took > most:
-		*b = max(1, *b/2)
+		b.n = max(1, b.n/2)
 	case took < most/2:
-		*b = min(removeBatch, *b*2)
+		b.n = min(b.most, b.n*2)
 	}
 }
 
@@ -118,7 +122,7 @@ func paced[T any](ctx context.Context, s *Service, size *batchSize, fn func(tx T
 	var took time.Duration
 	out, err := write(ctx, s, func(tx Tx) (T, error) {
 		step := s.pace()
-		out, err := fn(tx, int(*size))
+		out, err := fn(tx, size.n)
 		took = time.Since(step.began)
 		return out, err
 	})
@@ -306,7 +310,7 @@ const trimTurn = 4
 // side by side in the store, whatever conversation they are of, so a transaction that goes
 // round writes fewer pages than one that takes as many of one conversation.
 func (s *Service) trimAll(ctx context.Context, list []RetentionOf, told func(RetentionOf) error) (removed int64, err error) {
-	for size := batchSize(firstBatch); len(list) > 0; {
+	for size := upTo(roundBatch); len(list) > 0; {
 		type turn struct {
 			Trimmed
 			before time.Time

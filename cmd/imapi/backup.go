@@ -91,6 +91,28 @@ func runVerify(ctx context.Context, args []string, out, diag io.Writer) error {
 	})
 }
 
+const reindexSummary = `Make the search index anew from the messages, while the server runs or without one. It is
+made by itself if it is missing; this is for one that does not find what it should.`
+
+// runReindex makes the search index anew.
+func runReindex(ctx context.Context, args []string, _, diag io.Writer) error {
+	var a adminFlags
+	f := newFlags("reindex", reindexSummary, diag)
+	a.add(f)
+	if err := f.parse(args); err != nil {
+		return err
+	}
+	return a.run(ctx, func(server *admin) error {
+		began := time.Now()
+		bar := newCount(diag, "messages")
+		if err := server.job(ctx, "reindex", nil, bar, nil, &struct{}{}); err != nil {
+			return err
+		}
+		bar.printf("%d messages in %v\n", bar.done.Load(), time.Since(began).Round(time.Millisecond))
+		return nil
+	})
+}
+
 // acceptLostKeys describes the flag of that name.
 const acceptLostKeys = "go on though keys are missing, for the key file is older than the data or gone: what was sealed under them is expired, for good"
 

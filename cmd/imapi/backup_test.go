@@ -205,6 +205,38 @@ func TestVerifyFindsDamage(t *testing.T) {
 	}
 }
 
+// TestReindex makes the search index anew, with a server and without one, after which it
+// finds what it should.
+func TestReindex(t *testing.T) {
+	s := startServer(t)
+	alice := s.client("alice", "")
+	group := s.group(alice)
+	if _, err := say(t.Context(), alice, group, "", "a heron at the pond"); err != nil {
+		t.Fatal(err)
+	}
+	finds := func(when string) {
+		t.Helper()
+		res, err := alice.SearchMessagesWithResponse(t.Context(), &client.SearchMessagesParams{Q: "heron"})
+		if err != nil || len(res.JSON200.Items) != 1 {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	_, diag := s.mustCommand("", "reindex")
+	if !strings.Contains(diag, " messages in ") {
+		t.Errorf("reindex has printed %q", diag)
+	}
+	finds("while the server runs")
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.data, "search.db"), []byte("this is no index"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.mustCommand("", "reindex")
+	s.start()
+	finds("without one")
+}
+
 // TestJobsAreForCommandsAlone: what writes files cannot be asked for over the network, not
 // even by an admin, and what is misused is told so.
 func TestJobsAreForCommandsAlone(t *testing.T) {
@@ -229,7 +261,7 @@ func TestJobsAreForCommandsAlone(t *testing.T) {
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
 		t.Errorf("there is a backup: %v", err)
 	}
-	for _, args := range [][]string{{"backup"}, {"backup", "a", "b"}, {"restore"}, {"restore", "a", "b"}, {"verify", "a"}, {"backup", "--nothing"}} {
+	for _, args := range [][]string{{"backup"}, {"backup", "a", "b"}, {"restore"}, {"restore", "a", "b"}, {"verify", "a"}, {"reindex", "a"}, {"backup", "--nothing"}} {
 		if status, _, diag := s.command("", args...); status != 2 || !strings.Contains(diag, "imapi "+args[0]) {
 			t.Errorf("%v: exit %d %s", args, status, diag)
 		}

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -778,6 +779,9 @@ func TestForensicsKilled(t *testing.T) {
 		t.Error(err)
 	}
 	integrity(t, s.data)
+	if out, err := exec.Command(s.bin, "verify", "--data", s.data).CombinedOutput(); err != nil {
+		t.Errorf("verify: %v\n%s", err, out)
+	}
 }
 
 // erasures returns what was erased.

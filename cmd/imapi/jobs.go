@@ -44,7 +44,7 @@ type job func(ctx context.Context, input json.RawMessage, tell *teller) (any, er
 // jobRoutes answers commands that need more of the store than the use cases.
 func (n *node) jobRoutes() http.Handler {
 	mux := http.NewServeMux()
-	for name, do := range map[string]job{"backup": n.backupJob, "verify": n.verifyJob} {
+	for name, do := range map[string]job{"backup": n.backupJob, "verify": n.verifyJob, "reindex": n.reindexJob} {
 		mux.HandleFunc("POST /control/"+name, func(w http.ResponseWriter, r *http.Request) { n.answerJob(w, r, name, do) })
 	}
 	return mux
@@ -67,6 +67,14 @@ func (n *node) verifyJob(ctx context.Context, _ json.RawMessage, tell *teller) (
 	return im.Verify(ctx, n.store, func(p im.Progress) { tell.progress(p.Done, p.Total) }, func(p im.Problem) error {
 		return tell.line(jobLine{Problem: &jobProblem{Kind: p.Kind.String(), ID: p.ID.String(), Text: p.String()}})
 	})
+}
+
+func (n *node) reindexJob(ctx context.Context, _ json.RawMessage, tell *teller) (any, error) {
+	store, ok := n.store.(im.Reindexer)
+	if !ok {
+		return nil, errors.New("this database has no search index of its own")
+	}
+	return struct{}{}, store.Reindex(ctx, tell.progress)
 }
 
 // progressEvery is how often a job tells how far it is, and jobWrite how long its client

@@ -32,6 +32,7 @@ var commands = []command{
 	{"backup", "copy the data and the keys into a directory", runBackup},
 	{"restore", "put a backup in place", runRestore},
 	{"verify", "look whether what was erased is gone and all else can be read", runVerify},
+	{"reindex", "make the search index anew", runReindex},
 	{"version", "print the version", printVersion},
 }
 

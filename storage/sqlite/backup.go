@@ -30,7 +30,10 @@ const (
 // ErrBackupInUse says that another backup into the same directory is under way.
 var ErrBackupInUse = errors.New("another backup into this directory is under way")
 
-var _ im.Backuper = (*Store)(nil)
+var (
+	_ im.Backuper  = (*Store)(nil)
+	_ im.Reindexer = (*Store)(nil)
+)
 
 // Backup copies the data and the keys into a directory, which it makes if it is not
 // there; see [im.Backuper].

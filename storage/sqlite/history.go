@@ -75,7 +75,7 @@ func (h *history) choose() {
 		h.args = append(h.args, h.sender)
 	case byType && h.q.Type != im.Text:
 		h.index, byType = "messages_by_type", false
-		h.equal += " AND m.type = ? AND m.type <> 1"
+		h.equal += " AND m.type = ? AND m.type <> " + sqlText
 		h.args = append(h.args, int64(h.q.Type))
 	default:
 		h.index = "messages_by_seq"

@@ -36,10 +36,12 @@ const (
 // with the keys of their content: a copy of it alone says nothing.
 func (s *Store) openIndex(closed []byte) {
 	key := s.sealer.keys.SearchKey()
+	opened := make(chan struct{})
 	s.index = searchindex.Open(filepath.Join(filepath.Dir(s.path), searchFile), searchindex.Options{
-		Source: indexSource{s}, Key: key[:], Data: s.sealer.store[:], Mark: closed,
+		Source: indexSource{s, opened}, Key: key[:], Data: s.sealer.store[:], Mark: closed,
 		Searches: s.options.Readers, FlushAt: s.options.flushAt, Logger: s.options.Logger,
 	})
+	close(opened)
 }
 
 // closeIndex closes the index with a mark that it gives the database, too.
@@ -121,9 +123,15 @@ var wordTypes = func() string {
 }()
 
 // indexSource has the index read the messages of a store.
-type indexSource struct{ store *Store }
+type indexSource struct {
+	store *Store
+	// opened is closed once the store has the index, which reads in a goroutine of its
+	// own from the start: before that, a read would race for it.
+	opened <-chan struct{}
+}
 
 func (i indexSource) view(ctx context.Context, fn func(*reader) error) error {
+	<-i.opened
 	ctx = im.WithCaller(im.AtStart(ctx), im.Caller{Job: "indexing"})
 	return i.store.View(ctx, func(r im.Reader) error { return fn(r.(*reader)) })
 }

@@ -28,7 +28,7 @@ const (
 				ORDER BY m.created_at DESC, m.seq DESC LIMIT 1), c.created_at)) END) AS place
 		FROM members o INDEXED BY members_of_user CROSS JOIN conversations c ON c.id = o.conversation_id
 		LEFT JOIN marks k ON k.conversation_id = o.conversation_id AND k.user_id = ?1 `
-	listedWhere = `WHERE o.user_id = ?1 AND o.kind <= 3 AND o.conversation_id >= ?11 AND o.conversation_id <= ?12 AND (c.created_at <= ?2 OR c.created_at > ?9)
+	listedWhere = `WHERE o.user_id = ?1 AND o.kind <= ` + sqlRoom + ` AND o.conversation_id >= ?11 AND o.conversation_id <= ?12 AND (c.created_at <= ?2 OR c.created_at > ?9)
 		AND (o.joined_at <= ?2 OR o.joined_at > ?9)
 		AND (?5 = 0 OR c.kind = ?5) AND (?6 IS NULL OR (k.pinned_at IS NOT NULL) = ?6)
 		AND (?7 OR coalesce(k.gone_counted, -1) < c.counted) `
@@ -43,10 +43,10 @@ const (
 
 	// nthConversation goes through the index alone.
 	nthConversation = `SELECT max(p.id) FROM (SELECT conversation_id AS id FROM members INDEXED BY members_of_user
-		WHERE user_id = ?1 AND kind <= 3 AND conversation_id >= ?2 ORDER BY conversation_id LIMIT ?3) p HAVING count(*) = ?3`
+		WHERE user_id = ?1 AND kind <= ` + sqlRoom + ` AND conversation_id >= ?2 ORDER BY conversation_id LIMIT ?3) p HAVING count(*) = ?3`
 
 	selectConversationsOf = `SELECT conversation_id FROM members INDEXED BY members_of_user
-		WHERE user_id = ? AND conversation_id < ? AND kind <= 3 AND kind <> 3 ORDER BY conversation_id DESC LIMIT ?`
+		WHERE user_id = ? AND conversation_id < ? AND kind <= ` + sqlRoom + ` AND kind <> ` + sqlRoom + ` ORDER BY conversation_id DESC LIMIT ?`
 )
 
 // Conversations returns a stretch of those that the user is a member of now.

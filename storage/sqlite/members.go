@@ -33,11 +33,11 @@ const (
 		CROSS JOIN intervals i ON i.conversation_id = ?1 AND i.user_id = u.id
 		LEFT JOIN members m ON m.conversation_id = ?1 AND m.user_id = u.id`
 	selectOwner = `SELECT u.name FROM members m INDEXED BY members_owning
-		CROSS JOIN users u ON u.id = m.user_id WHERE m.conversation_id = ? AND m.role = 3`
+		CROSS JOIN users u ON u.id = m.user_id WHERE m.conversation_id = ? AND m.role = ` + sqlOwner
 	insertMember = `INSERT INTO members (conversation_id, user_id, role, joined_at, kind, returned_at, parent_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6,
 		CASE WHEN ?5 = 4 THEN (SELECT parent_id FROM conversations WHERE id = ?1) END)`
 	endInterval = `UPDATE intervals INDEXED BY intervals_of_user SET to_event = ?, to_seq = ?, by_self = ?
-		WHERE conversation_id = ? AND user_id = ? AND to_event = 9223372036854775807`
+		WHERE conversation_id = ? AND user_id = ? AND to_event = ` + sqlLasting
 )
 
 // Membership returns the user's standing, also of a former member, with their

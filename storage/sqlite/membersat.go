@@ -36,7 +36,7 @@ const (
 		WHERE w.conversation_id = ?1 AND w.to_event >= ?2 AND w.from_event <= ?2`
 	selectMembersAtSeq = `SELECT u.name FROM intervals i INDEXED BY intervals_by_seq
 		CROSS JOIN users u ON u.id = i.user_id
-		WHERE i.conversation_id = ?1 AND coalesce(i.to_seq, 9223372036854775807) >= ?2 AND i.from_seq <= ?2
+		WHERE i.conversation_id = ?1 AND coalesce(i.to_seq, ` + sqlLasting + `) >= ?2 AND i.from_seq <= ?2
 		ORDER BY u.name LIMIT ?3`
 )
 

@@ -35,7 +35,7 @@ const (
 	selectMessageByClientID = "SELECT " + messageColumns + withContent + " FROM messages m" + messageUsers +
 		"WHERE m.sender_id = ? AND m.client_id = ?"
 	selectMessageAt = "SELECT " + messageColumns + withContent + " FROM messages m INDEXED BY messages_by_time" + messageUsers +
-		"WHERE m.conversation_id = ? AND m.created_at = ? AND m.sender_id = ? AND m.state = 1 ORDER BY m.seq"
+		"WHERE m.conversation_id = ? AND m.created_at = ? AND m.sender_id = ? AND m.state = " + sqlActive + " ORDER BY m.seq"
 )
 
 // errContent is met in a message of which the content cannot be read.

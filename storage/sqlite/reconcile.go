@@ -38,6 +38,9 @@ const (
 	selectSealed = `SELECT m.id, m.conversation_id, m.state, m.slot, m.note_slot,
 			EXISTS (SELECT 1 FROM doomed d WHERE d.slot = m.slot), m.sealed, m.note
 		FROM messages m WHERE m.id > ? ORDER BY m.id LIMIT ?`
+	// selectSealedKeys is the same without what takes time to read.
+	selectSealedKeys = `SELECT m.id, m.conversation_id, m.state, m.slot, m.note_slot, 0, NULL, NULL
+		FROM messages m WHERE m.id > ? ORDER BY m.id LIMIT ?`
 	selectSealedTexts = `SELECT id, name_slot, name, announcement_slot, announcement, avatar_slot, avatar
 		FROM conversations WHERE id > ? ORDER BY id LIMIT ?`
 	selectSealedRoleNames = "SELECT role_id, space_id, slot, name FROM role_names WHERE role_id > ? ORDER BY role_id LIMIT ?"
@@ -250,6 +253,10 @@ func (r *reader) Sealed(after im.SealedKey, limit int, look im.SealedLook) (page
 	l := sealedLook{reader: r, how: look, page: &page, last: after}
 	query, scan := selectSealed, l.message
 	switch after.Part {
+	case sealedMessages:
+		if look == im.SealedKeys {
+			query = selectSealedKeys
+		}
 	case sealedTexts:
 		query, scan = selectSealedTexts, l.texts
 	case sealedRoleNames:

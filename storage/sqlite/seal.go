@@ -21,18 +21,6 @@ type sealer struct {
 	lost slotRange
 }
 
-// sealedColumns are all columns with sealed content, each with that of its slot. The rowid
-// of each table is what its rows are known by. What goes through all that is sealed, to
-// bring it in line with the keys or to verify it, goes through these, as tests do.
-var sealedColumns = []struct{ table, slot, sealed string }{
-	{"messages", "slot", "sealed"},
-	{"messages", "note_slot", "note"},
-	{"conversations", "name_slot", "name"},
-	{"conversations", "announcement_slot", "announcement"},
-	{"conversations", "avatar_slot", "avatar"},
-	{"role_names", "slot", "name"},
-}
-
 // slotStep is how far ahead of use it is stored which slots rows may name: so one send
 // in so many writes it.
 const slotStep = 4096

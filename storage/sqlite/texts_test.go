@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -18,6 +19,17 @@ import (
 
 	"github.com/imapi/imapi/im"
 )
+
+// sealedColumns are all columns with sealed content, each with that of its slot. Their rows
+// are known by the rowid.
+var sealedColumns = []struct{ table, slot, sealed string }{
+	{"messages", "slot", "sealed"},
+	{"messages", "note_slot", "note"},
+	{"conversations", "name_slot", "name"},
+	{"conversations", "announcement_slot", "announcement"},
+	{"conversations", "avatar_slot", "avatar"},
+	{"role_names", "slot", "name"},
+}
 
 // TestSealedColumns: every column that may hold content is known as one that is sealed,
 // with the column of its slot, also to who reads docs/erasure.md; every other one with
@@ -98,6 +110,47 @@ func allSealed(tb testing.TB, s *Store) map[string]sealedRow {
 		}
 	}
 	return all
+}
+
+// TestSealedGoesThroughAll: what is brought in line with the keys and verified is all that
+// is sealed, in whichever column.
+func TestSealedGoesThroughAll(t *testing.T) {
+	h := newHall(t, t.TempDir())
+	h.write(func(tx im.Tx) error {
+		for id := firstID; id < firstID+3; id++ {
+			content := marked(h.marked(40), 100)
+			if _, err := tx.InsertMessage(im.Message{ID: id, Conversation: hallGroup, Sender: "alice", Type: im.Text, State: im.Active, Content: content}); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Erase(firstID, im.Erasure{State: im.Revoked, By: "alice", Postscript: h.marked(40)}, fromMillis(1))
+		return err
+	})
+	found := map[int64]bool{}
+	for next := (&im.SealedKey{ID: math.MinInt64}); next != nil; {
+		err := h.View(t.Context(), func(r im.Reader) error {
+			page, err := r.Sealed(*next, 2, im.SealedContent)
+			for _, s := range page.Items {
+				found[int64(s.Slot)] = true
+			}
+			next = page.Next
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	columns := map[string]bool{}
+	for of, row := range allSealed(t, h.Store) {
+		if !found[row.slot] {
+			t.Errorf("%s is passed over", of)
+		}
+		column, _, _ := strings.Cut(of, " ")
+		columns[column] = true
+	}
+	if len(columns) != len(sealedColumns) {
+		t.Errorf("there is something in %v alone", slices.Sorted(maps.Keys(columns)))
+	}
 }
 
 // hall is a store with a conversation of each kind with all texts that there are, each of
