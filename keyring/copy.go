@@ -106,6 +106,10 @@ func (r *Ring) copyTo(ctx context.Context, f *os.File, progress func(done, total
 		return err
 	}
 	size := int64(r.pages.end()) * im.KeySize
+	// Of a ring that is closed it is 0: the copy would have no keys, and replace one that has.
+	if r.closes() {
+		return ErrClosed
+	}
 	head := r.header.page()
 	copy(head[atEpoch:], epochBytes(epoch))
 	if _, err := f.WriteAt(head, 0); err != nil {
@@ -133,6 +137,12 @@ func (r *Ring) copyTo(ctx context.Context, f *os.File, progress func(done, total
 		}
 	}
 	return f.Truncate(max(size, pageSize))
+}
+
+func (r *Ring) closes() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state == closing
 }
 
 // readAt reads from the file while nothing is shredded.

@@ -154,6 +154,26 @@ func TestCopyAfterCrashes(t *testing.T) {
 	}
 }
 
+// TestCopyOfClosed: a ring that is closed meanwhile leaves the copy that is there.
+func TestCopyOfClosed(t *testing.T) {
+	r := mustOpen(t, newFile(t))
+	if err := r.Begin(0); err != nil {
+		t.Fatal(err)
+	}
+	to := filepath.Join(t.TempDir(), "keys")
+	if err := r.Copy(t.Context(), to, nil); err != nil {
+		t.Fatal(err)
+	}
+	whole := readAll(t, to)
+	mustClose(t, r)
+	if err := r.Copy(t.Context(), to, nil); err == nil {
+		t.Error("a closed ring was copied")
+	}
+	if !bytes.Equal(readAll(t, to), whole) {
+		t.Error("the copy was replaced")
+	}
+}
+
 func readAll(t *testing.T, path string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(path)

@@ -96,6 +96,12 @@ func TestBackupAndRestore(t *testing.T) {
 	if _, err := bob.GetMessageWithResponse(ctx, later.ID, nil); err == nil {
 		t.Error("a message of after the backup is there")
 	}
+	for word, want := range map[string]int{"stays": 1, "Quellwolke": 0} {
+		res, err := bob.SearchMessagesWithResponse(ctx, &client.SearchMessagesParams{Q: word})
+		if err != nil || len(res.JSON200.Items) != want {
+			t.Errorf("a search for %s does not find %d: %v", word, want, err)
+		}
+	}
 	// Who had come up to the backup goes on and is told of the erasure. Who had come
 	// further has to begin anew.
 	types := func(cursor string) (list []string) {
