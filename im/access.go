@@ -50,18 +50,34 @@ func errUnknownMember() error {
 // enter finds the conversation that an actor means and can see now, with their
 // standing there. It asks before anything else whether it is there for them.
 func (s *Service) enter(r Reader, actor Actor, ref ConversationRef) (Conversation, Membership, error) {
-	c, err := lookup(r, actor, ref)
+	e, err := s.enterAs(r, actor, ref, "")
+	return e.Conversation, e.Membership, err
+}
+
+// enterAs is enter with what is known of a client_id. The entry's Membership has what
+// they may.
+func (s *Service) enterAs(r Reader, actor Actor, ref ConversationRef, clientID string) (Entry, error) {
+	q := EntryQuery{Conversation: ref.ID, User: actor.User, ClientID: clientID}
+	if ref.Peer != "" {
+		if ref.Peer == actor.User {
+			return Entry{}, errSelf()
+		}
+		q.Conversation, q.Peers = 0, PeersOf(actor.User, ref.Peer)
+	}
+	e, found, err := maybe(r.Entry(q))
+	if err == nil && !found {
+		err = errUnknownConversation()
+	}
 	if err != nil {
-		return Conversation{}, Membership{}, err
+		return Entry{}, err
 	}
-	m, err := s.stand(r, c, actor.User)
-	if err != nil {
-		return Conversation{}, Membership{}, err
+	if e.Membership, err = s.standAs(r, e.Conversation, actor.User, e.Membership, e.Member); err != nil {
+		return Entry{}, err
 	}
-	if !m.May.Has(PermissionView) || c.Kind == Space {
-		return Conversation{}, Membership{}, errUnknownConversation()
+	if !e.Membership.May.Has(PermissionView) || e.Conversation.Kind == Space {
+		return Entry{}, errUnknownConversation()
 	}
-	return c, m, nil
+	return e, nil
 }
 
 // lookup finds a conversation by id or by the other user of a direct one.

@@ -46,6 +46,12 @@ func (r *countedReader) Conversation(id im.ID) (im.Conversation, error) {
 	return r.Reader.Conversation(id)
 }
 
+func (r *countedReader) Entry(q im.EntryQuery) (im.Entry, error) {
+	r.count("Conversation")
+	r.count("Membership")
+	return r.Reader.Entry(q)
+}
+
 func (r *countedReader) Membership(id im.ID, user im.UserID) (im.Membership, error) {
 	r.count("Membership")
 	return r.Reader.Membership(id, user)

@@ -38,21 +38,14 @@ func errGone(field string) error {
 	return RefuseField(Gone, "message_gone", field, "is that of a message that was removed, which does not come back")
 }
 
-// firstSent looks for what the actor sent before under the draft's client_id. gone is
-// set if that was removed, or is about to be.
-func firstSent(tx Tx, actor Actor, d Draft) (first Message, again, gone bool, err error) {
-	if d.ClientID == "" {
-		return Message{}, false, false, nil
+// firstSent returns what was sent before under the client_id of a message. gone is set
+// if that was removed, or is about to be.
+func firstSent(tx Tx, e Entry) (first Message, again, gone bool, err error) {
+	if e.Sent == 0 {
+		return Message{}, false, e.Gone, nil
 	}
-	first, again, err = maybe(tx.MessageByClientID(actor.User, d.ClientID))
-	switch {
-	case err != nil:
-	case again:
+	if first, again, err = maybe(tx.Message(e.Sent)); err == nil && again {
 		gone, err = inDeleted(tx, first)
-	default:
-		var as []ClientKey
-		as, err = tx.GoneAs([]ClientKey{{Sender: actor.User, ClientID: d.ClientID}})
-		gone = len(as) > 0
 	}
 	return first, again, gone, err
 }

@@ -23,20 +23,19 @@ func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d 
 		return Sent{}, err
 	}
 	return write(ctx, s, func(tx Tx) (Sent, error) {
-		c, me, err := s.destination(tx, actor, ref)
+		e, err := s.destination(tx, actor, ref, d.ClientID)
 		if err != nil {
 			return Sent{}, err
 		}
-		first, again, gone, err := firstSent(tx, actor, d)
+		c, me := e.Conversation, e.Membership
+		first, again, gone, err := firstSent(tx, e)
 		if err != nil {
 			return Sent{}, err
 		}
 		if first = s.asOf(c, first); again && first.sameAs(c, content) {
 			return Sent{Message: first, Again: true}, nil
 		}
-		if blocked, err := blockedByPeer(tx, actor, c); err != nil {
-			return Sent{}, err
-		} else if blocked {
+		if e.Blocked {
 			return Sent{}, errBlocked()
 		}
 		if err := s.allowSend(c, me, d); err != nil {
@@ -73,12 +72,8 @@ func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d 
 		if after := cmp.Or(d.ExpireAfter, expireAfter(c, me)); after > 0 {
 			m.ExpiresAt = now.Add(after)
 		}
-		if m.Seq, err = tx.InsertMessage(m); err != nil {
-			return Sent{}, err
-		}
-		_, err = tx.Append(Event{
-			Type: MessageCreated, At: now, Conversation: c.ID, MessageID: m.ID, Seq: m.Seq,
-			Actor: actor.User, ActorDevice: actor.Device, Tracked: m.tracked(c), Message: &m,
+		m.Seq, _, err = tx.Send(m, Event{
+			Type: MessageCreated, At: now, Conversation: c.ID, Actor: actor.User, ActorDevice: actor.Device, Tracked: m.tracked(c),
 		})
 		if err == nil && c.Kind == Thread {
 			err = s.newInThread(tx, actor, c, now)
@@ -87,14 +82,28 @@ func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d 
 	})
 }
 
-// destination finds where a message goes. A direct conversation that does not
-// exist yet comes back without an ID.
-func (s *Service) destination(tx Tx, actor Actor, ref ConversationRef) (Conversation, Membership, error) {
-	c, me, err := s.enter(tx, actor, ref)
-	if e, ok := AsError(err); ok && e.Kind == NotFound && ref.Peer != "" {
-		return Conversation{Kind: Direct, Peers: PeersOf(actor.User, ref.Peer)}, Membership{May: memberOfDirect}, nil
+// destination finds where a message goes, and what is known of its client_id. A direct
+// conversation that does not exist yet comes back without an ID.
+func (s *Service) destination(tx Tx, actor Actor, ref ConversationRef, clientID string) (Entry, error) {
+	e, err := s.enterAs(tx, actor, ref, clientID)
+	if refusal, ok := AsError(err); !ok || refusal.Kind != NotFound || ref.Peer == "" {
+		return e, err
 	}
-	return c, me, err
+	e = Entry{
+		Conversation: Conversation{Kind: Direct, Peers: PeersOf(actor.User, ref.Peer)},
+		Membership:   Membership{User: actor.User, May: memberOfDirect},
+	}
+	if e.Blocked, err = tx.Blocked(ref.Peer, actor.User); err != nil || clientID == "" {
+		return e, err
+	}
+	first, found, err := maybe(tx.MessageByClientID(actor.User, clientID))
+	if err != nil || found {
+		e.Sent = first.ID
+		return e, err
+	}
+	gone, err := tx.GoneAs([]ClientKey{{Sender: actor.User, ClientID: clientID}})
+	e.Gone = len(gone) > 0
+	return e, err
 }
 
 // allowSend refuses a message for what its sender lacks.

@@ -13,18 +13,30 @@ import (
 // stand returns the standing of a user in a conversation as it is now. Who cannot
 // see it, or if it was deleted, may do nothing there.
 func (s *Service) stand(r Reader, c Conversation, user UserID) (Membership, error) {
+	var m Membership
+	found := false
+	if c.DeletedAt.IsZero() && c.Kind != Channel && c.Kind != Space {
+		var err error
+		if m, found, err = maybe(r.Membership(c.ID, user)); err != nil {
+			return Membership{Conversation: c.ID, User: user}, err
+		}
+	}
+	return s.standAs(r, c, user, m, found)
+}
+
+// standAs is stand with the user's membership, if they have one, which is known.
+func (s *Service) standAs(r Reader, c Conversation, user UserID, m Membership, found bool) (Membership, error) {
 	if !c.DeletedAt.IsZero() {
 		return Membership{Conversation: c.ID, User: user}, nil
 	}
 	switch c.Kind {
 	case Thread:
-		return s.standInThread(r, c, user)
+		return s.standInThread(r, c, user, m, found)
 	case Channel, Space:
 		return s.standInSpace(r, c, user)
 	}
-	m, found, err := maybe(r.Membership(c.ID, user))
-	if err != nil || !found {
-		return Membership{Conversation: c.ID, User: user}, err
+	if !found {
+		return Membership{Conversation: c.ID, User: user}, nil
 	}
 	m.May = Standing{
 		Kind: c.Kind, Member: m.Active(), Role: m.Role, Muted: s.muted(m.MutedUntil), MuteAll: c.MuteAll,
@@ -54,18 +66,14 @@ func (s *Service) current(m Membership) Membership {
 
 // standInThread finds out what the user may in the parent first: who cannot see
 // that has lost the thread, too.
-func (s *Service) standInThread(r Reader, c Conversation, user UserID) (Membership, error) {
+func (s *Service) standInThread(r Reader, c Conversation, user UserID, m Membership, found bool) (Membership, error) {
 	nobody := Membership{Conversation: c.ID, User: user}
-	parent, found, err := maybe(r.Conversation(c.Parent))
-	if err != nil || !found {
+	parent, hangs, err := maybe(r.Conversation(c.Parent))
+	if err != nil || !hangs {
 		return nobody, err
 	}
 	above, err := s.stand(r, parent, user)
 	if err != nil || !above.May.Has(PermissionView) {
-		return nobody, err
-	}
-	m, found, err := maybe(r.Membership(c.ID, user))
-	if err != nil {
 		return nobody, err
 	}
 	if !found {

@@ -143,6 +143,10 @@ type Reader interface {
 	// theirs to see.
 	SearchedBy(user UserID, limit int) ([]ID, error)
 
+	// Entry returns a conversation with the user's membership and what a send needs to
+	// know besides, at once. It returns ErrNotFound if there is no such conversation.
+	Entry(q EntryQuery) (Entry, error)
+
 	// Membership returns the user's standing, also of a former member, with what
 	// they made of the conversation and until when they are muted.
 	Membership(conversation ID, user UserID) (Membership, error)
@@ -482,6 +486,10 @@ type Tx interface {
 	// all can see, only if it is later. Its ID must be greater than that of the
 	// message before it.
 	InsertMessage(m Message) (seq int64, err error)
+
+	// Send stores a message that is told, as InsertMessage does, and appends the event that
+	// tells of it, of which it sets MessageID, Seq and Message.
+	Send(m Message, e Event) (seq int64, at Position, err error)
 
 	// Stamp returns a time by which what the transaction takes from readers can be
 	// found: now, or, if the clock was set back or has not gone on, the millisecond after

@@ -186,57 +186,64 @@ func scanEvent(rows *sql.Rows) (im.Event, error) {
 	return e, err
 }
 
+const (
+	appendEvent = `INSERT INTO events
+		(pos, type, at, conversation_id, to_user, message_id, seq, actor, actor_device, user_id, role, data)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	putLastEvent = "UPDATE conversations SET last_event = ?, changed_at = max(changed_at, ?) WHERE id = ?"
+)
+
 // Append adds an event to the log.
 func (t *tx) Append(e im.Event) (im.Position, error) {
-	users := make([]any, 0, 3)
-	for _, name := range []im.UserID{e.To, e.Actor, e.User} {
-		key, err := t.internOptional(name)
-		if err != nil {
+	e.Position = t.last + 1
+	if err := t.insertEvent(e); err != nil {
+		return 0, err
+	}
+	if e.To == "" && e.Conversation != 0 {
+		if err := t.must(putLastEvent, int64(e.Position), e.At.UnixMilli(), int64(e.Conversation)); err != nil {
 			return 0, err
 		}
-		users = append(users, key)
+		if err := t.noteInSpace(e.Conversation, e.Position); err != nil {
+			return 0, err
+		}
+	}
+	return e.Position, nil
+}
+
+// insertEvent adds an event to the log at its position, the next one.
+func (t *tx) insertEvent(e im.Event) error {
+	var users [3]any
+	for i, name := range []im.UserID{e.To, e.Actor, e.User} {
+		var err error
+		if users[i], err = t.internOptional(name); err != nil {
+			return err
+		}
 	}
 	data, err := record.Event(e)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	optional := func(n int64) any { return sql.NullInt64{Int64: n, Valid: n != 0} }
-	res, err := t.session.exec(`INSERT INTO events
-		(type, at, conversation_id, to_user, message_id, seq, actor, actor_device, user_id, role, data)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	_, err = t.session.exec(appendEvent, int64(e.Position),
 		string(e.Type), e.At.UnixMilli(), optional(int64(e.Conversation)), users[0],
 		optional(int64(e.MessageID)), optional(e.Seq), users[1], e.ActorDevice, users[2], int64(e.Role),
 		sql.NullString{String: string(data), Valid: data != nil})
 	if err != nil {
-		return 0, err
+		return err
 	}
-	pos, err := res.LastInsertId()
-	if err != nil {
-		return 0, err
-	}
-	e.Position = im.Position(pos)
-	if e.To == "" && e.Conversation != 0 {
-		err := t.must("UPDATE conversations SET last_event = ?, changed_at = max(changed_at, ?) WHERE id = ?",
-			pos, e.At.UnixMilli(), int64(e.Conversation))
-		if err != nil {
-			return 0, err
-		}
-		if err := t.noteInSpace(e.Conversation, pos); err != nil {
-			return 0, err
-		}
-	}
+	t.last = e.Position
 	t.events = append(t.events, e)
-	return e.Position, nil
+	return nil
 }
 
 // noteInSpace notes an event of a channel in its space, too, so that a replay looks
 // at the channels of those spaces alone that have news.
-func (t *tx) noteInSpace(conversation im.ID, pos int64) error {
+func (t *tx) noteInSpace(conversation im.ID, pos im.Position) error {
 	at, err := t.place(conversation)
 	if err != nil || at.kind != im.Channel || at.space == 0 {
 		return err
 	}
-	return t.must("UPDATE conversations SET last_event = ? WHERE id = ?", pos, at.space)
+	return t.must("UPDATE conversations SET last_event = ? WHERE id = ?", int64(pos), at.space)
 }
 
 // TrimLog removes up to limit events older than before from the log's start, and

@@ -9,12 +9,14 @@ import (
 
 const (
 	// A message is counted in its conversation in two statements: one that
-	// returned what it wrote would begin a savepoint, at which FTS5 writes down
-	// what it has so far.
+	// returned what it wrote would begin a savepoint.
 	selectCounts = `SELECT last_seq, first_seq, counted, updated_at, listed_at, listed_id, oldest_at
 		FROM conversations WHERE id = ?`
 	putCounts = `UPDATE conversations SET last_seq = ?, counted = ?, updated_at = ?, listed_at = ?, listed_id = ?
 		WHERE id = ?`
+	// putSent is putCounts and putLastEvent at once.
+	putSent = `UPDATE conversations SET last_seq = ?, counted = ?, updated_at = ?, listed_at = ?, listed_id = ?,
+		last_event = ?, changed_at = max(changed_at, ?) WHERE id = ?`
 	// putOldest is apart from it, for it moves the conversation in an index.
 	putOldest = "UPDATE conversations SET first_seq = ?, oldest_at = ? WHERE id = ?"
 
@@ -37,27 +39,84 @@ const (
 // InsertMessage stores a message under the next seq of its conversation or its
 // own.
 func (t *tx) InsertMessage(m im.Message) (seq int64, err error) {
-	sender, err := t.intern(m.Sender)
+	before, err := t.countsOf(m.Conversation)
 	if err != nil {
 		return 0, err
+	}
+	after := before.With(m)
+	_, err = t.session.exec(putCounts, after.LastSeq, after.Counted,
+		after.UpdatedAt.UnixMilli(), after.ListedAt.UnixMilli(), int64(after.ListedID), int64(m.Conversation))
+	if err != nil {
+		return 0, err
+	}
+	return after.LastSeq, t.insertMessage(m, before, after)
+}
+
+// Send stores a message and the event that tells of it, with one UPDATE of their
+// conversation.
+func (t *tx) Send(m im.Message, e im.Event) (seq int64, at im.Position, err error) {
+	before, err := t.countsOf(m.Conversation)
+	if err != nil {
+		return 0, 0, err
+	}
+	after := before.With(m)
+	m.Seq = after.LastSeq
+	e.MessageID, e.Seq, e.Message, e.Position = m.ID, m.Seq, &m, t.last+1
+	_, err = t.session.exec(putSent, after.LastSeq, after.Counted,
+		after.UpdatedAt.UnixMilli(), after.ListedAt.UnixMilli(), int64(after.ListedID),
+		int64(e.Position), e.At.UnixMilli(), int64(m.Conversation))
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := t.insertMessage(m, before, after); err != nil {
+		return 0, 0, err
+	}
+	if err := t.insertEvent(e); err != nil {
+		return 0, 0, err
+	}
+	return m.Seq, e.Position, t.noteInSpace(e.Conversation, e.Position)
+}
+
+// countsOf returns the counts of a conversation.
+func (t *tx) countsOf(id im.ID) (im.Counts, error) {
+	if t.counted.conversation == id && t.counted.writes == t.session.writes {
+		return t.counted.Counts, nil
+	}
+	var c im.Counts
+	var updated, listed int64
+	var oldest sql.NullInt64
+	found, err := t.session.row(selectCounts, []any{int64(id)},
+		&c.LastSeq, &c.FirstSeq, &c.Counted, &updated, &listed, &c.ListedID, &oldest)
+	if err != nil || !found {
+		return c, orNotFound(err)
+	}
+	c.UpdatedAt, c.ListedAt, c.OldestAt = fromMillis(updated), fromMillis(listed), optionalTime(oldest)
+	return c, nil
+}
+
+// insertMessage stores a message that was counted, as the last of its conversation.
+func (t *tx) insertMessage(m im.Message, before, after im.Counts) error {
+	if before.OldestAt.IsZero() || after.OldestAt.Before(before.OldestAt) {
+		if _, err := t.session.exec(putOldest, after.FirstSeq, after.OldestAt.UnixMilli(), int64(m.Conversation)); err != nil {
+			return err
+		}
+	}
+	sender, err := t.intern(m.Sender)
+	if err != nil {
+		return err
 	}
 	visibleTo, err := t.internOptional(m.VisibleTo)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	at, err := t.place(m.Conversation)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	counts, err := t.count(m)
-	if err != nil {
-		return 0, err
-	}
-	seq = counts.LastSeq
 	var slot, sealed any
 	if m.Content != nil {
 		if slot, sealed, err = t.seal(m.Content.Sent); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	var burnAfter, burnUnread, burnAt, due sql.NullInt64
@@ -71,46 +130,25 @@ func (t *tx) InsertMessage(m im.Message) (seq int64, err error) {
 		due = optionalMillis(dueAt)
 	}
 	_, err = t.session.exec(insertMessage,
-		int64(m.ID), int64(m.Conversation), seq, sender, m.SenderDevice,
+		int64(m.ID), int64(m.Conversation), after.LastSeq, sender, m.SenderDevice,
 		sql.NullString{String: m.ClientID, Valid: m.ClientID != ""}, int64(m.Type), int64(m.State),
 		sql.NullInt64{Int64: int64(m.ReplyTo), Valid: m.ReplyTo != 0}, m.Receipt, m.CreatedAt.UnixMilli(),
-		m.Quiet, visibleTo, counts.Counted,
+		m.Quiet, visibleTo, after.Counted,
 		slot, sealed, optionalMillis(m.ExpiresAt), burnAfter, burnUnread, burnAt, due, at.kind == im.Thread)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if isDue {
 		t.noteDue(dueAt)
 	}
 	if m.Erased != nil {
-		return seq, t.insertErasure(m)
+		return t.insertErasure(m)
 	}
-	if err := t.insertMentions(m, at, seq, sender); err != nil {
-		return 0, err
+	if err := t.insertMentions(m, at, after.LastSeq, sender); err != nil {
+		return err
 	}
 	t.index(m)
-	return seq, nil
-}
-
-// count counts a message in its conversation, and returns the counts after it.
-func (t *tx) count(m im.Message) (im.Counts, error) {
-	id := int64(m.Conversation)
-	var before im.Counts
-	var updated, listed int64
-	var oldest sql.NullInt64
-	found, err := t.session.row(selectCounts, []any{id},
-		&before.LastSeq, &before.FirstSeq, &before.Counted, &updated, &listed, &before.ListedID, &oldest)
-	if err != nil || !found {
-		return im.Counts{}, orNotFound(err)
-	}
-	before.UpdatedAt, before.ListedAt, before.OldestAt = fromMillis(updated), fromMillis(listed), optionalTime(oldest)
-	after := before.With(m)
-	_, err = t.session.exec(putCounts, after.LastSeq, after.Counted,
-		after.UpdatedAt.UnixMilli(), after.ListedAt.UnixMilli(), int64(after.ListedID), id)
-	if err == nil && (!oldest.Valid || after.OldestAt.Before(before.OldestAt)) {
-		_, err = t.session.exec(putOldest, after.FirstSeq, after.OldestAt.UnixMilli(), id)
-	}
-	return after, err
+	return nil
 }
 
 // insertMentions notes whom a message mentions, for their counts. The members of a

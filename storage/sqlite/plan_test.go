@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/storage/storagetest"
@@ -131,6 +132,17 @@ func TestHotPlans(t *testing.T) {
 		selectMembership: {
 			"SEARCH i USING PRIMARY KEY (conversation_id=? AND user_id=?)",
 			"SEARCH k USING PRIMARY KEY (conversation_id=? AND user_id=?) LEFT-JOIN",
+		},
+		selectEntry: {
+			"SEARCH c USING INTEGER PRIMARY KEY (rowid=?)",
+			"SEARCH b USING PRIMARY KEY (by_id=? AND name=?)",
+			"SEARCH e USING COVERING INDEX messages_by_client_id (sender_id=? AND client_id=?)",
+			"SEARCH g USING COVERING INDEX gone_by_client_id (sender_id=? AND client_id=?)",
+			"SEARCH i USING PRIMARY KEY (conversation_id=? AND user_id=?) LEFT-JOIN",
+		},
+		selectDirectEntry: {
+			"SEARCH c USING INDEX conversations_direct (peer_low=? AND peer_high=?)",
+			"SEARCH i USING PRIMARY KEY (conversation_id=? AND user_id=?) LEFT-JOIN",
 		},
 		selectMembers: {"SEARCH m USING PRIMARY KEY (conversation_id=? AND user_id>?)"},
 		selectConversations: {
@@ -311,6 +323,40 @@ func TestHotPlans(t *testing.T) {
 				t.Errorf("%s\nis not in the plan of %s\n%s", step, query, strings.Join(plan, "\n"))
 			}
 		}
+	}
+}
+
+// TestSendStatements pins how many statements a send takes, within its transaction.
+func TestSendStatements(t *testing.T) {
+	var mu sync.Mutex
+	var ran []string
+	s := openNew(t, Options{Synchronous: "normal", fault: func(s *session, query string) error {
+		if s.role == writing && query != "BEGIN IMMEDIATE" && query != "COMMIT" {
+			mu.Lock()
+			defer mu.Unlock()
+			ran = append(ran, query)
+		}
+		return nil
+	}})
+	service := im.NewService(s, im.Policy{ClientIDRetention: time.Hour, MaxMessageBytes: 1 << 16}, nil)
+	alice := im.Actor{User: "alice", Device: "phone"}
+	send := func(clientID string) {
+		t.Helper()
+		draft := im.Draft{ClientID: clientID, Type: im.Text, Body: []byte(`{"text":"hi"}`)}
+		if _, err := service.Send(t.Context(), alice, im.ConversationRef{Peer: "bob"}, draft); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send("first") // makes the conversation
+	mu.Lock()
+	ran = nil
+	mu.Unlock()
+	send("second")
+	mu.Lock()
+	defer mu.Unlock()
+	want := []string{selectDirectEntry, putSent, insertMessage, appendEvent}
+	if !slices.Equal(ran, want) {
+		t.Errorf("a send takes %d statements:\n%s", len(ran), strings.Join(ran, "\n"))
 	}
 }
 

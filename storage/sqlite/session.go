@@ -84,6 +84,8 @@ type session struct {
 	// error of the driver that was met, both since [session.reset].
 	wrote  bool
 	failed error
+	// writes counts the statements that write.
+	writes uint64
 }
 
 // openSession opens a connection to the file at path, which must exist.
@@ -196,6 +198,7 @@ func (s *session) fail(err error) error {
 // exec runs a statement that writes and returns its result.
 func (s *session) exec(query string, args ...any) (sql.Result, error) {
 	s.wrote = true
+	s.writes++
 	stmt, err := s.ready(query)
 	if err != nil {
 		return nil, err
@@ -257,6 +260,7 @@ func (s *session) row(query string, args []any, dest ...any) (bool, error) {
 // lets the statement come to its end.
 func (s *session) writeRow(query string, args []any, dest ...any) (bool, error) {
 	s.wrote = true
+	s.writes++
 	found := false
 	err := s.query(query, args, func(rows *sql.Rows) (bool, error) {
 		found = true

@@ -16,7 +16,9 @@ type reader struct {
 	interned map[im.UserID]int64
 	// places are what never changes of conversations that this transaction has
 	// read; nil in a read.
-	places   map[im.ID]placed
+	places map[im.ID]placed
+	// counted are the counts of the conversation that was read last.
+	counted  counted
 	searcher *searchindex.Index
 	sealer   *sealer
 	// outdated says that content was met whose key is shredded.
@@ -28,6 +30,8 @@ var _ im.Reader = (*reader)(nil)
 // tx implements [im.Tx]. One is shared by the calls of a batch.
 type tx struct {
 	reader
+	// last is the newest position of the log.
+	last   im.Position
 	events []im.Event
 	cuts   []im.TokenCut
 	// due is the earliest time at which a message erases itself that was set,

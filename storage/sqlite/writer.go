@@ -136,6 +136,7 @@ func (w *writer) transact(next func() *call) {
 		return
 	}
 	t := newTx(w.session, w.store)
+	t.last = w.head
 	var ran []*call
 	for c := next(); c != nil; c = next() {
 		if c.ctx.Err() != nil {

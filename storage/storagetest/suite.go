@@ -26,6 +26,7 @@ func Run(t *testing.T, open func(t *testing.T) im.Store) {
 		{"ListAsOf", testListAsOf},
 		{"ListFilters", testListFilters},
 		{"Membership", testMembership},
+		{"Entry", testEntry},
 		{"Marks", testMarks},
 		{"MarksOfStrangers", testMarksOfStrangers},
 		{"Mutes", testMutes},
@@ -294,14 +295,8 @@ func (w *world) send(m im.Message) im.Message {
 
 // insert is a message as a transaction stores it.
 func insert(tx im.Tx, m im.Message) (int64, im.Position, error) {
-	seq, err := tx.InsertMessage(m)
-	if err != nil {
-		return 0, 0, err
-	}
-	m.Seq = seq
-	pos, err := tx.Append(im.Event{
+	return tx.Send(m, im.Event{
 		Type: im.MessageCreated, At: m.CreatedAt, Conversation: m.Conversation,
-		MessageID: m.ID, Seq: seq, Actor: m.Sender, ActorDevice: m.SenderDevice, Message: &m,
+		Actor: m.Sender, ActorDevice: m.SenderDevice,
 	})
-	return seq, pos, err
 }

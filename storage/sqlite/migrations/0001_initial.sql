@@ -379,7 +379,7 @@ CREATE INDEX receipts_hidden ON receipts (user_id, at) WHERE kind = 3;
 
 -- The event log. A row is for the members of its conversation, or for to_user.
 CREATE TABLE events (
-    pos             INTEGER PRIMARY KEY AUTOINCREMENT,
+    pos             INTEGER PRIMARY KEY,
     type            TEXT    NOT NULL,
     at              INTEGER NOT NULL,
     conversation_id INTEGER,
