@@ -53,7 +53,7 @@ func (r *reader) Entry(q im.EntryQuery) (im.Entry, error) {
 		var role, joined, from, to, fromSeq, toSeq, until, sent sql.NullInt64
 		var left, blocked sql.NullBool
 		var mark storedMark
-		c, err := scanConversation(rows, append(append([]any{&counts.ListedID, &role, &joined, &from, &to, &fromSeq, &toSeq, &left, &until},
+		c, err := r.scanConversation(rows, append(append([]any{&counts.ListedID, &role, &joined, &from, &to, &fromSeq, &toSeq, &left, &until},
 			mark.dest()...), &blocked, &sent, &e.Gone)...)
 		if err != nil {
 			return false, err

@@ -71,7 +71,10 @@ func (t *tx) Send(m im.Message, e im.Event) (seq int64, at im.Position, err erro
 	if err := t.insertMessage(m, before, after); err != nil {
 		return 0, 0, err
 	}
-	if err := t.insertEvent(e); err != nil {
+	if err := t.insertEvent(e, false); err != nil {
+		return 0, 0, err
+	}
+	if err := t.file(); err != nil {
 		return 0, 0, err
 	}
 	return m.Seq, e.Position, t.noteInSpace(e.Conversation, e.Position)

@@ -58,7 +58,8 @@ func TestPlans(t *testing.T) {
 	r := &recorder{seen: map[string]bool{}}
 	t.Run("suite", func(t *testing.T) {
 		storagetest.Run(t, func(t *testing.T) im.Store {
-			return openNew(t, Options{Synchronous: "normal", fault: r.hook})
+			// Few events are unfiled, for those that are to be found, too.
+			return openNew(t, Options{Synchronous: "normal", fault: r.hook, unfiled: 4})
 		})
 	})
 	s, err := openSession(openNew(t, Options{}).path, Options{Synchronous: "normal"}, reading)
@@ -96,6 +97,8 @@ func TestHotPlans(t *testing.T) {
 			"SEARCH i USING COVERING INDEX intervals_of_user (user_id=? AND to_event>?)",
 			"SEARCH c USING INTEGER PRIMARY KEY (rowid=?)",
 			"SEARCH e USING INDEX events_of_conversation (conversation_id=? AND rowid>? AND rowid<?)",
+			"SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+			"SEARCH i USING PRIMARY KEY (conversation_id=? AND user_id=? AND from_event<?)",
 			"SEARCH e USING INDEX events_of_user (to_user=? AND rowid>? AND rowid<?)",
 		},
 		countEvents: {
@@ -236,6 +239,7 @@ func TestHotPlans(t *testing.T) {
 		selectOldest: {"SEARCH events USING INTEGER PRIMARY KEY (rowid>?)"},
 
 		selectActive: {"SEARCH messages USING INTEGER PRIMARY KEY (rowid=?)"},
+		fileEvents:   {"SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"},
 		putShredded:  {"SEARCH messages USING INTEGER PRIMARY KEY (rowid=?)"},
 		forgetDoomed: {"SEARCH doomed USING PRIMARY KEY (slot=? AND code=?)"},
 		eraseRow: {

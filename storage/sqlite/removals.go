@@ -22,7 +22,7 @@ const (
 	deleteRemoval = "DELETE FROM removals WHERE conversation_id = ?"
 
 	selectEventsFrom = `SELECT pos, at, type FROM events INDEXED BY events_of_conversation
-		WHERE conversation_id = ? AND to_user IS NULL AND pos > ? ORDER BY pos LIMIT ?`
+		WHERE conversation_id = ? AND to_user IS NULL AND filed = 1 AND pos > ? ORDER BY pos LIMIT ?`
 	selectAddressedFrom = `SELECT pos, at, type FROM events INDEXED BY events_addressed
 		WHERE conversation_id = ? AND to_user IS NOT NULL AND pos > ? ORDER BY pos LIMIT ?`
 	deleteEvents = "DELETE FROM events WHERE pos IN (SELECT j.value FROM json_each(?1) AS j)"
@@ -66,6 +66,10 @@ func (r *removals) save() error {
 func (r *removals) removeEvents(cutoff int64, messages int) (through bool, err error) {
 	var head sql.NullInt64
 	if _, err := r.session.row(selectHead, nil, &head); err != nil {
+		return false, err
+	}
+	// Those that are not filed are found by the index, too.
+	if err := r.fileThrough(r.last); err != nil {
 		return false, err
 	}
 	batch := max(eventsOfMessage*messages, leastEvents)

@@ -64,6 +64,8 @@ type Options struct {
 	// yet, whenever it was looked at. It may be nil.
 	ObserveLog func(unmoved int64)
 
+	// unfiled is mostUnfiled, or less in tests.
+	unfiled im.Position
 	// log are the sizes at which the write-ahead log is moved, and logFault is asked before
 	// it is looked at or moved, in tests.
 	log      logLimits
@@ -110,6 +112,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.ReadLimit == 0 {
 		o.ReadLimit = defaultReadLimit
+	}
+	if o.unfiled == 0 {
+		o.unfiled = mostUnfiled
 	}
 	if o.log == (logLimits{}) {
 		o.log = logLimits{step: logStep, restart: logRestart, most: logMost}

@@ -30,10 +30,11 @@ var _ im.Reader = (*reader)(nil)
 // tx implements [im.Tx]. One is shared by the calls of a batch.
 type tx struct {
 	reader
-	// last is the newest position of the log.
-	last   im.Position
-	events []im.Event
-	cuts   []im.TokenCut
+	// last is the newest position of the log, all up to filed are filed, and mostUnfiled
+	// may not be.
+	last, filed, mostUnfiled im.Position
+	events                   []im.Event
+	cuts                     []im.TokenCut
 	// due is the earliest time at which a message erases itself that was set,
 	// zero if none was.
 	due time.Time

@@ -39,6 +39,8 @@ type writer struct {
 	session *session
 	// head is the newest position that the listeners were told of.
 	head im.Position
+	// filed is the position up to which all events are filed.
+	filed im.Position
 	// cutsInDoubt says that a commit of cut-offs failed, which may be durable all the
 	// same.
 	cutsInDoubt bool
@@ -53,6 +55,9 @@ func startWriter(s *Store, head im.Position) (*writer, error) {
 	var err error
 	if w.session, err = w.open(); err != nil {
 		return nil, err
+	}
+	if w.filed, err = (&reader{session: w.session}).filedThrough(); err != nil {
+		return nil, errors.Join(err, w.session.close())
 	}
 	go w.loop()
 	return w, nil
@@ -136,7 +141,7 @@ func (w *writer) transact(next func() *call) {
 		return
 	}
 	t := newTx(w.session, w.store)
-	t.last = w.head
+	t.last, t.filed, t.mostUnfiled = w.head, w.filed, w.store.options.unfiled
 	var ran []*call
 	for c := next(); c != nil; c = next() {
 		if c.ctx.Err() != nil {
@@ -185,6 +190,7 @@ func (w *writer) transact(next func() *call) {
 	w.store.index.Add(t.indexed, t.unindexed)
 	told := im.Commit{Events: t.events, Cuts: t.cuts, Due: t.due, Head: max(w.head, t.head())}
 	w.store.committed.Store(int64(told.Head))
+	w.filed = t.filed
 	// What takes something from somebody holds once it is answered: a token that is cut
 	// off, content that is gone. Else who waits for the answer comes before those who
 	// are told, of whom there may be a thousand.
@@ -290,6 +296,9 @@ func (w *writer) ensureSession() error {
 	}
 	due, _, err := r.NextDue()
 	if err != nil {
+		return errors.Join(err, s.close())
+	}
+	if w.filed, err = r.filedThrough(); err != nil {
 		return errors.Join(err, s.close())
 	}
 	var doomed []doomed

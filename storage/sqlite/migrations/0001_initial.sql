@@ -5,7 +5,7 @@
 
 -- What makes these data different from others: 'store_id', which their keys have, too;
 -- 'log_id', 'ticket_key'; 'log_cut', the newest position that is gone from the log;
--- 'stamp', the latest time by which what was taken from readers is found, see Stamp;
+-- 'filed', the position up to which all events are filed; 'stamp', the latest time by which what was taken from readers is found, see Stamp;
 -- 'slots', below which all slots of keys are that rows may name; 'key_epoch', that of the
 -- keys when they were last seen; 'reconcile', what is to be done before anybody reads, see
 -- reconcile.go.
@@ -14,7 +14,7 @@ CREATE TABLE meta (
     value ANY  NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-INSERT INTO meta (key, value) VALUES ('stamp', 0);
+INSERT INTO meta (key, value) VALUES ('stamp', 0), ('filed', 0);
 
 -- The logs that this one goes on from, each up to its head: a backup that is restored
 -- begins another. Cursors of them are good up to there.
@@ -390,11 +390,14 @@ CREATE TABLE events (
     actor_device    TEXT    NOT NULL,
     user_id         INTEGER,
     role            INTEGER NOT NULL,
-    data            TEXT -- JSON of what few events have: ids and a time, never content
+    data            TEXT, -- JSON of what few events have: ids and a time, never content
+    -- 0 of an event that tells of a message and is not in the index yet: those are put
+    -- there many at once, see filing.go.
+    filed           INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 
 -- The rowid, which is pos, is the last column of every index.
-CREATE INDEX events_of_conversation ON events (conversation_id) WHERE to_user IS NULL;
+CREATE INDEX events_of_conversation ON events (conversation_id) WHERE to_user IS NULL AND filed = 1;
 CREATE INDEX events_of_user ON events (to_user) WHERE to_user IS NOT NULL;
 -- Events for one user about a conversation: retention looks for them.
 CREATE INDEX events_addressed ON events (conversation_id) WHERE to_user IS NOT NULL AND conversation_id IS NOT NULL;
