@@ -93,6 +93,10 @@ func RandomID() ID {
 // time or later.
 func FirstID(at time.Time) ID { return ID(max(at.UnixMilli(), 0) << idRandomBits) }
 
+// Made returns when an id that rises was made, by the clock or, where that was set back,
+// by the ids before it.
+func (id ID) Made() time.Time { return time.UnixMilli(int64(id >> idRandomBits)).UTC() }
+
 // IDs makes ids that rise without a repeat, whatever the clock does. It is
 // safe for concurrent use.
 type IDs struct {

@@ -166,7 +166,7 @@ type Reader interface {
 	// nothing. For conversations of which they have no membership of their own.
 	Mark(conversation ID, user UserID) (Mark, error)
 	// LastSent returns when the user last sent a message to the conversation that
-	// was not quiet; false if they never did.
+	// was not quiet, of its newest 10,000; false if they did not.
 	LastSent(conversation ID, user UserID) (time.Time, bool, error)
 
 	// Spoke returns when the user last did something to a conversation, or a thread in

@@ -64,9 +64,10 @@ const (
 		WHERE conversation_id = ? AND in_thread = 1 AND state = ` + sqlActive + ` AND visible_to IS NULL ORDER BY created_at DESC LIMIT 1`
 
 	selectMark = "SELECT " + markColumns + " FROM marks k WHERE k.conversation_id = ? AND k.user_id = ?"
-	// selectLastSent reads the sender's own stretch from its end.
-	selectLastSent = `SELECT created_at FROM messages INDEXED BY messages_by_sender
-		WHERE conversation_id = ? AND sender_id = ? AND quiet = 0 ORDER BY seq DESC LIMIT 1`
+	// selectLastSent looks at the newest messages alone.
+	selectLastSent = `SELECT m.created_at FROM (SELECT id AS of, sender_id AS by, quiet AS q FROM messages INDEXED BY messages_by_seq
+			WHERE conversation_id = ? ORDER BY seq DESC LIMIT 10000) p
+		CROSS JOIN messages m ON m.id = p.of WHERE p.by = ? AND p.q = 0 LIMIT 1`
 )
 
 // Below returns the ids of the conversations that hang in this one: the threads

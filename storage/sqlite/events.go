@@ -28,7 +28,7 @@ const memberStays = ` WHERE i.user_id = ?1 AND i.to_event > ?2 AND i.from_event 
 // ?1 was a member: it looks through them.
 const (
 	unfiledEvents = ` FROM events e CROSS JOIN intervals i ON i.conversation_id = e.conversation_id AND i.user_id = ?1
-		AND e.pos >= i.from_event AND e.pos <= i.to_event `
+		AND e.pos >= i.from_event AND e.pos <= +i.to_event `
 	unfiled = ` WHERE e.pos > max(?2, ?5) AND e.pos <= ?3 AND e.filed = 0 `
 )
 
@@ -48,7 +48,7 @@ const channelStays = ` WHERE i.in_space = 1 AND i.user_id = ?1 AND i.to_event > 
 // unfiledInChannels is unfiledEvents for the channels of spaces.
 const unfiledInChannels = ` FROM events e CROSS JOIN conversations c ON c.id = e.conversation_id AND c.kind = 5
 	CROSS JOIN intervals i ON i.conversation_id = c.space_id AND i.user_id = ?1
-		AND e.pos >= i.from_event AND e.pos <= i.to_event `
+		AND e.pos >= i.from_event AND e.pos <= +i.to_event `
 
 // addressedEvents finds what was addressed to ?1.
 const (

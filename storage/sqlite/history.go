@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"database/sql"
 	"fmt"
 	"math"
@@ -14,13 +15,16 @@ import (
 // historyScan is the most messages that one page looks at.
 const historyScan = 2000
 
+// senderScan is the same of a page of one sender, who is found in the index.
+const senderScan = 10 * historyScan
+
 // rangeCost is what beginning with one more range counts for, in messages.
 const rangeCost = 10
 
 // history is one page in the making.
 //
 // A page walks along one index: by time where a time range was asked for, else
-// by sender, by type, or by seq, whichever leaves the least to look at. What
+// by type, or by seq, whichever leaves the least to look at. What
 // the index does not decide is filtered while walking; then the stretch to be
 // walked is measured first, so that it has no more than historyScan rows. What
 // nearly every message is, active, of late and for all to see, is not filtered
@@ -36,8 +40,9 @@ type history struct {
 	filter string // the conditions that it does not
 	extra  []any  // of filter
 
-	budget int // rows that may still be looked at
-	page   im.HistoryPage
+	budget   int  // rows that may still be looked at
+	measured bool // so many were, and are not to be counted again
+	page     im.HistoryPage
 }
 
 // Messages returns a stretch of a conversation's history.
@@ -67,12 +72,11 @@ func (h *history) choose() {
 	h.equal, h.args = "m.conversation_id = ?", []any{int64(h.q.Conversation)}
 	bySender, byType := h.sender != 0, h.q.Type != 0
 	switch {
-	case h.q.ByTime():
-		h.index = "messages_by_time"
+	case h.q.ByTime(): // see byTime
 	case bySender:
-		h.index, bySender = "messages_by_sender", false
-		h.equal += " AND m.sender_id = ?"
-		h.args = append(h.args, h.sender)
+		// The sender is in the index: much more of it can be looked at.
+		h.index = "messages_by_seq"
+		h.budget = senderScan
 	case byType && h.q.Type != im.Text:
 		h.index, byType = "messages_by_type", false
 		h.equal += " AND m.type = ? AND m.type <> " + sqlText
@@ -234,10 +238,10 @@ func (h *history) take(query string, args []any) (full bool, err error) {
 			h.page.Messages = append(h.page.Messages, m)
 			return true, nil
 		}
-		if h.filter == "" { // else the rows were measured
-			h.budget--
+		if h.filter != "" || h.measured {
+			return true, nil
 		}
-		if h.budget <= 0 && h.filter == "" {
+		if h.budget--; h.budget <= 0 {
 			h.page.Next = &im.HistoryKey{CreatedAt: m.CreatedAt, Seq: m.Seq}
 			full = true
 		}
@@ -259,35 +263,69 @@ func (h *history) shown(m im.Message) bool {
 // would be asked of every row.
 type timeRange struct{ from, to im.HistoryKey }
 
-const inTimeRange = " AND (m.created_at, m.seq) >= (?, ?) AND (m.created_at, m.seq) <= (?, ?)"
+const (
+	inTimeRange = " AND (m.created_at, m.seq) >= (?, ?) AND (m.created_at, m.seq) <= (?, ?)"
+	// inTimesOf is the same of rows that another range has found.
+	inTimesOf = " AND (m.created_at, +m.seq) >= (?, ?) AND (m.created_at, +m.seq) <= (?, ?)"
+)
 
 func (r timeRange) args() []any {
 	return []any{r.from.CreatedAt.UnixMilli(), r.from.Seq, r.to.CreatedAt.UnixMilli(), r.to.Seq}
 }
 
-// byTime walks the time range. The ranges of seq are a filter here; what is
-// outside of all of them is not even fetched.
+// byTime walks the time range twice: through those messages that are timed, by time, and
+// through the others by seq, which is the order of their times. Each has a page of its own;
+// together they go as far as both.
 func (h *history) byTime() error {
 	walk := h.timeRange()
+	byTime, bySeq := *h, *h
+	if err := byTime.timed(walk); err != nil {
+		return err
+	}
+	if err := bySeq.untimed(walk); err != nil {
+		return err
+	}
+	order := func(a, b im.HistoryKey) int {
+		by := cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.Seq, b.Seq))
+		if !h.q.Ascending {
+			by = -by
+		}
+		return by
+	}
+	keyOf := func(m im.Message) im.HistoryKey { return im.HistoryKey{CreatedAt: m.CreatedAt, Seq: m.Seq} }
+	h.page.Next = byTime.page.Next
+	if next := bySeq.page.Next; h.page.Next == nil || next != nil && order(*next, *h.page.Next) < 0 {
+		h.page.Next = next
+	}
+	list := slices.Concat(byTime.page.Messages, bySeq.page.Messages)
+	slices.SortFunc(list, func(a, b im.Message) int { return order(keyOf(a), keyOf(b)) })
+	if next := h.page.Next; next != nil {
+		list = slices.DeleteFunc(list, func(m im.Message) bool { return order(keyOf(m), *next) > 0 })
+	}
+	if len(list) > h.q.Limit {
+		list = list[:h.q.Limit]
+		last := keyOf(list[h.q.Limit-1])
+		h.page.Next = &last
+	}
+	h.page.Messages = list
+	return nil
+}
+
+// timed walks the time range. The ranges of seq are a filter here; what is
+// outside of all of them is not even fetched.
+func (h *history) timed(walk timeRange) error {
+	h.index = "messages_by_time"
 	if !h.readsAll() {
 		h.filter += " AND +m.seq BETWEEN ? AND ?"
-		h.extra = append(h.extra, h.q.Ranges[0].From, h.q.Ranges[len(h.q.Ranges)-1].To)
+		h.extra = slices.Concat(h.extra, []any{h.q.Ranges[0].From, h.q.Ranges[len(h.q.Ranges)-1].To})
 	}
-	where := h.equal + inTimeRange
+	where := h.equal + " AND m.timed = 1" + inTimeRange
 	order := fmt.Sprintf("m.created_at %[1]s, m.seq %[1]s", h.order())
 	var stop *im.HistoryKey // where the walk ends before the range does
 	if h.filter != "" {
 		measure := fmt.Sprintf("SELECT m.created_at, m.seq FROM messages m INDEXED BY %s WHERE %s ORDER BY %s LIMIT ?",
 			h.index, where, order)
-		var rows int
-		var last im.HistoryKey
-		err := h.r.session.query(measure, slices.Concat(h.args, walk.args(), []any{h.budget}),
-			func(row *sql.Rows) (bool, error) {
-				var at int64
-				err := row.Scan(&at, &last.Seq)
-				last.CreatedAt, rows = fromMillis(at), rows+1
-				return true, err
-			})
+		rows, last, err := h.measure(measure, slices.Concat(h.args, walk.args()), func(at int64) time.Time { return fromMillis(at) })
 		if err != nil || rows == 0 {
 			return err
 		}
@@ -307,6 +345,59 @@ func (h *history) byTime() error {
 		h.page.Next = stop
 	}
 	return err
+}
+
+// untimed walks the seqs of the time range, as far as the budget reaches: what was stored
+// there and is timed is passed over.
+func (h *history) untimed(walk timeRange) error {
+	h.index = "messages_by_seq"
+	seqs := im.SeqRange{From: h.q.Ranges[0].From, To: h.q.Ranges[len(h.q.Ranges)-1].To}
+	from, err := h.r.seqAt(int64(h.q.Conversation), walk.from.CreatedAt.UnixMilli())
+	if err != nil {
+		return err
+	}
+	to := int64(math.MaxInt64)
+	if last := walk.to.CreatedAt.UnixMilli(); last < math.MaxInt64 {
+		if to, err = h.r.seqAt(int64(h.q.Conversation), last+1); err != nil {
+			return err
+		}
+	}
+	seqs.From, seqs.To = max(seqs.From, from), min(seqs.To, to-1)
+	if seqs.From > seqs.To {
+		return nil
+	}
+	where := h.equal + " AND m.seq BETWEEN ? AND ?"
+	order := "m.seq " + h.order()
+	measure := fmt.Sprintf("SELECT m.id, m.seq FROM messages m INDEXED BY %s WHERE %s ORDER BY %s LIMIT ?", h.index, where, order)
+	rows, last, err := h.measure(measure, slices.Concat(h.args, []any{seqs.From, seqs.To}), func(id int64) time.Time { return im.ID(id).Made() })
+	if err != nil || rows == 0 {
+		return err
+	}
+	if h.q.Ascending {
+		seqs.To = last.Seq
+	} else {
+		seqs.From = last.Seq
+	}
+	query := fmt.Sprintf("SELECT %s FROM messages m INDEXED BY %s %s WHERE %s AND m.timed = 0 %s%s ORDER BY %s",
+		messageColumns+withContent, h.index, messageUsers, where, inTimesOf, h.filter, order)
+	h.measured = true
+	full, err := h.take(query, slices.Concat(h.args, []any{seqs.From, seqs.To}, walk.args(), h.extra))
+	if err == nil && !full && rows == h.budget {
+		h.page.Next = &last
+	}
+	return err
+}
+
+// measure looks how far the budget reaches in an index, and returns the last key there; at
+// makes a time of what the query returns first.
+func (h *history) measure(query string, args []any, at func(int64) time.Time) (rows int, last im.HistoryKey, err error) {
+	err = h.r.session.query(query, append(args, h.budget), func(row *sql.Rows) (bool, error) {
+		var first int64
+		err := row.Scan(&first, &last.Seq)
+		last.CreatedAt, rows = at(first), rows+1
+		return true, err
+	})
+	return rows, last, err
 }
 
 // readsAll reports whether the ranges are the whole of the history.

@@ -20,15 +20,11 @@ const (
 	// putOldest is apart from it, for it moves the conversation in an index.
 	putOldest = "UPDATE conversations SET first_seq = ?, oldest_at = ? WHERE id = ?"
 
-	// sender_ord goes on from the sender's message before.
 	insertMessage = `INSERT INTO messages
 		(id, conversation_id, seq, sender_id, sender_device, client_id, type, state, reply_to, receipt, created_at,
-		quiet, visible_to, ord, sender_ord,
+		quiet, visible_to, timed, ord,
 		slot, sealed, expires_at, burn_after, burn_unread_ttl, burn_at, due_at, in_thread)
-		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, (NOT ?12) + coalesce((
-			SELECT sender_ord FROM messages INDEXED BY messages_by_sender
-			WHERE conversation_id = ?2 AND sender_id = ?4 ORDER BY seq DESC LIMIT 1), 0),
-		?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)`
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 	// insertMentions is for those of the users named ?3 who are members of ?4.
 	insertMentions = `INSERT OR IGNORE INTO mentions (conversation_id, seq, user_id)
@@ -136,7 +132,7 @@ func (t *tx) insertMessage(m im.Message, before, after im.Counts) error {
 		int64(m.ID), int64(m.Conversation), after.LastSeq, sender, m.SenderDevice,
 		sql.NullString{String: m.ClientID, Valid: m.ClientID != ""}, int64(m.Type), int64(m.State),
 		sql.NullInt64{Int64: int64(m.ReplyTo), Valid: m.ReplyTo != 0}, m.Receipt, m.CreatedAt.UnixMilli(),
-		m.Quiet, visibleTo, after.Counted,
+		m.Quiet, visibleTo, timed(m.ID, m.CreatedAt), after.Counted,
 		slot, sealed, optionalMillis(m.ExpiresAt), burnAfter, burnUnread, burnAt, due, at.kind == im.Thread)
 	if err != nil {
 		return err

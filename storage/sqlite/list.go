@@ -24,8 +24,11 @@ import (
 const (
 	listed = `SELECT id, place FROM (SELECT c.id AS id, max(o.joined_at, CASE WHEN c.listed_id <= ?10 THEN c.listed_at ELSE max(c.created_at,
 			coalesce((SELECT m.created_at FROM messages m INDEXED BY messages_by_time
-				WHERE m.conversation_id = c.id AND +m.id <= ?10 AND (m.quiet = 0 OR m.visible_to IS NULL)
-				ORDER BY m.created_at DESC, m.seq DESC LIMIT 1), c.created_at)) END) AS place
+				WHERE m.conversation_id = c.id AND m.timed = 1 AND +m.id <= ?10 AND (m.quiet = 0 OR m.visible_to IS NULL)
+				ORDER BY m.created_at DESC, m.seq DESC LIMIT 1), c.created_at),
+			coalesce((SELECT m.created_at FROM messages m INDEXED BY messages_by_seq
+				WHERE m.conversation_id = c.id AND m.timed = 0 AND +m.id <= ?10 AND (m.quiet = 0 OR m.visible_to IS NULL)
+				ORDER BY m.seq DESC LIMIT 1), c.created_at)) END) AS place
 		FROM members o INDEXED BY members_of_user CROSS JOIN conversations c ON c.id = o.conversation_id
 		LEFT JOIN marks k ON k.conversation_id = o.conversation_id AND k.user_id = ?1 `
 	listedWhere = `WHERE o.user_id = ?1 AND o.kind <= ` + sqlRoom + ` AND o.conversation_id >= ?11 AND o.conversation_id <= ?12 AND (c.created_at <= ?2 OR c.created_at > ?9)

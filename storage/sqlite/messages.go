@@ -35,7 +35,9 @@ const (
 	selectMessageByClientID = "SELECT " + messageColumns + withContent + " FROM messages m" + messageUsers +
 		"WHERE m.sender_id = ? AND m.client_id = ?"
 	selectMessageAt = "SELECT " + messageColumns + withContent + " FROM messages m INDEXED BY messages_by_time" + messageUsers +
-		"WHERE m.conversation_id = ? AND m.created_at = ? AND m.sender_id = ? AND m.state = " + sqlActive + " ORDER BY m.seq"
+		"WHERE m.conversation_id = ?1 AND m.timed = 1 AND m.created_at = ?2 AND m.sender_id = ?3 AND m.state = " + sqlActive + " ORDER BY m.seq"
+	selectMessageMade = "SELECT " + messageColumns + withContent + " FROM messages m" + messageUsers +
+		"WHERE m.id >= ?2 AND m.id < ?4 AND +m.conversation_id = ?1 AND m.timed = 0 AND +m.sender_id = ?3 AND +m.state = " + sqlActive + " ORDER BY m.id"
 )
 
 // errContent is met in a message of which the content cannot be read.
@@ -158,15 +160,21 @@ func (r *reader) MessageAt(conversation im.ID, sender im.UserID, at time.Time, s
 	if key == 0 {
 		return im.Message{}, im.ErrNotFound
 	}
-	var found *im.Message
-	err = r.session.query(selectMessageAt, []any{int64(conversation), at.UnixMilli(), key}, func(rows *sql.Rows) (bool, error) {
+	var found *im.Message // the first by seq, of those whose ids say the time and of the others
+	look := func(rows *sql.Rows) (bool, error) {
 		m, err := r.scanMessage(rows)
-		if err == nil && m.Content != nil && bytes.Equal(m.Content.Sent, sent) {
+		same := err == nil && m.Content != nil && bytes.Equal(m.Content.Sent, sent)
+		if same && (found == nil || m.Seq < found.Seq) {
 			found = &m
 		}
-		return found == nil, err
-	})
-	if err != nil {
+		return !same, err
+	}
+	args := []any{int64(conversation), at.UnixMilli(), key}
+	if err := r.session.query(selectMessageAt, args, look); err != nil {
+		return im.Message{}, err
+	}
+	args = []any{int64(conversation), int64(im.FirstID(at)), key, int64(im.FirstID(at.Add(time.Millisecond)))}
+	if err := r.session.query(selectMessageMade, args, look); err != nil {
 		return im.Message{}, err
 	}
 	if found == nil {

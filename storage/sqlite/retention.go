@@ -27,7 +27,6 @@ const (
 		" ORDER BY c.oldest_at, c.id LIMIT ?5"
 	selectAgeOf = "SELECT c.oldest_at" + agedRows + "WHERE c.retention IS ? AND " + isAged +
 		" ORDER BY c.oldest_at LIMIT 1"
-	countBefore = "SELECT count(*) FROM messages INDEXED BY messages_by_time WHERE conversation_id = ? AND created_at < ?"
 
 	selectTrimming = "SELECT " + conversationColumns + " FROM conversations c INDEXED BY conversations_trimming" +
 		conversationUsers + "WHERE c.trim_before IS NOT NULL AND c.deleted_at IS NULL ORDER BY c.id LIMIT ?"
@@ -54,12 +53,6 @@ func (r *reader) Oldest(retention *time.Duration, before time.Time, past *im.Old
 		at, id = past.OldestAt.UnixMilli(), int64(past.ID)
 	}
 	return r.conversations(selectAged, durationMillis(retention), ceilMillis(before).UnixMilli(), at, id, limit)
-}
-
-// CountBefore counts the messages that were created before a time.
-func (r *reader) CountBefore(conversation im.ID, before time.Time) (n int64, err error) {
-	_, err = r.session.row(countBefore, []any{int64(conversation), ceilMillis(before).UnixMilli()}, &n)
-	return n, err
 }
 
 // Trimming returns conversations of which a trimming is under way.

@@ -10,15 +10,10 @@ import (
 )
 
 const (
-	selectTrim = "SELECT last_seq, first_seq, trim_before FROM conversations WHERE id = ?"
-	// selectBefore finds the oldest messages.
-	selectBefore = "SELECT " + removalColumns + ` FROM messages m INDEXED BY messages_by_time
-		WHERE m.conversation_id = ? AND m.created_at < ? ORDER BY m.created_at, m.seq LIMIT ?`
+	selectTrim     = "SELECT last_seq, first_seq, trim_before FROM conversations WHERE id = ?"
 	removalColumns = "m.id, m.seq, m.created_at, m.type, m.state, m.visible_to IS NOT NULL, m.slot, m.note_slot"
 	selectFirstSeq = "SELECT seq FROM messages INDEXED BY messages_by_seq WHERE conversation_id = ? ORDER BY seq LIMIT 1"
-	selectOldestAt = `SELECT created_at FROM messages INDEXED BY messages_by_time
-		WHERE conversation_id = ? ORDER BY created_at LIMIT 1`
-	putTrim = "UPDATE conversations SET first_seq = ?, oldest_at = ?, trim_before = ? WHERE id = ?"
+	putTrim        = "UPDATE conversations SET first_seq = ?, oldest_at = ?, trim_before = ? WHERE id = ?"
 
 	deleteMentionsOf  = "DELETE FROM mentions WHERE conversation_id = ?1 AND seq IN (SELECT j.value FROM json_each(?2) AS j)"
 	deleteMentionsAll = "DELETE FROM mentions_all WHERE conversation_id = ?1 AND seq IN (SELECT j.value FROM json_each(?2) AS j)"
@@ -104,8 +99,7 @@ func (t *tx) firstLeft(conversation, lastSeq int64, first *int64) (oldest sql.Nu
 	if !found {
 		*first = lastSeq + 1
 	}
-	_, err = t.session.row(selectOldestAt, []any{conversation}, &oldest)
-	return oldest, err
+	return t.oldestAt(conversation)
 }
 
 // removal is a message that is to be removed, with the slots of its keys.
@@ -120,16 +114,6 @@ type removal struct {
 func scanRemoval(rows *sql.Rows) (m removal, err error) {
 	err = rows.Scan(&m.id, &m.seq, &m.created, &m.kind, &m.state, &m.hidden, &m.slot, &m.note)
 	return m, err
-}
-
-// messagesBefore returns the oldest messages, up to a number.
-func (r *reader) messagesBefore(conversation, cutoff int64, limit int) (list []removal, err error) {
-	err = r.session.query(selectBefore, []any{conversation, cutoff, limit}, func(rows *sql.Rows) (bool, error) {
-		m, err := scanRemoval(rows)
-		list = append(list, m)
-		return true, err
-	})
-	return list, err
 }
 
 // removeMessages has the keys of messages and of what stands in their place shredded, and

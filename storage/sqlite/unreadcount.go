@@ -23,8 +23,8 @@ const (
 
 	// countGaps counts in the gaps ?3 of what the user ?2 has settled, at the
 	// time ?4: the messages that were ever counted, by a subtraction of their
-	// ordinals; less their own, in the same way; less those of others that were
-	// erased, or are due. Where what was before a gap has been removed, the first
+	// ordinals; less their own, which are counted in the index; less those of others that
+	// were erased, or are due. Where what was before a gap has been removed, the first
 	// message that is left says how many that was.
 	countGaps = gapList + `SELECT coalesce(sum(
 			coalesce((SELECT ord FROM messages INDEXED BY messages_by_seq
@@ -33,12 +33,8 @@ const (
 					WHERE conversation_id = ?1 AND seq < low ORDER BY seq DESC LIMIT 1),
 				(SELECT ord - (quiet = 0) FROM messages INDEXED BY messages_by_seq
 					WHERE conversation_id = ?1 AND seq >= low ORDER BY seq LIMIT 1)), 0)
-			- coalesce((SELECT sender_ord FROM messages INDEXED BY messages_by_sender
-				WHERE conversation_id = ?1 AND sender_id = ?2 AND seq <= high ORDER BY seq DESC LIMIT 1)
-			- coalesce((SELECT sender_ord FROM messages INDEXED BY messages_by_sender
-					WHERE conversation_id = ?1 AND sender_id = ?2 AND seq < low ORDER BY seq DESC LIMIT 1),
-				(SELECT sender_ord - (quiet = 0) FROM messages INDEXED BY messages_by_sender
-					WHERE conversation_id = ?1 AND sender_id = ?2 AND seq >= low ORDER BY seq LIMIT 1)), 0)
+			- (SELECT count(*) FROM messages INDEXED BY messages_by_seq
+				WHERE conversation_id = ?1 AND seq BETWEEN low AND high AND sender_id = ?2 AND quiet = 0)
 			- (SELECT count(*) FROM messages INDEXED BY messages_erased
 				WHERE conversation_id = ?1 AND seq BETWEEN low AND high AND state <> ` + sqlActive + ` AND sender_id <> ?2 AND quiet = 0)
 			- (SELECT count(*) FROM messages INDEXED BY messages_due_in
@@ -68,10 +64,10 @@ const (
 	// a few. Each look after it is growth times as large, up to mostSettled.
 	firstSettled = 64
 	mostSettled  = 8192
-	// firstStretch is how many messages are counted over first. Erased ones cost
-	// by their number: where there is enough to count, it is found before many of
-	// them are met. Each stretch after it is growth times as long.
-	firstStretch = 4 * im.MaxUnread
+	// firstStretch is how many messages are counted over first. The user's own and
+	// erased ones cost by their number: where there is enough to count, it is found
+	// before many of them are met. Each stretch after it is growth times as long.
+	firstStretch = 2 * im.MaxUnread
 	growth       = 8
 )
 

@@ -61,6 +61,7 @@ func Run(t *testing.T, open func(t *testing.T) im.Store) {
 		{"Remembered", testRemembered},
 		{"MessageAt", testMessageAt},
 		{"SeqSince", testSeqSince},
+		{"Times", testTimes},
 		{"Hidden", testHidden},
 		{"HiddenSince", testHiddenSince},
 		{"GoneSince", testGoneSince},

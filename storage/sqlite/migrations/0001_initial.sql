@@ -285,11 +285,13 @@ CREATE TABLE messages (
     -- as read. visible_to is the one user who can see a message, NULL for all.
     quiet           INTEGER NOT NULL DEFAULT 0,
     visible_to      INTEGER,
+    -- 1 if created_at is not the time that the id says: of what was imported, or sent while
+    -- the clock was set back.
+    timed           INTEGER NOT NULL,
     -- How many of the conversation's messages were counted up to and including
     -- this one, ever: those that are not quiet. So how many lie between two of
     -- them is a subtraction, whatever was erased or removed.
     ord             INTEGER NOT NULL DEFAULT 0,
-    sender_ord      INTEGER NOT NULL DEFAULT 0, -- the same of the messages of its sender
     in_thread       INTEGER NOT NULL DEFAULT 0,
     -- What it says, sealed under the key in a slot. Of a tombstone the slot stays, so that
     -- it is known where the key was; NULL if there was no content.
@@ -313,11 +315,12 @@ CREATE TABLE messages (
     note            BLOB
 ) STRICT;
 
-CREATE UNIQUE INDEX messages_by_seq ON messages (conversation_id, seq);
+-- No two have the same seq: each is greater than that of the message before it.
+CREATE INDEX messages_by_seq ON messages (conversation_id, seq, sender_id, quiet, timed);
 CREATE UNIQUE INDEX messages_by_client_id ON messages (sender_id, client_id)
     WHERE client_id IS NOT NULL;
-CREATE INDEX messages_by_time ON messages (conversation_id, created_at, seq);
-CREATE INDEX messages_by_sender ON messages (conversation_id, sender_id, seq, sender_ord, quiet);
+-- Those of the others rise by created_at as they do by seq, see timed.go.
+CREATE INDEX messages_by_time ON messages (conversation_id, created_at, seq) WHERE timed = 1;
 CREATE INDEX messages_by_type ON messages (conversation_id, type, seq)
     WHERE type <> 1;
 CREATE INDEX messages_due ON messages (due_at) WHERE due_at IS NOT NULL;
