@@ -46,7 +46,7 @@ const channelEvents = ` FROM intervals i INDEXED BY intervals_in_spaces
 const channelStays = ` WHERE i.in_space = 1 AND i.user_id = ?1 AND i.to_event > ?2 AND i.from_event <= ?3 AND e.to_user IS NULL AND e.filed = 1 `
 
 // unfiledInChannels is unfiledEvents for the channels of spaces.
-const unfiledInChannels = ` FROM events e CROSS JOIN conversations c ON c.id = e.conversation_id AND c.kind = 5
+const unfiledInChannels = ` FROM events e CROSS JOIN conversations c ON c.id = e.conversation_id AND c.kind = ` + sqlChannel + `
 	CROSS JOIN intervals i ON i.conversation_id = c.space_id AND i.user_id = ?1
 		AND e.pos >= i.from_event AND e.pos <= +i.to_event `
 
