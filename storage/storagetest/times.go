@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
-	ranges "github.com/imapi/imapi/seqs"
 )
 
 // testTimes holds all that asks for messages by time against a list: in a conversation
@@ -79,7 +78,7 @@ func testTimes(w *world) {
 	check := func() {
 		for range 60 {
 			q := im.HistoryQuery{
-				Conversation: id, Ranges: ranges.Set{{From: 1, To: 10_000}}, Timed: true,
+				Conversation: id, Ranges: []im.SeqRange{{From: 1, To: 10_000}}, Timed: true,
 				Ascending: r.IntN(2) == 0, Limit: 1 + r.IntN(9), Reader: "alice",
 			}
 			if r.IntN(2) == 0 {
@@ -92,7 +91,7 @@ func testTimes(w *world) {
 				q.Sender = users[r.IntN(2)]
 			}
 			if r.IntN(3) == 0 {
-				q.Ranges = ranges.Set{{From: 20, To: 60}, {From: 70, To: 200}}
+				q.Ranges = []im.SeqRange{{From: 20, To: 60}, {From: 70, To: 200}}
 			}
 			if r.IntN(4) == 0 {
 				q.Since = moment()
@@ -142,5 +141,5 @@ func testTimes(w *world) {
 			break
 		}
 	}
-	w.equal("what is left", len(pages(im.HistoryQuery{Conversation: id, Ranges: ranges.Set{{From: 1, To: 10_000}}, Timed: true, Limit: 50})), len(all))
+	w.equal("what is left", len(pages(im.HistoryQuery{Conversation: id, Ranges: []im.SeqRange{{From: 1, To: 10_000}}, Timed: true, Limit: 50})), len(all))
 }
