@@ -442,6 +442,7 @@ func TestReadmeMetrics(t *testing.T) {
 	m.OldestMessage(func() (time.Time, bool) { return time.Time{}, false })
 	m.ClockHeld(func() time.Duration { return 0 })
 	m.Unshredded(func() (int, time.Duration) { return 0, 0 })
+	m.SearchIndex(func() metrics.SearchState { return metrics.SearchState{} })
 	response := httptest.NewRecorder()
 	m.Handler().ServeHTTP(response, httptest.NewRequest("GET", "/metrics", nil))
 	rows := table(t, readDoc(t, "docs/operations.md"), "metrics")
