@@ -199,20 +199,7 @@ func (w *town) trim(id im.ID, before int64) {
 	w.remove(func(m *spoken) bool { return m.in == id && m.at < before })
 }
 
-// purge deletes a conversation for everyone.
-func (w *town) purge(id im.ID) {
-	w.Helper()
-	w.write(func(t *tx) error {
-		pos, err := t.Append(im.Event{Type: im.ConversationDeleted, Conversation: id, Actor: "alice"})
-		if err != nil {
-			return err
-		}
-		return t.DeleteConversation(id, fromMillis(1), pos)
-	})
-	w.gone[id] = true
-	w.purgeRest(id)
-}
-
+// purgeRest removes what is left of a conversation that was deleted.
 func (w *town) purgeRest(id im.ID) {
 	w.Helper()
 	for done := false; !done; {
