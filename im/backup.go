@@ -39,8 +39,10 @@ type Backuper interface {
 
 // Reindexer is a [Store] that can make its search index anew.
 type Reindexer interface {
-	// Reindex makes it from the messages, while everything else goes on. progress may be
-	// nil, and is told of messages.
+	// Reindex makes it from the messages, and returns when it is complete. Meanwhile
+	// everything is found as ever, more slowly. progress, which may be nil, is told of
+	// how many messages are in it, of about how many in all. It returns when the context
+	// is done, too, and the index is made all the same.
 	Reindex(ctx context.Context, progress func(done, total int64)) error
 }
 

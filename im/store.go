@@ -67,12 +67,6 @@ type Store interface {
 	// SearchState tells how the search index is.
 	SearchState() SearchState
 
-	// Reindex makes the search index anew, and returns when it is complete. Meanwhile
-	// everything is found as ever, more slowly. progress, which may be nil, is told of
-	// how many messages are in it, of about how many in all. It returns when the context
-	// is done, too, and the index is made all the same.
-	Reindex(ctx context.Context, progress func(done, total int64)) error
-
 	// Close ends it, after the writes that are under way.
 	Close() error
 }

@@ -74,7 +74,7 @@ func (s *session) takeClosed() (mark []byte, err error) {
 	return mark, err
 }
 
-// Reindex makes the search index anew; see [im.Store].
+// Reindex makes the search index anew; see [im.Reindexer].
 func (s *Store) Reindex(ctx context.Context, progress func(done, total int64)) error {
 	return s.index.Reindex(ctx, progress)
 }

@@ -178,10 +178,11 @@ func TestReindex(t *testing.T) {
 		s.say(part...)
 	}
 	var steps []int64
+	var all int64
 	done := make(chan error)
 	go func() {
 		done <- s.Reindex(t.Context(), func(done, total int64) {
-			if total != 10_000 {
+			if all = total; total < 9980 || total > 10_020 {
 				t.Errorf("%d in all", total)
 			}
 			steps = append(steps, done)
@@ -196,7 +197,7 @@ func TestReindex(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if len(steps) == 0 || steps[len(steps)-1] != 10_000 || !slices.IsSorted(steps) {
+	if len(steps) == 0 || steps[len(steps)-1] != all || !slices.IsSorted(steps) {
 		t.Errorf("the progress was %v", steps)
 	}
 	s.finds("word", found...)
