@@ -400,6 +400,41 @@ func TestOlderKeys(t *testing.T) {
 	s.is(m, im.Active)
 }
 
+// TestOlderKeysWithoutErasures: the epoch is the same in a copy of the keys since which
+// nothing was erased, and keys that were made later are missing from it all the same.
+func TestOlderKeysWithoutErasures(t *testing.T) {
+	s := newSite(t)
+	first := s.send("first")
+	s.backup()
+	var last im.Message
+	for i := range 1200 {
+		last = s.send(fmt.Sprint("later ", i))
+	}
+	s.close()
+	path := filepath.Join(s.data, "keys")
+	newest := readFile(t, path)
+	copied := readFile(t, filepath.Join(s.backups, "keys"))
+
+	writeFile(t, path, copied)
+	var lost *im.LostKeysError
+	if err := s.tryOpen(); !errors.As(err, &lost) || lost.Lost == 0 {
+		t.Fatalf("with keys that lack some: %v", err)
+	}
+	// Nothing has changed by that.
+	writeFile(t, path, newest)
+	s.open()
+	s.is(last, im.Active)
+	s.close()
+
+	writeFile(t, path, copied)
+	s.options.AcceptLostKeys = true
+	s.open()
+	s.is(first, im.Active)
+	s.is(last, im.Expired)
+	s.shredded()
+	keyGone(t, s, erasures{})
+}
+
 // keyGone checks that the key file does not have a key of anything but what is active.
 func keyGone(t *testing.T, s *site, e erasures) {
 	t.Helper()

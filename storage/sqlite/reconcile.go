@@ -102,6 +102,11 @@ func (s *Store) planReconciliation(ctx context.Context, session *session, keys i
 		}
 		older = is > epoch+1 && len(doomed) == 0
 	}
+	// A copy since which nothing was erased has the same epoch, and not the keys that were
+	// made since.
+	if uint64(keys.End()) < s.sealer.named.Load() {
+		p.todo |= checkKeys | unnamed
+	}
 	if p.todo == 0 {
 		return p, nil
 	}

@@ -21,10 +21,6 @@ type sealer struct {
 	lost slotRange
 }
 
-// slotStep is how far ahead of use it is stored which slots rows may name: so one send
-// in so many writes it.
-const slotStep = 4096
-
 const (
 	putSlots        = "UPDATE meta SET value = ? WHERE key = 'slots'"
 	insertDoomed    = "INSERT OR IGNORE INTO doomed (slot, code, message_id) VALUES (?, ?, ?)"
@@ -40,7 +36,9 @@ func (t *tx) seal(content []byte) (slot int64, sealed []byte, err error) {
 	}
 	t.used = append(t.used, s)
 	if named := max(t.named, t.sealer.named.Load()); uint64(s) >= named {
-		t.named = (uint64(s)/slotStep + 2) * slotStep
+		// All that were made, so that only the first of each extent writes it, and keys
+		// that end before it are known to lack some.
+		t.named = uint64(t.sealer.keys.End())
 		if err := t.must(putSlots, int64(t.named)); err != nil {
 			return 0, nil, err
 		}
