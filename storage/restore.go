@@ -48,7 +48,8 @@ func Restore(ctx context.Context, rawURL string, options Options, how Restoring)
 	}
 	replaced, err = sqlite.Replace(ctx, path, sqlite.Replacing{
 		Backup: how.File, Derived: derived, Progress: how.Progress, Now: options.Now, Step: how.step,
-		Keys: func(store im.StoreID) error { return how.putKeys(ctx, keys, store) },
+		Keys:  func(store im.StoreID) error { return how.putKeys(ctx, keys, store) },
+		Shred: func(store im.StoreID, list []im.Shredding) error { return shred(keys, store, list) },
 	})
 	if err != nil {
 		return "", fmt.Errorf("restore: %w", err)
@@ -81,4 +82,16 @@ func (how Restoring) putKeys(ctx context.Context, path string, store im.StoreID)
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
+}
+
+// shred destroys keys in the file at path, if there is one.
+func shred(path string, store im.StoreID, list []im.Shredding) error {
+	ring, err := keyring.Open(path, store)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // which was accepted
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(ring.Shred(list), ring.Close())
 }

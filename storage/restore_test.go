@@ -607,6 +607,30 @@ func TestCrashInRestore(t *testing.T) {
 	}
 }
 
+// TestRestoreAfterCrash: what was erased just before a crash has its key still, and the
+// note that says so is in the database that a restore replaces.
+func TestRestoreAfterCrash(t *testing.T) {
+	s := newSite(t)
+	e := s.speak()
+	file := s.backup()
+	s.takeBack(e)
+	late := s.send("late")
+	newer := s.backup()
+	_, err := s.Revoke(t.Context(), alice, late.ID, im.RevokeNote{})
+	s.must(err)
+	crashed := filepath.Join(t.TempDir(), "crashed")
+	copyDir(t, s.data, crashed) // as after kill -9: what is written is written
+	s.close()
+	s.data, s.options.DataDir = crashed, crashed
+	s.store = nil
+	for _, f := range []string{newer, file} {
+		s.restore(f, "")
+		s.areTakenBack(e)
+	}
+	s.restore(newer, "")
+	s.is(late, im.Revoked)
+}
+
 // TestBackupWhileBusy: backups while messages are sent and revoked hold together: each
 // opens under its own keys, and under the last.
 func TestBackupWhileBusy(t *testing.T) {

@@ -244,10 +244,7 @@ func markBackup(path string, o Options) (list []im.Shredding, err error) {
 		return nil, err
 	}
 	doomed, err := session.loadDoomed()
-	for _, d := range doomed {
-		list = append(list, d.Shredding)
-	}
-	return list, err
+	return shreddings(doomed), err
 }
 
 // noteEpoch stores the epoch of the keys, which a backup has raised.

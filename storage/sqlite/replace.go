@@ -28,6 +28,9 @@ type Replacing struct {
 	// Keys puts the keys of the store in place, or looks whether they are; before that
 	// nothing has changed.
 	Keys func(store im.StoreID) error
+	// Shred shreds keys of what was erased in the database that was there just before it
+	// crashed, and of which nobody else knows.
+	Shred func(store im.StoreID, list []im.Shredding) error
 	// Derived are the files that are made from the database: they are removed.
 	Derived []string
 	// Progress is told how much of the backup was copied; it may be nil.
@@ -92,7 +95,11 @@ func Replace(ctx context.Context, path string, how Replacing) (replaced string, 
 	}
 	how.Step("settle")
 	if there != nil {
-		if err := settleLog(path); err != nil {
+		doomed, err := settleLog(path, store)
+		if err == nil && len(doomed) > 0 {
+			err = how.Shred(store, doomed)
+		}
+		if err != nil {
 			return "", fmt.Errorf("%s: %w", path, err)
 		}
 	}
@@ -238,12 +245,20 @@ func checkWhole(path string) (err error) {
 
 // settleLog moves what is in the write-ahead log of a database into it, so that it is
 // one file: a log that is left beside another database would be taken for that one's. Of
-// a database that is damaged the log is given up.
-func settleLog(path string) error {
-	err := func() error {
+// a database that is damaged the log is given up. It returns which keys are noted there as
+// to be shredded, if it is of this store.
+func settleLog(path string, store im.StoreID) (noted []im.Shredding, err error) {
+	err = func() error {
 		session, err := openSession(path, Options{}, copying)
 		if err != nil {
 			return err
+		}
+		if is, failed := session.identify(); failed == nil && is == store {
+			var list []doomed
+			if list, err = session.loadDoomed(); err != nil {
+				return errors.Join(err, session.close())
+			}
+			noted = shreddings(list)
 		}
 		var busy, frames, moved int
 		_, err = session.row("PRAGMA wal_checkpoint(TRUNCATE)", nil, &busy, &frames, &moved)
@@ -254,12 +269,12 @@ func settleLog(path string) error {
 	}()
 	var e sqlite3.Error
 	if err != nil && (!errors.As(err, &e) || e.Code != sqlite3.ErrNotADB && e.Code != sqlite3.ErrCorrupt) {
-		return err
+		return nil, err
 	}
 	for _, suffix := range []string{"-wal", "-shm"} {
 		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+			return nil, err
 		}
 	}
-	return syncDir(filepath.Dir(path))
+	return noted, syncDir(filepath.Dir(path))
 }

@@ -38,6 +38,15 @@ type doomed struct {
 	message int64
 }
 
+// shreddings are what the keys are told of them.
+func shreddings(list []doomed) []im.Shredding {
+	keys := make([]im.Shredding, len(list))
+	for i, d := range list {
+		keys[i] = d.Shredding
+	}
+	return keys
+}
+
 // ShredStats tell how one batch of shredding went.
 type ShredStats struct {
 	// Keys is how many keys were to be shredded.
@@ -150,11 +159,7 @@ func (s *shredder) shred() ([]doomed, error) {
 	if len(list) == 0 {
 		return nil, nil
 	}
-	keys := make([]im.Shredding, len(list))
-	for i, d := range list {
-		keys[i] = d.Shredding
-	}
-	err := s.store.sealer.keys.Shred(keys)
+	err := s.store.sealer.keys.Shred(shreddings(list))
 	now := s.store.options.Now()
 	s.mu.Lock()
 	if err == nil {
@@ -276,13 +281,9 @@ func (s *session) shredDoomed(keys im.Keys, at time.Time) error {
 	if err != nil {
 		return err
 	}
-	all := make([]im.Shredding, len(list))
-	for i, d := range list {
-		all[i] = d.Shredding
-	}
 	// Also of none: the epoch rises with each start, so that an older copy of either
 	// file is known for that.
-	if err := keys.Shred(all); err != nil {
+	if err := keys.Shred(shreddings(list)); err != nil {
 		return fmt.Errorf("shred the keys of what was erased: %w", err)
 	}
 	return s.inOne(func() error { return s.forgetDoomed(list, at, keys.Epoch()) })
