@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/imapi/imapi/im"
 )
@@ -20,10 +21,10 @@ var ErrAhead = errors.New("the copy of the keys that is there is newer than the 
 var errSelf = errors.New("this is the key file itself")
 
 const (
-	// oldSuffix is of a copy that was replaced and is about to be destroyed, newPattern
-	// of one that is being made.
-	oldSuffix  = ".old"
-	newPattern = ".new-*"
+	// oldSuffix is of a copy that was replaced and is about to be destroyed, newInfix of
+	// one that is being made.
+	oldSuffix = ".old"
+	newInfix  = ".new-"
 	// copyStep is how many bytes are copied at once.
 	copyStep = 64 * pageSize
 )
@@ -50,7 +51,7 @@ func (r *Ring) copy(ctx context.Context, path string, progress func(done, total 
 	if err := destroyLeftovers(path); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+newPattern) // of mode 0600
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+newInfix+"*") // of mode 0600
 	if err != nil {
 		return err
 	}
@@ -187,7 +188,7 @@ func destroyLeftovers(path string) error {
 		return err
 	}
 	for _, e := range entries {
-		if made, err := filepath.Match(base+newPattern, e.Name()); err != nil || !made && e.Name() != base+oldSuffix {
+		if e.Name() != base+oldSuffix && !strings.HasPrefix(e.Name(), base+newInfix) {
 			continue
 		}
 		if err := destroy(filepath.Join(dir, e.Name())); err != nil {
@@ -272,6 +273,11 @@ func Install(ctx context.Context, from, path string, store im.StoreID) (err erro
 	if err != nil {
 		return err
 	}
+	// Also if it is refused: the call before may have been cut off after the keys had their
+	// name, and those that they replaced must not be left lying.
+	if err := destroyLeftovers(path); err != nil {
+		return err
+	}
 	switch there, err := os.Open(path); {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -285,10 +291,7 @@ func Install(ctx context.Context, from, path string, store im.StoreID) (err erro
 			return ErrAhead
 		}
 	}
-	if err := destroyLeftovers(path); err != nil {
-		return err
-	}
-	to, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+newPattern) // of mode 0600
+	to, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+newInfix+"*") // of mode 0600
 	if err != nil {
 		return err
 	}

@@ -194,3 +194,27 @@ func namesIn(t *testing.T, dir string) (names []string) {
 	}
 	return names
 }
+
+// TestInstallAfterCrash: keys that others have replaced are destroyed by the next call, also
+// if that is refused, and whatever the file is called.
+func TestInstallAfterCrash(t *testing.T) {
+	dir := t.TempDir()
+	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "keys[1]")
+	store := im.StoreID{1}
+	for _, path := range []string{from, to} {
+		if err := Create(path, store); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, left := range []string{to + oldSuffix, to + newInfix + "1"} {
+		if err := os.WriteFile(left, []byte("keys"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Install(t.Context(), from, to, store); !errors.Is(err, ErrAhead) {
+		t.Fatalf("over keys of the same epoch: %v", err)
+	}
+	if names := namesIn(t, dir); len(names) != 2 {
+		t.Errorf("there are %v", names)
+	}
+}
