@@ -41,7 +41,10 @@ func Restore(ctx context.Context, rawURL string, options Options, how Restoring)
 	if err != nil {
 		return "", err
 	}
-	keys := keysPath(options.Keys, path)
+	keys, err := keysPath(options.Keys, path)
+	if err != nil {
+		return "", err
+	}
 	derived := make([]string, len(searchFiles))
 	for i, name := range searchFiles {
 		derived[i] = filepath.Join(filepath.Dir(path), name)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -719,7 +720,61 @@ func TestBackupDirectory(t *testing.T) {
 	if _, err := s.store.(im.Backuper).Backup(t.Context(), s.data, nil); err == nil {
 		t.Error("a backup into the data directory has replaced the keys")
 	}
+	s.close()
+	s.options.Keys = filepath.Join(t.TempDir(), "elsewhere")
+	s.must(os.Rename(filepath.Join(s.data, "keys"), s.options.Keys))
+	s.open()
+	if _, err := s.store.(im.Backuper).Backup(t.Context(), s.data, nil); err == nil {
+		t.Error("a backup into the data directory has put keys there")
+	}
 	s.is(s.send("two"), im.Active)
+}
+
+// TestKeysByLink: keys on another device, by a symbolic link, stay there: in backups, at the
+// first start, and in a restore.
+func TestKeysByLink(t *testing.T) {
+	s := newSite(t)
+	m := s.send("one")
+	device := t.TempDir()
+	link := func(from, to string) {
+		writeDir(t, filepath.Dir(from))
+		s.must(os.Symlink(filepath.Join(device, to), from))
+	}
+	only := func(want ...string) {
+		t.Helper()
+		entries, err := os.ReadDir(device)
+		s.must(err)
+		var names []string
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		if !slices.Equal(names, want) {
+			t.Errorf("there are %v, want %v", names, want)
+		}
+	}
+	copied := filepath.Join(s.backups, "keys")
+	link(copied, "copy")
+	s.backup()
+	file := s.backup()
+	only("copy")
+	if info, err := os.Lstat(copied); err != nil || info.Mode().Type() != fs.ModeSymlink {
+		t.Errorf("the copy of the keys is no link any more: %v, %v", info, err)
+	}
+	s.close()
+
+	s.data = filepath.Join(t.TempDir(), "new")
+	s.options.DataDir = s.data
+	link(filepath.Join(s.data, "keys"), "keys")
+	s.restore(file, copied)
+	only("copy", "keys")
+	s.is(m, im.Active)
+	s.close()
+
+	s.data = filepath.Join(t.TempDir(), "first")
+	s.options.DataDir = s.data
+	link(filepath.Join(s.data, "keys"), "made")
+	s.open()
+	only("copy", "keys", "made")
 }
 
 func writeDir(t *testing.T, path string) {

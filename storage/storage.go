@@ -80,6 +80,10 @@ func Open(ctx context.Context, rawURL string, options Options) (im.Store, error)
 	if err != nil {
 		return nil, err
 	}
+	keys, err := keysPath(options.Keys, path)
+	if err != nil {
+		return nil, err
+	}
 	store, err := sqlite.Open(ctx, path, sqlite.Options{
 		Synchronous: options.Synchronous,
 		Readers:     options.Readers,
@@ -89,7 +93,7 @@ func Open(ctx context.Context, rawURL string, options Options) (im.Store, error)
 		Now:         options.Now,
 		ReadLimit:   options.ReadLimit,
 
-		Keys:         openKeys(keysPath(options.Keys, path), options.AcceptLostKeys),
+		Keys:         openKeys(keys, options.AcceptLostKeys),
 		ObserveShred: options.ObserveShred,
 
 		AcceptLostKeys: options.AcceptLostKeys,
@@ -105,9 +109,14 @@ func Open(ctx context.Context, rawURL string, options Options) (im.Store, error)
 // keysName is the file of the keys beside the SQLite file.
 const keysName = "keys"
 
-// keysPath returns the file of the keys of a database, which options may name.
-func keysPath(named, database string) string {
-	return cmp.Or(named, filepath.Join(filepath.Dir(database), keysName))
+// keysPath returns the file of the keys of a database, which options may name. It may be a
+// link to another device.
+func keysPath(named, database string) (string, error) {
+	path, err := sqlite.Resolve(cmp.Or(named, filepath.Join(filepath.Dir(database), keysName)))
+	if err != nil {
+		return "", fmt.Errorf("find the key file: %w", err)
+	}
+	return path, nil
 }
 
 // openKeys returns what opens the key file at path. It makes the file for a store without

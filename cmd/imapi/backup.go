@@ -26,7 +26,7 @@ func runBackup(ctx context.Context, args []string, out, diag io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if len(dirs) != 1 {
+	if len(dirs) != 1 || dirs[0] == "" {
 		return misuse("name one DIR")
 	}
 	dir, err := filepath.Abs(dirs[0]) // the server may run elsewhere

@@ -52,7 +52,7 @@ func (n *node) jobRoutes() http.Handler {
 
 func (n *node) backupJob(ctx context.Context, input json.RawMessage, tell *teller) (any, error) {
 	var in struct{ Dir string }
-	if err := json.Unmarshal(input, &in); err != nil {
+	if err := json.Unmarshal(input, &in); err != nil || in.Dir == "" {
 		return nil, errors.New("the request does not name a directory")
 	}
 	store, ok := n.store.(im.Backuper)

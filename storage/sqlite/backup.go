@@ -57,6 +57,13 @@ func (s *Store) Backup(ctx context.Context, dir string, progress func(im.Progres
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return im.Backup{}, fmt.Errorf("make the directory for backups: %w", err)
 	}
+	if err := s.mayHold(dir); err != nil {
+		return im.Backup{}, err
+	}
+	copied, err := Resolve(filepath.Join(dir, backupKeys))
+	if err != nil {
+		return im.Backup{}, err
+	}
 	unlock, err := lockBackups(dir)
 	if err != nil {
 		return im.Backup{}, err
@@ -85,13 +92,27 @@ func (s *Store) Backup(ctx context.Context, dir string, progress func(im.Progres
 	if err := s.sealer.keys.Shred(doomed); err != nil {
 		return b, err
 	}
-	if err := keys.Copy(ctx, filepath.Join(dir, backupKeys), nil); err != nil {
+	if err := keys.Copy(ctx, copied, nil); err != nil {
 		return b, err
 	}
 	if b.Bytes, err = publishBackup(unfinished, b.Path); err != nil {
 		return b, err
 	}
 	return b, s.noteEpoch()
+}
+
+// mayHold refuses the directory of the data: a start without --keys would take the copy
+// of the keys there for the keys.
+func (s *Store) mayHold(dir string) error {
+	a, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	b, err := os.Stat(filepath.Dir(s.path))
+	if err == nil && os.SameFile(a, b) {
+		err = errors.New("this is the data directory: name another one for backups")
+	}
+	return err
 }
 
 // publishBackup gives the copy its name, once it is on the disk.

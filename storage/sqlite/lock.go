@@ -103,10 +103,11 @@ func oneName(file *os.File) error {
 	return nil
 }
 
-// resolve returns the path of the file that a path leads to, through symbolic links
+// Resolve returns the path of the file that a path leads to, through symbolic links
 // also of the file itself, which need not be there yet. SQLite keeps its log next to
-// that file, and the lock belongs there, too.
-func resolve(path string) (string, error) {
+// that file, and the lock belongs there, too. What is renamed to it replaces the file and
+// not the link.
+func Resolve(path string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return "", err

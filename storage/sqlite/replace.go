@@ -48,7 +48,7 @@ type Replacing struct {
 // in the file itself. So a crash at any moment leaves either the database as it was or the
 // backup with that note.
 func Replace(ctx context.Context, path string, how Replacing) (replaced string, err error) {
-	if path, err = resolve(path); err != nil {
+	if path, err = Resolve(path); err != nil {
 		return "", fmt.Errorf("find the database: %w", err)
 	}
 	if how.Step == nil {

@@ -160,7 +160,7 @@ func Open(ctx context.Context, path string, options Options) (_ *Store, err erro
 	if err != nil {
 		return nil, err
 	}
-	if path, err = resolve(path); err != nil {
+	if path, err = Resolve(path); err != nil {
 		return nil, fmt.Errorf("find the database: %w", err)
 	}
 	dir := filepath.Dir(path)
