@@ -30,9 +30,9 @@ func TestGoneAfterRestore(t *testing.T) {
 	s.must(s.DeleteConversation(t.Context(), alice, places["deleted with a group"]))
 	s.must(s.DeleteConversation(t.Context(), alice, places["deleted of two"]))
 	s.must(s.Purge(t.Context()))
-	s.now = s.now.Add(45 * time.Minute)
+	s.pass(45 * time.Minute)
 	young := s.send("young")
-	s.now = s.now.Add(20 * time.Minute)
+	s.pass(20 * time.Minute)
 	s.must(s.Trim(t.Context(), time.Time{}, nil))
 	s.shredded()
 

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ type site struct {
 	data, backups string
 	options       Options
 	policy        im.Policy
-	now           time.Time
+	passed        atomic.Int64 // of the clock
 
 	store im.Store
 	*im.Service
@@ -35,7 +36,7 @@ type site struct {
 func newSite(t testing.TB) *site {
 	s := &site{
 		TB: t, data: filepath.Join(t.TempDir(), "data"), backups: filepath.Join(t.TempDir(), "backups"),
-		policy: im.DefaultPolicy(), now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		policy: im.DefaultPolicy(),
 	}
 	s.policy.RevokeWindow, s.policy.BurnAny = 0, true
 	s.policy.Retention = time.Hour
@@ -50,7 +51,13 @@ func newSite(t testing.TB) *site {
 
 var alice, bob = im.Actor{User: "alice"}, im.Actor{User: "bob"}
 
-func (s *site) clock() time.Time { return s.now }
+// clock is read by goroutines of the store.
+func (s *site) clock() time.Time {
+	return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Add(time.Duration(s.passed.Load()))
+}
+
+// pass lets time pass.
+func (s *site) pass(d time.Duration) { s.passed.Add(int64(d)) }
 
 func (s *site) must(err error) {
 	s.Helper()
@@ -100,7 +107,7 @@ func (s *site) backup() string {
 	s.Helper()
 	b, err := s.store.(im.Backuper).Backup(context.Background(), s.backups, nil)
 	s.must(err)
-	s.now = s.now.Add(time.Second)
+	s.pass(time.Second)
 	return b.Path
 }
 
@@ -108,7 +115,7 @@ func (s *site) backup() string {
 func (s *site) restore(file, keysFrom string) {
 	s.Helper()
 	s.close()
-	s.now = s.now.Add(time.Second)
+	s.pass(time.Second)
 	_, err := Restore(context.Background(), "", s.options, Restoring{File: file, KeysFrom: keysFrom})
 	s.must(err)
 	s.open()
@@ -151,7 +158,7 @@ type erasures struct {
 func (s *site) speak() (e erasures) {
 	s.Helper()
 	e.trimmed = s.send("trimmed")
-	s.now = s.now.Add(45 * time.Minute)
+	s.pass(45 * time.Minute)
 	e.stays, e.revoked = s.send("stays"), s.send("revoked")
 	e.direct = s.sendTo(im.ConversationRef{Peer: "bob"}, "burned")
 	e.burned = e.direct
@@ -170,7 +177,7 @@ func (s *site) takeBack(e erasures) {
 	s.must(err)
 	_, err = s.Burn(ctx, bob, e.burned.ID)
 	s.must(err)
-	s.now = s.now.Add(20 * time.Minute)
+	s.pass(20 * time.Minute)
 	_, _, err = s.EraseDue(ctx)
 	s.must(err)
 	s.must(s.Trim(ctx, time.Time{}, nil))

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,7 +21,7 @@ type hours struct {
 	*testing.T
 	*im.Service
 	store      im.Store
-	now        time.Time
+	passed     atomic.Int64 // of the clock
 	alice, bob im.Actor
 	group      im.ConversationRef
 	run        marker
@@ -105,10 +106,12 @@ func (h *hours) speak() (takeBack map[string]func()) {
 func TestForensicsBackups(t *testing.T) {
 	data, backups := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "backups")
 	h := &hours{
-		T: t, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), run: newMarker(),
+		T: t, run: newMarker(),
 		alice: im.Actor{User: "alice"}, bob: im.Actor{User: "bob"},
 	}
-	clock := func() time.Time { return h.now }
+	clock := func() time.Time {
+		return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Add(time.Duration(h.passed.Load()))
+	}
 	var err error
 	h.store, err = storage.Open(t.Context(), "", storage.Options{
 		DataDir: data, Synchronous: "normal", ReadLimit: time.Minute, Now: clock, Logger: slog.New(slog.DiscardHandler),
@@ -126,12 +129,12 @@ func TestForensicsBackups(t *testing.T) {
 	seen := map[string]bool{} // unsealed from a backup with the keys of its time
 	var files []string
 	for hour := range 48 {
-		h.now = h.now.Add(time.Hour)
+		h.passed.Add(int64(time.Hour))
 		// Taken back so many hours later: in the next backup, or in many.
 		pending[hour+1+hour%7] = append(pending[hour+1+hour%7], h.speak())
 		text := h.text()
 		h.send(h.group, text, nil)
-		kept[text] = h.now
+		kept[text] = clock()
 		text = h.text()
 		h.send(h.group, text, func(d *im.Draft) { d.ExpireAfter = time.Duration(1+hour%5) * time.Hour })
 		pending[hour+1+hour%5] = append(pending[hour+1+hour%5], map[string]func(){text: func() {}})
@@ -161,7 +164,7 @@ func TestForensicsBackups(t *testing.T) {
 		t.Errorf("%d backups are %v", len(files), entries)
 	}
 	for text, at := range kept {
-		if h.now.Sub(at) > policy.Retention {
+		if clock().Sub(at) > policy.Retention {
 			delete(kept, text)
 			erased[text] = true
 		}
