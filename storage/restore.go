@@ -49,15 +49,11 @@ func Restore(ctx context.Context, rawURL string, options Options, how Restoring)
 	for i, name := range searchFiles {
 		derived[i] = filepath.Join(filepath.Dir(path), name)
 	}
-	replaced, err = sqlite.Replace(ctx, path, sqlite.Replacing{
+	return sqlite.Replace(ctx, path, sqlite.Replacing{
 		Backup: how.File, Derived: derived, Progress: how.Progress, Now: options.Now, Step: how.step,
 		Keys:  func(store im.StoreID) error { return how.putKeys(ctx, keys, store) },
 		Shred: func(store im.StoreID, list []im.Shredding) error { return shred(keys, store, list) },
 	})
-	if err != nil {
-		return "", fmt.Errorf("restore: %w", err)
-	}
-	return replaced, nil
 }
 
 // putKeys puts the keys in place, or looks whether those that are there are of the store.

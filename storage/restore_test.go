@@ -542,6 +542,21 @@ func TestKeysThatAreRefused(t *testing.T) {
 			t.Errorf("%s were put in place", what)
 		}
 	}
+	// Who has misspelt something finds nothing made.
+	elsewhere := Options{DataDir: filepath.Join(t.TempDir(), "new")}
+	for _, name := range []string{filepath.Join(t.TempDir(), "nothing"), t.TempDir()} {
+		if _, err := Restore(t.Context(), "", elsewhere, Restoring{File: name, KeysFrom: copied}); err == nil {
+			t.Errorf("%s was put in place", name)
+		}
+	}
+	if _, err := os.Stat(elsewhere.DataDir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a directory was made: %v", err)
+	}
+	text := filepath.Join(t.TempDir(), "text")
+	writeFile(t, text, []byte(strings.Repeat("this is no database\n", 500)))
+	if _, err := Restore(t.Context(), "", s.options, Restoring{File: text}); err == nil || !strings.Contains(err.Error(), "no database of imapi") {
+		t.Errorf("a text: %v", err)
+	}
 	damaged := filepath.Join(t.TempDir(), "imapi.db")
 	b := readFile(t, file)
 	for i := 8192; i < len(b); i += 100 {

@@ -272,7 +272,7 @@ func TestJobsAreForCommandsAlone(t *testing.T) {
 			t.Errorf("%v: exit %d %s", args, status, diag)
 		}
 	}
-	if status, _, diag := s.command("", "backup", s.data); status != 1 || !strings.Contains(diag, "key file itself") {
+	if status, _, diag := s.command("", "backup", s.data); status != 1 || !strings.Contains(diag, "this is the data directory") {
 		t.Errorf("a backup into the data: exit %d %s", status, diag)
 	}
 }

@@ -179,7 +179,11 @@ func (a *adminFlags) openHere(ctx context.Context) (*admin, error) {
 		return nil, err
 	}
 	if !there && !a.begins {
-		return nil, fmt.Errorf("%s: there is no database; a server makes it at its first start", a.where())
+		err := fmt.Errorf("%s: there is no database; a server makes it at its first start", a.where())
+		if a.database == "" {
+			err = fmt.Errorf("%w; if it is elsewhere, name it by --database, as for serve", err)
+		}
+		return nil, err
 	}
 	log := slog.New(slog.DiscardHandler)
 	n := &node{log: log, stopJobs: func() {}}

@@ -57,6 +57,12 @@ func Replace(ctx context.Context, path string, how Replacing) (replaced string, 
 	if how.Now == nil {
 		how.Now = time.Now
 	}
+	// Who has misspelt the backup is to find nothing made.
+	if info, err := os.Stat(how.Backup); err != nil {
+		return "", err
+	} else if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s: %w", how.Backup, errNoBackup)
+	}
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("make the data directory: %w", err)
@@ -151,7 +157,7 @@ func (how Replacing) copy(ctx context.Context, to string) (store im.StoreID, err
 	}
 	source, err := openBackup(how.Backup)
 	if err != nil {
-		return store, err
+		return store, readable(err)
 	}
 	store, err = source.identify()
 	if err == nil {
@@ -195,9 +201,6 @@ var errNoBackup = errors.New("this is no database of imapi, or it is damaged")
 func openBackup(path string) (*session, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(path); err != nil {
 		return nil, err
 	}
 	return openSource(dataFile(path)+"?mode=ro&immutable=1", Options{}, copying)
