@@ -19,7 +19,7 @@ import (
 // alive, each waiting for its answer: "revoke" by who sent them, "burn" by who
 // got them. The messages are direct ones and are sent over the same connections
 // in turns with it: "of-send" is the time relative to the sending's, "cpu-of-send"
-// the processor time, with what wiping the write-ahead log takes after it.
+// the processor time, with what shredding takes after it.
 func BenchmarkTakeBack(b *testing.B) {
 	const each = 16 // messages of a user in a turn
 	for _, way := range []string{"revoke", "burn"} {

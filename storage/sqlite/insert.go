@@ -8,8 +8,7 @@ import (
 )
 
 const (
-	// A message is counted in its conversation in two statements: one that
-	// returned what it wrote would begin a savepoint.
+	// A message is counted in its conversation in two statements: im decides in between.
 	selectCounts = `SELECT last_seq, first_seq, counted, updated_at, listed_at, listed_id, oldest_at
 		FROM conversations WHERE id = ?`
 	putCounts = `UPDATE conversations SET last_seq = ?, counted = ?, updated_at = ?, listed_at = ?, listed_id = ?

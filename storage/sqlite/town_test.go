@@ -282,8 +282,7 @@ func (w *town) number(query string) (n int64) {
 	return n
 }
 
-// intact has SQLite check the file, on a connection of its own: on one that was
-// used before, FTS5 checks against what the index was then.
+// intact has SQLite check the file, on a connection of its own.
 func (w *town) intact() {
 	w.Helper()
 	session, err := openSession(w.path, w.options, setup)
