@@ -4981,8 +4981,8 @@ type ClientInterface interface {
 
 	// RevokeMessageWithBody Revoke a message
 	//
-	// Withdraws it for everyone: its content is destroyed, here and in every file
-	// of the server, and a tombstone stays. For its sender within the revoke window
+	// Withdraws it for everyone: its content is destroyed, in every file of the server
+	// and in every backup, and a tombstone stays. For its sender within the revoke window
 	// (2 minutes, or as the conversation or server is set up), for those with the
 	// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 	// tombstone and tells nobody.
@@ -4999,8 +4999,8 @@ type ClientInterface interface {
 
 	// RevokeMessage Revoke a message
 	//
-	// Withdraws it for everyone: its content is destroyed, here and in every file
-	// of the server, and a tombstone stays. For its sender within the revoke window
+	// Withdraws it for everyone: its content is destroyed, in every file of the server
+	// and in every backup, and a tombstone stays. For its sender within the revoke window
 	// (2 minutes, or as the conversation or server is set up), for those with the
 	// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 	// tombstone and tells nobody.
@@ -6814,8 +6814,8 @@ func (c *API) GetReceipts(ctx context.Context, message MessageID, params *GetRec
 
 // RevokeMessageWithBody Revoke a message
 //
-// Withdraws it for everyone: its content is destroyed, here and in every file
-// of the server, and a tombstone stays. For its sender within the revoke window
+// Withdraws it for everyone: its content is destroyed, in every file of the server
+// and in every backup, and a tombstone stays. For its sender within the revoke window
 // (2 minutes, or as the conversation or server is set up), for those with the
 // permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 // tombstone and tells nobody.
@@ -6842,8 +6842,8 @@ func (c *API) RevokeMessageWithBody(ctx context.Context, message MessageID, para
 
 // RevokeMessage Revoke a message
 //
-// Withdraws it for everyone: its content is destroyed, here and in every file
-// of the server, and a tombstone stays. For its sender within the revoke window
+// Withdraws it for everyone: its content is destroyed, in every file of the server
+// and in every backup, and a tombstone stays. For its sender within the revoke window
 // (2 minutes, or as the conversation or server is set up), for those with the
 // permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 // tombstone and tells nobody.
@@ -14386,8 +14386,8 @@ type ClientWithResponsesInterface interface {
 
 	// RevokeMessageWithBodyWithResponse Revoke a message
 	//
-	// Withdraws it for everyone: its content is destroyed, here and in every file
-	// of the server, and a tombstone stays. For its sender within the revoke window
+	// Withdraws it for everyone: its content is destroyed, in every file of the server
+	// and in every backup, and a tombstone stays. For its sender within the revoke window
 	// (2 minutes, or as the conversation or server is set up), for those with the
 	// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 	// tombstone and tells nobody.
@@ -14404,8 +14404,8 @@ type ClientWithResponsesInterface interface {
 
 	// RevokeMessageWithResponse Revoke a message
 	//
-	// Withdraws it for everyone: its content is destroyed, here and in every file
-	// of the server, and a tombstone stays. For its sender within the revoke window
+	// Withdraws it for everyone: its content is destroyed, in every file of the server
+	// and in every backup, and a tombstone stays. For its sender within the revoke window
 	// (2 minutes, or as the conversation or server is set up), for those with the
 	// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 	// tombstone and tells nobody.
@@ -19548,8 +19548,8 @@ func (c *ClientWithResponses) GetReceiptsWithResponse(ctx context.Context, messa
 
 // RevokeMessageWithBodyWithResponse Revoke a message
 //
-// Withdraws it for everyone: its content is destroyed, here and in every file
-// of the server, and a tombstone stays. For its sender within the revoke window
+// Withdraws it for everyone: its content is destroyed, in every file of the server
+// and in every backup, and a tombstone stays. For its sender within the revoke window
 // (2 minutes, or as the conversation or server is set up), for those with the
 // permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 // tombstone and tells nobody.
@@ -19572,8 +19572,8 @@ func (c *ClientWithResponses) RevokeMessageWithBodyWithResponse(ctx context.Cont
 
 // RevokeMessageWithResponse Revoke a message
 //
-// Withdraws it for everyone: its content is destroyed, here and in every file
-// of the server, and a tombstone stays. For its sender within the revoke window
+// Withdraws it for everyone: its content is destroyed, in every file of the server
+// and in every backup, and a tombstone stays. For its sender within the revoke window
 // (2 minutes, or as the conversation or server is set up), for those with the
 // permission `revoke_others` and for server admins within theirs. Repeating it gives the same
 // tombstone and tells nobody.

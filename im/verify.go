@@ -20,7 +20,7 @@ type Verified struct {
 }
 
 // Verify looks whether everything that was not erased can be unsealed, and whether what
-// was erased cannot, and tells of what is otherwise. It changes nothing. What is erased
+// was erased cannot, and tells of what is otherwise. It mends nothing. What is erased
 // meanwhile is no problem. Both functions may be nil.
 func Verify(ctx context.Context, store Store, progress func(Progress), problem func(Problem) error) (Verified, error) {
 	ctx = WithCaller(AtStart(ctx), Caller{Job: "verify"})

@@ -60,7 +60,7 @@ func (a *adminFlags) run(ctx context.Context, fn func(*admin) error) error {
 }
 
 const verifySummary = `Look whether every message, postscript and name that was not erased can be unsealed, and
-whether what was erased cannot, while the server runs or without one. Nothing is changed.
+whether what was erased cannot, while the server runs or without one. Nothing is mended.
 Print what is otherwise, a line each, and a total; then the exit status is 1.`
 
 // runVerify looks at everything that was sealed.

@@ -107,11 +107,16 @@ type adminFlags struct {
 	begins bool
 }
 
+// add adds those that say where the data are.
 func (a *adminFlags) add(f flags) {
 	a.policy = im.DefaultPolicy()
 	f.StringVar(&a.data, "data", "./data", "`directory` of the server's data")
-	f.StringVar(&a.database, "database", "", "`URL` of the database, as for serve; while a server runs it uses its own")
+	f.StringVar(&a.database, "database", "", "`URL` of the database, as for serve; a server that runs on it is found by it")
 	f.StringVar(&a.keys, "keys", "", "`file` of the keys, as for serve; while a server runs it uses its own")
+}
+
+// addPolicy adds those of what the server is told of messages, for commands that go by it.
+func (a *adminFlags) addPolicy(f flags) {
 	f.IntVar(&a.policy.MaxMessageBytes, "max-message-bytes", a.policy.MaxMessageBytes, "as for serve; while a server runs its own counts: a `number` of bytes")
 	f.retention(&a.policy)
 }

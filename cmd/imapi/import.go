@@ -25,6 +25,7 @@ func importFile(ctx context.Context, args []string, _, diag io.Writer) error {
 	a := adminFlags{begins: true}
 	f := newFlagsWithFiles("import", "FILE", importSummary, diag)
 	a.add(f)
+	a.addPolicy(f)
 	format := f.String("format", "imapi", "the `format` of the file: imapi or easemob")
 	groups := f.String("conversations", "", "`file` of lines with the id of a group at Easemob and of its conversation here")
 	files, err := f.parseWithFiles(args)

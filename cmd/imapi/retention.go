@@ -21,6 +21,7 @@ func runRetention(ctx context.Context, args []string, out, diag io.Writer) error
 	var a adminFlags
 	f := newFlags("retention", retentionSummary, diag)
 	a.add(f)
+	a.addPolicy(f)
 	f.clockGuard(&a.policy)
 	dry := f.Bool("dry-run", false, "remove nothing")
 	asOf := f.String("as-of", "", "`time` to go by, not in the future, such as 2026-01-02T03:04:05Z; now by default")
