@@ -334,6 +334,26 @@ func TestOlderDatabaseWithoutRestore(t *testing.T) {
 	}
 }
 
+// TestOlderDatabaseWithoutErasures: the same if nothing was erased since. Positions of the
+// time after are given out again, so cursors of that time must not be taken.
+func TestOlderDatabaseWithoutErasures(t *testing.T) {
+	s := newSite(t)
+	stays := s.send("stays")
+	s.close()
+	older := readFile(t, filepath.Join(s.data, "imapi.db"))
+	s.open()
+	log, head := s.store.Instance().Log, s.store.Head()
+	later := s.send("later")
+	s.close()
+	writeFile(t, filepath.Join(s.data, "imapi.db"), older)
+	s.open()
+	s.is(stays, im.Active)
+	s.is(later, 0)
+	if past := s.store.Instance().PastLogs; s.store.Instance().Log == log || len(past) != 1 || past[0] != (im.PastLog{Log: log, Head: head}) {
+		t.Errorf("the log is %d after %v, and was %d up to %d", s.store.Instance().Log, past, log, head)
+	}
+}
+
 // TestPlainCrash: the keys are ahead of the data after a crash between the two, and
 // nothing is lost by that.
 func TestPlainCrash(t *testing.T) {

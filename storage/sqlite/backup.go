@@ -92,13 +92,14 @@ func (s *Store) Backup(ctx context.Context, dir string, progress func(im.Progres
 	if err := s.sealer.keys.Shred(doomed); err != nil {
 		return b, err
 	}
+	if err := s.noteEpoch(); err != nil {
+		return b, err
+	}
 	if err := keys.Copy(ctx, copied, nil); err != nil {
 		return b, err
 	}
-	if b.Bytes, err = publishBackup(unfinished, b.Path); err != nil {
-		return b, err
-	}
-	return b, s.noteEpoch()
+	b.Bytes, err = publishBackup(unfinished, b.Path)
+	return b, err
 }
 
 // mayHold refuses the directory of the data: a start without --keys would take the copy

@@ -88,7 +88,9 @@ func (s *Store) planReconciliation(ctx context.Context, session *session, keys i
 		return p, err
 	}
 	noted := p.todo != 0 // by a backup, or by a start that did not come so far
-	// A plain crash between shredding keys and noting that leaves the keys ahead, too.
+	// A plain crash between shredding keys and noting that leaves the keys ahead, too, and
+	// the notes. Without notes it may have been a crash in a start or in a backup: that the
+	// log is renewed then, too, harms nobody.
 	var older bool
 	switch is := keys.Epoch(); {
 	case is < epoch:
@@ -100,7 +102,7 @@ func (s *Store) planReconciliation(ctx context.Context, session *session, keys i
 		if err != nil {
 			return p, err
 		}
-		older = is > epoch+1 && len(doomed) == 0
+		older = len(doomed) == 0
 	}
 	// A copy since which nothing was erased has the same epoch, and not the keys that were
 	// made since.
