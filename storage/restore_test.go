@@ -655,12 +655,16 @@ func TestCrashInRestore(t *testing.T) {
 func TestRestoreAfterCrash(t *testing.T) {
 	s := newSite(t)
 	e := s.speak()
+	g, err := s.CreateGroup(t.Context(), alice, im.GroupDraft{Name: "deleted", Members: []im.UserID{"bob"}})
+	s.must(err)
+	deleted := s.sendTo(im.ConversationRef{ID: g.ID}, "deleted")
 	file := s.backup()
 	s.takeBack(e)
 	late := s.send("late")
 	newer := s.backup()
-	_, err := s.Revoke(t.Context(), alice, late.ID, im.RevokeNote{})
+	_, err = s.Revoke(t.Context(), alice, late.ID, im.RevokeNote{})
 	s.must(err)
+	s.must(s.DeleteConversation(t.Context(), alice, im.ConversationRef{ID: g.ID}))
 	crashed := filepath.Join(t.TempDir(), "crashed")
 	copyDir(t, s.data, crashed) // as after kill -9: what is written is written
 	s.close()
@@ -669,6 +673,7 @@ func TestRestoreAfterCrash(t *testing.T) {
 	for _, f := range []string{newer, file} {
 		s.restore(f, "")
 		s.areTakenBack(e)
+		s.is(deleted, 0)
 	}
 	s.restore(newer, "")
 	s.is(late, im.Revoked)

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,8 +29,8 @@ type Replacing struct {
 	// Keys puts the keys of the store in place, or looks whether they are; before that
 	// nothing has changed.
 	Keys func(store im.StoreID) error
-	// Shred shreds keys of what was erased in the database that was there just before it
-	// crashed, and of which nobody else knows.
+	// Shred shreds keys of what was erased in the database that was there and that it did
+	// not come to before it ended. Nobody else knows of it.
 	Shred func(store im.StoreID, list []im.Shredding) error
 	// Derived are the files that are made from the database: they are removed.
 	Derived []string
@@ -246,22 +247,46 @@ func checkWhole(path string) (err error) {
 	return nil
 }
 
+// selectUnpurgedSlots are the keys of what is left of conversations that were deleted.
+const selectUnpurgedSlots = `SELECT m.slot, m.note_slot FROM conversations c
+	CROSS JOIN messages m INDEXED BY messages_by_seq ON m.conversation_id = c.id
+	WHERE c.deleted_at IS NOT NULL AND c.purged = 0`
+
+// loadUnshredded returns the keys that a server would shred which starts on this database:
+// those that are noted, and those of conversations that were deleted and are not purged.
+func (s *session) loadUnshredded() ([]im.Shredding, error) {
+	list, err := s.loadDoomed()
+	if err != nil {
+		return nil, err
+	}
+	left := shreddings(list)
+	err = s.query(selectUnpurgedSlots, nil, func(rows *sql.Rows) (bool, error) {
+		var slots [2]sql.NullInt64
+		err := rows.Scan(&slots[0], &slots[1])
+		for _, slot := range slots {
+			if slot.Valid {
+				left = append(left, im.Shredding{Slot: im.Slot(slot.Int64), Code: im.ShredRemoved})
+			}
+		}
+		return true, err
+	})
+	return left, err
+}
+
 // settleLog moves what is in the write-ahead log of a database into it, so that it is
 // one file: a log that is left beside another database would be taken for that one's. Of
-// a database that is damaged the log is given up. It returns which keys are noted there as
-// to be shredded, if it is of this store.
-func settleLog(path string, store im.StoreID) (noted []im.Shredding, err error) {
+// a database that is damaged the log is given up. It returns which keys are to be shredded
+// for what was erased there, if it is of this store.
+func settleLog(path string, store im.StoreID) (left []im.Shredding, err error) {
 	err = func() error {
 		session, err := openSession(path, Options{}, copying)
 		if err != nil {
 			return err
 		}
 		if is, failed := session.identify(); failed == nil && is == store {
-			var list []doomed
-			if list, err = session.loadDoomed(); err != nil {
+			if left, err = session.loadUnshredded(); err != nil {
 				return errors.Join(err, session.close())
 			}
-			noted = shreddings(list)
 		}
 		var busy, frames, moved int
 		_, err = session.row("PRAGMA wal_checkpoint(TRUNCATE)", nil, &busy, &frames, &moved)
@@ -279,5 +304,5 @@ func settleLog(path string, store im.StoreID) (noted []im.Shredding, err error) 
 			return nil, err
 		}
 	}
-	return noted, syncDir(filepath.Dir(path))
+	return left, syncDir(filepath.Dir(path))
 }
