@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -50,7 +48,7 @@ func BenchmarkTakeBack(b *testing.B) {
 				})
 				erasing += took
 				b.StopTimer()
-				n.waitWiped()
+				n.waitShredded()
 				eraseCPU += cpuTime(b) - cpu
 				b.StartTimer()
 			}
@@ -157,12 +155,12 @@ func (p *pairs) post(i int, c *benchConn, path, body string, status int, out *[]
 	return err
 }
 
-// waitWiped waits until nothing is left in the write-ahead log.
-func (n *benchNode) waitWiped() {
+// waitShredded waits until the keys of all that was erased are destroyed.
+func (n *benchNode) waitShredded() {
 	n.b.Helper()
 	waitFor(n.b, func() bool {
-		info, err := os.Stat(filepath.Join(n.config.data, "imapi.db-wal"))
-		return err == nil && info.Size() == 0
+		waiting, _ := n.store.Unshredded()
+		return waiting == 0
 	})
 }
 
