@@ -74,7 +74,7 @@ func (s *Server) ListErasures(ctx context.Context, r api.ListErasuresRequestObje
 		out.Items[i] = api.Erasure{
 			MessageID: e.ID.String(), ConversationID: e.Conversation.String(), Seq: e.Seq, Sender: api.UserID(e.Sender),
 			How: api.ErasureHow(e.State.String()), At: api.Time(e.Erased.At), By: optional(string(e.Erased.By)),
-			WipedAt: api.Time(e.Wiped), LateMs: e.Wiped.Sub(e.Erased.At).Milliseconds(),
+			WipedAt: api.Time(e.Stamp), LateMs: e.Stamp.Sub(e.Erased.At).Milliseconds(),
 			ShreddedAt: timeOrNil(e.Shredded),
 		}
 	}
@@ -86,7 +86,7 @@ func (s *Server) erasureQuery(operation string, since *time.Time, token *string,
 	list := listOf(operation, fmt.Sprint(q.Since))
 	t, err := s.readPageToken(list, token)
 	if err == nil && t != nil {
-		q.Past = &im.ErasureKey{Wiped: time.UnixMilli(t.At).UTC(), ID: im.ID(t.Last), In: im.ID(t.In), Seq: t.Seq}
+		q.Past = &im.ErasureKey{Stamp: time.UnixMilli(t.At).UTC(), ID: im.ID(t.Last), In: im.ID(t.In), Seq: t.Seq}
 		q.AsOf = time.UnixMilli(t.AsOf).UTC()
 	}
 	return list, q, err
@@ -98,6 +98,6 @@ func (s *Server) erasureToken(list uint32, page im.ErasurePage) *string {
 	}
 	n := page.Next
 	return optional(s.seal(pageToken{
-		List: list, At: n.Wiped.UnixMilli(), Last: int64(n.ID), In: int64(n.In), Seq: n.Seq, AsOf: page.AsOf.UnixMilli(),
+		List: list, At: n.Stamp.UnixMilli(), Last: int64(n.ID), In: int64(n.In), Seq: n.Seq, AsOf: page.AsOf.UnixMilli(),
 	}))
 }

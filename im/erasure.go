@@ -27,11 +27,11 @@ func (s *Service) erase(tx Tx, m Message, e Erasure, told Event) (Message, error
 	if err != nil {
 		return Message{}, err
 	}
-	wiped, err := tx.Stamp(now)
+	stamp, err := tx.Stamp(now)
 	if err != nil {
 		return Message{}, err
 	}
-	done, err := tx.Erase(m.ID, e, wiped)
+	done, err := tx.Erase(m.ID, e, stamp)
 	if err != nil {
 		return Message{}, err
 	}
@@ -100,7 +100,7 @@ func (s *Service) EraseDue(ctx context.Context) (n int, next time.Time, err erro
 // among those of conversations to which a user came back, which are listed first: by
 // conversation, then by seq.
 type ErasureKey struct {
-	Wiped time.Time
+	Stamp time.Time
 	ID    ID
 	In    ID
 	Seq   int64
@@ -121,7 +121,7 @@ type ErasureQuery struct {
 // ErasedMessage is a tombstone and when it became one here.
 type ErasedMessage struct {
 	Message
-	Wiped time.Time
+	Stamp time.Time
 	// Shredded is when its key was destroyed, zero until then.
 	Shredded time.Time
 }
@@ -230,7 +230,7 @@ func (s *Service) erasedWhileAway(r Reader, actor Actor, q ErasureQuery, known m
 					if err != nil {
 						return nil, nil, err
 					}
-					if sees && e.Wiped.Before(q.Since) {
+					if sees && e.Stamp.Before(q.Since) {
 						list = append(list, e)
 					}
 				}

@@ -492,10 +492,10 @@ type Tx interface {
 	Stamp(now time.Time) (time.Time, error)
 
 	// Erase makes an active message a tombstone, whose key is shredded once that is
-	// committed. wiped is when: no earlier than the one before it, whatever the clock
+	// committed. stamp is when: no earlier than the one before it, whatever the clock
 	// says, so that erasures are found in their order. It reports false, and changes
 	// nothing, if the message is not active any more.
-	Erase(id ID, e Erasure, wiped time.Time) (bool, error)
+	Erase(id ID, e Erasure, stamp time.Time) (bool, error)
 	// StartBurn sets when an active message burns.
 	StartBurn(id ID, at time.Time) error
 	// PutReceipt records that the user has given a receipt for the messages in

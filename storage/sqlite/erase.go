@@ -28,7 +28,7 @@ const (
 // Erase makes an active message a tombstone, and has the key of its content shredded
 // once that is committed. It counts as erased at the given time, or when the one before
 // it was if that is later.
-func (t *tx) Erase(id im.ID, e im.Erasure, wiped time.Time) (bool, error) {
+func (t *tx) Erase(id im.ID, e im.Erasure, stamp time.Time) (bool, error) {
 	var conversation, seq int64
 	var kind im.MessageType
 	var slot sql.NullInt64
@@ -50,7 +50,7 @@ func (t *tx) Erase(id im.ID, e im.Erasure, wiped time.Time) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	err = t.must(eraseRow, int64(e.State), e.At.UnixMilli(), by, wiped.UnixMilli(), noteSlot, note, int64(id))
+	err = t.must(eraseRow, int64(e.State), e.At.UnixMilli(), by, stamp.UnixMilli(), noteSlot, note, int64(id))
 	if err == nil && slot.Valid {
 		err = t.doom(slot.Int64, e.State.ShredCode(), id)
 	}

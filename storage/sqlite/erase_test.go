@@ -90,7 +90,7 @@ func TestErasuresAfterClockSetBack(t *testing.T) {
 		page, err := r.Erasures(im.ErasureQuery{User: "alice", Since: fromMillis(9000), Limit: 10})
 		var got []int64
 		for _, m := range page.Items {
-			got = append(got, m.Wiped.UnixMilli())
+			got = append(got, m.Stamp.UnixMilli())
 		}
 		if !slices.Equal(got, want[1:]) {
 			t.Errorf("%v, want %v", got, want[1:])

@@ -70,15 +70,15 @@ func (r *reader) Erasures(q im.ErasureQuery) (im.ErasurePage, error) {
 	if q.Limit <= 0 {
 		return page, nil
 	}
-	wiped, id := int64(math.MinInt64), int64(math.MinInt64)
+	stamp, id := int64(math.MinInt64), int64(math.MinInt64)
 	if !q.Since.IsZero() {
-		wiped = ceilMillis(q.Since).UnixMilli()
+		stamp = ceilMillis(q.Since).UnixMilli()
 	}
-	if past := q.Past; past != nil && past.Wiped.UnixMilli() >= wiped {
-		wiped, id = past.Wiped.UnixMilli(), int64(past.ID)
+	if past := q.Past; past != nil && past.Stamp.UnixMilli() >= stamp {
+		stamp, id = past.Stamp.UnixMilli(), int64(past.ID)
 	}
 	if q.User == "" {
-		return page, r.takeErasures(&page, q.Limit, selectErasures, wiped, id, q.Limit+1)
+		return page, r.takeErasures(&page, q.Limit, selectErasures, stamp, id, q.Limit+1)
 	}
 	user, err := r.userKey(q.User)
 	if err != nil || user == 0 {
@@ -87,16 +87,16 @@ func (r *reader) Erasures(q im.ErasureQuery) (im.ErasurePage, error) {
 	var end im.ErasureKey
 	var endMillis int64
 	scanned := 0
-	err = r.session.query(measureErasures, []any{wiped, id, erasureScan}, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(measureErasures, []any{stamp, id, erasureScan}, func(rows *sql.Rows) (bool, error) {
 		scanned++
 		return true, rows.Scan(&endMillis, &end.ID)
 	})
 	if err != nil || scanned == 0 {
 		return page, err
 	}
-	err = r.takeErasures(&page, q.Limit, selectErasuresOf, wiped, id, q.Limit+1, endMillis, int64(end.ID), user)
+	err = r.takeErasures(&page, q.Limit, selectErasuresOf, stamp, id, q.Limit+1, endMillis, int64(end.ID), user)
 	if err == nil && page.Next == nil && scanned == erasureScan {
-		end.Wiped = fromMillis(endMillis)
+		end.Stamp = fromMillis(endMillis)
 		page.Next = &end
 	}
 	return page, err
@@ -108,13 +108,13 @@ func (r *reader) takeErasures(page *im.ErasurePage, limit int, query string, arg
 	return r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
 		if len(page.Items) == limit {
 			last := page.Items[limit-1]
-			page.Next = &im.ErasureKey{Wiped: last.Wiped, ID: last.ID}
+			page.Next = &im.ErasureKey{Stamp: last.Stamp, ID: last.ID}
 			return false, nil
 		}
-		var wiped int64
+		var stamp int64
 		var shredded sql.NullInt64
-		m, err := r.scanMessage(rows, &wiped, &shredded)
-		page.Items = append(page.Items, im.ErasedMessage{Message: m, Wiped: fromMillis(wiped), Shredded: optionalTime(shredded)})
+		m, err := r.scanMessage(rows, &stamp, &shredded)
+		page.Items = append(page.Items, im.ErasedMessage{Message: m, Stamp: fromMillis(stamp), Shredded: optionalTime(shredded)})
 		return true, err
 	})
 }

@@ -93,7 +93,7 @@ func (t *tx) RestoreMember(m im.Membership, from im.Position) error {
 }
 
 // insertErasure notes how a message was taken back that came as a tombstone. It
-// was wiped at no time, for it was never here: nobody is to be told that it is
+// was erased here at no time, for it was never here: nobody is to be told that it is
 // gone.
 func (t *tx) insertErasure(m im.Message) error {
 	by, err := t.internOptional(m.Erased.By)

@@ -53,21 +53,21 @@ func testErasures(w *world) {
 		}
 		e := im.Erasure{State: im.Revoked, At: w.now.Add(-time.Second), By: "alice", Postscript: fmt.Sprint("p", i)}
 		// Many at the same time, and by a clock that is often set back.
-		wiped := epoch.Add(time.Duration(i/5+random.IntN(9)) * time.Second)
+		stamp := epoch.Add(time.Duration(i/5+random.IntN(9)) * time.Second)
 		w.write(func(tx im.Tx) error {
-			_, err := tx.Erase(m.ID, e, wiped)
+			_, err := tx.Erase(m.ID, e, stamp)
 			return err
 		})
-		if wiped.Before(last) {
-			wiped = last
+		if stamp.Before(last) {
+			stamp = last
 		}
-		last = wiped
-		all = append(all, im.ErasedMessage{Message: m.Tombstone(e), Wiped: wiped})
+		last = stamp
+		all = append(all, im.ErasedMessage{Message: m.Tombstone(e), Stamp: stamp})
 	}
 	w.leave(groups[2], "bob")
 	delete(members[groups[2]], "bob")
 	slices.SortFunc(all, func(a, b im.ErasedMessage) int {
-		return cmp.Or(a.Wiped.Compare(b.Wiped), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(a.Stamp.Compare(b.Stamp), cmp.Compare(a.ID, b.ID))
 	})
 	for _, user := range append([]im.UserID{"", "nobody"}, users...) {
 		for _, since := range []time.Time{
@@ -78,7 +78,7 @@ func testErasures(w *world) {
 			for _, limit := range []int{1, 7, 120, 500} {
 				var want []im.ErasedMessage
 				for _, e := range all {
-					if (user == "" || members[e.Conversation][user]) && !e.Wiped.Before(since) {
+					if (user == "" || members[e.Conversation][user]) && !e.Stamp.Before(since) {
 						want = append(want, e)
 					}
 				}
@@ -91,7 +91,7 @@ func testErasures(w *world) {
 		}
 	}
 	// A page goes on from a key that was never there, and not before Since.
-	past := &im.ErasureKey{Wiped: epoch.Add(5 * time.Second), ID: 1 << 62}
+	past := &im.ErasureKey{Stamp: epoch.Add(5 * time.Second), ID: 1 << 62}
 	got, _ := w.erasures(im.ErasureQuery{Since: epoch.Add(20 * time.Second), Past: past, Limit: 9})
 	whole, _ := w.erasures(im.ErasureQuery{Since: epoch.Add(20 * time.Second), Limit: 9})
 	w.equal("past a key before since", keys(got), keys(whole))
@@ -103,7 +103,7 @@ func testErasures(w *world) {
 func keys(list []im.ErasedMessage) []im.ErasureKey {
 	k := make([]im.ErasureKey, len(list))
 	for i, e := range list {
-		k[i] = im.ErasureKey{Wiped: e.Wiped, ID: e.ID}
+		k[i] = im.ErasureKey{Stamp: e.Stamp, ID: e.ID}
 	}
 	return k
 }
@@ -124,12 +124,12 @@ func testErasuresBounded(w *world) {
 			if _, err := tx.InsertMessage(m); err != nil {
 				return err
 			}
-			wiped := epoch.Add(time.Duration(i/3) * time.Millisecond)
-			if _, err := tx.Erase(m.ID, im.Erasure{State: im.Expired, At: wiped}, wiped); err != nil {
+			stamp := epoch.Add(time.Duration(i/3) * time.Millisecond)
+			if _, err := tx.Erase(m.ID, im.Erasure{State: im.Expired, At: stamp}, stamp); err != nil {
 				return err
 			}
 			if m.Conversation == quiet {
-				want = append(want, im.ErasureKey{Wiped: wiped, ID: m.ID})
+				want = append(want, im.ErasureKey{Stamp: stamp, ID: m.ID})
 			}
 		}
 		return nil
@@ -148,7 +148,7 @@ func testErasuresBounded(w *world) {
 // described are erasures as texts.
 func described(list []im.ErasedMessage) (out []string) {
 	for _, e := range list {
-		out = append(out, fmt.Sprintf("%v %d %v %+v %v", e.ID, e.Seq, e.State, *e.Erased, e.Wiped))
+		out = append(out, fmt.Sprintf("%v %d %v %+v %v", e.ID, e.Seq, e.State, *e.Erased, e.Stamp))
 	}
 	return out
 }
@@ -187,7 +187,7 @@ func testStamps(w *world) {
 		if i%2 == 0 {
 			e := im.Erasure{State: im.Revoked, At: w.now, By: "alice"}
 			w.write(func(tx im.Tx) error { _, err := tx.Erase(m.ID, e, last); return err })
-			want = append(want, im.ErasedMessage{Message: m.Tombstone(e), Wiped: last})
+			want = append(want, im.ErasedMessage{Message: m.Tombstone(e), Stamp: last})
 		}
 	}
 	in := func(id im.ID, after int64, limit int) []string {
