@@ -435,7 +435,7 @@ func TestOlderKeysWithoutErasures(t *testing.T) {
 	first := s.send("first")
 	s.backup()
 	var last im.Message
-	for i := range 1200 {
+	for i := range 2100 {
 		last = s.send(fmt.Sprint("later ", i))
 	}
 	s.close()
@@ -452,6 +452,30 @@ func TestOlderKeysWithoutErasures(t *testing.T) {
 	writeFile(t, path, newest)
 	s.open()
 	s.is(last, im.Active)
+	s.close()
+
+	// Nor by a start that gives them up and is cut off before it has erased anything.
+	writeFile(t, path, copied)
+	s.options.AcceptLostKeys = true
+	ctx, cancel := context.WithCancel(t.Context())
+	looks := 0
+	s.options.Progress = func(im.Progress) {
+		if looks++; looks == 2 {
+			cancel()
+		}
+	}
+	if _, err := Open(ctx, "", s.options); !errors.Is(err, context.Canceled) {
+		t.Fatalf("cut off: %v", err)
+	}
+	s.options.AcceptLostKeys, s.options.Progress = false, nil
+	if err := s.tryOpen(); !errors.As(err, &lost) {
+		t.Fatalf("after one that was cut off: %v", err)
+	}
+	writeFile(t, path, newest)
+	s.open()
+	s.is(first, im.Active)
+	s.is(last, im.Active)
+	keyGone(t, s, erasures{})
 	s.close()
 
 	writeFile(t, path, copied)

@@ -32,6 +32,7 @@ const (
 	putLost = `INSERT INTO meta (key, value) VALUES ('lost_from', ?), ('lost_to', ?)
 		ON CONFLICT DO UPDATE SET value = excluded.value`
 	selectLost      = "SELECT a.value, b.value FROM meta a, meta b WHERE a.key = 'lost_from' AND b.key = 'lost_to'"
+	deleteLost      = "DELETE FROM meta WHERE key IN ('lost_from', 'lost_to')"
 	deleteReconcile = "DELETE FROM meta WHERE key IN ('reconcile', 'lost_from', 'lost_to')"
 
 	// selectSealed goes through all messages, in the order of the table.
@@ -117,6 +118,10 @@ func (s *Store) planReconciliation(ctx context.Context, session *session, keys i
 	if s.sealer.lost, err = session.loadLost(); err != nil {
 		return p, err
 	}
+	if keys.Epoch() < epoch {
+		// It was noted of other keys, with which a start was cut off. These may have them.
+		s.sealer.lost = slotRange{}
+	}
 	r := &reader{session: session, users: s.users, sealer: s.sealer}
 	found, p.named, err = im.KeysFit(ctx, r, keys.End(), s.options.Progress)
 	if err != nil {
@@ -153,7 +158,8 @@ func (r slotRange) has(slot im.Slot) bool { return r.from <= slot && slot < r.to
 // after them, and then they read as if their keys had been shredded.
 func (s *session) putLost(lost slotRange) error {
 	if lost == (slotRange{}) {
-		return nil
+		_, err := s.exec(deleteLost)
+		return err
 	}
 	_, err := s.exec(putLost, int64(lost.from), int64(lost.to))
 	return err
