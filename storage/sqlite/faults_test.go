@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/mattn/go-sqlite3"
@@ -293,12 +294,11 @@ func TestReallyNoCommit(t *testing.T) {
 // TestCutOffOfUnknownOutcome: a COMMIT of a cut-off that was done and said to have
 // failed. No event tells of it; who verifies tokens is told of it all the same.
 func TestCutOffOfUnknownOutcome(t *testing.T) {
-	fails := false
+	var fails atomic.Bool // others read meanwhile
 	s := openAt(t, filepath.Join(t.TempDir(), "imapi.db"), Options{Logger: slog.New(slog.DiscardHandler), fault: func(s *session, query string) error {
-		if !fails || query != "COMMIT" {
+		if query != "COMMIT" || !fails.CompareAndSwap(true, false) {
 			return nil
 		}
-		fails = false
 		if _, err := s.conn.ExecContext(context.Background(), "COMMIT"); err != nil {
 			t.Error(err)
 		}
@@ -321,14 +321,14 @@ func TestCutOffOfUnknownOutcome(t *testing.T) {
 	if err := write("known"); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Write(t.Context(), func(im.Tx) error { fails = true; return nil }); err == nil {
+	if err := s.Write(t.Context(), func(im.Tx) error { fails.Store(true); return nil }); err == nil {
 		t.Fatal("the fault did not come")
 	}
 	mu.Lock()
 	clear(told)
 	mu.Unlock()
 	if err := s.Write(t.Context(), func(tx im.Tx) error {
-		fails = true
+		fails.Store(true)
 		return tx.CutTokens(im.TokenCut{User: "in doubt", At: fromMillis(2)})
 	}); err == nil {
 		t.Fatal("the fault did not come")
