@@ -107,11 +107,11 @@ func (b *batchSize) learn(took, most time.Duration) {
 	}
 }
 
-// removePause is how long the job waits after such a transaction, as a multiple
-// of how long it took, so that it has no more than a quarter of the writer's
-// time; but no longer than maxRemovePause.
+// A job has the writer for a jobPart of a step at a time, for senders wait for that and for
+// its commit, and waits afterwards for as long as both took, but no longer than
+// maxRemovePause: so it has no more than half of the writer's time.
 const (
-	removePause    = 3
+	jobPart        = 3
 	maxRemovePause = 250 * time.Millisecond
 )
 
@@ -129,8 +129,8 @@ func paced[T any](ctx context.Context, s *Service, size *batchSize, fn func(tx T
 	if err != nil {
 		return out, err
 	}
-	size.learn(took, s.step)
-	timer := time.NewTimer(min(removePause*time.Since(began), maxRemovePause))
+	size.learn(took, s.step/jobPart)
+	timer := time.NewTimer(min(time.Since(began), maxRemovePause))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
