@@ -698,14 +698,21 @@ func TestForensics(t *testing.T) {
 	workers.Wait()
 	close(ended)
 	load.Wait()
-	spy.waitShredded()
+	spy.conclude(true)
+}
+
+// conclude waits until all that was erased is shredded, ends the copying, and judges by the
+// keys of then.
+func (s *spy) conclude(running bool) {
+	s.t.Helper()
+	s.waitShredded()
 	late, err := readKeyFile(filepath.Join(s.data, "keys"))
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	spy.finish()
-	spy.judge(late, true)
-	spy.keysElsewhere()
+	s.finish()
+	s.judge(late, running)
+	s.keysElsewhere()
 }
 
 // finish ends the copying once all that was kept was found.
@@ -767,14 +774,7 @@ func TestForensicsKilled(t *testing.T) {
 	workers.Wait()
 	close(ended)
 	load.Wait()
-	spy.waitShredded()
-	late, err := readKeyFile(filepath.Join(s.data, "keys"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	spy.finish()
-	spy.judge(late, false)
-	spy.keysElsewhere()
+	spy.conclude(false)
 	if err := s.stop(); err != nil {
 		t.Error(err)
 	}
