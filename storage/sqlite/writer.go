@@ -124,6 +124,8 @@ func (w *writer) transact(next func() *call) {
 	now := w.store.options.Now
 	stats := BatchStats{}
 	start := now()
+	// Called before the callers are answered: who reads the metrics after their answer
+	// finds its commit counted.
 	report := func(err error) {
 		if w.store.options.Observe == nil {
 			return
@@ -134,10 +136,10 @@ func (w *writer) transact(next func() *call) {
 	}
 
 	if err := w.begin(); err != nil {
+		report(err)
 		for c := next(); c != nil; c = next() {
 			c.answer(err)
 		}
-		report(err)
 		return
 	}
 	t := newTx(w.session, w.store)
@@ -154,8 +156,8 @@ func (w *writer) transact(next func() *call) {
 		if broken || !w.session.inTransaction() {
 			w.rollback()
 			w.store.shredder.add(unused(t.used))
-			c.answer(c.err)
 			report(c.err)
+			c.answer(c.err)
 			w.run(ran)
 			return
 		}
@@ -176,8 +178,8 @@ func (w *writer) transact(next func() *call) {
 		w.drop()
 		_ = w.ensureSession()
 		w.store.index.Doubt()
-		answer(ran, err)
 		report(err)
+		answer(ran, err)
 		return
 	}
 	stats.Commit = now().Sub(committing)
@@ -191,6 +193,7 @@ func (w *writer) transact(next func() *call) {
 	told := im.Commit{Events: t.events, Cuts: t.cuts, Due: t.due, Head: max(w.head, t.head())}
 	w.store.committed.Store(int64(told.Head))
 	w.filed = t.filed
+	report(nil)
 	// What takes something from somebody holds once it is answered: a token that is cut
 	// off, content that is gone. Else who waits for the answer comes before those who
 	// are told, of whom there may be a thousand.
@@ -204,7 +207,6 @@ func (w *writer) transact(next func() *call) {
 	if !takes {
 		w.publish(told)
 	}
-	report(nil)
 }
 
 // call runs the function of one call. It reports whether the function may have
