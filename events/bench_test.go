@@ -24,7 +24,7 @@ type told struct {
 
 func newTold() *told { return &told{met: make(chan struct{}, 1)} }
 
-func (o *told) EventTold(time.Duration) {
+func (o *told) EventDelivered(time.Duration) {
 	if o.n.Add(1) == o.goal.Load() {
 		o.met <- struct{}{}
 	}

@@ -23,17 +23,17 @@ type Log interface {
 	MembersAt(ctx context.Context, conversation im.ID, at im.Position, users []im.UserID) (im.Audience, error)
 }
 
-// Observer is told what the hub does, for metrics. Its methods are called from
+// Observer receives what the hub does, for metrics. Its methods are called from
 // many goroutines and must not block.
 type Observer interface {
-	// StreamsOpen tells how many streams there are now.
+	// StreamsOpen is called with the number of open streams when it changes.
 	StreamsOpen(n int)
-	// EventTold tells that a stream was told an event as it happened, and how
-	// long after it did.
-	EventTold(lag time.Duration)
-	// EventsReplayed tells that a stream was told events from the log.
+	// EventDelivered is called when an event was written to a stream as it was published,
+	// lag after it happened.
+	EventDelivered(lag time.Duration)
+	// EventsReplayed is called when n events from the log were written to a stream.
 	EventsReplayed(n int)
-	// StreamsLagged tells that streams fell back to reading the log.
+	// StreamsLagged is called when n streams fell back to reading the log.
 	StreamsLagged(n int)
 }
 
@@ -107,10 +107,10 @@ func setDefault[T int | time.Duration](v *T, def T) {
 
 type unobserved struct{}
 
-func (unobserved) StreamsOpen(int)         {}
-func (unobserved) EventTold(time.Duration) {}
-func (unobserved) EventsReplayed(int)      {}
-func (unobserved) StreamsLagged(int)       {}
+func (unobserved) StreamsOpen(int)              {}
+func (unobserved) EventDelivered(time.Duration) {}
+func (unobserved) EventsReplayed(int)           {}
+func (unobserved) StreamsLagged(int)            {}
 
 // Why a stream is not opened, or has ended.
 var (

@@ -356,7 +356,7 @@ func (v *service) told(frames []*Frame, live bool) {
 		return
 	}
 	for _, f := range frames {
-		v.hub.opts.Observer.EventTold(v.written.Sub(f.event.At))
+		v.hub.opts.Observer.EventDelivered(v.written.Sub(f.event.At))
 	}
 }
 

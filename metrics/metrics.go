@@ -11,116 +11,122 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Metrics are the counters of one server. Its methods are what the other
-// packages report to; it knows none of them.
+// Metrics holds the collectors of one server. Other packages report to its
+// methods; it imports none of them.
 type Metrics struct {
 	registry *prometheus.Registry
 
-	requests       *prometheus.CounterVec
-	requestSeconds *prometheus.HistogramVec
-	rateLimited    *prometheus.CounterVec
+	requests        *prometheus.CounterVec
+	requestDuration *prometheus.HistogramVec
+	rateLimited     *prometheus.CounterVec
 
-	commitSize    prometheus.Histogram
-	commitSeconds prometheus.Histogram
-	commitsFailed prometheus.Counter
-	unmoved       prometheus.Gauge
+	commitSize     prometheus.Histogram
+	commitDuration prometheus.Histogram
+	commitsFailed  prometheus.Counter
+	walBytes       prometheus.Gauge
 
-	streams  prometheus.Gauge
-	told     prometheus.Counter
-	replayed prometheus.Counter
-	lagged   prometheus.Counter
-	lag      prometheus.Histogram
+	streams       prometheus.Gauge
+	streamsLagged prometheus.Counter
+	delivered     prometheus.Counter
+	replayed      prometheus.Counter
+	lag           prometheus.Histogram
 
-	erased                 *prometheus.CounterVec
-	lateness               prometheus.Histogram
-	removed                prometheus.Counter
-	shredded, shredsFailed prometheus.Counter
-	shredSeconds           prometheus.Histogram
+	erased          *prometheus.CounterVec
+	erasureLateness prometheus.Histogram
+	trimmed         prometheus.Counter
+	shredded        prometheus.Counter
+	shredsFailed    prometheus.Counter
+	shredDuration   prometheus.Histogram
 }
 
-// New returns counters at zero, and with them those of the Go runtime and the
-// process.
+// New returns metrics that are all zero, together with those of the Go runtime
+// and the process.
 func New(version string) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "imapi_requests_total", Help: "Requests answered, by operation of the API document and status.",
+			Name: "imapi_requests_total", Help: "Requests answered, by operation of the OpenAPI document and status.",
 		}, []string{"operation", "status"}),
-		requestSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "imapi_request_seconds", Help: "Time to answer a request; streams count when they end.",
+		requestDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "imapi_request_duration_seconds", Help: "Time to answer a request. A stream is counted when it ends.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
 		}, []string{"operation"}),
 		rateLimited: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "imapi_rate_limited_total", Help: "Requests refused because there were too many, by whose limit it was.",
+			Name: "imapi_rate_limited_total", Help: "Requests refused by a rate limit, by limit: user or address.",
 		}, []string{"by"}),
+
 		commitSize: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "imapi_commit_batch_size", Help: "Writes that shared a commit.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 9),
 		}),
-		commitSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "imapi_commit_seconds", Help: "Time of a commit with its writes.",
+		commitDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "imapi_commit_duration_seconds", Help: "Time of a commit, with its writes.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
 		}),
 		commitsFailed: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "imapi_commits_failed_total", Help: "Commits that were not made.",
+			Name: "imapi_commits_failed_total", Help: "Commits that failed.",
 		}),
-		unmoved: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "imapi_wal_bytes", Help: "Bytes of the write-ahead log that are not in the database yet, when it was last looked at.",
+		walBytes: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "imapi_wal_bytes", Help: "Bytes of the write-ahead log that the last checkpoint left.",
 		}),
+
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "imapi_streams", Help: "Event streams that are open.",
+			Name: "imapi_streams", Help: "Open event streams.",
 		}),
-		told: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "imapi_events_told_total", Help: "Events written to streams as they happened.",
+		streamsLagged: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "imapi_streams_lagged_total", Help: "Times that a stream fell behind and went back to reading the log.",
+		}),
+		delivered: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "imapi_events_delivered_total", Help: "Events written to streams as they were published.",
 		}),
 		replayed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "imapi_events_replayed_total", Help: "Events written to streams from the log.",
 		}),
-		lagged: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "imapi_streams_lagged_total", Help: "Times that a stream fell back to reading the log.",
-		}),
 		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "imapi_event_lag_seconds", Help: "Time from an event to its being written to a stream, as it happened.",
+			Name: "imapi_event_lag_seconds", Help: "Time from an event to its delivery to a stream. Replayed events are not counted.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
 		}),
+
 		erased: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "imapi_erased_total", Help: "Messages that were taken back, by how.",
-		}, []string{"how"}),
-		lateness: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "imapi_erasure_lateness_seconds", Help: "How long after it was due a message was erased; readers see a tombstone from when it is due.",
+			Name: "imapi_messages_erased_total", Help: "Messages erased, by reason: revoked, burned or expired.",
+		}, []string{"reason"}),
+		erasureLateness: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "imapi_erasure_lateness_seconds", Help: "Time from when a timer was due until its message was erased. Readers see a tombstone as soon as it is due.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 20),
 		}),
-	}
-	m.shredded = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "imapi_keys_shredded_total", Help: "Keys of erased content that were destroyed.",
-	})
-	m.shredsFailed = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "imapi_shredding_failed_total", Help: "Times that keys could not be destroyed, which is tried again.",
-	})
-	m.shredSeconds = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "imapi_shredding_seconds", Help: "Time from the commit of an erasure to the destruction of its key, of the longest in each batch.",
-		Buckets: prometheus.ExponentialBuckets(0.01, 2, 12),
-	})
-	m.removed = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "imapi_retention_removed_total", Help: "Messages, tombstones too, that were removed because they were past retention.",
-	})
-	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "imapi_build_info", Help: "Always 1; the label tells the version.",
-		ConstLabels: prometheus.Labels{"version": version},
-	}, func() float64 { return 1 })
-	for _, by := range []string{"user", "address"} {
-		m.rateLimited.WithLabelValues(by) // there from the start, to be watched
+		trimmed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "imapi_messages_trimmed_total", Help: "Messages trimmed because they were past retention, tombstones included.",
+		}),
+		shredded: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "imapi_keys_shredded_total", Help: "Keys of erased content that were shredded.",
+		}),
+		shredsFailed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "imapi_shredding_failed_total", Help: "Failed attempts to shred keys. Each is repeated.",
+		}),
+		shredDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "imapi_shredding_duration_seconds", Help: "Time from the commit of an erasure until its key was shredded: the longest of each batch.",
+			Buckets: prometheus.ExponentialBuckets(0.01, 2, 12),
+		}),
 	}
 	m.registry.MustRegister(
-		m.requests, m.requestSeconds, m.rateLimited, m.commitSize, m.commitSeconds, m.commitsFailed, m.unmoved,
-		m.streams, m.told, m.replayed, m.lagged, m.lag, m.erased, m.lateness, m.removed, build,
-		m.shredded, m.shredsFailed, m.shredSeconds,
+		m.requests, m.requestDuration, m.rateLimited,
+		m.commitSize, m.commitDuration, m.commitsFailed, m.walBytes,
+		m.streams, m.streamsLagged, m.delivered, m.replayed, m.lag,
+		m.erased, m.erasureLateness, m.trimmed, m.shredded, m.shredsFailed, m.shredDuration,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "imapi_build_info", Help: "Always 1. The label is the version of the server.",
+			ConstLabels: prometheus.Labels{"version": version},
+		}, func() float64 { return 1 }),
 	)
+	// A series that appears with its first value hides that value from rate().
+	for _, by := range []string{"user", "address"} {
+		m.rateLimited.WithLabelValues(by)
+	}
 	return m
 }
 
-// Handler answers with all of them in the text format.
+// Handler serves all metrics in the text format.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
@@ -128,11 +134,11 @@ func (m *Metrics) Handler() http.Handler {
 // Request counts an answered request.
 func (m *Metrics) Request(operation string, status int, took time.Duration) {
 	m.requests.WithLabelValues(operation, strconv.Itoa(status)).Inc()
-	m.requestSeconds.WithLabelValues(operation).Observe(took.Seconds())
+	m.requestDuration.WithLabelValues(operation).Observe(took.Seconds())
 }
 
-// RateLimited counts a request that was refused by the rate limit of its user or
-// address.
+// RateLimited counts a request refused by the rate limit of its user or its
+// address; by is "user" or "address".
 func (m *Metrics) RateLimited(by string) { m.rateLimited.WithLabelValues(by).Inc() }
 
 // Commit counts a commit of size writes.
@@ -142,107 +148,106 @@ func (m *Metrics) Commit(size int, took time.Duration, failed bool) {
 		return
 	}
 	m.commitSize.Observe(float64(size))
-	m.commitSeconds.Observe(took.Seconds())
+	m.commitDuration.Observe(took.Seconds())
 }
 
-// WriteAheadLog tells how many bytes of the write-ahead log are not in the database yet.
-func (m *Metrics) WriteAheadLog(unmoved int64) { m.unmoved.Set(float64(unmoved)) }
+// WriteAheadLog sets how many bytes of the write-ahead log are not in the
+// database yet.
+func (m *Metrics) WriteAheadLog(bytes int64) { m.walBytes.Set(float64(bytes)) }
 
-// StreamsOpen tells how many streams there are now.
+// StreamsOpen sets the number of open streams.
 func (m *Metrics) StreamsOpen(n int) { m.streams.Set(float64(n)) }
 
-// EventTold tells that a stream was told an event as it happened, and how long
-// after it did.
-func (m *Metrics) EventTold(lag time.Duration) {
-	m.told.Inc()
+// StreamsLagged counts n streams that fell back to reading the log.
+func (m *Metrics) StreamsLagged(n int) { m.streamsLagged.Add(float64(n)) }
+
+// EventDelivered counts an event delivered to a stream as it was published,
+// lag after it happened.
+func (m *Metrics) EventDelivered(lag time.Duration) {
+	m.delivered.Inc()
 	m.lag.Observe(lag.Seconds())
 }
 
-// EventsReplayed tells that a stream was told events from the log.
+// EventsReplayed counts n events delivered to a stream from the log.
 func (m *Metrics) EventsReplayed(n int) { m.replayed.Add(float64(n)) }
 
-// StreamsLagged tells that streams fell back to reading the log.
-func (m *Metrics) StreamsLagged(n int) { m.lagged.Add(float64(n)) }
+// Erased counts an erased message; reason is "revoked", "burned" or "expired".
+func (m *Metrics) Erased(reason string) { m.erased.WithLabelValues(reason).Inc() }
 
-// OldestMessage has the age of the oldest message that is kept asked for, false
-// for none, whenever somebody wants to know.
-func (m *Metrics) OldestMessage(created func() (time.Time, bool)) {
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "imapi_oldest_message_age_seconds", Help: "Age of the oldest message that is kept, tombstones too; 0 without any.",
-	}, func() float64 {
-		at, found := created()
-		if !found {
-			return 0
-		}
-		return time.Since(at).Seconds()
-	}))
-}
+// ErasedLate records how long after it was due a timer erased a message.
+func (m *Metrics) ErasedLate(late time.Duration) { m.erasureLateness.Observe(late.Seconds()) }
 
-// ClockHeld has it asked for how much longer nothing is removed because the clock
-// jumped ahead, whenever somebody wants to know.
-func (m *Metrics) ClockHeld(held func() time.Duration) {
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "imapi_clock_guard_seconds", Help: "For how much longer nothing is removed by time, because the clock jumped ahead; 0 while it is trusted.",
-	}, func() float64 { return held().Seconds() }))
-}
+// Trimmed counts messages that were trimmed because they were past retention.
+func (m *Metrics) Trimmed(messages int64) { m.trimmed.Add(float64(messages)) }
 
-// Unshredded has it asked how many keys wait to be shredded, and for how long the longest
-// has, whenever somebody wants to know.
-func (m *Metrics) Unshredded(waits func() (keys int, waited time.Duration)) {
-	m.registry.MustRegister(
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "imapi_shredding_waiting", Help: "Keys of erased content that are not yet destroyed.",
-		}, func() float64 { keys, _ := waits(); return float64(keys) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "imapi_shredding_waiting_seconds", Help: "For how long the key has waited that waits longest; 0 while none does.",
-		}, func() float64 { _, waited := waits(); return waited.Seconds() }),
-	)
-}
-
-// SearchState is how the search index is.
-type SearchState struct {
-	Waiting, Removals int
-	Complete          bool
-	Failures          int64
-}
-
-// SearchIndex has it asked how the search index is, whenever somebody wants to know.
-func (m *Metrics) SearchIndex(state func() SearchState) {
-	gauge := func(name, help string, value func(SearchState) float64) {
-		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(state()) }))
-	}
-	gauge("imapi_search_waiting", "Messages that are in the search index in memory, and not in its file yet.",
-		func(s SearchState) float64 { return float64(s.Waiting) })
-	gauge("imapi_search_removals_waiting", "Erased messages that are not yet taken out of the file of the search index.",
-		func(s SearchState) float64 { return float64(s.Removals) })
-	gauge("imapi_search_complete", "0 while the search index is compared with the messages or made anew, and older ones are looked at one by one; else 1.",
-		func(s SearchState) float64 {
-			if s.Complete {
-				return 1
-			}
-			return 0
-		})
-	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "imapi_search_failures_total", Help: "Times that the file of the search index could not be written.",
-	}, func() float64 { return float64(state().Failures) }))
-}
-
-// Shredded tells of a batch of keys that were destroyed, and how long after the commit of
-// the erasure that waited longest, or that they could not be.
+// Shredded counts a batch of shredded keys. The delay is the time since the
+// commit of the erasure that waited longest. If failed, the batch was not
+// shredded, and only the failure is counted.
 func (m *Metrics) Shredded(keys int, delay time.Duration, failed bool) {
 	if failed {
 		m.shredsFailed.Inc()
 		return
 	}
 	m.shredded.Add(float64(keys))
-	m.shredSeconds.Observe(delay.Seconds())
+	m.shredDuration.Observe(delay.Seconds())
 }
 
-// Removed counts messages that were removed because they were past retention.
-func (m *Metrics) Removed(messages int64) { m.removed.Add(float64(messages)) }
+// OldestMessage exports the age of the oldest message that is kept. Each scrape
+// calls created, which returns false if there is none.
+func (m *Metrics) OldestMessage(created func() (time.Time, bool)) {
+	m.gauge("imapi_oldest_message_age_seconds", "Age of the oldest message that is kept, tombstones included; 0 without any.",
+		func() float64 {
+			at, found := created()
+			if !found {
+				return 0
+			}
+			return time.Since(at).Seconds()
+		})
+}
 
-// Erased counts a message that was taken back, and how.
-func (m *Metrics) Erased(how string) { m.erased.WithLabelValues(how).Inc() }
+// ClockGuard exports for how much longer nothing is erased or trimmed by time
+// because the clock jumped ahead. Each scrape calls held.
+func (m *Metrics) ClockGuard(held func() time.Duration) {
+	m.gauge("imapi_clock_guard_seconds", "Time for which nothing more is erased or trimmed by time, because the clock jumped ahead; 0 while it is trusted.",
+		func() float64 { return held().Seconds() })
+}
 
-// ErasedLate tells how long after it was due a timer erased a message.
-func (m *Metrics) ErasedLate(late time.Duration) { m.lateness.Observe(late.Seconds()) }
+// Unshredded exports how many keys wait to be shredded, and how long the first
+// of them has waited. Each scrape calls waits.
+func (m *Metrics) Unshredded(waits func() (keys int, waited time.Duration)) {
+	m.gauge("imapi_shredding_waiting", "Keys of erased content that are not shredded yet.",
+		func() float64 { keys, _ := waits(); return float64(keys) })
+	m.gauge("imapi_shredding_waiting_seconds", "Time that the oldest key of erased content has waited to be shredded; 0 if none waits.",
+		func() float64 { _, waited := waits(); return waited.Seconds() })
+}
+
+// SearchState is the state of the search index.
+type SearchState struct {
+	Waiting   int   // messages indexed in memory, and not in the file yet
+	Deletions int   // erased messages whose entries are still in the file
+	Complete  bool  // false while the index is rebuilt or checked
+	Failures  int64 // failed writes of the file
+}
+
+// SearchIndex exports the state of the search index. Each scrape calls state.
+func (m *Metrics) SearchIndex(state func() SearchState) {
+	m.gauge("imapi_search_waiting", "Messages that are in the search index in memory, and not in its file yet.",
+		func() float64 { return float64(state().Waiting) })
+	m.gauge("imapi_search_deletions_waiting", "Erased messages whose entries are still in the file of the search index.",
+		func() float64 { return float64(state().Deletions) })
+	m.gauge("imapi_search_complete", "0 while the search index is rebuilt or checked, and older messages are scanned instead; 1 otherwise.",
+		func() float64 {
+			if state().Complete {
+				return 1
+			}
+			return 0
+		})
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "imapi_search_failures_total", Help: "Failed writes of the file of the search index. Each is repeated.",
+	}, func() float64 { return float64(state().Failures) }))
+}
+
+// gauge registers a gauge whose value is computed at each scrape.
+func (m *Metrics) gauge(name, help string, value func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+}

@@ -440,7 +440,7 @@ func TestReadmeMetrics(t *testing.T) {
 	m.Erased("revoked")
 	m.ErasedLate(0)
 	m.OldestMessage(func() (time.Time, bool) { return time.Time{}, false })
-	m.ClockHeld(func() time.Duration { return 0 })
+	m.ClockGuard(func() time.Duration { return 0 })
 	m.Unshredded(func() (int, time.Duration) { return 0, 0 })
 	m.SearchIndex(func() metrics.SearchState { return metrics.SearchState{} })
 	response := httptest.NewRecorder()

@@ -353,7 +353,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 	}
 	n.service = im.NewService(n.store, c.policy, nil)
 	n.timers = retention.NewTimers(log, n.service)
-	n.cleanup = retention.NewCleanup(log, n.service, c.retentionInterval, n.metrics.Removed)
+	n.cleanup = retention.NewCleanup(log, n.service, c.retentionInterval, n.metrics.Trimmed)
 	n.metrics.OldestMessage(func() (time.Time, bool) {
 		at, found, err := n.service.OldestMessage(context.Background())
 		return at, found && err == nil
@@ -362,9 +362,9 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 	n.metrics.Unshredded(n.service.Unshredded)
 	n.metrics.SearchIndex(func() metrics.SearchState {
 		s := n.service.SearchState()
-		return metrics.SearchState{Waiting: s.Waiting, Removals: s.Removals, Complete: s.Complete, Failures: s.Failures}
+		return metrics.SearchState{Waiting: s.Waiting, Deletions: s.Removals, Complete: s.Complete, Failures: s.Failures}
 	})
-	n.metrics.ClockHeld(func() time.Duration { return n.service.Clock().Held })
+	n.metrics.ClockGuard(func() time.Duration { return n.service.Clock().Held })
 
 	verify.TicketKey = n.store.Instance().TicketKey
 	verifier, err := auth.New(ctx, verify)

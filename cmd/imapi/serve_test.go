@@ -183,9 +183,9 @@ func TestMetrics(t *testing.T) {
 	want := []*regexp.Regexp{
 		regexp.MustCompile(`(?m)^imapi_requests_total{operation="sendMessage",status="201"} 1$`),
 		regexp.MustCompile(`(?m)^imapi_commit_batch_size_count [1-9]`),
-		regexp.MustCompile(`(?m)^imapi_commit_seconds_count [1-9]`),
+		regexp.MustCompile(`(?m)^imapi_commit_duration_seconds_count [1-9]`),
 		regexp.MustCompile(`(?m)^imapi_streams 1$`),
-		regexp.MustCompile(`(?m)^imapi_events_told_total 2$`),
+		regexp.MustCompile(`(?m)^imapi_events_delivered_total 2$`),
 		regexp.MustCompile(`(?m)^imapi_event_lag_seconds_count 2$`),
 		regexp.MustCompile(`(?m)^imapi_build_info{version="dev"} 1$`),
 	}

@@ -63,7 +63,7 @@ func TestKilledWhileErasing(t *testing.T) {
 	var killed []time.Time
 	for range kills {
 		enough := float64(rand.IntN(300))
-		waitFor(t, func() bool { return s.metric("imapi_erased_total") > enough || toldOf() == count })
+		waitFor(t, func() bool { return s.metric("imapi_messages_erased_total") > enough || toldOf() == count })
 		s.kill()
 		killed = append(killed, time.Now())
 		s.start()
