@@ -116,8 +116,8 @@ func TestLogCutWhileReplaying(t *testing.T) {
 		}
 		synctest.Wait()
 		m.mu.Lock()
-		m.onEvents = func() { // holds m.mu
-			if m.eventsReads == 3 {
+		m.onEvents = func() { // holds m.mu, after the snapshot of the second window
+			if m.eventsReads == 2 {
 				m.cut = 400
 			}
 		}

@@ -197,7 +197,7 @@ func (m *model) Events(_ context.Context, a im.Actor, after, upTo im.Position, l
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.eventsReads++
-	w := im.EventWindow{Through: after}
+	w := im.EventWindow{Through: after, Cut: m.cut}
 	for after = max(after, m.cut); w.Through < upTo && len(w.Events) < limit; {
 		if m.stride > 0 && w.Through >= after+m.stride {
 			break

@@ -239,18 +239,13 @@ func (v *service) readWindow(upTo im.Position) (through im.Position, frames []*F
 		var win im.EventWindow
 		err = v.read(func(ctx context.Context) (err error) {
 			win, err = v.hub.opts.Log.Events(ctx, v.actor, v.position, upTo, window)
-			if err != nil {
-				return err
-			}
-			// Asked afterwards, so that nothing can have been cut in between.
-			bounds, err := v.hub.opts.Log.LogBounds(ctx)
-			if err == nil && bounds.Cut > v.position {
-				err = errCut
-			}
 			return err
 		})
 		if err != nil {
 			return 0, nil, err
+		}
+		if win.Cut > v.position {
+			return 0, nil, errCut
 		}
 		if win.Through <= v.position {
 			return 0, nil, fmt.Errorf("event log stands still at %d on the way to %d", v.position, upTo)

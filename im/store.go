@@ -94,6 +94,16 @@ type Page struct {
 	Limit int
 }
 
+const (
+	// MaxIntervals is how many of a user's intervals in a conversation count, the newest:
+	// a user who joins and leaves again and again must not make each read of their
+	// membership slower. It holds for a user's stays on a list or in a role, too.
+	MaxIntervals = 100
+	// MaxLastSent is how many of a conversation's newest messages [Reader.LastSent]
+	// searches.
+	MaxLastSent = 10_000
+)
+
 // ClientKey is what a message is known by to who sent it.
 type ClientKey struct {
 	Sender   UserID
@@ -142,7 +152,8 @@ type Reader interface {
 	Entry(q EntryQuery) (Entry, error)
 
 	// Membership returns the user's standing, also of a former member, with what
-	// they made of the conversation and until when they are muted.
+	// they made of the conversation and until when they are muted. Of the intervals it
+	// has the newest [MaxIntervals].
 	Membership(conversation ID, user UserID) (Membership, error)
 	// Members returns who is a member now, in a stable order, with until when they
 	// are muted and without their intervals, those that come after the user
@@ -160,7 +171,7 @@ type Reader interface {
 	// nothing. For conversations of which they have no membership of their own.
 	Mark(conversation ID, user UserID) (Mark, error)
 	// LastSent returns when the user last sent a message to the conversation that
-	// was not quiet, of its newest 10,000; false if they did not.
+	// was not quiet, of its newest [MaxLastSent]; false if they did not.
 	LastSent(conversation ID, user UserID) (time.Time, bool, error)
 
 	// Spoke returns when the user last did something to a conversation, or a thread in

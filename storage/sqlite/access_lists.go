@@ -9,28 +9,28 @@ import (
 
 const (
 	openList = ` FROM list_stays INDEXED BY list_stays_open
-		WHERE to_event = ` + sqlLasting + ` AND conversation_id = ? AND list = ? AND name `
+		WHERE to_event = {open} AND conversation_id = ? AND list = ? AND name `
 	selectListed = "SELECT name, at" + openList + "> ? ORDER BY name LIMIT ?"
 	selectOnList = "SELECT 1" + openList + "= ?"
 	// A stay that was ended by the same event goes on.
 	insertListStay = `INSERT INTO list_stays (conversation_id, list, name, from_event, at) VALUES (?, ?, ?, ?, ?)
-		ON CONFLICT (conversation_id, name, list, from_event) DO UPDATE SET to_event = ` + sqlLasting + `, at = excluded.at`
-	// Of stays on a list that came and went, the newest hundred stay.
+		ON CONFLICT (conversation_id, name, list, from_event) DO UPDATE SET to_event = {open}, at = excluded.at`
+	// Of stays on a list that came and went, the newest [im.MaxIntervals] stay.
 	trimStaysOnList = `DELETE FROM list_stays WHERE conversation_id = ?1 AND name = ?2 AND list = ?3 AND from_event <
 		(SELECT min(from_event) FROM (SELECT n.from_event FROM list_stays n
-		WHERE n.conversation_id = ?1 AND n.name = ?2 AND n.list = ?3 ORDER BY n.from_event DESC LIMIT 100))`
+		WHERE n.conversation_id = ?1 AND n.name = ?2 AND n.list = ?3 ORDER BY n.from_event DESC LIMIT {max_intervals}))`
 	endListStay = `UPDATE list_stays INDEXED BY list_stays_open SET to_event = ?
-		WHERE to_event = ` + sqlLasting + ` AND conversation_id = ? AND list = ? AND name = ?`
-	// endAllowed ends the places of the user ?3 on the allow lists (1) of the
+		WHERE to_event = {open} AND conversation_id = ? AND list = ? AND name = ?`
+	// endAllowed ends the places of the user ?3 on the allow lists of the
 	// channels of a space.
 	endAllowed = `UPDATE list_stays INDEXED BY list_stays_open SET to_event = ?1
-		WHERE to_event = ` + sqlLasting + ` AND list = ` + sqlAllowList + ` AND name = ?3
+		WHERE to_event = {open} AND list = {allow_list} AND name = ?3
 		AND conversation_id IN (SELECT c.id` + channelsOf + "?2)"
 	endListStaysOf = `UPDATE list_stays INDEXED BY list_stays_open SET to_event = ?1
-		WHERE to_event = ` + sqlLasting + ` AND conversation_id IN (SELECT j.value FROM json_each(?2) AS j)`
+		WHERE to_event = {open} AND conversation_id IN (SELECT j.value FROM json_each(?2) AS j)`
 	trimListStays = `DELETE FROM list_stays WHERE (conversation_id, name, list, from_event) IN
 		(SELECT conversation_id, name, list, from_event FROM list_stays INDEXED BY list_stays_closed
-		WHERE to_event < ` + sqlLasting + ` AND to_event <= ?1 LIMIT ?2)`
+		WHERE to_event < {open} AND to_event <= ?1 LIMIT ?2)`
 )
 
 // Listed returns who is on a list of a place now, by user.

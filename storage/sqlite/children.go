@@ -12,26 +12,26 @@ import (
 const (
 	threadsOf  = " FROM conversations t INDEXED BY threads_of_parent WHERE t.deleted_at IS NULL AND t.parent_id = "
 	channelsOf = ` FROM conversations c INDEXED BY channels_of_space
-		WHERE c.kind = ` + sqlChannel + ` AND coalesce(c.deleted_event, ` + sqlLasting + `) = ` + sqlLasting + ` AND c.space_id = `
+		WHERE c.kind = {channel} AND coalesce(c.deleted_event, {open}) = {open} AND c.space_id = `
 	// spacesOf finds the spaces that a user is a member of now.
 	spacesOf = ` FROM intervals i INDEXED BY intervals_in_spaces
-		WHERE i.in_space = 1 AND i.to_event = ` + sqlLasting + ` AND i.user_id = `
+		WHERE i.in_space = 1 AND i.to_event = {open} AND i.user_id = `
 
 	selectBelow = "SELECT t.id" + threadsOf + "?1 UNION ALL SELECT c.id" + channelsOf + `?1
 		UNION ALL SELECT t.id FROM (SELECT c.id AS id` + channelsOf + `?1) p
 		CROSS JOIN conversations t INDEXED BY threads_of_parent ON t.deleted_at IS NULL AND t.parent_id = p.id`
 	// selectSearched are those that stand in the user's list, the threads of the
-	// groups (2) among them, the channels of the user's spaces, and their threads.
-	selectSearched = `SELECT conversation_id FROM members INDEXED BY members_of_user WHERE user_id = ?1 AND kind <= ` + sqlRoom + `
+	// groups among them, the channels of the user's spaces, and their threads.
+	selectSearched = `SELECT conversation_id FROM members INDEXED BY members_of_user WHERE user_id = ?1 AND kind <= {room}
 		UNION ALL SELECT t.id FROM members g INDEXED BY members_of_user
 		CROSS JOIN conversations t INDEXED BY threads_of_parent ON t.deleted_at IS NULL AND t.parent_id = g.conversation_id
-		WHERE g.user_id = ?1 AND g.kind <= ` + sqlRoom + ` AND g.kind = ` + sqlGroup + `
+		WHERE g.user_id = ?1 AND g.kind <= {room} AND g.kind = {group}
 		UNION ALL SELECT c.id FROM (` + spacesOfUser + `) s CROSS JOIN conversations c INDEXED BY channels_of_space ON ` + channelOf + `
 		UNION ALL SELECT t.id FROM (` + spacesOfUser + `) s CROSS JOIN conversations c INDEXED BY channels_of_space ON ` + channelOf + `
 		CROSS JOIN conversations t INDEXED BY threads_of_parent ON t.deleted_at IS NULL AND t.parent_id = c.id
 		LIMIT ?2`
 	spacesOfUser = "SELECT i.conversation_id AS id" + spacesOf + "?1"
-	channelOf    = `c.kind = ` + sqlChannel + ` AND coalesce(c.deleted_event, ` + sqlLasting + `) = ` + sqlLasting + ` AND c.space_id = s.id`
+	channelOf    = `c.kind = {channel} AND coalesce(c.deleted_event, {open}) = {open} AND c.space_id = s.id`
 
 	selectThreads = "SELECT " + conversationColumns + " FROM conversations c INDEXED BY threads_of_parent" + conversationUsers +
 		"WHERE c.parent_id = ? AND c.deleted_at IS NULL AND c.id < ? ORDER BY c.id DESC LIMIT ?"
@@ -39,18 +39,18 @@ const (
 		"WHERE c.root_id = ? AND c.deleted_at IS NULL"
 	selectJoinedThreads = "SELECT " + conversationColumns + ` FROM members o INDEXED BY threads_of_user
 		CROSS JOIN conversations c ON c.id = o.conversation_id` + conversationUsers +
-		`WHERE o.user_id = ?1 AND o.kind = ` + sqlThread + ` AND o.conversation_id < ?2 ORDER BY o.conversation_id DESC LIMIT ?3`
+		`WHERE o.user_id = ?1 AND o.kind = {thread} AND o.conversation_id < ?2 ORDER BY o.conversation_id DESC LIMIT ?3`
 	selectJoinedBelow = `SELECT o.conversation_id FROM members o INDEXED BY threads_of_user_below
-		WHERE o.user_id = ?1 AND o.parent_id = ?2 AND o.kind = ` + sqlThread + `
+		WHERE o.user_id = ?1 AND o.parent_id = ?2 AND o.kind = {thread}
 		UNION ALL SELECT o.conversation_id FROM (SELECT c.id AS id` + channelsOf + `?2) p
-		CROSS JOIN members o INDEXED BY threads_of_user_below ON o.user_id = ?1 AND o.parent_id = p.id AND o.kind = ` + sqlThread + `
+		CROSS JOIN members o INDEXED BY threads_of_user_below ON o.user_id = ?1 AND o.parent_id = p.id AND o.kind = {thread}
 		LIMIT ?3`
 	selectChannels = "SELECT " + conversationColumns + " FROM conversations c INDEXED BY channels_of_space" + conversationUsers +
-		`WHERE c.space_id = ? AND c.kind = ` + sqlChannel + ` AND coalesce(c.deleted_event, ` + sqlLasting + `) = ` + sqlLasting + `
+		`WHERE c.space_id = ? AND c.kind = {channel} AND coalesce(c.deleted_event, {open}) = {open}
 		AND c.id > ? ORDER BY c.id LIMIT ?`
 	selectSpaces = "SELECT " + conversationColumns + ` FROM intervals i INDEXED BY intervals_in_spaces
 		CROSS JOIN conversations c ON c.id = i.conversation_id` + conversationUsers +
-		`WHERE i.in_space = 1 AND i.user_id = ? AND i.to_event = ` + sqlLasting + ` AND i.conversation_id > ?
+		`WHERE i.in_space = 1 AND i.user_id = ? AND i.to_event = {open} AND i.conversation_id > ?
 		ORDER BY i.conversation_id LIMIT ?`
 
 	selectThreadIDs = `SELECT id FROM conversations INDEXED BY threads_of_parent
@@ -61,12 +61,12 @@ const (
 	putActivity = "UPDATE conversations SET messages = ?, active_at = ? WHERE id = ?"
 
 	selectLastActive = `SELECT created_at FROM messages INDEXED BY messages_of_thread
-		WHERE conversation_id = ? AND in_thread = 1 AND state = ` + sqlActive + ` AND visible_to IS NULL ORDER BY created_at DESC LIMIT 1`
+		WHERE conversation_id = ? AND in_thread = 1 AND state = {active} AND visible_to IS NULL ORDER BY created_at DESC LIMIT 1`
 
 	selectMark = "SELECT " + markColumns + " FROM marks k WHERE k.conversation_id = ? AND k.user_id = ?"
 	// selectLastSent looks at the newest messages alone.
 	selectLastSent = `SELECT m.created_at FROM (SELECT id AS of, sender_id AS by, quiet AS q FROM messages INDEXED BY messages_by_seq
-			WHERE conversation_id = ? ORDER BY seq DESC LIMIT 10000) p
+			WHERE conversation_id = ? ORDER BY seq DESC LIMIT {max_last_sent}) p
 		CROSS JOIN messages m ON m.id = p.of WHERE p.by = ? AND p.q = 0 LIMIT 1`
 )
 

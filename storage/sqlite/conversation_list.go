@@ -31,10 +31,10 @@ const (
 				ORDER BY m.seq DESC LIMIT 1), c.created_at)) END) AS place
 		FROM members o INDEXED BY members_of_user CROSS JOIN conversations c ON c.id = o.conversation_id
 		LEFT JOIN marks k ON k.conversation_id = o.conversation_id AND k.user_id = ?1 `
-	listedWhere = `WHERE o.user_id = ?1 AND o.kind <= ` + sqlRoom + ` AND o.conversation_id >= ?11 AND o.conversation_id <= ?12 AND (c.created_at <= ?2 OR c.created_at > ?9)
+	listedWhere = `WHERE o.user_id = ?1 AND o.kind <= {room} AND o.conversation_id >= ?11 AND o.conversation_id <= ?12 AND (c.created_at <= ?2 OR c.created_at > ?9)
 		AND (o.joined_at <= ?2 OR o.joined_at > ?9)
 		AND (?5 = 0 OR c.kind = ?5) AND (?6 IS NULL OR (k.pinned_at IS NOT NULL) = ?6)
-		AND (?7 OR coalesce(k.gone_counted, -1) < c.counted) `
+		AND (?7 OR coalesce(k.gone_counted, {not_gone}) < c.counted) `
 	listedOrder   = "LIMIT -1) WHERE (place, id) < (?3, ?4) ORDER BY place DESC, id DESC LIMIT ?8"
 	listedChanged = "AND max(c.changed_at, coalesce(k.changed_at, c.changed_at), o.joined_at) >= ?13 "
 
@@ -46,10 +46,10 @@ const (
 
 	// nthConversation goes through the index alone.
 	nthConversation = `SELECT max(p.id) FROM (SELECT conversation_id AS id FROM members INDEXED BY members_of_user
-		WHERE user_id = ?1 AND kind <= ` + sqlRoom + ` AND conversation_id >= ?2 ORDER BY conversation_id LIMIT ?3) p HAVING count(*) = ?3`
+		WHERE user_id = ?1 AND kind <= {room} AND conversation_id >= ?2 ORDER BY conversation_id LIMIT ?3) p HAVING count(*) = ?3`
 
 	selectConversationsOf = `SELECT conversation_id FROM members INDEXED BY members_of_user
-		WHERE user_id = ? AND conversation_id < ? AND kind <= ` + sqlRoom + ` AND kind <> ` + sqlRoom + ` ORDER BY conversation_id DESC LIMIT ?`
+		WHERE user_id = ? AND conversation_id < ? AND kind <= {room} AND kind <> {room} ORDER BY conversation_id DESC LIMIT ?`
 )
 
 // Conversations returns a stretch of those that the user is a member of now.

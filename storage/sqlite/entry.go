@@ -9,15 +9,15 @@ import (
 
 // selectEntry and selectDirectEntry load at once what a use case needs that begins with a
 // conversation: ?1 and, of a direct one, ?2 say which, ?3 is the key of who comes, ?4 their
-// name, and ?5 a client_id, NULL for none. Of their stays the newest hundred count, as in
-// selectMembership.
+// name, and ?5 a client_id, NULL for none. Of their stays the newest [im.MaxIntervals]
+// count.
 const (
 	selectEntry       = entryOf + "WHERE c.id = ?1 AND ?2 = 0" + entryEnd
 	selectDirectEntry = entryOf + "WHERE c.peer_low = ?1 AND c.peer_high = ?2 AND c.deleted_at IS NULL" + entryEnd
 
 	entryOf = "SELECT " + conversationColumns + ", c.listed_id, m.role, m.joined_at, i.from_event, i.to_event, i.from_seq, i.to_seq, i.by_self, n.until, " +
 		markColumns + `,
-		CASE WHEN c.kind = 1 THEN EXISTS (SELECT 1 FROM blocks b WHERE b.name = ?4
+		CASE WHEN c.kind = {direct} THEN EXISTS (SELECT 1 FROM blocks b WHERE b.name = ?4
 			AND b.by_id = CASE WHEN c.peer_low = ?3 THEN c.peer_high ELSE c.peer_low END) END,
 		(SELECT e.id FROM messages e INDEXED BY messages_by_client_id WHERE e.sender_id = ?3 AND e.client_id = ?5),
 		EXISTS (SELECT 1 FROM gone_messages g INDEXED BY gone_by_client_id WHERE g.sender_id = ?3 AND g.client_id = ?5)
@@ -26,7 +26,7 @@ const (
 		LEFT JOIN members m ON m.conversation_id = c.id AND m.user_id = i.user_id
 		LEFT JOIN marks k ON k.conversation_id = c.id AND k.user_id = i.user_id
 		LEFT JOIN mutes n ON n.conversation_id = c.id AND n.user_id = i.user_id `
-	entryEnd = " ORDER BY i.from_event DESC LIMIT 100"
+	entryEnd = " ORDER BY i.from_event DESC LIMIT {max_intervals}"
 )
 
 // Entry returns a conversation with the user's membership and what a send needs to know.
@@ -74,7 +74,7 @@ func (r *reader) Entry(q im.EntryQuery) (im.Entry, error) {
 			m.Mark, m.MutedUntil = mark.mark(), optionalTime(until)
 		}
 		stay := im.Interval{FromEvent: im.Position(from.Int64), FromSeq: fromSeq.Int64, ToSeq: toSeq.Int64, Left: left.Bool}
-		if to.Int64 != stillOpen {
+		if to.Int64 != int64(im.Latest) {
 			stay.ToEvent = im.Position(to.Int64)
 		}
 		m.Intervals = append(m.Intervals, stay)

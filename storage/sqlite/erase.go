@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	selectActive     = "SELECT conversation_id, seq, type, slot FROM messages WHERE id = ? AND state = " + sqlActive
+	selectActive     = "SELECT conversation_id, seq, type, slot FROM messages WHERE id = ? AND state = {active}"
 	deleteMentions   = "DELETE FROM mentions WHERE conversation_id = ? AND seq = ?"
 	deleteMentionAll = "DELETE FROM mentions_all WHERE conversation_id = ? AND seq = ?"
 	// eraseRow never goes back in time, though the clock may: who has asked for
@@ -18,7 +18,7 @@ const (
 		wiped_at = max(?4, coalesce((SELECT wiped_at FROM messages INDEXED BY messages_wiped
 			WHERE wiped_at IS NOT NULL ORDER BY wiped_at DESC LIMIT 1), ?4)),
 		note_slot = ?5, note = ?6, sealed = NULL, due_at = NULL
-		WHERE id = ?7 AND state = ` + sqlActive
+		WHERE id = ?7 AND state = {active}`
 
 	selectDue = "SELECT " + messageColumns + withContent + " FROM messages m INDEXED BY messages_due" + messageUsers +
 		"WHERE m.due_at <= ? ORDER BY m.due_at, m.id LIMIT ?"
@@ -108,7 +108,7 @@ func (t *tx) StartBurn(id im.ID, at time.Time) error {
 	}
 	m.Burn.At = at
 	due, _, _ := m.Due()
-	err = t.must("UPDATE messages SET burn_at = ?, due_at = ? WHERE id = ? AND state = "+sqlActive,
+	err = t.must("UPDATE messages SET burn_at = ?, due_at = ? WHERE id = ? AND state = {active}",
 		at.UnixMilli(), due.UnixMilli(), int64(id))
 	if err == nil {
 		t.noteDue(due)

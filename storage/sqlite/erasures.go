@@ -37,12 +37,12 @@ const (
 
 const (
 	selectErasedIn = "SELECT " + messageColumns + withoutContent + ", m.wiped_at, m.shredded_at FROM messages m INDEXED BY messages_erased" + messageUsers +
-		"WHERE m.conversation_id = ? AND m.seq > ? AND m.state <> " + sqlActive + " ORDER BY m.seq LIMIT ?"
+		"WHERE m.conversation_id = ? AND m.seq > ? AND m.state <> {active} ORDER BY m.seq LIMIT ?"
 	selectReturnedTo = `SELECT id FROM (
 			SELECT conversation_id AS id FROM members INDEXED BY members_returned
-			WHERE user_id = ?1 AND returned_at >= ?2 AND kind <= ` + sqlRoom + `
+			WHERE user_id = ?1 AND returned_at >= ?2 AND kind <= {room}
 			UNION ALL SELECT t.id FROM (SELECT conversation_id AS id FROM members INDEXED BY members_returned
-				WHERE user_id = ?1 AND returned_at >= ?2 AND kind <= ` + sqlRoom + `) g
+				WHERE user_id = ?1 AND returned_at >= ?2 AND kind <= {room}) g
 			CROSS JOIN conversations t INDEXED BY threads_of_parent ON t.deleted_at IS NULL AND t.parent_id = g.id)
 		WHERE id > ?3 ORDER BY id LIMIT ?4`
 )

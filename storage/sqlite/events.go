@@ -38,15 +38,15 @@ const (
 // elsewhere.
 const channelEvents = ` FROM intervals i INDEXED BY intervals_in_spaces
 	CROSS JOIN conversations s ON s.id = i.conversation_id AND s.last_event > ?2
-	CROSS JOIN conversations c INDEXED BY channels_of_space ON c.space_id = s.id AND c.kind = 5
-		AND coalesce(c.deleted_event, 9223372036854775807) > ?2 AND c.last_event > ?2
+	CROSS JOIN conversations c INDEXED BY channels_of_space ON c.space_id = s.id AND c.kind = {channel}
+		AND coalesce(c.deleted_event, {open}) > ?2 AND c.last_event > ?2
 	CROSS JOIN events e INDEXED BY events_of_conversation ON e.conversation_id = c.id
 		AND e.pos >= max(i.from_event, ?2 + 1) AND e.pos <= min(i.to_event, ?3) `
 
 const channelStays = ` WHERE i.in_space = 1 AND i.user_id = ?1 AND i.to_event > ?2 AND i.from_event <= ?3 AND e.to_user IS NULL AND e.filed = 1 `
 
 // unfiledInChannels is unfiledEvents for the channels of spaces.
-const unfiledInChannels = ` FROM events e CROSS JOIN conversations c ON c.id = e.conversation_id AND c.kind = ` + sqlChannel + `
+const unfiledInChannels = ` FROM events e CROSS JOIN conversations c ON c.id = e.conversation_id AND c.kind = {channel}
 	CROSS JOIN intervals i ON i.conversation_id = c.space_id AND i.user_id = ?1
 		AND e.pos >= i.from_event AND e.pos <= +i.to_event `
 

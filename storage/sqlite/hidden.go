@@ -17,7 +17,7 @@ const (
 	selectHiding = `SELECT u.name FROM marks k INDEXED BY marks_hiding CROSS JOIN users u ON u.id = k.user_id
 		WHERE k.conversation_id = ?1 AND k.hidden_at IS NOT NULL AND (k.hidden_seq >= ?2 OR k.hidden_before > ?3)`
 	selectHiddenSince = `SELECT conversation_id, at, from_seq, to_seq FROM receipts INDEXED BY receipts_hidden
-		WHERE kind = ` + sqlHidden + ` AND user_id = ? AND at >= ? ORDER BY at DESC LIMIT ?`
+		WHERE kind = {hidden} AND user_id = ? AND at >= ? ORDER BY at DESC LIMIT ?`
 	selectMarksSince = `SELECT conversation_id, hidden_at, hidden_seq, hidden_before FROM marks INDEXED BY marks_hidden
 		WHERE user_id = ? AND hidden_at >= ? ORDER BY hidden_at DESC LIMIT ?`
 	// What is gone is found among all that may be, of which each statement returns a
@@ -32,17 +32,17 @@ const (
 		ORDER BY k.changed_at DESC LIMIT ?3`
 	// selectDeletedSince finds those whose end was the end of a stay, too. Spaces
 	// are no conversations to anybody.
-	selectDeletedSince = `SELECT c.id, c.deleted_at, 0, 0, c.deleted_event = i.to_event AND c.kind <> ` + sqlSpace + ` AND c.deleted_at >= ?2
+	selectDeletedSince = `SELECT c.id, c.deleted_at, 0, 0, c.deleted_event = i.to_event AND c.kind <> {space} AND c.deleted_at >= ?2
 		FROM intervals i INDEXED BY intervals_of_user CROSS JOIN conversations c ON c.id = i.conversation_id
-		WHERE i.user_id = ?1 AND i.to_event < ` + sqlLasting + `
+		WHERE i.user_id = ?1 AND i.to_event < {open}
 		ORDER BY i.to_event DESC LIMIT ?3`
 	// selectChannelsGoneSince finds channels of spaces in which ?1 was then, by events
 	// after ?4: of what came before, it is not known who could see it.
 	selectChannelsGoneSince = `SELECT c.id, c.deleted_at, c.space_id, c.deleted_event, c.deleted_at >= ?2
 		FROM intervals i INDEXED BY intervals_in_spaces
-		CROSS JOIN conversations c INDEXED BY channels_of_space ON c.space_id = i.conversation_id AND c.kind = ` + sqlChannel + `
-			AND coalesce(c.deleted_event, ` + sqlLasting + `) >= max(i.from_event, ?4 + 1)
-			AND coalesce(c.deleted_event, ` + sqlLasting + `) <= min(i.to_event, ` + sqlLasting + ` - 1)
+		CROSS JOIN conversations c INDEXED BY channels_of_space ON c.space_id = i.conversation_id AND c.kind = {channel}
+			AND coalesce(c.deleted_event, {open}) >= max(i.from_event, ?4 + 1)
+			AND coalesce(c.deleted_event, {open}) <= min(i.to_event, {open} - 1)
 		WHERE i.in_space = 1 AND i.user_id = ?1 AND i.to_event > ?4 LIMIT ?3`
 )
 

@@ -79,7 +79,7 @@ func (h *history) choose() {
 		h.budget = senderScan
 	case byType && h.q.Type != im.Text:
 		h.index, byType = "messages_by_type", false
-		h.equal += " AND m.type = ? AND m.type <> " + sqlText
+		h.equal += " AND m.type = ? AND m.type <> {text}"
 		h.args = append(h.args, int64(h.q.Type))
 	default:
 		h.index = "messages_by_seq"

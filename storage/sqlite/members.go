@@ -3,24 +3,18 @@ package sqlite
 import (
 	"cmp"
 	"database/sql"
-	"math"
 	"slices"
 
 	"github.com/imapi/imapi/im"
 )
 
-// stillOpen is the to_event of a stay that lasts.
-const stillOpen = math.MaxInt64
-
 const (
-	// Of a user's stays the newest hundred count: who comes and goes for ever
-	// must not make every look at them longer.
 	selectMembership = stayColumns + ", n.until, " + markColumns + `
 		FROM intervals i CROSS JOIN users u ON u.id = i.user_id
 		LEFT JOIN members m ON m.conversation_id = i.conversation_id AND m.user_id = i.user_id
 		LEFT JOIN marks k ON k.conversation_id = i.conversation_id AND k.user_id = i.user_id
 		LEFT JOIN mutes n ON n.conversation_id = i.conversation_id AND n.user_id = i.user_id
-		WHERE i.conversation_id = ? AND i.user_id = ? ORDER BY i.from_event DESC LIMIT 100`
+		WHERE i.conversation_id = ? AND i.user_id = ? ORDER BY i.from_event DESC LIMIT {max_intervals}`
 	selectMembers = `SELECT u.name, m.role, m.joined_at, n.until, m.user_id
 		FROM members m CROSS JOIN users u ON u.id = m.user_id
 		LEFT JOIN mutes n ON n.conversation_id = m.conversation_id AND n.user_id = m.user_id
@@ -33,11 +27,11 @@ const (
 		CROSS JOIN intervals i ON i.conversation_id = ?1 AND i.user_id = u.id
 		LEFT JOIN members m ON m.conversation_id = ?1 AND m.user_id = u.id`
 	selectOwner = `SELECT u.name FROM members m INDEXED BY members_owning
-		CROSS JOIN users u ON u.id = m.user_id WHERE m.conversation_id = ? AND m.role = ` + sqlOwner
+		CROSS JOIN users u ON u.id = m.user_id WHERE m.conversation_id = ? AND m.role = {owner}`
 	insertMember = `INSERT INTO members (conversation_id, user_id, role, joined_at, kind, returned_at, parent_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6,
-		CASE WHEN ?5 = 4 THEN (SELECT parent_id FROM conversations WHERE id = ?1) END)`
+		CASE WHEN ?5 = {thread} THEN (SELECT parent_id FROM conversations WHERE id = ?1) END)`
 	endInterval = `UPDATE intervals INDEXED BY intervals_of_user SET to_event = ?, to_seq = ?, by_self = ?
-		WHERE conversation_id = ? AND user_id = ? AND to_event = ` + sqlLasting
+		WHERE conversation_id = ? AND user_id = ? AND to_event = {open}`
 )
 
 // Membership returns the user's standing, also of a former member, with their

@@ -21,7 +21,7 @@ const (
 	// selectMembership ...
 	selectMembersAtByUser = stayColumns + `, i.user_id FROM (
 			SELECT u.id AS id, (SELECT min(from_event) FROM (SELECT n.from_event FROM intervals n
-				WHERE n.conversation_id = ?2 AND n.user_id = u.id ORDER BY n.from_event DESC LIMIT 100)) AS since
+				WHERE n.conversation_id = ?2 AND n.user_id = u.id ORDER BY n.from_event DESC LIMIT {max_intervals})) AS since
 			FROM json_each(?1) j CROSS JOIN users u ON u.name = j.value
 			WHERE (SELECT w.to_event FROM intervals w WHERE w.conversation_id = ?2 AND w.user_id = u.id
 				AND w.from_event <= ?3 ORDER BY w.from_event DESC LIMIT 1) >= ?3 LIMIT -1) p
@@ -36,7 +36,7 @@ const (
 		WHERE w.conversation_id = ?1 AND w.to_event >= ?2 AND w.from_event <= ?2`
 	selectMembersAtSeq = `SELECT u.name FROM intervals i INDEXED BY intervals_by_seq
 		CROSS JOIN users u ON u.id = i.user_id
-		WHERE i.conversation_id = ?1 AND coalesce(i.to_seq, ` + sqlLasting + `) >= ?2 AND i.from_seq <= ?2
+		WHERE i.conversation_id = ?1 AND coalesce(i.to_seq, {open}) >= ?2 AND i.from_seq <= ?2
 		ORDER BY u.name LIMIT ?3`
 )
 
@@ -51,7 +51,7 @@ func scanStay(rows *sql.Rows, conversation im.ID, list []im.Membership, also ...
 	if role.Valid {
 		m.Role, m.JoinedAt = im.Role(role.Int64), fromMillis(joined.Int64)
 	}
-	if i.ToEvent == stillOpen {
+	if i.ToEvent == im.Latest {
 		i.ToEvent = 0
 	}
 	i.ToSeq = toSeq.Int64

@@ -35,9 +35,9 @@ const (
 	selectMessageByClientID = "SELECT " + messageColumns + withContent + " FROM messages m" + messageUsers +
 		"WHERE m.sender_id = ? AND m.client_id = ?"
 	selectMessageAt = "SELECT " + messageColumns + withContent + " FROM messages m INDEXED BY messages_by_time" + messageUsers +
-		"WHERE m.conversation_id = ?1 AND m.timed = 1 AND m.created_at = ?2 AND m.sender_id = ?3 AND m.state = " + sqlActive + " ORDER BY m.seq"
+		"WHERE m.conversation_id = ?1 AND m.timed = 1 AND m.created_at = ?2 AND m.sender_id = ?3 AND m.state = {active} ORDER BY m.seq"
 	selectMessageMade = "SELECT " + messageColumns + withContent + " FROM messages m" + messageUsers +
-		"WHERE m.id >= ?2 AND m.id < ?4 AND +m.conversation_id = ?1 AND m.timed = 0 AND +m.sender_id = ?3 AND +m.state = " + sqlActive + " ORDER BY m.id"
+		"WHERE m.id >= ?2 AND m.id < ?4 AND +m.conversation_id = ?1 AND m.timed = 0 AND +m.sender_id = ?3 AND +m.state = {active} ORDER BY m.id"
 )
 
 // errContent is met in a message of which the content cannot be read.

@@ -54,7 +54,7 @@ func loadMigrations(files fs.FS) ([]migration, error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, migration{version: version, name: base, script: string(script)})
+		list = append(list, migration{version: version, name: base, script: expand(string(script))})
 	}
 	return list, nil
 }

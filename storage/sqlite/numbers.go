@@ -1,26 +1,53 @@
 package sqlite
 
-// The numbers of package im as statements say them. They are text, not parameters: only
-// then does SQLite see that a partial index, whose condition has the number, will do.
-// TestNumbers holds that they are the same numbers.
-const (
-	// sqlLasting is the to_event of what lasts, and stands for the deleted_event of what
-	// was not deleted.
-	sqlLasting = "9223372036854775807"
+import (
+	"fmt"
+	"strings"
 
-	sqlGroup   = "2"
-	sqlRoom    = "3" // and what is up to it is in the list of conversations
-	sqlThread  = "4"
-	sqlChannel = "5"
-	sqlSpace   = "6"
-
-	sqlActive = "1"
-	sqlText   = "1"
-	sqlOwner  = "3"
-
-	sqlRead   = "2"
-	sqlHidden = "3"
-
-	sqlAllowList = "1"
-	sqlDenyList  = "2"
+	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/storage/record"
 )
+
+// numbers are the constants that statements and migrations name in braces: "state =
+// {active}". [expand] puts the number in its place. A parameter would not do: SQLite
+// uses a partial index only if it sees the number of the index's condition in the
+// statement.
+var numbers = map[string]any{
+	// open is the to_event of an interval that has not ended, and stands for the
+	// deleted_event of a conversation that was not deleted.
+	"open": int64(im.Latest),
+
+	"direct":  uint8(im.Direct),
+	"group":   uint8(im.Group),
+	"room":    uint8(im.Room), // kinds up to it are in a user's list of conversations
+	"thread":  uint8(im.Thread),
+	"channel": uint8(im.Channel),
+	"space":   uint8(im.Space),
+
+	"active": uint8(im.Active),
+	"text":   uint8(im.Text),
+	"owner":  uint8(im.Owner),
+
+	"allow_list": uint8(im.AllowList),
+	"deny_list":  uint8(im.DenyList),
+
+	"read":   uint8(im.Read),
+	"hidden": uint8(record.Hidden),
+
+	"not_gone": int64(notGone),
+
+	"max_intervals": int64(im.MaxIntervals),
+	"max_last_sent": int64(im.MaxLastSent),
+}
+
+var numberReplacer = func() *strings.Replacer {
+	pairs := make([]string, 0, 2*len(numbers))
+	for name, value := range numbers {
+		pairs = append(pairs, "{"+name+"}", fmt.Sprint(value))
+	}
+	return strings.NewReplacer(pairs...)
+}()
+
+// expand returns SQL with its constants as numbers. A name that is none stays, and
+// SQLite refuses the statement.
+func expand(sql string) string { return numberReplacer.Replace(sql) }

@@ -1,30 +1,162 @@
 package sqlite
 
 import (
-	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/imapi/imapi/im"
-	"github.com/imapi/imapi/storage/record"
 )
 
-func TestNumbers(t *testing.T) {
-	for name, test := range map[string]struct {
-		sql string
-		is  any
-	}{
-		"lasting": {sqlLasting, int64(stillOpen)}, "latest": {sqlLasting, int64(im.Latest)},
-		"group": {sqlGroup, uint8(im.Group)}, "room": {sqlRoom, uint8(im.Room)}, "thread": {sqlThread, uint8(im.Thread)},
-		"channel": {sqlChannel, uint8(im.Channel)}, "space": {sqlSpace, uint8(im.Space)},
-		"active": {sqlActive, uint8(im.Active)}, "text": {sqlText, uint8(im.Text)}, "owner": {sqlOwner, uint8(im.Owner)},
-		"read": {sqlRead, uint8(im.Read)}, "hidden": {sqlHidden, uint8(record.Hidden)},
-		"allow list": {sqlAllowList, uint8(im.AllowList)}, "deny list": {sqlDenyList, uint8(im.DenyList)},
-	} {
-		if is := fmt.Sprint(test.is); is != test.sql {
-			t.Errorf("%s is %s, statements say %s", name, is, test.sql)
+var (
+	// keyword finds a part of a statement among the strings of the package.
+	keyword = regexp.MustCompile(`\b(SELECT|UPDATE|INSERT|DELETE|FROM|WHERE|AND|JOIN|ORDER BY|LIMIT|PRAGMA|ON CONFLICT)\b|\w+ (=|<>|<=|>=) `)
+	// braced finds the name of a number.
+	braced = regexp.MustCompile(`\{(\w+)\}`)
+
+	comment = regexp.MustCompile(`--.*`)
+	// compared finds a column beside a number, or beside a list of them.
+	compared = regexp.MustCompile(`(?i)\b(\w+)\s*(?:<>|!=|<=|>=|=|<|>|\bIN\s*\()\s*(-?\d+)\b`)
+	// declared finds the default of a column.
+	declared = regexp.MustCompile(`(?im)^\s*(\w+)\s+(?:INTEGER|ANY)\b.*\bDEFAULT\s+(-?\d+)`)
+	// replaced finds what stands for a NULL, bounded a limit on rows.
+	replaced = regexp.MustCompile(`(?i)\bcoalesce\([\w.]+,\s*(-?\d+)\)`)
+	bounded  = regexp.MustCompile(`(?i)\bLIMIT\s+(-?\d+)\b`)
+	large    = regexp.MustCompile(`\b\d{5,}\b`)
+)
+
+// booleans are the columns of which 0 is false and 1 is true.
+var booleans = []string{
+	"by_self", "filed", "in_space", "in_thread", "mute_all", "muted", "private", "purged", "q", "quiet", "receipt", "timed",
+}
+
+// literals returns the numbers in SQL that need a name. A 0, which is nothing, and a limit
+// of one row or none need none.
+func literals(sql string) (found []string) {
+	sql = comment.ReplaceAllString(sql, "")
+	for _, m := range slices.Concat(compared.FindAllStringSubmatch(sql, -1), declared.FindAllStringSubmatch(sql, -1)) {
+		first := m[1] == "first_seq" && m[2] == "1"
+		if m[2] != "0" && !(m[2] == "1" && slices.Contains(booleans, m[1])) && !first {
+			found = append(found, strings.TrimSpace(m[0]))
 		}
 	}
-	// The list of conversations has those of a kind up to the room.
+	for _, m := range replaced.FindAllStringSubmatch(sql, -1) {
+		if m[1] != "0" {
+			found = append(found, m[0])
+		}
+	}
+	for _, m := range bounded.FindAllStringSubmatch(sql, -1) {
+		if m[1] != "1" && m[1] != "-1" {
+			found = append(found, m[0])
+		}
+	}
+	return append(found, large.FindAllString(sql, -1)...)
+}
+
+// TestStatementsNameTheirNumbers: no statement and no migration has a state, a kind, a role,
+// a sentinel or a limit as a literal number, and each name in braces is one of numbers.
+func TestStatementsNameTheirNumbers(t *testing.T) {
+	used := map[string]bool{}
+	check := func(where, sql string) {
+		for _, l := range literals(sql) {
+			t.Errorf("%s: %q has a number without a name", where, l)
+		}
+		for _, m := range braced.FindAllStringSubmatch(sql, -1) {
+			if used[m[1]] = true; numbers[m[1]] == nil {
+				t.Errorf("%s: {%s} is not in numbers", where, m[1])
+			}
+		}
+	}
+	parts := statementParts(t)
+	if len(parts) < 200 {
+		t.Errorf("only %d parts of statements were found", len(parts))
+	}
+	for where, part := range parts {
+		check(where, part)
+	}
+	scripts, err := filepath.Glob("migrations/*.sql")
+	if err != nil || len(scripts) == 0 {
+		t.Fatalf("migrations: %v, %v", scripts, err)
+	}
+	for _, file := range scripts {
+		script, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(file, string(script))
+	}
+	for name := range numbers {
+		if !used[name] {
+			t.Errorf("no statement names {%s}", name)
+		}
+	}
+}
+
+// statementParts returns the strings of the package that are parts of statements, by where
+// they are.
+func statementParts(t *testing.T) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := map[string]string{}
+	set := token.NewFileSet()
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(set, file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			l, ok := n.(*ast.BasicLit)
+			if !ok || l.Kind != token.STRING {
+				return true
+			}
+			text, err := strconv.Unquote(l.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if keyword.MatchString(text) {
+				parts[set.Position(l.Pos()).String()] = text
+			}
+			return true
+		})
+	}
+	return parts
+}
+
+// TestLiterals: the test above finds what it looks for, and nothing else.
+func TestLiterals(t *testing.T) {
+	for sql, want := range map[string][]string{
+		"m.state = 1 AND m.quiet = 0 AND timed = 1":  {"state = 1"},
+		"kind <= 3 AND c.kind<>4":                    {"kind <= 3", "kind<>4"},
+		"s.list IN (1, 2)":                           {"list IN (1"},
+		"coalesce(k.gone_counted, -1) < c.counted":   {"coalesce(k.gone_counted, -1)"},
+		"CASE WHEN ?5 = 4 THEN 1 END":                {"5 = 4"},
+		"LIMIT 100":                                  {"LIMIT 100"},
+		"to_event < 9223372036854775807":             {"to_event < 9223372036854775807", "9223372036854775807"},
+		"    role INTEGER NOT NULL DEFAULT 3, -- 4":  {"role INTEGER NOT NULL DEFAULT 3"},
+		"state = {active} AND id > ? LIMIT 1":        nil,
+		"    filed INTEGER NOT NULL DEFAULT 1, -- 7": nil,
+	} {
+		if got := literals(sql); !slices.Equal(got, want) {
+			t.Errorf("in %q: %q, not %q", sql, got, want)
+		}
+	}
+}
+
+// TestListedKinds: the list of conversations has those of a kind up to the room.
+func TestListedKinds(t *testing.T) {
 	for _, kind := range []im.Kind{im.Direct, im.Group, im.Room, im.Thread, im.Channel, im.Space} {
 		listed := kind == im.Direct || kind == im.Group || kind == im.Room
 		if listed != (kind <= im.Room) {

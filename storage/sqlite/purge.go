@@ -17,7 +17,7 @@ const (
 		WHERE deleted_at IS NULL AND id IN (SELECT j.value FROM json_each(?3) AS j)`
 	endIntervals = `UPDATE intervals INDEXED BY intervals_of_conversation
 		SET to_event = ?1, to_seq = (SELECT last_seq FROM conversations WHERE id = intervals.conversation_id)
-		WHERE to_event = ` + sqlLasting + ` AND conversation_id IN (SELECT j.value FROM json_each(?2) AS j)`
+		WHERE to_event = {open} AND conversation_id IN (SELECT j.value FROM json_each(?2) AS j)`
 	deleteMembers = "DELETE FROM members WHERE conversation_id IN (SELECT j.value FROM json_each(?1) AS j)"
 
 	selectUndeleted = "SELECT 1 FROM conversations WHERE id = ? AND deleted_at IS NULL"

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/mattn/go-sqlite3"
 )
@@ -25,10 +26,13 @@ const (
 	copying // a backup that is being made, in the journal mode that it has
 )
 
+// busyTimeout is how long a connection waits for a lock that another one has.
+const busyTimeout = 5 * time.Second
+
 // pragmas returns what is set on a connection before anything else. Each is
 // per connection, or must come before the first table.
 func (o Options) pragmas(r role) []string {
-	list := []string{"busy_timeout = 5000"}
+	list := []string{fmt.Sprint("busy_timeout = ", busyTimeout.Milliseconds())}
 	if r == copying {
 		return append(list, "secure_delete = ON", "temp_store = MEMORY")
 	}
@@ -166,7 +170,7 @@ func (s *session) control(query string) error {
 	return nil
 }
 
-// prepare returns the prepared statement of a query.
+// prepare returns the prepared statement of a query, see [expand].
 //
 // Each parameter gets a plus, which does nothing but hide it: where SQLite sees
 // a bare parameter beside the columns of a join or an order, it plans for the
@@ -176,7 +180,7 @@ func (s *session) prepare(query string) (*sql.Stmt, error) {
 	if stmt := s.stmts[query]; stmt != nil {
 		return stmt, nil
 	}
-	stmt, err := s.conn.PrepareContext(context.Background(), strings.ReplaceAll(query, "?", "+?"))
+	stmt, err := s.conn.PrepareContext(context.Background(), strings.ReplaceAll(expand(query), "?", "+?"))
 	if err != nil {
 		return nil, refusal(err)
 	}

@@ -21,10 +21,10 @@ const (
 	// not even looked at.
 	selectOpenRoleStays = `SELECT j.key, s.role_id, s.from_event, s.to_event FROM json_each(?1) j
 		CROSS JOIN role_stays s INDEXED BY role_stays_open
-		ON s.to_event = ` + sqlLasting + ` AND s.space_id = ?2 AND s.user_id = j.value`
+		ON s.to_event = {open} AND s.space_id = ?2 AND s.user_id = j.value`
 	selectOpenListStays = `SELECT j.key, s.list, s.from_event, s.to_event FROM json_each(?1) j
 		CROSS JOIN list_stays s INDEXED BY list_stays_open
-		ON s.to_event = ` + sqlLasting + ` AND s.conversation_id = ?2 AND s.list IN (` + sqlAllowList + `, ` + sqlDenyList + `) AND s.name = j.value`
+		ON s.to_event = {open} AND s.conversation_id = ?2 AND s.list IN ({allow_list}, {deny_list}) AND s.name = j.value`
 
 	// The same of one user in a list of channels.
 	selectListStaysIn = `SELECT j.key, s.list, s.from_event, s.to_event FROM json_each(?1) j
@@ -34,22 +34,22 @@ const (
 
 	// A stay that was ended by the same event goes on.
 	insertRoleStay = `INSERT INTO role_stays (space_id, user_id, role_id, from_event) VALUES (?, ?, ?, ?)
-		ON CONFLICT (space_id, user_id, role_id, from_event) DO UPDATE SET to_event = ` + sqlLasting + `
-		WHERE to_event < ` + sqlLasting
+		ON CONFLICT (space_id, user_id, role_id, from_event) DO UPDATE SET to_event = {open}
+		WHERE to_event < {open}`
 	// Of stays in one role that came and went, the newest hundred stay, as of stays
 	// in a conversation: more would make every look at the member slower.
 	trimStaysInRole = `DELETE FROM role_stays WHERE space_id = ?1 AND user_id = ?2 AND role_id = ?3 AND from_event <
 		(SELECT min(from_event) FROM (SELECT n.from_event FROM role_stays n
-		WHERE n.space_id = ?1 AND n.user_id = ?2 AND n.role_id = ?3 ORDER BY n.from_event DESC LIMIT 100))`
+		WHERE n.space_id = ?1 AND n.user_id = ?2 AND n.role_id = ?3 ORDER BY n.from_event DESC LIMIT {max_intervals}))`
 	endRoleStay = `UPDATE role_stays INDEXED BY role_stays_open SET to_event = ?
-		WHERE to_event = ` + sqlLasting + ` AND space_id = ? AND user_id = ? AND role_id = ?`
+		WHERE to_event = {open} AND space_id = ? AND user_id = ? AND role_id = ?`
 	endRolesOfUser = `UPDATE role_stays INDEXED BY role_stays_open SET to_event = ?
-		WHERE to_event = ` + sqlLasting + ` AND space_id = ? AND user_id = ?`
+		WHERE to_event = {open} AND space_id = ? AND user_id = ?`
 	endRoleStaysOf = `UPDATE role_stays INDEXED BY role_stays_open SET to_event = ?1
-		WHERE to_event = ` + sqlLasting + ` AND space_id IN (SELECT j.value FROM json_each(?2) AS j)`
+		WHERE to_event = {open} AND space_id IN (SELECT j.value FROM json_each(?2) AS j)`
 	trimRoleStays = `DELETE FROM role_stays WHERE (space_id, user_id, role_id, from_event) IN
 		(SELECT space_id, user_id, role_id, from_event FROM role_stays INDEXED BY role_stays_closed
-		WHERE to_event < ` + sqlLasting + ` AND to_event <= ?1 LIMIT ?2)`
+		WHERE to_event < {open} AND to_event <= ?1 LIMIT ?2)`
 )
 
 // SpaceMembersAt returns which of the users were members of the space when the
@@ -162,7 +162,7 @@ func (r *reader) stays(query, list string, id any, fn func(i int, of int64, from
 		if err := rows.Scan(&i, &of, &from, &to); err != nil {
 			return false, err
 		}
-		if to == stillOpen {
+		if to == im.Latest {
 			to = 0
 		}
 		fn(i, of, from, to)

@@ -13,8 +13,8 @@ import (
 const (
 	// selectSettled finds what the user ?2 has read or hidden of the stretch ?3
 	// to ?4, of each the newest ?5 ranges.
-	selectSettled = "SELECT * FROM (" + settledOf + "AND kind = " + sqlRead + settledIn + "AND kind = " + sqlRead + settledEnd +
-		") UNION ALL SELECT * FROM (" + settledOf + "AND kind = " + sqlHidden + settledIn + "AND kind = " + sqlHidden + settledEnd + ")"
+	selectSettled = "SELECT * FROM (" + settledOf + "AND kind = {read}" + settledIn + "AND kind = {read}" + settledEnd +
+		") UNION ALL SELECT * FROM (" + settledOf + "AND kind = {hidden}" + settledIn + "AND kind = {hidden}" + settledEnd + ")"
 
 	settledOf = "SELECT kind, from_seq, to_seq FROM receipts WHERE conversation_id = ?1 AND user_id = ?2 "
 	settledIn = ` AND from_seq <= ?4 AND from_seq >= coalesce((SELECT max(from_seq) FROM receipts
@@ -36,7 +36,7 @@ const (
 			- (SELECT count(*) FROM messages INDEXED BY messages_by_seq
 				WHERE conversation_id = ?1 AND seq BETWEEN low AND high AND sender_id = ?2 AND quiet = 0)
 			- (SELECT count(*) FROM messages INDEXED BY messages_erased
-				WHERE conversation_id = ?1 AND seq BETWEEN low AND high AND state <> ` + sqlActive + ` AND sender_id <> ?2 AND quiet = 0)
+				WHERE conversation_id = ?1 AND seq BETWEEN low AND high AND state <> {active} AND sender_id <> ?2 AND quiet = 0)
 			- (SELECT count(*) FROM messages INDEXED BY messages_due_in
 				WHERE conversation_id = ?1 AND due_at IS NOT NULL AND due_at <= ?4
 				AND seq BETWEEN low AND high AND sender_id <> ?2 AND quiet = 0)), 0), ` + mentionsInGaps + " FROM gap"

@@ -14,18 +14,18 @@ const (
 	selectRoles     = "SELECT roles" + rolesAt
 	selectRolesSpan = "SELECT from_event, to_event" + rolesAt
 	rolesAt         = ` FROM space_roles WHERE space_id = ?1 AND from_event <= ?2
-		AND (to_event > ?2 OR to_event = ` + sqlLasting + `) ORDER BY from_event DESC LIMIT 1`
+		AND (to_event > ?2 OR to_event = {open}) ORDER BY from_event DESC LIMIT 1`
 	endRoles = `UPDATE space_roles SET to_event = ?1
-		WHERE space_id = ?2 AND from_event < ?1 AND to_event = ` + sqlLasting
+		WHERE space_id = ?2 AND from_event < ?1 AND to_event = {open}`
 	insertRoles = `INSERT INTO space_roles (space_id, from_event, roles) VALUES (?, ?, ?)
 		ON CONFLICT DO UPDATE SET roles = excluded.roles`
 
 	selectAccess     = "SELECT access" + accessAt
 	selectAccessSpan = "SELECT from_event, to_event" + accessAt
 	accessAt         = ` FROM channel_access WHERE conversation_id = ?1 AND from_event <= ?2
-		AND (to_event > ?2 OR to_event = ` + sqlLasting + `) ORDER BY from_event DESC LIMIT 1`
+		AND (to_event > ?2 OR to_event = {open}) ORDER BY from_event DESC LIMIT 1`
 	endAccess = `UPDATE channel_access SET to_event = ?1
-		WHERE conversation_id = ?2 AND from_event < ?1 AND to_event = ` + sqlLasting
+		WHERE conversation_id = ?2 AND from_event < ?1 AND to_event = {open}`
 	insertAccess = `INSERT INTO channel_access (conversation_id, from_event, access) VALUES (?, ?, ?)
 		ON CONFLICT DO UPDATE SET access = excluded.access`
 
@@ -33,22 +33,22 @@ const (
 	selectChannelAccess = `SELECT c.id, c.mute_all,
 			(SELECT a.access FROM channel_access a WHERE a.conversation_id = c.id ORDER BY a.from_event DESC LIMIT 1)
 		FROM conversations c INDEXED BY channels_of_space
-		WHERE c.space_id = ? AND c.kind = ` + sqlChannel + ` AND coalesce(c.deleted_event, ` + sqlLasting + `) = ` + sqlLasting + `
+		WHERE c.space_id = ? AND c.kind = {channel} AND coalesce(c.deleted_event, {open}) = {open}
 		ORDER BY c.id`
 
 	// What a deletion ends, of the conversations ?2.
 	endRoleVersions = `UPDATE space_roles SET to_event = ?1
-		WHERE to_event = ` + sqlLasting + ` AND space_id IN (SELECT j.value FROM json_each(?2) AS j)`
+		WHERE to_event = {open} AND space_id IN (SELECT j.value FROM json_each(?2) AS j)`
 	endAccessVersions = `UPDATE channel_access SET to_event = ?1
-		WHERE to_event = ` + sqlLasting + ` AND conversation_id IN (SELECT j.value FROM json_each(?2) AS j)`
+		WHERE to_event = {open} AND conversation_id IN (SELECT j.value FROM json_each(?2) AS j)`
 
 	// What ended at ?1 or before decides about no event past it.
 	trimRoles = `DELETE FROM space_roles WHERE (space_id, from_event) IN
 		(SELECT space_id, from_event FROM space_roles INDEXED BY space_roles_closed
-		WHERE to_event < ` + sqlLasting + ` AND to_event <= ?1 LIMIT ?2)`
+		WHERE to_event < {open} AND to_event <= ?1 LIMIT ?2)`
 	trimAccess = `DELETE FROM channel_access WHERE (conversation_id, from_event) IN
 		(SELECT conversation_id, from_event FROM channel_access INDEXED BY channel_access_closed
-		WHERE to_event < ` + sqlLasting + ` AND to_event <= ?1 LIMIT ?2)`
+		WHERE to_event < {open} AND to_event <= ?1 LIMIT ?2)`
 )
 
 // RolesAt returns the roles of a space as they were after an event.
@@ -115,7 +115,7 @@ func (r *reader) span(query string, id im.ID, at im.Position) (span im.Span, err
 	if err != nil || !found {
 		return im.Span{}, orNotFound(err)
 	}
-	if span.To == stillOpen {
+	if span.To == im.Latest {
 		span.To = 0
 	}
 	return span, nil

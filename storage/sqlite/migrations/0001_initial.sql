@@ -1,6 +1,6 @@
 -- Times are milliseconds since the Unix epoch, UTC, durations milliseconds.
--- Enumerations are the numbers of package im. An interval of positions of the log
--- that has not ended has the end 9223372036854775807: so one range condition finds
+-- Names in braces stand for constants of Go, see numbers.go. An interval of positions of the log
+-- that has not ended has the end {open}, the greatest there is: so one range condition finds
 -- what reaches past a position, and what ended before it is not even looked at.
 
 -- What makes these data different from others: 'store_id', which their keys have, too;
@@ -42,7 +42,7 @@ CREATE TABLE blocks (
     PRIMARY KEY (by_id, name)
 ) STRICT, WITHOUT ROWID;
 
--- Where messages are. A space is a conversation of kind 6, for its members' sake.
+-- Where messages are. A space is a conversation, too, for its members' sake.
 CREATE TABLE conversations (
     id           INTEGER PRIMARY KEY,
     kind         INTEGER NOT NULL,
@@ -76,8 +76,8 @@ CREATE TABLE conversations (
     revoke_others_window INTEGER,            -- the same
     retention            INTEGER,            -- the same; 0 keeps for ever
     expire_after  INTEGER NOT NULL DEFAULT 0,
-    join_policy   INTEGER NOT NULL DEFAULT 1,
-    invite_policy INTEGER NOT NULL DEFAULT 1,
+    join_policy   INTEGER NOT NULL,
+    invite_policy INTEGER NOT NULL,
     mute_all      INTEGER NOT NULL DEFAULT 0,
     slow_mode     INTEGER NOT NULL DEFAULT 0,
     private       INTEGER NOT NULL DEFAULT 0,
@@ -108,8 +108,8 @@ CREATE INDEX threads_of_parent ON conversations (parent_id)
     WHERE parent_id IS NOT NULL AND deleted_at IS NULL;
 CREATE UNIQUE INDEX thread_of_root ON conversations (root_id)
     WHERE root_id IS NOT NULL AND deleted_at IS NULL;
-CREATE INDEX channels_of_space ON conversations (space_id, coalesce(deleted_event, 9223372036854775807))
-    WHERE kind = 5;
+CREATE INDEX channels_of_space ON conversations (space_id, coalesce(deleted_event, {open}))
+    WHERE kind = {channel};
 
 -- Who is a member now.
 CREATE TABLE members (
@@ -119,7 +119,7 @@ CREATE TABLE members (
     joined_at       INTEGER NOT NULL,
     -- The kind of the conversation, so that a user's list does not go through their
     -- threads and spaces.
-    kind            INTEGER NOT NULL DEFAULT 2,
+    kind            INTEGER NOT NULL,
     returned_at     INTEGER, -- when somebody came back who had left before; NULL for others
     -- What a thread is below: who leaves that is taken out of the thread, and those of a
     -- user's threads that are elsewhere are not looked at.
@@ -127,18 +127,18 @@ CREATE TABLE members (
     PRIMARY KEY (conversation_id, user_id)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX members_of_user ON members (user_id, conversation_id, kind, joined_at) WHERE kind <= 3;
-CREATE INDEX members_returned ON members (user_id, returned_at, conversation_id) WHERE returned_at IS NOT NULL AND kind <= 3;
-CREATE INDEX members_owning ON members (conversation_id) WHERE role = 3;
-CREATE INDEX threads_of_user ON members (user_id, conversation_id) WHERE kind = 4;
-CREATE INDEX threads_of_user_below ON members (user_id, parent_id) WHERE kind = 4;
+CREATE INDEX members_of_user ON members (user_id, conversation_id, kind, joined_at) WHERE kind <= {room};
+CREATE INDEX members_returned ON members (user_id, returned_at, conversation_id) WHERE returned_at IS NOT NULL AND kind <= {room};
+CREATE INDEX members_owning ON members (conversation_id) WHERE role = {owner};
+CREATE INDEX threads_of_user ON members (user_id, conversation_id) WHERE kind = {thread};
+CREATE INDEX threads_of_user_below ON members (user_id, parent_id) WHERE kind = {thread};
 
 -- Every stay of every member.
 CREATE TABLE intervals (
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
     user_id         INTEGER NOT NULL REFERENCES users (id),
     from_event      INTEGER NOT NULL,
-    to_event        INTEGER NOT NULL DEFAULT 9223372036854775807,
+    to_event        INTEGER NOT NULL DEFAULT {open},
     from_seq        INTEGER NOT NULL,
     to_seq          INTEGER, -- once the stay has ended
     by_self         INTEGER NOT NULL DEFAULT 0, -- 1 if the member ended it themselves
@@ -151,7 +151,7 @@ CREATE INDEX intervals_of_conversation ON intervals (conversation_id, to_event, 
 -- Who was a member when a message was sent: those whose stay ends at it or
 -- later. A stay that lasts has no end.
 CREATE INDEX intervals_by_seq
-    ON intervals (conversation_id, coalesce(to_seq, 9223372036854775807), from_seq, user_id);
+    ON intervals (conversation_id, coalesce(to_seq, {open}), from_seq, user_id);
 -- Stays in spaces have an index of their own: through them a user gets what
 -- happens in channels, and who is in no space pays nothing for it.
 CREATE INDEX intervals_in_spaces ON intervals (user_id, to_event, conversation_id, from_event)
@@ -167,7 +167,7 @@ CREATE TABLE marks (
     hidden_seq      INTEGER NOT NULL DEFAULT 0, -- hidden up to this
     hidden_before   INTEGER,                    -- hidden if created before
     hidden_at       INTEGER,                    -- when one of the two was last moved
-    gone_counted    INTEGER NOT NULL DEFAULT -1, -- not listed while no more than this were counted
+    gone_counted    INTEGER NOT NULL DEFAULT {not_gone}, -- not listed while no more than this were counted
     changed_at      INTEGER NOT NULL,
     PRIMARY KEY (conversation_id, user_id)
 ) STRICT, WITHOUT ROWID;
@@ -199,12 +199,12 @@ CREATE TABLE mutes (
 CREATE TABLE space_roles (
     space_id   INTEGER NOT NULL REFERENCES conversations (id),
     from_event INTEGER NOT NULL,
-    to_event   INTEGER NOT NULL DEFAULT 9223372036854775807,
+    to_event   INTEGER NOT NULL DEFAULT {open},
     roles      TEXT    NOT NULL, -- JSON of numbers
     PRIMARY KEY (space_id, from_event)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX space_roles_closed ON space_roles (to_event) WHERE to_event < 9223372036854775807;
+CREATE INDEX space_roles_closed ON space_roles (to_event) WHERE to_event < {open};
 
 -- What roles are called now, sealed. A name decides nothing, so no version has it: one
 -- that was changed is gone.
@@ -220,12 +220,12 @@ CREATE INDEX role_names_of_space ON role_names (space_id);
 CREATE TABLE channel_access (
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
     from_event      INTEGER NOT NULL,
-    to_event        INTEGER NOT NULL DEFAULT 9223372036854775807,
+    to_event        INTEGER NOT NULL DEFAULT {open},
     access          TEXT    NOT NULL, -- JSON of numbers
     PRIMARY KEY (conversation_id, from_event)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX channel_access_closed ON channel_access (to_event) WHERE to_event < 9223372036854775807;
+CREATE INDEX channel_access_closed ON channel_access (to_event) WHERE to_event < {open};
 
 -- Which roles of a space its members have.
 CREATE TABLE role_stays (
@@ -233,13 +233,13 @@ CREATE TABLE role_stays (
     user_id    INTEGER NOT NULL REFERENCES users (id),
     role_id    INTEGER NOT NULL,
     from_event INTEGER NOT NULL,
-    to_event   INTEGER NOT NULL DEFAULT 9223372036854775807,
+    to_event   INTEGER NOT NULL DEFAULT {open},
     PRIMARY KEY (space_id, user_id, role_id, from_event)
 ) STRICT, WITHOUT ROWID;
 
 CREATE UNIQUE INDEX role_stays_open ON role_stays (space_id, user_id, role_id)
-    WHERE to_event = 9223372036854775807;
-CREATE INDEX role_stays_closed ON role_stays (to_event) WHERE to_event < 9223372036854775807;
+    WHERE to_event = {open};
+CREATE INDEX role_stays_closed ON role_stays (to_event) WHERE to_event < {open};
 
 -- Who is on which list of a conversation. The name stands here itself, as in blocks.
 CREATE TABLE list_stays (
@@ -247,14 +247,14 @@ CREATE TABLE list_stays (
     name            TEXT    NOT NULL,
     list            INTEGER NOT NULL,
     from_event      INTEGER NOT NULL,
-    to_event        INTEGER NOT NULL DEFAULT 9223372036854775807,
+    to_event        INTEGER NOT NULL DEFAULT {open},
     at              INTEGER NOT NULL,
     PRIMARY KEY (conversation_id, name, list, from_event)
 ) STRICT, WITHOUT ROWID;
 
 CREATE UNIQUE INDEX list_stays_open ON list_stays (conversation_id, list, name)
-    WHERE to_event = 9223372036854775807;
-CREATE INDEX list_stays_closed ON list_stays (to_event) WHERE to_event < 9223372036854775807;
+    WHERE to_event = {open};
+CREATE INDEX list_stays_closed ON list_stays (to_event) WHERE to_event < {open};
 
 -- Who was asked to join a group, room or space.
 CREATE TABLE invitations (
@@ -322,19 +322,19 @@ CREATE UNIQUE INDEX messages_by_client_id ON messages (sender_id, client_id)
 -- Those of the others rise by created_at as they do by seq, see timed.go.
 CREATE INDEX messages_by_time ON messages (conversation_id, created_at, seq) WHERE timed = 1;
 CREATE INDEX messages_by_type ON messages (conversation_id, type, seq)
-    WHERE type <> 1;
+    WHERE type <> {text};
 CREATE INDEX messages_due ON messages (due_at) WHERE due_at IS NOT NULL;
 -- What is to be subtracted from what was counted: what was erased, what is due.
 CREATE INDEX messages_due_in ON messages (conversation_id, due_at, seq, sender_id, quiet) WHERE due_at IS NOT NULL;
-CREATE INDEX messages_erased ON messages (conversation_id, seq, sender_id, quiet, state) WHERE state <> 1;
+CREATE INDEX messages_erased ON messages (conversation_id, seq, sender_id, quiet, state) WHERE state <> {active};
 -- The conversation is in it for the erasures of one user to be picked from it.
 CREATE INDEX messages_wiped ON messages (wiped_at, id, conversation_id) WHERE wiped_at IS NOT NULL;
-CREATE INDEX messages_unstarted ON messages (conversation_id, seq) WHERE burn_after IS NOT NULL AND burn_at IS NULL AND state = 1;
-CREATE INDEX messages_burning ON messages (conversation_id, seq) WHERE burn_at IS NOT NULL AND state = 1;
-CREATE INDEX messages_tracked ON messages (conversation_id, seq) WHERE receipt = 1 AND state = 1;
+CREATE INDEX messages_unstarted ON messages (conversation_id, seq) WHERE burn_after IS NOT NULL AND burn_at IS NULL AND state = {active};
+CREATE INDEX messages_burning ON messages (conversation_id, seq) WHERE burn_at IS NOT NULL AND state = {active};
+CREATE INDEX messages_tracked ON messages (conversation_id, seq) WHERE receipt = 1 AND state = {active};
 -- Messages of threads that were not erased and are for all to see, for the newest.
 CREATE INDEX messages_of_thread ON messages (conversation_id, created_at)
-    WHERE in_thread = 1 AND state = 1 AND visible_to IS NULL;
+    WHERE in_thread = 1 AND state = {active} AND visible_to IS NULL;
 
 -- Keys that are to be shredded, for what was sealed under them was erased. A row is
 -- written by the transaction that erases, and removed once the key is gone. message_id is
@@ -366,7 +366,7 @@ CREATE TABLE mentions_all (
 
 -- Who got or read what: ranges of seq, both ends included, apart from each
 -- other for each user. Who has one message is found by one seek a user. Messages that
--- users have hidden one by one are ranges of the kind 3, with the time at which they
+-- users have hidden one by one are ranges of the kind {hidden}, with the time at which they
 -- were hidden.
 CREATE TABLE receipts (
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
@@ -378,7 +378,7 @@ CREATE TABLE receipts (
     PRIMARY KEY (conversation_id, kind, user_id, from_seq)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX receipts_hidden ON receipts (user_id, at) WHERE kind = 3;
+CREATE INDEX receipts_hidden ON receipts (user_id, at) WHERE kind = {hidden};
 
 -- The event log. A row is for the members of its conversation, or for to_user.
 CREATE TABLE events (
