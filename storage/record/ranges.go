@@ -8,35 +8,49 @@ import (
 	"github.com/imapi/imapi/seqs"
 )
 
-// Hidden is the kind under which what a user has hidden by its id is stored among the
-// receipts.
-const Hidden im.ReceiptKind = 3
+// RangeKind says what a stored range of messages means for its user.
+type RangeKind uint8
 
-// Receipt is a range of messages of which a user has given a receipt, or that they have
-// hidden, and when, in milliseconds. It is one row, however many messages it has.
-type Receipt struct {
+// The kinds of ranges. Their numbers are stored: never reuse one.
+const (
+	Delivered RangeKind = 1 // the user gave a delivered receipt
+	Read      RangeKind = 2 // the user gave a read receipt
+	Hidden    RangeKind = 3 // the user has hidden the messages by their ids
+)
+
+// ReceiptRange returns the kind under which receipts of a kind are stored.
+func ReceiptRange(kind im.ReceiptKind) RangeKind {
+	if kind == im.Read {
+		return Read
+	}
+	return Delivered
+}
+
+// Range is a stored range of messages and when it was added, in milliseconds since the
+// Unix epoch. It is one row, however many messages it has.
+type Range struct {
 	seqs.Range
 	At int64
 }
 
-// Receipts are the rows of one kind, of one user in one conversation. They rise and are
-// apart. An engine loads and stores them; what is stored is decided in [AddReceipt]. All
+// Ranges are the rows of one kind, of one user in one conversation, rising and without
+// overlaps. An engine loads and stores them; [AddRange] decides what is stored. All
 // methods return the engine's errors.
-type Receipts interface {
+type Ranges interface {
 	// From returns the row that begins at from or last before it, if there is one, and
 	// those after it that begin at to or before, rising.
-	From(from, to int64) ([]Receipt, error)
+	From(from, to int64) ([]Range, error)
 	// After returns the row that begins first after a seq, none if there is none.
-	After(seq int64) ([]Receipt, error)
+	After(seq int64) ([]Range, error)
 	// Before returns up to limit rows that begin at a seq or before, falling.
-	Before(seq int64, limit int) ([]Receipt, error)
+	Before(seq int64, limit int) ([]Range, error)
 	// Count counts up to limit rows that begin after a seq, and returns where the oldest
 	// of the newest so many begins, 0 if there is none.
 	Count(after int64, limit int) (n int, oldest int64, err error)
 	// OthersIn reports whether somebody else has sent a message of the range.
 	OthersIn(r seqs.Range) (bool, error)
 	// Put stores a row, in place of the one that begins where it begins.
-	Put(r Receipt) error
+	Put(r Range) error
 	// Delete removes the row that begins there.
 	Delete(from int64) error
 }
@@ -50,16 +64,15 @@ const (
 	maxBridge = 32
 )
 
-// AddReceipt records that a user has given a receipt of a kind for the messages in a
-// range, and returns those parts of it for which they had not. The errors are those of the
-// rows.
+// AddRange adds a range of messages to the rows of a kind and returns the parts of it that
+// were in none of them. The errors are those of the rows.
 //
-// A range keeps the time of its receipt while it is among the user's newest 64 in the
-// conversation. Older ones that touch become one, with the latest of their times: exact
-// for what was read lately, and no later than published for the rest. The user's own
-// messages, of which they give no receipt, do not keep ranges apart, unless those are
-// of what is hidden: that own messages can be, too. Any other gap does, for ever.
-func AddReceipt(rows Receipts, kind im.ReceiptKind, r seqs.Range, at int64) (fresh seqs.Set, err error) {
+// A range keeps its time while it is among the user's newest 64 in the conversation. Older
+// ranges that touch are merged and get the latest of their times: the time of an old range
+// may be later than the true one, never earlier. A gap between ranges of receipts is closed
+// if all messages in it are the user's own, for which they give no receipt. A gap between
+// hidden ranges stays, because a user can hide their own messages, too.
+func AddRange(rows Ranges, kind RangeKind, r seqs.Range, at int64) (fresh seqs.Set, err error) {
 	if r.Empty() {
 		return nil, nil
 	}
@@ -77,9 +90,9 @@ func AddReceipt(rows Receipts, kind im.ReceiptKind, r seqs.Range, at int64) (fre
 	before = append(before, following...)
 	list := slices.Clone(before)
 	for _, f := range fresh {
-		list = append(list, Receipt{f, at})
+		list = append(list, Range{f, at})
 	}
-	slices.SortFunc(list, func(a, b Receipt) int { return cmp.Compare(a.From, b.From) })
+	slices.SortFunc(list, func(a, b Range) int { return cmp.Compare(a.From, b.From) })
 	if kind != Hidden {
 		if err := bridge(rows, list, at); err != nil {
 			return nil, err
@@ -100,7 +113,7 @@ func AddReceipt(rows Receipts, kind im.ReceiptKind, r seqs.Range, at int64) (fre
 }
 
 // setOf returns the messages in rows.
-func setOf(rows []Receipt) seqs.Set {
+func setOf(rows []Range) seqs.Set {
 	s := make(seqs.Set, len(rows))
 	for i, r := range rows {
 		s[i] = r.Range
@@ -110,7 +123,7 @@ func setOf(rows []Receipt) seqs.Set {
 
 // bridge closes the gaps of own messages alone next to ranges of a time, which are those
 // that were added just now.
-func bridge(rows Receipts, list []Receipt, at int64) error {
+func bridge(rows Ranges, list []Range, at int64) error {
 	for i := range len(list) - 1 {
 		r, next := &list[i], &list[i+1]
 		gap := seqs.Range{From: r.To + 1, To: next.From - 1}
@@ -132,8 +145,8 @@ func bridge(rows Receipts, list []Receipt, at int64) error {
 // two that touch become one if their times are equal, or if newer of the user's ranges
 // plus those after them in the list are keptTimes or more; then the later time counts. A
 // gap is never closed.
-func settle(list []Receipt, newer int) []Receipt {
-	out := make([]Receipt, 0, len(list)) // newest first
+func settle(list []Range, newer int) []Range {
+	out := make([]Range, 0, len(list)) // newest first
 	for _, r := range slices.Backward(list) {
 		if n := len(out); n > 0 {
 			if next := &out[n-1]; r.Touches(next.Range) && (r.At == next.At || newer+n > keptTimes) {
@@ -149,7 +162,7 @@ func settle(list []Receipt, newer int) []Receipt {
 
 // settleOld settles those ranges that by the addition of others are no longer among the
 // newest.
-func settleOld(rows Receipts, grown int) error {
+func settleOld(rows Ranges, grown int) error {
 	n, oldest, err := rows.Count(0, keptTimes+1)
 	if err != nil || n <= keptTimes {
 		return err
@@ -163,8 +176,8 @@ func settleOld(rows Receipts, grown int) error {
 }
 
 // replace stores the ranges after in place of those before.
-func replace(rows Receipts, before, after []Receipt) error {
-	is := make(map[int64]Receipt, len(before))
+func replace(rows Ranges, before, after []Range) error {
+	is := make(map[int64]Range, len(before))
 	for _, r := range before {
 		is[r.From] = r
 	}

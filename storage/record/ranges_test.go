@@ -8,26 +8,25 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/seqs"
 )
 
-func row(from, to, at int64) Receipt { return Receipt{seqs.Range{From: from, To: to}, at} }
+func row(from, to, at int64) Range { return Range{seqs.Range{From: from, To: to}, at} }
 
 func TestSettle(t *testing.T) {
 	for _, c := range []struct {
-		list  []Receipt
+		list  []Range
 		newer int
 		want  string
 	}{
 		{nil, 0, "[]"},
-		{[]Receipt{row(1, 1, 5), row(2, 4, 5)}, 0, "[{{1 4} 5}]"},
-		{[]Receipt{row(1, 1, 5), row(2, 4, 6)}, 0, "[{{1 1} 5} {{2 4} 6}]"},
-		{[]Receipt{row(1, 1, 5), row(3, 4, 5)}, 0, "[{{1 1} 5} {{3 4} 5}]"},
-		{[]Receipt{row(1, 1, 7), row(2, 4, 6)}, keptTimes - 1, "[{{1 1} 7} {{2 4} 6}]"},
-		{[]Receipt{row(1, 1, 7), row(2, 4, 6)}, keptTimes, "[{{1 4} 7}]"},
-		{[]Receipt{row(1, 1, 7), row(3, 4, 6)}, keptTimes, "[{{1 1} 7} {{3 4} 6}]"},
-		{[]Receipt{row(1, 1, 1), row(2, 2, 2), row(3, 3, 3), row(4, 4, 4)}, keptTimes - 2, "[{{1 2} 2} {{3 3} 3} {{4 4} 4}]"},
+		{[]Range{row(1, 1, 5), row(2, 4, 5)}, 0, "[{{1 4} 5}]"},
+		{[]Range{row(1, 1, 5), row(2, 4, 6)}, 0, "[{{1 1} 5} {{2 4} 6}]"},
+		{[]Range{row(1, 1, 5), row(3, 4, 5)}, 0, "[{{1 1} 5} {{3 4} 5}]"},
+		{[]Range{row(1, 1, 7), row(2, 4, 6)}, keptTimes - 1, "[{{1 1} 7} {{2 4} 6}]"},
+		{[]Range{row(1, 1, 7), row(2, 4, 6)}, keptTimes, "[{{1 4} 7}]"},
+		{[]Range{row(1, 1, 7), row(3, 4, 6)}, keptTimes, "[{{1 1} 7} {{3 4} 6}]"},
+		{[]Range{row(1, 1, 1), row(2, 2, 2), row(3, 3, 3), row(4, 4, 4)}, keptTimes - 2, "[{{1 2} 2} {{3 3} 3} {{4 4} 4}]"},
 	} {
 		if got := fmt.Sprint(settle(c.list, c.newer)); got != c.want {
 			t.Errorf("%v with %d newer: %s, want %s", c.list, c.newer, got, c.want)
@@ -37,16 +36,16 @@ func TestSettle(t *testing.T) {
 
 // table holds rows as an engine would.
 type table struct {
-	rows []Receipt // rising
+	rows []Range // rising
 	own  func(seq int64) bool
 }
 
 func (d *table) at(seq int64) int {
-	i, _ := slices.BinarySearchFunc(d.rows, seq, func(r Receipt, seq int64) int { return cmp.Compare(r.From, seq) })
+	i, _ := slices.BinarySearchFunc(d.rows, seq, func(r Range, seq int64) int { return cmp.Compare(r.From, seq) })
 	return i
 }
 
-func (d *table) From(from, to int64) ([]Receipt, error) {
+func (d *table) From(from, to int64) ([]Range, error) {
 	i, j := d.at(from+1), d.at(to+1)
 	if i > 0 {
 		i-- // begins at from, or last before it
@@ -54,12 +53,12 @@ func (d *table) From(from, to int64) ([]Receipt, error) {
 	return slices.Clone(d.rows[i:max(i, j)]), nil
 }
 
-func (d *table) After(seq int64) ([]Receipt, error) {
+func (d *table) After(seq int64) ([]Range, error) {
 	i := d.at(seq + 1)
 	return slices.Clone(d.rows[i:min(i+1, len(d.rows))]), nil
 }
 
-func (d *table) Before(seq int64, limit int) ([]Receipt, error) {
+func (d *table) Before(seq int64, limit int) ([]Range, error) {
 	i := d.at(seq + 1)
 	list := slices.Clone(d.rows[max(0, i-limit):i])
 	slices.Reverse(list)
@@ -83,7 +82,7 @@ func (d *table) OthersIn(r seqs.Range) (bool, error) {
 	return false, nil
 }
 
-func (d *table) Put(r Receipt) error {
+func (d *table) Put(r Range) error {
 	i := d.at(r.From)
 	if i == len(d.rows) || d.rows[i].From != r.From {
 		d.rows = slices.Insert(d.rows, i, r)
@@ -110,7 +109,7 @@ type given struct {
 
 // holdReceipts gives receipts as data says, three bytes each, and holds the rows against
 // a set of single messages. own says by its bits which are the user's own.
-func holdReceipts(t *testing.T, data []byte, own uint16, kind im.ReceiptKind) {
+func holdReceipts(t *testing.T, data []byte, own uint16, kind RangeKind) {
 	d := &table{own: func(seq int64) bool { return own>>(seq%16)&1 == 1 }}
 	told := map[int64]*given{}
 	now := int64(1)
@@ -121,12 +120,12 @@ func holdReceipts(t *testing.T, data []byte, own uint16, kind im.ReceiptKind) {
 		data = data[3:]
 		var want []int64
 		for seq := r.From; seq <= r.To; seq++ {
-			if told[seq] == nil && !slices.ContainsFunc(d.rows, func(row Receipt) bool { return row.Has(seq) }) {
+			if told[seq] == nil && !slices.ContainsFunc(d.rows, func(row Range) bool { return row.Has(seq) }) {
 				want = append(want, seq)
 			}
 		}
 		was := slices.Clone(d.rows)
-		fresh, err := AddReceipt(d, kind, r, now)
+		fresh, err := AddRange(d, kind, r, now)
 		if err != nil {
 			t.Fatalf("%v at %d on top of %v: %v", r, now, was, err)
 		}
@@ -136,7 +135,7 @@ func holdReceipts(t *testing.T, data []byte, own uint16, kind im.ReceiptKind) {
 		for _, seq := range want {
 			told[seq] = &given{at: now}
 		}
-		for _, rows := range [][]Receipt{was, d.rows} {
+		for _, rows := range [][]Range{was, d.rows} {
 			for seq, g := range told {
 				newer := len(rows) - (&table{rows: rows}).at(seq+1)
 				g.old = g.old || newer+len(fresh) >= keptTimes
@@ -147,7 +146,7 @@ func holdReceipts(t *testing.T, data []byte, own uint16, kind im.ReceiptKind) {
 }
 
 // holdRows checks what must be so of rows at any time.
-func holdRows(t *testing.T, d *table, told map[int64]*given, now int64, kind im.ReceiptKind) {
+func holdRows(t *testing.T, d *table, told map[int64]*given, now int64, kind RangeKind) {
 	t.Helper()
 	covered, apart := 0, 1
 	for i, row := range d.rows {
@@ -191,7 +190,7 @@ func TestReceiptsModel(t *testing.T) {
 				data[i] = byte(i/768)<<6 | 1
 			}
 		}
-		kind := []im.ReceiptKind{im.Delivered, im.Read, Hidden}[round%3]
+		kind := []RangeKind{Delivered, Read, Hidden}[round%3]
 		holdReceipts(t, data, uint16(random.Uint32()), kind)
 	}
 }
@@ -206,7 +205,7 @@ func FuzzAddReceipt(f *testing.F) {
 	}
 	f.Add(in, uint16(0), false)
 	f.Fuzz(func(t *testing.T, data []byte, own uint16, hide bool) {
-		kind := im.Read
+		kind := Read
 		if hide {
 			kind = Hidden
 		}
@@ -219,7 +218,7 @@ func TestReceiptsFail(t *testing.T) {
 	fresh := func() *failing {
 		d := &table{own: func(int64) bool { return false }}
 		for i := range int64(2 * keptTimes) {
-			if _, err := AddReceipt(d, im.Read, seqs.Range{From: 2*i + 1, To: 2*i + 1}, i); err != nil {
+			if _, err := AddRange(d, Read, seqs.Range{From: 2*i + 1, To: 2*i + 1}, i); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -228,7 +227,7 @@ func TestReceiptsFail(t *testing.T) {
 	for at := 1; ; at++ {
 		d := fresh()
 		d.at = at
-		_, err := AddReceipt(d, im.Read, seqs.Range{From: 2, To: 4*keptTimes + 9}, 1000)
+		_, err := AddRange(d, Read, seqs.Range{From: 2, To: 4*keptTimes + 9}, 1000)
 		if d.asked < at {
 			if err != nil || at < 8 {
 				t.Errorf("after %d calls: %v", d.asked, err)
@@ -256,17 +255,17 @@ func (d *failing) fails() error {
 	return nil
 }
 
-func (d *failing) From(from, to int64) ([]Receipt, error) {
+func (d *failing) From(from, to int64) ([]Range, error) {
 	list, _ := d.table.From(from, to)
 	return list, d.fails()
 }
 
-func (d *failing) After(seq int64) ([]Receipt, error) {
+func (d *failing) After(seq int64) ([]Range, error) {
 	list, _ := d.table.After(seq)
 	return list, d.fails()
 }
 
-func (d *failing) Before(seq int64, limit int) ([]Receipt, error) {
+func (d *failing) Before(seq int64, limit int) ([]Range, error) {
 	list, _ := d.table.Before(seq, limit)
 	return list, d.fails()
 }
@@ -281,7 +280,7 @@ func (d *failing) OthersIn(r seqs.Range) (bool, error) {
 	return others, d.fails()
 }
 
-func (d *failing) Put(r Receipt) error {
+func (d *failing) Put(r Range) error {
 	if err := d.fails(); err != nil {
 		return err
 	}

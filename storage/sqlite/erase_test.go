@@ -133,7 +133,7 @@ func TestUnreadIsFewStatements(t *testing.T) {
 			return err
 		}
 		for seq := int64(3); seq <= n; seq += 2 {
-			if _, err := tx.session.exec(putReceipt, int64(place), int64(im.Read), bob, seq, seq, seq); err != nil {
+			if _, err := tx.session.exec(putRange, int64(place), int64(im.Read), bob, seq, seq, seq); err != nil {
 				return err
 			}
 		}

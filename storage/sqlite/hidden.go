@@ -12,12 +12,12 @@ import (
 )
 
 const (
-	selectHidden = "SELECT to_seq" + ofReceipts + "AND from_seq <= ?4 ORDER BY from_seq DESC LIMIT 1"
+	selectHidden = "SELECT to_seq" + ofRanges + "AND from_seq <= ?4 ORDER BY from_seq DESC LIMIT 1"
 	// selectHiding finds whose marks hide a message of seq ?2 and time ?3.
 	selectHiding = `SELECT u.name FROM marks k INDEXED BY marks_hiding CROSS JOIN users u ON u.id = k.user_id
 		WHERE k.conversation_id = ?1 AND k.hidden_at IS NOT NULL AND (k.hidden_seq >= ?2 OR k.hidden_before > ?3)`
-	selectHiddenSince = `SELECT conversation_id, at, from_seq, to_seq FROM receipts INDEXED BY receipts_hidden
-		WHERE kind = {hidden} AND user_id = ? AND at >= ? ORDER BY at DESC LIMIT ?`
+	selectHiddenSince = `SELECT conversation_id, at, from_seq, to_seq FROM seq_ranges INDEXED BY seq_ranges_hidden
+		WHERE kind = {hidden_range} AND user_id = ? AND at >= ? ORDER BY at DESC LIMIT ?`
 	selectMarksSince = `SELECT conversation_id, hidden_at, hidden_seq, hidden_before FROM marks INDEXED BY marks_hidden
 		WHERE user_id = ? AND hidden_at >= ? ORDER BY hidden_at DESC LIMIT ?`
 	// What is gone is found among all that may be, of which each statement returns a
@@ -63,24 +63,24 @@ func (r *reader) Hidden(conversation im.ID, user im.UserID, seq int64) (bool, er
 
 // HiddenIn returns which messages of a range the user has hidden by their ids.
 func (r *reader) HiddenIn(conversation im.ID, user im.UserID, of im.SeqRange) (seqs.Set, error) {
-	return r.ReceiptsIn(record.Hidden, conversation, user, of)
+	return r.rangesIn(record.Hidden, conversation, user, of)
 }
 
 // Hide hides the messages in the range from the user and returns those parts of
 // it that were not.
 func (t *tx) Hide(conversation im.ID, user im.UserID, r im.SeqRange, at time.Time) (seqs.Set, error) {
-	return t.PutReceipt(record.Hidden, conversation, user, r, at)
+	return t.addRange(record.Hidden, conversation, user, r, at)
 }
 
 // HiddenBy returns who has hidden a message, in whichever way, by user.
 func (r *reader) HiddenBy(m im.Message) ([]im.UserID, error) {
-	receipts, err := r.ReceiptsOf(record.Hidden, m.Conversation, m.Seq)
+	hidden, err := r.usersWith(record.Hidden, m.Conversation, m.Seq)
 	if err != nil {
 		return nil, err
 	}
-	users := make([]im.UserID, 0, len(receipts))
-	for _, rc := range receipts {
-		users = append(users, rc.User)
+	users := make([]im.UserID, 0, len(hidden))
+	for _, h := range hidden {
+		users = append(users, h.User)
 	}
 	args := []any{int64(m.Conversation), m.Seq, m.CreatedAt.UnixMilli()}
 	err = r.session.query(selectHiding, args, func(rows *sql.Rows) (bool, error) {

@@ -95,9 +95,9 @@ func (h *history) choose() {
 }
 
 const (
-	selectAnyReceipt = "SELECT 1 FROM receipts WHERE conversation_id = ? AND kind = ? AND user_id = ? LIMIT 1"
+	selectAnyRange = "SELECT 1 FROM seq_ranges WHERE conversation_id = ? AND kind = ? AND user_id = ? LIMIT 1"
 	// notHidden is of messages that are in no range of a user.
-	notHidden = ` AND coalesce((SELECT to_seq FROM receipts WHERE conversation_id = ? AND kind = ? AND user_id = ?
+	notHidden = ` AND coalesce((SELECT to_seq FROM seq_ranges WHERE conversation_id = ? AND kind = ? AND user_id = ?
 		AND from_seq <= m.seq ORDER BY from_seq DESC LIMIT 1), 0) < m.seq`
 )
 
@@ -112,7 +112,7 @@ func (h *history) hide() error {
 	}
 	args := []any{int64(h.q.Conversation), int64(record.Hidden), reader}
 	var one int
-	found, err := h.r.session.row(selectAnyReceipt, args, &one)
+	found, err := h.r.session.row(selectAnyRange, args, &one)
 	if err != nil || !found {
 		return err
 	}

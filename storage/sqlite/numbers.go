@@ -31,8 +31,8 @@ var numbers = map[string]any{
 	"allow_list": uint8(im.AllowList),
 	"deny_list":  uint8(im.DenyList),
 
-	"read":   uint8(im.Read),
-	"hidden": uint8(record.Hidden),
+	"read_range":   uint8(record.Read),
+	"hidden_range": uint8(record.Hidden),
 
 	"not_gone": int64(notGone),
 

@@ -258,7 +258,7 @@ func TestHotPlans(t *testing.T) {
 		selectBurning:   {"SEARCH m USING INDEX messages_burning (conversation_id=? AND seq>? AND seq<?)"},
 		selectTracked:   {"SEARCH m USING INDEX messages_tracked (conversation_id=? AND seq>? AND seq<?)"},
 		selectSettled: {
-			"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq>? AND from_seq<?)",
+			"SEARCH seq_ranges USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq>? AND from_seq<?)",
 		},
 		countGaps: {
 			"SEARCH messages USING INDEX messages_by_seq (conversation_id=? AND seq<?)",
@@ -269,10 +269,10 @@ func TestHotPlans(t *testing.T) {
 			"SEARCH n USING COVERING INDEX mentions_of_user (user_id=? AND conversation_id=? AND seq>? AND seq<?)",
 		},
 		selectHidden: {
-			"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq<?)",
+			"SEARCH seq_ranges USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq<?)",
 		},
 		selectHiding:       {"SEARCH k USING COVERING INDEX marks_hiding (conversation_id=?)"},
-		selectHiddenSince:  {"SEARCH receipts USING INDEX receipts_hidden (user_id=? AND at>?)"},
+		selectHiddenSince:  {"SEARCH seq_ranges USING INDEX seq_ranges_hidden (user_id=? AND at>?)"},
 		selectMarksSince:   {"SEARCH marks USING INDEX marks_hidden (user_id=? AND hidden_at>?)"},
 		selectGoneSince:    {"SEARCH k USING INDEX marks_changed (user_id=? AND changed_at>?)"},
 		selectDeletedSince: {"SEARCH i USING COVERING INDEX intervals_of_user (user_id=? AND to_event<?)"},
@@ -281,20 +281,20 @@ func TestHotPlans(t *testing.T) {
 			"SEARCH c USING INDEX channels_of_space (space_id=? AND <expr>>? AND <expr><?)",
 		},
 		deleteMentions: {"SEARCH mentions USING PRIMARY KEY (conversation_id=? AND seq=?)"},
-		selectReceipts: {
-			"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq>? AND from_seq<?)",
+		selectRanges: {
+			"SEARCH seq_ranges USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq>? AND from_seq<?)",
 		},
-		selectReceiptAfter: {
-			"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq>?)",
+		selectRangeAfter: {
+			"SEARCH seq_ranges USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq>?)",
 		},
-		selectOldReceipts: {
-			"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq<?)",
+		selectOldRanges: {
+			"SEARCH seq_ranges USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq<?)",
 		},
-		countReceipts: {
-			"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq>?)",
+		countRanges: {
+			"SEARCH seq_ranges USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq>?)",
 		},
-		selectReceiptsOf: {
-			"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id>?)",
+		selectRangesOf: {
+			"SEARCH seq_ranges USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id>?)",
 			"SEARCH r USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq=?)",
 		},
 		selectOthers: {"SEARCH messages USING COVERING INDEX messages_by_seq (conversation_id=? AND seq>? AND seq<?)"},
@@ -310,8 +310,8 @@ func TestHotPlans(t *testing.T) {
 		deleteEvents:        {"SEARCH events USING INTEGER PRIMARY KEY (rowid=?)"},
 		selectEventsFrom:    {"SEARCH events USING INDEX events_of_conversation (conversation_id=? AND rowid>?)"},
 		selectAddressedFrom: {"SEARCH events USING INDEX events_addressed (conversation_id=? AND rowid>?)"},
-		selectReceiptsPast:  {"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND (kind,user_id)>(?,?))"},
-		deleteReceiptsUpTo:  {"SEARCH receipts USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq<?)"},
+		selectRangesPast:    {"SEARCH seq_ranges USING PRIMARY KEY (conversation_id=? AND (kind,user_id)>(?,?))"},
+		deleteRangesUpTo:    {"SEARCH seq_ranges USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq<?)"},
 		deleteMentionsOf:    {"SEARCH mentions USING PRIMARY KEY (conversation_id=? AND seq=?)"},
 		endIntervals:        {"SEARCH intervals USING INDEX intervals_of_conversation (conversation_id=? AND to_event=?)"},
 		selectAged:          {"SEARCH c USING INDEX conversations_oldest (retention=? AND oldest_at>? AND oldest_at<?)"},

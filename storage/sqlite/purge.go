@@ -25,8 +25,8 @@ const (
 	selectPurge = "SELECT last_seq, purged FROM conversations WHERE id = ? AND deleted_at IS NOT NULL"
 	putPurged   = "UPDATE conversations SET purged = 1, first_seq = last_seq + 1, oldest_at = NULL WHERE id = ?"
 
-	purgeReceipts = `DELETE FROM receipts WHERE conversation_id = ?1 AND (kind, user_id, from_seq) IN
-		(SELECT kind, user_id, from_seq FROM receipts WHERE conversation_id = ?1 LIMIT ?2)`
+	purgeRanges = `DELETE FROM seq_ranges WHERE conversation_id = ?1 AND (kind, user_id, from_seq) IN
+		(SELECT kind, user_id, from_seq FROM seq_ranges WHERE conversation_id = ?1 LIMIT ?2)`
 	purgeMarks = `DELETE FROM marks WHERE conversation_id = ?1 AND user_id IN
 		(SELECT user_id FROM marks WHERE conversation_id = ?1 LIMIT ?2)`
 	purgeMentions = `DELETE FROM mentions WHERE conversation_id = ?1 AND (seq, user_id) IN
@@ -120,9 +120,9 @@ func (t *tx) Purge(id im.ID, limit int, at time.Time) (done bool, err error) {
 			return false, err
 		}
 	}
-	for _, query := range []string{purgeReceipts, purgeMarks, purgeMentions, purgeMentionsAll, purgeMutes, purgeSpoken} {
-		n, err := t.session.update(query, conversation, receiptBatch)
-		if err != nil || n == receiptBatch {
+	for _, query := range []string{purgeRanges, purgeMarks, purgeMentions, purgeMentionsAll, purgeMutes, purgeSpoken} {
+		n, err := t.session.update(query, conversation, rangeBatch)
+		if err != nil || n == rangeBatch {
 			return false, err
 		}
 	}

@@ -10,15 +10,15 @@ import (
 )
 
 // storedReceipts returns a user's ranges as they are stored.
-func storedReceipts(t *testing.T, s *Store, user im.UserID) (list []record.Receipt) {
+func storedReceipts(t *testing.T, s *Store, user im.UserID) (list []record.Range) {
 	t.Helper()
 	err := s.Write(t.Context(), func(w im.Tx) error {
 		key, err := w.(*tx).userKey(user)
 		if err != nil {
 			return err
 		}
-		o := receiptsOf{tx: w.(*tx), conversation: int64(place), kind: int64(im.Read), user: key}
-		list, err = o.ranges(selectReceiptAfter[:len(selectReceiptAfter)-len(" LIMIT 1")], int64(-1))
+		o := rangesOf{tx: w.(*tx), conversation: int64(place), kind: int64(record.Read), user: key}
+		list, err = o.ranges(selectRangeAfter[:len(selectRangeAfter)-len(" LIMIT 1")], int64(-1))
 		return err
 	})
 	if err != nil {
@@ -58,7 +58,7 @@ func TestReceiptsAreRanges(t *testing.T) {
 		}
 	}
 	put("at once", 1, n, 5)
-	if got := storedReceipts(t, s, "at once"); !slices.Equal(got, []record.Receipt{{Range: seqs.Range{From: 1, To: n}, At: 5}}) {
+	if got := storedReceipts(t, s, "at once"); !slices.Equal(got, []record.Range{{Range: seqs.Range{From: 1, To: n}, At: 5}}) {
 		t.Errorf("at once: %v", got)
 	}
 	for seq := int64(1); seq <= n; seq++ {

@@ -71,7 +71,7 @@ func (t *tx) Trim(conversation im.ID, before time.Time, limit int, at time.Time)
 		return step, err
 	}
 	if through && (!oldest.Valid || oldest.Int64 >= cutoff) {
-		if step.Done, err = rest.removeReceipts(step.FirstSeq); err != nil {
+		if step.Done, err = rest.removeRanges(step.FirstSeq); err != nil {
 			return step, err
 		}
 	}

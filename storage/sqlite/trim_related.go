@@ -8,11 +8,12 @@ import (
 )
 
 // eventsOfMessage are how many events one step looks at for each message that it may
-// remove, and leastEvents how many at least. receiptBatch is the same of receipts.
+// remove, and leastEvents how many at least. rangeBatch is how many ranges of
+// receipts and hides it looks at.
 const (
 	eventsOfMessage = 2
 	leastEvents     = 16
-	receiptBatch    = 300
+	rangeBatch      = 300
 )
 
 const (
@@ -27,9 +28,9 @@ const (
 		WHERE conversation_id = ? AND to_user IS NOT NULL AND pos > ? ORDER BY pos LIMIT ?`
 	deleteEvents = "DELETE FROM events WHERE pos IN (SELECT j.value FROM json_each(?1) AS j)"
 
-	selectReceiptsPast = `SELECT kind, user_id, from_seq, to_seq FROM receipts
+	selectRangesPast = `SELECT kind, user_id, from_seq, to_seq FROM seq_ranges
 		WHERE conversation_id = ? AND (kind, user_id) > (?, ?) ORDER BY kind, user_id, from_seq LIMIT ?`
-	deleteReceiptsUpTo = "DELETE FROM receipts WHERE conversation_id = ? AND kind = ? AND user_id = ? AND from_seq <= ?"
+	deleteRangesUpTo = "DELETE FROM seq_ranges WHERE conversation_id = ? AND kind = ? AND user_id = ? AND from_seq <= ?"
 )
 
 // removals is how far the removal of a conversation's messages has come with
@@ -105,10 +106,10 @@ func (r *removals) removeEvents(cutoff int64, messages int) (through bool, err e
 	return through, r.removeAll(deleteEvents, gone)
 }
 
-// removeReceipts removes those ranges of receipts that lie below a seq whole. It
+// removeRanges removes those ranges of receipts and hides that lie below a seq whole. It
 // goes from user to user in bounded steps, and reports whether it has come to
 // the last; then it will begin anew.
-func (r *removals) removeReceipts(below int64) (through bool, err error) {
+func (r *removals) removeRanges(below int64) (through bool, err error) {
 	type key struct{ kind, user int64 }
 	type part struct {
 		key
@@ -118,7 +119,7 @@ func (r *removals) removeReceipts(below int64) (through bool, err error) {
 	var at key   // the user whose ranges are looked at
 	past := true // the rest of theirs stays
 	n := 0
-	err = r.session.query(selectReceiptsPast, []any{r.conversation, r.kind, r.user, receiptBatch},
+	err = r.session.query(selectRangesPast, []any{r.conversation, r.kind, r.user, rangeBatch},
 		func(rows *sql.Rows) (bool, error) {
 			var of key
 			var from, to int64
@@ -146,13 +147,13 @@ func (r *removals) removeReceipts(below int64) (through bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if through = n < receiptBatch; through {
+	if through = n < rangeBatch; through {
 		r.kind, r.user = 0, 0
 	} else if past {
 		r.kind, r.user = at.kind, at.user
 	}
 	for _, p := range parts {
-		if _, err := r.session.update(deleteReceiptsUpTo, r.conversation, p.kind, p.user, p.upTo); err != nil {
+		if _, err := r.session.update(deleteRangesUpTo, r.conversation, p.kind, p.user, p.upTo); err != nil {
 			return false, err
 		}
 	}

@@ -260,7 +260,7 @@ func (w *town) hold() {
 		"conversations do not know what is left":      misknown,
 		"events are of messages that are gone": `SELECT count(*) FROM events e WHERE message_id IS NOT NULL
 			AND pos < (SELECT max(pos) FROM events) AND NOT EXISTS (SELECT 1 FROM messages WHERE id = e.message_id)`,
-		"receipts are for messages that are gone": `SELECT count(*) FROM receipts r CROSS JOIN conversations c ON c.id = r.conversation_id
+		"receipts are for messages that are gone": `SELECT count(*) FROM seq_ranges r CROSS JOIN conversations c ON c.id = r.conversation_id
 			WHERE r.to_seq < c.first_seq`,
 	} {
 		if n := w.number(query); n != 0 {

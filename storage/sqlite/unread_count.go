@@ -13,11 +13,11 @@ import (
 const (
 	// selectSettled finds what the user ?2 has read or hidden of the stretch ?3
 	// to ?4, of each the newest ?5 ranges.
-	selectSettled = "SELECT * FROM (" + settledOf + "AND kind = {read}" + settledIn + "AND kind = {read}" + settledEnd +
-		") UNION ALL SELECT * FROM (" + settledOf + "AND kind = {hidden}" + settledIn + "AND kind = {hidden}" + settledEnd + ")"
+	selectSettled = "SELECT * FROM (" + settledOf + "AND kind = {read_range}" + settledIn + "AND kind = {read_range}" + settledEnd +
+		") UNION ALL SELECT * FROM (" + settledOf + "AND kind = {hidden_range}" + settledIn + "AND kind = {hidden_range}" + settledEnd + ")"
 
-	settledOf = "SELECT kind, from_seq, to_seq FROM receipts WHERE conversation_id = ?1 AND user_id = ?2 "
-	settledIn = ` AND from_seq <= ?4 AND from_seq >= coalesce((SELECT max(from_seq) FROM receipts
+	settledOf = "SELECT kind, from_seq, to_seq FROM seq_ranges WHERE conversation_id = ?1 AND user_id = ?2 "
+	settledIn = ` AND from_seq <= ?4 AND from_seq >= coalesce((SELECT max(from_seq) FROM seq_ranges
 		WHERE conversation_id = ?1 AND user_id = ?2 AND from_seq <= ?3 `
 	settledEnd = "), ?3) ORDER BY from_seq DESC LIMIT ?5"
 

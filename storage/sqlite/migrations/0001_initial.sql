@@ -364,11 +364,11 @@ CREATE TABLE mentions_all (
     PRIMARY KEY (conversation_id, seq)
 ) STRICT, WITHOUT ROWID;
 
--- Who got or read what: ranges of seq, both ends included, apart from each
--- other for each user. Who has one message is found by one seek a user. Messages that
--- users have hidden one by one are ranges of the kind {hidden}, with the time at which they
--- were hidden.
-CREATE TABLE receipts (
+-- The messages of a conversation that a user has received, read or hidden by their ids:
+-- ranges of seq, both ends included, which do not overlap. The kinds are those of
+-- storage/record. Whether a user has a message is found by one seek. at is when the range
+-- was added.
+CREATE TABLE seq_ranges (
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
     kind            INTEGER NOT NULL,
     user_id         INTEGER NOT NULL REFERENCES users (id),
@@ -378,7 +378,7 @@ CREATE TABLE receipts (
     PRIMARY KEY (conversation_id, kind, user_id, from_seq)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX receipts_hidden ON receipts (user_id, at) WHERE kind = {hidden};
+CREATE INDEX seq_ranges_hidden ON seq_ranges (user_id, at) WHERE kind = {hidden_range};
 
 -- The event log. A row is for the members of its conversation, or for to_user.
 CREATE TABLE events (
@@ -433,7 +433,7 @@ CREATE INDEX gone_directs_of ON gone_directs (peer_low, peer_high);
 CREATE INDEX gone_directs_longest ON gone_directs (gone_at) WHERE gone_at IS NOT NULL;
 
 -- How far the removal of a conversation's messages has come with what was kept
--- of them: through its events up to pos, through its receipts up to those of
+-- of them: through its events up to pos, through its ranges of seq up to those of
 -- one user of one kind.
 CREATE TABLE removals (
     conversation_id INTEGER PRIMARY KEY,
