@@ -185,7 +185,7 @@ type Membership struct {
 	User         UserID
 	Role         Role
 	JoinedAt     time.Time
-	// ReturnedAt is when the user came back, as [Tx.Stamp] has it; zero if they never
+	// ReturnedAt is when the user came back, as [ErasureWriter.Stamp] has it; zero if they never
 	// left. It is for the store alone, which does not return it.
 	ReturnedAt time.Time
 	// Mark is what the user made of the conversation for themselves.

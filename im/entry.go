@@ -15,7 +15,7 @@ type EntryQuery struct {
 // Entry is what is known of a conversation and of a user who comes to it.
 type Entry struct {
 	Conversation Conversation
-	// Membership is theirs, as [Reader.Membership] returns it, if Member is set; else they
+	// Membership is theirs, as [MemberReader.Membership] returns it, if Member is set; else they
 	// have none.
 	Membership Membership
 	Member     bool

@@ -142,7 +142,7 @@ func KeysFit(ctx context.Context, r Reader, end Slot, progress func(Progress)) (
 	return found, named, err
 }
 
-// SealedLook says how closely [Reader.Sealed] looks.
+// SealedLook says how closely [SealedReader.Sealed] looks.
 type SealedLook bool
 
 const (

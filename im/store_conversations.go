@@ -1,0 +1,77 @@
+package im
+
+import "time"
+
+// ConversationReader reads conversations of all kinds and the threads and channels in
+// them.
+type ConversationReader interface {
+	// Conversation returns a conversation by its id, a deleted one too, or ErrNotFound.
+	Conversation(id ID) (Conversation, error)
+	// DirectConversation returns the direct conversation of two users, or ErrNotFound if
+	// they have none or it was deleted.
+	DirectConversation(peers [2]UserID) (Conversation, error)
+	// Entry returns a conversation with what a use case needs to know about a user who
+	// acts in it. It returns ErrNotFound if there is no such conversation.
+	Entry(q EntryQuery) (Entry, error)
+	// Conversations returns a page of the direct conversations, groups and rooms that a
+	// user is a member of now.
+	Conversations(q ConversationQuery) ([]ListedConversation, error)
+	// NthConversation returns the id of the nth of the direct conversations, groups and
+	// rooms that the user is a member of now, by id and beginning with from; n counts from
+	// 0. It returns ErrNotFound if there are not so many.
+	NthConversation(user UserID, from ID, n int) (ID, error)
+	// ConversationsOf returns up to limit ids of the direct conversations and groups that
+	// the user is a member of now, in descending order, those less than before; 0 begins.
+	ConversationsOf(user UserID, before ID, limit int) ([]ID, error)
+	// ConversationIDs returns up to limit ids of conversations that were not deleted, in
+	// ascending order, those greater than after.
+	ConversationIDs(after ID, limit int) ([]ID, error)
+
+	// Below returns the ids of the conversations in this one that were not deleted: the
+	// threads of a group or channel, the channels of a space and their threads.
+	Below(id ID) ([]ID, error)
+	// Threads returns up to limit threads of a group or channel that were not deleted, by
+	// descending id, those less than before; 0 begins.
+	Threads(parent, before ID, limit int) ([]Conversation, error)
+	// ThreadOf returns the thread under a message, or ErrNotFound if there is none or it
+	// was deleted.
+	ThreadOf(message ID) (Conversation, error)
+	// JoinedThreads returns up to limit threads that the user is a member of now, by
+	// descending id, those less than before; 0 begins.
+	JoinedThreads(user UserID, before ID, limit int) ([]Conversation, error)
+	// JoinedBelow returns up to limit ids of threads of a group, channel or space that the
+	// user is a member of now, in any order.
+	JoinedBelow(user UserID, id ID, limit int) ([]ID, error)
+	// LastActive returns when the newest message of a thread was sent that was not erased
+	// and that every member can see; false if there is none.
+	LastActive(thread ID) (time.Time, bool, error)
+	// Channels returns up to limit channels of a space that were not deleted, by ascending
+	// id, those greater than after; 0 begins.
+	Channels(space, after ID, limit int) ([]Conversation, error)
+	// Spaces returns up to limit spaces that the user is a member of now, by ascending id,
+	// those greater than after; 0 begins.
+	Spaces(user UserID, after ID, limit int) ([]Conversation, error)
+}
+
+// ConversationWriter changes conversations.
+type ConversationWriter interface {
+	// CreateConversation stores a new conversation without members.
+	CreateConversation(c Conversation) error
+	// UpdateConversation stores the texts and settings of a conversation, its UpdatedAt
+	// and EditedAt, and its TrimBefore if that is later than the stored one. The old value
+	// of a name, announcement or avatar that changes is erased. It returns ErrNotFound if
+	// there is no such conversation.
+	UpdateConversation(c Conversation) error
+	// DeleteConversation marks a conversation and all conversations in it as deleted by
+	// the event at position by. Their peers, members and lists end with that event, and
+	// their texts and the names of their roles are erased. Their messages are left to
+	// Purge. It returns ErrNotFound if the conversation is unknown or deleted.
+	DeleteConversation(id ID, at time.Time, by Position) error
+	// SetRetentionBelow stores the retention of up to limit threads of a conversation, by
+	// ascending id, those greater than after; 0 begins. Threads with messages older than
+	// past get it as their TrimBefore; zero is none. It returns the id of the last thread
+	// and whether there are more.
+	SetRetentionBelow(id ID, retention *time.Duration, past time.Time, after ID, limit int) (last ID, more bool, err error)
+	// PutActivity stores Messages and ActiveAt of a thread, or returns ErrNotFound.
+	PutActivity(thread ID, messages int64, at time.Time) error
+}

@@ -1,0 +1,67 @@
+package im
+
+import "time"
+
+// ErasureReader reads what was erased and what is due to be.
+type ErasureReader interface {
+	// Due returns up to limit messages that are due to be erased at now, the earliest due
+	// first, with their content.
+	Due(now time.Time, limit int) ([]Message, error)
+	// NextDue returns when the next message is due; false if none is.
+	NextDue() (time.Time, bool, error)
+	// Unstarted returns up to limit active messages of a range that burn after being read
+	// and were not read yet, which the user did not send, by seq and with their content.
+	Unstarted(conversation ID, r SeqRange, notBy UserID, limit int) ([]Message, error)
+	// Burning returns up to limit active messages of a range whose time to burn is set,
+	// which the user did not send, by seq and without their content.
+	Burning(conversation ID, r SeqRange, notBy UserID, limit int) ([]Message, error)
+	// Erasures returns a page of erased messages, in the order of their stamps: of the
+	// conversations that a user is a member of now, or of all. It examines a bounded number
+	// of erasures: a page may be short or empty and still have a Next.
+	Erasures(q ErasureQuery) (ErasurePage, error)
+	// ErasedIn returns up to limit erased messages of a conversation, by seq, those greater
+	// than after.
+	ErasedIn(conversation ID, after int64, limit int) ([]ErasedMessage, error)
+	// Stamped returns the latest result of [ErasureWriter.Stamp], zero if there is none.
+	Stamped() (time.Time, error)
+}
+
+// ErasureWriter erases messages.
+type ErasureWriter interface {
+	// Erase makes an active message a tombstone. Its key is shredded after the commit.
+	// stamp is the result of Stamp. It reports false, and changes nothing, if the message
+	// is not active.
+	Erase(id ID, e Erasure, stamp time.Time) (bool, error)
+	// StartBurn sets when an active message burns. It returns ErrNotFound if there is no
+	// such message or it is not active.
+	StartBurn(id ID, at time.Time) error
+	// Stamp returns the time under which the transaction lists what it erases, hides or
+	// deletes: now, or the millisecond after the latest stamp of an earlier transaction if
+	// the clock was set back or has not advanced. A client that has read everything up to
+	// [ErasureReader.Stamped] therefore finds the rest after it.
+	Stamp(now time.Time) (time.Time, error)
+}
+
+// SealedReader reads sealed content without trusting it, for restores and for verifying.
+type SealedReader interface {
+	// Sealed returns what was sealed in up to limit messages or conversations after a key,
+	// and whether it can be unsealed. Erased messages are included while the slots of their
+	// keys are known.
+	Sealed(after SealedKey, limit int, look SealedLook) (SealedPage, error)
+	// MessageShell returns a message without its content, even if that cannot be unsealed,
+	// or ErrNotFound.
+	MessageShell(id ID) (Message, error)
+}
+
+// SealedWriter repairs a restored store, in which keys of content were shredded.
+type SealedWriter interface {
+	// Remove deletes messages of a conversation as [RetentionWriter.Trim] does, wherever
+	// they are in it, and returns how many of them were active and visible to every member.
+	// Their events, receipts and hides are left to a trimming, which it begins. It returns
+	// ErrNotFound if there is no such conversation.
+	Remove(conversation ID, ids []ID, at time.Time) (active int, err error)
+	// Empty deletes a sealed note or text that cannot be unsealed, or returns ErrNotFound.
+	Empty(s Sealed) error
+	// Doom has the key of erased content shredded after the commit.
+	Doom(s Sealed) error
+}

@@ -1,0 +1,39 @@
+package im
+
+import "time"
+
+// LogReader reads the event log and the cut-offs of tokens.
+type LogReader interface {
+	// LogBounds returns the ends of the log, without the logs before it.
+	LogBounds() (LogBounds, error)
+	// Events returns up to limit events with after < position <= upTo that happened while
+	// the user was a member of their conversation, or that are addressed to the user,
+	// without their messages. It may examine less of the log than that: the window's
+	// Through says how much, and is greater than after unless after >= upTo. The window
+	// has no Cut.
+	Events(user UserID, after, upTo Position, limit int) (EventWindow, error)
+	// TokenCuts returns up to limit cut-offs by At and user, those greater than after; nil
+	// begins.
+	TokenCuts(after *TokenCut, limit int) ([]TokenCut, error)
+	// ForgottenCut returns the latest At of the cut-offs that were forgotten, zero if none
+	// was.
+	ForgottenCut() (time.Time, error)
+}
+
+// LogWriter changes the event log and the cut-offs of tokens.
+type LogWriter interface {
+	// Append adds an event to the log and returns its position. Its Message is published
+	// with the commit and not stored. It returns ErrNotFound if its conversation is
+	// unknown.
+	Append(e Event) (Position, error)
+	// TrimLog deletes up to limit events older than before from the start of the log and
+	// returns how many.
+	TrimLog(before time.Time, limit int) (int, error)
+	// CutTokens stores that the user's tokens issued at or before cut.At are invalid.
+	CutTokens(cut TokenCut) error
+	// ForgetCuts deletes up to limit cut-offs made before a time, the oldest first, and
+	// returns how many.
+	ForgetCuts(before time.Time, limit int) (int, error)
+	// PutClockSeen stores the current time of the clock, for [Instance].ClockSeen.
+	PutClockSeen(at time.Time) error
+}

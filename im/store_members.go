@@ -1,0 +1,99 @@
+package im
+
+import "time"
+
+// MaxIntervals is how many intervals of a user in a conversation count, the newest: a user
+// who joins and leaves again and again must not make each read of their membership slower.
+// It holds for their intervals on a list and in a role, too.
+const MaxIntervals = 100
+
+// MemberReader reads who is or was a member of a conversation, and what it keeps of
+// single users: mutes, lists, invitations, blocks.
+type MemberReader interface {
+	// Membership returns the membership of a current or former member, with their mark and
+	// mute, and the newest [MaxIntervals] of their intervals. It returns ErrNotFound if
+	// they never were a member.
+	Membership(conversation ID, user UserID) (Membership, error)
+	// Members returns a page of the current members, in a stable order, with their mutes
+	// and without their intervals. page.After is a user.
+	Members(conversation ID, page Page) ([]Membership, error)
+	// MembersAt returns those of the users who were members when the event at a position
+	// happened, with their intervals, each user once. The users may contain duplicates.
+	MembersAt(conversation ID, at Position, users []UserID) ([]Membership, error)
+	// MembersAtSeq returns up to limit users who were members when the message with this
+	// seq was sent, by user.
+	MembersAtSeq(conversation ID, seq int64, limit int) ([]UserID, error)
+	// EveryMembership returns up to limit memberships of current and former members,
+	// without their marks, by user, those greater than after.
+	EveryMembership(conversation ID, after UserID, limit int) ([]Membership, error)
+	// OwnerOf returns the owner of a conversation or space, or ErrNotFound if it has none.
+	OwnerOf(conversation ID) (UserID, error)
+
+	// Spoke returns when the user last did something in a conversation or its threads that
+	// slow mode counts, as [MemberWriter.PutSpoke] stored it; false if they never did.
+	Spoke(conversation ID, user UserID) (time.Time, bool, error)
+
+	// Listed returns a page of the users on a list of a conversation now, by user.
+	// page.After is a user.
+	Listed(conversation ID, list List, page Page) ([]Listing, error)
+	// OnList reports whether the user is on a list of a conversation now.
+	OnList(conversation ID, list List, user UserID) (bool, error)
+	// Invitation returns a user's invitation to a group, room or space, or ErrNotFound.
+	Invitation(conversation ID, user UserID) (Invitation, error)
+	// Invitations returns a page of the invitations to a conversation, by user. page.After
+	// is a user.
+	Invitations(conversation ID, page Page) ([]Invitation, error)
+	// InvitationsOf returns up to limit invitations of a user, by ascending id of the
+	// conversation, those greater than after; 0 begins.
+	InvitationsOf(user UserID, after ID, limit int) ([]Invitation, error)
+	// Blocked reports whether by has blocked user.
+	Blocked(by, user UserID) (bool, error)
+	// BlockedBy returns those of the users who have blocked one user. The users may
+	// contain duplicates.
+	BlockedBy(users []UserID, user UserID) ([]UserID, error)
+	// Blocks returns a page of the users that a user has blocked, by user. page.After is a
+	// user.
+	Blocks(by UserID, page Page) ([]Block, error)
+}
+
+// MemberWriter changes who is a member of a conversation, and what it keeps of single
+// users.
+type MemberWriter interface {
+	// AddMember makes m.User a member with m.Role since m.JoinedAt, and counts them. It
+	// opens an interval at the event from; its first message is the next one. The user must
+	// not be a member. It returns ErrNotFound if there is no such conversation.
+	AddMember(m Membership, from Position) error
+	// RemoveMember ends the membership of a user, and uncounts them. It closes their
+	// interval at the event to; its last message is the newest one. left says whether they
+	// left by themselves. It returns ErrNotFound if they are no member.
+	RemoveMember(conversation ID, user UserID, to Position, left bool) error
+	// RestoreMember stores a membership as an import has it: m.Role and m.JoinedAt of a
+	// current member, whom it counts, and the seqs of all intervals. Closed intervals ended
+	// before any event; an open one begins at the event from. The user must have no
+	// membership in the conversation.
+	RestoreMember(m Membership, from Position) error
+	// SetRole stores a member's role, or returns ErrNotFound if they are no member.
+	SetRole(conversation ID, user UserID, role Role) error
+
+	// PutMute stores until when a user may not send to a conversation; zero ends the mute.
+	// The user need not be a member.
+	PutMute(conversation ID, user UserID, until time.Time) error
+	// PutSpoke stores when a user did something that slow mode counts.
+	PutSpoke(conversation ID, user UserID, at time.Time) error
+
+	// PutListed puts a user on a list of a conversation, from an event on. It does nothing
+	// if they are on it.
+	PutListed(conversation ID, list List, user UserID, at time.Time, from Position) error
+	// EndListed takes a user off a list, from an event on. It does nothing if they are not
+	// on it.
+	EndListed(conversation ID, list List, user UserID, to Position) error
+	// PutInvitation stores an invitation. It replaces one of the same user to the same
+	// conversation.
+	PutInvitation(i Invitation) error
+	// DeleteInvitation deletes an invitation. It does nothing if there is none.
+	DeleteInvitation(conversation ID, user UserID) error
+	// PutBlock makes by block user. It does nothing if by has blocked them.
+	PutBlock(by, user UserID, at time.Time) error
+	// DeleteBlock ends a block. It does nothing if there is none.
+	DeleteBlock(by, user UserID) error
+}

@@ -1,0 +1,56 @@
+package im
+
+import "time"
+
+// MaxLastSent is how many of a conversation's newest messages [MessageReader.LastSent]
+// searches.
+const MaxLastSent = 10_000
+
+// MessageReader reads messages and searches them.
+type MessageReader interface {
+	// Message returns a message with its content, or ErrNotFound.
+	Message(id ID) (Message, error)
+	// MessageByClientID returns the message that the sender sent under a client_id, or
+	// ErrNotFound.
+	MessageByClientID(sender UserID, clientID string) (Message, error)
+	// MessageAt returns the active message of a sender in a conversation that was created
+	// at a time and whose content is sent, which is canonical JSON, or ErrNotFound.
+	MessageAt(conversation ID, sender UserID, at time.Time, sent []byte) (Message, error)
+	// Messages returns a page of a conversation's history.
+	Messages(q HistoryQuery) (HistoryPage, error)
+	// LastMessage returns the greatest id of a message, 0 without any.
+	LastMessage() (ID, error)
+	// LastSent returns when the user last sent a message to the conversation that was not
+	// quiet; false if none of the newest [MaxLastSent] messages is one.
+	LastSent(conversation ID, user UserID) (time.Time, bool, error)
+	// SeqSince returns the seq of the first message of the conversation that was stored at
+	// a time or later, or else the next seq. Messages are stored in the order of their ids,
+	// whatever their CreatedAt is, and never before it. It returns ErrNotFound if there is
+	// no such conversation.
+	SeqSince(conversation ID, at time.Time) (int64, error)
+	// Taken returns those of the ids that messages have.
+	Taken(ids []ID) ([]ID, error)
+	// SentAs returns those of the keys that messages have.
+	SentAs(keys []ClientKey) ([]ClientKey, error)
+	// CountMessages returns the number of messages, tombstones included.
+	CountMessages() (int64, error)
+
+	// Search returns a page of the messages that contain words.
+	Search(q SearchQuery) (SearchPage, error)
+	// SearchedBy returns up to limit ids of the conversations that a search of the user
+	// covers, in any order: those that they are a member of, the channels of their spaces,
+	// and the threads in any of these. The user may not have access to all of them.
+	SearchedBy(user UserID, limit int) ([]ID, error)
+}
+
+// MessageWriter stores messages.
+type MessageWriter interface {
+	// InsertMessage stores a message and returns its seq: the next one of the conversation,
+	// or m.Seq if that is greater. [Counts.With] says how the conversation's counts change.
+	// The id must be greater than those of the conversation's other messages. It returns
+	// ErrNotFound if there is no such conversation.
+	InsertMessage(m Message) (seq int64, err error)
+	// Send stores a message as InsertMessage does and appends an event about it, of which
+	// it sets MessageID, Seq and Message. It returns the errors of InsertMessage.
+	Send(m Message, e Event) (seq int64, at Position, err error)
+}

@@ -1,0 +1,28 @@
+package im
+
+import (
+	"time"
+
+	"github.com/imapi/imapi/seqs"
+)
+
+// ReceiptReader reads receipts and counts unread messages.
+type ReceiptReader interface {
+	// ReceiptsIn returns the messages of a range for which the user has given a receipt of
+	// a kind.
+	ReceiptsIn(kind ReceiptKind, conversation ID, user UserID, r SeqRange) (seqs.Set, error)
+	// ReceiptsOf returns the receipts of a kind for the message with a seq, by user.
+	ReceiptsOf(kind ReceiptKind, conversation ID, seq int64) ([]Receipt, error)
+	// Tracked returns up to limit active messages of a range that were sent with receipt
+	// and not by the user, by seq and without their content.
+	Tracked(conversation ID, r SeqRange, notBy UserID, limit int) ([]Message, error)
+	// Unread counts the messages that a user has not read.
+	Unread(q UnreadQuery) (UnreadCount, error)
+}
+
+// ReceiptWriter stores receipts.
+type ReceiptWriter interface {
+	// PutReceipt stores a receipt of the user for the messages of a range and returns the
+	// parts of the range for which they had given none.
+	PutReceipt(kind ReceiptKind, conversation ID, user UserID, r SeqRange, at time.Time) (fresh seqs.Set, err error)
+}
