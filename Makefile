@@ -46,7 +46,7 @@ lint: ## Check formatting, vet and staticcheck
 	$(TOOL) staticcheck ./...
 
 generate: ## Generate code from api/openapi.yaml
-	$(TOOL) oapi-codegen -config api/config.yaml api/openapi.yaml
+	cat api/overlay.yaml api/overlay_server.yaml | $(TOOL) oapi-codegen -config api/config.yaml api/openapi.yaml
 	$(TOOL) oapi-codegen -config client/config.yaml api/openapi.yaml
 
 verify: generate ## Check that generated code and go.mod are current

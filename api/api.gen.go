@@ -23,38 +23,12 @@ const (
 	CreateConversationKindRoom  CreateConversationKind = "room"
 )
 
-// Valid indicates whether the value is a known member of the CreateConversationKind enum.
-func (e CreateConversationKind) Valid() bool {
-	switch e {
-	case CreateConversationKindGroup:
-		return true
-	case CreateConversationKindRoom:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for ErasureHow.
 const (
 	ErasureHowBurned  ErasureHow = "burned"
 	ErasureHowExpired ErasureHow = "expired"
 	ErasureHowRevoked ErasureHow = "revoked"
 )
-
-// Valid indicates whether the value is a known member of the ErasureHow enum.
-func (e ErasureHow) Valid() bool {
-	switch e {
-	case ErasureHowBurned:
-		return true
-	case ErasureHowExpired:
-		return true
-	case ErasureHowRevoked:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for EventType.
 const (
@@ -97,105 +71,11 @@ const (
 	UnreadChanged         EventType = "unread.changed"
 )
 
-// Valid indicates whether the value is a known member of the EventType enum.
-func (e EventType) Valid() bool {
-	switch e {
-	case ChannelClosed:
-		return true
-	case ChannelCreated:
-		return true
-	case ChannelDeleted:
-		return true
-	case ChannelOpened:
-		return true
-	case ChannelUpdated:
-		return true
-	case ConversationCreated:
-		return true
-	case ConversationDeleted:
-		return true
-	case ConversationHidden:
-		return true
-	case ConversationInvited:
-		return true
-	case ConversationTrimmed:
-		return true
-	case ConversationUninvited:
-		return true
-	case ConversationUpdated:
-		return true
-	case MemberAdded:
-		return true
-	case MemberRemoved:
-		return true
-	case MemberUpdated:
-		return true
-	case MessageBurnStarted:
-		return true
-	case MessageBurned:
-		return true
-	case MessageCreated:
-		return true
-	case MessageExpired:
-		return true
-	case MessageHidden:
-		return true
-	case MessageRevoked:
-		return true
-	case Ready:
-		return true
-	case ReceiptDelivered:
-		return true
-	case ReceiptRead:
-		return true
-	case Reset:
-		return true
-	case RoleCreated:
-		return true
-	case RoleDeleted:
-		return true
-	case RoleUpdated:
-		return true
-	case SpaceCreated:
-		return true
-	case SpaceDeleted:
-		return true
-	case SpaceInvited:
-		return true
-	case SpaceUninvited:
-		return true
-	case SpaceUpdated:
-		return true
-	case ThreadCreated:
-		return true
-	case ThreadDeleted:
-		return true
-	case ThreadUpdated:
-		return true
-	case UnreadChanged:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for GoneConversationState.
 const (
 	GoneDeleted GoneConversationState = "deleted"
 	GoneHidden  GoneConversationState = "hidden"
 )
-
-// Valid indicates whether the value is a known member of the GoneConversationState enum.
-func (e GoneConversationState) Valid() bool {
-	switch e {
-	case GoneDeleted:
-		return true
-	case GoneHidden:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for Grant.
 const (
@@ -204,85 +84,27 @@ const (
 	GrantInherit Grant = "inherit"
 )
 
-// Valid indicates whether the value is a known member of the Grant enum.
-func (e Grant) Valid() bool {
-	switch e {
-	case GrantAllow:
-		return true
-	case GrantDeny:
-		return true
-	case GrantInherit:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for Granted.
 const (
 	GrantedAllow Granted = "allow"
 	GrantedDeny  Granted = "deny"
 )
 
-// Valid indicates whether the value is a known member of the Granted enum.
-func (e Granted) Valid() bool {
-	switch e {
-	case GrantedAllow:
-		return true
-	case GrantedDeny:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for HealthStatus.
 const (
 	Ok HealthStatus = "ok"
 )
-
-// Valid indicates whether the value is a known member of the HealthStatus enum.
-func (e HealthStatus) Valid() bool {
-	switch e {
-	case Ok:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for HideMessagesAll.
 const (
 	True HideMessagesAll = true
 )
 
-// Valid indicates whether the value is a known member of the HideMessagesAll enum.
-func (e HideMessagesAll) Valid() bool {
-	switch e {
-	case True:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for History.
 const (
 	All    History = "all"
 	Joined History = "joined"
 )
-
-// Valid indicates whether the value is a known member of the History enum.
-func (e History) Valid() bool {
-	switch e {
-	case All:
-		return true
-	case Joined:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for InvitationKind.
 const (
@@ -291,55 +113,17 @@ const (
 	InvitationKindSpace InvitationKind = "space"
 )
 
-// Valid indicates whether the value is a known member of the InvitationKind enum.
-func (e InvitationKind) Valid() bool {
-	switch e {
-	case InvitationKindGroup:
-		return true
-	case InvitationKindRoom:
-		return true
-	case InvitationKindSpace:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for InvitePolicy.
 const (
 	InvitePolicyAdmins  InvitePolicy = "admins"
 	InvitePolicyMembers InvitePolicy = "members"
 )
 
-// Valid indicates whether the value is a known member of the InvitePolicy enum.
-func (e InvitePolicy) Valid() bool {
-	switch e {
-	case InvitePolicyAdmins:
-		return true
-	case InvitePolicyMembers:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for JoinPolicy.
 const (
 	Closed JoinPolicy = "closed"
 	Open   JoinPolicy = "open"
 )
-
-// Valid indicates whether the value is a known member of the JoinPolicy enum.
-func (e JoinPolicy) Valid() bool {
-	switch e {
-	case Closed:
-		return true
-	case Open:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for Kind.
 const (
@@ -350,41 +134,11 @@ const (
 	KindThread  Kind = "thread"
 )
 
-// Valid indicates whether the value is a known member of the Kind enum.
-func (e Kind) Valid() bool {
-	switch e {
-	case KindChannel:
-		return true
-	case KindDirect:
-		return true
-	case KindGroup:
-		return true
-	case KindRoom:
-		return true
-	case KindThread:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for ListName.
 const (
 	ListNameAllow ListName = "allow"
 	ListNameDeny  ListName = "deny"
 )
-
-// Valid indicates whether the value is a known member of the ListName enum.
-func (e ListName) Valid() bool {
-	switch e {
-	case ListNameAllow:
-		return true
-	case ListNameDeny:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for ListedKind.
 const (
@@ -392,20 +146,6 @@ const (
 	ListedKindGroup  ListedKind = "group"
 	ListedKindRoom   ListedKind = "room"
 )
-
-// Valid indicates whether the value is a known member of the ListedKind enum.
-func (e ListedKind) Valid() bool {
-	switch e {
-	case ListedKindDirect:
-		return true
-	case ListedKindGroup:
-		return true
-	case ListedKindRoom:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for MessageState.
 const (
@@ -415,42 +155,12 @@ const (
 	MessageStateRevoked MessageState = "revoked"
 )
 
-// Valid indicates whether the value is a known member of the MessageState enum.
-func (e MessageState) Valid() bool {
-	switch e {
-	case MessageStateActive:
-		return true
-	case MessageStateBurned:
-		return true
-	case MessageStateExpired:
-		return true
-	case MessageStateRevoked:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for MessageType.
 const (
 	MessageTypeCustom   MessageType = "custom"
 	MessageTypeLocation MessageType = "location"
 	MessageTypeText     MessageType = "text"
 )
-
-// Valid indicates whether the value is a known member of the MessageType enum.
-func (e MessageType) Valid() bool {
-	switch e {
-	case MessageTypeCustom:
-		return true
-	case MessageTypeLocation:
-		return true
-	case MessageTypeText:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for Permission.
 const (
@@ -472,48 +182,6 @@ const (
 	PermissionSend               Permission = "send"
 	PermissionView               Permission = "view"
 )
-
-// Valid indicates whether the value is a known member of the Permission enum.
-func (e Permission) Valid() bool {
-	switch e {
-	case PermissionCreateThread:
-		return true
-	case PermissionDelete:
-		return true
-	case PermissionDeleteOthers:
-		return true
-	case PermissionInvite:
-		return true
-	case PermissionKick:
-		return true
-	case PermissionManageConversation:
-		return true
-	case PermissionManageMembers:
-		return true
-	case PermissionManageRetention:
-		return true
-	case PermissionManageRoles:
-		return true
-	case PermissionManageSpace:
-		return true
-	case PermissionManageThreads:
-		return true
-	case PermissionMentionAll:
-		return true
-	case PermissionMute:
-		return true
-	case PermissionRevokeOthers:
-		return true
-	case PermissionRevokeOwn:
-		return true
-	case PermissionSend:
-		return true
-	case PermissionView:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for ProblemCode.
 const (
@@ -594,181 +262,11 @@ const (
 	UnsupportedMediaType   ProblemCode = "unsupported_media_type"
 )
 
-// Valid indicates whether the value is a known member of the ProblemCode enum.
-func (e ProblemCode) Valid() bool {
-	switch e {
-	case AdminRequired:
-		return true
-	case AlreadyBurned:
-		return true
-	case AlreadyExpired:
-		return true
-	case AlreadyRevoked:
-		return true
-	case BlockSelf:
-		return true
-	case Blocked:
-		return true
-	case BodyTooLarge:
-		return true
-	case BurnUnsupported:
-		return true
-	case ClientIDReused:
-		return true
-	case ClockJumped:
-		return true
-	case ConversationNotFound:
-		return true
-	case DeviceMismatch:
-		return true
-	case DirectConversation:
-		return true
-	case DirectWithSelf:
-		return true
-	case EveryoneRole:
-		return true
-	case HasLeft:
-		return true
-	case IDTaken:
-		return true
-	case Internal:
-		return true
-	case InvalidCursor:
-		return true
-	case InvalidPageToken:
-		return true
-	case InvalidRequest:
-		return true
-	case InvalidSubject:
-		return true
-	case InvitationNotFound:
-		return true
-	case KeysUnavailable:
-		return true
-	case ListUnsupported:
-		return true
-	case MalformedJSON:
-		return true
-	case MemberNotFound:
-		return true
-	case MembersUnsupported:
-		return true
-	case MessageGone:
-		return true
-	case MessageNotFound:
-		return true
-	case MessageTooLarge:
-		return true
-	case MethodNotAllowed:
-		return true
-	case NotBurnable:
-		return true
-	case NotFound:
-		return true
-	case NotJoined:
-		return true
-	case NotRecipient:
-		return true
-	case NotSender:
-		return true
-	case OnDenyList:
-		return true
-	case OneOwner:
-		return true
-	case Overloaded:
-		return true
-	case OwnerMustHandOver:
-		return true
-	case PastRetention:
-		return true
-	case PermissionDenied:
-		return true
-	case PermissionNotGrantable:
-		return true
-	case RateLimited:
-		return true
-	case ReceiptNotAsked:
-		return true
-	case ReceiptsUnsupported:
-		return true
-	case ReplyToNotFound:
-		return true
-	case RetentionTooLong:
-		return true
-	case RevokeWindowExpired:
-		return true
-	case RoleNotFound:
-		return true
-	case SettingUnsupported:
-		return true
-	case ShuttingDown:
-		return true
-	case SlowMode:
-		return true
-	case SpaceNotFound:
-		return true
-	case StorageFull:
-		return true
-	case StorageUnavailable:
-		return true
-	case ThreadExists:
-		return true
-	case ThreadNotFound:
-		return true
-	case ThreadUnsupported:
-		return true
-	case TicketExpired:
-		return true
-	case TicketInvalid:
-		return true
-	case TokenCutOff:
-		return true
-	case TokenExpired:
-		return true
-	case TokenInvalid:
-		return true
-	case TokenIssuedInFuture:
-		return true
-	case TokenMalformed:
-		return true
-	case TokenMissing:
-		return true
-	case TokenNotYetValid:
-		return true
-	case TooManyChannels:
-		return true
-	case TooManyForReceipts:
-		return true
-	case TooManyMembers:
-		return true
-	case TooManyRoles:
-		return true
-	case TooManyStreams:
-		return true
-	case UnsupportedMediaType:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for ReceiptKind.
 const (
 	Delivered ReceiptKind = "delivered"
 	Read      ReceiptKind = "read"
 )
-
-// Valid indicates whether the value is a known member of the ReceiptKind enum.
-func (e ReceiptKind) Valid() bool {
-	switch e {
-	case Delivered:
-		return true
-	case Read:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for Role.
 const (
@@ -777,64 +275,20 @@ const (
 	RoleOwner  Role = "owner"
 )
 
-// Valid indicates whether the value is a known member of the Role enum.
-func (e Role) Valid() bool {
-	switch e {
-	case RoleAdmin:
-		return true
-	case RoleMember:
-		return true
-	case RoleOwner:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for SendCustomType.
 const (
 	SendCustomTypeCustom SendCustomType = "custom"
 )
-
-// Valid indicates whether the value is a known member of the SendCustomType enum.
-func (e SendCustomType) Valid() bool {
-	switch e {
-	case SendCustomTypeCustom:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for SendLocationType.
 const (
 	SendLocationTypeLocation SendLocationType = "location"
 )
 
-// Valid indicates whether the value is a known member of the SendLocationType enum.
-func (e SendLocationType) Valid() bool {
-	switch e {
-	case SendLocationTypeLocation:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for SendTextType.
 const (
 	SendTextTypeText SendTextType = "text"
 )
-
-// Valid indicates whether the value is a known member of the SendTextType enum.
-func (e SendTextType) Valid() bool {
-	switch e {
-	case SendTextTypeText:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for SpaceStanding.
 const (
@@ -842,32 +296,10 @@ const (
 	SpaceStandingOwner  SpaceStanding = "owner"
 )
 
-// Valid indicates whether the value is a known member of the SpaceStanding enum.
-func (e SpaceStanding) Valid() bool {
-	switch e {
-	case SpaceStandingMember:
-		return true
-	case SpaceStandingOwner:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for UpdateSpaceMemberRole.
 const (
 	UpdateSpaceMemberRoleOwner UpdateSpaceMemberRole = "owner"
 )
-
-// Valid indicates whether the value is a known member of the UpdateSpaceMemberRole enum.
-func (e UpdateSpaceMemberRole) Valid() bool {
-	switch e {
-	case UpdateSpaceMemberRoleOwner:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for Visibility.
 const (
@@ -875,53 +307,17 @@ const (
 	Public  Visibility = "public"
 )
 
-// Valid indicates whether the value is a known member of the Visibility enum.
-func (e Visibility) Valid() bool {
-	switch e {
-	case Private:
-		return true
-	case Public:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for DeleteScope.
 const (
 	DeleteScopeEveryone DeleteScope = "everyone"
 	DeleteScopeMe       DeleteScope = "me"
 )
 
-// Valid indicates whether the value is a known member of the DeleteScope enum.
-func (e DeleteScope) Valid() bool {
-	switch e {
-	case DeleteScopeEveryone:
-		return true
-	case DeleteScopeMe:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for DeleteConversationParamsScope.
 const (
 	DeleteConversationParamsScopeEveryone DeleteConversationParamsScope = "everyone"
 	DeleteConversationParamsScopeMe       DeleteConversationParamsScope = "me"
 )
-
-// Valid indicates whether the value is a known member of the DeleteConversationParamsScope enum.
-func (e DeleteConversationParamsScope) Valid() bool {
-	switch e {
-	case DeleteConversationParamsScopeEveryone:
-		return true
-	case DeleteConversationParamsScopeMe:
-		return true
-	default:
-		return false
-	}
-}
 
 // AddMembers Whom to add, and as what.
 type AddMembers struct {
@@ -3062,9 +2458,6 @@ type Cursor = string
 // DeleteScope defines model for DeleteScope.
 type DeleteScope string
 
-// DeviceID defines model for DeviceId.
-type DeviceID = string
-
 // ExportConversation defines model for ExportConversation.
 type ExportConversation = string
 
@@ -3164,30 +2557,12 @@ type ListErasuresParams struct {
 
 	// Limit How many items a page holds at most.
 	Limit *LimitMessages `form:"limit,omitempty" json:"limit,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ExportMessagesParams defines parameters for ExportMessages.
 type ExportMessagesParams struct {
 	// ConversationID Only the conversation with this id.
 	ConversationID *ExportConversation `form:"conversation_id,omitempty" json:"conversation_id,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// ImportMessagesParams defines parameters for ImportMessages.
-type ImportMessagesParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// InsertMessageParams defines parameters for InsertMessage.
-type InsertMessageParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GetRetentionParams defines parameters for GetRetention.
@@ -3200,24 +2575,12 @@ type GetRetentionParams struct {
 
 	// Limit How many items a page holds at most.
 	Limit *LimitRetention `form:"limit,omitempty" json:"limit,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // RunRetentionParams defines parameters for RunRetention.
 type RunRetentionParams struct {
 	// AsOf A time that is not in the future; now by default.
 	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// CutTokensParams defines parameters for CutTokens.
-type CutTokensParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListBlocksParams defines parameters for ListBlocks.
@@ -3227,21 +2590,6 @@ type ListBlocksParams struct {
 
 	// Limit How many items a page holds at most.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// DeleteBlockParams defines parameters for DeleteBlock.
-type DeleteBlockParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// PutBlockParams defines parameters for PutBlock.
-type PutBlockParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListConversationsParams defines parameters for ListConversations.
@@ -3260,15 +2608,6 @@ type ListConversationsParams struct {
 
 	// Limit How many items a page holds at most.
 	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// CreateConversationParams defines parameters for CreateConversation.
-type CreateConversationParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // DeleteConversationParams defines parameters for DeleteConversation.
@@ -3278,31 +2617,10 @@ type DeleteConversationParams struct {
 
 	// KeepMessages With `scope=me`, take it from my list and leave its messages.
 	KeepMessages *KeepMessages `form:"keep_messages,omitempty" json:"keep_messages,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // DeleteConversationParamsScope defines parameters for DeleteConversation.
 type DeleteConversationParamsScope string
-
-// GetConversationParams defines parameters for GetConversation.
-type GetConversationParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// UpdateConversationParams defines parameters for UpdateConversation.
-type UpdateConversationParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// HideMessagesParams defines parameters for HideMessages.
-type HideMessagesParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
 
 // ListConversationInvitationsParams defines parameters for ListConversationInvitations.
 type ListConversationInvitationsParams struct {
@@ -3311,33 +2629,6 @@ type ListConversationInvitationsParams struct {
 
 	// Limit How many items a page holds at most.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// InviteToConversationParams defines parameters for InviteToConversation.
-type InviteToConversationParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// DeleteConversationInvitationParams defines parameters for DeleteConversationInvitation.
-type DeleteConversationInvitationParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// JoinConversationParams defines parameters for JoinConversation.
-type JoinConversationParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// LeaveConversationParams defines parameters for LeaveConversation.
-type LeaveConversationParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GetListParams defines parameters for GetList.
@@ -3347,21 +2638,6 @@ type GetListParams struct {
 
 	// Limit How many items a page holds at most.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// RemoveFromListParams defines parameters for RemoveFromList.
-type RemoveFromListParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// AddToListParams defines parameters for AddToList.
-type AddToListParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListMembersParams defines parameters for ListMembers.
@@ -3371,45 +2647,6 @@ type ListMembersParams struct {
 
 	// Limit How many items a page holds at most.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// AddMembersParams defines parameters for AddMembers.
-type AddMembersParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// RemoveMemberParams defines parameters for RemoveMember.
-type RemoveMemberParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// GetMemberParams defines parameters for GetMember.
-type GetMemberParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// SetRoleParams defines parameters for SetRole.
-type SetRoleParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// UnmuteMemberParams defines parameters for UnmuteMember.
-type UnmuteMemberParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// MuteMemberParams defines parameters for MuteMember.
-type MuteMemberParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListMessagesParams defines parameters for ListMessages.
@@ -3443,45 +2680,6 @@ type ListMessagesParams struct {
 
 	// Limit How many items a page holds at most.
 	Limit *LimitMessages `form:"limit,omitempty" json:"limit,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// SendMessageParams defines parameters for SendMessage.
-type SendMessageParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// ListOverridesParams defines parameters for ListOverrides.
-type ListOverridesParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// DeleteOverrideParams defines parameters for DeleteOverride.
-type DeleteOverrideParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// PutOverrideParams defines parameters for PutOverride.
-type PutOverrideParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// GetPermissionsParams defines parameters for GetPermissions.
-type GetPermissionsParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// SendReceiptsParams defines parameters for SendReceipts.
-type SendReceiptsParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListThreadsParams defines parameters for ListThreads.
@@ -3491,15 +2689,6 @@ type ListThreadsParams struct {
 
 	// Limit How many items a page holds at most.
 	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// ClearConversationUnreadParams defines parameters for ClearConversationUnread.
-type ClearConversationUnreadParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GetEventsParams defines parameters for GetEvents.
@@ -3518,9 +2707,6 @@ type GetEventsParams struct {
 
 	// LastEventID The `id` of the last event that was received; it wins over `cursor`.
 	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GetEventLogParams defines parameters for GetEventLog.
@@ -3533,15 +2719,6 @@ type GetEventLogParams struct {
 
 	// Limit How many events a page holds at most. Does not concern the stream.
 	Limit *LimitEvents `form:"limit,omitempty" json:"limit,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// CreateTicketParams defines parameters for CreateTicket.
-type CreateTicketParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListMyInvitationsParams defines parameters for ListMyInvitations.
@@ -3551,9 +2728,6 @@ type ListMyInvitationsParams struct {
 
 	// Limit How many items a page holds at most.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListErasedParams defines parameters for ListErased.
@@ -3566,15 +2740,6 @@ type ListErasedParams struct {
 
 	// Limit How many items a page holds at most.
 	Limit *LimitMessages `form:"limit,omitempty" json:"limit,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// RevokeMessagesParams defines parameters for RevokeMessages.
-type RevokeMessagesParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // SearchMessagesParams defines parameters for SearchMessages.
@@ -3602,51 +2767,6 @@ type SearchMessagesParams struct {
 
 	// Limit How many items a page holds at most.
 	Limit *LimitMessages `form:"limit,omitempty" json:"limit,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// DeleteMessageParams defines parameters for DeleteMessage.
-type DeleteMessageParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// GetMessageParams defines parameters for GetMessage.
-type GetMessageParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// BurnMessageParams defines parameters for BurnMessage.
-type BurnMessageParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// GetReceiptsParams defines parameters for GetReceipts.
-type GetReceiptsParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// RevokeMessageParams defines parameters for RevokeMessage.
-type RevokeMessageParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// GetThreadParams defines parameters for GetThread.
-type GetThreadParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// CreateThreadParams defines parameters for CreateThread.
-type CreateThreadParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListSpacesParams defines parameters for ListSpaces.
@@ -3656,33 +2776,6 @@ type ListSpacesParams struct {
 
 	// Limit How many items a page holds at most.
 	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// CreateSpaceParams defines parameters for CreateSpace.
-type CreateSpaceParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// DeleteSpaceParams defines parameters for DeleteSpace.
-type DeleteSpaceParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// GetSpaceParams defines parameters for GetSpace.
-type GetSpaceParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// UpdateSpaceParams defines parameters for UpdateSpace.
-type UpdateSpaceParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListChannelsParams defines parameters for ListChannels.
@@ -3692,15 +2785,6 @@ type ListChannelsParams struct {
 
 	// Limit How many items a page holds at most.
 	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// CreateChannelParams defines parameters for CreateChannel.
-type CreateChannelParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListInvitationsParams defines parameters for ListInvitations.
@@ -3710,33 +2794,6 @@ type ListInvitationsParams struct {
 
 	// Limit How many items a page holds at most.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// InviteToSpaceParams defines parameters for InviteToSpace.
-type InviteToSpaceParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// DeleteInvitationParams defines parameters for DeleteInvitation.
-type DeleteInvitationParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// JoinSpaceParams defines parameters for JoinSpace.
-type JoinSpaceParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// LeaveSpaceParams defines parameters for LeaveSpace.
-type LeaveSpaceParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListSpaceDeniedParams defines parameters for ListSpaceDenied.
@@ -3746,21 +2803,6 @@ type ListSpaceDeniedParams struct {
 
 	// Limit How many items a page holds at most.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// DeleteSpaceDeniedParams defines parameters for DeleteSpaceDenied.
-type DeleteSpaceDeniedParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// PutSpaceDeniedParams defines parameters for PutSpaceDenied.
-type PutSpaceDeniedParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListSpaceMembersParams defines parameters for ListSpaceMembers.
@@ -3770,87 +2812,6 @@ type ListSpaceMembersParams struct {
 
 	// Limit How many items a page holds at most.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// AddSpaceMembersParams defines parameters for AddSpaceMembers.
-type AddSpaceMembersParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// RemoveSpaceMemberParams defines parameters for RemoveSpaceMember.
-type RemoveSpaceMemberParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// GetSpaceMemberParams defines parameters for GetSpaceMember.
-type GetSpaceMemberParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// UpdateSpaceMemberParams defines parameters for UpdateSpaceMember.
-type UpdateSpaceMemberParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// UnmuteSpaceMemberParams defines parameters for UnmuteSpaceMember.
-type UnmuteSpaceMemberParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// MuteSpaceMemberParams defines parameters for MuteSpaceMember.
-type MuteSpaceMemberParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// GetSpacePermissionsParams defines parameters for GetSpacePermissions.
-type GetSpacePermissionsParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// ListRolesParams defines parameters for ListRoles.
-type ListRolesParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// CreateRoleParams defines parameters for CreateRole.
-type CreateRoleParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// DeleteRoleParams defines parameters for DeleteRole.
-type DeleteRoleParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// UpdateRoleParams defines parameters for UpdateRole.
-type UpdateRoleParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// RevokeRoleParams defines parameters for RevokeRole.
-type RevokeRoleParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// GrantRoleParams defines parameters for GrantRole.
-type GrantRoleParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListMyThreadsParams defines parameters for ListMyThreads.
@@ -3860,9 +2821,6 @@ type ListMyThreadsParams struct {
 
 	// Limit How many items a page holds at most.
 	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GetUnreadParams defines parameters for GetUnread.
@@ -3872,15 +2830,6 @@ type GetUnreadParams struct {
 
 	// PageToken The `next_page_token` of the page before.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
-
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
-}
-
-// ClearUnreadParams defines parameters for ClearUnread.
-type ClearUnreadParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
-	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // InsertMessageJSONRequestBody defines body for InsertMessage for application/json ContentType.
@@ -4173,10 +3122,10 @@ type ServerInterface interface {
 	ExportMessages(w http.ResponseWriter, r *http.Request, params ExportMessagesParams)
 	// ImportMessages Import messages and conversations
 	// (POST /v1/admin/import)
-	ImportMessages(w http.ResponseWriter, r *http.Request, params ImportMessagesParams)
+	ImportMessages(w http.ResponseWriter, r *http.Request)
 	// InsertMessage Insert a message silently
 	// (POST /v1/admin/import/message)
-	InsertMessage(w http.ResponseWriter, r *http.Request, params InsertMessageParams)
+	InsertMessage(w http.ResponseWriter, r *http.Request)
 	// GetRetention Tell what retention would remove
 	// (GET /v1/admin/retention)
 	GetRetention(w http.ResponseWriter, r *http.Request, params GetRetentionParams)
@@ -4185,106 +3134,106 @@ type ServerInterface interface {
 	RunRetention(w http.ResponseWriter, r *http.Request, params RunRetentionParams)
 	// CutTokens Cut off a user's tokens
 	// (POST /v1/admin/users/{user}/tokens/cut)
-	CutTokens(w http.ResponseWriter, r *http.Request, user UserInPath, params CutTokensParams)
+	CutTokens(w http.ResponseWriter, r *http.Request, user UserInPath)
 	// ListBlocks List whom I block
 	// (GET /v1/blocks)
 	ListBlocks(w http.ResponseWriter, r *http.Request, params ListBlocksParams)
 	// DeleteBlock Unblock a user
 	// (DELETE /v1/blocks/{user})
-	DeleteBlock(w http.ResponseWriter, r *http.Request, user UserInPath, params DeleteBlockParams)
+	DeleteBlock(w http.ResponseWriter, r *http.Request, user UserInPath)
 	// PutBlock Block a user
 	// (PUT /v1/blocks/{user})
-	PutBlock(w http.ResponseWriter, r *http.Request, user UserInPath, params PutBlockParams)
+	PutBlock(w http.ResponseWriter, r *http.Request, user UserInPath)
 	// ListConversations List my conversations
 	// (GET /v1/conversations)
 	ListConversations(w http.ResponseWriter, r *http.Request, params ListConversationsParams)
 	// CreateConversation Create a group or room
 	// (POST /v1/conversations)
-	CreateConversation(w http.ResponseWriter, r *http.Request, params CreateConversationParams)
+	CreateConversation(w http.ResponseWriter, r *http.Request)
 	// DeleteConversation Delete a conversation, for me or for everyone
 	// (DELETE /v1/conversations/{conversation})
 	DeleteConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params DeleteConversationParams)
 	// GetConversation Get a conversation
 	// (GET /v1/conversations/{conversation})
-	GetConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params GetConversationParams)
+	GetConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID)
 	// UpdateConversation Change a conversation, or how I see it
 	// (PATCH /v1/conversations/{conversation})
-	UpdateConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params UpdateConversationParams)
+	UpdateConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID)
 	// HideMessages Hide messages for me
 	// (POST /v1/conversations/{conversation}/hide)
-	HideMessages(w http.ResponseWriter, r *http.Request, conversation ConversationID, params HideMessagesParams)
+	HideMessages(w http.ResponseWriter, r *http.Request, conversation ConversationID)
 	// ListConversationInvitations List the invitations to a group or room
 	// (GET /v1/conversations/{conversation}/invitations)
 	ListConversationInvitations(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ListConversationInvitationsParams)
 	// InviteToConversation Invite users to a group or room
 	// (POST /v1/conversations/{conversation}/invitations)
-	InviteToConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params InviteToConversationParams)
+	InviteToConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID)
 	// DeleteConversationInvitation Withdraw or decline an invitation to a group or room
 	// (DELETE /v1/conversations/{conversation}/invitations/{user})
-	DeleteConversationInvitation(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params DeleteConversationInvitationParams)
+	DeleteConversationInvitation(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath)
 	// JoinConversation Join a conversation
 	// (POST /v1/conversations/{conversation}/join)
-	JoinConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params JoinConversationParams)
+	JoinConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID)
 	// LeaveConversation Leave a group, room or thread
 	// (POST /v1/conversations/{conversation}/leave)
-	LeaveConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params LeaveConversationParams)
+	LeaveConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID)
 	// GetList List who is on a list
 	// (GET /v1/conversations/{conversation}/lists/{list})
 	GetList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, params GetListParams)
 	// RemoveFromList Take a user off a list
 	// (DELETE /v1/conversations/{conversation}/lists/{list}/{user})
-	RemoveFromList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, user UserInPath, params RemoveFromListParams)
+	RemoveFromList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, user UserInPath)
 	// AddToList Put a user on a list
 	// (PUT /v1/conversations/{conversation}/lists/{list}/{user})
-	AddToList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, user UserInPath, params AddToListParams)
+	AddToList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, user UserInPath)
 	// ListMembers List the members
 	// (GET /v1/conversations/{conversation}/members)
 	ListMembers(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ListMembersParams)
 	// AddMembers Add members to a group or room
 	// (POST /v1/conversations/{conversation}/members)
-	AddMembers(w http.ResponseWriter, r *http.Request, conversation ConversationID, params AddMembersParams)
+	AddMembers(w http.ResponseWriter, r *http.Request, conversation ConversationID)
 	// RemoveMember Remove a member
 	// (DELETE /v1/conversations/{conversation}/members/{user})
-	RemoveMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params RemoveMemberParams)
+	RemoveMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath)
 	// GetMember Get one member
 	// (GET /v1/conversations/{conversation}/members/{user})
-	GetMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params GetMemberParams)
+	GetMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath)
 	// SetRole Change a member's role
 	// (PATCH /v1/conversations/{conversation}/members/{user})
-	SetRole(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params SetRoleParams)
+	SetRole(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath)
 	// UnmuteMember Unmute a member
 	// (DELETE /v1/conversations/{conversation}/members/{user}/mute)
-	UnmuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params UnmuteMemberParams)
+	UnmuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath)
 	// MuteMember Mute a member
 	// (PUT /v1/conversations/{conversation}/members/{user}/mute)
-	MuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params MuteMemberParams)
+	MuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath)
 	// ListMessages Read the history of a conversation
 	// (GET /v1/conversations/{conversation}/messages)
 	ListMessages(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ListMessagesParams)
 	// SendMessage Send a message
 	// (POST /v1/conversations/{conversation}/messages)
-	SendMessage(w http.ResponseWriter, r *http.Request, conversation ConversationID, params SendMessageParams)
+	SendMessage(w http.ResponseWriter, r *http.Request, conversation ConversationID)
 	// ListOverrides List a channel's overrides
 	// (GET /v1/conversations/{conversation}/overrides)
-	ListOverrides(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ListOverridesParams)
+	ListOverrides(w http.ResponseWriter, r *http.Request, conversation ConversationID)
 	// DeleteOverride Delete a role's override in a channel
 	// (DELETE /v1/conversations/{conversation}/overrides/{role})
-	DeleteOverride(w http.ResponseWriter, r *http.Request, conversation ConversationID, role RoleID, params DeleteOverrideParams)
+	DeleteOverride(w http.ResponseWriter, r *http.Request, conversation ConversationID, role RoleID)
 	// PutOverride Put a role's override in a channel
 	// (PUT /v1/conversations/{conversation}/overrides/{role})
-	PutOverride(w http.ResponseWriter, r *http.Request, conversation ConversationID, role RoleID, params PutOverrideParams)
+	PutOverride(w http.ResponseWriter, r *http.Request, conversation ConversationID, role RoleID)
 	// GetPermissions What I may do here
 	// (GET /v1/conversations/{conversation}/permissions)
-	GetPermissions(w http.ResponseWriter, r *http.Request, conversation ConversationID, params GetPermissionsParams)
+	GetPermissions(w http.ResponseWriter, r *http.Request, conversation ConversationID)
 	// SendReceipts Say what was delivered or read
 	// (POST /v1/conversations/{conversation}/receipts)
-	SendReceipts(w http.ResponseWriter, r *http.Request, conversation ConversationID, params SendReceiptsParams)
+	SendReceipts(w http.ResponseWriter, r *http.Request, conversation ConversationID)
 	// ListThreads List the threads of a group or channel
 	// (GET /v1/conversations/{conversation}/threads)
 	ListThreads(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ListThreadsParams)
 	// ClearConversationUnread Clear the unread count of a conversation
 	// (POST /v1/conversations/{conversation}/unread/clear)
-	ClearConversationUnread(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ClearConversationUnreadParams)
+	ClearConversationUnread(w http.ResponseWriter, r *http.Request, conversation ConversationID)
 	// GetEvents Follow what happens
 	// (GET /v1/events)
 	GetEvents(w http.ResponseWriter, r *http.Request, params GetEventsParams)
@@ -4293,7 +3242,7 @@ type ServerInterface interface {
 	GetEventLog(w http.ResponseWriter, r *http.Request, params GetEventLogParams)
 	// CreateTicket Get a ticket for EventSource
 	// (POST /v1/events/tickets)
-	CreateTicket(w http.ResponseWriter, r *http.Request, params CreateTicketParams)
+	CreateTicket(w http.ResponseWriter, r *http.Request)
 	// ListMyInvitations List the invitations that I have
 	// (GET /v1/invitations)
 	ListMyInvitations(w http.ResponseWriter, r *http.Request, params ListMyInvitationsParams)
@@ -4302,118 +3251,118 @@ type ServerInterface interface {
 	ListErased(w http.ResponseWriter, r *http.Request, params ListErasedParams)
 	// RevokeMessages Revoke several messages
 	// (POST /v1/messages/revoke)
-	RevokeMessages(w http.ResponseWriter, r *http.Request, params RevokeMessagesParams)
+	RevokeMessages(w http.ResponseWriter, r *http.Request)
 	// SearchMessages Search messages
 	// (GET /v1/messages/search)
 	SearchMessages(w http.ResponseWriter, r *http.Request, params SearchMessagesParams)
 	// DeleteMessage Delete a message for everyone
 	// (DELETE /v1/messages/{message})
-	DeleteMessage(w http.ResponseWriter, r *http.Request, message MessageID, params DeleteMessageParams)
+	DeleteMessage(w http.ResponseWriter, r *http.Request, message MessageID)
 	// GetMessage Get a message
 	// (GET /v1/messages/{message})
-	GetMessage(w http.ResponseWriter, r *http.Request, message MessageID, params GetMessageParams)
+	GetMessage(w http.ResponseWriter, r *http.Request, message MessageID)
 	// BurnMessage Burn a message now
 	// (POST /v1/messages/{message}/burn)
-	BurnMessage(w http.ResponseWriter, r *http.Request, message MessageID, params BurnMessageParams)
+	BurnMessage(w http.ResponseWriter, r *http.Request, message MessageID)
 	// GetReceipts Who has a message, and who has not
 	// (GET /v1/messages/{message}/receipts)
-	GetReceipts(w http.ResponseWriter, r *http.Request, message MessageID, params GetReceiptsParams)
+	GetReceipts(w http.ResponseWriter, r *http.Request, message MessageID)
 	// RevokeMessage Revoke a message
 	// (POST /v1/messages/{message}/revoke)
-	RevokeMessage(w http.ResponseWriter, r *http.Request, message MessageID, params RevokeMessageParams)
+	RevokeMessage(w http.ResponseWriter, r *http.Request, message MessageID)
 	// GetThread Get the thread under a message
 	// (GET /v1/messages/{message}/thread)
-	GetThread(w http.ResponseWriter, r *http.Request, message MessageID, params GetThreadParams)
+	GetThread(w http.ResponseWriter, r *http.Request, message MessageID)
 	// CreateThread Create a thread under a message
 	// (POST /v1/messages/{message}/thread)
-	CreateThread(w http.ResponseWriter, r *http.Request, message MessageID, params CreateThreadParams)
+	CreateThread(w http.ResponseWriter, r *http.Request, message MessageID)
 	// ListSpaces List my spaces
 	// (GET /v1/spaces)
 	ListSpaces(w http.ResponseWriter, r *http.Request, params ListSpacesParams)
 	// CreateSpace Create a space
 	// (POST /v1/spaces)
-	CreateSpace(w http.ResponseWriter, r *http.Request, params CreateSpaceParams)
+	CreateSpace(w http.ResponseWriter, r *http.Request)
 	// DeleteSpace Delete a space
 	// (DELETE /v1/spaces/{space})
-	DeleteSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params DeleteSpaceParams)
+	DeleteSpace(w http.ResponseWriter, r *http.Request, space SpaceID)
 	// GetSpace Get a space
 	// (GET /v1/spaces/{space})
-	GetSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params GetSpaceParams)
+	GetSpace(w http.ResponseWriter, r *http.Request, space SpaceID)
 	// UpdateSpace Change a space
 	// (PATCH /v1/spaces/{space})
-	UpdateSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params UpdateSpaceParams)
+	UpdateSpace(w http.ResponseWriter, r *http.Request, space SpaceID)
 	// ListChannels List the channels of a space
 	// (GET /v1/spaces/{space}/channels)
 	ListChannels(w http.ResponseWriter, r *http.Request, space SpaceID, params ListChannelsParams)
 	// CreateChannel Create a channel
 	// (POST /v1/spaces/{space}/channels)
-	CreateChannel(w http.ResponseWriter, r *http.Request, space SpaceID, params CreateChannelParams)
+	CreateChannel(w http.ResponseWriter, r *http.Request, space SpaceID)
 	// ListInvitations List the invitations to a space
 	// (GET /v1/spaces/{space}/invitations)
 	ListInvitations(w http.ResponseWriter, r *http.Request, space SpaceID, params ListInvitationsParams)
 	// InviteToSpace Invite users to a space
 	// (POST /v1/spaces/{space}/invitations)
-	InviteToSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params InviteToSpaceParams)
+	InviteToSpace(w http.ResponseWriter, r *http.Request, space SpaceID)
 	// DeleteInvitation Withdraw or decline an invitation
 	// (DELETE /v1/spaces/{space}/invitations/{user})
-	DeleteInvitation(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params DeleteInvitationParams)
+	DeleteInvitation(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath)
 	// JoinSpace Join a space
 	// (POST /v1/spaces/{space}/join)
-	JoinSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params JoinSpaceParams)
+	JoinSpace(w http.ResponseWriter, r *http.Request, space SpaceID)
 	// LeaveSpace Leave a space
 	// (POST /v1/spaces/{space}/leave)
-	LeaveSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params LeaveSpaceParams)
+	LeaveSpace(w http.ResponseWriter, r *http.Request, space SpaceID)
 	// ListSpaceDenied List who is kept out of a space
 	// (GET /v1/spaces/{space}/lists/deny)
 	ListSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, params ListSpaceDeniedParams)
 	// DeleteSpaceDenied Let a user in again
 	// (DELETE /v1/spaces/{space}/lists/deny/{user})
-	DeleteSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params DeleteSpaceDeniedParams)
+	DeleteSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath)
 	// PutSpaceDenied Keep a user out of a space
 	// (PUT /v1/spaces/{space}/lists/deny/{user})
-	PutSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params PutSpaceDeniedParams)
+	PutSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath)
 	// ListSpaceMembers List the members of a space
 	// (GET /v1/spaces/{space}/members)
 	ListSpaceMembers(w http.ResponseWriter, r *http.Request, space SpaceID, params ListSpaceMembersParams)
 	// AddSpaceMembers Add members to a space
 	// (POST /v1/spaces/{space}/members)
-	AddSpaceMembers(w http.ResponseWriter, r *http.Request, space SpaceID, params AddSpaceMembersParams)
+	AddSpaceMembers(w http.ResponseWriter, r *http.Request, space SpaceID)
 	// RemoveSpaceMember Remove a member from a space
 	// (DELETE /v1/spaces/{space}/members/{user})
-	RemoveSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params RemoveSpaceMemberParams)
+	RemoveSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath)
 	// GetSpaceMember Get one member of a space
 	// (GET /v1/spaces/{space}/members/{user})
-	GetSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params GetSpaceMemberParams)
+	GetSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath)
 	// UpdateSpaceMember Change a member's roles, or hand the space over
 	// (PATCH /v1/spaces/{space}/members/{user})
-	UpdateSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params UpdateSpaceMemberParams)
+	UpdateSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath)
 	// UnmuteSpaceMember Unmute a member in a space
 	// (DELETE /v1/spaces/{space}/members/{user}/mute)
-	UnmuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params UnmuteSpaceMemberParams)
+	UnmuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath)
 	// MuteSpaceMember Mute a member in a space
 	// (PUT /v1/spaces/{space}/members/{user}/mute)
-	MuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params MuteSpaceMemberParams)
+	MuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath)
 	// GetSpacePermissions What I may do in a space
 	// (GET /v1/spaces/{space}/permissions)
-	GetSpacePermissions(w http.ResponseWriter, r *http.Request, space SpaceID, params GetSpacePermissionsParams)
+	GetSpacePermissions(w http.ResponseWriter, r *http.Request, space SpaceID)
 	// ListRoles List the roles of a space
 	// (GET /v1/spaces/{space}/roles)
-	ListRoles(w http.ResponseWriter, r *http.Request, space SpaceID, params ListRolesParams)
+	ListRoles(w http.ResponseWriter, r *http.Request, space SpaceID)
 	// CreateRole Create a role
 	// (POST /v1/spaces/{space}/roles)
-	CreateRole(w http.ResponseWriter, r *http.Request, space SpaceID, params CreateRoleParams)
+	CreateRole(w http.ResponseWriter, r *http.Request, space SpaceID)
 	// DeleteRole Delete a role
 	// (DELETE /v1/spaces/{space}/roles/{role})
-	DeleteRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, params DeleteRoleParams)
+	DeleteRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID)
 	// UpdateRole Change a role
 	// (PATCH /v1/spaces/{space}/roles/{role})
-	UpdateRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, params UpdateRoleParams)
+	UpdateRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID)
 	// RevokeRole Take a role from a member
 	// (DELETE /v1/spaces/{space}/roles/{role}/members/{user})
-	RevokeRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserInPath, params RevokeRoleParams)
+	RevokeRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserInPath)
 	// GrantRole Give a member a role
 	// (PUT /v1/spaces/{space}/roles/{role}/members/{user})
-	GrantRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserInPath, params GrantRoleParams)
+	GrantRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserInPath)
 	// ListMyThreads List the threads that I have joined
 	// (GET /v1/threads)
 	ListMyThreads(w http.ResponseWriter, r *http.Request, params ListMyThreadsParams)
@@ -4422,7 +3371,7 @@ type ServerInterface interface {
 	GetUnread(w http.ResponseWriter, r *http.Request, params GetUnreadParams)
 	// ClearUnread Clear the unread counts of all conversations
 	// (POST /v1/unread/clear)
-	ClearUnread(w http.ResponseWriter, r *http.Request, params ClearUnreadParams)
+	ClearUnread(w http.ResponseWriter, r *http.Request)
 }
 
 // Unimplemented server implementation that returns http.StatusNotImplemented for each endpoint.
@@ -4467,13 +3416,13 @@ func (_ Unimplemented) ExportMessages(w http.ResponseWriter, r *http.Request, pa
 
 // ImportMessages Import messages and conversations
 // (POST /v1/admin/import)
-func (_ Unimplemented) ImportMessages(w http.ResponseWriter, r *http.Request, params ImportMessagesParams) {
+func (_ Unimplemented) ImportMessages(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // InsertMessage Insert a message silently
 // (POST /v1/admin/import/message)
-func (_ Unimplemented) InsertMessage(w http.ResponseWriter, r *http.Request, params InsertMessageParams) {
+func (_ Unimplemented) InsertMessage(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4491,7 +3440,7 @@ func (_ Unimplemented) RunRetention(w http.ResponseWriter, r *http.Request, para
 
 // CutTokens Cut off a user's tokens
 // (POST /v1/admin/users/{user}/tokens/cut)
-func (_ Unimplemented) CutTokens(w http.ResponseWriter, r *http.Request, user UserInPath, params CutTokensParams) {
+func (_ Unimplemented) CutTokens(w http.ResponseWriter, r *http.Request, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4503,13 +3452,13 @@ func (_ Unimplemented) ListBlocks(w http.ResponseWriter, r *http.Request, params
 
 // DeleteBlock Unblock a user
 // (DELETE /v1/blocks/{user})
-func (_ Unimplemented) DeleteBlock(w http.ResponseWriter, r *http.Request, user UserInPath, params DeleteBlockParams) {
+func (_ Unimplemented) DeleteBlock(w http.ResponseWriter, r *http.Request, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // PutBlock Block a user
 // (PUT /v1/blocks/{user})
-func (_ Unimplemented) PutBlock(w http.ResponseWriter, r *http.Request, user UserInPath, params PutBlockParams) {
+func (_ Unimplemented) PutBlock(w http.ResponseWriter, r *http.Request, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4521,7 +3470,7 @@ func (_ Unimplemented) ListConversations(w http.ResponseWriter, r *http.Request,
 
 // CreateConversation Create a group or room
 // (POST /v1/conversations)
-func (_ Unimplemented) CreateConversation(w http.ResponseWriter, r *http.Request, params CreateConversationParams) {
+func (_ Unimplemented) CreateConversation(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4533,19 +3482,19 @@ func (_ Unimplemented) DeleteConversation(w http.ResponseWriter, r *http.Request
 
 // GetConversation Get a conversation
 // (GET /v1/conversations/{conversation})
-func (_ Unimplemented) GetConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params GetConversationParams) {
+func (_ Unimplemented) GetConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // UpdateConversation Change a conversation, or how I see it
 // (PATCH /v1/conversations/{conversation})
-func (_ Unimplemented) UpdateConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params UpdateConversationParams) {
+func (_ Unimplemented) UpdateConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // HideMessages Hide messages for me
 // (POST /v1/conversations/{conversation}/hide)
-func (_ Unimplemented) HideMessages(w http.ResponseWriter, r *http.Request, conversation ConversationID, params HideMessagesParams) {
+func (_ Unimplemented) HideMessages(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4557,25 +3506,25 @@ func (_ Unimplemented) ListConversationInvitations(w http.ResponseWriter, r *htt
 
 // InviteToConversation Invite users to a group or room
 // (POST /v1/conversations/{conversation}/invitations)
-func (_ Unimplemented) InviteToConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params InviteToConversationParams) {
+func (_ Unimplemented) InviteToConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // DeleteConversationInvitation Withdraw or decline an invitation to a group or room
 // (DELETE /v1/conversations/{conversation}/invitations/{user})
-func (_ Unimplemented) DeleteConversationInvitation(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params DeleteConversationInvitationParams) {
+func (_ Unimplemented) DeleteConversationInvitation(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // JoinConversation Join a conversation
 // (POST /v1/conversations/{conversation}/join)
-func (_ Unimplemented) JoinConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params JoinConversationParams) {
+func (_ Unimplemented) JoinConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // LeaveConversation Leave a group, room or thread
 // (POST /v1/conversations/{conversation}/leave)
-func (_ Unimplemented) LeaveConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params LeaveConversationParams) {
+func (_ Unimplemented) LeaveConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4587,13 +3536,13 @@ func (_ Unimplemented) GetList(w http.ResponseWriter, r *http.Request, conversat
 
 // RemoveFromList Take a user off a list
 // (DELETE /v1/conversations/{conversation}/lists/{list}/{user})
-func (_ Unimplemented) RemoveFromList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, user UserInPath, params RemoveFromListParams) {
+func (_ Unimplemented) RemoveFromList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // AddToList Put a user on a list
 // (PUT /v1/conversations/{conversation}/lists/{list}/{user})
-func (_ Unimplemented) AddToList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, user UserInPath, params AddToListParams) {
+func (_ Unimplemented) AddToList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4605,37 +3554,37 @@ func (_ Unimplemented) ListMembers(w http.ResponseWriter, r *http.Request, conve
 
 // AddMembers Add members to a group or room
 // (POST /v1/conversations/{conversation}/members)
-func (_ Unimplemented) AddMembers(w http.ResponseWriter, r *http.Request, conversation ConversationID, params AddMembersParams) {
+func (_ Unimplemented) AddMembers(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // RemoveMember Remove a member
 // (DELETE /v1/conversations/{conversation}/members/{user})
-func (_ Unimplemented) RemoveMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params RemoveMemberParams) {
+func (_ Unimplemented) RemoveMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // GetMember Get one member
 // (GET /v1/conversations/{conversation}/members/{user})
-func (_ Unimplemented) GetMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params GetMemberParams) {
+func (_ Unimplemented) GetMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // SetRole Change a member's role
 // (PATCH /v1/conversations/{conversation}/members/{user})
-func (_ Unimplemented) SetRole(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params SetRoleParams) {
+func (_ Unimplemented) SetRole(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // UnmuteMember Unmute a member
 // (DELETE /v1/conversations/{conversation}/members/{user}/mute)
-func (_ Unimplemented) UnmuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params UnmuteMemberParams) {
+func (_ Unimplemented) UnmuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // MuteMember Mute a member
 // (PUT /v1/conversations/{conversation}/members/{user}/mute)
-func (_ Unimplemented) MuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params MuteMemberParams) {
+func (_ Unimplemented) MuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4647,37 +3596,37 @@ func (_ Unimplemented) ListMessages(w http.ResponseWriter, r *http.Request, conv
 
 // SendMessage Send a message
 // (POST /v1/conversations/{conversation}/messages)
-func (_ Unimplemented) SendMessage(w http.ResponseWriter, r *http.Request, conversation ConversationID, params SendMessageParams) {
+func (_ Unimplemented) SendMessage(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // ListOverrides List a channel's overrides
 // (GET /v1/conversations/{conversation}/overrides)
-func (_ Unimplemented) ListOverrides(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ListOverridesParams) {
+func (_ Unimplemented) ListOverrides(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // DeleteOverride Delete a role's override in a channel
 // (DELETE /v1/conversations/{conversation}/overrides/{role})
-func (_ Unimplemented) DeleteOverride(w http.ResponseWriter, r *http.Request, conversation ConversationID, role RoleID, params DeleteOverrideParams) {
+func (_ Unimplemented) DeleteOverride(w http.ResponseWriter, r *http.Request, conversation ConversationID, role RoleID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // PutOverride Put a role's override in a channel
 // (PUT /v1/conversations/{conversation}/overrides/{role})
-func (_ Unimplemented) PutOverride(w http.ResponseWriter, r *http.Request, conversation ConversationID, role RoleID, params PutOverrideParams) {
+func (_ Unimplemented) PutOverride(w http.ResponseWriter, r *http.Request, conversation ConversationID, role RoleID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // GetPermissions What I may do here
 // (GET /v1/conversations/{conversation}/permissions)
-func (_ Unimplemented) GetPermissions(w http.ResponseWriter, r *http.Request, conversation ConversationID, params GetPermissionsParams) {
+func (_ Unimplemented) GetPermissions(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // SendReceipts Say what was delivered or read
 // (POST /v1/conversations/{conversation}/receipts)
-func (_ Unimplemented) SendReceipts(w http.ResponseWriter, r *http.Request, conversation ConversationID, params SendReceiptsParams) {
+func (_ Unimplemented) SendReceipts(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4689,7 +3638,7 @@ func (_ Unimplemented) ListThreads(w http.ResponseWriter, r *http.Request, conve
 
 // ClearConversationUnread Clear the unread count of a conversation
 // (POST /v1/conversations/{conversation}/unread/clear)
-func (_ Unimplemented) ClearConversationUnread(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ClearConversationUnreadParams) {
+func (_ Unimplemented) ClearConversationUnread(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4707,7 +3656,7 @@ func (_ Unimplemented) GetEventLog(w http.ResponseWriter, r *http.Request, param
 
 // CreateTicket Get a ticket for EventSource
 // (POST /v1/events/tickets)
-func (_ Unimplemented) CreateTicket(w http.ResponseWriter, r *http.Request, params CreateTicketParams) {
+func (_ Unimplemented) CreateTicket(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4725,7 +3674,7 @@ func (_ Unimplemented) ListErased(w http.ResponseWriter, r *http.Request, params
 
 // RevokeMessages Revoke several messages
 // (POST /v1/messages/revoke)
-func (_ Unimplemented) RevokeMessages(w http.ResponseWriter, r *http.Request, params RevokeMessagesParams) {
+func (_ Unimplemented) RevokeMessages(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4737,43 +3686,43 @@ func (_ Unimplemented) SearchMessages(w http.ResponseWriter, r *http.Request, pa
 
 // DeleteMessage Delete a message for everyone
 // (DELETE /v1/messages/{message})
-func (_ Unimplemented) DeleteMessage(w http.ResponseWriter, r *http.Request, message MessageID, params DeleteMessageParams) {
+func (_ Unimplemented) DeleteMessage(w http.ResponseWriter, r *http.Request, message MessageID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // GetMessage Get a message
 // (GET /v1/messages/{message})
-func (_ Unimplemented) GetMessage(w http.ResponseWriter, r *http.Request, message MessageID, params GetMessageParams) {
+func (_ Unimplemented) GetMessage(w http.ResponseWriter, r *http.Request, message MessageID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // BurnMessage Burn a message now
 // (POST /v1/messages/{message}/burn)
-func (_ Unimplemented) BurnMessage(w http.ResponseWriter, r *http.Request, message MessageID, params BurnMessageParams) {
+func (_ Unimplemented) BurnMessage(w http.ResponseWriter, r *http.Request, message MessageID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // GetReceipts Who has a message, and who has not
 // (GET /v1/messages/{message}/receipts)
-func (_ Unimplemented) GetReceipts(w http.ResponseWriter, r *http.Request, message MessageID, params GetReceiptsParams) {
+func (_ Unimplemented) GetReceipts(w http.ResponseWriter, r *http.Request, message MessageID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // RevokeMessage Revoke a message
 // (POST /v1/messages/{message}/revoke)
-func (_ Unimplemented) RevokeMessage(w http.ResponseWriter, r *http.Request, message MessageID, params RevokeMessageParams) {
+func (_ Unimplemented) RevokeMessage(w http.ResponseWriter, r *http.Request, message MessageID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // GetThread Get the thread under a message
 // (GET /v1/messages/{message}/thread)
-func (_ Unimplemented) GetThread(w http.ResponseWriter, r *http.Request, message MessageID, params GetThreadParams) {
+func (_ Unimplemented) GetThread(w http.ResponseWriter, r *http.Request, message MessageID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // CreateThread Create a thread under a message
 // (POST /v1/messages/{message}/thread)
-func (_ Unimplemented) CreateThread(w http.ResponseWriter, r *http.Request, message MessageID, params CreateThreadParams) {
+func (_ Unimplemented) CreateThread(w http.ResponseWriter, r *http.Request, message MessageID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4785,25 +3734,25 @@ func (_ Unimplemented) ListSpaces(w http.ResponseWriter, r *http.Request, params
 
 // CreateSpace Create a space
 // (POST /v1/spaces)
-func (_ Unimplemented) CreateSpace(w http.ResponseWriter, r *http.Request, params CreateSpaceParams) {
+func (_ Unimplemented) CreateSpace(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // DeleteSpace Delete a space
 // (DELETE /v1/spaces/{space})
-func (_ Unimplemented) DeleteSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params DeleteSpaceParams) {
+func (_ Unimplemented) DeleteSpace(w http.ResponseWriter, r *http.Request, space SpaceID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // GetSpace Get a space
 // (GET /v1/spaces/{space})
-func (_ Unimplemented) GetSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params GetSpaceParams) {
+func (_ Unimplemented) GetSpace(w http.ResponseWriter, r *http.Request, space SpaceID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // UpdateSpace Change a space
 // (PATCH /v1/spaces/{space})
-func (_ Unimplemented) UpdateSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params UpdateSpaceParams) {
+func (_ Unimplemented) UpdateSpace(w http.ResponseWriter, r *http.Request, space SpaceID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4815,7 +3764,7 @@ func (_ Unimplemented) ListChannels(w http.ResponseWriter, r *http.Request, spac
 
 // CreateChannel Create a channel
 // (POST /v1/spaces/{space}/channels)
-func (_ Unimplemented) CreateChannel(w http.ResponseWriter, r *http.Request, space SpaceID, params CreateChannelParams) {
+func (_ Unimplemented) CreateChannel(w http.ResponseWriter, r *http.Request, space SpaceID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4827,25 +3776,25 @@ func (_ Unimplemented) ListInvitations(w http.ResponseWriter, r *http.Request, s
 
 // InviteToSpace Invite users to a space
 // (POST /v1/spaces/{space}/invitations)
-func (_ Unimplemented) InviteToSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params InviteToSpaceParams) {
+func (_ Unimplemented) InviteToSpace(w http.ResponseWriter, r *http.Request, space SpaceID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // DeleteInvitation Withdraw or decline an invitation
 // (DELETE /v1/spaces/{space}/invitations/{user})
-func (_ Unimplemented) DeleteInvitation(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params DeleteInvitationParams) {
+func (_ Unimplemented) DeleteInvitation(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // JoinSpace Join a space
 // (POST /v1/spaces/{space}/join)
-func (_ Unimplemented) JoinSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params JoinSpaceParams) {
+func (_ Unimplemented) JoinSpace(w http.ResponseWriter, r *http.Request, space SpaceID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // LeaveSpace Leave a space
 // (POST /v1/spaces/{space}/leave)
-func (_ Unimplemented) LeaveSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params LeaveSpaceParams) {
+func (_ Unimplemented) LeaveSpace(w http.ResponseWriter, r *http.Request, space SpaceID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4857,13 +3806,13 @@ func (_ Unimplemented) ListSpaceDenied(w http.ResponseWriter, r *http.Request, s
 
 // DeleteSpaceDenied Let a user in again
 // (DELETE /v1/spaces/{space}/lists/deny/{user})
-func (_ Unimplemented) DeleteSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params DeleteSpaceDeniedParams) {
+func (_ Unimplemented) DeleteSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // PutSpaceDenied Keep a user out of a space
 // (PUT /v1/spaces/{space}/lists/deny/{user})
-func (_ Unimplemented) PutSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params PutSpaceDeniedParams) {
+func (_ Unimplemented) PutSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4875,79 +3824,79 @@ func (_ Unimplemented) ListSpaceMembers(w http.ResponseWriter, r *http.Request, 
 
 // AddSpaceMembers Add members to a space
 // (POST /v1/spaces/{space}/members)
-func (_ Unimplemented) AddSpaceMembers(w http.ResponseWriter, r *http.Request, space SpaceID, params AddSpaceMembersParams) {
+func (_ Unimplemented) AddSpaceMembers(w http.ResponseWriter, r *http.Request, space SpaceID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // RemoveSpaceMember Remove a member from a space
 // (DELETE /v1/spaces/{space}/members/{user})
-func (_ Unimplemented) RemoveSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params RemoveSpaceMemberParams) {
+func (_ Unimplemented) RemoveSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // GetSpaceMember Get one member of a space
 // (GET /v1/spaces/{space}/members/{user})
-func (_ Unimplemented) GetSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params GetSpaceMemberParams) {
+func (_ Unimplemented) GetSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // UpdateSpaceMember Change a member's roles, or hand the space over
 // (PATCH /v1/spaces/{space}/members/{user})
-func (_ Unimplemented) UpdateSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params UpdateSpaceMemberParams) {
+func (_ Unimplemented) UpdateSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // UnmuteSpaceMember Unmute a member in a space
 // (DELETE /v1/spaces/{space}/members/{user}/mute)
-func (_ Unimplemented) UnmuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params UnmuteSpaceMemberParams) {
+func (_ Unimplemented) UnmuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // MuteSpaceMember Mute a member in a space
 // (PUT /v1/spaces/{space}/members/{user}/mute)
-func (_ Unimplemented) MuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params MuteSpaceMemberParams) {
+func (_ Unimplemented) MuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // GetSpacePermissions What I may do in a space
 // (GET /v1/spaces/{space}/permissions)
-func (_ Unimplemented) GetSpacePermissions(w http.ResponseWriter, r *http.Request, space SpaceID, params GetSpacePermissionsParams) {
+func (_ Unimplemented) GetSpacePermissions(w http.ResponseWriter, r *http.Request, space SpaceID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // ListRoles List the roles of a space
 // (GET /v1/spaces/{space}/roles)
-func (_ Unimplemented) ListRoles(w http.ResponseWriter, r *http.Request, space SpaceID, params ListRolesParams) {
+func (_ Unimplemented) ListRoles(w http.ResponseWriter, r *http.Request, space SpaceID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // CreateRole Create a role
 // (POST /v1/spaces/{space}/roles)
-func (_ Unimplemented) CreateRole(w http.ResponseWriter, r *http.Request, space SpaceID, params CreateRoleParams) {
+func (_ Unimplemented) CreateRole(w http.ResponseWriter, r *http.Request, space SpaceID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // DeleteRole Delete a role
 // (DELETE /v1/spaces/{space}/roles/{role})
-func (_ Unimplemented) DeleteRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, params DeleteRoleParams) {
+func (_ Unimplemented) DeleteRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // UpdateRole Change a role
 // (PATCH /v1/spaces/{space}/roles/{role})
-func (_ Unimplemented) UpdateRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, params UpdateRoleParams) {
+func (_ Unimplemented) UpdateRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // RevokeRole Take a role from a member
 // (DELETE /v1/spaces/{space}/roles/{role}/members/{user})
-func (_ Unimplemented) RevokeRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserInPath, params RevokeRoleParams) {
+func (_ Unimplemented) RevokeRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // GrantRole Give a member a role
 // (PUT /v1/spaces/{space}/roles/{role}/members/{user})
-func (_ Unimplemented) GrantRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserInPath, params GrantRoleParams) {
+func (_ Unimplemented) GrantRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4965,7 +3914,7 @@ func (_ Unimplemented) GetUnread(w http.ResponseWriter, r *http.Request, params 
 
 // ClearUnread Clear the unread counts of all conversations
 // (POST /v1/unread/clear)
-func (_ Unimplemented) ClearUnread(w http.ResponseWriter, r *http.Request, params ClearUnreadParams) {
+func (_ Unimplemented) ClearUnread(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -5082,27 +4031,6 @@ func (siw *ServerInterfaceWrapper) ListErasures(w http.ResponseWriter, r *http.R
 		return
 	}
 
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListErasures(w, r, params)
 	}))
@@ -5136,27 +4064,6 @@ func (siw *ServerInterfaceWrapper) ExportMessages(w http.ResponseWriter, r *http
 		return
 	}
 
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ExportMessages(w, r, params)
 	}))
@@ -5171,35 +4078,8 @@ func (siw *ServerInterfaceWrapper) ExportMessages(w http.ResponseWriter, r *http
 // ImportMessages operation middleware
 func (siw *ServerInterfaceWrapper) ImportMessages(w http.ResponseWriter, r *http.Request) {
 
-	var err error
-	_ = err
-
-	// Parameter object where we will unmarshal all parameters from the context
-	var params ImportMessagesParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ImportMessages(w, r, params)
+		siw.Handler.ImportMessages(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5212,35 +4092,8 @@ func (siw *ServerInterfaceWrapper) ImportMessages(w http.ResponseWriter, r *http
 // InsertMessage operation middleware
 func (siw *ServerInterfaceWrapper) InsertMessage(w http.ResponseWriter, r *http.Request) {
 
-	var err error
-	_ = err
-
-	// Parameter object where we will unmarshal all parameters from the context
-	var params InsertMessageParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.InsertMessage(w, r, params)
+		siw.Handler.InsertMessage(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5298,27 +4151,6 @@ func (siw *ServerInterfaceWrapper) GetRetention(w http.ResponseWriter, r *http.R
 		return
 	}
 
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetRetention(w, r, params)
 	}))
@@ -5352,27 +4184,6 @@ func (siw *ServerInterfaceWrapper) RunRetention(w http.ResponseWriter, r *http.R
 		return
 	}
 
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.RunRetention(w, r, params)
 	}))
@@ -5399,32 +4210,8 @@ func (siw *ServerInterfaceWrapper) CutTokens(w http.ResponseWriter, r *http.Requ
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params CutTokensParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CutTokens(w, r, user, params)
+		siw.Handler.CutTokens(w, r, user)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5469,27 +4256,6 @@ func (siw *ServerInterfaceWrapper) ListBlocks(w http.ResponseWriter, r *http.Req
 		return
 	}
 
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListBlocks(w, r, params)
 	}))
@@ -5516,32 +4282,8 @@ func (siw *ServerInterfaceWrapper) DeleteBlock(w http.ResponseWriter, r *http.Re
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params DeleteBlockParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.DeleteBlock(w, r, user, params)
+		siw.Handler.DeleteBlock(w, r, user)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5566,32 +4308,8 @@ func (siw *ServerInterfaceWrapper) PutBlock(w http.ResponseWriter, r *http.Reque
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params PutBlockParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.PutBlock(w, r, user, params)
+		siw.Handler.PutBlock(w, r, user)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5675,27 +4393,6 @@ func (siw *ServerInterfaceWrapper) ListConversations(w http.ResponseWriter, r *h
 		return
 	}
 
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListConversations(w, r, params)
 	}))
@@ -5710,35 +4407,8 @@ func (siw *ServerInterfaceWrapper) ListConversations(w http.ResponseWriter, r *h
 // CreateConversation operation middleware
 func (siw *ServerInterfaceWrapper) CreateConversation(w http.ResponseWriter, r *http.Request) {
 
-	var err error
-	_ = err
-
-	// Parameter object where we will unmarshal all parameters from the context
-	var params CreateConversationParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CreateConversation(w, r, params)
+		siw.Handler.CreateConversation(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5792,27 +4462,6 @@ func (siw *ServerInterfaceWrapper) DeleteConversation(w http.ResponseWriter, r *
 		return
 	}
 
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.DeleteConversation(w, r, conversation, params)
 	}))
@@ -5839,32 +4488,8 @@ func (siw *ServerInterfaceWrapper) GetConversation(w http.ResponseWriter, r *htt
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params GetConversationParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetConversation(w, r, conversation, params)
+		siw.Handler.GetConversation(w, r, conversation)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5889,32 +4514,8 @@ func (siw *ServerInterfaceWrapper) UpdateConversation(w http.ResponseWriter, r *
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params UpdateConversationParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.UpdateConversation(w, r, conversation, params)
+		siw.Handler.UpdateConversation(w, r, conversation)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5939,32 +4540,8 @@ func (siw *ServerInterfaceWrapper) HideMessages(w http.ResponseWriter, r *http.R
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params HideMessagesParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.HideMessages(w, r, conversation, params)
+		siw.Handler.HideMessages(w, r, conversation)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6018,27 +4595,6 @@ func (siw *ServerInterfaceWrapper) ListConversationInvitations(w http.ResponseWr
 		return
 	}
 
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListConversationInvitations(w, r, conversation, params)
 	}))
@@ -6065,32 +4621,8 @@ func (siw *ServerInterfaceWrapper) InviteToConversation(w http.ResponseWriter, r
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params InviteToConversationParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.InviteToConversation(w, r, conversation, params)
+		siw.Handler.InviteToConversation(w, r, conversation)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6124,32 +4656,8 @@ func (siw *ServerInterfaceWrapper) DeleteConversationInvitation(w http.ResponseW
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params DeleteConversationInvitationParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.DeleteConversationInvitation(w, r, conversation, user, params)
+		siw.Handler.DeleteConversationInvitation(w, r, conversation, user)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6174,32 +4682,8 @@ func (siw *ServerInterfaceWrapper) JoinConversation(w http.ResponseWriter, r *ht
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params JoinConversationParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.JoinConversation(w, r, conversation, params)
+		siw.Handler.JoinConversation(w, r, conversation)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6224,32 +4708,8 @@ func (siw *ServerInterfaceWrapper) LeaveConversation(w http.ResponseWriter, r *h
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params LeaveConversationParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.LeaveConversation(w, r, conversation, params)
+		siw.Handler.LeaveConversation(w, r, conversation)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6312,27 +4772,6 @@ func (siw *ServerInterfaceWrapper) GetList(w http.ResponseWriter, r *http.Reques
 		return
 	}
 
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetList(w, r, conversation, list, params)
 	}))
@@ -6377,32 +4816,8 @@ func (siw *ServerInterfaceWrapper) RemoveFromList(w http.ResponseWriter, r *http
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params RemoveFromListParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.RemoveFromList(w, r, conversation, list, user, params)
+		siw.Handler.RemoveFromList(w, r, conversation, list, user)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6445,32 +4860,8 @@ func (siw *ServerInterfaceWrapper) AddToList(w http.ResponseWriter, r *http.Requ
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params AddToListParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.AddToList(w, r, conversation, list, user, params)
+		siw.Handler.AddToList(w, r, conversation, list, user)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6524,27 +4915,6 @@ func (siw *ServerInterfaceWrapper) ListMembers(w http.ResponseWriter, r *http.Re
 		return
 	}
 
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListMembers(w, r, conversation, params)
 	}))
@@ -6571,32 +4941,8 @@ func (siw *ServerInterfaceWrapper) AddMembers(w http.ResponseWriter, r *http.Req
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params AddMembersParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.AddMembers(w, r, conversation, params)
+		siw.Handler.AddMembers(w, r, conversation)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6630,32 +4976,8 @@ func (siw *ServerInterfaceWrapper) RemoveMember(w http.ResponseWriter, r *http.R
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params RemoveMemberParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.RemoveMember(w, r, conversation, user, params)
+		siw.Handler.RemoveMember(w, r, conversation, user)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6689,32 +5011,8 @@ func (siw *ServerInterfaceWrapper) GetMember(w http.ResponseWriter, r *http.Requ
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params GetMemberParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetMember(w, r, conversation, user, params)
+		siw.Handler.GetMember(w, r, conversation, user)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6748,32 +5046,8 @@ func (siw *ServerInterfaceWrapper) SetRole(w http.ResponseWriter, r *http.Reques
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params SetRoleParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.SetRole(w, r, conversation, user, params)
+		siw.Handler.SetRole(w, r, conversation, user)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6807,32 +5081,8 @@ func (siw *ServerInterfaceWrapper) UnmuteMember(w http.ResponseWriter, r *http.R
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params UnmuteMemberParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.UnmuteMember(w, r, conversation, user, params)
+		siw.Handler.UnmuteMember(w, r, conversation, user)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6866,32 +5116,8 @@ func (siw *ServerInterfaceWrapper) MuteMember(w http.ResponseWriter, r *http.Req
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params MuteMemberParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.MuteMember(w, r, conversation, user, params)
+		siw.Handler.MuteMember(w, r, conversation, user)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -7049,27 +5275,6 @@ func (siw *ServerInterfaceWrapper) ListMessages(w http.ResponseWriter, r *http.R
 		return
 	}
 
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListMessages(w, r, conversation, params)
 	}))
@@ -7096,32 +5301,8 @@ func (siw *ServerInterfaceWrapper) SendMessage(w http.ResponseWriter, r *http.Re
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params SendMessageParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.SendMessage(w, r, conversation, params)
+		siw.Handler.SendMessage(w, r, conversation)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -7146,32 +5327,8 @@ func (siw *ServerInterfaceWrapper) ListOverrides(w http.ResponseWriter, r *http.
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params ListOverridesParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListOverrides(w, r, conversation, params)
+		siw.Handler.ListOverrides(w, r, conversation)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -7205,32 +5362,8 @@ func (siw *ServerInterfaceWrapper) DeleteOverride(w http.ResponseWriter, r *http
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params DeleteOverrideParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.DeleteOverride(w, r, conversation, role, params)
+		siw.Handler.DeleteOverride(w, r, conversation, role)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -7264,32 +5397,8 @@ func (siw *ServerInterfaceWrapper) PutOverride(w http.ResponseWriter, r *http.Re
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params PutOverrideParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.PutOverride(w, r, conversation, role, params)
+		siw.Handler.PutOverride(w, r, conversation, role)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -7314,32 +5423,8 @@ func (siw *ServerInterfaceWrapper) GetPermissions(w http.ResponseWriter, r *http
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params GetPermissionsParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetPermissions(w, r, conversation, params)
+		siw.Handler.GetPermissions(w, r, conversation)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -7364,32 +5449,8 @@ func (siw *ServerInterfaceWrapper) SendReceipts(w http.ResponseWriter, r *http.R
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params SendReceiptsParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.SendReceipts(w, r, conversation, params)
+		siw.Handler.SendReceipts(w, r, conversation)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -7443,27 +5504,6 @@ func (siw *ServerInterfaceWrapper) ListThreads(w http.ResponseWriter, r *http.Re
 		return
 	}
 
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListThreads(w, r, conversation, params)
 	}))
@@ -7490,32 +5530,8 @@ func (siw *ServerInterfaceWrapper) ClearConversationUnread(w http.ResponseWriter
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params ClearConversationUnreadParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ClearConversationUnread(w, r, conversation, params)
+		siw.Handler.ClearConversationUnread(w, r, conversation)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -7607,25 +5623,6 @@ func (siw *ServerInterfaceWrapper) GetEvents(w http.ResponseWriter, r *http.Requ
 
 	}
 
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetEvents(w, r, params)
 	}))
@@ -7685,27 +5682,6 @@ func (siw *ServerInterfaceWrapper) GetEventLog(w http.ResponseWriter, r *http.Re
 		return
 	}
 
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetEventLog(w, r, params)
 	}))
@@ -7720,35 +5696,8 @@ func (siw *ServerInterfaceWrapper) GetEventLog(w http.ResponseWriter, r *http.Re
 // CreateTicket operation middleware
 func (siw *ServerInterfaceWrapper) CreateTicket(w http.ResponseWriter, r *http.Request) {
 
-	var err error
-	_ = err
-
-	// Parameter object where we will unmarshal all parameters from the context
-	var params CreateTicketParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CreateTicket(w, r, params)
+		siw.Handler.CreateTicket(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -7791,27 +5740,6 @@ func (siw *ServerInterfaceWrapper) ListMyInvitations(w http.ResponseWriter, r *h
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
 		}
 		return
-	}
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
 	}
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -7873,27 +5801,6 @@ func (siw *ServerInterfaceWrapper) ListErased(w http.ResponseWriter, r *http.Req
 		return
 	}
 
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListErased(w, r, params)
 	}))
@@ -7908,35 +5815,8 @@ func (siw *ServerInterfaceWrapper) ListErased(w http.ResponseWriter, r *http.Req
 // RevokeMessages operation middleware
 func (siw *ServerInterfaceWrapper) RevokeMessages(w http.ResponseWriter, r *http.Request) {
 
-	var err error
-	_ = err
-
-	// Parameter object where we will unmarshal all parameters from the context
-	var params RevokeMessagesParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.RevokeMessages(w, r, params)
+		siw.Handler.RevokeMessages(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -8059,27 +5939,6 @@ func (siw *ServerInterfaceWrapper) SearchMessages(w http.ResponseWriter, r *http
 		return
 	}
 
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.SearchMessages(w, r, params)
 	}))
@@ -8106,32 +5965,8 @@ func (siw *ServerInterfaceWrapper) DeleteMessage(w http.ResponseWriter, r *http.
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params DeleteMessageParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.DeleteMessage(w, r, message, params)
+		siw.Handler.DeleteMessage(w, r, message)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -8156,32 +5991,8 @@ func (siw *ServerInterfaceWrapper) GetMessage(w http.ResponseWriter, r *http.Req
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params GetMessageParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetMessage(w, r, message, params)
+		siw.Handler.GetMessage(w, r, message)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -8206,32 +6017,8 @@ func (siw *ServerInterfaceWrapper) BurnMessage(w http.ResponseWriter, r *http.Re
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params BurnMessageParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.BurnMessage(w, r, message, params)
+		siw.Handler.BurnMessage(w, r, message)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -8256,32 +6043,8 @@ func (siw *ServerInterfaceWrapper) GetReceipts(w http.ResponseWriter, r *http.Re
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params GetReceiptsParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetReceipts(w, r, message, params)
+		siw.Handler.GetReceipts(w, r, message)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -8306,32 +6069,8 @@ func (siw *ServerInterfaceWrapper) RevokeMessage(w http.ResponseWriter, r *http.
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params RevokeMessageParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.RevokeMessage(w, r, message, params)
+		siw.Handler.RevokeMessage(w, r, message)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -8356,32 +6095,8 @@ func (siw *ServerInterfaceWrapper) GetThread(w http.ResponseWriter, r *http.Requ
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params GetThreadParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetThread(w, r, message, params)
+		siw.Handler.GetThread(w, r, message)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -8406,32 +6121,8 @@ func (siw *ServerInterfaceWrapper) CreateThread(w http.ResponseWriter, r *http.R
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params CreateThreadParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CreateThread(w, r, message, params)
+		siw.Handler.CreateThread(w, r, message)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -8476,27 +6167,6 @@ func (siw *ServerInterfaceWrapper) ListSpaces(w http.ResponseWriter, r *http.Req
 		return
 	}
 
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListSpaces(w, r, params)
 	}))
@@ -8511,35 +6181,8 @@ func (siw *ServerInterfaceWrapper) ListSpaces(w http.ResponseWriter, r *http.Req
 // CreateSpace operation middleware
 func (siw *ServerInterfaceWrapper) CreateSpace(w http.ResponseWriter, r *http.Request) {
 
-	var err error
-	_ = err
-
-	// Parameter object where we will unmarshal all parameters from the context
-	var params CreateSpaceParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CreateSpace(w, r, params)
+		siw.Handler.CreateSpace(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -8564,32 +6207,8 @@ func (siw *ServerInterfaceWrapper) DeleteSpace(w http.ResponseWriter, r *http.Re
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params DeleteSpaceParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.DeleteSpace(w, r, space, params)
+		siw.Handler.DeleteSpace(w, r, space)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -8614,32 +6233,8 @@ func (siw *ServerInterfaceWrapper) GetSpace(w http.ResponseWriter, r *http.Reque
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params GetSpaceParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetSpace(w, r, space, params)
+		siw.Handler.GetSpace(w, r, space)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -8664,32 +6259,8 @@ func (siw *ServerInterfaceWrapper) UpdateSpace(w http.ResponseWriter, r *http.Re
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params UpdateSpaceParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.UpdateSpace(w, r, space, params)
+		siw.Handler.UpdateSpace(w, r, space)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -8743,27 +6314,6 @@ func (siw *ServerInterfaceWrapper) ListChannels(w http.ResponseWriter, r *http.R
 		return
 	}
 
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListChannels(w, r, space, params)
 	}))
@@ -8790,32 +6340,8 @@ func (siw *ServerInterfaceWrapper) CreateChannel(w http.ResponseWriter, r *http.
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params CreateChannelParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CreateChannel(w, r, space, params)
+		siw.Handler.CreateChannel(w, r, space)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -8869,27 +6395,6 @@ func (siw *ServerInterfaceWrapper) ListInvitations(w http.ResponseWriter, r *htt
 		return
 	}
 
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListInvitations(w, r, space, params)
 	}))
@@ -8916,32 +6421,8 @@ func (siw *ServerInterfaceWrapper) InviteToSpace(w http.ResponseWriter, r *http.
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params InviteToSpaceParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.InviteToSpace(w, r, space, params)
+		siw.Handler.InviteToSpace(w, r, space)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -8975,32 +6456,8 @@ func (siw *ServerInterfaceWrapper) DeleteInvitation(w http.ResponseWriter, r *ht
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params DeleteInvitationParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.DeleteInvitation(w, r, space, user, params)
+		siw.Handler.DeleteInvitation(w, r, space, user)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -9025,32 +6482,8 @@ func (siw *ServerInterfaceWrapper) JoinSpace(w http.ResponseWriter, r *http.Requ
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params JoinSpaceParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.JoinSpace(w, r, space, params)
+		siw.Handler.JoinSpace(w, r, space)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -9075,32 +6508,8 @@ func (siw *ServerInterfaceWrapper) LeaveSpace(w http.ResponseWriter, r *http.Req
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params LeaveSpaceParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.LeaveSpace(w, r, space, params)
+		siw.Handler.LeaveSpace(w, r, space)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -9154,27 +6563,6 @@ func (siw *ServerInterfaceWrapper) ListSpaceDenied(w http.ResponseWriter, r *htt
 		return
 	}
 
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListSpaceDenied(w, r, space, params)
 	}))
@@ -9210,32 +6598,8 @@ func (siw *ServerInterfaceWrapper) DeleteSpaceDenied(w http.ResponseWriter, r *h
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params DeleteSpaceDeniedParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.DeleteSpaceDenied(w, r, space, user, params)
+		siw.Handler.DeleteSpaceDenied(w, r, space, user)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -9269,32 +6633,8 @@ func (siw *ServerInterfaceWrapper) PutSpaceDenied(w http.ResponseWriter, r *http
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params PutSpaceDeniedParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.PutSpaceDenied(w, r, space, user, params)
+		siw.Handler.PutSpaceDenied(w, r, space, user)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -9348,27 +6688,6 @@ func (siw *ServerInterfaceWrapper) ListSpaceMembers(w http.ResponseWriter, r *ht
 		return
 	}
 
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListSpaceMembers(w, r, space, params)
 	}))
@@ -9395,32 +6714,8 @@ func (siw *ServerInterfaceWrapper) AddSpaceMembers(w http.ResponseWriter, r *htt
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params AddSpaceMembersParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.AddSpaceMembers(w, r, space, params)
+		siw.Handler.AddSpaceMembers(w, r, space)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -9454,32 +6749,8 @@ func (siw *ServerInterfaceWrapper) RemoveSpaceMember(w http.ResponseWriter, r *h
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params RemoveSpaceMemberParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.RemoveSpaceMember(w, r, space, user, params)
+		siw.Handler.RemoveSpaceMember(w, r, space, user)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -9513,32 +6784,8 @@ func (siw *ServerInterfaceWrapper) GetSpaceMember(w http.ResponseWriter, r *http
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params GetSpaceMemberParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetSpaceMember(w, r, space, user, params)
+		siw.Handler.GetSpaceMember(w, r, space, user)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -9572,32 +6819,8 @@ func (siw *ServerInterfaceWrapper) UpdateSpaceMember(w http.ResponseWriter, r *h
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params UpdateSpaceMemberParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.UpdateSpaceMember(w, r, space, user, params)
+		siw.Handler.UpdateSpaceMember(w, r, space, user)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -9631,32 +6854,8 @@ func (siw *ServerInterfaceWrapper) UnmuteSpaceMember(w http.ResponseWriter, r *h
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params UnmuteSpaceMemberParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.UnmuteSpaceMember(w, r, space, user, params)
+		siw.Handler.UnmuteSpaceMember(w, r, space, user)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -9690,32 +6889,8 @@ func (siw *ServerInterfaceWrapper) MuteSpaceMember(w http.ResponseWriter, r *htt
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params MuteSpaceMemberParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.MuteSpaceMember(w, r, space, user, params)
+		siw.Handler.MuteSpaceMember(w, r, space, user)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -9740,32 +6915,8 @@ func (siw *ServerInterfaceWrapper) GetSpacePermissions(w http.ResponseWriter, r 
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params GetSpacePermissionsParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetSpacePermissions(w, r, space, params)
+		siw.Handler.GetSpacePermissions(w, r, space)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -9790,32 +6941,8 @@ func (siw *ServerInterfaceWrapper) ListRoles(w http.ResponseWriter, r *http.Requ
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params ListRolesParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListRoles(w, r, space, params)
+		siw.Handler.ListRoles(w, r, space)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -9840,32 +6967,8 @@ func (siw *ServerInterfaceWrapper) CreateRole(w http.ResponseWriter, r *http.Req
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params CreateRoleParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CreateRole(w, r, space, params)
+		siw.Handler.CreateRole(w, r, space)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -9899,32 +7002,8 @@ func (siw *ServerInterfaceWrapper) DeleteRole(w http.ResponseWriter, r *http.Req
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params DeleteRoleParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.DeleteRole(w, r, space, role, params)
+		siw.Handler.DeleteRole(w, r, space, role)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -9958,32 +7037,8 @@ func (siw *ServerInterfaceWrapper) UpdateRole(w http.ResponseWriter, r *http.Req
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params UpdateRoleParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.UpdateRole(w, r, space, role, params)
+		siw.Handler.UpdateRole(w, r, space, role)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -10026,32 +7081,8 @@ func (siw *ServerInterfaceWrapper) RevokeRole(w http.ResponseWriter, r *http.Req
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params RevokeRoleParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.RevokeRole(w, r, space, role, user, params)
+		siw.Handler.RevokeRole(w, r, space, role, user)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -10094,32 +7125,8 @@ func (siw *ServerInterfaceWrapper) GrantRole(w http.ResponseWriter, r *http.Requ
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params GrantRoleParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GrantRole(w, r, space, role, user, params)
+		siw.Handler.GrantRole(w, r, space, role, user)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -10162,27 +7169,6 @@ func (siw *ServerInterfaceWrapper) ListMyThreads(w http.ResponseWriter, r *http.
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
 		}
 		return
-	}
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
 	}
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -10231,27 +7217,6 @@ func (siw *ServerInterfaceWrapper) GetUnread(w http.ResponseWriter, r *http.Requ
 		return
 	}
 
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetUnread(w, r, params)
 	}))
@@ -10266,35 +7231,8 @@ func (siw *ServerInterfaceWrapper) GetUnread(w http.ResponseWriter, r *http.Requ
 // ClearUnread operation middleware
 func (siw *ServerInterfaceWrapper) ClearUnread(w http.ResponseWriter, r *http.Request) {
 
-	var err error
-	_ = err
-
-	// Parameter object where we will unmarshal all parameters from the context
-	var params ClearUnreadParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "X-Device-Id" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("X-Device-Id")]; found {
-		var XDeviceID DeviceID
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "X-Device-Id", Count: n})
-			return
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "X-Device-Id", valueList[0], &XDeviceID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "X-Device-Id", Err: err})
-			return
-		}
-
-		params.XDeviceID = &XDeviceID
-
-	}
-
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ClearUnread(w, r, params)
+		siw.Handler.ClearUnread(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -10870,8 +7808,7 @@ func (response ExportMessages200ApplicationXNdjsonResponse) VisitExportMessagesR
 }
 
 type ImportMessagesRequestObject struct {
-	Params ImportMessagesParams
-	Body   io.Reader
+	Body io.Reader
 }
 
 type ImportMessagesResponseObject interface {
@@ -10922,8 +7859,7 @@ func (response ImportMessages200ApplicationXNdjsonResponse) VisitImportMessagesR
 }
 
 type InsertMessageRequestObject struct {
-	Params InsertMessageParams
-	Body   *InsertMessageJSONRequestBody
+	Body *InsertMessageJSONRequestBody
 }
 
 type InsertMessageResponseObject interface {
@@ -11032,8 +7968,7 @@ func (response RunRetention200ApplicationXNdjsonResponse) VisitRunRetentionRespo
 }
 
 type CutTokensRequestObject struct {
-	User   UserInPath `json:"user"`
-	Params CutTokensParams
+	User UserInPath `json:"user"`
 }
 
 type CutTokensResponseObject interface {
@@ -11077,8 +8012,7 @@ func (response ListBlocks200JSONResponse) VisitListBlocksResponse(w http.Respons
 }
 
 type DeleteBlockRequestObject struct {
-	User   UserInPath `json:"user"`
-	Params DeleteBlockParams
+	User UserInPath `json:"user"`
 }
 
 type DeleteBlockResponseObject interface {
@@ -11094,8 +8028,7 @@ func (response DeleteBlock204Response) VisitDeleteBlockResponse(w http.ResponseW
 }
 
 type PutBlockRequestObject struct {
-	User   UserInPath `json:"user"`
-	Params PutBlockParams
+	User UserInPath `json:"user"`
 }
 
 type PutBlockResponseObject interface {
@@ -11133,8 +8066,7 @@ func (response ListConversations200JSONResponse) VisitListConversationsResponse(
 }
 
 type CreateConversationRequestObject struct {
-	Params CreateConversationParams
-	Body   *CreateConversationJSONRequestBody
+	Body *CreateConversationJSONRequestBody
 }
 
 type CreateConversationResponseObject interface {
@@ -11174,7 +8106,6 @@ func (response DeleteConversation204Response) VisitDeleteConversationResponse(w 
 
 type GetConversationRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
-	Params       GetConversationParams
 }
 
 type GetConversationResponseObject interface {
@@ -11197,7 +8128,6 @@ func (response GetConversation200JSONResponse) VisitGetConversationResponse(w ht
 
 type UpdateConversationRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
-	Params       UpdateConversationParams
 	Body         *UpdateConversationJSONRequestBody
 }
 
@@ -11221,7 +8151,6 @@ func (response UpdateConversation200JSONResponse) VisitUpdateConversationRespons
 
 type HideMessagesRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
-	Params       HideMessagesParams
 	Body         *HideMessagesJSONRequestBody
 }
 
@@ -11262,7 +8191,6 @@ func (response ListConversationInvitations200JSONResponse) VisitListConversation
 
 type InviteToConversationRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
-	Params       InviteToConversationParams
 	Body         *InviteToConversationJSONRequestBody
 }
 
@@ -11287,7 +8215,6 @@ func (response InviteToConversation200JSONResponse) VisitInviteToConversationRes
 type DeleteConversationInvitationRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
 	User         UserInPath     `json:"user"`
-	Params       DeleteConversationInvitationParams
 }
 
 type DeleteConversationInvitationResponseObject interface {
@@ -11304,7 +8231,6 @@ func (response DeleteConversationInvitation204Response) VisitDeleteConversationI
 
 type JoinConversationRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
-	Params       JoinConversationParams
 }
 
 type JoinConversationResponseObject interface {
@@ -11327,7 +8253,6 @@ func (response JoinConversation200JSONResponse) VisitJoinConversationResponse(w 
 
 type LeaveConversationRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
-	Params       LeaveConversationParams
 }
 
 type LeaveConversationResponseObject interface {
@@ -11370,7 +8295,6 @@ type RemoveFromListRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
 	List         ListInPath     `json:"list"`
 	User         UserInPath     `json:"user"`
-	Params       RemoveFromListParams
 }
 
 type RemoveFromListResponseObject interface {
@@ -11389,7 +8313,6 @@ type AddToListRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
 	List         ListInPath     `json:"list"`
 	User         UserInPath     `json:"user"`
-	Params       AddToListParams
 }
 
 type AddToListResponseObject interface {
@@ -11429,7 +8352,6 @@ func (response ListMembers200JSONResponse) VisitListMembersResponse(w http.Respo
 
 type AddMembersRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
-	Params       AddMembersParams
 	Body         *AddMembersJSONRequestBody
 }
 
@@ -11454,7 +8376,6 @@ func (response AddMembers200JSONResponse) VisitAddMembersResponse(w http.Respons
 type RemoveMemberRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
 	User         UserInPath     `json:"user"`
-	Params       RemoveMemberParams
 }
 
 type RemoveMemberResponseObject interface {
@@ -11472,7 +8393,6 @@ func (response RemoveMember204Response) VisitRemoveMemberResponse(w http.Respons
 type GetMemberRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
 	User         UserInPath     `json:"user"`
-	Params       GetMemberParams
 }
 
 type GetMemberResponseObject interface {
@@ -11496,7 +8416,6 @@ func (response GetMember200JSONResponse) VisitGetMemberResponse(w http.ResponseW
 type SetRoleRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
 	User         UserInPath     `json:"user"`
-	Params       SetRoleParams
 	Body         *SetRoleJSONRequestBody
 }
 
@@ -11521,7 +8440,6 @@ func (response SetRole200JSONResponse) VisitSetRoleResponse(w http.ResponseWrite
 type UnmuteMemberRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
 	User         UserInPath     `json:"user"`
-	Params       UnmuteMemberParams
 }
 
 type UnmuteMemberResponseObject interface {
@@ -11539,7 +8457,6 @@ func (response UnmuteMember204Response) VisitUnmuteMemberResponse(w http.Respons
 type MuteMemberRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
 	User         UserInPath     `json:"user"`
-	Params       MuteMemberParams
 	Body         *MuteMemberJSONRequestBody
 }
 
@@ -11586,7 +8503,6 @@ func (response ListMessages200JSONResponse) VisitListMessagesResponse(w http.Res
 
 type SendMessageRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
-	Params       SendMessageParams
 	Body         *SendMessageJSONRequestBody
 }
 
@@ -11624,7 +8540,6 @@ func (response SendMessage201JSONResponse) VisitSendMessageResponse(w http.Respo
 
 type ListOverridesRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
-	Params       ListOverridesParams
 }
 
 type ListOverridesResponseObject interface {
@@ -11648,7 +8563,6 @@ func (response ListOverrides200JSONResponse) VisitListOverridesResponse(w http.R
 type DeleteOverrideRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
 	Role         RoleID         `json:"role"`
-	Params       DeleteOverrideParams
 }
 
 type DeleteOverrideResponseObject interface {
@@ -11666,7 +8580,6 @@ func (response DeleteOverride204Response) VisitDeleteOverrideResponse(w http.Res
 type PutOverrideRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
 	Role         RoleID         `json:"role"`
-	Params       PutOverrideParams
 	Body         *PutOverrideJSONRequestBody
 }
 
@@ -11690,7 +8603,6 @@ func (response PutOverride200JSONResponse) VisitPutOverrideResponse(w http.Respo
 
 type GetPermissionsRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
-	Params       GetPermissionsParams
 }
 
 type GetPermissionsResponseObject interface {
@@ -11713,7 +8625,6 @@ func (response GetPermissions200JSONResponse) VisitGetPermissionsResponse(w http
 
 type SendReceiptsRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
-	Params       SendReceiptsParams
 	Body         *SendReceiptsJSONRequestBody
 }
 
@@ -11760,7 +8671,6 @@ func (response ListThreads200JSONResponse) VisitListThreadsResponse(w http.Respo
 
 type ClearConversationUnreadRequestObject struct {
 	Conversation ConversationID `json:"conversation"`
-	Params       ClearConversationUnreadParams
 }
 
 type ClearConversationUnreadResponseObject interface {
@@ -11869,7 +8779,6 @@ func (response GetEventLog200JSONResponse) VisitGetEventLogResponse(w http.Respo
 }
 
 type CreateTicketRequestObject struct {
-	Params CreateTicketParams
 }
 
 type CreateTicketResponseObject interface {
@@ -11935,8 +8844,7 @@ func (response ListErased200JSONResponse) VisitListErasedResponse(w http.Respons
 }
 
 type RevokeMessagesRequestObject struct {
-	Params RevokeMessagesParams
-	Body   *RevokeMessagesJSONRequestBody
+	Body *RevokeMessagesJSONRequestBody
 }
 
 type RevokeMessagesResponseObject interface {
@@ -11981,7 +8889,6 @@ func (response SearchMessages200JSONResponse) VisitSearchMessagesResponse(w http
 
 type DeleteMessageRequestObject struct {
 	Message MessageID `json:"message"`
-	Params  DeleteMessageParams
 }
 
 type DeleteMessageResponseObject interface {
@@ -12004,7 +8911,6 @@ func (response DeleteMessage200JSONResponse) VisitDeleteMessageResponse(w http.R
 
 type GetMessageRequestObject struct {
 	Message MessageID `json:"message"`
-	Params  GetMessageParams
 }
 
 type GetMessageResponseObject interface {
@@ -12027,7 +8933,6 @@ func (response GetMessage200JSONResponse) VisitGetMessageResponse(w http.Respons
 
 type BurnMessageRequestObject struct {
 	Message MessageID `json:"message"`
-	Params  BurnMessageParams
 }
 
 type BurnMessageResponseObject interface {
@@ -12050,7 +8955,6 @@ func (response BurnMessage200JSONResponse) VisitBurnMessageResponse(w http.Respo
 
 type GetReceiptsRequestObject struct {
 	Message MessageID `json:"message"`
-	Params  GetReceiptsParams
 }
 
 type GetReceiptsResponseObject interface {
@@ -12073,7 +8977,6 @@ func (response GetReceipts200JSONResponse) VisitGetReceiptsResponse(w http.Respo
 
 type RevokeMessageRequestObject struct {
 	Message MessageID `json:"message"`
-	Params  RevokeMessageParams
 	Body    *RevokeMessageJSONRequestBody
 }
 
@@ -12097,7 +9000,6 @@ func (response RevokeMessage200JSONResponse) VisitRevokeMessageResponse(w http.R
 
 type GetThreadRequestObject struct {
 	Message MessageID `json:"message"`
-	Params  GetThreadParams
 }
 
 type GetThreadResponseObject interface {
@@ -12120,7 +9022,6 @@ func (response GetThread200JSONResponse) VisitGetThreadResponse(w http.ResponseW
 
 type CreateThreadRequestObject struct {
 	Message MessageID `json:"message"`
-	Params  CreateThreadParams
 	Body    *CreateThreadJSONRequestBody
 }
 
@@ -12165,8 +9066,7 @@ func (response ListSpaces200JSONResponse) VisitListSpacesResponse(w http.Respons
 }
 
 type CreateSpaceRequestObject struct {
-	Params CreateSpaceParams
-	Body   *CreateSpaceJSONRequestBody
+	Body *CreateSpaceJSONRequestBody
 }
 
 type CreateSpaceResponseObject interface {
@@ -12188,8 +9088,7 @@ func (response CreateSpace201JSONResponse) VisitCreateSpaceResponse(w http.Respo
 }
 
 type DeleteSpaceRequestObject struct {
-	Space  SpaceID `json:"space"`
-	Params DeleteSpaceParams
+	Space SpaceID `json:"space"`
 }
 
 type DeleteSpaceResponseObject interface {
@@ -12205,8 +9104,7 @@ func (response DeleteSpace204Response) VisitDeleteSpaceResponse(w http.ResponseW
 }
 
 type GetSpaceRequestObject struct {
-	Space  SpaceID `json:"space"`
-	Params GetSpaceParams
+	Space SpaceID `json:"space"`
 }
 
 type GetSpaceResponseObject interface {
@@ -12228,9 +9126,8 @@ func (response GetSpace200JSONResponse) VisitGetSpaceResponse(w http.ResponseWri
 }
 
 type UpdateSpaceRequestObject struct {
-	Space  SpaceID `json:"space"`
-	Params UpdateSpaceParams
-	Body   *UpdateSpaceJSONRequestBody
+	Space SpaceID `json:"space"`
+	Body  *UpdateSpaceJSONRequestBody
 }
 
 type UpdateSpaceResponseObject interface {
@@ -12275,9 +9172,8 @@ func (response ListChannels200JSONResponse) VisitListChannelsResponse(w http.Res
 }
 
 type CreateChannelRequestObject struct {
-	Space  SpaceID `json:"space"`
-	Params CreateChannelParams
-	Body   *CreateChannelJSONRequestBody
+	Space SpaceID `json:"space"`
+	Body  *CreateChannelJSONRequestBody
 }
 
 type CreateChannelResponseObject interface {
@@ -12322,9 +9218,8 @@ func (response ListInvitations200JSONResponse) VisitListInvitationsResponse(w ht
 }
 
 type InviteToSpaceRequestObject struct {
-	Space  SpaceID `json:"space"`
-	Params InviteToSpaceParams
-	Body   *InviteToSpaceJSONRequestBody
+	Space SpaceID `json:"space"`
+	Body  *InviteToSpaceJSONRequestBody
 }
 
 type InviteToSpaceResponseObject interface {
@@ -12346,9 +9241,8 @@ func (response InviteToSpace200JSONResponse) VisitInviteToSpaceResponse(w http.R
 }
 
 type DeleteInvitationRequestObject struct {
-	Space  SpaceID    `json:"space"`
-	User   UserInPath `json:"user"`
-	Params DeleteInvitationParams
+	Space SpaceID    `json:"space"`
+	User  UserInPath `json:"user"`
 }
 
 type DeleteInvitationResponseObject interface {
@@ -12364,8 +9258,7 @@ func (response DeleteInvitation204Response) VisitDeleteInvitationResponse(w http
 }
 
 type JoinSpaceRequestObject struct {
-	Space  SpaceID `json:"space"`
-	Params JoinSpaceParams
+	Space SpaceID `json:"space"`
 }
 
 type JoinSpaceResponseObject interface {
@@ -12387,8 +9280,7 @@ func (response JoinSpace200JSONResponse) VisitJoinSpaceResponse(w http.ResponseW
 }
 
 type LeaveSpaceRequestObject struct {
-	Space  SpaceID `json:"space"`
-	Params LeaveSpaceParams
+	Space SpaceID `json:"space"`
 }
 
 type LeaveSpaceResponseObject interface {
@@ -12427,9 +9319,8 @@ func (response ListSpaceDenied200JSONResponse) VisitListSpaceDeniedResponse(w ht
 }
 
 type DeleteSpaceDeniedRequestObject struct {
-	Space  SpaceID    `json:"space"`
-	User   UserInPath `json:"user"`
-	Params DeleteSpaceDeniedParams
+	Space SpaceID    `json:"space"`
+	User  UserInPath `json:"user"`
 }
 
 type DeleteSpaceDeniedResponseObject interface {
@@ -12445,9 +9336,8 @@ func (response DeleteSpaceDenied204Response) VisitDeleteSpaceDeniedResponse(w ht
 }
 
 type PutSpaceDeniedRequestObject struct {
-	Space  SpaceID    `json:"space"`
-	User   UserInPath `json:"user"`
-	Params PutSpaceDeniedParams
+	Space SpaceID    `json:"space"`
+	User  UserInPath `json:"user"`
 }
 
 type PutSpaceDeniedResponseObject interface {
@@ -12486,9 +9376,8 @@ func (response ListSpaceMembers200JSONResponse) VisitListSpaceMembersResponse(w 
 }
 
 type AddSpaceMembersRequestObject struct {
-	Space  SpaceID `json:"space"`
-	Params AddSpaceMembersParams
-	Body   *AddSpaceMembersJSONRequestBody
+	Space SpaceID `json:"space"`
+	Body  *AddSpaceMembersJSONRequestBody
 }
 
 type AddSpaceMembersResponseObject interface {
@@ -12510,9 +9399,8 @@ func (response AddSpaceMembers200JSONResponse) VisitAddSpaceMembersResponse(w ht
 }
 
 type RemoveSpaceMemberRequestObject struct {
-	Space  SpaceID    `json:"space"`
-	User   UserInPath `json:"user"`
-	Params RemoveSpaceMemberParams
+	Space SpaceID    `json:"space"`
+	User  UserInPath `json:"user"`
 }
 
 type RemoveSpaceMemberResponseObject interface {
@@ -12528,9 +9416,8 @@ func (response RemoveSpaceMember204Response) VisitRemoveSpaceMemberResponse(w ht
 }
 
 type GetSpaceMemberRequestObject struct {
-	Space  SpaceID    `json:"space"`
-	User   UserInPath `json:"user"`
-	Params GetSpaceMemberParams
+	Space SpaceID    `json:"space"`
+	User  UserInPath `json:"user"`
 }
 
 type GetSpaceMemberResponseObject interface {
@@ -12552,10 +9439,9 @@ func (response GetSpaceMember200JSONResponse) VisitGetSpaceMemberResponse(w http
 }
 
 type UpdateSpaceMemberRequestObject struct {
-	Space  SpaceID    `json:"space"`
-	User   UserInPath `json:"user"`
-	Params UpdateSpaceMemberParams
-	Body   *UpdateSpaceMemberJSONRequestBody
+	Space SpaceID    `json:"space"`
+	User  UserInPath `json:"user"`
+	Body  *UpdateSpaceMemberJSONRequestBody
 }
 
 type UpdateSpaceMemberResponseObject interface {
@@ -12577,9 +9463,8 @@ func (response UpdateSpaceMember200JSONResponse) VisitUpdateSpaceMemberResponse(
 }
 
 type UnmuteSpaceMemberRequestObject struct {
-	Space  SpaceID    `json:"space"`
-	User   UserInPath `json:"user"`
-	Params UnmuteSpaceMemberParams
+	Space SpaceID    `json:"space"`
+	User  UserInPath `json:"user"`
 }
 
 type UnmuteSpaceMemberResponseObject interface {
@@ -12595,10 +9480,9 @@ func (response UnmuteSpaceMember204Response) VisitUnmuteSpaceMemberResponse(w ht
 }
 
 type MuteSpaceMemberRequestObject struct {
-	Space  SpaceID    `json:"space"`
-	User   UserInPath `json:"user"`
-	Params MuteSpaceMemberParams
-	Body   *MuteSpaceMemberJSONRequestBody
+	Space SpaceID    `json:"space"`
+	User  UserInPath `json:"user"`
+	Body  *MuteSpaceMemberJSONRequestBody
 }
 
 type MuteSpaceMemberResponseObject interface {
@@ -12620,8 +9504,7 @@ func (response MuteSpaceMember200JSONResponse) VisitMuteSpaceMemberResponse(w ht
 }
 
 type GetSpacePermissionsRequestObject struct {
-	Space  SpaceID `json:"space"`
-	Params GetSpacePermissionsParams
+	Space SpaceID `json:"space"`
 }
 
 type GetSpacePermissionsResponseObject interface {
@@ -12643,8 +9526,7 @@ func (response GetSpacePermissions200JSONResponse) VisitGetSpacePermissionsRespo
 }
 
 type ListRolesRequestObject struct {
-	Space  SpaceID `json:"space"`
-	Params ListRolesParams
+	Space SpaceID `json:"space"`
 }
 
 type ListRolesResponseObject interface {
@@ -12666,9 +9548,8 @@ func (response ListRoles200JSONResponse) VisitListRolesResponse(w http.ResponseW
 }
 
 type CreateRoleRequestObject struct {
-	Space  SpaceID `json:"space"`
-	Params CreateRoleParams
-	Body   *CreateRoleJSONRequestBody
+	Space SpaceID `json:"space"`
+	Body  *CreateRoleJSONRequestBody
 }
 
 type CreateRoleResponseObject interface {
@@ -12690,9 +9571,8 @@ func (response CreateRole201JSONResponse) VisitCreateRoleResponse(w http.Respons
 }
 
 type DeleteRoleRequestObject struct {
-	Space  SpaceID `json:"space"`
-	Role   RoleID  `json:"role"`
-	Params DeleteRoleParams
+	Space SpaceID `json:"space"`
+	Role  RoleID  `json:"role"`
 }
 
 type DeleteRoleResponseObject interface {
@@ -12708,10 +9588,9 @@ func (response DeleteRole204Response) VisitDeleteRoleResponse(w http.ResponseWri
 }
 
 type UpdateRoleRequestObject struct {
-	Space  SpaceID `json:"space"`
-	Role   RoleID  `json:"role"`
-	Params UpdateRoleParams
-	Body   *UpdateRoleJSONRequestBody
+	Space SpaceID `json:"space"`
+	Role  RoleID  `json:"role"`
+	Body  *UpdateRoleJSONRequestBody
 }
 
 type UpdateRoleResponseObject interface {
@@ -12733,10 +9612,9 @@ func (response UpdateRole200JSONResponse) VisitUpdateRoleResponse(w http.Respons
 }
 
 type RevokeRoleRequestObject struct {
-	Space  SpaceID    `json:"space"`
-	Role   RoleID     `json:"role"`
-	User   UserInPath `json:"user"`
-	Params RevokeRoleParams
+	Space SpaceID    `json:"space"`
+	Role  RoleID     `json:"role"`
+	User  UserInPath `json:"user"`
 }
 
 type RevokeRoleResponseObject interface {
@@ -12752,10 +9630,9 @@ func (response RevokeRole204Response) VisitRevokeRoleResponse(w http.ResponseWri
 }
 
 type GrantRoleRequestObject struct {
-	Space  SpaceID    `json:"space"`
-	Role   RoleID     `json:"role"`
-	User   UserInPath `json:"user"`
-	Params GrantRoleParams
+	Space SpaceID    `json:"space"`
+	Role  RoleID     `json:"role"`
+	User  UserInPath `json:"user"`
 }
 
 type GrantRoleResponseObject interface {
@@ -12815,7 +9692,6 @@ func (response GetUnread200JSONResponse) VisitGetUnreadResponse(w http.ResponseW
 }
 
 type ClearUnreadRequestObject struct {
-	Params ClearUnreadParams
 }
 
 type ClearUnreadResponseObject interface {
@@ -13298,10 +10174,8 @@ func (sh *strictHandler) ExportMessages(w http.ResponseWriter, r *http.Request, 
 }
 
 // ImportMessages operation middleware
-func (sh *strictHandler) ImportMessages(w http.ResponseWriter, r *http.Request, params ImportMessagesParams) {
+func (sh *strictHandler) ImportMessages(w http.ResponseWriter, r *http.Request) {
 	var request ImportMessagesRequestObject
-
-	request.Params = params
 
 	request.Body = r.Body
 
@@ -13326,10 +10200,8 @@ func (sh *strictHandler) ImportMessages(w http.ResponseWriter, r *http.Request, 
 }
 
 // InsertMessage operation middleware
-func (sh *strictHandler) InsertMessage(w http.ResponseWriter, r *http.Request, params InsertMessageParams) {
+func (sh *strictHandler) InsertMessage(w http.ResponseWriter, r *http.Request) {
 	var request InsertMessageRequestObject
-
-	request.Params = params
 
 	var body InsertMessageJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -13411,11 +10283,10 @@ func (sh *strictHandler) RunRetention(w http.ResponseWriter, r *http.Request, pa
 }
 
 // CutTokens operation middleware
-func (sh *strictHandler) CutTokens(w http.ResponseWriter, r *http.Request, user UserInPath, params CutTokensParams) {
+func (sh *strictHandler) CutTokens(w http.ResponseWriter, r *http.Request, user UserInPath) {
 	var request CutTokensRequestObject
 
 	request.User = user
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.CutTokens(ctx, request.(CutTokensRequestObject))
@@ -13464,11 +10335,10 @@ func (sh *strictHandler) ListBlocks(w http.ResponseWriter, r *http.Request, para
 }
 
 // DeleteBlock operation middleware
-func (sh *strictHandler) DeleteBlock(w http.ResponseWriter, r *http.Request, user UserInPath, params DeleteBlockParams) {
+func (sh *strictHandler) DeleteBlock(w http.ResponseWriter, r *http.Request, user UserInPath) {
 	var request DeleteBlockRequestObject
 
 	request.User = user
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.DeleteBlock(ctx, request.(DeleteBlockRequestObject))
@@ -13491,11 +10361,10 @@ func (sh *strictHandler) DeleteBlock(w http.ResponseWriter, r *http.Request, use
 }
 
 // PutBlock operation middleware
-func (sh *strictHandler) PutBlock(w http.ResponseWriter, r *http.Request, user UserInPath, params PutBlockParams) {
+func (sh *strictHandler) PutBlock(w http.ResponseWriter, r *http.Request, user UserInPath) {
 	var request PutBlockRequestObject
 
 	request.User = user
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.PutBlock(ctx, request.(PutBlockRequestObject))
@@ -13544,10 +10413,8 @@ func (sh *strictHandler) ListConversations(w http.ResponseWriter, r *http.Reques
 }
 
 // CreateConversation operation middleware
-func (sh *strictHandler) CreateConversation(w http.ResponseWriter, r *http.Request, params CreateConversationParams) {
+func (sh *strictHandler) CreateConversation(w http.ResponseWriter, r *http.Request) {
 	var request CreateConversationRequestObject
-
-	request.Params = params
 
 	var body CreateConversationJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -13604,11 +10471,10 @@ func (sh *strictHandler) DeleteConversation(w http.ResponseWriter, r *http.Reque
 }
 
 // GetConversation operation middleware
-func (sh *strictHandler) GetConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params GetConversationParams) {
+func (sh *strictHandler) GetConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	var request GetConversationRequestObject
 
 	request.Conversation = conversation
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.GetConversation(ctx, request.(GetConversationRequestObject))
@@ -13631,11 +10497,10 @@ func (sh *strictHandler) GetConversation(w http.ResponseWriter, r *http.Request,
 }
 
 // UpdateConversation operation middleware
-func (sh *strictHandler) UpdateConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params UpdateConversationParams) {
+func (sh *strictHandler) UpdateConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	var request UpdateConversationRequestObject
 
 	request.Conversation = conversation
-	request.Params = params
 
 	var body UpdateConversationJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -13665,11 +10530,10 @@ func (sh *strictHandler) UpdateConversation(w http.ResponseWriter, r *http.Reque
 }
 
 // HideMessages operation middleware
-func (sh *strictHandler) HideMessages(w http.ResponseWriter, r *http.Request, conversation ConversationID, params HideMessagesParams) {
+func (sh *strictHandler) HideMessages(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	var request HideMessagesRequestObject
 
 	request.Conversation = conversation
-	request.Params = params
 
 	var body HideMessagesJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -13726,11 +10590,10 @@ func (sh *strictHandler) ListConversationInvitations(w http.ResponseWriter, r *h
 }
 
 // InviteToConversation operation middleware
-func (sh *strictHandler) InviteToConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params InviteToConversationParams) {
+func (sh *strictHandler) InviteToConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	var request InviteToConversationRequestObject
 
 	request.Conversation = conversation
-	request.Params = params
 
 	var body InviteToConversationJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -13760,12 +10623,11 @@ func (sh *strictHandler) InviteToConversation(w http.ResponseWriter, r *http.Req
 }
 
 // DeleteConversationInvitation operation middleware
-func (sh *strictHandler) DeleteConversationInvitation(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params DeleteConversationInvitationParams) {
+func (sh *strictHandler) DeleteConversationInvitation(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath) {
 	var request DeleteConversationInvitationRequestObject
 
 	request.Conversation = conversation
 	request.User = user
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.DeleteConversationInvitation(ctx, request.(DeleteConversationInvitationRequestObject))
@@ -13788,11 +10650,10 @@ func (sh *strictHandler) DeleteConversationInvitation(w http.ResponseWriter, r *
 }
 
 // JoinConversation operation middleware
-func (sh *strictHandler) JoinConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params JoinConversationParams) {
+func (sh *strictHandler) JoinConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	var request JoinConversationRequestObject
 
 	request.Conversation = conversation
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.JoinConversation(ctx, request.(JoinConversationRequestObject))
@@ -13815,11 +10676,10 @@ func (sh *strictHandler) JoinConversation(w http.ResponseWriter, r *http.Request
 }
 
 // LeaveConversation operation middleware
-func (sh *strictHandler) LeaveConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params LeaveConversationParams) {
+func (sh *strictHandler) LeaveConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	var request LeaveConversationRequestObject
 
 	request.Conversation = conversation
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.LeaveConversation(ctx, request.(LeaveConversationRequestObject))
@@ -13870,13 +10730,12 @@ func (sh *strictHandler) GetList(w http.ResponseWriter, r *http.Request, convers
 }
 
 // RemoveFromList operation middleware
-func (sh *strictHandler) RemoveFromList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, user UserInPath, params RemoveFromListParams) {
+func (sh *strictHandler) RemoveFromList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, user UserInPath) {
 	var request RemoveFromListRequestObject
 
 	request.Conversation = conversation
 	request.List = list
 	request.User = user
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.RemoveFromList(ctx, request.(RemoveFromListRequestObject))
@@ -13899,13 +10758,12 @@ func (sh *strictHandler) RemoveFromList(w http.ResponseWriter, r *http.Request, 
 }
 
 // AddToList operation middleware
-func (sh *strictHandler) AddToList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, user UserInPath, params AddToListParams) {
+func (sh *strictHandler) AddToList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, user UserInPath) {
 	var request AddToListRequestObject
 
 	request.Conversation = conversation
 	request.List = list
 	request.User = user
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.AddToList(ctx, request.(AddToListRequestObject))
@@ -13955,11 +10813,10 @@ func (sh *strictHandler) ListMembers(w http.ResponseWriter, r *http.Request, con
 }
 
 // AddMembers operation middleware
-func (sh *strictHandler) AddMembers(w http.ResponseWriter, r *http.Request, conversation ConversationID, params AddMembersParams) {
+func (sh *strictHandler) AddMembers(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	var request AddMembersRequestObject
 
 	request.Conversation = conversation
-	request.Params = params
 
 	var body AddMembersJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -13989,12 +10846,11 @@ func (sh *strictHandler) AddMembers(w http.ResponseWriter, r *http.Request, conv
 }
 
 // RemoveMember operation middleware
-func (sh *strictHandler) RemoveMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params RemoveMemberParams) {
+func (sh *strictHandler) RemoveMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath) {
 	var request RemoveMemberRequestObject
 
 	request.Conversation = conversation
 	request.User = user
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.RemoveMember(ctx, request.(RemoveMemberRequestObject))
@@ -14017,12 +10873,11 @@ func (sh *strictHandler) RemoveMember(w http.ResponseWriter, r *http.Request, co
 }
 
 // GetMember operation middleware
-func (sh *strictHandler) GetMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params GetMemberParams) {
+func (sh *strictHandler) GetMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath) {
 	var request GetMemberRequestObject
 
 	request.Conversation = conversation
 	request.User = user
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.GetMember(ctx, request.(GetMemberRequestObject))
@@ -14045,12 +10900,11 @@ func (sh *strictHandler) GetMember(w http.ResponseWriter, r *http.Request, conve
 }
 
 // SetRole operation middleware
-func (sh *strictHandler) SetRole(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params SetRoleParams) {
+func (sh *strictHandler) SetRole(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath) {
 	var request SetRoleRequestObject
 
 	request.Conversation = conversation
 	request.User = user
-	request.Params = params
 
 	var body SetRoleJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -14080,12 +10934,11 @@ func (sh *strictHandler) SetRole(w http.ResponseWriter, r *http.Request, convers
 }
 
 // UnmuteMember operation middleware
-func (sh *strictHandler) UnmuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params UnmuteMemberParams) {
+func (sh *strictHandler) UnmuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath) {
 	var request UnmuteMemberRequestObject
 
 	request.Conversation = conversation
 	request.User = user
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.UnmuteMember(ctx, request.(UnmuteMemberRequestObject))
@@ -14108,12 +10961,11 @@ func (sh *strictHandler) UnmuteMember(w http.ResponseWriter, r *http.Request, co
 }
 
 // MuteMember operation middleware
-func (sh *strictHandler) MuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath, params MuteMemberParams) {
+func (sh *strictHandler) MuteMember(w http.ResponseWriter, r *http.Request, conversation ConversationID, user UserInPath) {
 	var request MuteMemberRequestObject
 
 	request.Conversation = conversation
 	request.User = user
-	request.Params = params
 
 	var body MuteMemberJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -14173,11 +11025,10 @@ func (sh *strictHandler) ListMessages(w http.ResponseWriter, r *http.Request, co
 }
 
 // SendMessage operation middleware
-func (sh *strictHandler) SendMessage(w http.ResponseWriter, r *http.Request, conversation ConversationID, params SendMessageParams) {
+func (sh *strictHandler) SendMessage(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	var request SendMessageRequestObject
 
 	request.Conversation = conversation
-	request.Params = params
 
 	var body SendMessageJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -14207,11 +11058,10 @@ func (sh *strictHandler) SendMessage(w http.ResponseWriter, r *http.Request, con
 }
 
 // ListOverrides operation middleware
-func (sh *strictHandler) ListOverrides(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ListOverridesParams) {
+func (sh *strictHandler) ListOverrides(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	var request ListOverridesRequestObject
 
 	request.Conversation = conversation
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.ListOverrides(ctx, request.(ListOverridesRequestObject))
@@ -14234,12 +11084,11 @@ func (sh *strictHandler) ListOverrides(w http.ResponseWriter, r *http.Request, c
 }
 
 // DeleteOverride operation middleware
-func (sh *strictHandler) DeleteOverride(w http.ResponseWriter, r *http.Request, conversation ConversationID, role RoleID, params DeleteOverrideParams) {
+func (sh *strictHandler) DeleteOverride(w http.ResponseWriter, r *http.Request, conversation ConversationID, role RoleID) {
 	var request DeleteOverrideRequestObject
 
 	request.Conversation = conversation
 	request.Role = role
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.DeleteOverride(ctx, request.(DeleteOverrideRequestObject))
@@ -14262,12 +11111,11 @@ func (sh *strictHandler) DeleteOverride(w http.ResponseWriter, r *http.Request, 
 }
 
 // PutOverride operation middleware
-func (sh *strictHandler) PutOverride(w http.ResponseWriter, r *http.Request, conversation ConversationID, role RoleID, params PutOverrideParams) {
+func (sh *strictHandler) PutOverride(w http.ResponseWriter, r *http.Request, conversation ConversationID, role RoleID) {
 	var request PutOverrideRequestObject
 
 	request.Conversation = conversation
 	request.Role = role
-	request.Params = params
 
 	var body PutOverrideJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -14297,11 +11145,10 @@ func (sh *strictHandler) PutOverride(w http.ResponseWriter, r *http.Request, con
 }
 
 // GetPermissions operation middleware
-func (sh *strictHandler) GetPermissions(w http.ResponseWriter, r *http.Request, conversation ConversationID, params GetPermissionsParams) {
+func (sh *strictHandler) GetPermissions(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	var request GetPermissionsRequestObject
 
 	request.Conversation = conversation
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.GetPermissions(ctx, request.(GetPermissionsRequestObject))
@@ -14324,11 +11171,10 @@ func (sh *strictHandler) GetPermissions(w http.ResponseWriter, r *http.Request, 
 }
 
 // SendReceipts operation middleware
-func (sh *strictHandler) SendReceipts(w http.ResponseWriter, r *http.Request, conversation ConversationID, params SendReceiptsParams) {
+func (sh *strictHandler) SendReceipts(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	var request SendReceiptsRequestObject
 
 	request.Conversation = conversation
-	request.Params = params
 
 	var body SendReceiptsJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -14385,11 +11231,10 @@ func (sh *strictHandler) ListThreads(w http.ResponseWriter, r *http.Request, con
 }
 
 // ClearConversationUnread operation middleware
-func (sh *strictHandler) ClearConversationUnread(w http.ResponseWriter, r *http.Request, conversation ConversationID, params ClearConversationUnreadParams) {
+func (sh *strictHandler) ClearConversationUnread(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	var request ClearConversationUnreadRequestObject
 
 	request.Conversation = conversation
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.ClearConversationUnread(ctx, request.(ClearConversationUnreadRequestObject))
@@ -14464,10 +11309,8 @@ func (sh *strictHandler) GetEventLog(w http.ResponseWriter, r *http.Request, par
 }
 
 // CreateTicket operation middleware
-func (sh *strictHandler) CreateTicket(w http.ResponseWriter, r *http.Request, params CreateTicketParams) {
+func (sh *strictHandler) CreateTicket(w http.ResponseWriter, r *http.Request) {
 	var request CreateTicketRequestObject
-
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.CreateTicket(ctx, request.(CreateTicketRequestObject))
@@ -14542,10 +11385,8 @@ func (sh *strictHandler) ListErased(w http.ResponseWriter, r *http.Request, para
 }
 
 // RevokeMessages operation middleware
-func (sh *strictHandler) RevokeMessages(w http.ResponseWriter, r *http.Request, params RevokeMessagesParams) {
+func (sh *strictHandler) RevokeMessages(w http.ResponseWriter, r *http.Request) {
 	var request RevokeMessagesRequestObject
-
-	request.Params = params
 
 	var body RevokeMessagesJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -14601,11 +11442,10 @@ func (sh *strictHandler) SearchMessages(w http.ResponseWriter, r *http.Request, 
 }
 
 // DeleteMessage operation middleware
-func (sh *strictHandler) DeleteMessage(w http.ResponseWriter, r *http.Request, message MessageID, params DeleteMessageParams) {
+func (sh *strictHandler) DeleteMessage(w http.ResponseWriter, r *http.Request, message MessageID) {
 	var request DeleteMessageRequestObject
 
 	request.Message = message
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.DeleteMessage(ctx, request.(DeleteMessageRequestObject))
@@ -14628,11 +11468,10 @@ func (sh *strictHandler) DeleteMessage(w http.ResponseWriter, r *http.Request, m
 }
 
 // GetMessage operation middleware
-func (sh *strictHandler) GetMessage(w http.ResponseWriter, r *http.Request, message MessageID, params GetMessageParams) {
+func (sh *strictHandler) GetMessage(w http.ResponseWriter, r *http.Request, message MessageID) {
 	var request GetMessageRequestObject
 
 	request.Message = message
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.GetMessage(ctx, request.(GetMessageRequestObject))
@@ -14655,11 +11494,10 @@ func (sh *strictHandler) GetMessage(w http.ResponseWriter, r *http.Request, mess
 }
 
 // BurnMessage operation middleware
-func (sh *strictHandler) BurnMessage(w http.ResponseWriter, r *http.Request, message MessageID, params BurnMessageParams) {
+func (sh *strictHandler) BurnMessage(w http.ResponseWriter, r *http.Request, message MessageID) {
 	var request BurnMessageRequestObject
 
 	request.Message = message
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.BurnMessage(ctx, request.(BurnMessageRequestObject))
@@ -14682,11 +11520,10 @@ func (sh *strictHandler) BurnMessage(w http.ResponseWriter, r *http.Request, mes
 }
 
 // GetReceipts operation middleware
-func (sh *strictHandler) GetReceipts(w http.ResponseWriter, r *http.Request, message MessageID, params GetReceiptsParams) {
+func (sh *strictHandler) GetReceipts(w http.ResponseWriter, r *http.Request, message MessageID) {
 	var request GetReceiptsRequestObject
 
 	request.Message = message
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.GetReceipts(ctx, request.(GetReceiptsRequestObject))
@@ -14709,11 +11546,10 @@ func (sh *strictHandler) GetReceipts(w http.ResponseWriter, r *http.Request, mes
 }
 
 // RevokeMessage operation middleware
-func (sh *strictHandler) RevokeMessage(w http.ResponseWriter, r *http.Request, message MessageID, params RevokeMessageParams) {
+func (sh *strictHandler) RevokeMessage(w http.ResponseWriter, r *http.Request, message MessageID) {
 	var request RevokeMessageRequestObject
 
 	request.Message = message
-	request.Params = params
 
 	var body RevokeMessageJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -14746,11 +11582,10 @@ func (sh *strictHandler) RevokeMessage(w http.ResponseWriter, r *http.Request, m
 }
 
 // GetThread operation middleware
-func (sh *strictHandler) GetThread(w http.ResponseWriter, r *http.Request, message MessageID, params GetThreadParams) {
+func (sh *strictHandler) GetThread(w http.ResponseWriter, r *http.Request, message MessageID) {
 	var request GetThreadRequestObject
 
 	request.Message = message
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.GetThread(ctx, request.(GetThreadRequestObject))
@@ -14773,11 +11608,10 @@ func (sh *strictHandler) GetThread(w http.ResponseWriter, r *http.Request, messa
 }
 
 // CreateThread operation middleware
-func (sh *strictHandler) CreateThread(w http.ResponseWriter, r *http.Request, message MessageID, params CreateThreadParams) {
+func (sh *strictHandler) CreateThread(w http.ResponseWriter, r *http.Request, message MessageID) {
 	var request CreateThreadRequestObject
 
 	request.Message = message
-	request.Params = params
 
 	var body CreateThreadJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -14833,10 +11667,8 @@ func (sh *strictHandler) ListSpaces(w http.ResponseWriter, r *http.Request, para
 }
 
 // CreateSpace operation middleware
-func (sh *strictHandler) CreateSpace(w http.ResponseWriter, r *http.Request, params CreateSpaceParams) {
+func (sh *strictHandler) CreateSpace(w http.ResponseWriter, r *http.Request) {
 	var request CreateSpaceRequestObject
-
-	request.Params = params
 
 	var body CreateSpaceJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -14866,11 +11698,10 @@ func (sh *strictHandler) CreateSpace(w http.ResponseWriter, r *http.Request, par
 }
 
 // DeleteSpace operation middleware
-func (sh *strictHandler) DeleteSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params DeleteSpaceParams) {
+func (sh *strictHandler) DeleteSpace(w http.ResponseWriter, r *http.Request, space SpaceID) {
 	var request DeleteSpaceRequestObject
 
 	request.Space = space
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.DeleteSpace(ctx, request.(DeleteSpaceRequestObject))
@@ -14893,11 +11724,10 @@ func (sh *strictHandler) DeleteSpace(w http.ResponseWriter, r *http.Request, spa
 }
 
 // GetSpace operation middleware
-func (sh *strictHandler) GetSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params GetSpaceParams) {
+func (sh *strictHandler) GetSpace(w http.ResponseWriter, r *http.Request, space SpaceID) {
 	var request GetSpaceRequestObject
 
 	request.Space = space
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.GetSpace(ctx, request.(GetSpaceRequestObject))
@@ -14920,11 +11750,10 @@ func (sh *strictHandler) GetSpace(w http.ResponseWriter, r *http.Request, space 
 }
 
 // UpdateSpace operation middleware
-func (sh *strictHandler) UpdateSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params UpdateSpaceParams) {
+func (sh *strictHandler) UpdateSpace(w http.ResponseWriter, r *http.Request, space SpaceID) {
 	var request UpdateSpaceRequestObject
 
 	request.Space = space
-	request.Params = params
 
 	var body UpdateSpaceJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -14981,11 +11810,10 @@ func (sh *strictHandler) ListChannels(w http.ResponseWriter, r *http.Request, sp
 }
 
 // CreateChannel operation middleware
-func (sh *strictHandler) CreateChannel(w http.ResponseWriter, r *http.Request, space SpaceID, params CreateChannelParams) {
+func (sh *strictHandler) CreateChannel(w http.ResponseWriter, r *http.Request, space SpaceID) {
 	var request CreateChannelRequestObject
 
 	request.Space = space
-	request.Params = params
 
 	var body CreateChannelJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -15042,11 +11870,10 @@ func (sh *strictHandler) ListInvitations(w http.ResponseWriter, r *http.Request,
 }
 
 // InviteToSpace operation middleware
-func (sh *strictHandler) InviteToSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params InviteToSpaceParams) {
+func (sh *strictHandler) InviteToSpace(w http.ResponseWriter, r *http.Request, space SpaceID) {
 	var request InviteToSpaceRequestObject
 
 	request.Space = space
-	request.Params = params
 
 	var body InviteToSpaceJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -15076,12 +11903,11 @@ func (sh *strictHandler) InviteToSpace(w http.ResponseWriter, r *http.Request, s
 }
 
 // DeleteInvitation operation middleware
-func (sh *strictHandler) DeleteInvitation(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params DeleteInvitationParams) {
+func (sh *strictHandler) DeleteInvitation(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath) {
 	var request DeleteInvitationRequestObject
 
 	request.Space = space
 	request.User = user
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.DeleteInvitation(ctx, request.(DeleteInvitationRequestObject))
@@ -15104,11 +11930,10 @@ func (sh *strictHandler) DeleteInvitation(w http.ResponseWriter, r *http.Request
 }
 
 // JoinSpace operation middleware
-func (sh *strictHandler) JoinSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params JoinSpaceParams) {
+func (sh *strictHandler) JoinSpace(w http.ResponseWriter, r *http.Request, space SpaceID) {
 	var request JoinSpaceRequestObject
 
 	request.Space = space
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.JoinSpace(ctx, request.(JoinSpaceRequestObject))
@@ -15131,11 +11956,10 @@ func (sh *strictHandler) JoinSpace(w http.ResponseWriter, r *http.Request, space
 }
 
 // LeaveSpace operation middleware
-func (sh *strictHandler) LeaveSpace(w http.ResponseWriter, r *http.Request, space SpaceID, params LeaveSpaceParams) {
+func (sh *strictHandler) LeaveSpace(w http.ResponseWriter, r *http.Request, space SpaceID) {
 	var request LeaveSpaceRequestObject
 
 	request.Space = space
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.LeaveSpace(ctx, request.(LeaveSpaceRequestObject))
@@ -15185,12 +12009,11 @@ func (sh *strictHandler) ListSpaceDenied(w http.ResponseWriter, r *http.Request,
 }
 
 // DeleteSpaceDenied operation middleware
-func (sh *strictHandler) DeleteSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params DeleteSpaceDeniedParams) {
+func (sh *strictHandler) DeleteSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath) {
 	var request DeleteSpaceDeniedRequestObject
 
 	request.Space = space
 	request.User = user
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.DeleteSpaceDenied(ctx, request.(DeleteSpaceDeniedRequestObject))
@@ -15213,12 +12036,11 @@ func (sh *strictHandler) DeleteSpaceDenied(w http.ResponseWriter, r *http.Reques
 }
 
 // PutSpaceDenied operation middleware
-func (sh *strictHandler) PutSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params PutSpaceDeniedParams) {
+func (sh *strictHandler) PutSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath) {
 	var request PutSpaceDeniedRequestObject
 
 	request.Space = space
 	request.User = user
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.PutSpaceDenied(ctx, request.(PutSpaceDeniedRequestObject))
@@ -15268,11 +12090,10 @@ func (sh *strictHandler) ListSpaceMembers(w http.ResponseWriter, r *http.Request
 }
 
 // AddSpaceMembers operation middleware
-func (sh *strictHandler) AddSpaceMembers(w http.ResponseWriter, r *http.Request, space SpaceID, params AddSpaceMembersParams) {
+func (sh *strictHandler) AddSpaceMembers(w http.ResponseWriter, r *http.Request, space SpaceID) {
 	var request AddSpaceMembersRequestObject
 
 	request.Space = space
-	request.Params = params
 
 	var body AddSpaceMembersJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -15302,12 +12123,11 @@ func (sh *strictHandler) AddSpaceMembers(w http.ResponseWriter, r *http.Request,
 }
 
 // RemoveSpaceMember operation middleware
-func (sh *strictHandler) RemoveSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params RemoveSpaceMemberParams) {
+func (sh *strictHandler) RemoveSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath) {
 	var request RemoveSpaceMemberRequestObject
 
 	request.Space = space
 	request.User = user
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.RemoveSpaceMember(ctx, request.(RemoveSpaceMemberRequestObject))
@@ -15330,12 +12150,11 @@ func (sh *strictHandler) RemoveSpaceMember(w http.ResponseWriter, r *http.Reques
 }
 
 // GetSpaceMember operation middleware
-func (sh *strictHandler) GetSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params GetSpaceMemberParams) {
+func (sh *strictHandler) GetSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath) {
 	var request GetSpaceMemberRequestObject
 
 	request.Space = space
 	request.User = user
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.GetSpaceMember(ctx, request.(GetSpaceMemberRequestObject))
@@ -15358,12 +12177,11 @@ func (sh *strictHandler) GetSpaceMember(w http.ResponseWriter, r *http.Request, 
 }
 
 // UpdateSpaceMember operation middleware
-func (sh *strictHandler) UpdateSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params UpdateSpaceMemberParams) {
+func (sh *strictHandler) UpdateSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath) {
 	var request UpdateSpaceMemberRequestObject
 
 	request.Space = space
 	request.User = user
-	request.Params = params
 
 	var body UpdateSpaceMemberJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -15393,12 +12211,11 @@ func (sh *strictHandler) UpdateSpaceMember(w http.ResponseWriter, r *http.Reques
 }
 
 // UnmuteSpaceMember operation middleware
-func (sh *strictHandler) UnmuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params UnmuteSpaceMemberParams) {
+func (sh *strictHandler) UnmuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath) {
 	var request UnmuteSpaceMemberRequestObject
 
 	request.Space = space
 	request.User = user
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.UnmuteSpaceMember(ctx, request.(UnmuteSpaceMemberRequestObject))
@@ -15421,12 +12238,11 @@ func (sh *strictHandler) UnmuteSpaceMember(w http.ResponseWriter, r *http.Reques
 }
 
 // MuteSpaceMember operation middleware
-func (sh *strictHandler) MuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath, params MuteSpaceMemberParams) {
+func (sh *strictHandler) MuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath) {
 	var request MuteSpaceMemberRequestObject
 
 	request.Space = space
 	request.User = user
-	request.Params = params
 
 	var body MuteSpaceMemberJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -15459,11 +12275,10 @@ func (sh *strictHandler) MuteSpaceMember(w http.ResponseWriter, r *http.Request,
 }
 
 // GetSpacePermissions operation middleware
-func (sh *strictHandler) GetSpacePermissions(w http.ResponseWriter, r *http.Request, space SpaceID, params GetSpacePermissionsParams) {
+func (sh *strictHandler) GetSpacePermissions(w http.ResponseWriter, r *http.Request, space SpaceID) {
 	var request GetSpacePermissionsRequestObject
 
 	request.Space = space
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.GetSpacePermissions(ctx, request.(GetSpacePermissionsRequestObject))
@@ -15486,11 +12301,10 @@ func (sh *strictHandler) GetSpacePermissions(w http.ResponseWriter, r *http.Requ
 }
 
 // ListRoles operation middleware
-func (sh *strictHandler) ListRoles(w http.ResponseWriter, r *http.Request, space SpaceID, params ListRolesParams) {
+func (sh *strictHandler) ListRoles(w http.ResponseWriter, r *http.Request, space SpaceID) {
 	var request ListRolesRequestObject
 
 	request.Space = space
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.ListRoles(ctx, request.(ListRolesRequestObject))
@@ -15513,11 +12327,10 @@ func (sh *strictHandler) ListRoles(w http.ResponseWriter, r *http.Request, space
 }
 
 // CreateRole operation middleware
-func (sh *strictHandler) CreateRole(w http.ResponseWriter, r *http.Request, space SpaceID, params CreateRoleParams) {
+func (sh *strictHandler) CreateRole(w http.ResponseWriter, r *http.Request, space SpaceID) {
 	var request CreateRoleRequestObject
 
 	request.Space = space
-	request.Params = params
 
 	var body CreateRoleJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -15547,12 +12360,11 @@ func (sh *strictHandler) CreateRole(w http.ResponseWriter, r *http.Request, spac
 }
 
 // DeleteRole operation middleware
-func (sh *strictHandler) DeleteRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, params DeleteRoleParams) {
+func (sh *strictHandler) DeleteRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID) {
 	var request DeleteRoleRequestObject
 
 	request.Space = space
 	request.Role = role
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.DeleteRole(ctx, request.(DeleteRoleRequestObject))
@@ -15575,12 +12387,11 @@ func (sh *strictHandler) DeleteRole(w http.ResponseWriter, r *http.Request, spac
 }
 
 // UpdateRole operation middleware
-func (sh *strictHandler) UpdateRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, params UpdateRoleParams) {
+func (sh *strictHandler) UpdateRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID) {
 	var request UpdateRoleRequestObject
 
 	request.Space = space
 	request.Role = role
-	request.Params = params
 
 	var body UpdateRoleJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -15610,13 +12421,12 @@ func (sh *strictHandler) UpdateRole(w http.ResponseWriter, r *http.Request, spac
 }
 
 // RevokeRole operation middleware
-func (sh *strictHandler) RevokeRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserInPath, params RevokeRoleParams) {
+func (sh *strictHandler) RevokeRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserInPath) {
 	var request RevokeRoleRequestObject
 
 	request.Space = space
 	request.Role = role
 	request.User = user
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.RevokeRole(ctx, request.(RevokeRoleRequestObject))
@@ -15639,13 +12449,12 @@ func (sh *strictHandler) RevokeRole(w http.ResponseWriter, r *http.Request, spac
 }
 
 // GrantRole operation middleware
-func (sh *strictHandler) GrantRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserInPath, params GrantRoleParams) {
+func (sh *strictHandler) GrantRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserInPath) {
 	var request GrantRoleRequestObject
 
 	request.Space = space
 	request.Role = role
 	request.User = user
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.GrantRole(ctx, request.(GrantRoleRequestObject))
@@ -15720,10 +12529,8 @@ func (sh *strictHandler) GetUnread(w http.ResponseWriter, r *http.Request, param
 }
 
 // ClearUnread operation middleware
-func (sh *strictHandler) ClearUnread(w http.ResponseWriter, r *http.Request, params ClearUnreadParams) {
+func (sh *strictHandler) ClearUnread(w http.ResponseWriter, r *http.Request) {
 	var request ClearUnreadRequestObject
-
-	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.ClearUnread(ctx, request.(ClearUnreadRequestObject))

@@ -24,38 +24,12 @@ const (
 	CreateConversationKindRoom  CreateConversationKind = "room"
 )
 
-// Valid indicates whether the value is a known member of the CreateConversationKind enum.
-func (e CreateConversationKind) Valid() bool {
-	switch e {
-	case CreateConversationKindGroup:
-		return true
-	case CreateConversationKindRoom:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for ErasureHow.
 const (
 	ErasureHowBurned  ErasureHow = "burned"
 	ErasureHowExpired ErasureHow = "expired"
 	ErasureHowRevoked ErasureHow = "revoked"
 )
-
-// Valid indicates whether the value is a known member of the ErasureHow enum.
-func (e ErasureHow) Valid() bool {
-	switch e {
-	case ErasureHowBurned:
-		return true
-	case ErasureHowExpired:
-		return true
-	case ErasureHowRevoked:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for EventType.
 const (
@@ -98,105 +72,11 @@ const (
 	EventTypeUnreadChanged         EventType = "unread.changed"
 )
 
-// Valid indicates whether the value is a known member of the EventType enum.
-func (e EventType) Valid() bool {
-	switch e {
-	case EventTypeChannelClosed:
-		return true
-	case EventTypeChannelCreated:
-		return true
-	case EventTypeChannelDeleted:
-		return true
-	case EventTypeChannelOpened:
-		return true
-	case EventTypeChannelUpdated:
-		return true
-	case EventTypeConversationCreated:
-		return true
-	case EventTypeConversationDeleted:
-		return true
-	case EventTypeConversationHidden:
-		return true
-	case EventTypeConversationInvited:
-		return true
-	case EventTypeConversationTrimmed:
-		return true
-	case EventTypeConversationUninvited:
-		return true
-	case EventTypeConversationUpdated:
-		return true
-	case EventTypeMemberAdded:
-		return true
-	case EventTypeMemberRemoved:
-		return true
-	case EventTypeMemberUpdated:
-		return true
-	case EventTypeMessageBurnStarted:
-		return true
-	case EventTypeMessageBurned:
-		return true
-	case EventTypeMessageCreated:
-		return true
-	case EventTypeMessageExpired:
-		return true
-	case EventTypeMessageHidden:
-		return true
-	case EventTypeMessageRevoked:
-		return true
-	case EventTypeReady:
-		return true
-	case EventTypeReceiptDelivered:
-		return true
-	case EventTypeReceiptRead:
-		return true
-	case EventTypeReset:
-		return true
-	case EventTypeRoleCreated:
-		return true
-	case EventTypeRoleDeleted:
-		return true
-	case EventTypeRoleUpdated:
-		return true
-	case EventTypeSpaceCreated:
-		return true
-	case EventTypeSpaceDeleted:
-		return true
-	case EventTypeSpaceInvited:
-		return true
-	case EventTypeSpaceUninvited:
-		return true
-	case EventTypeSpaceUpdated:
-		return true
-	case EventTypeThreadCreated:
-		return true
-	case EventTypeThreadDeleted:
-		return true
-	case EventTypeThreadUpdated:
-		return true
-	case EventTypeUnreadChanged:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for GoneConversationState.
 const (
 	GoneConversationStateGoneDeleted GoneConversationState = "deleted"
 	GoneConversationStateGoneHidden  GoneConversationState = "hidden"
 )
-
-// Valid indicates whether the value is a known member of the GoneConversationState enum.
-func (e GoneConversationState) Valid() bool {
-	switch e {
-	case GoneConversationStateGoneDeleted:
-		return true
-	case GoneConversationStateGoneHidden:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for Grant.
 const (
@@ -205,85 +85,27 @@ const (
 	GrantInherit Grant = "inherit"
 )
 
-// Valid indicates whether the value is a known member of the Grant enum.
-func (e Grant) Valid() bool {
-	switch e {
-	case GrantAllow:
-		return true
-	case GrantDeny:
-		return true
-	case GrantInherit:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for Granted.
 const (
 	GrantedAllow Granted = "allow"
 	GrantedDeny  Granted = "deny"
 )
 
-// Valid indicates whether the value is a known member of the Granted enum.
-func (e Granted) Valid() bool {
-	switch e {
-	case GrantedAllow:
-		return true
-	case GrantedDeny:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for HealthStatus.
 const (
 	HealthStatusOk HealthStatus = "ok"
 )
-
-// Valid indicates whether the value is a known member of the HealthStatus enum.
-func (e HealthStatus) Valid() bool {
-	switch e {
-	case HealthStatusOk:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for HideMessagesAll.
 const (
 	HideMessagesAllTrue HideMessagesAll = true
 )
 
-// Valid indicates whether the value is a known member of the HideMessagesAll enum.
-func (e HideMessagesAll) Valid() bool {
-	switch e {
-	case HideMessagesAllTrue:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for History.
 const (
 	HistoryAll    History = "all"
 	HistoryJoined History = "joined"
 )
-
-// Valid indicates whether the value is a known member of the History enum.
-func (e History) Valid() bool {
-	switch e {
-	case HistoryAll:
-		return true
-	case HistoryJoined:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for InvitationKind.
 const (
@@ -292,55 +114,17 @@ const (
 	InvitationKindSpace InvitationKind = "space"
 )
 
-// Valid indicates whether the value is a known member of the InvitationKind enum.
-func (e InvitationKind) Valid() bool {
-	switch e {
-	case InvitationKindGroup:
-		return true
-	case InvitationKindRoom:
-		return true
-	case InvitationKindSpace:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for InvitePolicy.
 const (
 	InvitePolicyAdmins  InvitePolicy = "admins"
 	InvitePolicyMembers InvitePolicy = "members"
 )
 
-// Valid indicates whether the value is a known member of the InvitePolicy enum.
-func (e InvitePolicy) Valid() bool {
-	switch e {
-	case InvitePolicyAdmins:
-		return true
-	case InvitePolicyMembers:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for JoinPolicy.
 const (
 	JoinPolicyClosed JoinPolicy = "closed"
 	JoinPolicyOpen   JoinPolicy = "open"
 )
-
-// Valid indicates whether the value is a known member of the JoinPolicy enum.
-func (e JoinPolicy) Valid() bool {
-	switch e {
-	case JoinPolicyClosed:
-		return true
-	case JoinPolicyOpen:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for Kind.
 const (
@@ -351,41 +135,11 @@ const (
 	KindThread  Kind = "thread"
 )
 
-// Valid indicates whether the value is a known member of the Kind enum.
-func (e Kind) Valid() bool {
-	switch e {
-	case KindChannel:
-		return true
-	case KindDirect:
-		return true
-	case KindGroup:
-		return true
-	case KindRoom:
-		return true
-	case KindThread:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for ListName.
 const (
 	ListNameAllow ListName = "allow"
 	ListNameDeny  ListName = "deny"
 )
-
-// Valid indicates whether the value is a known member of the ListName enum.
-func (e ListName) Valid() bool {
-	switch e {
-	case ListNameAllow:
-		return true
-	case ListNameDeny:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for ListedKind.
 const (
@@ -393,20 +147,6 @@ const (
 	ListedKindGroup  ListedKind = "group"
 	ListedKindRoom   ListedKind = "room"
 )
-
-// Valid indicates whether the value is a known member of the ListedKind enum.
-func (e ListedKind) Valid() bool {
-	switch e {
-	case ListedKindDirect:
-		return true
-	case ListedKindGroup:
-		return true
-	case ListedKindRoom:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for MessageState.
 const (
@@ -416,42 +156,12 @@ const (
 	MessageStateRevoked MessageState = "revoked"
 )
 
-// Valid indicates whether the value is a known member of the MessageState enum.
-func (e MessageState) Valid() bool {
-	switch e {
-	case MessageStateActive:
-		return true
-	case MessageStateBurned:
-		return true
-	case MessageStateExpired:
-		return true
-	case MessageStateRevoked:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for MessageType.
 const (
 	MessageTypeCustom   MessageType = "custom"
 	MessageTypeLocation MessageType = "location"
 	MessageTypeText     MessageType = "text"
 )
-
-// Valid indicates whether the value is a known member of the MessageType enum.
-func (e MessageType) Valid() bool {
-	switch e {
-	case MessageTypeCustom:
-		return true
-	case MessageTypeLocation:
-		return true
-	case MessageTypeText:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for Permission.
 const (
@@ -473,48 +183,6 @@ const (
 	PermissionSend               Permission = "send"
 	PermissionView               Permission = "view"
 )
-
-// Valid indicates whether the value is a known member of the Permission enum.
-func (e Permission) Valid() bool {
-	switch e {
-	case PermissionCreateThread:
-		return true
-	case PermissionDelete:
-		return true
-	case PermissionDeleteOthers:
-		return true
-	case PermissionInvite:
-		return true
-	case PermissionKick:
-		return true
-	case PermissionManageConversation:
-		return true
-	case PermissionManageMembers:
-		return true
-	case PermissionManageRetention:
-		return true
-	case PermissionManageRoles:
-		return true
-	case PermissionManageSpace:
-		return true
-	case PermissionManageThreads:
-		return true
-	case PermissionMentionAll:
-		return true
-	case PermissionMute:
-		return true
-	case PermissionRevokeOthers:
-		return true
-	case PermissionRevokeOwn:
-		return true
-	case PermissionSend:
-		return true
-	case PermissionView:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for ProblemCode.
 const (
@@ -595,181 +263,11 @@ const (
 	ProblemCodeUnsupportedMediaType   ProblemCode = "unsupported_media_type"
 )
 
-// Valid indicates whether the value is a known member of the ProblemCode enum.
-func (e ProblemCode) Valid() bool {
-	switch e {
-	case ProblemCodeAdminRequired:
-		return true
-	case ProblemCodeAlreadyBurned:
-		return true
-	case ProblemCodeAlreadyExpired:
-		return true
-	case ProblemCodeAlreadyRevoked:
-		return true
-	case ProblemCodeBlockSelf:
-		return true
-	case ProblemCodeBlocked:
-		return true
-	case ProblemCodeBodyTooLarge:
-		return true
-	case ProblemCodeBurnUnsupported:
-		return true
-	case ProblemCodeClientIDReused:
-		return true
-	case ProblemCodeClockJumped:
-		return true
-	case ProblemCodeConversationNotFound:
-		return true
-	case ProblemCodeDeviceMismatch:
-		return true
-	case ProblemCodeDirectConversation:
-		return true
-	case ProblemCodeDirectWithSelf:
-		return true
-	case ProblemCodeEveryoneRole:
-		return true
-	case ProblemCodeHasLeft:
-		return true
-	case ProblemCodeIDTaken:
-		return true
-	case ProblemCodeInternal:
-		return true
-	case ProblemCodeInvalidCursor:
-		return true
-	case ProblemCodeInvalidPageToken:
-		return true
-	case ProblemCodeInvalidRequest:
-		return true
-	case ProblemCodeInvalidSubject:
-		return true
-	case ProblemCodeInvitationNotFound:
-		return true
-	case ProblemCodeKeysUnavailable:
-		return true
-	case ProblemCodeListUnsupported:
-		return true
-	case ProblemCodeMalformedJSON:
-		return true
-	case ProblemCodeMemberNotFound:
-		return true
-	case ProblemCodeMembersUnsupported:
-		return true
-	case ProblemCodeMessageGone:
-		return true
-	case ProblemCodeMessageNotFound:
-		return true
-	case ProblemCodeMessageTooLarge:
-		return true
-	case ProblemCodeMethodNotAllowed:
-		return true
-	case ProblemCodeNotBurnable:
-		return true
-	case ProblemCodeNotFound:
-		return true
-	case ProblemCodeNotJoined:
-		return true
-	case ProblemCodeNotRecipient:
-		return true
-	case ProblemCodeNotSender:
-		return true
-	case ProblemCodeOnDenyList:
-		return true
-	case ProblemCodeOneOwner:
-		return true
-	case ProblemCodeOverloaded:
-		return true
-	case ProblemCodeOwnerMustHandOver:
-		return true
-	case ProblemCodePastRetention:
-		return true
-	case ProblemCodePermissionDenied:
-		return true
-	case ProblemCodePermissionNotGrantable:
-		return true
-	case ProblemCodeRateLimited:
-		return true
-	case ProblemCodeReceiptNotAsked:
-		return true
-	case ProblemCodeReceiptsUnsupported:
-		return true
-	case ProblemCodeReplyToNotFound:
-		return true
-	case ProblemCodeRetentionTooLong:
-		return true
-	case ProblemCodeRevokeWindowExpired:
-		return true
-	case ProblemCodeRoleNotFound:
-		return true
-	case ProblemCodeSettingUnsupported:
-		return true
-	case ProblemCodeShuttingDown:
-		return true
-	case ProblemCodeSlowMode:
-		return true
-	case ProblemCodeSpaceNotFound:
-		return true
-	case ProblemCodeStorageFull:
-		return true
-	case ProblemCodeStorageUnavailable:
-		return true
-	case ProblemCodeThreadExists:
-		return true
-	case ProblemCodeThreadNotFound:
-		return true
-	case ProblemCodeThreadUnsupported:
-		return true
-	case ProblemCodeTicketExpired:
-		return true
-	case ProblemCodeTicketInvalid:
-		return true
-	case ProblemCodeTokenCutOff:
-		return true
-	case ProblemCodeTokenExpired:
-		return true
-	case ProblemCodeTokenInvalid:
-		return true
-	case ProblemCodeTokenIssuedInFuture:
-		return true
-	case ProblemCodeTokenMalformed:
-		return true
-	case ProblemCodeTokenMissing:
-		return true
-	case ProblemCodeTokenNotYetValid:
-		return true
-	case ProblemCodeTooManyChannels:
-		return true
-	case ProblemCodeTooManyForReceipts:
-		return true
-	case ProblemCodeTooManyMembers:
-		return true
-	case ProblemCodeTooManyRoles:
-		return true
-	case ProblemCodeTooManyStreams:
-		return true
-	case ProblemCodeUnsupportedMediaType:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for ReceiptKind.
 const (
 	ReceiptKindDelivered ReceiptKind = "delivered"
 	ReceiptKindRead      ReceiptKind = "read"
 )
-
-// Valid indicates whether the value is a known member of the ReceiptKind enum.
-func (e ReceiptKind) Valid() bool {
-	switch e {
-	case ReceiptKindDelivered:
-		return true
-	case ReceiptKindRead:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for Role.
 const (
@@ -778,64 +276,20 @@ const (
 	RoleOwner  Role = "owner"
 )
 
-// Valid indicates whether the value is a known member of the Role enum.
-func (e Role) Valid() bool {
-	switch e {
-	case RoleAdmin:
-		return true
-	case RoleMember:
-		return true
-	case RoleOwner:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for SendCustomType.
 const (
 	SendCustomTypeCustom SendCustomType = "custom"
 )
-
-// Valid indicates whether the value is a known member of the SendCustomType enum.
-func (e SendCustomType) Valid() bool {
-	switch e {
-	case SendCustomTypeCustom:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for SendLocationType.
 const (
 	SendLocationTypeLocation SendLocationType = "location"
 )
 
-// Valid indicates whether the value is a known member of the SendLocationType enum.
-func (e SendLocationType) Valid() bool {
-	switch e {
-	case SendLocationTypeLocation:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for SendTextType.
 const (
 	SendTextTypeText SendTextType = "text"
 )
-
-// Valid indicates whether the value is a known member of the SendTextType enum.
-func (e SendTextType) Valid() bool {
-	switch e {
-	case SendTextTypeText:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for SpaceStanding.
 const (
@@ -843,32 +297,10 @@ const (
 	SpaceStandingOwner  SpaceStanding = "owner"
 )
 
-// Valid indicates whether the value is a known member of the SpaceStanding enum.
-func (e SpaceStanding) Valid() bool {
-	switch e {
-	case SpaceStandingMember:
-		return true
-	case SpaceStandingOwner:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for UpdateSpaceMemberRole.
 const (
 	UpdateSpaceMemberRoleOwner UpdateSpaceMemberRole = "owner"
 )
-
-// Valid indicates whether the value is a known member of the UpdateSpaceMemberRole enum.
-func (e UpdateSpaceMemberRole) Valid() bool {
-	switch e {
-	case UpdateSpaceMemberRoleOwner:
-		return true
-	default:
-		return false
-	}
-}
 
 // Defines values for Visibility.
 const (
@@ -876,53 +308,17 @@ const (
 	VisibilityPublic  Visibility = "public"
 )
 
-// Valid indicates whether the value is a known member of the Visibility enum.
-func (e Visibility) Valid() bool {
-	switch e {
-	case VisibilityPrivate:
-		return true
-	case VisibilityPublic:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for DeleteScope.
 const (
 	DeleteScopeEveryone DeleteScope = "everyone"
 	DeleteScopeMe       DeleteScope = "me"
 )
 
-// Valid indicates whether the value is a known member of the DeleteScope enum.
-func (e DeleteScope) Valid() bool {
-	switch e {
-	case DeleteScopeEveryone:
-		return true
-	case DeleteScopeMe:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for DeleteConversationParamsScope.
 const (
 	DeleteConversationParamsScopeEveryone DeleteConversationParamsScope = "everyone"
 	DeleteConversationParamsScopeMe       DeleteConversationParamsScope = "me"
 )
-
-// Valid indicates whether the value is a known member of the DeleteConversationParamsScope enum.
-func (e DeleteConversationParamsScope) Valid() bool {
-	switch e {
-	case DeleteConversationParamsScopeEveryone:
-		return true
-	case DeleteConversationParamsScopeMe:
-		return true
-	default:
-		return false
-	}
-}
 
 // AddMembers Whom to add, and as what.
 type AddMembers struct {
@@ -14871,21 +14267,6 @@ type GetHealthResponse struct {
 	ApplicationProblemJSON400 *BadRequest
 }
 
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetHealthResponse) GetJSON200() *Health {
-	return r.JSON200
-}
-
-// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r GetHealthResponse) GetApplicationProblemJSON400() *BadRequest {
-	return r.ApplicationProblemJSON400
-}
-
-// GetBody returns the raw response body bytes
-func (r GetHealthResponse) GetBody() []byte {
-	return r.Body
-}
-
 // Status returns HTTPResponse.Status
 func (r GetHealthResponse) Status() string {
 	if r.HTTPResponse != nil {
@@ -14902,29 +14283,11 @@ func (r GetHealthResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetHealthResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type GetReadyResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Health
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetReadyResponse) GetJSON200() *Health {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r GetReadyResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -14943,29 +14306,11 @@ func (r GetReadyResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetReadyResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type ListErasuresResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *ErasurePage
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListErasuresResponse) GetJSON200() *ErasurePage {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r ListErasuresResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -14984,22 +14329,9 @@ func (r ListErasuresResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListErasuresResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type ExportMessagesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r ExportMessagesResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15018,22 +14350,9 @@ func (r ExportMessagesResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ExportMessagesResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type ImportMessagesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r ImportMessagesResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15052,14 +14371,6 @@ func (r ImportMessagesResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ImportMessagesResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type InsertMessageResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15067,21 +14378,6 @@ type InsertMessageResponse struct {
 	JSON200 *Message
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Message
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r InsertMessageResponse) GetJSON200() *Message {
-	return r.JSON200
-}
-
-// GetJSON201 returns the response for an HTTP 201 `application/json` response
-func (r InsertMessageResponse) GetJSON201() *Message {
-	return r.JSON201
-}
-
-// GetBody returns the raw response body bytes
-func (r InsertMessageResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15100,29 +14396,11 @@ func (r InsertMessageResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r InsertMessageResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type GetRetentionResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *RetentionPage
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetRetentionResponse) GetJSON200() *RetentionPage {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r GetRetentionResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15141,22 +14419,9 @@ func (r GetRetentionResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetRetentionResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type RunRetentionResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r RunRetentionResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15175,29 +14440,11 @@ func (r RunRetentionResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r RunRetentionResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type CutTokensResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *TokenCut
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r CutTokensResponse) GetJSON200() *TokenCut {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r CutTokensResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15216,29 +14463,11 @@ func (r CutTokensResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r CutTokensResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type ListBlocksResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *BlockPage
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListBlocksResponse) GetJSON200() *BlockPage {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r ListBlocksResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15257,22 +14486,9 @@ func (r ListBlocksResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListBlocksResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type DeleteBlockResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r DeleteBlockResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15291,22 +14507,9 @@ func (r DeleteBlockResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r DeleteBlockResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type PutBlockResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r PutBlockResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15325,29 +14528,11 @@ func (r PutBlockResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r PutBlockResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type ListConversationsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *ConversationPage
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListConversationsResponse) GetJSON200() *ConversationPage {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r ListConversationsResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15366,29 +14551,11 @@ func (r ListConversationsResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListConversationsResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type CreateConversationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Conversation
-}
-
-// GetJSON201 returns the response for an HTTP 201 `application/json` response
-func (r CreateConversationResponse) GetJSON201() *Conversation {
-	return r.JSON201
-}
-
-// GetBody returns the raw response body bytes
-func (r CreateConversationResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15407,22 +14574,9 @@ func (r CreateConversationResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r CreateConversationResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type DeleteConversationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r DeleteConversationResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15441,29 +14595,11 @@ func (r DeleteConversationResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r DeleteConversationResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type GetConversationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Conversation
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetConversationResponse) GetJSON200() *Conversation {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r GetConversationResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15482,29 +14618,11 @@ func (r GetConversationResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetConversationResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type UpdateConversationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Conversation
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r UpdateConversationResponse) GetJSON200() *Conversation {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r UpdateConversationResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15523,22 +14641,9 @@ func (r UpdateConversationResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r UpdateConversationResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type HideMessagesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r HideMessagesResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15557,29 +14662,11 @@ func (r HideMessagesResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r HideMessagesResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type ListConversationInvitationsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *InvitationPage
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListConversationInvitationsResponse) GetJSON200() *InvitationPage {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r ListConversationInvitationsResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15598,29 +14685,11 @@ func (r ListConversationInvitationsResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListConversationInvitationsResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type InviteToConversationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Invitations
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r InviteToConversationResponse) GetJSON200() *Invitations {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r InviteToConversationResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15639,22 +14708,9 @@ func (r InviteToConversationResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r InviteToConversationResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type DeleteConversationInvitationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r DeleteConversationInvitationResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15673,29 +14729,11 @@ func (r DeleteConversationInvitationResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r DeleteConversationInvitationResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type JoinConversationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Conversation
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r JoinConversationResponse) GetJSON200() *Conversation {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r JoinConversationResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15714,22 +14752,9 @@ func (r JoinConversationResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r JoinConversationResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type LeaveConversationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r LeaveConversationResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15748,29 +14773,11 @@ func (r LeaveConversationResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r LeaveConversationResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type GetListResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *ListingPage
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetListResponse) GetJSON200() *ListingPage {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r GetListResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15789,22 +14796,9 @@ func (r GetListResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetListResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type RemoveFromListResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r RemoveFromListResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15823,22 +14817,9 @@ func (r RemoveFromListResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r RemoveFromListResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type AddToListResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r AddToListResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15857,29 +14838,11 @@ func (r AddToListResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r AddToListResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type ListMembersResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *MemberPage
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListMembersResponse) GetJSON200() *MemberPage {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r ListMembersResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15898,29 +14861,11 @@ func (r ListMembersResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListMembersResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type AddMembersResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Members
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r AddMembersResponse) GetJSON200() *Members {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r AddMembersResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15939,22 +14884,9 @@ func (r AddMembersResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r AddMembersResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type RemoveMemberResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r RemoveMemberResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -15973,29 +14905,11 @@ func (r RemoveMemberResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r RemoveMemberResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type GetMemberResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Member
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetMemberResponse) GetJSON200() *Member {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r GetMemberResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16014,29 +14928,11 @@ func (r GetMemberResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetMemberResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type SetRoleResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Member
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r SetRoleResponse) GetJSON200() *Member {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r SetRoleResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16055,22 +14951,9 @@ func (r SetRoleResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r SetRoleResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type UnmuteMemberResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r UnmuteMemberResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16089,29 +14972,11 @@ func (r UnmuteMemberResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r UnmuteMemberResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type MuteMemberResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Mute
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r MuteMemberResponse) GetJSON200() *Mute {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r MuteMemberResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16130,29 +14995,11 @@ func (r MuteMemberResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r MuteMemberResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type ListMessagesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *MessagePage
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListMessagesResponse) GetJSON200() *MessagePage {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r ListMessagesResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16171,14 +15018,6 @@ func (r ListMessagesResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListMessagesResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type SendMessageResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -16186,21 +15025,6 @@ type SendMessageResponse struct {
 	JSON200 *Message
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Message
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r SendMessageResponse) GetJSON200() *Message {
-	return r.JSON200
-}
-
-// GetJSON201 returns the response for an HTTP 201 `application/json` response
-func (r SendMessageResponse) GetJSON201() *Message {
-	return r.JSON201
-}
-
-// GetBody returns the raw response body bytes
-func (r SendMessageResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16219,29 +15043,11 @@ func (r SendMessageResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r SendMessageResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type ListOverridesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Overrides
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListOverridesResponse) GetJSON200() *Overrides {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r ListOverridesResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16260,22 +15066,9 @@ func (r ListOverridesResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListOverridesResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type DeleteOverrideResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r DeleteOverrideResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16294,29 +15087,11 @@ func (r DeleteOverrideResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r DeleteOverrideResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type PutOverrideResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Override
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r PutOverrideResponse) GetJSON200() *Override {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r PutOverrideResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16335,29 +15110,11 @@ func (r PutOverrideResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r PutOverrideResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type GetPermissionsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *MyPermissions
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetPermissionsResponse) GetJSON200() *MyPermissions {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r GetPermissionsResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16376,29 +15133,11 @@ func (r GetPermissionsResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetPermissionsResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type SendReceiptsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Receipted
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r SendReceiptsResponse) GetJSON200() *Receipted {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r SendReceiptsResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16417,29 +15156,11 @@ func (r SendReceiptsResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r SendReceiptsResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type ListThreadsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *ConversationPage
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListThreadsResponse) GetJSON200() *ConversationPage {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r ListThreadsResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16458,29 +15179,11 @@ func (r ListThreadsResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListThreadsResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type ClearConversationUnreadResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *UnreadOf
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ClearConversationUnreadResponse) GetJSON200() *UnreadOf {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r ClearConversationUnreadResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16499,29 +15202,11 @@ func (r ClearConversationUnreadResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ClearConversationUnreadResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type GetEventsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *EventPage
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetEventsResponse) GetJSON200() *EventPage {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r GetEventsResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16540,29 +15225,11 @@ func (r GetEventsResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetEventsResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type GetEventLogResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *EventPage
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetEventLogResponse) GetJSON200() *EventPage {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r GetEventLogResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16581,29 +15248,11 @@ func (r GetEventLogResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetEventLogResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type CreateTicketResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Ticket
-}
-
-// GetJSON201 returns the response for an HTTP 201 `application/json` response
-func (r CreateTicketResponse) GetJSON201() *Ticket {
-	return r.JSON201
-}
-
-// GetBody returns the raw response body bytes
-func (r CreateTicketResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16622,29 +15271,11 @@ func (r CreateTicketResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r CreateTicketResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type ListMyInvitationsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *InvitationPage
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListMyInvitationsResponse) GetJSON200() *InvitationPage {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r ListMyInvitationsResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16663,29 +15294,11 @@ func (r ListMyInvitationsResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListMyInvitationsResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type ListErasedResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *ErasedPage
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListErasedResponse) GetJSON200() *ErasedPage {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r ListErasedResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16704,29 +15317,11 @@ func (r ListErasedResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListErasedResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type RevokeMessagesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *RevokeResults
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r RevokeMessagesResponse) GetJSON200() *RevokeResults {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r RevokeMessagesResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16745,29 +15340,11 @@ func (r RevokeMessagesResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r RevokeMessagesResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type SearchMessagesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *MessagePage
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r SearchMessagesResponse) GetJSON200() *MessagePage {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r SearchMessagesResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16786,29 +15363,11 @@ func (r SearchMessagesResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r SearchMessagesResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type DeleteMessageResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Message
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r DeleteMessageResponse) GetJSON200() *Message {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r DeleteMessageResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16827,29 +15386,11 @@ func (r DeleteMessageResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r DeleteMessageResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type GetMessageResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Message
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetMessageResponse) GetJSON200() *Message {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r GetMessageResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16868,29 +15409,11 @@ func (r GetMessageResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetMessageResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type BurnMessageResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Message
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r BurnMessageResponse) GetJSON200() *Message {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r BurnMessageResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16909,29 +15432,11 @@ func (r BurnMessageResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r BurnMessageResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type GetReceiptsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Receipts
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetReceiptsResponse) GetJSON200() *Receipts {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r GetReceiptsResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16950,29 +15455,11 @@ func (r GetReceiptsResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetReceiptsResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type RevokeMessageResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Message
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r RevokeMessageResponse) GetJSON200() *Message {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r RevokeMessageResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -16991,29 +15478,11 @@ func (r RevokeMessageResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r RevokeMessageResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type GetThreadResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Conversation
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetThreadResponse) GetJSON200() *Conversation {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r GetThreadResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17032,29 +15501,11 @@ func (r GetThreadResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetThreadResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type CreateThreadResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Conversation
-}
-
-// GetJSON201 returns the response for an HTTP 201 `application/json` response
-func (r CreateThreadResponse) GetJSON201() *Conversation {
-	return r.JSON201
-}
-
-// GetBody returns the raw response body bytes
-func (r CreateThreadResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17073,29 +15524,11 @@ func (r CreateThreadResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r CreateThreadResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type ListSpacesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *SpacePage
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListSpacesResponse) GetJSON200() *SpacePage {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r ListSpacesResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17114,29 +15547,11 @@ func (r ListSpacesResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListSpacesResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type CreateSpaceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Space
-}
-
-// GetJSON201 returns the response for an HTTP 201 `application/json` response
-func (r CreateSpaceResponse) GetJSON201() *Space {
-	return r.JSON201
-}
-
-// GetBody returns the raw response body bytes
-func (r CreateSpaceResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17155,22 +15570,9 @@ func (r CreateSpaceResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r CreateSpaceResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type DeleteSpaceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r DeleteSpaceResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17189,29 +15591,11 @@ func (r DeleteSpaceResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r DeleteSpaceResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type GetSpaceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Space
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetSpaceResponse) GetJSON200() *Space {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r GetSpaceResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17230,29 +15614,11 @@ func (r GetSpaceResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetSpaceResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type UpdateSpaceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Space
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r UpdateSpaceResponse) GetJSON200() *Space {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r UpdateSpaceResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17271,29 +15637,11 @@ func (r UpdateSpaceResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r UpdateSpaceResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type ListChannelsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *ConversationPage
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListChannelsResponse) GetJSON200() *ConversationPage {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r ListChannelsResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17312,29 +15660,11 @@ func (r ListChannelsResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListChannelsResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type CreateChannelResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Conversation
-}
-
-// GetJSON201 returns the response for an HTTP 201 `application/json` response
-func (r CreateChannelResponse) GetJSON201() *Conversation {
-	return r.JSON201
-}
-
-// GetBody returns the raw response body bytes
-func (r CreateChannelResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17353,29 +15683,11 @@ func (r CreateChannelResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r CreateChannelResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type ListInvitationsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *InvitationPage
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListInvitationsResponse) GetJSON200() *InvitationPage {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r ListInvitationsResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17394,29 +15706,11 @@ func (r ListInvitationsResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListInvitationsResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type InviteToSpaceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Invitations
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r InviteToSpaceResponse) GetJSON200() *Invitations {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r InviteToSpaceResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17435,22 +15729,9 @@ func (r InviteToSpaceResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r InviteToSpaceResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type DeleteInvitationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r DeleteInvitationResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17469,29 +15750,11 @@ func (r DeleteInvitationResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r DeleteInvitationResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type JoinSpaceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Space
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r JoinSpaceResponse) GetJSON200() *Space {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r JoinSpaceResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17510,22 +15773,9 @@ func (r JoinSpaceResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r JoinSpaceResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type LeaveSpaceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r LeaveSpaceResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17544,29 +15794,11 @@ func (r LeaveSpaceResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r LeaveSpaceResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type ListSpaceDeniedResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *ListingPage
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListSpaceDeniedResponse) GetJSON200() *ListingPage {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r ListSpaceDeniedResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17585,22 +15817,9 @@ func (r ListSpaceDeniedResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListSpaceDeniedResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type DeleteSpaceDeniedResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r DeleteSpaceDeniedResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17619,22 +15838,9 @@ func (r DeleteSpaceDeniedResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r DeleteSpaceDeniedResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type PutSpaceDeniedResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r PutSpaceDeniedResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17653,29 +15859,11 @@ func (r PutSpaceDeniedResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r PutSpaceDeniedResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type ListSpaceMembersResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *SpaceMemberPage
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListSpaceMembersResponse) GetJSON200() *SpaceMemberPage {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r ListSpaceMembersResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17694,29 +15882,11 @@ func (r ListSpaceMembersResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListSpaceMembersResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type AddSpaceMembersResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *SpaceMembers
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r AddSpaceMembersResponse) GetJSON200() *SpaceMembers {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r AddSpaceMembersResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17735,22 +15905,9 @@ func (r AddSpaceMembersResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r AddSpaceMembersResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type RemoveSpaceMemberResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r RemoveSpaceMemberResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17769,29 +15926,11 @@ func (r RemoveSpaceMemberResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r RemoveSpaceMemberResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type GetSpaceMemberResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *SpaceMember
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetSpaceMemberResponse) GetJSON200() *SpaceMember {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r GetSpaceMemberResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17810,29 +15949,11 @@ func (r GetSpaceMemberResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetSpaceMemberResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type UpdateSpaceMemberResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *SpaceMember
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r UpdateSpaceMemberResponse) GetJSON200() *SpaceMember {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r UpdateSpaceMemberResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17851,22 +15972,9 @@ func (r UpdateSpaceMemberResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r UpdateSpaceMemberResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type UnmuteSpaceMemberResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r UnmuteSpaceMemberResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17885,29 +15993,11 @@ func (r UnmuteSpaceMemberResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r UnmuteSpaceMemberResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type MuteSpaceMemberResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Mute
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r MuteSpaceMemberResponse) GetJSON200() *Mute {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r MuteSpaceMemberResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17926,29 +16016,11 @@ func (r MuteSpaceMemberResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r MuteSpaceMemberResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type GetSpacePermissionsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *MyPermissions
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetSpacePermissionsResponse) GetJSON200() *MyPermissions {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r GetSpacePermissionsResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -17967,29 +16039,11 @@ func (r GetSpacePermissionsResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetSpacePermissionsResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type ListRolesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *SpaceRoles
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListRolesResponse) GetJSON200() *SpaceRoles {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r ListRolesResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -18008,29 +16062,11 @@ func (r ListRolesResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListRolesResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type CreateRoleResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *SpaceRole
-}
-
-// GetJSON201 returns the response for an HTTP 201 `application/json` response
-func (r CreateRoleResponse) GetJSON201() *SpaceRole {
-	return r.JSON201
-}
-
-// GetBody returns the raw response body bytes
-func (r CreateRoleResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -18049,22 +16085,9 @@ func (r CreateRoleResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r CreateRoleResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type DeleteRoleResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r DeleteRoleResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -18083,29 +16106,11 @@ func (r DeleteRoleResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r DeleteRoleResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type UpdateRoleResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *SpaceRole
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r UpdateRoleResponse) GetJSON200() *SpaceRole {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r UpdateRoleResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -18124,22 +16129,9 @@ func (r UpdateRoleResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r UpdateRoleResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type RevokeRoleResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r RevokeRoleResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -18158,22 +16150,9 @@ func (r RevokeRoleResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r RevokeRoleResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type GrantRoleResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-}
-
-// GetBody returns the raw response body bytes
-func (r GrantRoleResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -18192,29 +16171,11 @@ func (r GrantRoleResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GrantRoleResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type ListMyThreadsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *ConversationPage
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListMyThreadsResponse) GetJSON200() *ConversationPage {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r ListMyThreadsResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -18233,29 +16194,11 @@ func (r ListMyThreadsResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListMyThreadsResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type GetUnreadResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Unread
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetUnreadResponse) GetJSON200() *Unread {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r GetUnreadResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -18274,29 +16217,11 @@ func (r GetUnreadResponse) StatusCode() int {
 	return 0
 }
 
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetUnreadResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type ClearUnreadResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Unread
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ClearUnreadResponse) GetJSON200() *Unread {
-	return r.JSON200
-}
-
-// GetBody returns the raw response body bytes
-func (r ClearUnreadResponse) GetBody() []byte {
-	return r.Body
 }
 
 // Status returns HTTPResponse.Status
@@ -18313,14 +16238,6 @@ func (r ClearUnreadResponse) StatusCode() int {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
-}
-
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ClearUnreadResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
 }
 
 // GetHealthWithResponse Is the process alive?

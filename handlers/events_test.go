@@ -106,6 +106,20 @@ func TestDeviceOfTheTokenIsBinding(t *testing.T) {
 	}
 }
 
+func TestDeviceNamedTwiceIsRefused(t *testing.T) {
+	w := newWorld(t)
+	req, err := http.NewRequest(http.MethodGet, w.url+"/v1/conversations", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+tokenOf(t, "alice"))
+	req.Header["X-Device-Id"] = []string{"phone", "tablet"}
+	a := w.send(req)
+	if field := a.json(t)["field"]; a.status != http.StatusBadRequest || a.code(t) != "invalid_request" || field != "X-Device-Id" {
+		t.Errorf("got %d %s, want 400 invalid_request of X-Device-Id", a.status, a.body)
+	}
+}
+
 func TestPagesAreTheSameLog(t *testing.T) {
 	w := newWorld(t)
 	s := w.listen("bob", nil)

@@ -160,7 +160,9 @@ func (s *Server) tryLater(w http.ResponseWriter) {
 
 // withDevice adds the device that a request names.
 func withDevice(p auth.Principal, r *http.Request) (auth.Principal, error) {
-	// The header may be there twice; the document refuses that later on.
+	if len(r.Header.Values("X-Device-Id")) > 1 {
+		return p, im.RefuseField(im.Invalid, "invalid_request", "X-Device-Id", "is there more than once")
+	}
 	switch device := r.Header.Get("X-Device-Id"); {
 	case device == "" || device == p.Device:
 	case !im.ValidDevice(device):
