@@ -6,7 +6,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// BenchmarkRing measures what keys add to a send, to a page of 50, and to an erasure.
+// BenchmarkRing measures the cost of keys in a send, in a page of 50 messages and in an
+// erasure.
 func BenchmarkRing(b *testing.B) {
 	begin := func(b *testing.B) *Ring {
 		path := b.TempDir() + "/keys"

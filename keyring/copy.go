@@ -13,30 +13,30 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// ErrAhead says that there is a newer copy of the keys than they are themselves: keys
-// would be lost with it.
-var ErrAhead = errors.New("the copy of the keys that is there is newer than the keys")
+// ErrAhead reports that the copy to be replaced is newer than the keys, so replacing it
+// would lose keys.
+var ErrAhead = errors.New("the existing copy of the keys is newer than the keys")
 
-// errSelf is a copy onto itself.
-var errSelf = errors.New("this is the key file itself")
+// errSelf reports a copy of the key file onto itself.
+var errSelf = errors.New("this path is the key file itself")
 
 const (
-	// oldSuffix is of a copy that was replaced and is about to be destroyed, newInfix of
-	// one that is being made.
+	// oldSuffix marks a copy that was replaced and is about to be destroyed. newInfix marks
+	// a copy that is being written.
 	oldSuffix = ".old"
 	newInfix  = ".new-"
-	// copyStep is how many bytes are copied at once.
+	// copyStep is how many bytes are copied at a time.
 	copyStep = 64 * pageSize
 )
 
-// Copy makes the file at path a copy of the keys that is at least as new as they were when
-// it was called, in place of an older one, which is overwritten and removed: what was
-// shredded since then can be read in no copy that Copy has made there. progress, which may
-// be nil, is told how many bytes of how many were copied.
+// Copy writes a copy of the key file to path. The copy is at least as new as the keys were
+// when Copy was called. An older copy at path is replaced, overwritten and deleted, so no
+// copy at path still has a key that was shredded before the call. progress, which may be
+// nil, is called with the number of bytes copied and the total.
 //
-// It is whole or not there: it is written under another name, synced and renamed. What an
-// earlier call has left that did not come to its end is destroyed, too. Errors have
-// [ErrForeign] or [ErrAhead] in their chain if another file is at path, which is left.
+// The copy is atomic: it is written under another name, synced and renamed. Leftovers of an
+// interrupted call are destroyed. The error has [ErrForeign] or [ErrAhead] in its chain if
+// path holds the keys of another store, or a newer copy; that file is kept.
 func (r *Ring) Copy(ctx context.Context, path string, progress func(done, total int64)) error {
 	if err := r.copy(ctx, path, progress); err != nil {
 		return fmt.Errorf("copy the keys to %s: %w", path, err)
@@ -51,7 +51,7 @@ func (r *Ring) copy(ctx context.Context, path string, progress func(done, total 
 	if err := destroyLeftovers(path); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+newInfix+"*") // of mode 0600
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+newInfix+"*") // mode 0600
 	if err != nil {
 		return err
 	}
@@ -67,22 +67,23 @@ func (r *Ring) copy(ctx context.Context, path string, progress func(done, total 
 	return Replace(f.Name(), path)
 }
 
-// mayReplace refuses to overwrite what is no older copy of these keys.
+// mayReplace returns an error unless the file at path is missing or an older copy of these
+// keys.
 func (r *Ring) mayReplace(path string) error {
-	there, err := os.Open(path)
+	existing, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer func() { _ = there.Close() }()
+	defer func() { _ = existing.Close() }()
 	if own, ok := r.file.(osFile); ok {
 		a, err := own.Stat()
 		if err != nil {
 			return err
 		}
-		b, err := there.Stat()
+		b, err := existing.Stat()
 		if err != nil {
 			return err
 		}
@@ -90,25 +91,24 @@ func (r *Ring) mayReplace(path string) error {
 			return errSelf
 		}
 	}
-	epoch, err := epochOf(there, r.header.Store)
+	epoch, err := epochOf(existing, r.header.Store)
 	if err == nil && epoch > r.Epoch() {
 		err = ErrAhead
 	}
 	return err
 }
 
-// copyTo writes the keys to an empty file. Pages of which all was removed are left out,
-// and read as zeros.
+// copyTo writes the keys to an empty file. It skips pages of zeros, which makes them holes.
 func (r *Ring) copyTo(ctx context.Context, f *os.File, progress func(done, total int64)) error {
-	// The epoch first: of what is shredded meanwhile the copy may have the key, and must
-	// not say that it has not.
+	// Read the epoch before the keys. Keys that are shredded meanwhile may still be in the
+	// copy, so it must not have the epoch of that shredding.
 	epoch, err := readEpoch(r.file)
 	if err != nil {
 		return err
 	}
 	size := int64(r.pages.end()) * im.KeySize
-	// Of a ring that is closed it is 0: the copy would have no keys, and replace one that has.
-	if r.closes() {
+	// A closed ring has no pages. Its copy would be empty and would replace a good one.
+	if r.closed() {
 		return ErrClosed
 	}
 	head := r.header.page()
@@ -140,18 +140,10 @@ func (r *Ring) copyTo(ctx context.Context, f *os.File, progress func(done, total
 	return f.Truncate(max(size, pageSize))
 }
 
-func (r *Ring) closes() bool {
+func (r *Ring) closed() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.state == closing
-}
-
-// readAt reads from the file while nothing is shredded.
-func (p *pages) readAt(b []byte, at int64) error {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	_, err := p.file.ReadAt(b, at)
-	return err
 }
 
 func zeros(b []byte) bool {
@@ -163,8 +155,8 @@ func zeros(b []byte) bool {
 	return true
 }
 
-// Replace gives a key file, which must be synced, its name, and destroys the one that has
-// had it. At any moment one of the two is there, whole.
+// Replace renames a synced key file to path and destroys the file that was there. At any
+// moment one of the two exists at path, whole.
 func Replace(from, path string) error {
 	old := path + oldSuffix
 	if err := os.Link(path, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -179,8 +171,7 @@ func Replace(from, path string) error {
 	return destroyLeftovers(path)
 }
 
-// destroyLeftovers destroys what a call that did not come to its end has left beside the
-// file at path.
+// destroyLeftovers destroys what an interrupted call has left beside the file at path.
 func destroyLeftovers(path string) error {
 	dir, base := filepath.Split(path)
 	entries, err := os.ReadDir(filepath.Clean(dir))
@@ -198,9 +189,9 @@ func destroyLeftovers(path string) error {
 	return nil
 }
 
-// destroy overwrites a key file and removes it. Without that its keys would stay on the
-// disk until something else is written there. If it still has another name, because its
-// replacement was never renamed, only this one goes.
+// destroy overwrites a key file and deletes it. If it were only deleted, its keys would
+// stay on the disk until the blocks are reused. If the file has another name, because its
+// replacement was never renamed, only this name is deleted.
 func destroy(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -209,7 +200,7 @@ func destroy(path string) error {
 	if err != nil {
 		return err
 	}
-	if !named(path) {
+	if !isCurrent(path) {
 		err = overwrite(f)
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
@@ -221,8 +212,8 @@ func destroy(path string) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// named reports whether the file at path.old is the one at path, too.
-func named(old string) bool {
+// isCurrent reports whether old, which is path.old, is a link to the file at path.
+func isCurrent(old string) bool {
 	if filepath.Ext(old) != oldSuffix {
 		return false
 	}
@@ -234,14 +225,14 @@ func named(old string) bool {
 	return err == nil && os.SameFile(a, b)
 }
 
-// overwrite writes zeros where a file has anything else.
+// overwrite writes zeros wherever a file holds anything else, and syncs it.
 func overwrite(f *os.File) error {
-	b, blank := make([]byte, copyStep), make([]byte, copyStep)
+	b, zero := make([]byte, copyStep), make([]byte, copyStep)
 	defer clear(b)
 	for at := int64(0); ; {
 		n, err := f.ReadAt(b, at)
 		if n > 0 && !zeros(b[:n]) {
-			if _, err := f.WriteAt(blank[:n], at); err != nil {
+			if _, err := f.WriteAt(zero[:n], at); err != nil {
 				return err
 			}
 		}
@@ -255,13 +246,13 @@ func overwrite(f *os.File) error {
 	}
 }
 
-// Install makes the file at path a copy of a key file of a store, in place of what is
-// there, which is overwritten and removed. Errors have those of [Open] in their chain,
-// and [ErrAhead] if what is there is of the same store and not older: keys would be lost.
+// Install copies a key file of a store to path. A file at path is replaced, overwritten and
+// deleted. The error has one of those of [Open] in its chain, or [ErrAhead] if the file at
+// path is of the same store and not older, so keys would be lost.
 func Install(ctx context.Context, from, path string, store im.StoreID) (err error) {
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("put the keys of %s in place: %w", from, err)
+			err = fmt.Errorf("install the keys of %s: %w", from, err)
 		}
 	}()
 	f, err := os.Open(from)
@@ -273,25 +264,25 @@ func Install(ctx context.Context, from, path string, store im.StoreID) (err erro
 	if err != nil {
 		return err
 	}
-	// Also if it is refused: the call before may have been cut off after the keys had their
-	// name, and those that they replaced must not be left lying.
+	// Also before refusing: an earlier call may have been interrupted after the rename, and
+	// the keys that it replaced must not stay on the disk.
 	if err := destroyLeftovers(path); err != nil {
 		return err
 	}
-	switch there, err := os.Open(path); {
+	switch existing, err := os.Open(path); {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		return err
 	default:
-		present, err := epochOf(there, store)
-		if err := errors.Join(err, there.Close()); err != nil {
+		present, err := epochOf(existing, store)
+		if err := errors.Join(err, existing.Close()); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 		if present >= epoch {
 			return ErrAhead
 		}
 	}
-	to, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+newInfix+"*") // of mode 0600
+	to, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+newInfix+"*") // mode 0600
 	if err != nil {
 		return err
 	}
@@ -307,7 +298,8 @@ func Install(ctx context.Context, from, path string, store im.StoreID) (err erro
 	return Replace(to.Name(), path)
 }
 
-// epochOf returns the epoch of a key file, if it is that of a store.
+// epochOf returns the epoch of a key file of a store. The error is [ErrForeign] if it is of
+// another store.
 func epochOf(f io.ReaderAt, store im.StoreID) (uint64, error) {
 	h, err := firstPage(f)
 	if err != nil {
@@ -319,7 +311,7 @@ func epochOf(f io.ReaderAt, store im.StoreID) (uint64, error) {
 	return readEpoch(f)
 }
 
-// copySparse copies a file, and leaves out what is zero.
+// copySparse copies a file and skips blocks of zeros, which become holes.
 func copySparse(ctx context.Context, to, from *os.File) error {
 	b := make([]byte, copyStep)
 	defer clear(b)

@@ -11,8 +11,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestCopy: a copy opens as the keys themselves, has what was made and shredded before,
-// and the one that it replaces is overwritten.
+// TestCopy checks that a copy opens as a key file, has the keys made and shredded before
+// it, and that the copy it replaces is overwritten.
 func TestCopy(t *testing.T) {
 	path := newFile(t)
 	r := mustOpen(t, path)
@@ -24,7 +24,7 @@ func TestCopy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	two, gone, err := r.Next()
+	two, shredded, err := r.Next()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,15 +34,15 @@ func TestCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	if done == 0 || done != total {
-		t.Errorf("it told of %d of %d bytes", done, total)
+		t.Errorf("progress is %d of %d bytes", done, total)
 	}
-	// A second name shows what becomes of the first copy's bytes.
+	// A second link shows what happens to the bytes of the first copy.
 	first := filepath.Join(t.TempDir(), "first")
 	if err := os.Link(to, first); err != nil {
 		t.Fatal(err)
 	}
-	if b := readAll(t, first); !bytes.Contains(b, gone[:]) {
-		t.Fatal("the first copy does not hold the key")
+	if b := readAll(t, first); !bytes.Contains(b, shredded[:]) {
+		t.Fatal("the first copy does not have the key")
 	}
 	if err := r.Shred([]im.Shredding{{Slot: two, Code: im.ShredBurned}}); err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestCopy(t *testing.T) {
 		t.Error("the copy that was replaced was not overwritten")
 	}
 	if names := namesIn(t, filepath.Dir(to)); len(names) != 1 {
-		t.Errorf("beside the copy there are %v", names)
+		t.Errorf("the directory has %v, want the copy alone", names)
 	}
 	c := mustOpen(t, to)
 	defer mustClose(t, c)
@@ -62,14 +62,14 @@ func TestCopy(t *testing.T) {
 		t.Errorf("the key is %x, %v, want %x", got, err, key)
 	}
 	if _, code, err := stateOf(c, two); code != im.ShredBurned || err != nil {
-		t.Errorf("the other is %v, %v", code, err)
+		t.Errorf("the shredded key is %v, %v", code, err)
 	}
 	if c.SearchKey() != r.SearchKey() || c.Epoch() != r.Epoch() {
-		t.Errorf("the header is another: epoch %d, want %d", c.Epoch(), r.Epoch())
+		t.Errorf("the copy has another header: epoch %d, want %d", c.Epoch(), r.Epoch())
 	}
 }
 
-// TestCopyIsRefused: nothing is overwritten that is no older copy.
+// TestCopyIsRefused checks that a file is not overwritten unless it is an older copy.
 func TestCopyIsRefused(t *testing.T) {
 	path := newFile(t)
 	r := mustOpen(t, path)
@@ -94,16 +94,16 @@ func TestCopyIsRefused(t *testing.T) {
 	for to, want := range map[string]error{path: errSelf, foreign: ErrForeign, other: ErrNotKeys, ahead: ErrAhead} {
 		before := readAll(t, to)
 		if err := r.Copy(t.Context(), to, nil); !errors.Is(err, want) {
-			t.Errorf("a copy where %v: %v", want, err)
+			t.Errorf("copy: %[2]v, want %[1]v", want, err)
 		}
 		if !bytes.Equal(before, readAll(t, to)) {
-			t.Errorf("a copy where %v: the file was changed", want)
+			t.Errorf("after %v the existing file was changed", want)
 		}
 	}
 }
 
-// TestCopyAfterCrashes: what an earlier call has left at any of its steps is destroyed,
-// and the copy that was whole before is not.
+// TestCopyAfterCrashes checks that leftovers of a call interrupted at any step are
+// destroyed, and that the last complete copy is kept.
 func TestCopyAfterCrashes(t *testing.T) {
 	r := mustOpen(t, newFile(t))
 	defer mustClose(t, r)
@@ -116,13 +116,13 @@ func TestCopyAfterCrashes(t *testing.T) {
 		t.Fatal(err)
 	}
 	whole := readAll(t, to)
-	// Interrupted while it is written.
+	// Interrupted while writing.
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := r.Copy(ctx, to, nil); !errors.Is(err, context.Canceled) {
-		t.Fatalf("interrupted: %v", err)
+		t.Fatalf("copy: %v, want context.Canceled", err)
 	}
-	// A crash while it is written, and one between the link and the rename.
+	// A crash while writing, and one between the link and the rename.
 	if err := os.WriteFile(to+".new-123", whole, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -137,12 +137,12 @@ func TestCopyAfterCrashes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(readAll(t, to), whole) {
-		t.Error("the copy was destroyed with what was left")
+		t.Error("the last complete copy was destroyed with the leftovers")
 	}
 	if !zeros(readAll(t, left)) {
-		t.Error("what was left was not overwritten")
+		t.Error("the leftover was not overwritten")
 	}
-	// A crash after the rename: the old one is destroyed by the next call.
+	// A crash after the rename: the next call destroys the old copy.
 	if err := os.WriteFile(to+oldSuffix, whole, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -150,12 +150,12 @@ func TestCopyAfterCrashes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if names := namesIn(t, dir); len(names) != 1 {
-		t.Errorf("beside the copy there are %v", names)
+		t.Errorf("the directory has %v, want the copy alone", names)
 	}
 }
 
-// TestCopyOfClosed: a ring that is closed meanwhile leaves the copy that is there.
-func TestCopyOfClosed(t *testing.T) {
+// TestCopyOfClosedRing checks that copying a closed ring keeps the existing copy.
+func TestCopyOfClosedRing(t *testing.T) {
 	r := mustOpen(t, newFile(t))
 	if err := r.Begin(0); err != nil {
 		t.Fatal(err)
@@ -167,10 +167,10 @@ func TestCopyOfClosed(t *testing.T) {
 	whole := readAll(t, to)
 	mustClose(t, r)
 	if err := r.Copy(t.Context(), to, nil); err == nil {
-		t.Error("a closed ring was copied")
+		t.Error("copying a closed ring succeeded")
 	}
 	if !bytes.Equal(readAll(t, to), whole) {
-		t.Error("the copy was replaced")
+		t.Error("the existing copy was replaced")
 	}
 }
 
@@ -195,8 +195,8 @@ func namesIn(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-// TestInstallAfterCrash: keys that others have replaced are destroyed by the next call, also
-// if that is refused, and whatever the file is called.
+// TestInstallAfterCrash checks that Install destroys keys that an interrupted call has
+// replaced, even if it is refused, and whatever characters are in the file's name.
 func TestInstallAfterCrash(t *testing.T) {
 	dir := t.TempDir()
 	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "keys[1]")
@@ -212,9 +212,9 @@ func TestInstallAfterCrash(t *testing.T) {
 		}
 	}
 	if err := Install(t.Context(), from, to, store); !errors.Is(err, ErrAhead) {
-		t.Fatalf("over keys of the same epoch: %v", err)
+		t.Fatalf("install over keys of the same epoch: %v, want ErrAhead", err)
 	}
 	if names := namesIn(t, dir); len(names) != 2 {
-		t.Errorf("there are %v", names)
+		t.Errorf("the directory has %v, want two files", names)
 	}
 }

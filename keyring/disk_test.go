@@ -11,19 +11,19 @@ import (
 
 var errPower = errors.New("the power was cut")
 
-// sector is what a disk writes whole or not at all.
+// sector is what a disk writes atomically.
 const sector = 512
 
-// disk is a file on a disk that can lose its power, and whose writes and syncs can
-// fail. What was written and not synced is lost then, or a part of it.
+// disk is a file on a disk that can lose power, and whose writes and syncs can fail. Writes
+// that were not synced are then lost, whole or in part.
 type disk struct {
 	mu      sync.Mutex
 	random  *rand.Rand
-	durable []byte // as it is after a power cut
-	seen    []byte // as it is read now
+	durable []byte // survives a power cut
+	seen    []byte // what reads return
 	dirty   []span // written since the last sync
-	cutIn   int    // operations until the power is cut; 0 never
-	failIn  int    // operations until one fails; 0 never
+	cutIn   int    // operations until the power cut; 0 is never
+	failIn  int    // operations until a failure; 0 is never
 	failed  int
 	off     bool
 	holes   int
@@ -31,7 +31,7 @@ type disk struct {
 
 type span struct{ from, to int }
 
-// step counts a write or a sync, and says how it ends.
+// step counts a write or a sync and returns its error.
 func (d *disk) step() error {
 	if d.off {
 		return errPower
@@ -51,7 +51,7 @@ func (d *disk) step() error {
 	return nil
 }
 
-// cut takes the power: of what is dirty any sectors are on the disk.
+// cut cuts the power. Any subset of the dirty sectors may have reached the disk.
 func (d *disk) cut() {
 	for _, s := range d.dirty {
 		for from := s.from / sector * sector; from < s.to; from += sector {
@@ -63,7 +63,7 @@ func (d *disk) cut() {
 	d.dirty, d.off = nil, true
 }
 
-// keep makes a part durable.
+// keep makes a span durable.
 func (d *disk) keep(s span) {
 	if s.to > len(d.durable) {
 		d.durable = append(d.durable, make([]byte, s.to-len(d.durable))...)
@@ -79,7 +79,7 @@ func (d *disk) WriteAt(b []byte, off int64) (int, error) {
 		return 0, err
 	}
 	if err != nil {
-		// Up to the end of a sector, or nothing.
+		// Write up to the end of a sector, or nothing.
 		if n := (int(off)+d.random.IntN(len(b)+1))/sector*sector - int(off); n < len(b) {
 			b = b[:max(n, 0)]
 		}
@@ -106,8 +106,8 @@ func (d *disk) ReadAt(b []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// Sync may fail as Linux has it: what was dirty is clean afterwards, on the disk or not,
-// and no later sync says so again.
+// Sync may fail as on Linux: after a failed sync, dirty pages count as clean whether or not
+// they reached the disk, and later syncs report no error.
 func (d *disk) Sync() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -144,8 +144,8 @@ func (d *disk) Size() (int64, error) {
 
 func (d *disk) Close() error { return nil }
 
-// again returns the disk after the power has come back.
-func (d *disk) again() *disk {
+// afterPowerCut returns the disk as it is after power comes back.
+func (d *disk) afterPowerCut() *disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.off {
@@ -154,20 +154,20 @@ func (d *disk) again() *disk {
 	return &disk{random: d.random, durable: d.durable, seen: append([]byte(nil), d.durable...)}
 }
 
-// slowDisk holds up a sync until it may go on.
+// slowDisk blocks a sync until it may proceed.
 type slowDisk struct {
 	*disk
 	slow    atomic.Bool
 	syncs   atomic.Int64
 	syncing chan struct{}
-	goOn    chan struct{}
+	proceed chan struct{}
 }
 
 func (d *slowDisk) Sync() error {
 	d.syncs.Add(1)
 	if d.slow.Load() {
 		d.syncing <- struct{}{}
-		<-d.goOn
+		<-d.proceed
 	}
 	return d.disk.Sync()
 }

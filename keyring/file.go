@@ -8,18 +8,18 @@ import (
 	"path/filepath"
 )
 
-// File is a key file as a [Ring] needs it. Tests have some whose unsynced writes can be
-// lost.
+// File is a key file as a [Ring] uses it. Tests have implementations that lose unsynced
+// writes.
 type File interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
-	// Size returns its length in bytes.
+	// Size returns the file's length in bytes.
 	Size() (int64, error)
-	// Sync returns once what was written is on the disk.
+	// Sync returns once all writes are on the disk.
 	Sync() error
-	// Punch makes a hole, which reads as zeros. Where that is not supported it does
-	// nothing: the pages are zeros and codes already.
+	// Punch makes a hole, which reads as zeros. Where holes are not supported it does
+	// nothing; the pages hold only zeros and codes anyway.
 	Punch(offset, length int64) error
 }
 
@@ -38,11 +38,11 @@ func (f osFile) Sync() error { return syncData(f.File) }
 
 func (f osFile) Punch(offset, length int64) error { return punch(f.File, offset, length) }
 
-// createFile makes a key file that is whole or not there: it is written under another
-// name, synced, and renamed.
+// createFile creates a key file atomically: it is written under another name, synced, and
+// linked to path.
 func createFile(path string, h Header) (err error) {
 	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".new-*") // of mode 0600
+	f, err := os.CreateTemp(dir, filepath.Base(path)+".new-*") // mode 0600
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func createFile(path string, h Header) (err error) {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	// A link and not a rename: it fails if another process was first.
+	// A link, not a rename, fails if another process created the file first.
 	if err := os.Link(f.Name(), path); err != nil {
 		return err
 	}
@@ -73,7 +73,8 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// openFile opens a key file for this process alone, and keeps it from other users.
+// openFile opens a key file, locks it for this process and takes the permissions of other
+// users from it.
 func openFile(path string) (osFile, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -83,7 +84,7 @@ func openFile(path string) (osFile, error) {
 		return osFile{}, errors.Join(err, f.Close())
 	}
 	if err := f.Chmod(0o600); err != nil {
-		return osFile{}, errors.Join(fmt.Errorf("keep the key file from other users: %w", err), f.Close())
+		return osFile{}, errors.Join(fmt.Errorf("restrict the permissions of the key file: %w", err), f.Close())
 	}
 	return osFile{f}, nil
 }

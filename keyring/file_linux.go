@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-// syncData is fdatasync(2): the content, and the length if that has changed.
+// syncData is fdatasync(2): it syncs the content, and the length if it has changed.
 func syncData(f *os.File) error {
 	for {
 		if err := syscall.Fdatasync(int(f.Fd())); !errors.Is(err, syscall.EINTR) {

@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-// lock keeps other processes from the file, whatever they call it, until it is closed.
+// lock locks the file for this process, under any of its names, until it is closed. The
+// error is [ErrInUse] if another process has locked it.
 func lock(f *os.File) error {
 	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {

@@ -12,38 +12,38 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Header is what a key file says of itself.
+// Header is the description of a key file on its first page.
 type Header struct {
-	// Store is the id of the store whose keys these are.
+	// Store is the id of the store that the keys belong to.
 	Store im.StoreID
-	// SearchKey is what the words of the search index are hashed with, so that a copy of
-	// the index without this file says nothing.
+	// SearchKey is the key of the hashes in the search index. A copy of the index without
+	// this file therefore reveals no words.
 	SearchKey [32]byte
 }
 
-// The errors of opening a key file. Each is in the chain of what Open returns.
+// The errors of opening a key file. Each is in the chain of the error of Open.
 var (
-	// ErrInUse says that another process has the file.
-	ErrInUse = errors.New("another process uses the key file")
-	// ErrNotKeys says that it is a file of another kind.
+	// ErrInUse reports that another process has the file open.
+	ErrInUse = errors.New("the key file is in use by another process")
+	// ErrNotKeys reports a file of another kind.
 	ErrNotKeys = errors.New("this is not a key file")
-	// ErrTorn says that the header is cut off or damaged.
+	// ErrTorn reports a truncated or damaged header.
 	ErrTorn = errors.New("the key file's header is damaged")
-	// ErrNewer says that a later version of imapi made it.
+	// ErrNewer reports a file that a later version of imapi made.
 	ErrNewer = errors.New("the key file was made by a newer imapi")
-	// ErrOlder says that an earlier version made it.
+	// ErrOlder reports a file that an earlier version of imapi made.
 	ErrOlder = errors.New("the key file was made by an older imapi")
-	// ErrForeign says that it holds the keys of another store.
-	ErrForeign = errors.New("the key file is that of another database")
+	// ErrForeign reports the keys of another store.
+	ErrForeign = errors.New("the key file belongs to another database")
 )
 
-// version is that of the file's format.
+// version is the version of the file format.
 const version = 1
 
-// magic is how a key file begins.
+// magic is the first bytes of a key file.
 var magic = [8]byte{'i', 'm', 'a', 'p', 'i', 'k', 'e', 'y'}
 
-// The header's bytes: magic, version, store, search key, checksum.
+// Offsets in the header: magic, version, store, search key, checksum.
 const (
 	atVersion   = 8
 	atStore     = 12
@@ -52,8 +52,8 @@ const (
 	headerSize  = atSum + 4
 )
 
-// The epoch is in a sector of its own, which is written whole or not at all: the number,
-// and its checksum. The rest of the page is zero.
+// The epoch is a number with a checksum. It is in a sector of its own, which a disk writes
+// atomically. The rest of the page is zero.
 const (
 	atEpoch   = 2048
 	epochSize = 8 + 4
@@ -63,11 +63,11 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func newHeader(store im.StoreID) Header {
 	h := Header{Store: store}
-	_, _ = rand.Read(h.SearchKey[:]) // never fails, says crypto/rand
+	_, _ = rand.Read(h.SearchKey[:]) // crypto/rand never fails
 	return h
 }
 
-// page returns the header as it is written.
+// page returns the encoded header.
 func (h Header) page() []byte {
 	b := make([]byte, pageSize)
 	copy(b, magic[:])
@@ -89,7 +89,7 @@ func firstPage(f io.ReaderAt) (Header, error) {
 	return readHeader(b[:n])
 }
 
-// readHeader reads the first page of a file, or what there is of it.
+// readHeader decodes the first page of a file, which may be incomplete.
 func readHeader(b []byte) (Header, error) {
 	var h Header
 	switch {
@@ -98,19 +98,19 @@ func readHeader(b []byte) (Header, error) {
 	case !bytes.Equal(b[:min(len(b), len(magic))], magic[:min(len(b), len(magic))]):
 		return h, ErrNotKeys
 	case len(b) < pageSize:
-		return h, fmt.Errorf("%w: it is cut off after %d bytes", ErrTorn, len(b))
+		return h, fmt.Errorf("%w: it is truncated after %d bytes", ErrTorn, len(b))
 	}
-	// The version first: what another one means by the rest is not known here.
+	// Check the version first: another version may use the rest differently.
 	switch v := binary.BigEndian.Uint32(b[atVersion:]); {
 	case v == 0:
 		return h, fmt.Errorf("%w: it has no version", ErrTorn)
 	case v < version:
 		return h, ErrOlder
 	case v > version:
-		return h, fmt.Errorf("%w: it is of version %d, this one reads %d", ErrNewer, v, version)
+		return h, fmt.Errorf("%w: it has version %d, this imapi reads version %d", ErrNewer, v, version)
 	}
 	if binary.BigEndian.Uint32(b[atSum:]) != crc32.Checksum(b[:atSum], castagnoli) {
-		return h, fmt.Errorf("%w: its checksum does not fit", ErrTorn)
+		return h, fmt.Errorf("%w: the checksum is wrong", ErrTorn)
 	}
 	h.Store = im.StoreID(b[atStore:])
 	copy(h.SearchKey[:], b[atSearchKey:])
@@ -122,7 +122,7 @@ func epochBytes(n uint64) []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// readEpoch reads it from a file with a good header.
+// readEpoch reads the epoch from a file with a valid header.
 func readEpoch(f io.ReaderAt) (uint64, error) {
 	b := make([]byte, epochSize)
 	if _, err := f.ReadAt(b, atEpoch); err != nil {
@@ -130,7 +130,7 @@ func readEpoch(f io.ReaderAt) (uint64, error) {
 	}
 	n := binary.BigEndian.Uint64(b)
 	if !bytes.Equal(b, epochBytes(n)) {
-		return 0, fmt.Errorf("%w: the checksum of its epoch does not fit", ErrTorn)
+		return 0, fmt.Errorf("%w: the checksum of the epoch is wrong", ErrTorn)
 	}
 	return n, nil
 }

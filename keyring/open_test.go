@@ -13,7 +13,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// newFile makes a key file in a directory of its own.
+// newFile creates a key file in a new directory.
 func newFile(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "keys")
@@ -39,7 +39,8 @@ func mustClose(t *testing.T, r *Ring) {
 	}
 }
 
-// TestFile: keys are kept from one opening to the next, for this user alone.
+// TestFile checks that keys persist when the file is opened again, and that only this user
+// can read the file.
 func TestFile(t *testing.T) {
 	path := newFile(t)
 	if err := os.Chmod(path, 0o644); err != nil {
@@ -47,7 +48,7 @@ func TestFile(t *testing.T) {
 	}
 	r := mustOpen(t, path)
 	if _, _, err := r.Next(); !errors.Is(err, ErrClosed) {
-		t.Errorf("a key before Begin: %v", err)
+		t.Errorf("Next before Begin: %v, want ErrClosed", err)
 	}
 	if err := r.Begin(0); err != nil {
 		t.Fatal(err)
@@ -65,10 +66,10 @@ func TestFile(t *testing.T) {
 	}
 	search := r.SearchKey()
 	mustClose(t, r)
-	mustClose(t, r) // twice is once
+	mustClose(t, r) // a second Close does nothing
 
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("the file has %v, %v", info.Mode(), err)
+		t.Errorf("the file mode is %v, %v", info.Mode(), err)
 	}
 	if h, err := ReadHeader(path); err != nil || h.Store != testStore || h.SearchKey != search {
 		t.Errorf("the header is %+v, %v", h, err)
@@ -79,27 +80,27 @@ func TestFile(t *testing.T) {
 		t.Errorf("the key is %x, %v, want %x", got, err, key)
 	}
 	if _, code, err := stateOf(r, two); code != im.ShredBurned || err != nil {
-		t.Errorf("the other is %v, %v", code, err)
+		t.Errorf("the shredded key is %v, %v", code, err)
 	}
 	if r.SearchKey() != search {
-		t.Error("the search key is another")
+		t.Error("the search key has changed")
 	}
-	// Those that were made and never used are gone.
+	// Keys that were made and never used are shredded.
 	if live, err := r.Live(0, 10); err != nil || len(live) != 1 || live[0] != one {
-		t.Errorf("live are %v, %v", live, err)
+		t.Errorf("Live = %v, %v", live, err)
 	}
 	b, err := os.ReadFile(path)
 	if err != nil || !bytes.Contains(b, key[:]) {
-		t.Errorf("the key is not where it should be: %v", err)
+		t.Errorf("the key is not in the file: %v", err)
 	}
 }
 
-// TestEpoch: each shredding raises it, and it is kept with the file.
+// TestEpoch checks that each shredding raises the epoch, and that the file keeps it.
 func TestEpoch(t *testing.T) {
 	path := newFile(t)
 	r := mustOpen(t, path)
 	if n := r.Epoch(); n != 0 {
-		t.Errorf("a new file's is %d", n)
+		t.Errorf("the epoch of a new file is %d", n)
 	}
 	if err := r.Begin(0); err != nil {
 		t.Fatal(err)
@@ -117,13 +118,13 @@ func TestEpoch(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := r.Epoch(); n != uint64(i+1) {
-			t.Errorf("after %d shreddings it is %d", i+1, n)
+			t.Errorf("after %d shreddings the epoch is %d", i+1, n)
 		}
 	}
 	mustClose(t, r)
 	r = mustOpen(t, path)
 	if n := r.Epoch(); n != 2 {
-		t.Errorf("after opening it again it is %d", n)
+		t.Errorf("after opening the file again the epoch is %d", n)
 	}
 	mustClose(t, r)
 	if err := os.WriteFile(path, older, 0o600); err != nil {
@@ -132,11 +133,11 @@ func TestEpoch(t *testing.T) {
 	r = mustOpen(t, path)
 	defer mustClose(t, r)
 	if n := r.Epoch(); n != 0 {
-		t.Errorf("an older copy's is %d", n)
+		t.Errorf("the epoch of an older copy is %d", n)
 	}
 }
 
-func TestFilesThatAreRefused(t *testing.T) {
+func TestOpenRefusesDamagedFiles(t *testing.T) {
 	whole, err := os.ReadFile(newFile(t))
 	if err != nil {
 		t.Fatal(err)
@@ -150,18 +151,18 @@ func TestFilesThatAreRefused(t *testing.T) {
 		data []byte
 		want error
 	}{
-		"empty":           {nil, ErrTorn},
-		"cut off early":   {whole[:5], ErrTorn},
-		"cut off":         {whole[:len(whole)-1], ErrTorn},
-		"of zeros":        {make([]byte, pageSize), ErrNotKeys},
-		"another kind":    {append([]byte("SQLite format 3\x00"), whole...), ErrNotKeys},
-		"no version":      {changed(atVersion+3, 0), ErrTorn},
-		"a newer one":     {changed(atVersion+3, version+1), ErrNewer},
-		"another store":   {Header{Store: im.StoreID{9}}.page(), ErrForeign},
-		"a flipped bit":   {changed(atSearchKey, whole[atSearchKey]^1), ErrTorn},
-		"a flipped sum":   {changed(atSum, whole[atSum]^1), ErrTorn},
-		"a flipped epoch": {changed(atEpoch+7, 1), ErrTorn},
-		"a flipped name":  {changed(atStore, whole[atStore]^1), ErrTorn},
+		"empty":              {nil, ErrTorn},
+		"truncated magic":    {whole[:5], ErrTorn},
+		"truncated page":     {whole[:len(whole)-1], ErrTorn},
+		"zeros":              {make([]byte, pageSize), ErrNotKeys},
+		"another kind":       {append([]byte("SQLite format 3\x00"), whole...), ErrNotKeys},
+		"no version":         {changed(atVersion+3, 0), ErrTorn},
+		"newer version":      {changed(atVersion+3, version+1), ErrNewer},
+		"another store":      {Header{Store: im.StoreID{9}}.page(), ErrForeign},
+		"flipped search key": {changed(atSearchKey, whole[atSearchKey]^1), ErrTorn},
+		"flipped checksum":   {changed(atSum, whole[atSum]^1), ErrTorn},
+		"flipped epoch":      {changed(atEpoch+7, 1), ErrTorn},
+		"flipped store id":   {changed(atStore, whole[atStore]^1), ErrTorn},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "keys")
@@ -172,24 +173,24 @@ func TestFilesThatAreRefused(t *testing.T) {
 				t.Errorf("%v, want %v", err, test.want)
 			}
 			if b, err := os.ReadFile(path); err != nil || !bytes.Equal(b, test.data) {
-				t.Errorf("it was changed: %v", err)
+				t.Errorf("the file was changed: %v", err)
 			}
 		})
 	}
 	missing := filepath.Join(t.TempDir(), "keys")
 	if _, err := Open(missing, testStore); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("none: %v", err)
+		t.Errorf("open a missing file: %v, want fs.ErrNotExist", err)
 	}
 	path := newFile(t)
 	if err := Create(path, testStore); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("making one over another: %v", err)
+		t.Errorf("create over an existing file: %v, want fs.ErrExist", err)
 	}
 	if names, err := os.ReadDir(filepath.Dir(path)); err != nil || len(names) != 1 {
-		t.Errorf("left behind: %v, %v", names, err)
+		t.Errorf("the directory has %v, %v, want one file", names, err)
 	}
 }
 
-// TestFileIsLocked: whatever it is called.
+// TestFileIsLocked checks that a second Open fails under any name of the file.
 func TestFileIsLocked(t *testing.T) {
 	path := newFile(t)
 	r := mustOpen(t, path)
@@ -210,10 +211,10 @@ func TestFileIsLocked(t *testing.T) {
 	mustClose(t, mustOpen(t, linked))
 }
 
-// TestFileShrinks: what was removed takes no room.
+// TestFileShrinks checks that shredded keys take no space on the disk.
 func TestFileShrinks(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("holes are made on Linux")
+		t.Skip("holes are supported on Linux only")
 	}
 	path := newFile(t)
 	r := mustOpen(t, path)
@@ -228,20 +229,20 @@ func TestFileShrinks(t *testing.T) {
 		}
 		list = append(list, im.Shredding{Slot: s, Code: im.ShredRemoved})
 	}
-	if used := room(t, path); used < 100_000*im.KeySize {
+	if used := diskUsage(t, path); used < 100_000*im.KeySize {
 		t.Errorf("100,000 keys take %d bytes", used)
 	}
 	if err := r.Shred(list); err != nil {
 		t.Fatal(err)
 	}
 	mustClose(t, r)
-	if used := room(t, path); used > 64<<10 {
-		t.Errorf("no keys take %d bytes", used)
+	if used := diskUsage(t, path); used > 64<<10 {
+		t.Errorf("100,000 shredded keys take %d bytes", used)
 	}
 }
 
-// room is how much of the disk a file takes.
-func room(t *testing.T, path string) int64 {
+// diskUsage returns how many bytes of the disk a file takes.
+func diskUsage(t *testing.T, path string) int64 {
 	t.Helper()
 	info, err := os.Stat(path)
 	if err != nil {
@@ -250,8 +251,8 @@ func room(t *testing.T, path string) int64 {
 	return info.Sys().(*syscall.Stat_t).Blocks * 512
 }
 
-// FuzzOpen: a damaged file is refused with one of the errors or read as what it is;
-// nothing panics.
+// FuzzOpen checks that a damaged file is refused with one of the documented errors, or is
+// read without a panic.
 func FuzzOpen(f *testing.F) {
 	f.Add([]byte{}, uint16(0), byte(0), uint64(firstSlot))
 	f.Add([]byte("imapikey"), uint16(11), byte(2), uint64(300))
@@ -280,7 +281,7 @@ func FuzzOpen(f *testing.F) {
 			t.Errorf("begin: %v", err)
 		}
 		if s, _, err := r.Next(); err != nil || s <= min(im.Slot(slot), 1<<16) || offset(s) < int64(len(data)) {
-			t.Errorf("gave out %d, %v", s, err)
+			t.Errorf("Next = %d, %v", s, err)
 		}
 		if err := r.Close(); err != nil {
 			t.Error(err)

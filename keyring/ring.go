@@ -10,56 +10,55 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// ErrClosed says that the ring was closed, or that [Ring.Begin] was not called.
-var ErrClosed = errors.New("keyring: no keys are given out")
+// ErrClosed reports that the ring is closed, or that [Ring.Begin] was not called.
+var ErrClosed = errors.New("keyring: not open for new keys")
 
-// Ring is a key file that is open. It is safe for concurrent use.
+// Ring is an open key file. It is safe for concurrent use.
 type Ring struct {
 	header Header
 	file   File
-	wake   chan struct{} // holds one: there is something for the keeper to do
-	ended  chan struct{} // the keeper has
+	wake   chan struct{} // buffered: there is work for the keeper
+	ended  chan struct{} // closed when the keeper has ended
 	pages  pages
 
 	mu      sync.Mutex
-	made    *sync.Cond // an extent was made, or could not be
+	made    *sync.Cond // signals that an extent was made, or that making it failed
 	state   state
-	ready   []extent // on the disk, oldest first, and not given out yet
-	left    int      // the keys in them
-	next    im.Slot  // of the extent that is made next
-	size    int      // how many slots it has
-	wanted  bool
-	fails   int   // how often none could be made
-	failure error // why the last could not
+	ready   []extent // on the disk and not given out yet, oldest first
+	left    int      // keys in ready
+	next    im.Slot  // first slot of the next extent
+	size    int      // slots of the next extent
+	wanted  bool     // the keeper is to make an extent
+	fails   int      // how often making an extent has failed
+	failure error    // the last such error
 	waiting []*shredding
 
-	epoch uint64 // of the newest shredding, which may have failed
-	kept  uint64 // of the newest that is on the disk
+	epoch  uint64 // of the last shredding, which may have failed
+	synced uint64 // of the last shredding that is on the disk
 
-	begun im.Slot // the first slot that is given out by this ring; 0 before Begin
+	begun im.Slot // the first slot that this ring gives out; 0 before Begin
 }
 
 type state int
 
 const (
-	opened state = iota // keys are read and shredded
+	opened state = iota // keys can be read and shredded
 	begun               // and given out
 	closing
 )
 
-// Create makes a key file for a store. The error is fs.ErrExist if there is one.
+// Create creates a key file for a store. The error is fs.ErrExist if path exists.
 func Create(path string, store im.StoreID) error {
 	if err := createFile(path, newHeader(store)); err != nil {
-		return fmt.Errorf("make the key file: %w", err)
+		return fmt.Errorf("create the key file: %w", err)
 	}
 	return nil
 }
 
-// Open opens the key file of a store for this process alone, until Close. Keys can be
-// read and shredded; none are given out before [Ring.Begin], and nothing is written, so
-// that a caller may look whether the file fits its data. Errors have fs.ErrNotExist,
-// [ErrInUse], [ErrNotKeys], [ErrTorn], [ErrOlder], [ErrNewer] or [ErrForeign] in their
-// chain.
+// Open opens the key file of a store and locks it until Close. Keys can be read and
+// shredded, but [Ring.Next] fails before [Ring.Begin]. Open writes nothing, so a caller can
+// first check whether the file matches its data. The error has fs.ErrNotExist, [ErrInUse],
+// [ErrNotKeys], [ErrTorn], [ErrOlder], [ErrNewer] or [ErrForeign] in its chain.
 func Open(path string, store im.StoreID) (*Ring, error) {
 	f, err := openFile(path)
 	if err == nil {
@@ -75,11 +74,11 @@ func Open(path string, store im.StoreID) (*Ring, error) {
 	return nil, fmt.Errorf("open the key file %s: %w", path, err)
 }
 
-// OpenOn is [Open] on a file that the caller has, and lets nobody else use. The ring closes
-// it, unless OpenOn fails.
+// OpenOn is like [Open], on a file that the caller has opened for its own use. The ring
+// closes the file, unless OpenOn fails.
 func OpenOn(f File, store im.StoreID) (*Ring, error) { return open(f, store) }
 
-// ReadHeader returns what a key file says of itself. It does not lock it.
+// ReadHeader reads the header of a key file without locking it.
 func ReadHeader(path string) (Header, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -106,10 +105,10 @@ func open(f File, store im.StoreID) (*Ring, error) {
 		return nil, err
 	}
 	r := &Ring{
-		header: h, file: f, epoch: epoch, kept: epoch, size: leastExtent,
+		header: h, file: f, epoch: epoch, synced: epoch, size: minExtent,
 		next: min(im.Slot((size+im.KeySize-1)/im.KeySize), maxSlot),
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
-		// What is cut off within a slot is not one.
+		// An incomplete slot at the end of the file does not count.
 		pages: pages{file: f, limit: min(im.Slot(size/im.KeySize), maxSlot)},
 	}
 	r.made = sync.NewCond(&r.mu)
@@ -117,22 +116,22 @@ func open(f File, store im.StoreID) (*Ring, error) {
 	return r, nil
 }
 
-// Store returns the id of the store whose keys these are.
+// Store returns the id of the store that the keys belong to.
 func (r *Ring) Store() im.StoreID { return r.header.Store }
 
-// SearchKey returns what the words of the search index are hashed with.
+// SearchKey returns the key of the hashes in the search index.
 func (r *Ring) SearchKey() [32]byte { return r.header.SearchKey }
 
-// Epoch returns how often keys were shredded, ever: each call of [Ring.Shred] that was
-// answered has raised it, and it is on the disk. Of two copies of the file the newer one
-// has the greater.
+// Epoch returns the number of shreddings in the file's history. A call of [Ring.Shred]
+// raises it before it returns, and the new epoch is on the disk. Of two copies of a file
+// the newer one has the greater epoch.
 func (r *Ring) Epoch() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.kept
+	return r.synced
 }
 
-// Raise has the next [Ring.Shred] make the epoch greater than this one.
+// Raise makes the epoch of the next [Ring.Shred] greater than the given one.
 func (r *Ring) Raise(epoch uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -142,10 +141,10 @@ func (r *Ring) Raise(epoch uint64) {
 // End returns the slot after the last one that was made.
 func (r *Ring) End() im.Slot { return r.pages.end() }
 
-// Begin has the ring give out keys, from a new extent on: none of its slots was given
-// out before, also if the process that had the file crashed. Nor is one as great as
-// past, the greatest slot that the data name: in an older copy of the file, the slots
-// after its end were given out, too. It returns once the first keys are on the disk.
+// Begin starts giving out keys, from a new extent. None of its slots was ever given out
+// before, even if the process that had the file crashed. All slots are greater than past,
+// the greatest slot that the data refer to: if the file is an older copy, slots after its
+// end were given out as well. Begin returns once the first keys are on the disk.
 func (r *Ring) Begin(past im.Slot) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -155,15 +154,16 @@ func (r *Ring) Begin(past im.Slot) error {
 	case past > maxSlot:
 		return errFull
 	}
-	// The page after the last one that was begun: a torn extent is passed over whole.
+	// Skip to the page after the last used one. It skips an extent that was written in
+	// part.
 	r.next = max(r.next+perPage-1, past+perPage, firstSlot) / perPage * perPage
 	r.begun, r.state = r.next, begun
 	return r.await()
 }
 
-// Next gives out a key that was never given out and will not be again. Keys are made
-// ahead of use, so it waits only if the disk does not keep up. The error is that of
-// making more: the next call tries anew.
+// Next gives out a key that is never given out again. Keys are made ahead of use, so Next
+// waits only if the disk does not keep up. The error is that of making keys; the next call
+// tries again.
 func (r *Ring) Next() (im.Slot, im.Key, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -183,7 +183,7 @@ func (r *Ring) Next() (im.Slot, im.Key, error) {
 	return slot, key, nil
 }
 
-// await returns, with mu held, once there are keys to give out. The error is that of
+// await waits until there are keys to give out. mu must be held. The error is that of
 // making them.
 func (r *Ring) await() error {
 	for fails := r.fails; r.state == begun; r.made.Wait() {
@@ -198,33 +198,32 @@ func (r *Ring) await() error {
 	return ErrClosed
 }
 
-// want has the keeper make an extent.
+// want asks the keeper for an extent.
 func (r *Ring) want() {
 	if !r.wanted && r.state == begun {
 		r.wanted = true
-		r.rouse()
+		r.wakeKeeper()
 	}
 }
 
-func (r *Ring) rouse() {
+func (r *Ring) wakeKeeper() {
 	select {
 	case r.wake <- struct{}{}:
-	default: // it is about to look
+	default: // already signalled
 	}
 }
 
-// Key returns the key in a slot. The error is a [ShreddedError], or [ErrNoKey].
+// Key returns the key in a slot. The error is an [im.ShreddedError] or [im.ErrNoKey].
 func (r *Ring) Key(s im.Slot) (im.Key, error) { return r.pages.key(s) }
 
-// Shred destroys keys, and returns once they are gone from the disk. Many calls share
-// one sync. A key that was shredded already keeps its code, unless it is to be
-// [Removed], which overrides others. A slot without a key is passed over. After an error
-// any part may have been done: call again with the same. An empty list raises the
-// epoch alone.
+// Shred overwrites keys and returns once that is on the disk. Concurrent calls share a
+// sync. A key that is already shredded keeps its code, except that [im.ShredRemoved]
+// replaces other codes. Slots without a key are ignored. After an error any part may have
+// been done; call Shred again with the same list. An empty list only raises the epoch.
 func (r *Ring) Shred(list []im.Shredding) error {
 	for _, s := range list {
 		if !s.Code.Valid() {
-			return fmt.Errorf("keyring: %v is no code to shred a key with", s.Code)
+			return fmt.Errorf("keyring: %v is not a valid shred code", s.Code)
 		}
 	}
 	w := &shredding{list: list, done: make(chan error, 1)}
@@ -234,15 +233,15 @@ func (r *Ring) Shred(list []im.Shredding) error {
 		return ErrClosed
 	}
 	r.waiting = append(r.waiting, w)
-	r.rouse()
+	r.wakeKeeper()
 	r.mu.Unlock()
 	return <-w.done
 }
 
-// Live returns up to most slots after one that have a key, in order: the used and, of
-// rings before this one, those that were made and never used. Those that this ring gives
-// out are not among them.
-func (r *Ring) Live(after im.Slot, most int) ([]im.Slot, error) {
+// Live returns up to limit slots greater than after that hold a key, in ascending order.
+// They include keys that earlier rings made and never used. Slots that this ring gives out
+// are not included.
+func (r *Ring) Live(after im.Slot, limit int) ([]im.Slot, error) {
 	r.mu.Lock()
 	end := r.pages.end()
 	if r.begun != 0 {
@@ -250,7 +249,7 @@ func (r *Ring) Live(after im.Slot, most int) ([]im.Slot, error) {
 	}
 	r.mu.Unlock()
 	var live []im.Slot
-	for s := max(after+1, firstSlot); s < end && len(live) < most; s++ {
+	for s := max(after+1, firstSlot); s < end && len(live) < limit; s++ {
 		switch _, err := r.Key(s); {
 		case err == nil:
 			live = append(live, s)
@@ -261,8 +260,8 @@ func (r *Ring) Live(after im.Slot, most int) ([]im.Slot, error) {
 	return live, nil
 }
 
-// Close ends the ring after the shreddings that wait, and shreds the keys that were made
-// and not given out.
+// Close finishes waiting calls of Shred, shreds the keys that were not given out, and
+// closes the file.
 func (r *Ring) Close() error {
 	r.mu.Lock()
 	if r.state == closing {
@@ -272,7 +271,7 @@ func (r *Ring) Close() error {
 	}
 	r.state = closing
 	r.made.Broadcast()
-	r.rouse()
+	r.wakeKeeper()
 	r.mu.Unlock()
 	<-r.ended
 	r.pages.forget()

@@ -22,17 +22,18 @@ func newDisk(seed uint64) *disk {
 	return d
 }
 
-// known is what a naive model knows of a slot.
+// known is what the model knows about a slot.
 type known struct {
 	key im.Key
-	// may are the codes that it may have been shredded with: more than one after a
-	// shredding that failed. 0 is not shredded.
+	// may holds the codes that the slot may be shredded with. There are several after a
+	// shredding that failed. 0 means not shredded.
 	may []im.ShredCode
 }
 
 func (k known) allows(c im.ShredCode) bool { return slices.Contains(k.may, c) }
 
-// shred is what asking for it makes of it; done if it was answered.
+// shred applies a shredding to the model. done is false if it failed, so that the old codes
+// stay possible.
 func (k *known) shred(c im.ShredCode, done bool) {
 	var after []im.ShredCode
 	for _, was := range k.may {
@@ -49,19 +50,19 @@ func (k *known) shred(c im.ShredCode, done bool) {
 	k.may = slices.Compact(after)
 }
 
-// state is what a ring says of a slot.
+// stateOf returns the key in a slot, or the code it was shredded with.
 func stateOf(r *Ring, s im.Slot) (im.Key, im.ShredCode, error) {
 	k, err := r.Key(s)
-	var gone *im.ShreddedError
-	if errors.As(err, &gone) {
-		return k, gone.Code, nil
+	var shredded *im.ShreddedError
+	if errors.As(err, &shredded) {
+		return k, shredded.Code, nil
 	}
 	return k, 0, err
 }
 
-// TestRingAgainstModel: whatever is done, and wherever the power is cut or the disk
-// fails, a key that was given out is read as it was until it is shredded, is gone with
-// its code once that was answered, and is never given out again.
+// TestRingAgainstModel runs random operations with power cuts and disk errors. A key that
+// was given out must be readable until it is shredded, must have its shred code once Shred
+// has returned, and is never given out again.
 func TestRingAgainstModel(t *testing.T) {
 	for seed := range uint64(60) {
 		modelRun(t, seed)
@@ -76,14 +77,14 @@ func modelRun(t *testing.T, seed uint64) {
 	d := newDisk(seed)
 	all := map[im.Slot]*known{}
 	var slots []im.Slot
-	var epoch uint64 // of the newest shredding that was answered
+	var epoch uint64 // of the last shredding that succeeded
 	r, err := open(d, testStore)
 	if err != nil {
 		t.Fatal(err)
 	}
 	check := func(when string) {
 		if n := r.Epoch(); n < epoch {
-			t.Errorf("%s: the epoch is %d, and was %d", when, n, epoch)
+			t.Errorf("%s: the epoch is %d, less than %d before", when, n, epoch)
 		}
 		d.mu.Lock()
 		sound := d.failed == 0
@@ -95,7 +96,7 @@ func modelRun(t *testing.T, seed uint64) {
 				t.Errorf("%s: slot %d is %x, %v, %v; want %x or one of %v", when, s, key, code, err, k.key, k.may)
 				return
 			}
-			if sound { // else the system may show what is not on the disk
+			if sound { // otherwise reads may return what is not on the disk
 				k.may = []im.ShredCode{code}
 			}
 		}
@@ -103,7 +104,7 @@ func modelRun(t *testing.T, seed uint64) {
 	begun := false
 	for range 60 {
 		switch random.IntN(10) {
-		case 0, 1, 2, 3: // give out some
+		case 0, 1, 2, 3: // give out keys
 			if !begun {
 				begun = r.Begin(0) == nil
 			}
@@ -119,7 +120,7 @@ func modelRun(t *testing.T, seed uint64) {
 				all[s] = &known{key: key, may: []im.ShredCode{0}}
 				slots = append(slots, s)
 			}
-		case 4, 5, 6: // shred some, one by one or in a row
+		case 4, 5, 6: // shred keys, at random or in a run
 			var list []im.Shredding
 			from := random.IntN(len(slots) + 1)
 			for n := random.IntN(300); n > 0 && len(slots) > 0; n-- {
@@ -138,7 +139,7 @@ func modelRun(t *testing.T, seed uint64) {
 			for _, s := range list {
 				all[s.Slot].shred(s.Code, err == nil)
 			}
-		case 7: // trouble ahead
+		case 7: // schedule a power cut or an error
 			d.mu.Lock()
 			if random.IntN(2) == 0 {
 				d.cutIn = 1 + random.IntN(6)
@@ -146,27 +147,27 @@ func modelRun(t *testing.T, seed uint64) {
 				d.failIn = 1 + random.IntN(4)
 			}
 			d.mu.Unlock()
-		case 8: // the power is cut
-			d = d.again()
+		case 8: // cut the power
+			d = d.afterPowerCut()
 			_ = r.Close()
 			if r, err = open(d, testStore); err != nil {
 				t.Fatal(err)
 			}
 			begun = false
-			check("after the power was cut")
-		case 9: // it ends well, or not
+			check("after a power cut")
+		case 9: // close and reopen
 			_ = r.Close()
 			d.mu.Lock()
 			off := d.off
 			d.mu.Unlock()
 			if off {
-				d = d.again()
+				d = d.afterPowerCut()
 			}
 			if r, err = open(d, testStore); err != nil {
 				t.Fatal(err)
 			}
 			begun = false
-			check("after the end")
+			check("after reopening")
 		}
 		if t.Failed() {
 			return
@@ -175,13 +176,13 @@ func modelRun(t *testing.T, seed uint64) {
 		sound := !d.off && d.failed == 0
 		d.mu.Unlock()
 		if sound {
-			check("while it runs")
+			check("while running")
 		}
 	}
 	_ = r.Close()
 }
 
-// TestRingConcurrently: many give out, read and shred at once.
+// TestRingConcurrently gives out, reads and shreds keys from many goroutines.
 func TestRingConcurrently(t *testing.T) {
 	d := newDisk(7)
 	r, err := open(d, testStore)
@@ -207,7 +208,7 @@ func TestRingConcurrently(t *testing.T) {
 				owner[s] = true
 				mu.Unlock()
 				if got, err := r.Key(s); twice || err != nil || got != key {
-					t.Errorf("slot %d: given out twice: %t; reads %x, %v", s, twice, got, err)
+					t.Errorf("slot %d: given out twice: %t; Key = %x, %v", s, twice, got, err)
 				}
 				if s%3 != 0 {
 					continue
@@ -226,16 +227,17 @@ func TestRingConcurrently(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, _, err := r.Next(); !errors.Is(err, ErrClosed) {
-		t.Errorf("after the end: %v", err)
+		t.Errorf("Next after Close: %v, want ErrClosed", err)
 	}
 	if err := r.Shred([]im.Shredding{{Slot: firstSlot, Code: im.ShredBurned}}); !errors.Is(err, ErrClosed) {
-		t.Errorf("shredding after the end: %v", err)
+		t.Errorf("Shred after Close: %v, want ErrClosed", err)
 	}
 }
 
-// TestShreddingsShareASync: what waits while a sync is under way takes one more.
+// TestShreddingsShareASync checks that all calls that wait during a sync share the next
+// one.
 func TestShreddingsShareASync(t *testing.T) {
-	d := &slowDisk{disk: newDisk(3), syncing: make(chan struct{}), goOn: make(chan struct{})}
+	d := &slowDisk{disk: newDisk(3), syncing: make(chan struct{}), proceed: make(chan struct{})}
 	r, err := open(d, testStore)
 	if err != nil {
 		t.Fatal(err)
@@ -252,7 +254,7 @@ func TestShreddingsShareASync(t *testing.T) {
 		}
 		slots = append(slots, s)
 	}
-	// The next extent is made by then, too.
+	// By the time this returns the next extent is made as well.
 	if err := r.Shred([]im.Shredding{{Slot: slots[0], Code: im.ShredRemoved}}); err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +280,7 @@ func TestShreddingsShareASync(t *testing.T) {
 		r.mu.Unlock()
 	}
 	d.slow.Store(false)
-	close(d.goOn)
+	close(d.proceed)
 	group.Wait()
 	if n := d.syncs.Load() - before; n != 2 {
 		t.Errorf("%d shreddings took %d syncs", len(slots), n)
@@ -288,8 +290,8 @@ func TestShreddingsShareASync(t *testing.T) {
 	}
 }
 
-// TestHoles: a page in which all was removed is a hole, one with a tombstone's key is
-// not, and both read as they did.
+// TestHoles checks that a page is made a hole if all its keys are shredded as removed, but
+// not if one has a tombstone's code, and that both pages read the same as before.
 func TestHoles(t *testing.T) {
 	d := newDisk(5)
 	r, err := open(d, testStore)
@@ -330,14 +332,14 @@ func TestHoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	check()
-	// The tombstone goes, too.
+	// A hole is also made once the tombstone's key is shredded as removed.
 	list[perPage+7].Code = im.ShredRemoved
 	before := d.holes
 	if err := r.Shred(list[perPage+7 : perPage+8]); err != nil {
 		t.Fatal(err)
 	}
 	if d.holes != before+1 {
-		t.Errorf("%d holes more, want 1", d.holes-before)
+		t.Errorf("%d more holes, want 1", d.holes-before)
 	}
 	check()
 	if err := r.Close(); err != nil {
@@ -345,8 +347,8 @@ func TestHoles(t *testing.T) {
 	}
 }
 
-// TestOlderCopy: in a copy of the file, keys that were made since are not there, and no
-// slot that the data name is given out again.
+// TestOlderCopy checks that keys made after a copy are missing in it, and that no slot the
+// data refer to is given out again.
 func TestOlderCopy(t *testing.T) {
 	d := newDisk(9)
 	r, err := open(d, testStore)
@@ -360,9 +362,9 @@ func TestOlderCopy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	older := d.again()
+	older := d.afterPowerCut()
 	if err := r.Shred([]im.Shredding{{Slot: first, Code: im.ShredExpired}}); !errors.Is(err, errPower) {
-		t.Errorf("shredding without power: %v", err)
+		t.Errorf("Shred without power: %v", err)
 	}
 	if r, err = open(older, testStore); err != nil {
 		t.Fatal(err)
@@ -376,28 +378,28 @@ func TestOlderCopy(t *testing.T) {
 	}
 	live, err := r.Live(0, 1000)
 	if err != nil || len(live) == 0 || live[0] != first {
-		t.Errorf("live are %v, %v", live, err)
+		t.Errorf("Live = %v, %v", live, err)
 	}
 	if err := r.Begin(last); err != nil {
 		t.Fatal(err)
 	}
 	if s, _, err := r.Next(); err != nil || s <= last {
-		t.Errorf("gave out %d, %v", s, err)
+		t.Errorf("Next = %d, %v", s, err)
 	}
 	after, err := r.Live(0, 1000)
 	if err != nil || !slices.Equal(after, live) {
-		t.Errorf("live are %v, %v; those of this ring must not be among them", after, err)
+		t.Errorf("Live = %v, %v; it must not include slots of this ring", after, err)
 	}
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Begin(0); !errors.Is(err, ErrClosed) {
-		t.Errorf("beginning after the end: %v", err)
+		t.Errorf("Begin after Close: %v, want ErrClosed", err)
 	}
 }
 
-// TestFullDisk: while no keys can be made the error says so, shredding goes on, and
-// sends go on once there is room.
+// TestFullDisk checks that Next returns an error while no keys can be made, that shredding
+// still works, and that Next works again once there is space.
 func TestFullDisk(t *testing.T) {
 	d := newDisk(11)
 	r, err := open(d, testStore)
@@ -430,7 +432,7 @@ func TestFullDisk(t *testing.T) {
 		t.Error(err)
 	}
 	if s, _, err := r.Next(); err != nil || seen[s] {
-		t.Errorf("after there was room again: %d, %v", s, err)
+		t.Errorf("after the disk has space again: Next =: %d, %v", s, err)
 	}
 	if err := r.Close(); err != nil {
 		t.Fatal(err)

@@ -8,28 +8,27 @@ import (
 
 const (
 	pageSize = 4096
-	// perPage is how many slots a page holds.
+	// perPage is the number of slots in a page.
 	perPage = pageSize / im.KeySize
-	// firstSlot is the first that is used: 0 is none, and a page is one extent's.
+	// firstSlot is the first slot that is used. Slot 0 stands for none, and the slots below
+	// firstSlot would be in the header's page.
 	firstSlot = im.Slot(perPage)
 )
 
-// offset returns where a slot is. It lies within a sector of the disk, which is written
-// whole or not at all, so that nothing is ever half a key. The header is the first page, so the page of the
-// slots 0 to 255 is the header's, and none of them is used.
+// offset returns where a slot is in the file. A slot lies within one sector of the disk,
+// which is written atomically, so a key is never half written.
 func offset(s im.Slot) int64 { return int64(s) * im.KeySize }
 
 // pageOf returns the number of the page that a slot is in.
 func pageOf(s im.Slot) uint64 { return uint64(s) / perPage }
 
-// maxSlot keeps offsets within what a file can have.
+// maxSlot keeps offsets within the range of a file offset.
 const maxSlot = im.Slot(1<<62/im.KeySize - 1)
 
-// read says what the bytes of a slot mean. A hole reads as zeros, and is made of what
-// was removed alone.
+// read decodes a slot. A hole reads as zeros, and only pages of removed keys become holes.
 func read(b []byte) (im.Key, error) {
 	k := im.Key(b)
-	if !blank(k) {
+	if !isShredded(k) {
 		return k, nil
 	}
 	code := im.ShredCode(k[im.KeySize-1])
@@ -37,14 +36,14 @@ func read(b []byte) (im.Key, error) {
 		code = im.ShredRemoved
 	}
 	if !code.Valid() {
-		return im.Key{}, fmt.Errorf("keyring: a slot was shredded with an unknown %v", code)
+		return im.Key{}, fmt.Errorf("keyring: slot has unknown shred code %v", code)
 	}
 	return im.Key{}, &im.ShreddedError{Code: code}
 }
 
-// blank reports whether these are the bytes of no key: zeros, and a code. No key is made
-// that looks so.
-func blank(k im.Key) bool {
+// isShredded reports whether these are the bytes of a shredded slot: zeros and a code. No
+// key with these bytes is ever made.
+func isShredded(k im.Key) bool {
 	var any byte
 	for _, b := range k[:im.KeySize-1] {
 		any |= b
@@ -52,8 +51,8 @@ func blank(k im.Key) bool {
 	return any == 0
 }
 
-// shredded returns the bytes of a slot that was shredded.
-func shredded(c im.ShredCode) (k im.Key) {
+// shredMark returns the bytes of a slot that is shredded with a code.
+func shredMark(c im.ShredCode) (k im.Key) {
 	k[im.KeySize-1] = byte(c)
 	return k
 }

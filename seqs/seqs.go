@@ -1,6 +1,6 @@
-// Package seqs has sets of messages of a conversation, kept as ranges of their seqs: what
-// a member may read, has read, has hidden or has not read. What such a set costs depends
-// on how many gaps it has, not on how many messages.
+// Package seqs has sets of message sequence numbers (seqs) of a conversation, stored as
+// ranges: what a member may read, has read, has hidden or has not read. The cost of a set
+// depends on the number of its gaps, not on the number of messages.
 package seqs
 
 import (
@@ -11,24 +11,23 @@ import (
 // Range is a range of seqs, both ends included. It is empty if From is greater than To.
 type Range struct{ From, To int64 }
 
-// Empty reports whether there is no seq in the range.
+// Empty reports whether the range holds no seq.
 func (r Range) Empty() bool { return r.From > r.To }
 
 // Has reports whether a seq is in the range.
 func (r Range) Has(seq int64) bool { return r.From <= seq && seq <= r.To }
 
-// Touches reports whether there is no seq between a range and one that begins after it.
+// Touches reports whether no seq lies between the range and next, which begins after it.
 func (r Range) Touches(next Range) bool { return next.From-1 <= r.To }
 
-// clip returns what is in both ranges.
+// clip returns the intersection of two ranges.
 func (r Range) clip(to Range) Range { return Range{From: max(r.From, to.From), To: min(r.To, to.To)} }
 
-// Set is a set of seqs: ranges that are not empty and rise, each beginning after the one
-// before has ended. Seqs are 1 or more. No method changes the set that it is of, nor
-// one that it is given.
+// Set is a set of seqs: non-empty ranges in ascending order that do not overlap. Seqs are 1
+// or greater. No method changes its receiver or its arguments.
 type Set []Range
 
-// Of returns the set of these seqs, which may come in any order, and more than once.
+// Of returns the set of these seqs. They may be in any order and repeat.
 func Of(seqs ...int64) Set {
 	var s Set
 	for _, seq := range slices.Compact(slices.Sorted(slices.Values(seqs))) {
@@ -41,8 +40,8 @@ func Of(seqs ...int64) Set {
 	return s
 }
 
-// Union returns what is in any of the ranges, which may come in any order and overlap,
-// as the fewest ranges.
+// Union returns the union of the ranges with as few ranges as possible. They may be in any
+// order and overlap.
 func Union(ranges ...Range) Set {
 	s := make(Set, 0, len(ranges))
 	for _, r := range slices.SortedFunc(slices.Values(ranges), func(a, b Range) int { return cmp.Compare(a.From, b.From) }) {
@@ -57,7 +56,7 @@ func Union(ranges ...Range) Set {
 	return s
 }
 
-// Has reports whether a seq is in the set. It is a binary search.
+// Has reports whether a seq is in the set, by binary search.
 func (s Set) Has(seq int64) bool {
 	i, found := slices.BinarySearchFunc(s, seq, func(r Range, seq int64) int { return cmp.Compare(r.From, seq) })
 	if found {
@@ -66,7 +65,7 @@ func (s Set) Has(seq int64) bool {
 	return i > 0 && s[i-1].Has(seq)
 }
 
-// End returns the last seq of the set, 0 if it is empty.
+// End returns the greatest seq of the set, 0 if it is empty.
 func (s Set) End() int64 {
 	if len(s) == 0 {
 		return 0
@@ -74,7 +73,8 @@ func (s Set) End() int64 {
 	return s[len(s)-1].To
 }
 
-// Between returns what lies between two seqs, both excluded; before 0 is no bound.
+// Between returns the seqs between after and before, both excluded. If before is 0, there
+// is no upper bound.
 func (s Set) Between(after, before int64) Set {
 	bounds := Range{From: after + 1, To: before - 1}
 	if before <= 0 {
@@ -83,7 +83,7 @@ func (s Set) Between(after, before int64) Set {
 	return s.Within(bounds)
 }
 
-// Within returns what lies within a range.
+// Within returns the seqs within a range.
 func (s Set) Within(bounds Range) Set {
 	out := make(Set, 0, len(s))
 	for _, r := range s {
@@ -94,7 +94,7 @@ func (s Set) Within(bounds Range) Set {
 	return out
 }
 
-// And returns what is in both sets.
+// And returns the intersection of two sets.
 func (s Set) And(other Set) Set {
 	var out Set
 	for i, j := 0, 0; i < len(s) && j < len(other); {
@@ -110,7 +110,7 @@ func (s Set) And(other Set) Set {
 	return out
 }
 
-// Without returns what is in the set and not in the other.
+// Without returns the seqs that are in the set and not in the other.
 func (s Set) Without(other Set) Set {
 	var out Set
 	for _, r := range s {
@@ -121,7 +121,7 @@ func (s Set) Without(other Set) Set {
 			if r.From < other[i].From {
 				out = append(out, Range{From: r.From, To: other[i].From - 1})
 			}
-			if other[i].To >= r.To { // nothing is left; what comes after the last seq is no seq
+			if other[i].To >= r.To { // nothing is left; To+1 may overflow
 				r = Range{From: 1}
 				break
 			}
@@ -134,8 +134,8 @@ func (s Set) Without(other Set) Set {
 	return out
 }
 
-// Split parts the set into its newest n seqs, or all if there are fewer, and the ones
-// before those.
+// Split divides the set into its greatest n seqs, or all if there are fewer, and the seqs
+// below them.
 func (s Set) Split(n int64) (older, newest Set) {
 	for i, r := range slices.Backward(s) {
 		if size := r.To - r.From + 1; size < n {

@@ -27,19 +27,19 @@ func TestBounds(t *testing.T) {
 	const last = math.MaxInt64
 	all := seqs.Set{{From: 1, To: last}}
 	for name, test := range map[string]struct{ got, want any }{
-		"union to the last":     {seqs.Union(seqs.Range{From: 5, To: last}, seqs.Range{From: 1, To: 4}, seqs.Range{From: 9, To: 9}), all},
-		"between no bounds":     {all.Between(0, 0), all},
-		"after the last":        {len(all.Between(last-1, 0)), 1},
-		"without the last":      {all.Without(seqs.Of(last)), seqs.Set{{From: 1, To: last - 1}}},
-		"without all":           {len(all.Without(all)), 0},
-		"the last":              {all.Has(last), true},
-		"nothing has":           {seqs.Set(nil).Has(1), false},
-		"the end of nothing":    {seqs.Set(nil).End(), int64(0)},
-		"of nothing":            {len(seqs.Of()), 0},
-		"of no order":           {seqs.Of(3, 1, 2, 3, 7), seqs.Set{{From: 1, To: 3}, {From: 7, To: 7}}},
-		"union of nothing":      {len(seqs.Union(seqs.Range{From: 2, To: 1})), 0},
-		"one inside another":    {seqs.Union(seqs.Range{From: 1, To: 9}, seqs.Range{From: 3, To: 4}), seqs.Set{{From: 1, To: 9}}},
-		"within an empty range": {len(all.Within(seqs.Range{From: 5, To: 4})), 0},
+		"union up to the greatest":   {seqs.Union(seqs.Range{From: 5, To: last}, seqs.Range{From: 1, To: 4}, seqs.Range{From: 9, To: 9}), all},
+		"between without bounds":     {all.Between(0, 0), all},
+		"after all but the greatest": {len(all.Between(last-1, 0)), 1},
+		"without the greatest":       {all.Without(seqs.Of(last)), seqs.Set{{From: 1, To: last - 1}}},
+		"without itself":             {len(all.Without(all)), 0},
+		"has the greatest":           {all.Has(last), true},
+		"empty set has":              {seqs.Set(nil).Has(1), false},
+		"end of the empty set":       {seqs.Set(nil).End(), int64(0)},
+		"of no seqs":                 {len(seqs.Of()), 0},
+		"of unsorted seqs":           {seqs.Of(3, 1, 2, 3, 7), seqs.Set{{From: 1, To: 3}, {From: 7, To: 7}}},
+		"union of an empty range":    {len(seqs.Union(seqs.Range{From: 2, To: 1})), 0},
+		"union of nested ranges":     {seqs.Union(seqs.Range{From: 1, To: 9}, seqs.Range{From: 3, To: 4}), seqs.Set{{From: 1, To: 9}}},
+		"within an empty range":      {len(all.Within(seqs.Range{From: 5, To: 4})), 0},
 	} {
 		if !reflect.DeepEqual(test.got, test.want) {
 			t.Errorf("%s: %v, want %v", name, test.got, test.want)
@@ -52,7 +52,7 @@ type naive map[int64]bool
 
 const most = 63
 
-// draw reads ranges from what a fuzzer makes up: any, and those of a set.
+// draw decodes fuzz data twice: as arbitrary ranges, and as the ranges of a set.
 func draw(data []byte) (any []seqs.Range, set seqs.Set) {
 	var from int64 = 1
 	for _, b := range data {
@@ -87,7 +87,7 @@ func (n naive) where(holds func(seq int64) bool) naive {
 	return out
 }
 
-// FuzzSet holds every operation against sets of single seqs.
+// FuzzSet compares every operation with the same operation on a naive set.
 func FuzzSet(f *testing.F) {
 	f.Add([]byte{0x15, 0x01, 0x30}, []byte{0x00, 0x12, 0xf0}, uint8(4), uint8(30))
 	f.Add([]byte{}, []byte{0x2f}, uint8(0), uint8(0))
@@ -102,7 +102,7 @@ func FuzzSet(f *testing.F) {
 			t.Helper()
 			for i, r := range got {
 				if r.Empty() || i > 0 && got[i-1].To >= r.From {
-					t.Errorf("%s of %v and %v: %v is no set", what, wasA, wasB, got)
+					t.Errorf("%s of %v and %v: %v is not a valid set", what, wasA, wasB, got)
 				}
 			}
 			if !reflect.DeepEqual(elements(got), want) {
@@ -113,7 +113,7 @@ func FuzzSet(f *testing.F) {
 		check("union", union, elements(ranges))
 		for i := range union {
 			if i > 0 && union[i-1].Touches(union[i]) {
-				t.Errorf("the union of %v has more ranges than it needs: %v", ranges, union)
+				t.Errorf("the union of %v has more ranges than necessary: %v", ranges, union)
 			}
 		}
 		var list []int64
@@ -139,7 +139,7 @@ func FuzzSet(f *testing.F) {
 		}
 		for seq := range int64(most + 2) {
 			if a.Has(seq) != inA[seq] {
-				t.Errorf("%v has %d: %t", a, seq, a.Has(seq))
+				t.Errorf("%v.Has(%d) = %t", a, seq, a.Has(seq))
 			}
 		}
 		if !slices.Equal(a, wasA) || !slices.Equal(b, wasB) {

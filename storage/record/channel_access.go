@@ -10,7 +10,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-type access struct {
+type channelAccess struct {
 	Private   bool       `json:"private,omitempty"`
 	Overrides []override `json:"overrides,omitempty"`
 }
@@ -20,30 +20,30 @@ type override struct {
 	grants
 }
 
-// grants are permissions by the numbers that they have in package im.
+// grants are permission bits; package im assigns their numbers.
 type grants struct {
 	Allow im.Permissions `json:"allow,omitempty"`
 	Deny  im.Permissions `json:"deny,omitempty"`
 }
 
-// Access returns what decides about a channel as it is stored: JSON.
-func Access(a im.ChannelAccess) ([]byte, error) {
-	stored := access{Private: a.Private}
+// ChannelAccess encodes the access rules of a channel as JSON.
+func ChannelAccess(a im.ChannelAccess) ([]byte, error) {
+	stored := channelAccess{Private: a.Private}
 	for _, o := range a.Overrides {
 		stored.Overrides = append(stored.Overrides, override{Role: o.Role, grants: grants(o.Grants)})
 	}
 	data, err := json.Marshal(stored)
 	if err != nil {
-		return nil, fmt.Errorf("writing the access to a channel: %w", err)
+		return nil, fmt.Errorf("encode the access rules of a channel: %w", err)
 	}
 	return data, nil
 }
 
-// ReadAccess reads what [Access] wrote.
-func ReadAccess(data []byte) (im.ChannelAccess, error) {
-	var stored access
+// ReadChannelAccess decodes what [ChannelAccess] encoded.
+func ReadChannelAccess(data []byte) (im.ChannelAccess, error) {
+	var stored channelAccess
 	if err := json.Unmarshal(data, &stored); err != nil {
-		return im.ChannelAccess{}, fmt.Errorf("reading the access to a channel: %w", err)
+		return im.ChannelAccess{}, fmt.Errorf("decode the access rules of a channel: %w", err)
 	}
 	a := im.ChannelAccess{Private: stored.Private}
 	for _, o := range stored.Overrides {
@@ -52,10 +52,11 @@ func ReadAccess(data []byte) (im.ChannelAccess, error) {
 	return a, nil
 }
 
-// AccessNames reports whether what [Access] wrote may have an override of one of the
-// roles. It does not decode it: of all channels of a space that would take ten times as
-// long, and most name none of them.
-func AccessNames(data []byte, roles []im.ID) bool {
+// MayOverride reports whether what [ChannelAccess] encoded may have an override for one of
+// the roles. It searches the JSON without decoding it: a space may have many channels, most
+// of them without an override for the roles, and decoding each would take ten times as
+// long.
+func MayOverride(data []byte, roles []im.ID) bool {
 	return slices.ContainsFunc(roles, func(role im.ID) bool {
 		return bytes.Contains(data, strconv.AppendInt([]byte(`"role":`), int64(role), 10))
 	})

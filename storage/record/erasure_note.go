@@ -8,33 +8,33 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// note is what who revoked a message left in its place.
+// note is what a user who revokes a message may leave with the tombstone.
 type note struct {
 	Postscript string `json:"postscript"`
 	// Extension is any JSON value but null.
 	Extension json.RawMessage `json:"extension"`
 }
 
-// ErrNote is met in what is no note, or an extension that is no JSON. It does not quote
-// it.
-var ErrNote = errors.New("what stands in place of a message cannot be read or written")
+// ErrNote reports a note that cannot be decoded, or an extension that is not valid JSON. It
+// does not quote either, because both are content.
+var ErrNote = errors.New("the note of an erased message is malformed")
 
-// Note returns what an erasure says as it is sealed, nil if it says nothing. The error is
-// [ErrNote].
+// Note encodes the postscript and extension of an erasure. It returns nil if the erasure
+// has neither. The error is [ErrNote].
 func Note(e im.Erasure) ([]byte, error) {
 	if e.Postscript == "" && len(e.Extension) == 0 {
 		return nil, nil
 	}
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false) // the extension is kept as it is
+	encoder.SetEscapeHTML(false) // keep the extension unchanged
 	if err := encoder.Encode(note{e.Postscript, e.Extension}); err != nil {
 		return nil, ErrNote
 	}
 	return b.Bytes(), nil
 }
 
-// ReadNote puts what [Note] wrote into the erasure. The error is [ErrNote].
+// ReadNote decodes what [Note] encoded into the erasure. The error is [ErrNote].
 func ReadNote(data []byte, e *im.Erasure) error {
 	var n note
 	if err := json.Unmarshal(data, &n); err != nil {

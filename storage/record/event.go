@@ -8,8 +8,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// event is what few events have besides what each has: ids, numbers and times, never
-// content. The ids are numbers and the times milliseconds.
+// event holds the fields that few events have. They are ids, numbers and times, never
+// content. Ids are numbers; times are in milliseconds.
 type event struct {
 	MessageIDs []im.ID `json:"message_ids,omitempty"`
 	UpTo       im.ID   `json:"up_to,omitempty"`
@@ -46,16 +46,16 @@ type own struct {
 	Muted  bool `json:"muted"`
 }
 
-// empty reports whether there is nothing to keep, as of most events.
+// empty reports whether no field is set, as for most events.
 func (d event) empty() bool {
 	return len(d.MessageIDs) == 0 && d.UpTo == 0 && d.BurnAt == 0 && d.UpToSeq == 0 && d.Before == 0 &&
 		d.FirstSeq == 0 && d.Unread == nil && d.Own == nil &&
 		d.Space == 0 && d.Thread == 0 && d.Root == 0 && d.Activity == nil && d.Role == 0 && d.MutedUntil == 0
 }
 
-// Event returns what an event has that is worth no column of its own, as JSON, nil if it
-// has none of that. Columns are its position, type, time, conversation, message, seq and
-// role, and the users To, Actor with the device, and User.
+// Event encodes the fields of an event that have no column of their own as JSON. It returns
+// nil if none is set. The columns are: position, type, time, conversation, message, seq,
+// role, and the users To, Actor (with device) and User.
 func Event(e im.Event) ([]byte, error) {
 	d := event{
 		MessageIDs: e.MessageIDs, UpTo: e.UpTo, UpToSeq: e.UpToSeq, FirstSeq: e.FirstSeq,
@@ -71,16 +71,16 @@ func Event(e im.Event) ([]byte, error) {
 	}
 	data, err := json.Marshal(d)
 	if err != nil {
-		return nil, fmt.Errorf("writing the data of an event: %w", err)
+		return nil, fmt.Errorf("encode an event: %w", err)
 	}
 	return data, nil
 }
 
-// ReadEvent puts what [Event] wrote into the event.
+// ReadEvent decodes what [Event] encoded into the event.
 func ReadEvent(data []byte, e *im.Event) error {
 	var d event
 	if err := json.Unmarshal(data, &d); err != nil {
-		return fmt.Errorf("reading the data of an event: %w", err)
+		return fmt.Errorf("decode an event: %w", err)
 	}
 	e.MessageIDs, e.UpTo, e.UpToSeq, e.FirstSeq = d.MessageIDs, d.UpTo, d.UpToSeq, d.FirstSeq
 	e.BurnAt, e.Before, e.MutedUntil = optionalTime(d.BurnAt), optionalTime(d.Before), optionalTime(d.MutedUntil)
@@ -94,7 +94,7 @@ func ReadEvent(data []byte, e *im.Event) error {
 
 func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 
-// optionalTime is the time of a number that is 0 without one.
+// optionalTime converts milliseconds to a time; 0 becomes the zero time.
 func optionalTime(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}
@@ -102,7 +102,7 @@ func optionalTime(ms int64) time.Time {
 	return fromMillis(ms)
 }
 
-// optionalMillis is the reverse of optionalTime.
+// optionalMillis is the inverse of optionalTime.
 func optionalMillis(t time.Time) int64 {
 	if t.IsZero() {
 		return 0

@@ -33,25 +33,25 @@ type Range struct {
 	At int64
 }
 
-// Ranges are the rows of one kind, of one user in one conversation, rising and without
-// overlaps. An engine loads and stores them; [AddRange] decides what is stored. All
-// methods return the engine's errors.
+// Ranges is the storage of the ranges of one kind of one user in one conversation, in
+// ascending order and without overlaps. An engine loads and stores them; [AddRange] decides
+// what is stored. All methods return the engine's errors.
 type Ranges interface {
-	// From returns the row that begins at from or last before it, if there is one, and
-	// those after it that begin at to or before, rising.
+	// From returns the last range that begins at or before from, if any, and the ranges
+	// that begin after it and at or before to, ascending.
 	From(from, to int64) ([]Range, error)
-	// After returns the row that begins first after a seq, none if there is none.
+	// After returns the first range that begins after seq, or none.
 	After(seq int64) ([]Range, error)
-	// Before returns up to limit rows that begin at a seq or before, falling.
+	// Before returns up to limit ranges that begin at or before seq, descending.
 	Before(seq int64, limit int) ([]Range, error)
-	// Count counts up to limit rows that begin after a seq, and returns where the oldest
-	// of the newest so many begins, 0 if there is none.
+	// Count counts ranges that begin after the seq, up to limit, from the newest. oldest is
+	// where the oldest counted range begins, 0 if there is none.
 	Count(after int64, limit int) (n int, oldest int64, err error)
-	// OthersIn reports whether somebody else has sent a message of the range.
+	// OthersIn reports whether another user has sent a message in the range.
 	OthersIn(r seqs.Range) (bool, error)
-	// Put stores a row, in place of the one that begins where it begins.
+	// Put stores a range. It replaces the range with the same From.
 	Put(r Range) error
-	// Delete removes the row that begins there.
+	// Delete deletes the range that begins at from.
 	Delete(from int64) error
 }
 
@@ -59,8 +59,8 @@ const (
 	// keptTimes is how many of a user's newest ranges in a conversation keep a time of
 	// their own.
 	keptTimes = 64
-	// maxBridge is the longest run of own messages that is looked through to make two
-	// ranges one.
+	// maxBridge is the longest run of the user's own messages that is skipped to merge two
+	// ranges.
 	maxBridge = 32
 )
 
@@ -102,17 +102,17 @@ func AddRange(rows Ranges, kind RangeKind, r seqs.Range, at int64) (fresh seqs.S
 	if err != nil {
 		return nil, err
 	}
-	after := settle(list, newer)
+	after := merge(list, newer)
 	if err := replace(rows, before, after); err != nil {
 		return nil, err
 	}
 	if grown := len(after) - len(before); grown > 0 {
-		return fresh, settleOld(rows, grown)
+		return fresh, mergeOld(rows, grown)
 	}
 	return fresh, nil
 }
 
-// setOf returns the messages in rows.
+// setOf returns the messages in the ranges.
 func setOf(rows []Range) seqs.Set {
 	s := make(seqs.Set, len(rows))
 	for i, r := range rows {
@@ -121,8 +121,8 @@ func setOf(rows []Range) seqs.Set {
 	return s
 }
 
-// bridge closes the gaps of own messages alone next to ranges of a time, which are those
-// that were added just now.
+// bridge closes gaps that hold only the user's own messages. It looks only at gaps next to
+// ranges with the given time, which are those that were just added.
 func bridge(rows Ranges, list []Range, at int64) error {
 	for i := range len(list) - 1 {
 		r, next := &list[i], &list[i+1]
@@ -141,11 +141,11 @@ func bridge(rows Ranges, list []Range, at int64) error {
 	return nil
 }
 
-// settle returns the ranges with fewer of them where nothing is lost that is promised:
-// two that touch become one if their times are equal, or if newer of the user's ranges
-// plus those after them in the list are keptTimes or more; then the later time counts. A
-// gap is never closed.
-func settle(list []Range, newer int) []Range {
+// merge joins neighbouring ranges where that is allowed. Two ranges that touch are joined
+// if their times are equal, or if at least keptTimes ranges are newer: newer of them
+// outside the list, the rest in it. The joined range has the later time. Gaps are never
+// closed.
+func merge(list []Range, newer int) []Range {
 	out := make([]Range, 0, len(list)) // newest first
 	for _, r := range slices.Backward(list) {
 		if n := len(out); n > 0 {
@@ -160,9 +160,9 @@ func settle(list []Range, newer int) []Range {
 	return out
 }
 
-// settleOld settles those ranges that by the addition of others are no longer among the
-// newest.
-func settleOld(rows Ranges, grown int) error {
+// mergeOld merges ranges that are no longer among the newest keptTimes because grown ranges
+// were added.
+func mergeOld(rows Ranges, grown int) error {
 	n, oldest, err := rows.Count(0, keptTimes+1)
 	if err != nil || n <= keptTimes {
 		return err
@@ -172,26 +172,26 @@ func settleOld(rows Ranges, grown int) error {
 		return err
 	}
 	slices.Reverse(before)
-	return replace(rows, before, settle(before, keptTimes))
+	return replace(rows, before, merge(before, keptTimes))
 }
 
-// replace stores the ranges after in place of those before.
+// replace stores the ranges in after and deletes those of before that are not in it.
 func replace(rows Ranges, before, after []Range) error {
-	is := make(map[int64]Range, len(before))
+	obsolete := make(map[int64]Range, len(before))
 	for _, r := range before {
-		is[r.From] = r
+		obsolete[r.From] = r
 	}
 	for _, r := range after {
-		old, there := is[r.From]
-		delete(is, r.From) // it stays, or is overwritten
-		if there && old == r {
+		old, exists := obsolete[r.From]
+		delete(obsolete, r.From) // unchanged, or overwritten below
+		if exists && old == r {
 			continue
 		}
 		if err := rows.Put(r); err != nil {
 			return err
 		}
 	}
-	for from := range is {
+	for from := range obsolete {
 		if err := rows.Delete(from); err != nil {
 			return err
 		}

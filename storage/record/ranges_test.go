@@ -8,35 +8,39 @@ import (
 	"slices"
 	"testing"
 
+	gocmp "github.com/google/go-cmp/cmp"
+
 	"github.com/imapi/imapi/seqs"
 )
 
 func row(from, to, at int64) Range { return Range{seqs.Range{From: from, To: to}, at} }
 
-func TestSettle(t *testing.T) {
-	for _, c := range []struct {
+func TestMerge(t *testing.T) {
+	for name, c := range map[string]struct {
 		list  []Range
 		newer int
-		want  string
+		want  []Range
 	}{
-		{nil, 0, "[]"},
-		{[]Range{row(1, 1, 5), row(2, 4, 5)}, 0, "[{{1 4} 5}]"},
-		{[]Range{row(1, 1, 5), row(2, 4, 6)}, 0, "[{{1 1} 5} {{2 4} 6}]"},
-		{[]Range{row(1, 1, 5), row(3, 4, 5)}, 0, "[{{1 1} 5} {{3 4} 5}]"},
-		{[]Range{row(1, 1, 7), row(2, 4, 6)}, keptTimes - 1, "[{{1 1} 7} {{2 4} 6}]"},
-		{[]Range{row(1, 1, 7), row(2, 4, 6)}, keptTimes, "[{{1 4} 7}]"},
-		{[]Range{row(1, 1, 7), row(3, 4, 6)}, keptTimes, "[{{1 1} 7} {{3 4} 6}]"},
-		{[]Range{row(1, 1, 1), row(2, 2, 2), row(3, 3, 3), row(4, 4, 4)}, keptTimes - 2, "[{{1 2} 2} {{3 3} 3} {{4 4} 4}]"},
+		"no ranges":                      {nil, 0, []Range{}},
+		"touching, same time":            {[]Range{row(1, 1, 5), row(2, 4, 5)}, 0, []Range{row(1, 4, 5)}},
+		"touching, different times":      {[]Range{row(1, 1, 5), row(2, 4, 6)}, 0, []Range{row(1, 1, 5), row(2, 4, 6)}},
+		"gap, same time":                 {[]Range{row(1, 1, 5), row(3, 4, 5)}, 0, []Range{row(1, 1, 5), row(3, 4, 5)}},
+		"touching, one of the newest 64": {[]Range{row(1, 1, 7), row(2, 4, 6)}, keptTimes - 1, []Range{row(1, 1, 7), row(2, 4, 6)}},
+		"touching, older than newest 64": {[]Range{row(1, 1, 7), row(2, 4, 6)}, keptTimes, []Range{row(1, 4, 7)}},
+		"gap, older than newest 64":      {[]Range{row(1, 1, 7), row(3, 4, 6)}, keptTimes, []Range{row(1, 1, 7), row(3, 4, 6)}},
+		"touching, across the newest 64": {[]Range{row(1, 1, 1), row(2, 2, 2), row(3, 3, 3), row(4, 4, 4)}, keptTimes - 2, []Range{row(1, 2, 2), row(3, 3, 3), row(4, 4, 4)}},
 	} {
-		if got := fmt.Sprint(settle(c.list, c.newer)); got != c.want {
-			t.Errorf("%v with %d newer: %s, want %s", c.list, c.newer, got, c.want)
-		}
+		t.Run(name, func(t *testing.T) {
+			if diff := gocmp.Diff(c.want, merge(c.list, c.newer)); diff != "" {
+				t.Errorf("merge(%v, %d) (-want +got):\n%s", c.list, c.newer, diff)
+			}
+		})
 	}
 }
 
-// table holds rows as an engine would.
+// table is a [Ranges] in memory.
 type table struct {
-	rows []Range // rising
+	rows []Range // ascending
 	own  func(seq int64) bool
 }
 
@@ -48,7 +52,7 @@ func (d *table) at(seq int64) int {
 func (d *table) From(from, to int64) ([]Range, error) {
 	i, j := d.at(from+1), d.at(to+1)
 	if i > 0 {
-		i-- // begins at from, or last before it
+		i-- // the last range that begins at or before from
 	}
 	return slices.Clone(d.rows[i:max(i, j)]), nil
 }
@@ -100,18 +104,19 @@ func (d *table) Delete(from int64) error {
 	return nil
 }
 
-// given is what the model knows of one message.
+// given is what the model knows about the range of one message.
 type given struct {
 	at int64
-	// old says that its range may have been one of those before the newest 64.
+	// old is set once the range may have left the newest 64. Its time is then inexact.
 	old bool
 }
 
-// holdReceipts gives receipts as data says, three bytes each, and holds the rows against
-// a set of single messages. own says by its bits which are the user's own.
-func holdReceipts(t *testing.T, data []byte, own uint16, kind RangeKind) {
+// checkRanges adds the ranges that data encodes, three bytes each, and compares the rows
+// with a model that has an entry for each message. A bit in own is set for each message
+// that the user has sent.
+func checkRanges(t *testing.T, data []byte, own uint16, kind RangeKind) {
 	d := &table{own: func(seq int64) bool { return own>>(seq%16)&1 == 1 }}
-	told := map[int64]*given{}
+	model := map[int64]*given{}
 	now := int64(1)
 	for len(data) >= 3 {
 		r := seqs.Range{From: 1 + int64(data[0]) + int64(data[2]>>6)*256}
@@ -120,7 +125,7 @@ func holdReceipts(t *testing.T, data []byte, own uint16, kind RangeKind) {
 		data = data[3:]
 		var want []int64
 		for seq := r.From; seq <= r.To; seq++ {
-			if told[seq] == nil && !slices.ContainsFunc(d.rows, func(row Range) bool { return row.Has(seq) }) {
+			if model[seq] == nil && !slices.ContainsFunc(d.rows, func(row Range) bool { return row.Has(seq) }) {
 				want = append(want, seq)
 			}
 		}
@@ -130,72 +135,72 @@ func holdReceipts(t *testing.T, data []byte, own uint16, kind RangeKind) {
 			t.Fatalf("%v at %d on top of %v: %v", r, now, was, err)
 		}
 		if !slices.Equal(fresh, seqs.Of(want...)) {
-			t.Fatalf("%v at %d on top of %v: fresh is %v, not %v", r, now, was, fresh, seqs.Of(want...))
+			t.Fatalf("%v at %d on top of %v: fresh = %v, want %v", r, now, was, fresh, seqs.Of(want...))
 		}
 		for _, seq := range want {
-			told[seq] = &given{at: now}
+			model[seq] = &given{at: now}
 		}
 		for _, rows := range [][]Range{was, d.rows} {
-			for seq, g := range told {
+			for seq, g := range model {
 				newer := len(rows) - (&table{rows: rows}).at(seq+1)
 				g.old = g.old || newer+len(fresh) >= keptTimes
 			}
 		}
-		holdRows(t, d, told, now, kind)
+		checkRows(t, d, model, now, kind)
 	}
 }
 
-// holdRows checks what must be so of rows at any time.
-func holdRows(t *testing.T, d *table, told map[int64]*given, now int64, kind RangeKind) {
+// checkRows checks the invariants of the rows.
+func checkRows(t *testing.T, d *table, model map[int64]*given, now int64, kind RangeKind) {
 	t.Helper()
 	covered, apart := 0, 1
 	for i, row := range d.rows {
 		if row.Empty() || i > 0 && d.rows[i-1].To >= row.From {
-			t.Fatalf("%v rise not, or are not apart", d.rows)
+			t.Fatalf("%v is not in ascending order, or overlaps", d.rows)
 		}
 		if i > 0 && !d.rows[i-1].Touches(row.Range) {
 			apart++
 		}
 		for seq := row.From; seq <= row.To; seq++ {
-			g := told[seq]
+			g := model[seq]
 			switch {
 			case g == nil && (kind == Hidden || !d.own(seq)):
-				t.Fatalf("for %d no receipt was given: %v", seq, row)
+				t.Fatalf("%d was not added, but is in %v", seq, row)
 			case g == nil:
 			case row.At < g.at || row.At > now || row.At != g.at && !g.old:
-				t.Fatalf("for %d a receipt was given at %d: %v of %v", seq, g.at, row, d.rows)
+				t.Fatalf("%d was added at time %d, but is in %v of %v", seq, g.at, row, d.rows)
 			default:
 				covered++
 			}
 		}
 	}
-	if covered != len(told) {
-		t.Fatalf("receipts were given for %d messages, %d are covered by %v", len(told), covered, d.rows)
+	if covered != len(model) {
+		t.Fatalf("%d messages were added, but %d are in %v", len(model), covered, d.rows)
 	}
 	if len(d.rows) > apart+keptTimes {
-		t.Fatalf("%d rows for %d parts: %v", len(d.rows), apart, d.rows)
+		t.Fatalf("%d ranges for %d parts without gaps: %v", len(d.rows), apart, d.rows)
 	}
 }
 
-// TestReceiptsModel gives many receipts, in order and in none.
-func TestReceiptsModel(t *testing.T) {
+// TestRangesModel adds many ranges in ascending and in random order.
+func TestRangesModel(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for round := range 60 {
 		data := make([]byte, 3*(1+random.IntN(500)))
 		for i := range data {
 			data[i] = byte(random.Uint32())
-			if i%3 == 2 && round%2 == 0 { // in order, a few messages at once
+			if i%3 == 2 && round%2 == 0 { // ascending, a few messages at a time
 				data[i-1] = byte(1 + random.IntN(3))
 				data[i-2] = byte(i)
 				data[i] = byte(i/768)<<6 | 1
 			}
 		}
 		kind := []RangeKind{Delivered, Read, Hidden}[round%3]
-		holdReceipts(t, data, uint16(random.Uint32()), kind)
+		checkRanges(t, data, uint16(random.Uint32()), kind)
 	}
 }
 
-func FuzzAddReceipt(f *testing.F) {
+func FuzzAddRange(f *testing.F) {
 	f.Add([]byte{1, 3, 1, 9, 3, 1, 4, 5, 1}, uint16(0), false)
 	f.Add([]byte{1, 3, 1, 9, 3, 1, 0, 255, 255}, uint16(0xf0f0), false)
 	f.Add([]byte{1, 1, 1, 3, 1, 1, 2, 1, 1}, uint16(0xffff), true)
@@ -209,12 +214,13 @@ func FuzzAddReceipt(f *testing.F) {
 		if hide {
 			kind = Hidden
 		}
-		holdReceipts(t, data[:min(len(data), 300)], own, kind)
+		checkRanges(t, data[:min(len(data), 300)], own, kind)
 	})
 }
 
-// TestReceiptsFail: an error of the rows is returned, and nothing is asked after it.
-func TestReceiptsFail(t *testing.T) {
+// TestRangesFail checks that AddRange returns an error of its rows and makes no further
+// call.
+func TestRangesFail(t *testing.T) {
 	fresh := func() *failing {
 		d := &table{own: func(int64) bool { return false }}
 		for i := range int64(2 * keptTimes) {
@@ -228,28 +234,28 @@ func TestReceiptsFail(t *testing.T) {
 		d := fresh()
 		d.at = at
 		_, err := AddRange(d, Read, seqs.Range{From: 2, To: 4*keptTimes + 9}, 1000)
-		if d.asked < at {
+		if d.calls < at {
 			if err != nil || at < 8 {
-				t.Errorf("after %d calls: %v", d.asked, err)
+				t.Errorf("after %d calls: %v", d.calls, err)
 			}
 			return
 		}
-		if !errors.Is(err, errRows) || d.asked != at {
-			t.Fatalf("after call %d failed %d were made: %v", at, d.asked, err)
+		if !errors.Is(err, errRows) || d.calls != at {
+			t.Fatalf("call %d failed, but %d calls were made: %v", at, d.calls, err)
 		}
 	}
 }
 
 var errRows = errors.New("for a test")
 
-// failing is a table whose call number at fails.
+// failing is a table whose nth call fails, n being at.
 type failing struct {
 	*table
-	at, asked int
+	at, calls int
 }
 
 func (d *failing) fails() error {
-	if d.asked++; d.asked == d.at {
+	if d.calls++; d.calls == d.at {
 		return errRows
 	}
 	return nil

@@ -12,8 +12,8 @@ type role struct {
 	grants
 }
 
-// Roles returns the roles of a space as they are stored: JSON, without their names, which
-// are content.
+// Roles encodes the roles of a space as JSON, without their names. Names are content and
+// are sealed.
 func Roles(set im.RoleSet) ([]byte, error) {
 	stored := make([]role, len(set))
 	for i, r := range set {
@@ -21,16 +21,16 @@ func Roles(set im.RoleSet) ([]byte, error) {
 	}
 	data, err := json.Marshal(stored)
 	if err != nil {
-		return nil, fmt.Errorf("writing the roles of a space: %w", err)
+		return nil, fmt.Errorf("encode the roles of a space: %w", err)
 	}
 	return data, nil
 }
 
-// ReadRoles reads what [Roles] wrote.
+// ReadRoles decodes what [Roles] encoded.
 func ReadRoles(data []byte) (set im.RoleSet, err error) {
 	var stored []role
 	if err := json.Unmarshal(data, &stored); err != nil {
-		return nil, fmt.Errorf("reading the roles of a space: %w", err)
+		return nil, fmt.Errorf("decode the roles of a space: %w", err)
 	}
 	for _, r := range stored {
 		set = append(set, im.SpaceRole{ID: r.ID, Grants: im.Grants(r.grants)})

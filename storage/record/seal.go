@@ -1,5 +1,5 @@
-// Package record has what engines of the store share: how rows are written, which a
-// second engine would have to copy.
+// Package record defines how values are encoded and sealed in rows. All storage engines
+// share it, so that data can move from one engine to another.
 package record
 
 import (
@@ -11,25 +11,26 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Overhead is how many bytes longer sealed content is.
+// Overhead is how many bytes sealed content is longer than the content.
 const Overhead = 16
 
-// ErrSealed says that content cannot be unsealed under this key: it was damaged, or is
-// that of another slot or another store.
-var ErrSealed = errors.New("sealed content is damaged or is not of this slot")
+// ErrSealed reports that sealed content cannot be decrypted with this key: it is damaged,
+// or it belongs to another slot or another store.
+var ErrSealed = errors.New("sealed content is damaged or belongs to another slot")
 
-// Seal encrypts content under the key of a slot, appends it to dst and returns that. It
-// is AES-128-GCM (NIST SP 800-38D). The nonce is fixed, which is safe because a key seals
-// one content, ever; the store's id and the slot are authenticated with it, so that
-// content cannot be moved to another row or another store.
+// Seal encrypts content with the key of a slot, appends the result to dst and returns it.
+// The cipher is AES-128-GCM (NIST SP 800-38D). A fixed nonce is safe here because each key
+// seals only one content, ever. The store's id and the slot number are authenticated, so
+// sealed content cannot be moved to another row or another store.
 func Seal(dst []byte, key im.Key, store im.StoreID, slot im.Slot, content []byte) []byte {
-	return gcm(key).Seal(dst, nonce[:], content, bound(store, slot))
+	return gcm(key).Seal(dst, nonce[:], content, associatedData(store, slot))
 }
 
 // Unseal decrypts what [Seal] made, appends it to dst and returns that. The error is
-// [ErrSealed].
+// Unseal decrypts what [Seal] encrypted, appends the result to dst and returns it. The
+// error is [ErrSealed].
 func Unseal(dst []byte, key im.Key, store im.StoreID, slot im.Slot, sealed []byte) ([]byte, error) {
-	content, err := gcm(key).Open(dst, nonce[:], sealed, bound(store, slot))
+	content, err := gcm(key).Open(dst, nonce[:], sealed, associatedData(store, slot))
 	if err != nil {
 		return nil, ErrSealed
 	}
@@ -41,16 +42,16 @@ var nonce [12]byte
 func gcm(key im.Key) cipher.AEAD {
 	block, err := aes.NewCipher(key[:])
 	if err != nil {
-		panic(err) // says that the key has a wrong length
+		panic(err) // unreachable: the key has the right length
 	}
 	aead, err := cipher.NewGCM(block)
 	if err != nil {
-		panic(err) // says that blocks are not of 16 bytes
+		panic(err) // unreachable: AES has blocks of 16 bytes
 	}
 	return aead
 }
 
-// bound is the associated data: which slot of which store.
-func bound(store im.StoreID, slot im.Slot) []byte {
+// associatedData returns the associated data: the store and the slot.
+func associatedData(store im.StoreID, slot im.Slot) []byte {
 	return binary.BigEndian.AppendUint64(store[:len(store):len(store)], uint64(slot))
 }

@@ -19,17 +19,17 @@ func ExampleSeal() {
 	fmt.Println(err)
 	// Output:
 	// hello <nil>
-	// sealed content is damaged or is not of this slot
+	// sealed content is damaged or belongs to another slot
 }
 
-// TestSealBinds: content is read in its slot of its store under its key alone, and every
-// changed bit is found.
+// TestSealBinds checks that content can be unsealed only with its own key, in its own slot and
+// store, and that every changed or missing byte is detected.
 func TestSealBinds(t *testing.T) {
 	key, store, slot := im.Key{1, 2}, im.StoreID{3}, im.Slot(300)
 	content := []byte(`{"type":"text","body":{"text":"hello"}}`)
 	sealed := record.Seal(nil, key, store, slot, content)
 	if len(sealed) != len(content)+record.Overhead || bytes.Contains(sealed, []byte("hello")) {
-		t.Errorf("%d bytes were sealed to %q", len(content), sealed)
+		t.Errorf("Seal of %d bytes = %q", len(content), sealed)
 	}
 	refused := func(what string, key im.Key, store im.StoreID, slot im.Slot, sealed []byte) {
 		t.Helper()

@@ -67,7 +67,7 @@ func (r *reader) AccessAt(channel im.ID, at im.Position) (im.ChannelAccess, erro
 	if err != nil || !found {
 		return im.ChannelAccess{}, orNotFound(err)
 	}
-	return record.ReadAccess(text)
+	return record.ReadChannelAccess(text)
 }
 
 // Overridden returns the channels of a space in which one of these roles has an
@@ -82,11 +82,11 @@ func (r *reader) Overridden(space im.ID, roles []im.ID, user im.UserID) ([]im.Ch
 		if err := rows.Scan(&c.Channel, &c.MuteAll, &text); err != nil {
 			return false, err
 		}
-		if !record.AccessNames(text, roles) {
+		if !record.MayOverride(text, roles) {
 			return true, nil
 		}
 		var err error
-		if c.Access, err = record.ReadAccess(text); err != nil {
+		if c.Access, err = record.ReadChannelAccess(text); err != nil {
 			return false, err
 		}
 		if slices.ContainsFunc(c.Access.Overrides, func(o im.Override) bool { return slices.Contains(roles, o.Role) }) {
@@ -138,7 +138,7 @@ func (t *tx) PutRoles(space im.ID, roles im.RoleSet, from im.Position) error {
 
 // PutAccess makes this what decides about a channel from an event on.
 func (t *tx) PutAccess(channel im.ID, access im.ChannelAccess, from im.Position) error {
-	text, err := record.Access(access)
+	text, err := record.ChannelAccess(access)
 	if err != nil {
 		return err
 	}
