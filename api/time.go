@@ -13,8 +13,11 @@ const timeLayout = `"2006-01-02T15:04:05.000Z"`
 
 // MarshalJSON writes the time, cut to the millisecond.
 func (t Time) MarshalJSON() ([]byte, error) {
-	return time.Time(t).UTC().AppendFormat(make([]byte, 0, len(timeLayout)), timeLayout), nil
+	return t.Append(make([]byte, 0, len(timeLayout))), nil
 }
+
+// Append appends what MarshalJSON returns.
+func (t Time) Append(into []byte) []byte { return time.Time(t).UTC().AppendFormat(into, timeLayout) }
 
 // UnmarshalJSON reads any RFC 3339 time.
 func (t *Time) UnmarshalJSON(b []byte) error {

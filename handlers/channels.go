@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/imapi/imapi/api"
 	"github.com/imapi/imapi/im"
@@ -21,7 +22,7 @@ func (s *Server) CreateChannel(ctx context.Context, r api.CreateChannelRequestOb
 	if err != nil {
 		return nil, err
 	}
-	return api.CreateChannel201JSONResponse(conversation(v)), nil
+	return answerConversation(http.StatusCreated, v), nil
 }
 
 // ListChannels implements GET /v1/spaces/{space}/channels.
@@ -39,7 +40,7 @@ func (s *Server) ListChannels(ctx context.Context, r api.ListChannelsRequestObje
 	if err != nil {
 		return nil, err
 	}
-	return api.ListChannels200JSONResponse(s.conversationPage(list, page)), nil
+	return s.conversationPage(list, page), nil
 }
 
 // ListOverrides implements GET /v1/conversations/{conversation}/overrides.

@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/imapi/imapi/api"
@@ -24,7 +25,7 @@ func (s *Server) CreateConversation(ctx context.Context, r api.CreateConversatio
 	if err != nil {
 		return nil, err
 	}
-	return api.CreateConversation201JSONResponse(conversation(v)), nil
+	return answerConversation(http.StatusCreated, v), nil
 }
 
 // GetConversation implements GET /v1/conversations/{conversation}.
@@ -37,7 +38,7 @@ func (s *Server) GetConversation(ctx context.Context, r api.GetConversationReque
 	if err != nil {
 		return nil, err
 	}
-	return api.GetConversation200JSONResponse(conversation(v)), nil
+	return answerConversation(http.StatusOK, v), nil
 }
 
 // UpdateConversation implements PATCH /v1/conversations/{conversation}.
@@ -58,7 +59,7 @@ func (s *Server) UpdateConversation(ctx context.Context, r api.UpdateConversatio
 	if err != nil {
 		return nil, err
 	}
-	return api.UpdateConversation200JSONResponse(conversation(v)), nil
+	return answerConversation(http.StatusOK, v), nil
 }
 
 // ListConversations implements GET /v1/conversations.
@@ -83,13 +84,13 @@ func (s *Server) ListConversations(ctx context.Context, r api.ListConversationsR
 	if err != nil {
 		return nil, err
 	}
-	out := api.ListConversations200JSONResponse{Items: each(page.Items, conversation)}
+	var next *string
 	if n := page.Next; n != nil {
-		out.NextPageToken = optional(s.seal(pageToken{
+		next = optional(s.seal(pageToken{
 			List: list, At: n.ActiveAt.UnixMilli(), Seq: int64(n.ID), AsOf: page.AsOf.UnixMilli(), Last: int64(page.Through),
 		}))
 	}
-	return out, nil
+	return answerPage(page.Items, appendConversation, next, nil), nil
 }
 
 // DeleteConversation implements DELETE /v1/conversations/{conversation}.

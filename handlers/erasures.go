@@ -19,44 +19,46 @@ func (s *Server) ListErased(ctx context.Context, r api.ListErasedRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	out := api.ListErased200JSONResponse{
-		Items: make([]api.Message, len(page.Items)), AsOf: api.Time(page.AsOf), NextPageToken: s.erasureToken(list, page),
-	}
-	for i, e := range page.Items {
-		out.Items[i] = message(e.Message)
-	}
-	if r.Params.PageToken == nil {
-		lost, err := s.service.Lost(ctx, actor(ctx), q.Since)
-		if err != nil {
+	first := r.Params.PageToken == nil
+	var lost im.Lost
+	if first {
+		if lost, err = s.service.Lost(ctx, actor(ctx), q.Since); err != nil {
 			return nil, err
 		}
-		hidden, gone := hiddenParts(lost.Hidden), goneConversations(lost.Gone)
-		out.Hidden, out.Conversations, out.More = &hidden, &gone, &lost.More
 	}
-	return out, nil
+	appendTombstone := func(buf []byte, e im.ErasedMessage) []byte { return appendMessage(buf, e.Message) }
+	return answerPage(page.Items, appendTombstone, s.erasureToken(list, page), func(o *jsonObject) {
+		o.time("as_of", page.AsOf)
+		if first {
+			addList(o, "hidden", lost.Hidden, appendHiddenPart)
+			addList(o, "conversations", lost.Gone, appendGoneConversation)
+			o.boolean("more", lost.More)
+		}
+	}), nil
 }
 
-func hiddenParts(list []im.HiddenPart) []api.HiddenPart {
-	out := make([]api.HiddenPart, len(list))
-	for i, h := range list {
-		out[i] = api.HiddenPart{ConversationID: h.Conversation.String(), At: api.Time(h.At), Before: timeOrNil(h.Before)}
-		if h.Range.To > 0 {
-			from, to := h.Range.From, h.Range.To
-			out[i].FromSeq, out[i].ToSeq = &from, &to
-		}
+func appendHiddenPart(buf []byte, h im.HiddenPart) []byte {
+	o := openObject(buf)
+	o.id("conversation_id", h.Conversation)
+	o.time("at", h.At)
+	o.timeIfSet("before", h.Before)
+	if h.Range.To > 0 {
+		o.integer("from_seq", h.Range.From)
+		o.integer("to_seq", h.Range.To)
 	}
-	return out
+	return o.close()
 }
 
-func goneConversations(list []im.GoneConversation) []api.GoneConversation {
-	out := make([]api.GoneConversation, len(list))
-	for i, g := range list {
-		out[i] = api.GoneConversation{ConversationID: g.Conversation.String(), At: api.Time(g.At), State: api.GoneHidden}
-		if g.Deleted {
-			out[i].State = api.GoneDeleted
-		}
+func appendGoneConversation(buf []byte, g im.GoneConversation) []byte {
+	o := openObject(buf)
+	o.id("conversation_id", g.Conversation)
+	o.time("at", g.At)
+	state := api.GoneHidden
+	if g.Deleted {
+		state = api.GoneDeleted
 	}
-	return out
+	o.text("state", string(state))
+	return o.close()
 }
 
 // ListErasures implements GET /v1/admin/erasures.

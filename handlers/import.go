@@ -30,9 +30,9 @@ func (s *Server) InsertMessage(ctx context.Context, r api.InsertMessageRequestOb
 	case err != nil:
 		return nil, err
 	case again:
-		return api.InsertMessage200JSONResponse(message(stored)), nil
+		return answerMessage(http.StatusOK, stored), nil
 	default:
-		return api.InsertMessage201JSONResponse(message(stored)), nil
+		return answerMessage(http.StatusCreated, stored), nil
 	}
 }
 

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/imapi/imapi/api"
 	"github.com/imapi/imapi/im"
@@ -96,7 +97,7 @@ func (s *Server) JoinConversation(ctx context.Context, r api.JoinConversationReq
 	if err != nil {
 		return nil, err
 	}
-	return api.JoinConversation200JSONResponse(conversation(v)), nil
+	return answerConversation(http.StatusOK, v), nil
 }
 
 // LeaveConversation implements POST /v1/conversations/{conversation}/leave.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/imapi/imapi/api"
@@ -85,9 +86,9 @@ func (s *Server) send(ctx context.Context, ref im.ConversationRef, d im.Draft) (
 	case err != nil:
 		return nil, err
 	case sent.Again:
-		return api.SendMessage200JSONResponse(message(sent.Message)), nil
+		return answerMessage(http.StatusOK, sent.Message), nil
 	default:
-		return api.SendMessage201JSONResponse(message(sent.Message)), nil
+		return answerMessage(http.StatusCreated, sent.Message), nil
 	}
 }
 
@@ -113,7 +114,7 @@ func (s *Server) GetMessage(ctx context.Context, r api.GetMessageRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	return api.GetMessage200JSONResponse(message(m)), nil
+	return answerMessage(http.StatusOK, m), nil
 }
 
 // DeleteMessage implements DELETE /v1/messages/{message}.
@@ -126,7 +127,7 @@ func (s *Server) DeleteMessage(ctx context.Context, r api.DeleteMessageRequestOb
 	if err != nil {
 		return nil, err
 	}
-	return api.DeleteMessage200JSONResponse(message(m)), nil
+	return answerMessage(http.StatusOK, m), nil
 }
 
 // ListMessages implements GET /v1/conversations/{conversation}/messages.
@@ -161,9 +162,9 @@ func (s *Server) ListMessages(ctx context.Context, r api.ListMessagesRequestObje
 	if err != nil {
 		return nil, err
 	}
-	out := api.ListMessages200JSONResponse{Items: each(page.Messages, message)}
+	var next *string
 	if n := page.Next; n != nil {
-		out.NextPageToken = optional(s.seal(pageToken{List: list, At: n.CreatedAt.UnixMilli(), Seq: n.Seq}))
+		next = optional(s.seal(pageToken{List: list, At: n.CreatedAt.UnixMilli(), Seq: n.Seq}))
 	}
-	return out, nil
+	return answerPage(page.Messages, appendMessage, next, nil), nil
 }

@@ -22,7 +22,7 @@ func (s *Server) RevokeMessage(ctx context.Context, r api.RevokeMessageRequestOb
 	if err != nil {
 		return nil, err
 	}
-	return api.RevokeMessage200JSONResponse(message(m)), nil
+	return answerMessage(http.StatusOK, m), nil
 }
 
 // RevokeMessages implements POST /v1/messages/revoke.
@@ -60,5 +60,5 @@ func (s *Server) BurnMessage(ctx context.Context, r api.BurnMessageRequestObject
 	if err != nil {
 		return nil, err
 	}
-	return api.BurnMessage200JSONResponse(message(m)), nil
+	return answerMessage(http.StatusOK, m), nil
 }

@@ -35,17 +35,9 @@ func (s *Server) SearchMessages(ctx context.Context, r api.SearchMessagesRequest
 	if err != nil {
 		return nil, err
 	}
-	out := api.SearchMessages200JSONResponse{Items: make([]api.Message, len(page.Hits))}
-	for i, hit := range page.Hits {
-		out.Items[i] = message(hit.Message)
-		snippet := make([]api.SnippetPart, len(hit.Snippet))
-		for j, part := range hit.Snippet {
-			snippet[j] = api.SnippetPart{Text: part.Text, Match: part.Match}
-		}
-		out.Items[i].Snippet = &snippet
-	}
+	var next *string
 	if page.Next != 0 {
-		out.NextPageToken = optional(s.seal(pageToken{List: list, Seq: int64(page.Next)}))
+		next = optional(s.seal(pageToken{List: list, Seq: int64(page.Next)}))
 	}
-	return out, nil
+	return answerPage(page.Hits, appendHit, next, nil), nil
 }

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/imapi/imapi/api"
 	"github.com/imapi/imapi/im"
@@ -17,7 +18,7 @@ func (s *Server) CreateThread(ctx context.Context, r api.CreateThreadRequestObje
 	if err != nil {
 		return nil, err
 	}
-	return api.CreateThread201JSONResponse(conversation(v)), nil
+	return answerConversation(http.StatusCreated, v), nil
 }
 
 // GetThread implements GET /v1/messages/{message}/thread.
@@ -30,7 +31,7 @@ func (s *Server) GetThread(ctx context.Context, r api.GetThreadRequestObject) (a
 	if err != nil {
 		return nil, err
 	}
-	return api.GetThread200JSONResponse(conversation(v)), nil
+	return answerConversation(http.StatusOK, v), nil
 }
 
 // ListThreads implements GET /v1/conversations/{conversation}/threads.
@@ -48,7 +49,7 @@ func (s *Server) ListThreads(ctx context.Context, r api.ListThreadsRequestObject
 	if err != nil {
 		return nil, err
 	}
-	return api.ListThreads200JSONResponse(s.conversationPage(list, page)), nil
+	return s.conversationPage(list, page), nil
 }
 
 // ListMyThreads implements GET /v1/threads.
@@ -62,14 +63,14 @@ func (s *Server) ListMyThreads(ctx context.Context, r api.ListMyThreadsRequestOb
 	if err != nil {
 		return nil, err
 	}
-	return api.ListMyThreads200JSONResponse(s.conversationPage(list, page)), nil
+	return s.conversationPage(list, page), nil
 }
 
 // conversationPage returns a page of a list that goes on by id.
-func (s *Server) conversationPage(list uint32, page im.ConversationPage) api.ConversationPage {
-	out := api.ConversationPage{Items: each(page.Items, conversation)}
+func (s *Server) conversationPage(list uint32, page im.ConversationPage) answer {
+	var next *string
 	if page.Next != nil {
-		out.NextPageToken = s.idToken(list, page.Next.ID)
+		next = s.idToken(list, page.Next.ID)
 	}
-	return out
+	return answerPage(page.Items, appendConversation, next, nil)
 }

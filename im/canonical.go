@@ -112,7 +112,7 @@ func (c *canonical) object() {
 		m := span{name: int32(len(c.names)), from: int32(len(c.out))}
 		c.names = c.text(c.names)
 		m.nameEnd = int32(len(c.names))
-		c.out = append(quote(c.out, c.names[m.name:]), ':')
+		c.out = append(AppendQuoted(c.out, c.names[m.name:]), ':')
 		c.value()
 		m.to = int32(len(c.out))
 		c.out = append(c.out, ',')
@@ -199,14 +199,14 @@ func (c *canonical) hex() rune {
 	return rune(n)
 }
 
-// quote appends a text as a JSON string, as encoding/json writes it with HTML left as it
-// is.
-func quote(into, text []byte) []byte {
+// AppendQuoted appends a text as a JSON string, as encoding/json writes it with HTML left
+// as it is.
+func AppendQuoted[T ~string | ~[]byte](into []byte, text T) []byte {
 	return append(quoteTo(append(into, '"'), text), '"')
 }
 
-// quoteTo is quote without the quotes.
-func quoteTo(into, text []byte) []byte {
+// quoteTo is AppendQuoted without the quotes.
+func quoteTo[T ~string | ~[]byte](into []byte, text T) []byte {
 	const digits = "0123456789abcdef"
 	for i := 0; i < len(text); {
 		switch b := text[i]; {
@@ -221,11 +221,11 @@ func quoteTo(into, text []byte) []byte {
 		case b < utf8.RuneSelf:
 			into = append(into, b)
 		default:
-			r, n := utf8.DecodeRune(text[i:])
+			r, n := utf8.DecodeRuneInString(string(text[i:min(i+utf8.UTFMax, len(text))]))
 			if r == '\u2028' || r == '\u2029' { // ends of lines in JavaScript
 				into = append(into, '\\', 'u', '2', '0', '2', digits[r&15])
 			} else {
-				into = append(into, text[i:i+n]...)
+				into = utf8.AppendRune(into, r) // U+FFFD for what is none
 			}
 			i += n
 			continue

@@ -168,16 +168,100 @@ func CheckSize(body, ext, push []byte, maxBytes int) error {
 	return nil
 }
 
-// ParseContent reads the stored form of a message's content.
+// ParseContent reads the stored form of a message's content, which is canonical JSON. Body
+// and Ext are parts of b: nothing is decoded but the mentions. It returns an error if b is
+// no JSON object by its outline; what is within body and ext it does not check.
 func ParseContent(b []byte) (*Content, error) {
-	var s sent
-	if err := json.Unmarshal(b, &s); err != nil {
+	c := &Content{Sent: b, Ext: json.RawMessage("{}")}
+	err := eachStored(b, func(name, value []byte) (err error) {
+		switch string(name) {
+		case "body":
+			c.Body = value
+		case "ext":
+			c.Ext = value
+		case "mentions":
+			err = json.Unmarshal(value, &c.Mentions)
+		case "mention_all":
+			c.MentionAll = value[0] == 't'
+		}
+		return err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("stored content: %w", err)
 	}
-	if len(s.Ext) == 0 {
-		s.Ext = json.RawMessage("{}")
+	return c, nil
+}
+
+var errStoredForm = errors.New("is not a canonical JSON object")
+
+// eachStored calls fn for each member of a canonical JSON object that has a plain name.
+func eachStored(b []byte, fn func(name, value []byte) error) error {
+	if len(b) < 2 || b[0] != '{' {
+		return errStoredForm
 	}
-	return &Content{Sent: b, Body: s.Body, Ext: s.Ext, Mentions: s.Mentions, MentionAll: s.All}, nil
+	for i := 1; ; i++ {
+		if i >= len(b) || b[i] != '"' {
+			return errStoredForm
+		}
+		end := bytes.IndexByte(b[i+1:], '"')
+		if end < 0 {
+			return errStoredForm
+		}
+		name := b[i+1 : i+1+end]
+		i += end + len(`"":`)
+		if i >= len(b) || b[i-1] != ':' {
+			return errStoredForm
+		}
+		n := storedLength(b[i:])
+		if n == 0 {
+			return errStoredForm
+		}
+		if err := fn(name, b[i:i+n:i+n]); err != nil {
+			return err
+		}
+		switch i += n; {
+		case i == len(b)-1 && b[i] == '}':
+			return nil
+		case i >= len(b) || b[i] != ',':
+			return errStoredForm
+		}
+	}
+}
+
+// storedLength returns the length of the value that a canonical JSON text begins with; 0 if
+// it does not end.
+func storedLength(b []byte) int {
+	open := 0
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '"':
+			for i++; i < len(b) && b[i] != '"'; i++ {
+				if b[i] == '\\' {
+					i++
+				}
+			}
+			if i >= len(b) {
+				return 0
+			}
+			if open == 0 {
+				return i + 1
+			}
+		case '{', '[':
+			open++
+		case '}', ']':
+			if open == 0 {
+				return i // the end of the object around it
+			}
+			if open--; open == 0 {
+				return i + 1
+			}
+		case ',':
+			if open == 0 {
+				return i
+			}
+		}
+	}
+	return 0
 }
 
 // checkBody holds a body against the shape that its type asks for. The HTTP

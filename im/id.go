@@ -43,13 +43,18 @@ const noID ID = math.MinInt64
 
 // String returns the 13 characters by which clients know the id.
 func (id ID) String() string {
+	return string(id.Append(make([]byte, 0, idLength)))
+}
+
+// Append appends what String returns.
+func (id ID) Append(into []byte) []byte {
 	var b [idLength]byte
 	v := uint64(id)
 	for i := idLength - 1; i >= 0; i-- {
 		b[i] = idAlphabet[v&31]
 		v >>= 5
 	}
-	return string(b[:])
+	return append(into, b[:]...)
 }
 
 // ParseID reads what [ID.String] wrote. It reports false for anything else;
