@@ -319,34 +319,34 @@ const (
 	DeleteConversationParamsScopeMe       DeleteConversationParamsScope = "me"
 )
 
-// AddMembers Whom to add, and as what.
+// AddMembers The users to add, and their role.
 type AddMembers struct {
 	// Members The users to add.
 	Members []UserID `json:"members"`
 
-	// Role A higher role may do all that a lower one may.
+	// Role A higher role has all permissions of a lower one.
 	Role *Role `json:"role,omitempty"`
 }
 
-// AddSpaceMembers Whom to add.
+// AddSpaceMembers The users to add.
 type AddSpaceMembers struct {
 	// Members The users to add.
 	Members []UserID `json:"members"`
 }
 
-// AskReceipt Ask for receipts in a group.
+// AskReceipt Asks for receipts in a group.
 type AskReceipt = bool
 
-// Block A user whom I block.
+// Block A user that you block.
 type Block struct {
 	// CreatedAt RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	CreatedAt Timestamp `json:"created_at"`
 
-	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
@@ -358,23 +358,23 @@ type BlockPage struct {
 	// Items The blocks of this page.
 	Items []Block `json:"items"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// Burn How the message burns after reading; null: it does not.
+// Burn How the message burns after reading; null if it does not.
 type Burn struct {
-	// AfterSeconds How long it stays after it was read.
+	// AfterSeconds How long the message stays after it was read.
 	AfterSeconds int64 `json:"after_seconds"`
 
-	// BurnAt When it burns; null: it was not read yet.
+	// BurnAt When the message burns; null until it was read.
 	BurnAt *Time `json:"burn_at"`
 
-	// UnreadTTLSeconds How long it waits to be read, from sending.
+	// UnreadTTLSeconds How long the message stays unread, counted from sending.
 	UnreadTTLSeconds int64 `json:"unread_ttl_seconds"`
 }
 
-// Burning A message that burns.
+// Burning A message that will burn.
 type Burning struct {
 	// BurnAt RFC 3339, UTC, with milliseconds.
 	//
@@ -385,86 +385,86 @@ type Burning struct {
 	MessageID string `json:"message_id"`
 }
 
-// ClientID Chosen by the client, to make sending idempotent.
+// ClientID Chosen by the client; makes sending idempotent.
 //
 // Example: c-1
 type ClientID = string
 
-// Conversation A conversation as I see it.
+// Conversation A conversation, with the caller's view of it.
 type Conversation struct {
 	// CreatedAt RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	CreatedAt Timestamp `json:"created_at"`
 
-	// Creator Who created it; null: that is not known.
+	// Creator The user who created it; null if unknown.
 	Creator *string `json:"creator"`
 
-	// FirstSeq What lies before this seq was removed by retention.
+	// FirstSeq Messages below this seq were trimmed.
 	FirstSeq int64 `json:"first_seq"`
 
-	// Hidden I have hidden it, and nothing new was said since.
+	// Hidden You have hidden it, and no message has arrived since.
 	Hidden bool `json:"hidden"`
 
 	// ID The id of the conversation.
 	ID string `json:"id"`
 
-	// Kind What kind of conversation it is.
+	// Kind The kind of conversation.
 	Kind Kind `json:"kind"`
 
-	// LastActivityAt When the newest of them was sent, or the thread created; null for other kinds.
+	// LastActivityAt When the newest message of a thread was sent, or else the thread was created; null for other kinds.
 	LastActivityAt *Time    `json:"last_activity_at"`
 	LastMessage    *Message `json:"last_message"`
 
-	// MemberCount Of a channel, that of its space.
+	// MemberCount For a channel, the count of its space.
 	MemberCount int `json:"member_count"`
 
-	// MessageCount How many messages of a thread were not erased; null for other kinds, and of a thread that was created before I joined a group that shows its history from joining on.
+	// MessageCount How many messages of a thread are not erased. null for other kinds, and for a thread that was created before you joined its group, if the group shows history from joining on.
 	MessageCount *int64 `json:"message_count"`
 
-	// Muted My own setting: clients and push are quiet about it.
+	// Muted Your own setting: clients and push do not notify about it.
 	Muted bool `json:"muted"`
 
-	// MutedUntil Until when I may not send, far in the future: until I am unmuted; null: I am not muted.
+	// MutedUntil Until when you may not send; far in the future if until you are unmuted; null if you are not muted.
 	MutedUntil *Time `json:"muted_until"`
 
-	// Name Empty for a direct conversation, and for a thread that was named before I joined a group that shows its history from joining on.
+	// Name Empty for a direct conversation. Also empty for a thread that was named before you joined its group, if the group shows history from joining on.
 	Name string `json:"name"`
 
-	// ParentID The conversation that a thread hangs in.
+	// ParentID The parent of a thread.
 	ParentID *string `json:"parent_id"`
 
-	// Peer The other user, of a direct conversation alone.
+	// Peer The other user; only for a direct conversation.
 	Peer *string `json:"peer,omitempty"`
 
-	// Pinned My own setting: clients show it first.
+	// Pinned Your own setting: clients show the conversation first.
 	Pinned bool `json:"pinned"`
 
-	// Role What I am here, a Role; null: I have not joined this thread.
+	// Role Your Role here; null for a thread that you have not joined.
 	Role *Role `json:"role"`
 
-	// RootID The message that a thread hangs under.
+	// RootID The message under which a thread is.
 	RootID *string `json:"root_id"`
 
-	// Settings How a conversation is set up.
+	// Settings The settings of a conversation.
 	Settings Settings `json:"settings"`
 
-	// SpaceID The space of a channel, or of a thread in one.
+	// SpaceID The space of a channel, or of a thread in a channel.
 	SpaceID *string `json:"space_id"`
 
-	// Unread Messages that I have not read, exact up to 1,000; 0 in rooms, and in threads that I have not joined.
+	// Unread Your unread messages, exact up to 1,000; 0 in rooms, and in threads that you have not joined.
 	Unread int `json:"unread"`
 
-	// UnreadMentions How many of the unread messages mention me, up to 1,000.
+	// UnreadMentions How many of the unread messages mention you, up to 1,000.
 	UnreadMentions int `json:"unread_mentions"`
 
-	// UnreadMore There are more than `unread`.
+	// UnreadMore There are more unread messages than `unread`.
 	UnreadMore bool `json:"unread_more"`
 
-	// UpdatedAt The last activity - a message, the creation, or a change of name or settings.
+	// UpdatedAt When the last message was sent, or else the conversation was created or its name or settings changed.
 	UpdatedAt Time `json:"updated_at"`
 
-	// Visibility Of a channel, a Visibility; null for other kinds.
+	// Visibility For a channel, a Visibility; null for other kinds.
 	Visibility *Visibility `json:"visibility"`
 }
 
@@ -473,16 +473,17 @@ type ConversationPage struct {
 	// Items The conversations of this page.
 	Items []Conversation `json:"items"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// CreateChannel A channel to be created.
+// CreateChannel A new channel.
 type CreateChannel struct {
 	// Name Its name.
 	Name string `json:"name"`
 
-	// Settings Each kind has some of them; another one is 422 `setting_unsupported`.
+	// Settings A setting that the kind of conversation does not have is 422
+	// `setting_unsupported`.
 	//
 	// | setting | kinds |
 	// |---|---|
@@ -492,22 +493,24 @@ type CreateChannel struct {
 	// | `join`, `invite` | group |
 	Settings *SettingsPatch `json:"settings,omitempty"`
 
-	// Visibility Whether a channel is seen by all members of its space who are not on its deny list, or only by those who are let in.
+	// Visibility Public: visible to all members of the space except those on the deny list.
+	// Private: visible only to those who are allowed.
 	Visibility *Visibility `json:"visibility,omitempty"`
 }
 
-// CreateConversation A group or room to be created.
+// CreateConversation A new group or room.
 type CreateConversation struct {
-	// Kind Which of the two.
+	// Kind `group` or `room`.
 	Kind CreateConversationKind `json:"kind"`
 
-	// Members Members besides me.
+	// Members Members besides the caller.
 	Members *[]UserID `json:"members,omitempty"`
 
 	// Name Its name.
 	Name string `json:"name"`
 
-	// Settings Each kind has some of them; another one is 422 `setting_unsupported`.
+	// Settings A setting that the kind of conversation does not have is 422
+	// `setting_unsupported`.
 	//
 	// | setting | kinds |
 	// |---|---|
@@ -518,31 +521,32 @@ type CreateConversation struct {
 	Settings *SettingsPatch `json:"settings,omitempty"`
 }
 
-// CreateConversationKind Which of the two.
+// CreateConversationKind `group` or `room`.
 type CreateConversationKind string
 
-// CreateRole A role to be created.
+// CreateRole A new role.
 type CreateRole struct {
 	// Name Its name.
 	Name string `json:"name"`
 
-	// Permissions What a role is to say, by permission. The last two stay with the owner and are refused, 422 `permission_not_grantable`.
+	// Permissions What the role says, by permission. The last two permissions stay with the owner
+	// and are refused: 422 `permission_not_grantable`.
 	Permissions Grants `json:"permissions"`
 
-	// Position Where the role is to be among the roles of the space; 1 is the highest.
+	// Position The position among the roles of the space; 1 is the highest.
 	Position *RolePosition `json:"position,omitempty"`
 }
 
-// CreateSpace A space to be created.
+// CreateSpace A new space.
 type CreateSpace struct {
 	// Name Its name.
 	Name string `json:"name"`
 
-	// Settings What to change; what is left out stays as it is.
+	// Settings What to change; members that are left out do not change.
 	Settings *SpaceSettingsPatch `json:"settings,omitempty"`
 }
 
-// CreateThread A thread to be created.
+// CreateThread A new thread.
 type CreateThread struct {
 	// Name Its name.
 	Name string `json:"name"`
@@ -553,60 +557,60 @@ type CustomBody struct {
 	// Data Any JSON value, null included.
 	Data *json.RawMessage `json:"data,omitempty"`
 
-	// Name What the data is.
+	// Name The kind of data.
 	Name string `json:"name"`
 }
 
-// Erased How the message was taken back; null: it was not.
+// Erased How the message was erased; null if it was not.
 type Erased struct {
-	// At When nobody could read it any more.
+	// At When the message became unreadable.
 	At Time `json:"at"`
 
-	// By Who did it; null: a timer.
+	// By The user who erased it; null if a timer did.
 	By *string `json:"by"`
 
-	// Extension What they left besides, any JSON value of the application's own; null: nothing.
+	// Extension Any JSON value by the user who revoked it; null if none.
 	Extension json.RawMessage `json:"extension"`
 
-	// Postscript What who revoked it left in its place.
+	// Postscript A text by the user who revoked it.
 	Postscript *string `json:"postscript"`
 }
 
 // ErasedPage A page of tombstones.
 type ErasedPage struct {
-	// AsOf The time up to which the list is complete, the same on each of its pages: give it as `since` of the next list. It is the server's, and is safe whatever clocks do.
+	// AsOf The list is complete up to this time, which is the same on all of its pages: pass it as `since` of the next list. It comes from the server and is safe whatever clocks do.
 	AsOf Time `json:"as_of"`
 
-	// Conversations On the first page, conversations that were deleted, or that I have hidden.
+	// Conversations On the first page, conversations that were deleted, or that you have hidden.
 	Conversations *[]GoneConversation `json:"conversations,omitempty"`
 
-	// Hidden On the first page, what I have hidden.
+	// Hidden On the first page, messages that you have hidden.
 	Hidden *[]HiddenPart `json:"hidden,omitempty"`
 
-	// Items What was erased, as it is now.
+	// Items The erased messages, as they are now.
 	Items []Message `json:"items"`
 
-	// More On the first page, whether there is more of either than is told: read anew what you show.
+	// More On the first page, whether there are more of either: read again what you show.
 	More *bool `json:"more,omitempty"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// Erasure A message that was taken back.
+// Erasure A message that was erased.
 type Erasure struct {
 	// At RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	At Timestamp `json:"at"`
 
-	// By Who did it; null: a timer.
+	// By The user who erased it; null if a timer did.
 	By *string `json:"by"`
 
 	// ConversationID The id of its conversation.
 	ConversationID string `json:"conversation_id"`
 
-	// How What became of it.
+	// How The state of the message.
 	How ErasureHow `json:"how"`
 
 	// LateMs How long after `at` that was.
@@ -615,25 +619,25 @@ type Erasure struct {
 	// MessageID The id of the message.
 	MessageID string `json:"message_id"`
 
-	// Sender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// Sender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
 	Sender UserID `json:"sender"`
 
-	// Seq Its seq there.
+	// Seq Its seq in the conversation.
 	Seq int64 `json:"seq"`
 
-	// ShreddedAt When its key was destroyed: since then it cannot be read in any copy of the data, backups included. null for the moment until then, and for what never had content here.
+	// ShreddedAt When its key was destroyed: since then it cannot be read in any copy of the data, backups included. null until then, and for a message that never had content here.
 	ShreddedAt *Time `json:"shredded_at"`
 
-	// WipedAt When it was erased here: since then nobody can read it. Its key is destroyed within seconds.
+	// WipedAt When the server erased it: nobody can read it since then. Its key is destroyed within seconds.
 	WipedAt Time `json:"wiped_at"`
 }
 
-// ErasureHow What became of it.
+// ErasureHow The state of the message.
 type ErasureHow string
 
 // ErasurePage A page of erasures.
@@ -641,7 +645,7 @@ type ErasurePage struct {
 	// Items The erasures of this page.
 	Items []Erasure `json:"items"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
@@ -688,7 +692,7 @@ type Event struct {
 	// Mentions Users whom the message mentions, or, for those who are told of its erasing as it happens, mentioned.
 	Mentions *[]string `json:"mentions,omitempty"`
 
-	// Message A message as I can read it now.
+	// Message A message as you may read it now.
 	Message *Message `json:"message,omitempty"`
 
 	// MessageCount How many messages of the thread were not erased.
@@ -714,10 +718,10 @@ type Event struct {
 	// PushContent From who revoked it, for those who are told as it happens.
 	PushContent *string `json:"push_content,omitempty"`
 
-	// PushPayload Any JSON value but null, of the application's own.
+	// PushPayload Any JSON value except null, defined by the application.
 	PushPayload *FreeValue `json:"push_payload,omitempty"`
 
-	// Role A higher role may do all that a lower one may.
+	// Role A higher role has all permissions of a lower one.
 	Role *Role `json:"role,omitempty"`
 
 	// RoleID The role of the space that it is about, or `everyone`.
@@ -762,29 +766,30 @@ type Event struct {
 
 // EventPage A page of the event log.
 type EventPage struct {
-	// Cursor Where to go on, as `cursor` or `Last-Event-ID`.
+	// Cursor Where to continue, as `cursor` or `Last-Event-ID`.
 	Cursor string `json:"cursor"`
 
 	// Items The events of this page, oldest first.
 	Items []Event `json:"items"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null: there is no more for now.
+	// NextPageToken Pass it as `page_token` for the next page; null if there are no more events yet.
 	NextPageToken *string `json:"next_page_token"`
 }
 
 // EventType What happened.
 type EventType string
 
-// ExpireAfter Let the message expire, in seconds from sending; by default as the conversation is set up.
+// ExpireAfter When the message expires, in seconds from sending; by default as set for the
+// conversation.
 type ExpireAfter = int64
 
-// FreeObject A JSON object of the application's own.
+// FreeObject A JSON object defined by the application.
 type FreeObject = json.RawMessage
 
-// FreeValue Any JSON value but null, of the application's own.
+// FreeValue Any JSON value except null, defined by the application.
 type FreeValue = json.RawMessage
 
-// GoneConversation A conversation that was deleted, or that I have hidden.
+// GoneConversation A conversation that was deleted, or that you have hidden.
 type GoneConversation struct {
 	// At RFC 3339, UTC, with milliseconds.
 	//
@@ -794,32 +799,33 @@ type GoneConversation struct {
 	// ConversationID The id of the conversation.
 	ConversationID string `json:"conversation_id"`
 
-	// State Deleted for everyone, or hidden by me.
+	// State `deleted` for everyone, or `hidden` by you.
 	State GoneConversationState `json:"state"`
 }
 
-// GoneConversationState Deleted for everyone, or hidden by me.
+// GoneConversationState `deleted` for everyone, or `hidden` by you.
 type GoneConversationState string
 
-// Grant What a role says of a permission - with `inherit`, nothing.
+// Grant What a role says about a permission; `inherit` leaves it to other roles.
 type Grant string
 
-// Granted What a role says of a permission.
+// Granted What a role says about a permission.
 type Granted string
 
-// GrantedPermissions What a role says, by permission. Of those that are missing it says nothing.
+// GrantedPermissions What the role says, by permission. Permissions that are missing are inherited.
 type GrantedPermissions = map[Permission]Granted
 
-// Grants What a role is to say, by permission. The last two stay with the owner and are refused, 422 `permission_not_grantable`.
+// Grants What the role says, by permission. The last two permissions stay with the owner
+// and are refused: 422 `permission_not_grantable`.
 type Grants = map[Permission]Grant
 
-// Health That it is well.
+// Health The server is healthy.
 type Health struct {
-	// Details What an operator should know though the server can serve; left out if there is
-	// nothing. After the clock of the server was seen to jump ahead by more than a day
-	// nothing is removed by its time for a while (`--clock-guard`): set it right before.
-	// While the file of the keys cannot be written, what was erased cannot be read by
-	// anybody, but its keys wait to be destroyed: see to the disk.
+	// Details What an operator should know although the server can serve; left out if there is
+	// nothing. After the server's clock jumped ahead by more than a day, nothing is
+	// trimmed for some time (`--clock-guard`): set the clock right before that ends.
+	// While the key file cannot be written, erased messages are unreadable, but their
+	// keys wait to be destroyed: check the disk.
 	Details *HealthDetails `json:"details,omitempty"`
 
 	// Status Always `ok`.
@@ -829,29 +835,30 @@ type Health struct {
 // HealthStatus Always `ok`.
 type HealthStatus string
 
-// HealthDetails What an operator should know though the server can serve; left out if there is
-// nothing. After the clock of the server was seen to jump ahead by more than a day
-// nothing is removed by its time for a while (`--clock-guard`): set it right before.
-// While the file of the keys cannot be written, what was erased cannot be read by
-// anybody, but its keys wait to be destroyed: see to the disk.
+// HealthDetails What an operator should know although the server can serve; left out if there is
+// nothing. After the server's clock jumped ahead by more than a day, nothing is
+// trimmed for some time (`--clock-guard`): set the clock right before that ends.
+// While the key file cannot be written, erased messages are unreadable, but their
+// keys wait to be destroyed: check the disk.
 type HealthDetails struct {
 	// ClockJumpedSeconds By how much the clock jumped ahead.
 	ClockJumpedSeconds int64 `json:"clock_jumped_seconds"`
 
-	// RemovalHeldSeconds For how much longer nothing is removed by its time.
+	// RemovalHeldSeconds For how much longer nothing is trimmed.
 	RemovalHeldSeconds int64 `json:"removal_held_seconds"`
 
-	// SearchIndexFailing The file of the search index cannot be written. Messages are found without it, more slowly.
+	// SearchIndexFailing The search index file cannot be written. Messages are found without it, more slowly.
 	SearchIndexFailing bool `json:"search_index_failing"`
 
-	// ShreddingWaiting How many keys of what was erased wait to be destroyed, if that takes longer than it should.
+	// ShreddingWaiting How many keys of erased content wait to be destroyed, if that takes longer than it should.
 	ShreddingWaiting int `json:"shredding_waiting"`
 
-	// ShreddingWaitingSeconds For how long the longest has waited.
+	// ShreddingWaitingSeconds How long the oldest of them has waited.
 	ShreddingWaitingSeconds int64 `json:"shredding_waiting_seconds"`
 }
 
-// HiddenPart Messages that I have hidden - by `seq`, both ends included, or those created before a time.
+// HiddenPart Messages that you have hidden - by `seq`, both ends included, or those created
+// before a time.
 type HiddenPart struct {
 	// At RFC 3339, UTC, with milliseconds.
 	//
@@ -869,46 +876,47 @@ type HiddenPart struct {
 	// FromSeq The first of the messages.
 	FromSeq *int64 `json:"from_seq,omitempty"`
 
-	// ToSeq The last of them.
+	// ToSeq The last of the messages.
 	ToSeq *int64 `json:"to_seq,omitempty"`
 }
 
-// HideMessages One of the three.
+// HideMessages Exactly one of the three.
 type HideMessages struct {
-	// All All that there are now.
+	// All All messages so far.
 	All *HideMessagesAll `json:"all,omitempty"`
 
-	// Before Those created before this time; a time in the future is now.
+	// Before Messages created before this time; a time in the future means now.
 	Before *time.Time `json:"before,omitempty"`
 
 	// MessageIds The ids of the messages.
 	MessageIds *[]string `json:"message_ids,omitempty"`
 }
 
-// HideMessagesAll All that there are now.
+// HideMessagesAll All messages so far.
 type HideMessagesAll bool
 
-// History What somebody who joins may read - from the joining on, or all.
+// History What a new member may read - messages since joining, or all.
 type History string
 
-// ImportConversation A conversation as it was. One with this id that is there is left as it is.
+// ImportConversation A conversation for an import. One whose id exists already does not change.
 type ImportConversation struct {
 	// CreatedAt When it was created.
 	CreatedAt time.Time `json:"created_at"`
 
-	// ID The id that it had.
+	// ID The id of the message.
 	ID string `json:"id"`
 
-	// Kind The kinds that the list of conversations, exports and imports have.
+	// Kind The kinds in the list of conversations, in exports and in imports.
 	Kind ListedKind `json:"kind"`
 
-	// Members Its members, and who was one.
+	// Members Its members and former members.
 	Members []ImportMember `json:"members"`
 
-	// Name Its name; none for a direct conversation.
+	// Name Its name; not for a direct conversation.
 	Name *string `json:"name,omitempty"`
 
-	// Settings Each kind has some of them; another one is 422 `setting_unsupported`.
+	// Settings A setting that the kind of conversation does not have is 422
+	// `setting_unsupported`.
 	//
 	// | setting | kinds |
 	// |---|---|
@@ -919,9 +927,9 @@ type ImportConversation struct {
 	Settings *SettingsPatch `json:"settings,omitempty"`
 }
 
-// ImportConversationLine A line that is a conversation.
+// ImportConversationLine A line with a conversation.
 type ImportConversationLine struct {
-	// Conversation A conversation as it was. One with this id that is there is left as it is.
+	// Conversation A conversation for an import. One whose id exists already does not change.
 	Conversation ImportConversation `json:"conversation"`
 }
 
@@ -930,238 +938,239 @@ type ImportLine struct {
 	union json.RawMessage
 }
 
-// ImportLines Lines of JSON, NDJSON. The whole is text; each line by itself is an ImportLine.
+// ImportLines JSON lines (NDJSON). The whole is text; each line is an ImportLine.
 type ImportLines = ImportLine
 
-// ImportMember A member, or who was one.
+// ImportMember A member or former member.
 type ImportMember struct {
 	// JoinedAt By default when the conversation was created.
 	JoinedAt *time.Time `json:"joined_at,omitempty"`
 
-	// Left Of who is not a member any more: they left by themselves, and are not added again.
+	// Left For a former member: they left by themselves, and cannot be added again.
 	Left *bool `json:"left,omitempty"`
 
-	// Role A Role; null: not a member any more. By default member.
+	// Role A Role; null for a former member. By default `member`.
 	Role *string `json:"role,omitempty"`
 
-	// Stays From which message on, and up to which, they were a member. All of it by default.
+	// Stays The parts of the history during which the user was a member; by default all of
+	// it.
 	Stays *[]ImportStay `json:"stays,omitempty"`
 
-	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
 }
 
-// ImportMessage A message as it was, for an import or an insertion.
+// ImportMessage A message for an import or an insertion.
 type ImportMessage struct {
-	// Body As for sending; null for a message that was taken back.
+	// Body As for sending; null for an erased message.
 	Body *json.RawMessage `json:"body,omitempty"`
 
-	// Burn How it burns after reading; null: it does not.
+	// Burn How the message burns after reading; null if it does not.
 	Burn *struct {
-		// AfterSeconds How long it stays after it was read.
+		// AfterSeconds How long the message stays after it was read.
 		AfterSeconds int64 `json:"after_seconds"`
 
-		// BurnAt When it burns; null: it was not read yet.
+		// BurnAt When the message burns; null until it was read.
 		BurnAt *time.Time `json:"burn_at,omitempty"`
 
-		// UnreadTTLSeconds How long it waits to be read, from sending; a week by default.
+		// UnreadTTLSeconds How long the message stays unread, counted from sending; by default a week.
 		UnreadTTLSeconds *int64 `json:"unread_ttl_seconds,omitempty"`
 	} `json:"burn,omitempty"`
 
-	// ClientID The `client_id` that it was sent with.
+	// ClientID The `client_id` it was sent with.
 	ClientID *string `json:"client_id,omitempty"`
 
-	// ConversationID Or `@user`: the direct conversation of `sender` with that user.
+	// ConversationID An id, or `@user`: the direct conversation of `sender` with that user.
 	ConversationID string `json:"conversation_id"`
 
-	// CreatedAt Not in the future. Needed in an import; now by default for an insertion.
+	// CreatedAt Not in the future. Required in an import; by default now for an insertion.
 	CreatedAt *time.Time `json:"created_at,omitempty"`
 
-	// Erased Of a message that was taken back.
+	// Erased How it was erased, for an erased message.
 	Erased *struct {
-		// At When it was taken back.
+		// At When it was erased.
 		At time.Time `json:"at"`
 
-		// By Who did it; null: a timer.
+		// By The user who erased it; null if a timer did.
 		By *string `json:"by,omitempty"`
 
-		// Extension What they left besides: any JSON value of the application's own.
+		// Extension Any JSON value by the user who revoked it.
 		Extension *json.RawMessage `json:"extension,omitempty"`
 
-		// Postscript What they left in its place.
+		// Postscript A text by the user who revoked it.
 		Postscript *string `json:"postscript,omitempty"`
 	} `json:"erased,omitempty"`
 
-	// ExpiresAt When it expires; null: it does not.
+	// ExpiresAt When the message expires; null if it does not.
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
-	// Ext What the application added.
+	// Ext Data of the application.
 	Ext *json.RawMessage `json:"ext,omitempty"`
 
-	// ID The id that it had.
+	// ID The id of the message.
 	ID *string `json:"id,omitempty"`
 
-	// MentionAll Whether it mentions everyone.
+	// MentionAll Whether the message mentions everyone.
 	MentionAll *bool `json:"mention_all,omitempty"`
 
-	// Mentions Users whom it mentions.
+	// Mentions The mentioned users.
 	Mentions *[]UserID `json:"mentions,omitempty"`
 
 	// Receipt Whether receipts were asked for.
 	Receipt *bool `json:"receipt,omitempty"`
 
-	// ReplyTo The id of the message that this one answers.
+	// ReplyTo The id of the message that this is a reply to.
 	ReplyTo *string `json:"reply_to,omitempty"`
 
-	// Sender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// Sender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
 	Sender UserID `json:"sender"`
 
-	// SenderDevice The device that it was sent on.
+	// SenderDevice The device it was sent from.
 	SenderDevice *string `json:"sender_device,omitempty"`
 
-	// Seq The seq that it had.
+	// Seq The seq of the message.
 	Seq *int64 `json:"seq,omitempty"`
 
-	// State What has become of the message.
+	// State The state of the message.
 	State *MessageState `json:"state,omitempty"`
 
-	// Type What a message is: text, a place, or what only the application understands.
+	// Type The type of a message: text, a location, or data of the application.
 	Type MessageType `json:"type"`
 
-	// VisibleTo The one member who can see it.
+	// VisibleTo The only member who can see it.
 	VisibleTo *string `json:"visible_to,omitempty"`
 }
 
-// ImportResult What became of a line.
+// ImportResult The result of a line.
 type ImportResult struct {
 	// Code | code | status | meaning |
 	// |---|---|---|
-	// | `invalid_request` | 400 | the request does not fit the document; `field` names where |
+	// | `invalid_request` | 400 | the request does not fit this document; `field` says where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
-	// | `invalid_cursor` | 400 | the cursor of a page is not one that this API gave; a stream gives `reset` then |
-	// | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
-	// | `token_missing` | 401 | no token, and no ticket where one is taken |
+	// | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
+	// | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
+	// | `token_missing` | 401 | no token, and no ticket where one is accepted |
 	// | `token_malformed` | 401 | the token is not a JWT |
-	// | `token_expired` | 401 | the token has ended |
-	// | `token_not_yet_valid` | 401 | the token has not begun |
-	// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock and its leeway allow |
-	// | `token_invalid` | 401 | its signature, algorithm or claims are not what this server takes |
+	// | `token_expired` | 401 | the token has expired |
+	// | `token_not_yet_valid` | 401 | the token is not valid yet |
+	// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock plus its leeway |
+	// | `token_invalid` | 401 | the server does not accept the token's signature, algorithm or claims |
 	// | `invalid_subject` | 401 | the token's `sub` is not a user id |
 	// | `token_cut_off` | 401 | an admin cut off the tokens of this user |
-	// | `ticket_invalid` | 401 | the ticket is not one of this server |
-	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
+	// | `ticket_invalid` | 401 | the ticket is not from this server |
+	// | `ticket_expired` | 401 | the ticket has expired: get a new one |
 	// | `permission_denied` | 403 | you lack a permission here; `detail` names it |
-	// | `blocked` | 403 | the user blocks you: they take no direct messages from you, and are neither added nor invited by you |
-	// | `admin_required` | 403 | this takes the scope `admin` |
+	// | `blocked` | 403 | the user blocks you: you cannot send them direct messages, add them or invite them |
+	// | `admin_required` | 403 | this requires the scope `admin` |
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
-	// | `not_recipient` | 403 | only who gets a message may burn it |
-	// | `not_sender` | 403 | only who sent a message is told who has it |
+	// | `not_recipient` | 403 | only the recipient of a message may burn it |
+	// | `not_sender` | 403 | only the sender of a message may list its receipts |
 	// | `device_mismatch` | 400 | `X-Device-Id` contradicts the token's `device` |
-	// | `not_found` | 404 | there is nothing at this path |
-	// | `conversation_not_found` | 404 | no such conversation, or not yours |
-	// | `message_not_found` | 404 | no such message, or not yours to read |
+	// | `not_found` | 404 | nothing exists at this path |
+	// | `conversation_not_found` | 404 | no such conversation, or not visible to you |
+	// | `message_not_found` | 404 | no such message, or not visible to you |
 	// | `member_not_found` | 404 | no such member |
 	// | `thread_not_found` | 404 | the message has no thread |
-	// | `space_not_found` | 404 | no such space, or not yours |
+	// | `space_not_found` | 404 | no such space, or not visible to you |
 	// | `role_not_found` | 404 | no such role in this space |
 	// | `invitation_not_found` | 404 | no such invitation |
-	// | `method_not_allowed` | 405 | the path does not take this method |
+	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
-	// | `owner_must_hand_over` | 409 | a group, room or space is not left without an owner |
-	// | `already_revoked` | 409 | the message is revoked already |
-	// | `already_burned` | 409 | the message is burned already |
-	// | `already_expired` | 409 | the message is expired already |
-	// | `not_burnable` | 409 | the message was not sent for burning |
-	// | `id_taken` | 409 | the `id` is that of something else |
-	// | `clock_jumped` | 409 | the clock of the server jumped ahead, and is not trusted with what cannot be undone; `detail` says for how long |
+	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
+	// | `already_revoked` | 409 | the message has been revoked |
+	// | `already_burned` | 409 | the message has burned |
+	// | `already_expired` | 409 | the message has expired |
+	// | `not_burnable` | 409 | the message was not sent with `burn` |
+	// | `id_taken` | 409 | the `id` belongs to something else |
+	// | `clock_jumped` | 409 | the server's clock jumped ahead and is not trusted with what cannot be undone; `detail` says for how long |
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
-	// | `message_gone` | 410 | the message was there and was removed, by retention or with its conversation; it does not come back by a repetition |
-	// | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
-	// | `message_too_large` | 413 | `body` and `ext` are too large together |
-	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
-	// | `direct_with_self` | 422 | `@` and your own id |
+	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
+	// | `message_too_large` | 413 | `body` and `ext` together are too large |
+	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+	// | `direct_with_self` | 422 | `@` with your own id |
 	// | `direct_conversation` | 422 | a direct conversation does not have this |
 	// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
 	// | `too_many_members` | 422 | the group, room or space would have too many members |
 	// | `one_owner` | 422 | a group or room has one owner |
-	// | `members_unsupported` | 422 | who is in it, and as what, follows from what it hangs in |
+	// | `members_unsupported` | 422 | the members and their roles follow from the parent |
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
-	// | `too_many_for_receipts` | 422 | the group is too large for receipts |
+	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
-	// | `past_retention` | 422 | the message is older than the conversation keeps any |
-	// | `retention_too_long` | 422 | the server keeps no message for so long |
-	// | `thread_unsupported` | 422 | threads hang under messages of groups and channels |
-	// | `receipts_unsupported` | 422 | a room has no receipts, and messages of channels do not ask for them |
+	// | `past_retention` | 422 | the message is older than the conversation's retention |
+	// | `retention_too_long` | 422 | the server does not keep messages for so long |
+	// | `thread_unsupported` | 422 | only messages of groups and channels can have threads |
+	// | `receipts_unsupported` | 422 | rooms have no receipts, and messages of channels cannot ask for them |
 	// | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
 	// | `list_unsupported` | 422 | this conversation has no such list |
 	// | `too_many_channels` | 422 | the space would have too many channels |
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
-	// | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
-	// | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
+	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
+	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
 	// | `too_many_streams` | 429 | the user has 32 streams |
-	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
-	// | `slow_mode` | 429 | slow mode: wait before you send again |
-	// | `internal` | 500 | a fault of the server |
-	// | `overloaded` | 503 | too much is waiting to be stored, too many of your reads wait for each other, or too many request bodies are being read |
-	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
+	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
+	// | `slow_mode` | 429 | slow mode: wait before sending again |
+	// | `internal` | 500 | an error of the server |
+	// | `overloaded` | 503 | too many writes, too many of your reads, or too many request bodies are waiting |
+	// | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
-	// | `shutting_down` | 503 | the server is about to stop |
-	// | `storage_full` | 507 | there is no room left to store it |
+	// | `shutting_down` | 503 | the server is shutting down |
+	// | `storage_full` | 507 | the disk is full |
 	Code *ProblemCode `json:"code,omitempty"`
 
-	// Detail What was wrong with the line, for a developer to read.
+	// Detail What was wrong with the line, for developers.
 	Detail *string `json:"detail,omitempty"`
 
-	// Field What of the line is at fault.
+	// Field The member of the line that is at fault.
 	Field *string `json:"field,omitempty"`
 
-	// ID Of the message or conversation.
+	// ID The id of the message or conversation.
 	ID *string `json:"id,omitempty"`
 
-	// Line Its number, from 1.
+	// Line The number of the line, from 1.
 	Line int64 `json:"line"`
 
-	// Status 201: stored; 200: it was there; else as the status of a problem.
+	// Status 201 if it was stored, 200 if it existed already, otherwise the status of a problem.
 	Status int `json:"status"`
 }
 
-// ImportResults Lines of JSON, NDJSON. The whole is text; each line by itself is an ImportResult.
+// ImportResults JSON lines (NDJSON). The whole is text; each line is an ImportResult.
 type ImportResults = ImportResult
 
-// ImportStay A part of the messages that somebody was a member for.
+// ImportStay A part of the history during which the user was a member.
 type ImportStay struct {
-	// FromSeq The first of these messages.
+	// FromSeq The first message of it.
 	FromSeq int64 `json:"from_seq"`
 
-	// ToSeq Missing while it lasts.
+	// ToSeq The last message of it; missing while it lasts.
 	ToSeq *int64 `json:"to_seq,omitempty"`
 }
 
 // Invitation An invitation to a group, room or space.
 type Invitation struct {
-	// By 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// By 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
 	By UserID `json:"by"`
 
-	// ConversationID The group or room; null of a space.
+	// ConversationID The group or room; null if it is for a space.
 	ConversationID *string `json:"conversation_id"`
 
 	// CreatedAt RFC 3339, UTC, with milliseconds.
@@ -1169,28 +1178,28 @@ type Invitation struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	CreatedAt Timestamp `json:"created_at"`
 
-	// Kind What the invitation is to.
+	// Kind What the invitation is for.
 	Kind InvitationKind `json:"kind"`
 
 	// Name Its name.
 	Name string `json:"name"`
 
-	// SpaceID The space; null of a group or room.
+	// SpaceID The space; null if it is for a group or room.
 	SpaceID *string `json:"space_id"`
 
-	// SpaceName The name of the space; null of a group or room.
+	// SpaceName The name of the space; null if it is for a group or room.
 	SpaceName *string `json:"space_name"`
 
-	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
 }
 
-// InvitationKind What the invitation is to.
+// InvitationKind What the invitation is for.
 type InvitationKind string
 
 // InvitationPage A page of invitations.
@@ -1198,11 +1207,11 @@ type InvitationPage struct {
 	// Items The invitations of this page.
 	Items []Invitation `json:"items"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// Invitations Some invitations.
+// Invitations Invitations.
 type Invitations struct {
 	// Items The invitations.
 	Items []Invitation `json:"items"`
@@ -1211,32 +1220,33 @@ type Invitations struct {
 // InvitePolicy Who may add members to a group - owner and admins, or every member.
 type InvitePolicy string
 
-// InviteUsers Whom to invite.
+// InviteUsers The users to invite.
 type InviteUsers struct {
 	// Users The users to invite.
 	Users []UserID `json:"users"`
 }
 
-// JoinPolicy Who may join by themselves - nobody, or who knows the id.
+// JoinPolicy Who may join without an invitation - nobody, or everyone who knows the id.
 type JoinPolicy string
 
-// Kind What kind of conversation it is.
+// Kind The kind of conversation.
 type Kind string
 
-// ListName allow: who may see a private channel; deny: who may not see a public channel, or be in a group or room.
+// ListName allow: users who may see a private channel; deny: users who may not see a public
+// channel, or be in a group or room.
 type ListName string
 
-// ListedKind The kinds that the list of conversations, exports and imports have.
+// ListedKind The kinds in the list of conversations, in exports and in imports.
 type ListedKind string
 
 // Listing A user on a list.
 type Listing struct {
-	// CreatedAt When they were put on it.
+	// CreatedAt When the user was put on the list.
 	CreatedAt Time `json:"created_at"`
 
-	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
@@ -1245,16 +1255,16 @@ type Listing struct {
 
 // ListingPage A page of users on a list.
 type ListingPage struct {
-	// Items The users on a list of this page.
+	// Items The users on this page.
 	Items []Listing `json:"items"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
 // LocationBody The body of a `location`.
 type LocationBody struct {
-	// Address What the place is called.
+	// Address The name or address of the location.
 	Address *string `json:"address,omitempty"`
 
 	// Latitude In degrees; north is positive.
@@ -1271,15 +1281,15 @@ type Member struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	JoinedAt Timestamp `json:"joined_at"`
 
-	// MutedUntil Until when they may not send; null: they are not muted.
+	// MutedUntil Until when the member may not send; null if not muted.
 	MutedUntil *Time `json:"muted_until"`
 
-	// Role A higher role may do all that a lower one may.
+	// Role A higher role has all permissions of a lower one.
 	Role Role `json:"role"`
 
-	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
@@ -1291,11 +1301,11 @@ type MemberPage struct {
 	// Items The members of this page.
 	Items []Member `json:"items"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// Members Some members of a conversation.
+// Members Members of a conversation.
 type Members struct {
 	// Items The members.
 	Items []Member `json:"items"`
@@ -1304,19 +1314,19 @@ type Members struct {
 // MentionAll Mention everyone.
 type MentionAll = bool
 
-// Mentions Users whom the message mentions.
+// Mentions The mentioned users.
 type Mentions = []UserID
 
-// Message A message as I can read it now.
+// Message A message as you may read it now.
 type Message struct {
-	// Body What was sent, a TextBody, LocationBody or CustomBody as the `type` of the message
-	// says; null once the message was erased.
+	// Body A TextBody, LocationBody or CustomBody, depending on the `type` of the message;
+	// null once the message was erased.
 	Body json.RawMessage `json:"body"`
 
-	// Burn How the message burns after reading; null: it does not.
+	// Burn How the message burns after reading; null if it does not.
 	Burn *Burn `json:"burn"`
 
-	// ClientID The `client_id` that it was sent with; null: none.
+	// ClientID The `client_id` it was sent with; null if none.
 	ClientID *string `json:"client_id"`
 
 	// ConversationID The id of its conversation.
@@ -1327,73 +1337,73 @@ type Message struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	CreatedAt Timestamp `json:"created_at"`
 
-	// Erased How the message was taken back; null: it was not.
+	// Erased How the message was erased; null if it was not.
 	Erased *Erased `json:"erased"`
 
-	// ExpiresAt When the message expires; null: it does not.
+	// ExpiresAt When the message expires; null if it does not.
 	ExpiresAt *Time `json:"expires_at"`
 
-	// Ext What the application added; null once the message was erased.
+	// Ext Data of the application; null once the message was erased.
 	Ext json.RawMessage `json:"ext"`
 
 	// ID The id of the message.
 	ID string `json:"id"`
 
-	// MentionAll There, and true, while the message mentions everyone.
+	// MentionAll Present, and true, if the message mentions everyone.
 	MentionAll *bool `json:"mention_all,omitempty"`
 
-	// Mentions Users whom the message mentions; null once the message was erased.
+	// Mentions The mentioned users; null once the message was erased.
 	Mentions *[]UserID `json:"mentions"`
 
 	// Receipt Whether receipts were asked for.
 	Receipt bool `json:"receipt"`
 
-	// ReplyTo The id of the message that this one answers.
+	// ReplyTo The id of the message that this is a reply to.
 	ReplyTo *string `json:"reply_to"`
 
-	// Sender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// Sender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
 	Sender UserID `json:"sender"`
 
-	// SenderDevice The device that it was sent on, if that named itself.
+	// SenderDevice The device it was sent from, if known.
 	SenderDevice *string `json:"sender_device"`
 
 	// Seq Dense and rising within the conversation.
 	Seq int64 `json:"seq"`
 
-	// Snippet Of a search alone - the text around the first match, in pieces.
+	// Snippet In search results only - the text around the first match, in pieces.
 	Snippet *[]SnippetPart `json:"snippet,omitempty"`
 
-	// State What has become of the message.
+	// State The state of the message.
 	State MessageState `json:"state"`
 
-	// Type What a message is: text, a place, or what only the application understands.
+	// Type The type of a message: text, a location, or data of the application.
 	Type MessageType `json:"type"`
 }
 
-// MessageBody What was sent, a TextBody, LocationBody or CustomBody as the `type` of the message
-// says; null once the message was erased.
+// MessageBody A TextBody, LocationBody or CustomBody, depending on the `type` of the message;
+// null once the message was erased.
 type MessageBody struct {
-	// Address Of a `location`, if it has one.
+	// Address In a `location`, if it has one.
 	Address *string `json:"address,omitempty"`
 
-	// Data Of a `custom`, if it has any: any JSON value, null included.
+	// Data In a `custom`, if it has any: any JSON value, null included.
 	Data interface{} `json:"data,omitempty"`
 
-	// Latitude Of a `location`, in degrees, north is positive.
+	// Latitude In a `location`, in degrees; north is positive.
 	Latitude *float64 `json:"latitude,omitempty"`
 
-	// Longitude Of a `location`, in degrees, east is positive.
+	// Longitude In a `location`, in degrees; east is positive.
 	Longitude *float64 `json:"longitude,omitempty"`
 
-	// Name Of a `custom`: what the data is.
+	// Name In a `custom`: the kind of data.
 	Name *string `json:"name,omitempty"`
 
-	// Text Of a `text`.
+	// Text In a `text`.
 	Text *string `json:"text,omitempty"`
 }
 
@@ -1402,169 +1412,170 @@ type MessagePage struct {
 	// Items The messages of this page.
 	Items []Message `json:"items"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// MessageState What has become of the message.
+// MessageState The state of the message.
 type MessageState string
 
-// MessageType What a message is: text, a place, or what only the application understands.
+// MessageType The type of a message: text, a location, or data of the application.
 type MessageType string
 
-// Mute Who is muted, and until when.
+// Mute The muted user, and when the mute ends.
 type Mute struct {
-	// MutedUntil Far in the future: until they are unmuted.
+	// MutedUntil Far in the future if until they are unmuted.
 	MutedUntil Time `json:"muted_until"`
 
-	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
 }
 
-// MuteFor For how long.
+// MuteFor How long the mute lasts.
 type MuteFor struct {
-	// Seconds Until they are unmuted, if left out.
+	// Seconds If it is left out, until they are unmuted.
 	Seconds *int64 `json:"seconds,omitempty"`
 }
 
-// MyPermissions What I am here, and what I may do.
+// MyPermissions Your role and permissions.
 type MyPermissions struct {
-	// Permissions What I may do.
+	// Permissions Your permissions.
 	Permissions []Permission `json:"permissions"`
 
-	// Role What I am here, a Role; null: I have not joined this thread.
+	// Role Your Role here; null for a thread that you have not joined.
 	Role *Role `json:"role"`
 }
 
 // Override What a role says in one channel.
 type Override struct {
-	// Permissions What a role says, by permission. Of those that are missing it says nothing.
+	// Permissions What the role says, by permission. Permissions that are missing are inherited.
 	Permissions GrantedPermissions `json:"permissions"`
 
 	// RoleID The id of a role, or `everyone`.
 	RoleID string `json:"role_id"`
 }
 
-// Overrides What roles say in one channel.
+// Overrides Overrides in one channel.
 type Overrides struct {
-	// Items One for each role that says something there.
+	// Items One for each role that has an override there.
 	Items []Override `json:"items"`
 }
 
-// Permission | permission | what it is for | in groups and rooms |
+// Permission | permission | allows to | in groups and rooms |
 // |---|---|---|
-// | `view` | to see that it is there, and to read it | members |
-// | `send` | to send messages | members |
-// | `mention_all` | to mention everyone at once | admins |
-// | `create_thread` | to create threads | members, in groups |
-// | `manage_threads` | to rename and dissolve threads, and to remove their members | admins, in groups |
-// | `revoke_own` | to revoke what one sent | members |
-// | `revoke_others` | to revoke what others sent | admins |
-// | `delete_others` | to delete messages for everyone, however old | owner |
-// | `invite` | to add members to a group or room, to invite to a space | admins, or members as a group is set up |
-// | `kick` | to remove members | admins |
-// | `mute` | to mute members, and to speak where all are muted or in slow mode | admins |
-// | `manage_members` | the lists of a conversation; to add members to a space | admins |
-// | `manage_roles` | who has which role, and what roles may | owner |
-// | `manage_conversation` | name and settings; in a space, its channels | admins |
-// | `manage_space` | name and settings of a space | |
-// | `manage_retention` | how long messages are kept | owner |
-// | `delete` | to delete it for everyone | owner |
+// | `view` | see the conversation and read it | members |
+// | `send` | send messages | members |
+// | `mention_all` | mention everyone at once | admins |
+// | `create_thread` | create threads | members, in groups |
+// | `manage_threads` | rename and delete threads, and remove their members | admins, in groups |
+// | `revoke_own` | revoke one's own messages | members |
+// | `revoke_others` | revoke messages of others | admins |
+// | `delete_others` | delete messages for everyone, at any age | owner |
+// | `invite` | add members to a group or room; invite to a space | admins, or members if the group allows it |
+// | `kick` | remove members | admins |
+// | `mute` | mute members; send while all are muted, and without slow mode | admins |
+// | `manage_members` | change the lists of a conversation; add members to a space | admins |
+// | `manage_roles` | give and take roles, and change them | owner |
+// | `manage_conversation` | change name and settings; in a space, manage its channels | admins |
+// | `manage_space` | change name and settings of a space | |
+// | `manage_retention` | set how long messages are kept | owner |
+// | `delete` | delete the conversation for everyone | owner |
 //
-// A higher role of a group or room may all that a lower one may. Roles of a space
-// take all but the last two.
+// In a group or room a higher role has all permissions of a lower one. Roles of a
+// space cannot have the last two.
 type Permission string
 
-// Postscript A text of who revokes. `postscript` stays in the place of the message; `push_content` goes to the devices that are told as it happens.
+// Postscript A text by the caller. `postscript` stays on the tombstone; `push_content` is
+// delivered to open streams only.
 type Postscript = string
 
-// Problem A refusal, RFC 9457.
+// Problem A problem as defined by RFC 9457.
 type Problem struct {
 	// Code | code | status | meaning |
 	// |---|---|---|
-	// | `invalid_request` | 400 | the request does not fit the document; `field` names where |
+	// | `invalid_request` | 400 | the request does not fit this document; `field` says where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
-	// | `invalid_cursor` | 400 | the cursor of a page is not one that this API gave; a stream gives `reset` then |
-	// | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
-	// | `token_missing` | 401 | no token, and no ticket where one is taken |
+	// | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
+	// | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
+	// | `token_missing` | 401 | no token, and no ticket where one is accepted |
 	// | `token_malformed` | 401 | the token is not a JWT |
-	// | `token_expired` | 401 | the token has ended |
-	// | `token_not_yet_valid` | 401 | the token has not begun |
-	// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock and its leeway allow |
-	// | `token_invalid` | 401 | its signature, algorithm or claims are not what this server takes |
+	// | `token_expired` | 401 | the token has expired |
+	// | `token_not_yet_valid` | 401 | the token is not valid yet |
+	// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock plus its leeway |
+	// | `token_invalid` | 401 | the server does not accept the token's signature, algorithm or claims |
 	// | `invalid_subject` | 401 | the token's `sub` is not a user id |
 	// | `token_cut_off` | 401 | an admin cut off the tokens of this user |
-	// | `ticket_invalid` | 401 | the ticket is not one of this server |
-	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
+	// | `ticket_invalid` | 401 | the ticket is not from this server |
+	// | `ticket_expired` | 401 | the ticket has expired: get a new one |
 	// | `permission_denied` | 403 | you lack a permission here; `detail` names it |
-	// | `blocked` | 403 | the user blocks you: they take no direct messages from you, and are neither added nor invited by you |
-	// | `admin_required` | 403 | this takes the scope `admin` |
+	// | `blocked` | 403 | the user blocks you: you cannot send them direct messages, add them or invite them |
+	// | `admin_required` | 403 | this requires the scope `admin` |
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
-	// | `not_recipient` | 403 | only who gets a message may burn it |
-	// | `not_sender` | 403 | only who sent a message is told who has it |
+	// | `not_recipient` | 403 | only the recipient of a message may burn it |
+	// | `not_sender` | 403 | only the sender of a message may list its receipts |
 	// | `device_mismatch` | 400 | `X-Device-Id` contradicts the token's `device` |
-	// | `not_found` | 404 | there is nothing at this path |
-	// | `conversation_not_found` | 404 | no such conversation, or not yours |
-	// | `message_not_found` | 404 | no such message, or not yours to read |
+	// | `not_found` | 404 | nothing exists at this path |
+	// | `conversation_not_found` | 404 | no such conversation, or not visible to you |
+	// | `message_not_found` | 404 | no such message, or not visible to you |
 	// | `member_not_found` | 404 | no such member |
 	// | `thread_not_found` | 404 | the message has no thread |
-	// | `space_not_found` | 404 | no such space, or not yours |
+	// | `space_not_found` | 404 | no such space, or not visible to you |
 	// | `role_not_found` | 404 | no such role in this space |
 	// | `invitation_not_found` | 404 | no such invitation |
-	// | `method_not_allowed` | 405 | the path does not take this method |
+	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
-	// | `owner_must_hand_over` | 409 | a group, room or space is not left without an owner |
-	// | `already_revoked` | 409 | the message is revoked already |
-	// | `already_burned` | 409 | the message is burned already |
-	// | `already_expired` | 409 | the message is expired already |
-	// | `not_burnable` | 409 | the message was not sent for burning |
-	// | `id_taken` | 409 | the `id` is that of something else |
-	// | `clock_jumped` | 409 | the clock of the server jumped ahead, and is not trusted with what cannot be undone; `detail` says for how long |
+	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
+	// | `already_revoked` | 409 | the message has been revoked |
+	// | `already_burned` | 409 | the message has burned |
+	// | `already_expired` | 409 | the message has expired |
+	// | `not_burnable` | 409 | the message was not sent with `burn` |
+	// | `id_taken` | 409 | the `id` belongs to something else |
+	// | `clock_jumped` | 409 | the server's clock jumped ahead and is not trusted with what cannot be undone; `detail` says for how long |
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
-	// | `message_gone` | 410 | the message was there and was removed, by retention or with its conversation; it does not come back by a repetition |
-	// | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
-	// | `message_too_large` | 413 | `body` and `ext` are too large together |
-	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
-	// | `direct_with_self` | 422 | `@` and your own id |
+	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
+	// | `message_too_large` | 413 | `body` and `ext` together are too large |
+	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+	// | `direct_with_self` | 422 | `@` with your own id |
 	// | `direct_conversation` | 422 | a direct conversation does not have this |
 	// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
 	// | `too_many_members` | 422 | the group, room or space would have too many members |
 	// | `one_owner` | 422 | a group or room has one owner |
-	// | `members_unsupported` | 422 | who is in it, and as what, follows from what it hangs in |
+	// | `members_unsupported` | 422 | the members and their roles follow from the parent |
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
-	// | `too_many_for_receipts` | 422 | the group is too large for receipts |
+	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
-	// | `past_retention` | 422 | the message is older than the conversation keeps any |
-	// | `retention_too_long` | 422 | the server keeps no message for so long |
-	// | `thread_unsupported` | 422 | threads hang under messages of groups and channels |
-	// | `receipts_unsupported` | 422 | a room has no receipts, and messages of channels do not ask for them |
+	// | `past_retention` | 422 | the message is older than the conversation's retention |
+	// | `retention_too_long` | 422 | the server does not keep messages for so long |
+	// | `thread_unsupported` | 422 | only messages of groups and channels can have threads |
+	// | `receipts_unsupported` | 422 | rooms have no receipts, and messages of channels cannot ask for them |
 	// | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
 	// | `list_unsupported` | 422 | this conversation has no such list |
 	// | `too_many_channels` | 422 | the space would have too many channels |
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
-	// | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
-	// | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
+	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
+	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
 	// | `too_many_streams` | 429 | the user has 32 streams |
-	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
-	// | `slow_mode` | 429 | slow mode: wait before you send again |
-	// | `internal` | 500 | a fault of the server |
-	// | `overloaded` | 503 | too much is waiting to be stored, too many of your reads wait for each other, or too many request bodies are being read |
-	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
+	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
+	// | `slow_mode` | 429 | slow mode: wait before sending again |
+	// | `internal` | 500 | an error of the server |
+	// | `overloaded` | 503 | too many writes, too many of your reads, or too many request bodies are waiting |
+	// | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
-	// | `shutting_down` | 503 | the server is about to stop |
-	// | `storage_full` | 507 | there is no room left to store it |
+	// | `shutting_down` | 503 | the server is shutting down |
+	// | `storage_full` | 507 | the disk is full |
 	Code ProblemCode `json:"code"`
 
-	// Detail For a developer to read.
+	// Detail An explanation for developers.
 	Detail string `json:"detail"`
 
 	// Field What is at fault: a path into the body, or a parameter.
@@ -1576,356 +1587,364 @@ type Problem struct {
 	// Title The HTTP status in words.
 	Title string `json:"title"`
 
-	// Type Always `about:blank`; `code` tells the problem.
+	// Type Always `about:blank`; `code` identifies the problem.
 	Type string `json:"type"`
 }
 
 // ProblemCode | code | status | meaning |
 // |---|---|---|
-// | `invalid_request` | 400 | the request does not fit the document; `field` names where |
+// | `invalid_request` | 400 | the request does not fit this document; `field` says where |
 // | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
-// | `invalid_cursor` | 400 | the cursor of a page is not one that this API gave; a stream gives `reset` then |
-// | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
-// | `token_missing` | 401 | no token, and no ticket where one is taken |
+// | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
+// | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
+// | `token_missing` | 401 | no token, and no ticket where one is accepted |
 // | `token_malformed` | 401 | the token is not a JWT |
-// | `token_expired` | 401 | the token has ended |
-// | `token_not_yet_valid` | 401 | the token has not begun |
-// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock and its leeway allow |
-// | `token_invalid` | 401 | its signature, algorithm or claims are not what this server takes |
+// | `token_expired` | 401 | the token has expired |
+// | `token_not_yet_valid` | 401 | the token is not valid yet |
+// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock plus its leeway |
+// | `token_invalid` | 401 | the server does not accept the token's signature, algorithm or claims |
 // | `invalid_subject` | 401 | the token's `sub` is not a user id |
 // | `token_cut_off` | 401 | an admin cut off the tokens of this user |
-// | `ticket_invalid` | 401 | the ticket is not one of this server |
-// | `ticket_expired` | 401 | the ticket has ended: get a new one |
+// | `ticket_invalid` | 401 | the ticket is not from this server |
+// | `ticket_expired` | 401 | the ticket has expired: get a new one |
 // | `permission_denied` | 403 | you lack a permission here; `detail` names it |
-// | `blocked` | 403 | the user blocks you: they take no direct messages from you, and are neither added nor invited by you |
-// | `admin_required` | 403 | this takes the scope `admin` |
+// | `blocked` | 403 | the user blocks you: you cannot send them direct messages, add them or invite them |
+// | `admin_required` | 403 | this requires the scope `admin` |
 // | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
-// | `not_recipient` | 403 | only who gets a message may burn it |
-// | `not_sender` | 403 | only who sent a message is told who has it |
+// | `not_recipient` | 403 | only the recipient of a message may burn it |
+// | `not_sender` | 403 | only the sender of a message may list its receipts |
 // | `device_mismatch` | 400 | `X-Device-Id` contradicts the token's `device` |
-// | `not_found` | 404 | there is nothing at this path |
-// | `conversation_not_found` | 404 | no such conversation, or not yours |
-// | `message_not_found` | 404 | no such message, or not yours to read |
+// | `not_found` | 404 | nothing exists at this path |
+// | `conversation_not_found` | 404 | no such conversation, or not visible to you |
+// | `message_not_found` | 404 | no such message, or not visible to you |
 // | `member_not_found` | 404 | no such member |
 // | `thread_not_found` | 404 | the message has no thread |
-// | `space_not_found` | 404 | no such space, or not yours |
+// | `space_not_found` | 404 | no such space, or not visible to you |
 // | `role_not_found` | 404 | no such role in this space |
 // | `invitation_not_found` | 404 | no such invitation |
-// | `method_not_allowed` | 405 | the path does not take this method |
+// | `method_not_allowed` | 405 | the path does not have this method |
 // | `client_id_reused` | 409 | the `client_id` was used for another message |
-// | `owner_must_hand_over` | 409 | a group, room or space is not left without an owner |
-// | `already_revoked` | 409 | the message is revoked already |
-// | `already_burned` | 409 | the message is burned already |
-// | `already_expired` | 409 | the message is expired already |
-// | `not_burnable` | 409 | the message was not sent for burning |
-// | `id_taken` | 409 | the `id` is that of something else |
-// | `clock_jumped` | 409 | the clock of the server jumped ahead, and is not trusted with what cannot be undone; `detail` says for how long |
+// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
+// | `already_revoked` | 409 | the message has been revoked |
+// | `already_burned` | 409 | the message has burned |
+// | `already_expired` | 409 | the message has expired |
+// | `not_burnable` | 409 | the message was not sent with `burn` |
+// | `id_taken` | 409 | the `id` belongs to something else |
+// | `clock_jumped` | 409 | the server's clock jumped ahead and is not trusted with what cannot be undone; `detail` says for how long |
 // | `on_deny_list` | 409 | the user is on the deny list |
 // | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 // | `thread_exists` | 409 | the message has a thread |
-// | `message_gone` | 410 | the message was there and was removed, by retention or with its conversation; it does not come back by a repetition |
-// | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
-// | `message_too_large` | 413 | `body` and `ext` are too large together |
-// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
-// | `direct_with_self` | 422 | `@` and your own id |
+// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
+// | `message_too_large` | 413 | `body` and `ext` together are too large |
+// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+// | `direct_with_self` | 422 | `@` with your own id |
 // | `direct_conversation` | 422 | a direct conversation does not have this |
 // | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
 // | `too_many_members` | 422 | the group, room or space would have too many members |
 // | `one_owner` | 422 | a group or room has one owner |
-// | `members_unsupported` | 422 | who is in it, and as what, follows from what it hangs in |
+// | `members_unsupported` | 422 | the members and their roles follow from the parent |
 // | `not_joined` | 422 | join the thread first |
 // | `block_self` | 422 | you cannot block yourself |
 // | `burn_unsupported` | 422 | only direct messages burn |
-// | `too_many_for_receipts` | 422 | the group is too large for receipts |
+// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 // | `receipt_not_asked` | 422 | the message was sent without `receipt` |
-// | `past_retention` | 422 | the message is older than the conversation keeps any |
-// | `retention_too_long` | 422 | the server keeps no message for so long |
-// | `thread_unsupported` | 422 | threads hang under messages of groups and channels |
-// | `receipts_unsupported` | 422 | a room has no receipts, and messages of channels do not ask for them |
+// | `past_retention` | 422 | the message is older than the conversation's retention |
+// | `retention_too_long` | 422 | the server does not keep messages for so long |
+// | `thread_unsupported` | 422 | only messages of groups and channels can have threads |
+// | `receipts_unsupported` | 422 | rooms have no receipts, and messages of channels cannot ask for them |
 // | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
 // | `list_unsupported` | 422 | this conversation has no such list |
 // | `too_many_channels` | 422 | the space would have too many channels |
 // | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
-// | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
-// | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
+// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
+// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
 // | `too_many_streams` | 429 | the user has 32 streams |
-// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
-// | `slow_mode` | 429 | slow mode: wait before you send again |
-// | `internal` | 500 | a fault of the server |
-// | `overloaded` | 503 | too much is waiting to be stored, too many of your reads wait for each other, or too many request bodies are being read |
-// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
+// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
+// | `slow_mode` | 429 | slow mode: wait before sending again |
+// | `internal` | 500 | an error of the server |
+// | `overloaded` | 503 | too many writes, too many of your reads, or too many request bodies are waiting |
+// | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 // | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
-// | `shutting_down` | 503 | the server is about to stop |
-// | `storage_full` | 507 | there is no room left to store it |
+// | `shutting_down` | 503 | the server is shutting down |
+// | `storage_full` | 507 | the disk is full |
 type ProblemCode string
 
-// PutOverride What the role is to say in this channel.
+// PutOverride What the role says in this channel.
 type PutOverride struct {
-	// Permissions What a role is to say, by permission. The last two stay with the owner and are refused, 422 `permission_not_grantable`.
+	// Permissions What the role says, by permission. The last two permissions stay with the owner
+	// and are refused: 422 `permission_not_grantable`.
 	Permissions Grants `json:"permissions"`
 }
 
-// Receipt Who has it, and since when.
+// Receipt A user, and the time of the receipt.
 type Receipt struct {
 	// At RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	At Timestamp `json:"at"`
 
-	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
 }
 
-// ReceiptKind Read, or delivered to a device.
+// ReceiptKind `read`, or `delivered` to a device.
 type ReceiptKind string
 
-// Receipted What is unread now, and what burns.
+// Receipted The unread count, and messages that will burn.
 type Receipted struct {
-	// Burning Those of the messages named that burn; the first 1,000.
+	// Burning Those of the named messages that will burn; the first 1,000.
 	Burning []Burning `json:"burning"`
 
-	// Unread Messages of the conversation that I have not read.
+	// Unread Unread messages of the conversation.
 	Unread int `json:"unread"`
 
 	// UnreadMore Whether there are more than 1,000.
 	UnreadMore bool `json:"unread_more"`
 }
 
-// Receipts Who has a message, and who has not.
+// Receipts Who has got and read a message, and who has not.
 type Receipts struct {
-	// Delivered To whom it was delivered, and when.
+	// Delivered Users to whom it was delivered, and when.
 	Delivered []Receipt `json:"delivered"`
 
-	// Read Who has read it, and when.
+	// Read Users who have read it, and when.
 	Read []Receipt `json:"read"`
 
-	// ReadCount How many have read it.
+	// ReadCount How many users have read it.
 	ReadCount int `json:"read_count"`
 
-	// Unread Who has not read it.
+	// Unread Users who have not read it.
 	Unread []UserID `json:"unread"`
 
-	// UnreadCount How many have not.
+	// UnreadCount How many users have not read it.
 	UnreadCount int `json:"unread_count"`
 }
 
-// ReplyTo The id of the message that this one answers, in the same conversation.
+// ReplyTo The id of the message that this is a reply to, in the same conversation.
 //
 // Example: 06d8n3v2k0g1q
 type ReplyTo = string
 
-// RetentionLines Lines of JSON, NDJSON. The whole is text; each line by itself is a RetentionOf.
+// RetentionLines JSON lines (NDJSON). The whole is text; each line is a RetentionOf.
 type RetentionLines = RetentionOf
 
-// RetentionOf What retention removes of a conversation.
+// RetentionOf What retention trims in a conversation.
 type RetentionOf struct {
-	// Before Those created before this time.
+	// Before The messages that are trimmed were created before this time.
 	Before Time `json:"before"`
 
 	// ConversationID The id of the conversation.
 	ConversationID string `json:"conversation_id"`
 
-	// Messages How many messages go, tombstones too.
+	// Messages How many messages are trimmed, tombstones included.
 	Messages int64 `json:"messages"`
 }
 
-// RetentionPage A page of conversations that have messages past retention.
+// RetentionPage A page of conversations with messages past retention.
 type RetentionPage struct {
 	// AsOf RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	AsOf Timestamp `json:"as_of"`
 
-	// Items The conversations that have messages past retention of this page.
+	// Items The conversations on this page.
 	Items []RetentionOf `json:"items"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// Revoke What is left in the place of a revoked message, and what its readers are told.
+// Revoke What stays on the tombstone of a revoked message, and what open streams receive
+// with it.
 type Revoke struct {
-	// Extension Any JSON value but null, of the application's own.
+	// Extension Any JSON value except null, defined by the application.
 	Extension *FreeValue `json:"extension,omitempty"`
 
-	// Postscript A text of who revokes. `postscript` stays in the place of the message; `push_content` goes to the devices that are told as it happens.
+	// Postscript A text by the caller. `postscript` stays on the tombstone; `push_content` is
+	// delivered to open streams only.
 	Postscript *Postscript `json:"postscript,omitempty"`
 
-	// PushContent A text of who revokes. `postscript` stays in the place of the message; `push_content` goes to the devices that are told as it happens.
+	// PushContent A text by the caller. `postscript` stays on the tombstone; `push_content` is
+	// delivered to open streams only.
 	PushContent *Postscript `json:"push_content,omitempty"`
 
-	// PushPayload Any JSON value but null, of the application's own.
+	// PushPayload Any JSON value except null, defined by the application.
 	PushPayload *FreeValue `json:"push_payload,omitempty"`
 }
 
-// RevokeMany Which messages to revoke, and what is left in their place.
+// RevokeMany The messages to revoke, and what stays on their tombstones.
 type RevokeMany struct {
-	// Extension Any JSON value but null, of the application's own.
+	// Extension Any JSON value except null, defined by the application.
 	Extension *FreeValue `json:"extension,omitempty"`
 
 	// Ids The ids of the messages.
 	Ids []string `json:"ids"`
 
-	// Postscript A text of who revokes. `postscript` stays in the place of the message; `push_content` goes to the devices that are told as it happens.
+	// Postscript A text by the caller. `postscript` stays on the tombstone; `push_content` is
+	// delivered to open streams only.
 	Postscript *Postscript `json:"postscript,omitempty"`
 
-	// PushContent A text of who revokes. `postscript` stays in the place of the message; `push_content` goes to the devices that are told as it happens.
+	// PushContent A text by the caller. `postscript` stays on the tombstone; `push_content` is
+	// delivered to open streams only.
 	PushContent *Postscript `json:"push_content,omitempty"`
 
-	// PushPayload Any JSON value but null, of the application's own.
+	// PushPayload Any JSON value except null, defined by the application.
 	PushPayload *FreeValue `json:"push_payload,omitempty"`
 }
 
-// RevokeResult What became of one message.
+// RevokeResult The result for one message.
 type RevokeResult struct {
 	// Code | code | status | meaning |
 	// |---|---|---|
-	// | `invalid_request` | 400 | the request does not fit the document; `field` names where |
+	// | `invalid_request` | 400 | the request does not fit this document; `field` says where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
-	// | `invalid_cursor` | 400 | the cursor of a page is not one that this API gave; a stream gives `reset` then |
-	// | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
-	// | `token_missing` | 401 | no token, and no ticket where one is taken |
+	// | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
+	// | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
+	// | `token_missing` | 401 | no token, and no ticket where one is accepted |
 	// | `token_malformed` | 401 | the token is not a JWT |
-	// | `token_expired` | 401 | the token has ended |
-	// | `token_not_yet_valid` | 401 | the token has not begun |
-	// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock and its leeway allow |
-	// | `token_invalid` | 401 | its signature, algorithm or claims are not what this server takes |
+	// | `token_expired` | 401 | the token has expired |
+	// | `token_not_yet_valid` | 401 | the token is not valid yet |
+	// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock plus its leeway |
+	// | `token_invalid` | 401 | the server does not accept the token's signature, algorithm or claims |
 	// | `invalid_subject` | 401 | the token's `sub` is not a user id |
 	// | `token_cut_off` | 401 | an admin cut off the tokens of this user |
-	// | `ticket_invalid` | 401 | the ticket is not one of this server |
-	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
+	// | `ticket_invalid` | 401 | the ticket is not from this server |
+	// | `ticket_expired` | 401 | the ticket has expired: get a new one |
 	// | `permission_denied` | 403 | you lack a permission here; `detail` names it |
-	// | `blocked` | 403 | the user blocks you: they take no direct messages from you, and are neither added nor invited by you |
-	// | `admin_required` | 403 | this takes the scope `admin` |
+	// | `blocked` | 403 | the user blocks you: you cannot send them direct messages, add them or invite them |
+	// | `admin_required` | 403 | this requires the scope `admin` |
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
-	// | `not_recipient` | 403 | only who gets a message may burn it |
-	// | `not_sender` | 403 | only who sent a message is told who has it |
+	// | `not_recipient` | 403 | only the recipient of a message may burn it |
+	// | `not_sender` | 403 | only the sender of a message may list its receipts |
 	// | `device_mismatch` | 400 | `X-Device-Id` contradicts the token's `device` |
-	// | `not_found` | 404 | there is nothing at this path |
-	// | `conversation_not_found` | 404 | no such conversation, or not yours |
-	// | `message_not_found` | 404 | no such message, or not yours to read |
+	// | `not_found` | 404 | nothing exists at this path |
+	// | `conversation_not_found` | 404 | no such conversation, or not visible to you |
+	// | `message_not_found` | 404 | no such message, or not visible to you |
 	// | `member_not_found` | 404 | no such member |
 	// | `thread_not_found` | 404 | the message has no thread |
-	// | `space_not_found` | 404 | no such space, or not yours |
+	// | `space_not_found` | 404 | no such space, or not visible to you |
 	// | `role_not_found` | 404 | no such role in this space |
 	// | `invitation_not_found` | 404 | no such invitation |
-	// | `method_not_allowed` | 405 | the path does not take this method |
+	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
-	// | `owner_must_hand_over` | 409 | a group, room or space is not left without an owner |
-	// | `already_revoked` | 409 | the message is revoked already |
-	// | `already_burned` | 409 | the message is burned already |
-	// | `already_expired` | 409 | the message is expired already |
-	// | `not_burnable` | 409 | the message was not sent for burning |
-	// | `id_taken` | 409 | the `id` is that of something else |
-	// | `clock_jumped` | 409 | the clock of the server jumped ahead, and is not trusted with what cannot be undone; `detail` says for how long |
+	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
+	// | `already_revoked` | 409 | the message has been revoked |
+	// | `already_burned` | 409 | the message has burned |
+	// | `already_expired` | 409 | the message has expired |
+	// | `not_burnable` | 409 | the message was not sent with `burn` |
+	// | `id_taken` | 409 | the `id` belongs to something else |
+	// | `clock_jumped` | 409 | the server's clock jumped ahead and is not trusted with what cannot be undone; `detail` says for how long |
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
-	// | `message_gone` | 410 | the message was there and was removed, by retention or with its conversation; it does not come back by a repetition |
-	// | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
-	// | `message_too_large` | 413 | `body` and `ext` are too large together |
-	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
-	// | `direct_with_self` | 422 | `@` and your own id |
+	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
+	// | `message_too_large` | 413 | `body` and `ext` together are too large |
+	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+	// | `direct_with_self` | 422 | `@` with your own id |
 	// | `direct_conversation` | 422 | a direct conversation does not have this |
 	// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
 	// | `too_many_members` | 422 | the group, room or space would have too many members |
 	// | `one_owner` | 422 | a group or room has one owner |
-	// | `members_unsupported` | 422 | who is in it, and as what, follows from what it hangs in |
+	// | `members_unsupported` | 422 | the members and their roles follow from the parent |
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
-	// | `too_many_for_receipts` | 422 | the group is too large for receipts |
+	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
-	// | `past_retention` | 422 | the message is older than the conversation keeps any |
-	// | `retention_too_long` | 422 | the server keeps no message for so long |
-	// | `thread_unsupported` | 422 | threads hang under messages of groups and channels |
-	// | `receipts_unsupported` | 422 | a room has no receipts, and messages of channels do not ask for them |
+	// | `past_retention` | 422 | the message is older than the conversation's retention |
+	// | `retention_too_long` | 422 | the server does not keep messages for so long |
+	// | `thread_unsupported` | 422 | only messages of groups and channels can have threads |
+	// | `receipts_unsupported` | 422 | rooms have no receipts, and messages of channels cannot ask for them |
 	// | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
 	// | `list_unsupported` | 422 | this conversation has no such list |
 	// | `too_many_channels` | 422 | the space would have too many channels |
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
-	// | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
-	// | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
+	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
+	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
 	// | `too_many_streams` | 429 | the user has 32 streams |
-	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
-	// | `slow_mode` | 429 | slow mode: wait before you send again |
-	// | `internal` | 500 | a fault of the server |
-	// | `overloaded` | 503 | too much is waiting to be stored, too many of your reads wait for each other, or too many request bodies are being read |
-	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
+	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
+	// | `slow_mode` | 429 | slow mode: wait before sending again |
+	// | `internal` | 500 | an error of the server |
+	// | `overloaded` | 503 | too many writes, too many of your reads, or too many request bodies are waiting |
+	// | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
-	// | `shutting_down` | 503 | the server is about to stop |
-	// | `storage_full` | 507 | there is no room left to store it |
+	// | `shutting_down` | 503 | the server is shutting down |
+	// | `storage_full` | 507 | the disk is full |
 	Code *ProblemCode `json:"code,omitempty"`
 
-	// ID The id, as it was given.
+	// ID The id as given.
 	ID string `json:"id"`
 
-	// Status The HTTP status that revoking it alone would have given.
+	// Status The HTTP status that revoking this message alone would have had.
 	Status int `json:"status"`
 }
 
-// RevokeResults What became of each message.
+// RevokeResults The result for each message.
 type RevokeResults struct {
 	// Items In the order of `ids`.
 	Items []RevokeResult `json:"items"`
 }
 
-// Role A higher role may do all that a lower one may.
+// Role A higher role has all permissions of a lower one.
 type Role string
 
-// RolePosition Where the role is to be among the roles of the space; 1 is the highest.
+// RolePosition The position among the roles of the space; 1 is the highest.
 type RolePosition = int32
 
-// SendBurn Destroy a direct message once its recipient has read it.
+// SendBurn Destroys a direct message once its recipient has read it.
 type SendBurn struct {
-	// AfterSeconds How long it stays after it was read; 0 erases it with the read receipt itself.
+	// AfterSeconds How long the message stays after it was read; 0 erases it with the read
+	// receipt.
 	AfterSeconds int64 `json:"after_seconds"`
 
-	// UnreadTTLSeconds How long it waits to be read, from sending.
+	// UnreadTTLSeconds How long the message stays unread, counted from sending.
 	UnreadTTLSeconds *int64 `json:"unread_ttl_seconds,omitempty"`
 }
 
-// SendCustom A message of the application's own.
+// SendCustom A message defined by the application.
 type SendCustom struct {
 	// Body The body of a `custom`.
 	Body CustomBody `json:"body"`
 
-	// Burn Destroy a direct message once its recipient has read it.
+	// Burn Destroys a direct message once its recipient has read it.
 	Burn *SendBurn `json:"burn,omitempty"`
 
-	// ClientID Chosen by the client, to make sending idempotent.
+	// ClientID Chosen by the client; makes sending idempotent.
 	//
 	// Example: c-1
 	ClientID *ClientID `json:"client_id,omitempty"`
 
-	// ExpireAfterSeconds Let the message expire, in seconds from sending; by default as the conversation is set up.
+	// ExpireAfterSeconds When the message expires, in seconds from sending; by default as set for the
+	// conversation.
 	ExpireAfterSeconds *ExpireAfter `json:"expire_after_seconds,omitempty"`
 
-	// Ext A JSON object of the application's own.
+	// Ext A JSON object defined by the application.
 	Ext *FreeObject `json:"ext,omitempty"`
 
 	// MentionAll Mention everyone.
 	MentionAll *MentionAll `json:"mention_all,omitempty"`
 
-	// Mentions Users whom the message mentions.
+	// Mentions The mentioned users.
 	Mentions *Mentions `json:"mentions,omitempty"`
 
-	// Push What the application wants its push service to be given for this message: any JSON
-	// object, as large as `body` and `ext` together may be. It is kept with the content of
-	// the message and erased with it, and what is sent again under a `client_id` has the
-	// same. It is for webhooks, which will deliver it; until the server has them it goes to
-	// nobody: no message, event or export has it, and imapi itself sends to no push service.
+	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
+	// may be. It is stored and erased with the content of the message, and repetitions
+	// under a `client_id` must have the same. It is intended for webhooks; until the
+	// server has them, nobody receives it: it is in no message, event or export, and
+	// imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
-	// Receipt Ask for receipts in a group.
+	// Receipt Asks for receipts in a group.
 	Receipt *AskReceipt `json:"receipt,omitempty"`
 
-	// ReplyTo The id of the message that this one answers, in the same conversation.
+	// ReplyTo The id of the message that this is a reply to, in the same conversation.
 	//
 	// Example: 06d8n3v2k0g1q
 	ReplyTo *ReplyTo `json:"reply_to,omitempty"`
@@ -1937,42 +1956,43 @@ type SendCustom struct {
 // SendCustomType Always `custom`.
 type SendCustomType string
 
-// SendLocation A message of a place.
+// SendLocation A location message.
 type SendLocation struct {
 	// Body The body of a `location`.
 	Body LocationBody `json:"body"`
 
-	// Burn Destroy a direct message once its recipient has read it.
+	// Burn Destroys a direct message once its recipient has read it.
 	Burn *SendBurn `json:"burn,omitempty"`
 
-	// ClientID Chosen by the client, to make sending idempotent.
+	// ClientID Chosen by the client; makes sending idempotent.
 	//
 	// Example: c-1
 	ClientID *ClientID `json:"client_id,omitempty"`
 
-	// ExpireAfterSeconds Let the message expire, in seconds from sending; by default as the conversation is set up.
+	// ExpireAfterSeconds When the message expires, in seconds from sending; by default as set for the
+	// conversation.
 	ExpireAfterSeconds *ExpireAfter `json:"expire_after_seconds,omitempty"`
 
-	// Ext A JSON object of the application's own.
+	// Ext A JSON object defined by the application.
 	Ext *FreeObject `json:"ext,omitempty"`
 
 	// MentionAll Mention everyone.
 	MentionAll *MentionAll `json:"mention_all,omitempty"`
 
-	// Mentions Users whom the message mentions.
+	// Mentions The mentioned users.
 	Mentions *Mentions `json:"mentions,omitempty"`
 
-	// Push What the application wants its push service to be given for this message: any JSON
-	// object, as large as `body` and `ext` together may be. It is kept with the content of
-	// the message and erased with it, and what is sent again under a `client_id` has the
-	// same. It is for webhooks, which will deliver it; until the server has them it goes to
-	// nobody: no message, event or export has it, and imapi itself sends to no push service.
+	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
+	// may be. It is stored and erased with the content of the message, and repetitions
+	// under a `client_id` must have the same. It is intended for webhooks; until the
+	// server has them, nobody receives it: it is in no message, event or export, and
+	// imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
-	// Receipt Ask for receipts in a group.
+	// Receipt Asks for receipts in a group.
 	Receipt *AskReceipt `json:"receipt,omitempty"`
 
-	// ReplyTo The id of the message that this one answers, in the same conversation.
+	// ReplyTo The id of the message that this is a reply to, in the same conversation.
 	//
 	// Example: 06d8n3v2k0g1q
 	ReplyTo *ReplyTo `json:"reply_to,omitempty"`
@@ -1989,61 +2009,62 @@ type SendMessage struct {
 	union json.RawMessage
 }
 
-// SendPush What the application wants its push service to be given for this message: any JSON
-// object, as large as `body` and `ext` together may be. It is kept with the content of
-// the message and erased with it, and what is sent again under a `client_id` has the
-// same. It is for webhooks, which will deliver it; until the server has them it goes to
-// nobody: no message, event or export has it, and imapi itself sends to no push service.
+// SendPush Data for your push service: any JSON object, as large as `body` and `ext` together
+// may be. It is stored and erased with the content of the message, and repetitions
+// under a `client_id` must have the same. It is intended for webhooks; until the
+// server has them, nobody receives it: it is in no message, event or export, and
+// imapi itself sends to no push service.
 type SendPush = json.RawMessage
 
 // SendReceipts A kind, and either `message_ids` or `up_to`.
 type SendReceipts struct {
-	// Kind Read, or delivered to a device.
+	// Kind `read`, or `delivered` to a device.
 	Kind ReceiptKind `json:"kind"`
 
-	// MessageIds The ids of the messages that this is for.
+	// MessageIds The ids of the messages.
 	MessageIds *[]string `json:"message_ids,omitempty"`
 
-	// UpTo The id of a message that I can read: all of others up to it. It may be my own.
+	// UpTo The id of a message that you may read: the receipt is for all messages of others up to it. It may be your own message.
 	UpTo *string `json:"up_to,omitempty"`
 }
 
-// SendText A message of text.
+// SendText A text message.
 type SendText struct {
 	// Body The body of a `text`.
 	Body TextBody `json:"body"`
 
-	// Burn Destroy a direct message once its recipient has read it.
+	// Burn Destroys a direct message once its recipient has read it.
 	Burn *SendBurn `json:"burn,omitempty"`
 
-	// ClientID Chosen by the client, to make sending idempotent.
+	// ClientID Chosen by the client; makes sending idempotent.
 	//
 	// Example: c-1
 	ClientID *ClientID `json:"client_id,omitempty"`
 
-	// ExpireAfterSeconds Let the message expire, in seconds from sending; by default as the conversation is set up.
+	// ExpireAfterSeconds When the message expires, in seconds from sending; by default as set for the
+	// conversation.
 	ExpireAfterSeconds *ExpireAfter `json:"expire_after_seconds,omitempty"`
 
-	// Ext A JSON object of the application's own.
+	// Ext A JSON object defined by the application.
 	Ext *FreeObject `json:"ext,omitempty"`
 
 	// MentionAll Mention everyone.
 	MentionAll *MentionAll `json:"mention_all,omitempty"`
 
-	// Mentions Users whom the message mentions.
+	// Mentions The mentioned users.
 	Mentions *Mentions `json:"mentions,omitempty"`
 
-	// Push What the application wants its push service to be given for this message: any JSON
-	// object, as large as `body` and `ext` together may be. It is kept with the content of
-	// the message and erased with it, and what is sent again under a `client_id` has the
-	// same. It is for webhooks, which will deliver it; until the server has them it goes to
-	// nobody: no message, event or export has it, and imapi itself sends to no push service.
+	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
+	// may be. It is stored and erased with the content of the message, and repetitions
+	// under a `client_id` must have the same. It is intended for webhooks; until the
+	// server has them, nobody receives it: it is in no message, event or export, and
+	// imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
-	// Receipt Ask for receipts in a group.
+	// Receipt Asks for receipts in a group.
 	Receipt *AskReceipt `json:"receipt,omitempty"`
 
-	// ReplyTo The id of the message that this one answers, in the same conversation.
+	// ReplyTo The id of the message that this is a reply to, in the same conversation.
 	//
 	// Example: 06d8n3v2k0g1q
 	ReplyTo *ReplyTo `json:"reply_to,omitempty"`
@@ -2055,49 +2076,50 @@ type SendText struct {
 // SendTextType Always `text`.
 type SendTextType string
 
-// SetRole The role that a member is to have.
+// SetRole The new role of the member.
 type SetRole struct {
-	// Role A higher role may do all that a lower one may.
+	// Role A higher role has all permissions of a lower one.
 	Role Role `json:"role"`
 }
 
-// Settings How a conversation is set up.
+// Settings The settings of a conversation.
 type Settings struct {
-	// Announcement A text for all members, for clients to show.
+	// Announcement A text for clients to show to all members.
 	Announcement *string `json:"announcement"`
 
-	// Avatar A URL of a picture, or whatever the application makes of it.
+	// Avatar The URL of a picture, or whatever the application uses.
 	Avatar *string `json:"avatar"`
 
-	// ExpireAfterSeconds When messages expire that do not say so themselves; null: they stay.
+	// ExpireAfterSeconds When messages expire that do not set it themselves; null if they do not.
 	ExpireAfterSeconds *int64 `json:"expire_after_seconds"`
 
-	// History What somebody who joins may read - from the joining on, or all.
+	// History What a new member may read - messages since joining, or all.
 	History History `json:"history"`
 
 	// Invite Who may add members to a group - owner and admins, or every member.
 	Invite InvitePolicy `json:"invite"`
 
-	// Join Who may join by themselves - nobody, or who knows the id.
+	// Join Who may join without an invitation - nobody, or everyone who knows the id.
 	Join JoinPolicy `json:"join"`
 
-	// MuteAll Only those may send who may `mute`.
+	// MuteAll Only users with the permission `mute` may send.
 	MuteAll bool `json:"mute_all"`
 
-	// RetentionDays The longest that a message is kept; 0: for ever; null leaves it to the server.
+	// RetentionDays How long messages are kept; 0 for ever, null to use the server's.
 	RetentionDays *int64 `json:"retention_days"`
 
-	// RevokeOthersWindowSeconds How long those with the permission may revoke what others sent; 0 sets no limit, null leaves it to the space or the server.
+	// RevokeOthersWindowSeconds How long users with the permission may revoke messages of others; 0 for no limit, null to use that of the space or server.
 	RevokeOthersWindowSeconds *int64 `json:"revoke_others_window_seconds"`
 
-	// RevokeWindowSeconds How long one may revoke what one sent; 0 sets no limit, null leaves it to the space or the server.
+	// RevokeWindowSeconds How long senders may revoke their own messages; 0 for no limit, null to use that of the space or server.
 	RevokeWindowSeconds *int64 `json:"revoke_window_seconds"`
 
-	// SlowModeSeconds How long one waits between two messages, here and in the threads that hang here; creating and renaming one of those counts, too. null: one does not. Those who may `mute` never wait.
+	// SlowModeSeconds The time between two messages of a user, here and in the threads of this conversation. Creating and renaming such a thread counts as a message. null for none. Users with the permission `mute` are exempt.
 	SlowModeSeconds *int64 `json:"slow_mode_seconds"`
 }
 
-// SettingsPatch Each kind has some of them; another one is 422 `setting_unsupported`.
+// SettingsPatch A setting that the kind of conversation does not have is 422
+// `setting_unsupported`.
 //
 // | setting | kinds |
 // |---|---|
@@ -2106,50 +2128,53 @@ type Settings struct {
 // | `history` | group, room |
 // | `join`, `invite` | group |
 type SettingsPatch struct {
-	// Announcement A text for all members, for clients to show; null: none.
+	// Announcement A text for clients to show to all members; null for none.
 	Announcement json.RawMessage `json:"announcement,omitempty"`
 
-	// Avatar A URL of a picture, or whatever the application makes of it; null: none.
+	// Avatar The URL of a picture, or whatever the application uses; null for none.
 	Avatar json.RawMessage `json:"avatar,omitempty"`
 
-	// ExpireAfterSeconds When messages expire that do not say so themselves, from sending; null: they stay.
+	// ExpireAfterSeconds When messages expire that do not set it themselves, in seconds from sending;
+	// null if they do not.
 	ExpireAfterSeconds json.RawMessage `json:"expire_after_seconds,omitempty"`
 
-	// History What somebody who joins may read - from the joining on, or all.
+	// History What a new member may read - messages since joining, or all.
 	History *History `json:"history,omitempty"`
 
 	// Invite Who may add members to a group - owner and admins, or every member.
 	Invite *InvitePolicy `json:"invite,omitempty"`
 
-	// Join Who may join by themselves - nobody, or who knows the id.
+	// Join Who may join without an invitation - nobody, or everyone who knows the id.
 	Join *JoinPolicy `json:"join,omitempty"`
 
-	// MuteAll Only those may send who may `mute`.
+	// MuteAll Only users with the permission `mute` may send.
 	MuteAll *bool `json:"mute_all,omitempty"`
 
-	// RetentionDays The longest that a message is kept; 0: for ever; null leaves it to the server.
+	// RetentionDays How long messages are kept; 0 for ever, null to use the server's.
 	RetentionDays json.RawMessage `json:"retention_days,omitempty"`
 
-	// RevokeOthersWindowSeconds How long those with the permission may revoke what others sent; 0 sets no limit, null leaves it to the space or the server.
+	// RevokeOthersWindowSeconds How long users with the permission may revoke messages of others; 0 for no
+	// limit, null to use that of the space or server.
 	RevokeOthersWindowSeconds json.RawMessage `json:"revoke_others_window_seconds,omitempty"`
 
-	// RevokeWindowSeconds How long one may revoke what one sent; 0 sets no limit, null leaves it to the space or the server.
+	// RevokeWindowSeconds How long senders may revoke their own messages; 0 for no limit, null to use
+	// that of the space or server.
 	RevokeWindowSeconds json.RawMessage `json:"revoke_window_seconds,omitempty"`
 
-	// SlowModeSeconds How long one waits between two messages; null or 0: one does not.
+	// SlowModeSeconds The time between two messages of a user; null or 0 for none.
 	SlowModeSeconds json.RawMessage `json:"slow_mode_seconds,omitempty"`
 }
 
-// SnippetPart A piece of text around a match.
+// SnippetPart A piece of the text around a match.
 type SnippetPart struct {
-	// Match Whether this piece is what was looked for.
+	// Match Whether this piece matches the query.
 	Match bool `json:"match"`
 
-	// Text The piece.
+	// Text The text of the piece.
 	Text string `json:"text"`
 }
 
-// Space A space as I see it.
+// Space A space, with the caller's role in it.
 type Space struct {
 	// CreatedAt RFC 3339, UTC, with milliseconds.
 	//
@@ -2162,27 +2187,27 @@ type Space struct {
 	// MemberCount How many members it has.
 	MemberCount int `json:"member_count"`
 
-	// MutedUntil Until when I may not send, far in the future: until I am unmuted; null: not muted.
+	// MutedUntil Until when you may not send; far in the future if until you are unmuted; null if you are not muted.
 	MutedUntil *Time `json:"muted_until"`
 
 	// Name Its name.
 	Name string `json:"name"`
 
-	// Owner 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// Owner 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
 	Owner UserID `json:"owner"`
 
-	// Role A space has one owner; what its other members may, their roles say.
+	// Role A space has one owner; the permissions of its other members come from their roles.
 	Role SpaceStanding `json:"role"`
 
-	// Settings How a space is set up.
+	// Settings The settings of a space.
 	Settings SpaceSettings `json:"settings"`
 
-	// UpdatedAt The creation, or the last change of name or settings.
+	// UpdatedAt When the space was created, or its name or settings last changed.
 	UpdatedAt Time `json:"updated_at"`
 }
 
@@ -2193,18 +2218,18 @@ type SpaceMember struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	JoinedAt Timestamp `json:"joined_at"`
 
-	// MutedUntil Until when they may not send, far in the future: until they are unmuted; null: not muted.
+	// MutedUntil Until when the member may not send; far in the future if until unmuted; null if not muted.
 	MutedUntil *Time `json:"muted_until"`
 
-	// Role A space has one owner; what its other members may, their roles say.
+	// Role A space has one owner; the permissions of its other members come from their roles.
 	Role SpaceStanding `json:"role"`
 
-	// Roles The ids of their roles, besides `everyone`.
+	// Roles The ids of the member's roles, without `everyone`.
 	Roles []string `json:"roles"`
 
-	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
@@ -2213,14 +2238,14 @@ type SpaceMember struct {
 
 // SpaceMemberPage A page of members of a space.
 type SpaceMemberPage struct {
-	// Items The members of a space of this page.
+	// Items The members on this page.
 	Items []SpaceMember `json:"items"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// SpaceMembers Some members of a space.
+// SpaceMembers Members of a space.
 type SpaceMembers struct {
 	// Items The members.
 	Items []SpaceMember `json:"items"`
@@ -2231,19 +2256,19 @@ type SpacePage struct {
 	// Items The spaces of this page.
 	Items []Space `json:"items"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
 // SpaceRole A role of a space.
 type SpaceRole struct {
-	// ID `everyone` of the role that all members have.
+	// ID The id of the role; `everyone` for the role that all members have.
 	ID string `json:"id"`
 
 	// Name Its name.
 	Name string `json:"name"`
 
-	// Permissions What a role says, by permission. Of those that are missing it says nothing.
+	// Permissions What the role says, by permission. Permissions that are missing are inherited.
 	Permissions GrantedPermissions `json:"permissions"`
 
 	// Position 1 is the highest.
@@ -2256,48 +2281,50 @@ type SpaceRoles struct {
 	Items []SpaceRole `json:"items"`
 }
 
-// SpaceSettings How a space is set up.
+// SpaceSettings The settings of a space.
 type SpaceSettings struct {
-	// Announcement A text for all members, for clients to show.
+	// Announcement A text for clients to show to all members.
 	Announcement *string `json:"announcement"`
 
-	// Avatar A URL of a picture, or whatever the application makes of it.
+	// Avatar The URL of a picture, or whatever the application uses.
 	Avatar *string `json:"avatar"`
 
-	// Join Who may join by themselves - nobody, or who knows the id.
+	// Join Who may join without an invitation - nobody, or everyone who knows the id.
 	Join JoinPolicy `json:"join"`
 
-	// RevokeOthersWindowSeconds The same.
+	// RevokeOthersWindowSeconds As for a conversation; applies to channels that do not set it themselves.
 	RevokeOthersWindowSeconds *int64 `json:"revoke_others_window_seconds"`
 
-	// RevokeWindowSeconds As of a conversation, for channels that do not say so themselves.
+	// RevokeWindowSeconds As for a conversation; applies to channels that do not set it themselves.
 	RevokeWindowSeconds *int64 `json:"revoke_window_seconds"`
 }
 
-// SpaceSettingsPatch What to change; what is left out stays as it is.
+// SpaceSettingsPatch What to change; members that are left out do not change.
 type SpaceSettingsPatch struct {
-	// Announcement A text for all members, for clients to show; null: none.
+	// Announcement A text for clients to show to all members; null for none.
 	Announcement json.RawMessage `json:"announcement,omitempty"`
 
-	// Avatar A URL of a picture, or whatever the application makes of it; null: none.
+	// Avatar The URL of a picture, or whatever the application uses; null for none.
 	Avatar json.RawMessage `json:"avatar,omitempty"`
 
-	// Join Who may join by themselves - nobody, or who knows the id.
+	// Join Who may join without an invitation - nobody, or everyone who knows the id.
 	Join *JoinPolicy `json:"join,omitempty"`
 
-	// RevokeOthersWindowSeconds The same of what others sent, for those with the permission.
+	// RevokeOthersWindowSeconds How long users with the permission may revoke messages of others in channels
+	// that do not set it themselves; 0 for no limit, null to use the server's.
 	RevokeOthersWindowSeconds json.RawMessage `json:"revoke_others_window_seconds,omitempty"`
 
-	// RevokeWindowSeconds How long one may revoke what one sent, in channels that do not say so themselves; 0 sets no limit, null leaves it to the server.
+	// RevokeWindowSeconds How long senders may revoke their own messages in channels that do not set it
+	// themselves; 0 for no limit, null to use the server's.
 	RevokeWindowSeconds json.RawMessage `json:"revoke_window_seconds,omitempty"`
 }
 
-// SpaceStanding A space has one owner; what its other members may, their roles say.
+// SpaceStanding A space has one owner; the permissions of its other members come from their roles.
 type SpaceStanding string
 
 // TextBody The body of a `text`.
 type TextBody struct {
-	// Text What is said.
+	// Text The text.
 	Text string `json:"text"`
 }
 
@@ -2308,7 +2335,7 @@ type Ticket struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	ExpiresAt Timestamp `json:"expires_at"`
 
-	// Ticket Goes into the query of `GET /v1/events`.
+	// Ticket The value of `ticket` in the query of `GET /v1/events`.
 	Ticket string `json:"ticket"`
 }
 
@@ -2317,70 +2344,71 @@ type Ticket struct {
 // Example: 2026-01-02T03:04:05.678Z
 type Timestamp = Time
 
-// TokenCut A cut-off of the tokens of a user.
+// TokenCut A cut-off of a user's tokens.
 type TokenCut struct {
 	// CutAt RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	CutAt Timestamp `json:"cut_at"`
 
-	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
 }
 
-// Unread How much is unread in all conversations.
+// Unread The unread counts of all conversations.
 type Unread struct {
-	// Items The conversations that have unread messages, by last activity.
+	// Items The conversations with unread messages, by last activity.
 	Items []UnreadOf `json:"items"`
 
-	// Mentions How many of those messages mention me.
+	// Mentions How many of those messages mention you.
 	Mentions int64 `json:"mentions"`
 
-	// NextPageToken Gives the next page; null if this is the last.
+	// NextPageToken Gives the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 
-	// Total The sum of the items, muted ones included.
+	// Total The sum over the items, muted ones included.
 	Total int64 `json:"total"`
 
-	// TotalMore There are more: some conversation has more than is counted, or another page follows.
+	// TotalMore There are more: a conversation has more than its count, or another page follows.
 	TotalMore bool `json:"total_more"`
 }
 
-// UnreadOf How much is unread in a conversation.
+// UnreadOf The unread count of a conversation.
 type UnreadOf struct {
 	// ConversationID The id of the conversation.
 	ConversationID string `json:"conversation_id"`
 
-	// Muted I have muted it.
+	// Muted You have muted the conversation.
 	Muted bool `json:"muted"`
 
 	// Unread Exact up to 1,000.
 	Unread int `json:"unread"`
 
-	// UnreadMentions How many of the unread messages mention me, up to 1,000.
+	// UnreadMentions How many of the unread messages mention you, up to 1,000.
 	UnreadMentions int `json:"unread_mentions"`
 
-	// UnreadMore There are more than `unread`.
+	// UnreadMore There are more unread messages than `unread`.
 	UnreadMore bool `json:"unread_more"`
 }
 
-// UpdateConversation What to change; what is left out stays as it is.
+// UpdateConversation What to change; members that are left out do not change.
 type UpdateConversation struct {
-	// Muted My own setting: clients and push are quiet about it.
+	// Muted Your own setting: clients and push do not notify about it.
 	Muted *bool `json:"muted,omitempty"`
 
 	// Name The new name.
 	Name *string `json:"name,omitempty"`
 
-	// Pinned My own setting: clients show it first.
+	// Pinned Your own setting: clients show the conversation first.
 	Pinned *bool `json:"pinned,omitempty"`
 
-	// Settings Each kind has some of them; another one is 422 `setting_unsupported`.
+	// Settings A setting that the kind of conversation does not have is 422
+	// `setting_unsupported`.
 	//
 	// | setting | kinds |
 	// |---|---|
@@ -2390,51 +2418,54 @@ type UpdateConversation struct {
 	// | `join`, `invite` | group |
 	Settings *SettingsPatch `json:"settings,omitempty"`
 
-	// Visibility Whether a channel is seen by all members of its space who are not on its deny list, or only by those who are let in.
+	// Visibility Public: visible to all members of the space except those on the deny list.
+	// Private: visible only to those who are allowed.
 	Visibility *Visibility `json:"visibility,omitempty"`
 }
 
-// UpdateRole What to change; what is left out stays as it is.
+// UpdateRole What to change; members that are left out do not change.
 type UpdateRole struct {
 	// Name The new name.
 	Name *string `json:"name,omitempty"`
 
-	// Permissions What a role is to say, by permission. The last two stay with the owner and are refused, 422 `permission_not_grantable`.
+	// Permissions What the role says, by permission. The last two permissions stay with the owner
+	// and are refused: 422 `permission_not_grantable`.
 	Permissions Grants `json:"permissions,omitempty"`
 
-	// Position Where the role is to be among the roles of the space; 1 is the highest.
+	// Position The position among the roles of the space; 1 is the highest.
 	Position *RolePosition `json:"position,omitempty"`
 }
 
-// UpdateSpace What to change; what is left out stays as it is.
+// UpdateSpace What to change; members that are left out do not change.
 type UpdateSpace struct {
 	// Name The new name.
 	Name *string `json:"name,omitempty"`
 
-	// Settings What to change; what is left out stays as it is.
+	// Settings What to change; members that are left out do not change.
 	Settings *SpaceSettingsPatch `json:"settings,omitempty"`
 }
 
-// UpdateSpaceMember One of the two.
+// UpdateSpaceMember Exactly one of the two.
 type UpdateSpaceMember struct {
-	// Role `owner`: hand the space over to them.
+	// Role `owner` hands the space over to the member.
 	Role *UpdateSpaceMemberRole `json:"role,omitempty"`
 
-	// Roles The ids of all roles that they are to have, besides `everyone`.
+	// Roles The ids of all roles that the member is to have, without `everyone`.
 	Roles *[]string `json:"roles,omitempty"`
 }
 
-// UpdateSpaceMemberRole `owner`: hand the space over to them.
+// UpdateSpaceMemberRole `owner` hands the space over to the member.
 type UpdateSpaceMemberRole string
 
-// UserID 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+// UserID 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 // letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-// which browsers take out of paths.
+// which browsers remove from paths.
 //
 // Example: alice
 type UserID = string
 
-// Visibility Whether a channel is seen by all members of its space who are not on its deny list, or only by those who are let in.
+// Visibility Public: visible to all members of the space except those on the deny list.
+// Private: visible only to those who are allowed.
 type Visibility string
 
 // AfterSeq defines model for AfterSeq.
@@ -2464,15 +2495,15 @@ type ExportConversation = string
 // FilterFrom defines model for FilterFrom.
 type FilterFrom = time.Time
 
-// FilterKind The kinds that the list of conversations, exports and imports have.
+// FilterKind The kinds in the list of conversations, in exports and in imports.
 type FilterKind = ListedKind
 
 // FilterPinned defines model for FilterPinned.
 type FilterPinned = bool
 
-// FilterSender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+// FilterSender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 // letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-// which browsers take out of paths.
+// which browsers remove from paths.
 //
 // Example: alice
 type FilterSender = UserID
@@ -2480,7 +2511,7 @@ type FilterSender = UserID
 // FilterTo defines model for FilterTo.
 type FilterTo = time.Time
 
-// FilterType What a message is: text, a place, or what only the application understands.
+// FilterType The type of a message: text, a location, or data of the application.
 type FilterType = MessageType
 
 // IncludeErased defines model for IncludeErased.
@@ -2507,7 +2538,8 @@ type LimitMessages = int32
 // LimitRetention defines model for LimitRetention.
 type LimitRetention = int32
 
-// ListInPath allow: who may see a private channel; deny: who may not see a public channel, or be in a group or room.
+// ListInPath allow: users who may see a private channel; deny: users who may not see a public
+// channel, or be in a group or room.
 type ListInPath = ListName
 
 // MessageID defines model for MessageId.
@@ -2537,25 +2569,25 @@ type StreamTicket = string
 // UpdatedSince defines model for UpdatedSince.
 type UpdatedSince = time.Time
 
-// UserInPath 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+// UserInPath 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 // letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-// which browsers take out of paths.
+// which browsers remove from paths.
 //
 // Example: alice
 type UserInPath = UserID
 
-// BadRequest A refusal, RFC 9457.
+// BadRequest A problem as defined by RFC 9457.
 type BadRequest = Problem
 
 // ListErasuresParams defines parameters for ListErasures.
 type ListErasuresParams struct {
-	// Since Only what was erased at this time or later.
+	// Since Only messages erased at this time or later.
 	Since *Since `form:"since,omitempty" json:"since,omitempty"`
 
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMessages `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
@@ -2567,28 +2599,28 @@ type ExportMessagesParams struct {
 
 // GetRetentionParams defines parameters for GetRetention.
 type GetRetentionParams struct {
-	// AsOf A time that is not in the future; now by default.
+	// AsOf A time that is not in the future; by default now.
 	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
 
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitRetention `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // RunRetentionParams defines parameters for RunRetention.
 type RunRetentionParams struct {
-	// AsOf A time that is not in the future; now by default.
+	// AsOf A time that is not in the future; by default now.
 	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
 }
 
 // ListBlocksParams defines parameters for ListBlocks.
 type ListBlocksParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
@@ -2597,25 +2629,25 @@ type ListConversationsParams struct {
 	// Kind Only conversations of this kind.
 	Kind *FilterKind `form:"kind,omitempty" json:"kind,omitempty"`
 
-	// Pinned Only those that I have pinned, or only those that I have not.
+	// Pinned Only pinned conversations, or only those that are not pinned.
 	Pinned *FilterPinned `form:"pinned,omitempty" json:"pinned,omitempty"`
 
-	// UpdatedSince Only those of which something changed for me at this time or later, hidden ones too.
+	// UpdatedSince Only those that changed for you at this time or later, hidden ones included.
 	UpdatedSince *UpdatedSince `form:"updated_since,omitempty" json:"updated_since,omitempty"`
 
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // DeleteConversationParams defines parameters for DeleteConversation.
 type DeleteConversationParams struct {
-	// Scope For whom.
+	// Scope For whom to delete it.
 	Scope *DeleteConversationParamsScope `form:"scope,omitempty" json:"scope,omitempty"`
 
-	// KeepMessages With `scope=me`, take it from my list and leave its messages.
+	// KeepMessages With `scope=me`, hide the conversation and keep its messages.
 	KeepMessages *KeepMessages `form:"keep_messages,omitempty" json:"keep_messages,omitempty"`
 }
 
@@ -2624,28 +2656,28 @@ type DeleteConversationParamsScope string
 
 // ListConversationInvitationsParams defines parameters for ListConversationInvitations.
 type ListConversationInvitationsParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // GetListParams defines parameters for GetList.
 type GetListParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // ListMembersParams defines parameters for ListMembers.
 type ListMembersParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
@@ -2657,7 +2689,8 @@ type ListMessagesParams struct {
 	// AfterSeq Only messages after this seq; the oldest come first.
 	AfterSeq *AfterSeq `form:"after_seq,omitempty" json:"after_seq,omitempty"`
 
-	// Around The id of a message: the page holds what is before and after it. Not together with `before_seq`, `after_seq`, `from` or `to`.
+	// Around The id of a message: the page holds messages before and after it. Cannot be
+	// combined with `before_seq`, `after_seq`, `from` or `to`.
 	Around *Around `form:"around,omitempty" json:"around,omitempty"`
 
 	// IncludeErased false leaves tombstones out.
@@ -2675,19 +2708,19 @@ type ListMessagesParams struct {
 	// To Only messages created before this time.
 	To *FilterTo `form:"to,omitempty" json:"to,omitempty"`
 
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMessages `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // ListThreadsParams defines parameters for ListThreads.
 type ListThreadsParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
@@ -2699,13 +2732,13 @@ type GetEventsParams struct {
 	// Ticket Instead of a token.
 	Ticket *StreamTicket `form:"ticket,omitempty" json:"ticket,omitempty"`
 
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many events a page holds at most. Does not concern the stream.
+	// Limit The most events of a page. Does not apply to the stream.
 	Limit *LimitEvents `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// LastEventID The `id` of the last event that was received; it wins over `cursor`.
+	// LastEventID The `id` of the last event received; it overrides `cursor`.
 	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
 }
 
@@ -2714,31 +2747,31 @@ type GetEventLogParams struct {
 	// Cursor Resume after the event with this `id`.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many events a page holds at most. Does not concern the stream.
+	// Limit The most events of a page. Does not apply to the stream.
 	Limit *LimitEvents `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // ListMyInvitationsParams defines parameters for ListMyInvitations.
 type ListMyInvitationsParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // ListErasedParams defines parameters for ListErased.
 type ListErasedParams struct {
-	// Since Only what was erased at this time or later.
+	// Since Only messages erased at this time or later.
 	Since *Since `form:"since,omitempty" json:"since,omitempty"`
 
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMessages `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
@@ -2762,64 +2795,64 @@ type SearchMessagesParams struct {
 	// To Only messages created before this time.
 	To *FilterTo `form:"to,omitempty" json:"to,omitempty"`
 
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMessages `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // ListSpacesParams defines parameters for ListSpaces.
 type ListSpacesParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // ListChannelsParams defines parameters for ListChannels.
 type ListChannelsParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // ListInvitationsParams defines parameters for ListInvitations.
 type ListInvitationsParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // ListSpaceDeniedParams defines parameters for ListSpaceDenied.
 type ListSpaceDeniedParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // ListSpaceMembersParams defines parameters for ListSpaceMembers.
 type ListSpaceMembersParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // ListMyThreadsParams defines parameters for ListMyThreads.
 type ListMyThreadsParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
@@ -2828,7 +2861,7 @@ type GetUnreadParams struct {
 	// ConversationID Only this conversation, by its id or `@user`.
 	ConversationID *OfConversation `form:"conversation_id,omitempty" json:"conversation_id,omitempty"`
 
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 }
 
@@ -3102,7 +3135,7 @@ func (t *SendMessage) UnmarshalJSON(b []byte) error {
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
-	// GetHealth Is the process alive?
+	// GetHealth Check that the process is alive
 	// (GET /healthz)
 	GetHealth(w http.ResponseWriter, r *http.Request)
 	// GetMetrics Metrics for Prometheus
@@ -3111,10 +3144,10 @@ type ServerInterface interface {
 	// GetDocument This document
 	// (GET /openapi.yaml)
 	GetDocument(w http.ResponseWriter, r *http.Request)
-	// GetReady Can it serve?
+	// GetReady Check that the server can serve
 	// (GET /readyz)
 	GetReady(w http.ResponseWriter, r *http.Request)
-	// ListErasures List what was erased
+	// ListErasures List erasures
 	// (GET /v1/admin/erasures)
 	ListErasures(w http.ResponseWriter, r *http.Request, params ListErasuresParams)
 	// ExportMessages Export messages and conversations
@@ -3126,16 +3159,16 @@ type ServerInterface interface {
 	// InsertMessage Insert a message silently
 	// (POST /v1/admin/import/message)
 	InsertMessage(w http.ResponseWriter, r *http.Request)
-	// GetRetention Tell what retention would remove
+	// GetRetention Show what retention would trim
 	// (GET /v1/admin/retention)
 	GetRetention(w http.ResponseWriter, r *http.Request, params GetRetentionParams)
-	// RunRetention Remove what is past retention now
+	// RunRetention Trim messages past retention now
 	// (POST /v1/admin/retention)
 	RunRetention(w http.ResponseWriter, r *http.Request, params RunRetentionParams)
 	// CutTokens Cut off a user's tokens
 	// (POST /v1/admin/users/{user}/tokens/cut)
 	CutTokens(w http.ResponseWriter, r *http.Request, user UserInPath)
-	// ListBlocks List whom I block
+	// ListBlocks List the users you block
 	// (GET /v1/blocks)
 	ListBlocks(w http.ResponseWriter, r *http.Request, params ListBlocksParams)
 	// DeleteBlock Unblock a user
@@ -3144,22 +3177,22 @@ type ServerInterface interface {
 	// PutBlock Block a user
 	// (PUT /v1/blocks/{user})
 	PutBlock(w http.ResponseWriter, r *http.Request, user UserInPath)
-	// ListConversations List my conversations
+	// ListConversations List your conversations
 	// (GET /v1/conversations)
 	ListConversations(w http.ResponseWriter, r *http.Request, params ListConversationsParams)
 	// CreateConversation Create a group or room
 	// (POST /v1/conversations)
 	CreateConversation(w http.ResponseWriter, r *http.Request)
-	// DeleteConversation Delete a conversation, for me or for everyone
+	// DeleteConversation Delete a conversation, for you or for everyone
 	// (DELETE /v1/conversations/{conversation})
 	DeleteConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params DeleteConversationParams)
 	// GetConversation Get a conversation
 	// (GET /v1/conversations/{conversation})
 	GetConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID)
-	// UpdateConversation Change a conversation, or how I see it
+	// UpdateConversation Change a conversation, or your view of it
 	// (PATCH /v1/conversations/{conversation})
 	UpdateConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID)
-	// HideMessages Hide messages for me
+	// HideMessages Hide messages
 	// (POST /v1/conversations/{conversation}/hide)
 	HideMessages(w http.ResponseWriter, r *http.Request, conversation ConversationID)
 	// ListConversationInvitations List the invitations to a group or room
@@ -3177,10 +3210,10 @@ type ServerInterface interface {
 	// LeaveConversation Leave a group, room or thread
 	// (POST /v1/conversations/{conversation}/leave)
 	LeaveConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID)
-	// GetList List who is on a list
+	// GetList List the users on a list
 	// (GET /v1/conversations/{conversation}/lists/{list})
 	GetList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, params GetListParams)
-	// RemoveFromList Take a user off a list
+	// RemoveFromList Remove a user from a list
 	// (DELETE /v1/conversations/{conversation}/lists/{list}/{user})
 	RemoveFromList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, user UserInPath)
 	// AddToList Put a user on a list
@@ -3222,10 +3255,10 @@ type ServerInterface interface {
 	// PutOverride Put a role's override in a channel
 	// (PUT /v1/conversations/{conversation}/overrides/{role})
 	PutOverride(w http.ResponseWriter, r *http.Request, conversation ConversationID, role RoleID)
-	// GetPermissions What I may do here
+	// GetPermissions Get your permissions in a conversation
 	// (GET /v1/conversations/{conversation}/permissions)
 	GetPermissions(w http.ResponseWriter, r *http.Request, conversation ConversationID)
-	// SendReceipts Say what was delivered or read
+	// SendReceipts Mark messages as delivered or read
 	// (POST /v1/conversations/{conversation}/receipts)
 	SendReceipts(w http.ResponseWriter, r *http.Request, conversation ConversationID)
 	// ListThreads List the threads of a group or channel
@@ -3234,19 +3267,19 @@ type ServerInterface interface {
 	// ClearConversationUnread Clear the unread count of a conversation
 	// (POST /v1/conversations/{conversation}/unread/clear)
 	ClearConversationUnread(w http.ResponseWriter, r *http.Request, conversation ConversationID)
-	// GetEvents Follow what happens
+	// GetEvents Open the event stream
 	// (GET /v1/events)
 	GetEvents(w http.ResponseWriter, r *http.Request, params GetEventsParams)
-	// GetEventLog Read what happened
+	// GetEventLog Read the event log
 	// (GET /v1/events/log)
 	GetEventLog(w http.ResponseWriter, r *http.Request, params GetEventLogParams)
 	// CreateTicket Get a ticket for EventSource
 	// (POST /v1/events/tickets)
 	CreateTicket(w http.ResponseWriter, r *http.Request)
-	// ListMyInvitations List the invitations that I have
+	// ListMyInvitations List your invitations
 	// (GET /v1/invitations)
 	ListMyInvitations(w http.ResponseWriter, r *http.Request, params ListMyInvitationsParams)
-	// ListErased List what was taken back
+	// ListErased List erased messages
 	// (GET /v1/messages/erased)
 	ListErased(w http.ResponseWriter, r *http.Request, params ListErasedParams)
 	// RevokeMessages Revoke several messages
@@ -3264,7 +3297,7 @@ type ServerInterface interface {
 	// BurnMessage Burn a message now
 	// (POST /v1/messages/{message}/burn)
 	BurnMessage(w http.ResponseWriter, r *http.Request, message MessageID)
-	// GetReceipts Who has a message, and who has not
+	// GetReceipts List who has got and read a message
 	// (GET /v1/messages/{message}/receipts)
 	GetReceipts(w http.ResponseWriter, r *http.Request, message MessageID)
 	// RevokeMessage Revoke a message
@@ -3276,7 +3309,7 @@ type ServerInterface interface {
 	// CreateThread Create a thread under a message
 	// (POST /v1/messages/{message}/thread)
 	CreateThread(w http.ResponseWriter, r *http.Request, message MessageID)
-	// ListSpaces List my spaces
+	// ListSpaces List your spaces
 	// (GET /v1/spaces)
 	ListSpaces(w http.ResponseWriter, r *http.Request, params ListSpacesParams)
 	// CreateSpace Create a space
@@ -3312,13 +3345,13 @@ type ServerInterface interface {
 	// LeaveSpace Leave a space
 	// (POST /v1/spaces/{space}/leave)
 	LeaveSpace(w http.ResponseWriter, r *http.Request, space SpaceID)
-	// ListSpaceDenied List who is kept out of a space
+	// ListSpaceDenied List the deny list of a space
 	// (GET /v1/spaces/{space}/lists/deny)
 	ListSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, params ListSpaceDeniedParams)
-	// DeleteSpaceDenied Let a user in again
+	// DeleteSpaceDenied Remove a user from the deny list of a space
 	// (DELETE /v1/spaces/{space}/lists/deny/{user})
 	DeleteSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath)
-	// PutSpaceDenied Keep a user out of a space
+	// PutSpaceDenied Put a user on the deny list of a space
 	// (PUT /v1/spaces/{space}/lists/deny/{user})
 	PutSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath)
 	// ListSpaceMembers List the members of a space
@@ -3342,7 +3375,7 @@ type ServerInterface interface {
 	// MuteSpaceMember Mute a member in a space
 	// (PUT /v1/spaces/{space}/members/{user}/mute)
 	MuteSpaceMember(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath)
-	// GetSpacePermissions What I may do in a space
+	// GetSpacePermissions Get your permissions in a space
 	// (GET /v1/spaces/{space}/permissions)
 	GetSpacePermissions(w http.ResponseWriter, r *http.Request, space SpaceID)
 	// ListRoles List the roles of a space
@@ -3363,10 +3396,10 @@ type ServerInterface interface {
 	// GrantRole Give a member a role
 	// (PUT /v1/spaces/{space}/roles/{role}/members/{user})
 	GrantRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserInPath)
-	// ListMyThreads List the threads that I have joined
+	// ListMyThreads List the threads that you have joined
 	// (GET /v1/threads)
 	ListMyThreads(w http.ResponseWriter, r *http.Request, params ListMyThreadsParams)
-	// GetUnread Count what I have not read
+	// GetUnread Count unread messages
 	// (GET /v1/unread)
 	GetUnread(w http.ResponseWriter, r *http.Request, params GetUnreadParams)
 	// ClearUnread Clear the unread counts of all conversations
@@ -3378,7 +3411,7 @@ type ServerInterface interface {
 
 type Unimplemented struct{}
 
-// GetHealth Is the process alive?
+// GetHealth Check that the process is alive
 // (GET /healthz)
 func (_ Unimplemented) GetHealth(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -3396,13 +3429,13 @@ func (_ Unimplemented) GetDocument(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetReady Can it serve?
+// GetReady Check that the server can serve
 // (GET /readyz)
 func (_ Unimplemented) GetReady(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ListErasures List what was erased
+// ListErasures List erasures
 // (GET /v1/admin/erasures)
 func (_ Unimplemented) ListErasures(w http.ResponseWriter, r *http.Request, params ListErasuresParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -3426,13 +3459,13 @@ func (_ Unimplemented) InsertMessage(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetRetention Tell what retention would remove
+// GetRetention Show what retention would trim
 // (GET /v1/admin/retention)
 func (_ Unimplemented) GetRetention(w http.ResponseWriter, r *http.Request, params GetRetentionParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// RunRetention Remove what is past retention now
+// RunRetention Trim messages past retention now
 // (POST /v1/admin/retention)
 func (_ Unimplemented) RunRetention(w http.ResponseWriter, r *http.Request, params RunRetentionParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -3444,7 +3477,7 @@ func (_ Unimplemented) CutTokens(w http.ResponseWriter, r *http.Request, user Us
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ListBlocks List whom I block
+// ListBlocks List the users you block
 // (GET /v1/blocks)
 func (_ Unimplemented) ListBlocks(w http.ResponseWriter, r *http.Request, params ListBlocksParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -3462,7 +3495,7 @@ func (_ Unimplemented) PutBlock(w http.ResponseWriter, r *http.Request, user Use
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ListConversations List my conversations
+// ListConversations List your conversations
 // (GET /v1/conversations)
 func (_ Unimplemented) ListConversations(w http.ResponseWriter, r *http.Request, params ListConversationsParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -3474,7 +3507,7 @@ func (_ Unimplemented) CreateConversation(w http.ResponseWriter, r *http.Request
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// DeleteConversation Delete a conversation, for me or for everyone
+// DeleteConversation Delete a conversation, for you or for everyone
 // (DELETE /v1/conversations/{conversation})
 func (_ Unimplemented) DeleteConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID, params DeleteConversationParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -3486,13 +3519,13 @@ func (_ Unimplemented) GetConversation(w http.ResponseWriter, r *http.Request, c
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// UpdateConversation Change a conversation, or how I see it
+// UpdateConversation Change a conversation, or your view of it
 // (PATCH /v1/conversations/{conversation})
 func (_ Unimplemented) UpdateConversation(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// HideMessages Hide messages for me
+// HideMessages Hide messages
 // (POST /v1/conversations/{conversation}/hide)
 func (_ Unimplemented) HideMessages(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -3528,13 +3561,13 @@ func (_ Unimplemented) LeaveConversation(w http.ResponseWriter, r *http.Request,
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetList List who is on a list
+// GetList List the users on a list
 // (GET /v1/conversations/{conversation}/lists/{list})
 func (_ Unimplemented) GetList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, params GetListParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// RemoveFromList Take a user off a list
+// RemoveFromList Remove a user from a list
 // (DELETE /v1/conversations/{conversation}/lists/{list}/{user})
 func (_ Unimplemented) RemoveFromList(w http.ResponseWriter, r *http.Request, conversation ConversationID, list ListInPath, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -3618,13 +3651,13 @@ func (_ Unimplemented) PutOverride(w http.ResponseWriter, r *http.Request, conve
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetPermissions What I may do here
+// GetPermissions Get your permissions in a conversation
 // (GET /v1/conversations/{conversation}/permissions)
 func (_ Unimplemented) GetPermissions(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// SendReceipts Say what was delivered or read
+// SendReceipts Mark messages as delivered or read
 // (POST /v1/conversations/{conversation}/receipts)
 func (_ Unimplemented) SendReceipts(w http.ResponseWriter, r *http.Request, conversation ConversationID) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -3642,13 +3675,13 @@ func (_ Unimplemented) ClearConversationUnread(w http.ResponseWriter, r *http.Re
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetEvents Follow what happens
+// GetEvents Open the event stream
 // (GET /v1/events)
 func (_ Unimplemented) GetEvents(w http.ResponseWriter, r *http.Request, params GetEventsParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetEventLog Read what happened
+// GetEventLog Read the event log
 // (GET /v1/events/log)
 func (_ Unimplemented) GetEventLog(w http.ResponseWriter, r *http.Request, params GetEventLogParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -3660,13 +3693,13 @@ func (_ Unimplemented) CreateTicket(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ListMyInvitations List the invitations that I have
+// ListMyInvitations List your invitations
 // (GET /v1/invitations)
 func (_ Unimplemented) ListMyInvitations(w http.ResponseWriter, r *http.Request, params ListMyInvitationsParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ListErased List what was taken back
+// ListErased List erased messages
 // (GET /v1/messages/erased)
 func (_ Unimplemented) ListErased(w http.ResponseWriter, r *http.Request, params ListErasedParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -3702,7 +3735,7 @@ func (_ Unimplemented) BurnMessage(w http.ResponseWriter, r *http.Request, messa
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetReceipts Who has a message, and who has not
+// GetReceipts List who has got and read a message
 // (GET /v1/messages/{message}/receipts)
 func (_ Unimplemented) GetReceipts(w http.ResponseWriter, r *http.Request, message MessageID) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -3726,7 +3759,7 @@ func (_ Unimplemented) CreateThread(w http.ResponseWriter, r *http.Request, mess
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ListSpaces List my spaces
+// ListSpaces List your spaces
 // (GET /v1/spaces)
 func (_ Unimplemented) ListSpaces(w http.ResponseWriter, r *http.Request, params ListSpacesParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -3798,19 +3831,19 @@ func (_ Unimplemented) LeaveSpace(w http.ResponseWriter, r *http.Request, space 
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ListSpaceDenied List who is kept out of a space
+// ListSpaceDenied List the deny list of a space
 // (GET /v1/spaces/{space}/lists/deny)
 func (_ Unimplemented) ListSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, params ListSpaceDeniedParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// DeleteSpaceDenied Let a user in again
+// DeleteSpaceDenied Remove a user from the deny list of a space
 // (DELETE /v1/spaces/{space}/lists/deny/{user})
 func (_ Unimplemented) DeleteSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// PutSpaceDenied Keep a user out of a space
+// PutSpaceDenied Put a user on the deny list of a space
 // (PUT /v1/spaces/{space}/lists/deny/{user})
 func (_ Unimplemented) PutSpaceDenied(w http.ResponseWriter, r *http.Request, space SpaceID, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -3858,7 +3891,7 @@ func (_ Unimplemented) MuteSpaceMember(w http.ResponseWriter, r *http.Request, s
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetSpacePermissions What I may do in a space
+// GetSpacePermissions Get your permissions in a space
 // (GET /v1/spaces/{space}/permissions)
 func (_ Unimplemented) GetSpacePermissions(w http.ResponseWriter, r *http.Request, space SpaceID) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -3900,13 +3933,13 @@ func (_ Unimplemented) GrantRole(w http.ResponseWriter, r *http.Request, space S
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ListMyThreads List the threads that I have joined
+// ListMyThreads List the threads that you have joined
 // (GET /v1/threads)
 func (_ Unimplemented) ListMyThreads(w http.ResponseWriter, r *http.Request, params ListMyThreadsParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetUnread Count what I have not read
+// GetUnread Count unread messages
 // (GET /v1/unread)
 func (_ Unimplemented) GetUnread(w http.ResponseWriter, r *http.Request, params GetUnreadParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -9714,7 +9747,7 @@ func (response ClearUnread200JSONResponse) VisitClearUnreadResponse(w http.Respo
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
-	// GetHealth Is the process alive?
+	// GetHealth Check that the process is alive
 	// (GET /healthz)
 	GetHealth(ctx context.Context, request GetHealthRequestObject) (GetHealthResponseObject, error)
 	// GetMetrics Metrics for Prometheus
@@ -9723,10 +9756,10 @@ type StrictServerInterface interface {
 	// GetDocument This document
 	// (GET /openapi.yaml)
 	GetDocument(ctx context.Context, request GetDocumentRequestObject) (GetDocumentResponseObject, error)
-	// GetReady Can it serve?
+	// GetReady Check that the server can serve
 	// (GET /readyz)
 	GetReady(ctx context.Context, request GetReadyRequestObject) (GetReadyResponseObject, error)
-	// ListErasures List what was erased
+	// ListErasures List erasures
 	// (GET /v1/admin/erasures)
 	ListErasures(ctx context.Context, request ListErasuresRequestObject) (ListErasuresResponseObject, error)
 	// ExportMessages Export messages and conversations
@@ -9738,16 +9771,16 @@ type StrictServerInterface interface {
 	// InsertMessage Insert a message silently
 	// (POST /v1/admin/import/message)
 	InsertMessage(ctx context.Context, request InsertMessageRequestObject) (InsertMessageResponseObject, error)
-	// GetRetention Tell what retention would remove
+	// GetRetention Show what retention would trim
 	// (GET /v1/admin/retention)
 	GetRetention(ctx context.Context, request GetRetentionRequestObject) (GetRetentionResponseObject, error)
-	// RunRetention Remove what is past retention now
+	// RunRetention Trim messages past retention now
 	// (POST /v1/admin/retention)
 	RunRetention(ctx context.Context, request RunRetentionRequestObject) (RunRetentionResponseObject, error)
 	// CutTokens Cut off a user's tokens
 	// (POST /v1/admin/users/{user}/tokens/cut)
 	CutTokens(ctx context.Context, request CutTokensRequestObject) (CutTokensResponseObject, error)
-	// ListBlocks List whom I block
+	// ListBlocks List the users you block
 	// (GET /v1/blocks)
 	ListBlocks(ctx context.Context, request ListBlocksRequestObject) (ListBlocksResponseObject, error)
 	// DeleteBlock Unblock a user
@@ -9756,22 +9789,22 @@ type StrictServerInterface interface {
 	// PutBlock Block a user
 	// (PUT /v1/blocks/{user})
 	PutBlock(ctx context.Context, request PutBlockRequestObject) (PutBlockResponseObject, error)
-	// ListConversations List my conversations
+	// ListConversations List your conversations
 	// (GET /v1/conversations)
 	ListConversations(ctx context.Context, request ListConversationsRequestObject) (ListConversationsResponseObject, error)
 	// CreateConversation Create a group or room
 	// (POST /v1/conversations)
 	CreateConversation(ctx context.Context, request CreateConversationRequestObject) (CreateConversationResponseObject, error)
-	// DeleteConversation Delete a conversation, for me or for everyone
+	// DeleteConversation Delete a conversation, for you or for everyone
 	// (DELETE /v1/conversations/{conversation})
 	DeleteConversation(ctx context.Context, request DeleteConversationRequestObject) (DeleteConversationResponseObject, error)
 	// GetConversation Get a conversation
 	// (GET /v1/conversations/{conversation})
 	GetConversation(ctx context.Context, request GetConversationRequestObject) (GetConversationResponseObject, error)
-	// UpdateConversation Change a conversation, or how I see it
+	// UpdateConversation Change a conversation, or your view of it
 	// (PATCH /v1/conversations/{conversation})
 	UpdateConversation(ctx context.Context, request UpdateConversationRequestObject) (UpdateConversationResponseObject, error)
-	// HideMessages Hide messages for me
+	// HideMessages Hide messages
 	// (POST /v1/conversations/{conversation}/hide)
 	HideMessages(ctx context.Context, request HideMessagesRequestObject) (HideMessagesResponseObject, error)
 	// ListConversationInvitations List the invitations to a group or room
@@ -9789,10 +9822,10 @@ type StrictServerInterface interface {
 	// LeaveConversation Leave a group, room or thread
 	// (POST /v1/conversations/{conversation}/leave)
 	LeaveConversation(ctx context.Context, request LeaveConversationRequestObject) (LeaveConversationResponseObject, error)
-	// GetList List who is on a list
+	// GetList List the users on a list
 	// (GET /v1/conversations/{conversation}/lists/{list})
 	GetList(ctx context.Context, request GetListRequestObject) (GetListResponseObject, error)
-	// RemoveFromList Take a user off a list
+	// RemoveFromList Remove a user from a list
 	// (DELETE /v1/conversations/{conversation}/lists/{list}/{user})
 	RemoveFromList(ctx context.Context, request RemoveFromListRequestObject) (RemoveFromListResponseObject, error)
 	// AddToList Put a user on a list
@@ -9834,10 +9867,10 @@ type StrictServerInterface interface {
 	// PutOverride Put a role's override in a channel
 	// (PUT /v1/conversations/{conversation}/overrides/{role})
 	PutOverride(ctx context.Context, request PutOverrideRequestObject) (PutOverrideResponseObject, error)
-	// GetPermissions What I may do here
+	// GetPermissions Get your permissions in a conversation
 	// (GET /v1/conversations/{conversation}/permissions)
 	GetPermissions(ctx context.Context, request GetPermissionsRequestObject) (GetPermissionsResponseObject, error)
-	// SendReceipts Say what was delivered or read
+	// SendReceipts Mark messages as delivered or read
 	// (POST /v1/conversations/{conversation}/receipts)
 	SendReceipts(ctx context.Context, request SendReceiptsRequestObject) (SendReceiptsResponseObject, error)
 	// ListThreads List the threads of a group or channel
@@ -9846,19 +9879,19 @@ type StrictServerInterface interface {
 	// ClearConversationUnread Clear the unread count of a conversation
 	// (POST /v1/conversations/{conversation}/unread/clear)
 	ClearConversationUnread(ctx context.Context, request ClearConversationUnreadRequestObject) (ClearConversationUnreadResponseObject, error)
-	// GetEvents Follow what happens
+	// GetEvents Open the event stream
 	// (GET /v1/events)
 	GetEvents(ctx context.Context, request GetEventsRequestObject) (GetEventsResponseObject, error)
-	// GetEventLog Read what happened
+	// GetEventLog Read the event log
 	// (GET /v1/events/log)
 	GetEventLog(ctx context.Context, request GetEventLogRequestObject) (GetEventLogResponseObject, error)
 	// CreateTicket Get a ticket for EventSource
 	// (POST /v1/events/tickets)
 	CreateTicket(ctx context.Context, request CreateTicketRequestObject) (CreateTicketResponseObject, error)
-	// ListMyInvitations List the invitations that I have
+	// ListMyInvitations List your invitations
 	// (GET /v1/invitations)
 	ListMyInvitations(ctx context.Context, request ListMyInvitationsRequestObject) (ListMyInvitationsResponseObject, error)
-	// ListErased List what was taken back
+	// ListErased List erased messages
 	// (GET /v1/messages/erased)
 	ListErased(ctx context.Context, request ListErasedRequestObject) (ListErasedResponseObject, error)
 	// RevokeMessages Revoke several messages
@@ -9876,7 +9909,7 @@ type StrictServerInterface interface {
 	// BurnMessage Burn a message now
 	// (POST /v1/messages/{message}/burn)
 	BurnMessage(ctx context.Context, request BurnMessageRequestObject) (BurnMessageResponseObject, error)
-	// GetReceipts Who has a message, and who has not
+	// GetReceipts List who has got and read a message
 	// (GET /v1/messages/{message}/receipts)
 	GetReceipts(ctx context.Context, request GetReceiptsRequestObject) (GetReceiptsResponseObject, error)
 	// RevokeMessage Revoke a message
@@ -9888,7 +9921,7 @@ type StrictServerInterface interface {
 	// CreateThread Create a thread under a message
 	// (POST /v1/messages/{message}/thread)
 	CreateThread(ctx context.Context, request CreateThreadRequestObject) (CreateThreadResponseObject, error)
-	// ListSpaces List my spaces
+	// ListSpaces List your spaces
 	// (GET /v1/spaces)
 	ListSpaces(ctx context.Context, request ListSpacesRequestObject) (ListSpacesResponseObject, error)
 	// CreateSpace Create a space
@@ -9924,13 +9957,13 @@ type StrictServerInterface interface {
 	// LeaveSpace Leave a space
 	// (POST /v1/spaces/{space}/leave)
 	LeaveSpace(ctx context.Context, request LeaveSpaceRequestObject) (LeaveSpaceResponseObject, error)
-	// ListSpaceDenied List who is kept out of a space
+	// ListSpaceDenied List the deny list of a space
 	// (GET /v1/spaces/{space}/lists/deny)
 	ListSpaceDenied(ctx context.Context, request ListSpaceDeniedRequestObject) (ListSpaceDeniedResponseObject, error)
-	// DeleteSpaceDenied Let a user in again
+	// DeleteSpaceDenied Remove a user from the deny list of a space
 	// (DELETE /v1/spaces/{space}/lists/deny/{user})
 	DeleteSpaceDenied(ctx context.Context, request DeleteSpaceDeniedRequestObject) (DeleteSpaceDeniedResponseObject, error)
-	// PutSpaceDenied Keep a user out of a space
+	// PutSpaceDenied Put a user on the deny list of a space
 	// (PUT /v1/spaces/{space}/lists/deny/{user})
 	PutSpaceDenied(ctx context.Context, request PutSpaceDeniedRequestObject) (PutSpaceDeniedResponseObject, error)
 	// ListSpaceMembers List the members of a space
@@ -9954,7 +9987,7 @@ type StrictServerInterface interface {
 	// MuteSpaceMember Mute a member in a space
 	// (PUT /v1/spaces/{space}/members/{user}/mute)
 	MuteSpaceMember(ctx context.Context, request MuteSpaceMemberRequestObject) (MuteSpaceMemberResponseObject, error)
-	// GetSpacePermissions What I may do in a space
+	// GetSpacePermissions Get your permissions in a space
 	// (GET /v1/spaces/{space}/permissions)
 	GetSpacePermissions(ctx context.Context, request GetSpacePermissionsRequestObject) (GetSpacePermissionsResponseObject, error)
 	// ListRoles List the roles of a space
@@ -9975,10 +10008,10 @@ type StrictServerInterface interface {
 	// GrantRole Give a member a role
 	// (PUT /v1/spaces/{space}/roles/{role}/members/{user})
 	GrantRole(ctx context.Context, request GrantRoleRequestObject) (GrantRoleResponseObject, error)
-	// ListMyThreads List the threads that I have joined
+	// ListMyThreads List the threads that you have joined
 	// (GET /v1/threads)
 	ListMyThreads(ctx context.Context, request ListMyThreadsRequestObject) (ListMyThreadsResponseObject, error)
-	// GetUnread Count what I have not read
+	// GetUnread Count unread messages
 	// (GET /v1/unread)
 	GetUnread(ctx context.Context, request GetUnreadRequestObject) (GetUnreadResponseObject, error)
 	// ClearUnread Clear the unread counts of all conversations

@@ -320,34 +320,34 @@ const (
 	DeleteConversationParamsScopeMe       DeleteConversationParamsScope = "me"
 )
 
-// AddMembers Whom to add, and as what.
+// AddMembers The users to add, and their role.
 type AddMembers struct {
 	// Members The users to add.
 	Members []UserID `json:"members"`
 
-	// Role A higher role may do all that a lower one may.
+	// Role A higher role has all permissions of a lower one.
 	Role *Role `json:"role,omitempty"`
 }
 
-// AddSpaceMembers Whom to add.
+// AddSpaceMembers The users to add.
 type AddSpaceMembers struct {
 	// Members The users to add.
 	Members []UserID `json:"members"`
 }
 
-// AskReceipt Ask for receipts in a group.
+// AskReceipt Asks for receipts in a group.
 type AskReceipt = bool
 
-// Block A user whom I block.
+// Block A user that you block.
 type Block struct {
 	// CreatedAt RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	CreatedAt Timestamp `json:"created_at"`
 
-	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
@@ -359,23 +359,23 @@ type BlockPage struct {
 	// Items The blocks of this page.
 	Items []Block `json:"items"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// Burn How the message burns after reading; null: it does not.
+// Burn How the message burns after reading; null if it does not.
 type Burn struct {
-	// AfterSeconds How long it stays after it was read.
+	// AfterSeconds How long the message stays after it was read.
 	AfterSeconds int64 `json:"after_seconds"`
 
-	// BurnAt When it burns; null: it was not read yet.
+	// BurnAt When the message burns; null until it was read.
 	BurnAt *Time `json:"burn_at"`
 
-	// UnreadTTLSeconds How long it waits to be read, from sending.
+	// UnreadTTLSeconds How long the message stays unread, counted from sending.
 	UnreadTTLSeconds int64 `json:"unread_ttl_seconds"`
 }
 
-// Burning A message that burns.
+// Burning A message that will burn.
 type Burning struct {
 	// BurnAt RFC 3339, UTC, with milliseconds.
 	//
@@ -386,86 +386,86 @@ type Burning struct {
 	MessageID string `json:"message_id"`
 }
 
-// ClientID Chosen by the client, to make sending idempotent.
+// ClientID Chosen by the client; makes sending idempotent.
 //
 // Example: c-1
 type ClientID = string
 
-// Conversation A conversation as I see it.
+// Conversation A conversation, with the caller's view of it.
 type Conversation struct {
 	// CreatedAt RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	CreatedAt Timestamp `json:"created_at"`
 
-	// Creator Who created it; null: that is not known.
+	// Creator The user who created it; null if unknown.
 	Creator *string `json:"creator"`
 
-	// FirstSeq What lies before this seq was removed by retention.
+	// FirstSeq Messages below this seq were trimmed.
 	FirstSeq int64 `json:"first_seq"`
 
-	// Hidden I have hidden it, and nothing new was said since.
+	// Hidden You have hidden it, and no message has arrived since.
 	Hidden bool `json:"hidden"`
 
 	// ID The id of the conversation.
 	ID string `json:"id"`
 
-	// Kind What kind of conversation it is.
+	// Kind The kind of conversation.
 	Kind Kind `json:"kind"`
 
-	// LastActivityAt When the newest of them was sent, or the thread created; null for other kinds.
+	// LastActivityAt When the newest message of a thread was sent, or else the thread was created; null for other kinds.
 	LastActivityAt *Time    `json:"last_activity_at"`
 	LastMessage    *Message `json:"last_message"`
 
-	// MemberCount Of a channel, that of its space.
+	// MemberCount For a channel, the count of its space.
 	MemberCount int `json:"member_count"`
 
-	// MessageCount How many messages of a thread were not erased; null for other kinds, and of a thread that was created before I joined a group that shows its history from joining on.
+	// MessageCount How many messages of a thread are not erased. null for other kinds, and for a thread that was created before you joined its group, if the group shows history from joining on.
 	MessageCount *int64 `json:"message_count"`
 
-	// Muted My own setting: clients and push are quiet about it.
+	// Muted Your own setting: clients and push do not notify about it.
 	Muted bool `json:"muted"`
 
-	// MutedUntil Until when I may not send, far in the future: until I am unmuted; null: I am not muted.
+	// MutedUntil Until when you may not send; far in the future if until you are unmuted; null if you are not muted.
 	MutedUntil *Time `json:"muted_until"`
 
-	// Name Empty for a direct conversation, and for a thread that was named before I joined a group that shows its history from joining on.
+	// Name Empty for a direct conversation. Also empty for a thread that was named before you joined its group, if the group shows history from joining on.
 	Name string `json:"name"`
 
-	// ParentID The conversation that a thread hangs in.
+	// ParentID The parent of a thread.
 	ParentID *string `json:"parent_id"`
 
-	// Peer The other user, of a direct conversation alone.
+	// Peer The other user; only for a direct conversation.
 	Peer *string `json:"peer,omitempty"`
 
-	// Pinned My own setting: clients show it first.
+	// Pinned Your own setting: clients show the conversation first.
 	Pinned bool `json:"pinned"`
 
-	// Role What I am here, a Role; null: I have not joined this thread.
+	// Role Your Role here; null for a thread that you have not joined.
 	Role *Role `json:"role"`
 
-	// RootID The message that a thread hangs under.
+	// RootID The message under which a thread is.
 	RootID *string `json:"root_id"`
 
-	// Settings How a conversation is set up.
+	// Settings The settings of a conversation.
 	Settings Settings `json:"settings"`
 
-	// SpaceID The space of a channel, or of a thread in one.
+	// SpaceID The space of a channel, or of a thread in a channel.
 	SpaceID *string `json:"space_id"`
 
-	// Unread Messages that I have not read, exact up to 1,000; 0 in rooms, and in threads that I have not joined.
+	// Unread Your unread messages, exact up to 1,000; 0 in rooms, and in threads that you have not joined.
 	Unread int `json:"unread"`
 
-	// UnreadMentions How many of the unread messages mention me, up to 1,000.
+	// UnreadMentions How many of the unread messages mention you, up to 1,000.
 	UnreadMentions int `json:"unread_mentions"`
 
-	// UnreadMore There are more than `unread`.
+	// UnreadMore There are more unread messages than `unread`.
 	UnreadMore bool `json:"unread_more"`
 
-	// UpdatedAt The last activity - a message, the creation, or a change of name or settings.
+	// UpdatedAt When the last message was sent, or else the conversation was created or its name or settings changed.
 	UpdatedAt Time `json:"updated_at"`
 
-	// Visibility Of a channel, a Visibility; null for other kinds.
+	// Visibility For a channel, a Visibility; null for other kinds.
 	Visibility *Visibility `json:"visibility"`
 }
 
@@ -474,16 +474,17 @@ type ConversationPage struct {
 	// Items The conversations of this page.
 	Items []Conversation `json:"items"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// CreateChannel A channel to be created.
+// CreateChannel A new channel.
 type CreateChannel struct {
 	// Name Its name.
 	Name string `json:"name"`
 
-	// Settings Each kind has some of them; another one is 422 `setting_unsupported`.
+	// Settings A setting that the kind of conversation does not have is 422
+	// `setting_unsupported`.
 	//
 	// | setting | kinds |
 	// |---|---|
@@ -493,22 +494,24 @@ type CreateChannel struct {
 	// | `join`, `invite` | group |
 	Settings *SettingsPatch `json:"settings,omitempty"`
 
-	// Visibility Whether a channel is seen by all members of its space who are not on its deny list, or only by those who are let in.
+	// Visibility Public: visible to all members of the space except those on the deny list.
+	// Private: visible only to those who are allowed.
 	Visibility *Visibility `json:"visibility,omitempty"`
 }
 
-// CreateConversation A group or room to be created.
+// CreateConversation A new group or room.
 type CreateConversation struct {
-	// Kind Which of the two.
+	// Kind `group` or `room`.
 	Kind CreateConversationKind `json:"kind"`
 
-	// Members Members besides me.
+	// Members Members besides the caller.
 	Members []UserID `json:"members,omitempty"`
 
 	// Name Its name.
 	Name string `json:"name"`
 
-	// Settings Each kind has some of them; another one is 422 `setting_unsupported`.
+	// Settings A setting that the kind of conversation does not have is 422
+	// `setting_unsupported`.
 	//
 	// | setting | kinds |
 	// |---|---|
@@ -519,31 +522,32 @@ type CreateConversation struct {
 	Settings *SettingsPatch `json:"settings,omitempty"`
 }
 
-// CreateConversationKind Which of the two.
+// CreateConversationKind `group` or `room`.
 type CreateConversationKind string
 
-// CreateRole A role to be created.
+// CreateRole A new role.
 type CreateRole struct {
 	// Name Its name.
 	Name string `json:"name"`
 
-	// Permissions What a role is to say, by permission. The last two stay with the owner and are refused, 422 `permission_not_grantable`.
+	// Permissions What the role says, by permission. The last two permissions stay with the owner
+	// and are refused: 422 `permission_not_grantable`.
 	Permissions Grants `json:"permissions"`
 
-	// Position Where the role is to be among the roles of the space; 1 is the highest.
+	// Position The position among the roles of the space; 1 is the highest.
 	Position *RolePosition `json:"position,omitempty"`
 }
 
-// CreateSpace A space to be created.
+// CreateSpace A new space.
 type CreateSpace struct {
 	// Name Its name.
 	Name string `json:"name"`
 
-	// Settings What to change; what is left out stays as it is.
+	// Settings What to change; members that are left out do not change.
 	Settings *SpaceSettingsPatch `json:"settings,omitempty"`
 }
 
-// CreateThread A thread to be created.
+// CreateThread A new thread.
 type CreateThread struct {
 	// Name Its name.
 	Name string `json:"name"`
@@ -554,60 +558,60 @@ type CustomBody struct {
 	// Data Any JSON value, null included.
 	Data *json.RawMessage `json:"data,omitempty"`
 
-	// Name What the data is.
+	// Name The kind of data.
 	Name string `json:"name"`
 }
 
-// Erased How the message was taken back; null: it was not.
+// Erased How the message was erased; null if it was not.
 type Erased struct {
-	// At When nobody could read it any more.
+	// At When the message became unreadable.
 	At Time `json:"at"`
 
-	// By Who did it; null: a timer.
+	// By The user who erased it; null if a timer did.
 	By *string `json:"by"`
 
-	// Extension What they left besides, any JSON value of the application's own; null: nothing.
+	// Extension Any JSON value by the user who revoked it; null if none.
 	Extension json.RawMessage `json:"extension"`
 
-	// Postscript What who revoked it left in its place.
+	// Postscript A text by the user who revoked it.
 	Postscript *string `json:"postscript"`
 }
 
 // ErasedPage A page of tombstones.
 type ErasedPage struct {
-	// AsOf The time up to which the list is complete, the same on each of its pages: give it as `since` of the next list. It is the server's, and is safe whatever clocks do.
+	// AsOf The list is complete up to this time, which is the same on all of its pages: pass it as `since` of the next list. It comes from the server and is safe whatever clocks do.
 	AsOf Time `json:"as_of"`
 
-	// Conversations On the first page, conversations that were deleted, or that I have hidden.
+	// Conversations On the first page, conversations that were deleted, or that you have hidden.
 	Conversations []GoneConversation `json:"conversations,omitempty"`
 
-	// Hidden On the first page, what I have hidden.
+	// Hidden On the first page, messages that you have hidden.
 	Hidden []HiddenPart `json:"hidden,omitempty"`
 
-	// Items What was erased, as it is now.
+	// Items The erased messages, as they are now.
 	Items []Message `json:"items"`
 
-	// More On the first page, whether there is more of either than is told: read anew what you show.
+	// More On the first page, whether there are more of either: read again what you show.
 	More *bool `json:"more,omitempty"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// Erasure A message that was taken back.
+// Erasure A message that was erased.
 type Erasure struct {
 	// At RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	At Timestamp `json:"at"`
 
-	// By Who did it; null: a timer.
+	// By The user who erased it; null if a timer did.
 	By *string `json:"by"`
 
 	// ConversationID The id of its conversation.
 	ConversationID string `json:"conversation_id"`
 
-	// How What became of it.
+	// How The state of the message.
 	How ErasureHow `json:"how"`
 
 	// LateMs How long after `at` that was.
@@ -616,25 +620,25 @@ type Erasure struct {
 	// MessageID The id of the message.
 	MessageID string `json:"message_id"`
 
-	// Sender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// Sender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
 	Sender UserID `json:"sender"`
 
-	// Seq Its seq there.
+	// Seq Its seq in the conversation.
 	Seq int64 `json:"seq"`
 
-	// ShreddedAt When its key was destroyed: since then it cannot be read in any copy of the data, backups included. null for the moment until then, and for what never had content here.
+	// ShreddedAt When its key was destroyed: since then it cannot be read in any copy of the data, backups included. null until then, and for a message that never had content here.
 	ShreddedAt *Time `json:"shredded_at"`
 
-	// WipedAt When it was erased here: since then nobody can read it. Its key is destroyed within seconds.
+	// WipedAt When the server erased it: nobody can read it since then. Its key is destroyed within seconds.
 	WipedAt Time `json:"wiped_at"`
 }
 
-// ErasureHow What became of it.
+// ErasureHow The state of the message.
 type ErasureHow string
 
 // ErasurePage A page of erasures.
@@ -642,7 +646,7 @@ type ErasurePage struct {
 	// Items The erasures of this page.
 	Items []Erasure `json:"items"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
@@ -689,7 +693,7 @@ type Event struct {
 	// Mentions Users whom the message mentions, or, for those who are told of its erasing as it happens, mentioned.
 	Mentions []string `json:"mentions,omitempty"`
 
-	// Message A message as I can read it now.
+	// Message A message as you may read it now.
 	Message *Message `json:"message,omitempty"`
 
 	// MessageCount How many messages of the thread were not erased.
@@ -715,10 +719,10 @@ type Event struct {
 	// PushContent From who revoked it, for those who are told as it happens.
 	PushContent *string `json:"push_content,omitempty"`
 
-	// PushPayload Any JSON value but null, of the application's own.
+	// PushPayload Any JSON value except null, defined by the application.
 	PushPayload *FreeValue `json:"push_payload,omitempty"`
 
-	// Role A higher role may do all that a lower one may.
+	// Role A higher role has all permissions of a lower one.
 	Role *Role `json:"role,omitempty"`
 
 	// RoleID The role of the space that it is about, or `everyone`.
@@ -763,29 +767,30 @@ type Event struct {
 
 // EventPage A page of the event log.
 type EventPage struct {
-	// Cursor Where to go on, as `cursor` or `Last-Event-ID`.
+	// Cursor Where to continue, as `cursor` or `Last-Event-ID`.
 	Cursor string `json:"cursor"`
 
 	// Items The events of this page, oldest first.
 	Items []Event `json:"items"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null: there is no more for now.
+	// NextPageToken Pass it as `page_token` for the next page; null if there are no more events yet.
 	NextPageToken *string `json:"next_page_token"`
 }
 
 // EventType What happened.
 type EventType string
 
-// ExpireAfter Let the message expire, in seconds from sending; by default as the conversation is set up.
+// ExpireAfter When the message expires, in seconds from sending; by default as set for the
+// conversation.
 type ExpireAfter = int64
 
-// FreeObject A JSON object of the application's own.
+// FreeObject A JSON object defined by the application.
 type FreeObject = json.RawMessage
 
-// FreeValue Any JSON value but null, of the application's own.
+// FreeValue Any JSON value except null, defined by the application.
 type FreeValue = json.RawMessage
 
-// GoneConversation A conversation that was deleted, or that I have hidden.
+// GoneConversation A conversation that was deleted, or that you have hidden.
 type GoneConversation struct {
 	// At RFC 3339, UTC, with milliseconds.
 	//
@@ -795,32 +800,33 @@ type GoneConversation struct {
 	// ConversationID The id of the conversation.
 	ConversationID string `json:"conversation_id"`
 
-	// State Deleted for everyone, or hidden by me.
+	// State `deleted` for everyone, or `hidden` by you.
 	State GoneConversationState `json:"state"`
 }
 
-// GoneConversationState Deleted for everyone, or hidden by me.
+// GoneConversationState `deleted` for everyone, or `hidden` by you.
 type GoneConversationState string
 
-// Grant What a role says of a permission - with `inherit`, nothing.
+// Grant What a role says about a permission; `inherit` leaves it to other roles.
 type Grant string
 
-// Granted What a role says of a permission.
+// Granted What a role says about a permission.
 type Granted string
 
-// GrantedPermissions What a role says, by permission. Of those that are missing it says nothing.
+// GrantedPermissions What the role says, by permission. Permissions that are missing are inherited.
 type GrantedPermissions = map[Permission]Granted
 
-// Grants What a role is to say, by permission. The last two stay with the owner and are refused, 422 `permission_not_grantable`.
+// Grants What the role says, by permission. The last two permissions stay with the owner
+// and are refused: 422 `permission_not_grantable`.
 type Grants = map[Permission]Grant
 
-// Health That it is well.
+// Health The server is healthy.
 type Health struct {
-	// Details What an operator should know though the server can serve; left out if there is
-	// nothing. After the clock of the server was seen to jump ahead by more than a day
-	// nothing is removed by its time for a while (`--clock-guard`): set it right before.
-	// While the file of the keys cannot be written, what was erased cannot be read by
-	// anybody, but its keys wait to be destroyed: see to the disk.
+	// Details What an operator should know although the server can serve; left out if there is
+	// nothing. After the server's clock jumped ahead by more than a day, nothing is
+	// trimmed for some time (`--clock-guard`): set the clock right before that ends.
+	// While the key file cannot be written, erased messages are unreadable, but their
+	// keys wait to be destroyed: check the disk.
 	Details *HealthDetails `json:"details,omitempty"`
 
 	// Status Always `ok`.
@@ -830,29 +836,30 @@ type Health struct {
 // HealthStatus Always `ok`.
 type HealthStatus string
 
-// HealthDetails What an operator should know though the server can serve; left out if there is
-// nothing. After the clock of the server was seen to jump ahead by more than a day
-// nothing is removed by its time for a while (`--clock-guard`): set it right before.
-// While the file of the keys cannot be written, what was erased cannot be read by
-// anybody, but its keys wait to be destroyed: see to the disk.
+// HealthDetails What an operator should know although the server can serve; left out if there is
+// nothing. After the server's clock jumped ahead by more than a day, nothing is
+// trimmed for some time (`--clock-guard`): set the clock right before that ends.
+// While the key file cannot be written, erased messages are unreadable, but their
+// keys wait to be destroyed: check the disk.
 type HealthDetails struct {
 	// ClockJumpedSeconds By how much the clock jumped ahead.
 	ClockJumpedSeconds int64 `json:"clock_jumped_seconds"`
 
-	// RemovalHeldSeconds For how much longer nothing is removed by its time.
+	// RemovalHeldSeconds For how much longer nothing is trimmed.
 	RemovalHeldSeconds int64 `json:"removal_held_seconds"`
 
-	// SearchIndexFailing The file of the search index cannot be written. Messages are found without it, more slowly.
+	// SearchIndexFailing The search index file cannot be written. Messages are found without it, more slowly.
 	SearchIndexFailing bool `json:"search_index_failing"`
 
-	// ShreddingWaiting How many keys of what was erased wait to be destroyed, if that takes longer than it should.
+	// ShreddingWaiting How many keys of erased content wait to be destroyed, if that takes longer than it should.
 	ShreddingWaiting int `json:"shredding_waiting"`
 
-	// ShreddingWaitingSeconds For how long the longest has waited.
+	// ShreddingWaitingSeconds How long the oldest of them has waited.
 	ShreddingWaitingSeconds int64 `json:"shredding_waiting_seconds"`
 }
 
-// HiddenPart Messages that I have hidden - by `seq`, both ends included, or those created before a time.
+// HiddenPart Messages that you have hidden - by `seq`, both ends included, or those created
+// before a time.
 type HiddenPart struct {
 	// At RFC 3339, UTC, with milliseconds.
 	//
@@ -870,46 +877,47 @@ type HiddenPart struct {
 	// FromSeq The first of the messages.
 	FromSeq *int64 `json:"from_seq,omitempty"`
 
-	// ToSeq The last of them.
+	// ToSeq The last of the messages.
 	ToSeq *int64 `json:"to_seq,omitempty"`
 }
 
-// HideMessages One of the three.
+// HideMessages Exactly one of the three.
 type HideMessages struct {
-	// All All that there are now.
+	// All All messages so far.
 	All *HideMessagesAll `json:"all,omitempty"`
 
-	// Before Those created before this time; a time in the future is now.
+	// Before Messages created before this time; a time in the future means now.
 	Before *time.Time `json:"before,omitempty"`
 
 	// MessageIds The ids of the messages.
 	MessageIds []string `json:"message_ids,omitempty"`
 }
 
-// HideMessagesAll All that there are now.
+// HideMessagesAll All messages so far.
 type HideMessagesAll bool
 
-// History What somebody who joins may read - from the joining on, or all.
+// History What a new member may read - messages since joining, or all.
 type History string
 
-// ImportConversation A conversation as it was. One with this id that is there is left as it is.
+// ImportConversation A conversation for an import. One whose id exists already does not change.
 type ImportConversation struct {
 	// CreatedAt When it was created.
 	CreatedAt time.Time `json:"created_at"`
 
-	// ID The id that it had.
+	// ID The id of the message.
 	ID string `json:"id"`
 
-	// Kind The kinds that the list of conversations, exports and imports have.
+	// Kind The kinds in the list of conversations, in exports and in imports.
 	Kind ListedKind `json:"kind"`
 
-	// Members Its members, and who was one.
+	// Members Its members and former members.
 	Members []ImportMember `json:"members"`
 
-	// Name Its name; none for a direct conversation.
+	// Name Its name; not for a direct conversation.
 	Name *string `json:"name,omitempty"`
 
-	// Settings Each kind has some of them; another one is 422 `setting_unsupported`.
+	// Settings A setting that the kind of conversation does not have is 422
+	// `setting_unsupported`.
 	//
 	// | setting | kinds |
 	// |---|---|
@@ -920,9 +928,9 @@ type ImportConversation struct {
 	Settings *SettingsPatch `json:"settings,omitempty"`
 }
 
-// ImportConversationLine A line that is a conversation.
+// ImportConversationLine A line with a conversation.
 type ImportConversationLine struct {
-	// Conversation A conversation as it was. One with this id that is there is left as it is.
+	// Conversation A conversation for an import. One whose id exists already does not change.
 	Conversation ImportConversation `json:"conversation"`
 }
 
@@ -931,238 +939,239 @@ type ImportLine struct {
 	union json.RawMessage
 }
 
-// ImportLines Lines of JSON, NDJSON. The whole is text; each line by itself is an ImportLine.
+// ImportLines JSON lines (NDJSON). The whole is text; each line is an ImportLine.
 type ImportLines = ImportLine
 
-// ImportMember A member, or who was one.
+// ImportMember A member or former member.
 type ImportMember struct {
 	// JoinedAt By default when the conversation was created.
 	JoinedAt *time.Time `json:"joined_at,omitempty"`
 
-	// Left Of who is not a member any more: they left by themselves, and are not added again.
+	// Left For a former member: they left by themselves, and cannot be added again.
 	Left *bool `json:"left,omitempty"`
 
-	// Role A Role; null: not a member any more. By default member.
+	// Role A Role; null for a former member. By default `member`.
 	Role *string `json:"role,omitempty"`
 
-	// Stays From which message on, and up to which, they were a member. All of it by default.
+	// Stays The parts of the history during which the user was a member; by default all of
+	// it.
 	Stays []ImportStay `json:"stays,omitempty"`
 
-	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
 }
 
-// ImportMessage A message as it was, for an import or an insertion.
+// ImportMessage A message for an import or an insertion.
 type ImportMessage struct {
-	// Body As for sending; null for a message that was taken back.
+	// Body As for sending; null for an erased message.
 	Body *json.RawMessage `json:"body,omitempty"`
 
-	// Burn How it burns after reading; null: it does not.
+	// Burn How the message burns after reading; null if it does not.
 	Burn *struct {
-		// AfterSeconds How long it stays after it was read.
+		// AfterSeconds How long the message stays after it was read.
 		AfterSeconds int64 `json:"after_seconds"`
 
-		// BurnAt When it burns; null: it was not read yet.
+		// BurnAt When the message burns; null until it was read.
 		BurnAt *time.Time `json:"burn_at,omitempty"`
 
-		// UnreadTTLSeconds How long it waits to be read, from sending; a week by default.
+		// UnreadTTLSeconds How long the message stays unread, counted from sending; by default a week.
 		UnreadTTLSeconds *int64 `json:"unread_ttl_seconds,omitempty"`
 	} `json:"burn,omitempty"`
 
-	// ClientID The `client_id` that it was sent with.
+	// ClientID The `client_id` it was sent with.
 	ClientID *string `json:"client_id,omitempty"`
 
-	// ConversationID Or `@user`: the direct conversation of `sender` with that user.
+	// ConversationID An id, or `@user`: the direct conversation of `sender` with that user.
 	ConversationID string `json:"conversation_id"`
 
-	// CreatedAt Not in the future. Needed in an import; now by default for an insertion.
+	// CreatedAt Not in the future. Required in an import; by default now for an insertion.
 	CreatedAt *time.Time `json:"created_at,omitempty"`
 
-	// Erased Of a message that was taken back.
+	// Erased How it was erased, for an erased message.
 	Erased *struct {
-		// At When it was taken back.
+		// At When it was erased.
 		At time.Time `json:"at"`
 
-		// By Who did it; null: a timer.
+		// By The user who erased it; null if a timer did.
 		By *string `json:"by,omitempty"`
 
-		// Extension What they left besides: any JSON value of the application's own.
+		// Extension Any JSON value by the user who revoked it.
 		Extension *json.RawMessage `json:"extension,omitempty"`
 
-		// Postscript What they left in its place.
+		// Postscript A text by the user who revoked it.
 		Postscript *string `json:"postscript,omitempty"`
 	} `json:"erased,omitempty"`
 
-	// ExpiresAt When it expires; null: it does not.
+	// ExpiresAt When the message expires; null if it does not.
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 
-	// Ext What the application added.
+	// Ext Data of the application.
 	Ext *json.RawMessage `json:"ext,omitempty"`
 
-	// ID The id that it had.
+	// ID The id of the message.
 	ID *string `json:"id,omitempty"`
 
-	// MentionAll Whether it mentions everyone.
+	// MentionAll Whether the message mentions everyone.
 	MentionAll *bool `json:"mention_all,omitempty"`
 
-	// Mentions Users whom it mentions.
+	// Mentions The mentioned users.
 	Mentions []UserID `json:"mentions,omitempty"`
 
 	// Receipt Whether receipts were asked for.
 	Receipt *bool `json:"receipt,omitempty"`
 
-	// ReplyTo The id of the message that this one answers.
+	// ReplyTo The id of the message that this is a reply to.
 	ReplyTo *string `json:"reply_to,omitempty"`
 
-	// Sender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// Sender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
 	Sender UserID `json:"sender"`
 
-	// SenderDevice The device that it was sent on.
+	// SenderDevice The device it was sent from.
 	SenderDevice *string `json:"sender_device,omitempty"`
 
-	// Seq The seq that it had.
+	// Seq The seq of the message.
 	Seq *int64 `json:"seq,omitempty"`
 
-	// State What has become of the message.
+	// State The state of the message.
 	State *MessageState `json:"state,omitempty"`
 
-	// Type What a message is: text, a place, or what only the application understands.
+	// Type The type of a message: text, a location, or data of the application.
 	Type MessageType `json:"type"`
 
-	// VisibleTo The one member who can see it.
+	// VisibleTo The only member who can see it.
 	VisibleTo *string `json:"visible_to,omitempty"`
 }
 
-// ImportResult What became of a line.
+// ImportResult The result of a line.
 type ImportResult struct {
 	// Code | code | status | meaning |
 	// |---|---|---|
-	// | `invalid_request` | 400 | the request does not fit the document; `field` names where |
+	// | `invalid_request` | 400 | the request does not fit this document; `field` says where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
-	// | `invalid_cursor` | 400 | the cursor of a page is not one that this API gave; a stream gives `reset` then |
-	// | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
-	// | `token_missing` | 401 | no token, and no ticket where one is taken |
+	// | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
+	// | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
+	// | `token_missing` | 401 | no token, and no ticket where one is accepted |
 	// | `token_malformed` | 401 | the token is not a JWT |
-	// | `token_expired` | 401 | the token has ended |
-	// | `token_not_yet_valid` | 401 | the token has not begun |
-	// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock and its leeway allow |
-	// | `token_invalid` | 401 | its signature, algorithm or claims are not what this server takes |
+	// | `token_expired` | 401 | the token has expired |
+	// | `token_not_yet_valid` | 401 | the token is not valid yet |
+	// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock plus its leeway |
+	// | `token_invalid` | 401 | the server does not accept the token's signature, algorithm or claims |
 	// | `invalid_subject` | 401 | the token's `sub` is not a user id |
 	// | `token_cut_off` | 401 | an admin cut off the tokens of this user |
-	// | `ticket_invalid` | 401 | the ticket is not one of this server |
-	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
+	// | `ticket_invalid` | 401 | the ticket is not from this server |
+	// | `ticket_expired` | 401 | the ticket has expired: get a new one |
 	// | `permission_denied` | 403 | you lack a permission here; `detail` names it |
-	// | `blocked` | 403 | the user blocks you: they take no direct messages from you, and are neither added nor invited by you |
-	// | `admin_required` | 403 | this takes the scope `admin` |
+	// | `blocked` | 403 | the user blocks you: you cannot send them direct messages, add them or invite them |
+	// | `admin_required` | 403 | this requires the scope `admin` |
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
-	// | `not_recipient` | 403 | only who gets a message may burn it |
-	// | `not_sender` | 403 | only who sent a message is told who has it |
+	// | `not_recipient` | 403 | only the recipient of a message may burn it |
+	// | `not_sender` | 403 | only the sender of a message may list its receipts |
 	// | `device_mismatch` | 400 | `X-Device-Id` contradicts the token's `device` |
-	// | `not_found` | 404 | there is nothing at this path |
-	// | `conversation_not_found` | 404 | no such conversation, or not yours |
-	// | `message_not_found` | 404 | no such message, or not yours to read |
+	// | `not_found` | 404 | nothing exists at this path |
+	// | `conversation_not_found` | 404 | no such conversation, or not visible to you |
+	// | `message_not_found` | 404 | no such message, or not visible to you |
 	// | `member_not_found` | 404 | no such member |
 	// | `thread_not_found` | 404 | the message has no thread |
-	// | `space_not_found` | 404 | no such space, or not yours |
+	// | `space_not_found` | 404 | no such space, or not visible to you |
 	// | `role_not_found` | 404 | no such role in this space |
 	// | `invitation_not_found` | 404 | no such invitation |
-	// | `method_not_allowed` | 405 | the path does not take this method |
+	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
-	// | `owner_must_hand_over` | 409 | a group, room or space is not left without an owner |
-	// | `already_revoked` | 409 | the message is revoked already |
-	// | `already_burned` | 409 | the message is burned already |
-	// | `already_expired` | 409 | the message is expired already |
-	// | `not_burnable` | 409 | the message was not sent for burning |
-	// | `id_taken` | 409 | the `id` is that of something else |
-	// | `clock_jumped` | 409 | the clock of the server jumped ahead, and is not trusted with what cannot be undone; `detail` says for how long |
+	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
+	// | `already_revoked` | 409 | the message has been revoked |
+	// | `already_burned` | 409 | the message has burned |
+	// | `already_expired` | 409 | the message has expired |
+	// | `not_burnable` | 409 | the message was not sent with `burn` |
+	// | `id_taken` | 409 | the `id` belongs to something else |
+	// | `clock_jumped` | 409 | the server's clock jumped ahead and is not trusted with what cannot be undone; `detail` says for how long |
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
-	// | `message_gone` | 410 | the message was there and was removed, by retention or with its conversation; it does not come back by a repetition |
-	// | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
-	// | `message_too_large` | 413 | `body` and `ext` are too large together |
-	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
-	// | `direct_with_self` | 422 | `@` and your own id |
+	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
+	// | `message_too_large` | 413 | `body` and `ext` together are too large |
+	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+	// | `direct_with_self` | 422 | `@` with your own id |
 	// | `direct_conversation` | 422 | a direct conversation does not have this |
 	// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
 	// | `too_many_members` | 422 | the group, room or space would have too many members |
 	// | `one_owner` | 422 | a group or room has one owner |
-	// | `members_unsupported` | 422 | who is in it, and as what, follows from what it hangs in |
+	// | `members_unsupported` | 422 | the members and their roles follow from the parent |
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
-	// | `too_many_for_receipts` | 422 | the group is too large for receipts |
+	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
-	// | `past_retention` | 422 | the message is older than the conversation keeps any |
-	// | `retention_too_long` | 422 | the server keeps no message for so long |
-	// | `thread_unsupported` | 422 | threads hang under messages of groups and channels |
-	// | `receipts_unsupported` | 422 | a room has no receipts, and messages of channels do not ask for them |
+	// | `past_retention` | 422 | the message is older than the conversation's retention |
+	// | `retention_too_long` | 422 | the server does not keep messages for so long |
+	// | `thread_unsupported` | 422 | only messages of groups and channels can have threads |
+	// | `receipts_unsupported` | 422 | rooms have no receipts, and messages of channels cannot ask for them |
 	// | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
 	// | `list_unsupported` | 422 | this conversation has no such list |
 	// | `too_many_channels` | 422 | the space would have too many channels |
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
-	// | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
-	// | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
+	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
+	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
 	// | `too_many_streams` | 429 | the user has 32 streams |
-	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
-	// | `slow_mode` | 429 | slow mode: wait before you send again |
-	// | `internal` | 500 | a fault of the server |
-	// | `overloaded` | 503 | too much is waiting to be stored, too many of your reads wait for each other, or too many request bodies are being read |
-	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
+	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
+	// | `slow_mode` | 429 | slow mode: wait before sending again |
+	// | `internal` | 500 | an error of the server |
+	// | `overloaded` | 503 | too many writes, too many of your reads, or too many request bodies are waiting |
+	// | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
-	// | `shutting_down` | 503 | the server is about to stop |
-	// | `storage_full` | 507 | there is no room left to store it |
+	// | `shutting_down` | 503 | the server is shutting down |
+	// | `storage_full` | 507 | the disk is full |
 	Code *ProblemCode `json:"code,omitempty"`
 
-	// Detail What was wrong with the line, for a developer to read.
+	// Detail What was wrong with the line, for developers.
 	Detail *string `json:"detail,omitempty"`
 
-	// Field What of the line is at fault.
+	// Field The member of the line that is at fault.
 	Field *string `json:"field,omitempty"`
 
-	// ID Of the message or conversation.
+	// ID The id of the message or conversation.
 	ID *string `json:"id,omitempty"`
 
-	// Line Its number, from 1.
+	// Line The number of the line, from 1.
 	Line int64 `json:"line"`
 
-	// Status 201: stored; 200: it was there; else as the status of a problem.
+	// Status 201 if it was stored, 200 if it existed already, otherwise the status of a problem.
 	Status int `json:"status"`
 }
 
-// ImportResults Lines of JSON, NDJSON. The whole is text; each line by itself is an ImportResult.
+// ImportResults JSON lines (NDJSON). The whole is text; each line is an ImportResult.
 type ImportResults = ImportResult
 
-// ImportStay A part of the messages that somebody was a member for.
+// ImportStay A part of the history during which the user was a member.
 type ImportStay struct {
-	// FromSeq The first of these messages.
+	// FromSeq The first message of it.
 	FromSeq int64 `json:"from_seq"`
 
-	// ToSeq Missing while it lasts.
+	// ToSeq The last message of it; missing while it lasts.
 	ToSeq *int64 `json:"to_seq,omitempty"`
 }
 
 // Invitation An invitation to a group, room or space.
 type Invitation struct {
-	// By 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// By 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
 	By UserID `json:"by"`
 
-	// ConversationID The group or room; null of a space.
+	// ConversationID The group or room; null if it is for a space.
 	ConversationID *string `json:"conversation_id"`
 
 	// CreatedAt RFC 3339, UTC, with milliseconds.
@@ -1170,28 +1179,28 @@ type Invitation struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	CreatedAt Timestamp `json:"created_at"`
 
-	// Kind What the invitation is to.
+	// Kind What the invitation is for.
 	Kind InvitationKind `json:"kind"`
 
 	// Name Its name.
 	Name string `json:"name"`
 
-	// SpaceID The space; null of a group or room.
+	// SpaceID The space; null if it is for a group or room.
 	SpaceID *string `json:"space_id"`
 
-	// SpaceName The name of the space; null of a group or room.
+	// SpaceName The name of the space; null if it is for a group or room.
 	SpaceName *string `json:"space_name"`
 
-	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
 }
 
-// InvitationKind What the invitation is to.
+// InvitationKind What the invitation is for.
 type InvitationKind string
 
 // InvitationPage A page of invitations.
@@ -1199,11 +1208,11 @@ type InvitationPage struct {
 	// Items The invitations of this page.
 	Items []Invitation `json:"items"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// Invitations Some invitations.
+// Invitations Invitations.
 type Invitations struct {
 	// Items The invitations.
 	Items []Invitation `json:"items"`
@@ -1212,32 +1221,33 @@ type Invitations struct {
 // InvitePolicy Who may add members to a group - owner and admins, or every member.
 type InvitePolicy string
 
-// InviteUsers Whom to invite.
+// InviteUsers The users to invite.
 type InviteUsers struct {
 	// Users The users to invite.
 	Users []UserID `json:"users"`
 }
 
-// JoinPolicy Who may join by themselves - nobody, or who knows the id.
+// JoinPolicy Who may join without an invitation - nobody, or everyone who knows the id.
 type JoinPolicy string
 
-// Kind What kind of conversation it is.
+// Kind The kind of conversation.
 type Kind string
 
-// ListName allow: who may see a private channel; deny: who may not see a public channel, or be in a group or room.
+// ListName allow: users who may see a private channel; deny: users who may not see a public
+// channel, or be in a group or room.
 type ListName string
 
-// ListedKind The kinds that the list of conversations, exports and imports have.
+// ListedKind The kinds in the list of conversations, in exports and in imports.
 type ListedKind string
 
 // Listing A user on a list.
 type Listing struct {
-	// CreatedAt When they were put on it.
+	// CreatedAt When the user was put on the list.
 	CreatedAt Time `json:"created_at"`
 
-	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
@@ -1246,16 +1256,16 @@ type Listing struct {
 
 // ListingPage A page of users on a list.
 type ListingPage struct {
-	// Items The users on a list of this page.
+	// Items The users on this page.
 	Items []Listing `json:"items"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
 // LocationBody The body of a `location`.
 type LocationBody struct {
-	// Address What the place is called.
+	// Address The name or address of the location.
 	Address *string `json:"address,omitempty"`
 
 	// Latitude In degrees; north is positive.
@@ -1272,15 +1282,15 @@ type Member struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	JoinedAt Timestamp `json:"joined_at"`
 
-	// MutedUntil Until when they may not send; null: they are not muted.
+	// MutedUntil Until when the member may not send; null if not muted.
 	MutedUntil *Time `json:"muted_until"`
 
-	// Role A higher role may do all that a lower one may.
+	// Role A higher role has all permissions of a lower one.
 	Role Role `json:"role"`
 
-	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
@@ -1292,11 +1302,11 @@ type MemberPage struct {
 	// Items The members of this page.
 	Items []Member `json:"items"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// Members Some members of a conversation.
+// Members Members of a conversation.
 type Members struct {
 	// Items The members.
 	Items []Member `json:"items"`
@@ -1305,19 +1315,19 @@ type Members struct {
 // MentionAll Mention everyone.
 type MentionAll = bool
 
-// Mentions Users whom the message mentions.
+// Mentions The mentioned users.
 type Mentions = []UserID
 
-// Message A message as I can read it now.
+// Message A message as you may read it now.
 type Message struct {
-	// Body What was sent, a TextBody, LocationBody or CustomBody as the `type` of the message
-	// says; null once the message was erased.
+	// Body A TextBody, LocationBody or CustomBody, depending on the `type` of the message;
+	// null once the message was erased.
 	Body json.RawMessage `json:"body"`
 
-	// Burn How the message burns after reading; null: it does not.
+	// Burn How the message burns after reading; null if it does not.
 	Burn *Burn `json:"burn"`
 
-	// ClientID The `client_id` that it was sent with; null: none.
+	// ClientID The `client_id` it was sent with; null if none.
 	ClientID *string `json:"client_id"`
 
 	// ConversationID The id of its conversation.
@@ -1328,73 +1338,73 @@ type Message struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	CreatedAt Timestamp `json:"created_at"`
 
-	// Erased How the message was taken back; null: it was not.
+	// Erased How the message was erased; null if it was not.
 	Erased *Erased `json:"erased"`
 
-	// ExpiresAt When the message expires; null: it does not.
+	// ExpiresAt When the message expires; null if it does not.
 	ExpiresAt *Time `json:"expires_at"`
 
-	// Ext What the application added; null once the message was erased.
+	// Ext Data of the application; null once the message was erased.
 	Ext json.RawMessage `json:"ext"`
 
 	// ID The id of the message.
 	ID string `json:"id"`
 
-	// MentionAll There, and true, while the message mentions everyone.
+	// MentionAll Present, and true, if the message mentions everyone.
 	MentionAll *bool `json:"mention_all,omitempty"`
 
-	// Mentions Users whom the message mentions; null once the message was erased.
+	// Mentions The mentioned users; null once the message was erased.
 	Mentions []UserID `json:"mentions"`
 
 	// Receipt Whether receipts were asked for.
 	Receipt bool `json:"receipt"`
 
-	// ReplyTo The id of the message that this one answers.
+	// ReplyTo The id of the message that this is a reply to.
 	ReplyTo *string `json:"reply_to"`
 
-	// Sender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// Sender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
 	Sender UserID `json:"sender"`
 
-	// SenderDevice The device that it was sent on, if that named itself.
+	// SenderDevice The device it was sent from, if known.
 	SenderDevice *string `json:"sender_device"`
 
 	// Seq Dense and rising within the conversation.
 	Seq int64 `json:"seq"`
 
-	// Snippet Of a search alone - the text around the first match, in pieces.
+	// Snippet In search results only - the text around the first match, in pieces.
 	Snippet []SnippetPart `json:"snippet,omitempty"`
 
-	// State What has become of the message.
+	// State The state of the message.
 	State MessageState `json:"state"`
 
-	// Type What a message is: text, a place, or what only the application understands.
+	// Type The type of a message: text, a location, or data of the application.
 	Type MessageType `json:"type"`
 }
 
-// MessageBody What was sent, a TextBody, LocationBody or CustomBody as the `type` of the message
-// says; null once the message was erased.
+// MessageBody A TextBody, LocationBody or CustomBody, depending on the `type` of the message;
+// null once the message was erased.
 type MessageBody struct {
-	// Address Of a `location`, if it has one.
+	// Address In a `location`, if it has one.
 	Address *string `json:"address,omitempty"`
 
-	// Data Of a `custom`, if it has any: any JSON value, null included.
+	// Data In a `custom`, if it has any: any JSON value, null included.
 	Data interface{} `json:"data,omitempty"`
 
-	// Latitude Of a `location`, in degrees, north is positive.
+	// Latitude In a `location`, in degrees; north is positive.
 	Latitude *float64 `json:"latitude,omitempty"`
 
-	// Longitude Of a `location`, in degrees, east is positive.
+	// Longitude In a `location`, in degrees; east is positive.
 	Longitude *float64 `json:"longitude,omitempty"`
 
-	// Name Of a `custom`: what the data is.
+	// Name In a `custom`: the kind of data.
 	Name *string `json:"name,omitempty"`
 
-	// Text Of a `text`.
+	// Text In a `text`.
 	Text *string `json:"text,omitempty"`
 }
 
@@ -1403,169 +1413,170 @@ type MessagePage struct {
 	// Items The messages of this page.
 	Items []Message `json:"items"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// MessageState What has become of the message.
+// MessageState The state of the message.
 type MessageState string
 
-// MessageType What a message is: text, a place, or what only the application understands.
+// MessageType The type of a message: text, a location, or data of the application.
 type MessageType string
 
-// Mute Who is muted, and until when.
+// Mute The muted user, and when the mute ends.
 type Mute struct {
-	// MutedUntil Far in the future: until they are unmuted.
+	// MutedUntil Far in the future if until they are unmuted.
 	MutedUntil Time `json:"muted_until"`
 
-	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
 }
 
-// MuteFor For how long.
+// MuteFor How long the mute lasts.
 type MuteFor struct {
-	// Seconds Until they are unmuted, if left out.
+	// Seconds If it is left out, until they are unmuted.
 	Seconds *int64 `json:"seconds,omitempty"`
 }
 
-// MyPermissions What I am here, and what I may do.
+// MyPermissions Your role and permissions.
 type MyPermissions struct {
-	// Permissions What I may do.
+	// Permissions Your permissions.
 	Permissions []Permission `json:"permissions"`
 
-	// Role What I am here, a Role; null: I have not joined this thread.
+	// Role Your Role here; null for a thread that you have not joined.
 	Role *Role `json:"role"`
 }
 
 // Override What a role says in one channel.
 type Override struct {
-	// Permissions What a role says, by permission. Of those that are missing it says nothing.
+	// Permissions What the role says, by permission. Permissions that are missing are inherited.
 	Permissions GrantedPermissions `json:"permissions"`
 
 	// RoleID The id of a role, or `everyone`.
 	RoleID string `json:"role_id"`
 }
 
-// Overrides What roles say in one channel.
+// Overrides Overrides in one channel.
 type Overrides struct {
-	// Items One for each role that says something there.
+	// Items One for each role that has an override there.
 	Items []Override `json:"items"`
 }
 
-// Permission | permission | what it is for | in groups and rooms |
+// Permission | permission | allows to | in groups and rooms |
 // |---|---|---|
-// | `view` | to see that it is there, and to read it | members |
-// | `send` | to send messages | members |
-// | `mention_all` | to mention everyone at once | admins |
-// | `create_thread` | to create threads | members, in groups |
-// | `manage_threads` | to rename and dissolve threads, and to remove their members | admins, in groups |
-// | `revoke_own` | to revoke what one sent | members |
-// | `revoke_others` | to revoke what others sent | admins |
-// | `delete_others` | to delete messages for everyone, however old | owner |
-// | `invite` | to add members to a group or room, to invite to a space | admins, or members as a group is set up |
-// | `kick` | to remove members | admins |
-// | `mute` | to mute members, and to speak where all are muted or in slow mode | admins |
-// | `manage_members` | the lists of a conversation; to add members to a space | admins |
-// | `manage_roles` | who has which role, and what roles may | owner |
-// | `manage_conversation` | name and settings; in a space, its channels | admins |
-// | `manage_space` | name and settings of a space | |
-// | `manage_retention` | how long messages are kept | owner |
-// | `delete` | to delete it for everyone | owner |
+// | `view` | see the conversation and read it | members |
+// | `send` | send messages | members |
+// | `mention_all` | mention everyone at once | admins |
+// | `create_thread` | create threads | members, in groups |
+// | `manage_threads` | rename and delete threads, and remove their members | admins, in groups |
+// | `revoke_own` | revoke one's own messages | members |
+// | `revoke_others` | revoke messages of others | admins |
+// | `delete_others` | delete messages for everyone, at any age | owner |
+// | `invite` | add members to a group or room; invite to a space | admins, or members if the group allows it |
+// | `kick` | remove members | admins |
+// | `mute` | mute members; send while all are muted, and without slow mode | admins |
+// | `manage_members` | change the lists of a conversation; add members to a space | admins |
+// | `manage_roles` | give and take roles, and change them | owner |
+// | `manage_conversation` | change name and settings; in a space, manage its channels | admins |
+// | `manage_space` | change name and settings of a space | |
+// | `manage_retention` | set how long messages are kept | owner |
+// | `delete` | delete the conversation for everyone | owner |
 //
-// A higher role of a group or room may all that a lower one may. Roles of a space
-// take all but the last two.
+// In a group or room a higher role has all permissions of a lower one. Roles of a
+// space cannot have the last two.
 type Permission string
 
-// Postscript A text of who revokes. `postscript` stays in the place of the message; `push_content` goes to the devices that are told as it happens.
+// Postscript A text by the caller. `postscript` stays on the tombstone; `push_content` is
+// delivered to open streams only.
 type Postscript = string
 
-// Problem A refusal, RFC 9457.
+// Problem A problem as defined by RFC 9457.
 type Problem struct {
 	// Code | code | status | meaning |
 	// |---|---|---|
-	// | `invalid_request` | 400 | the request does not fit the document; `field` names where |
+	// | `invalid_request` | 400 | the request does not fit this document; `field` says where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
-	// | `invalid_cursor` | 400 | the cursor of a page is not one that this API gave; a stream gives `reset` then |
-	// | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
-	// | `token_missing` | 401 | no token, and no ticket where one is taken |
+	// | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
+	// | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
+	// | `token_missing` | 401 | no token, and no ticket where one is accepted |
 	// | `token_malformed` | 401 | the token is not a JWT |
-	// | `token_expired` | 401 | the token has ended |
-	// | `token_not_yet_valid` | 401 | the token has not begun |
-	// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock and its leeway allow |
-	// | `token_invalid` | 401 | its signature, algorithm or claims are not what this server takes |
+	// | `token_expired` | 401 | the token has expired |
+	// | `token_not_yet_valid` | 401 | the token is not valid yet |
+	// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock plus its leeway |
+	// | `token_invalid` | 401 | the server does not accept the token's signature, algorithm or claims |
 	// | `invalid_subject` | 401 | the token's `sub` is not a user id |
 	// | `token_cut_off` | 401 | an admin cut off the tokens of this user |
-	// | `ticket_invalid` | 401 | the ticket is not one of this server |
-	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
+	// | `ticket_invalid` | 401 | the ticket is not from this server |
+	// | `ticket_expired` | 401 | the ticket has expired: get a new one |
 	// | `permission_denied` | 403 | you lack a permission here; `detail` names it |
-	// | `blocked` | 403 | the user blocks you: they take no direct messages from you, and are neither added nor invited by you |
-	// | `admin_required` | 403 | this takes the scope `admin` |
+	// | `blocked` | 403 | the user blocks you: you cannot send them direct messages, add them or invite them |
+	// | `admin_required` | 403 | this requires the scope `admin` |
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
-	// | `not_recipient` | 403 | only who gets a message may burn it |
-	// | `not_sender` | 403 | only who sent a message is told who has it |
+	// | `not_recipient` | 403 | only the recipient of a message may burn it |
+	// | `not_sender` | 403 | only the sender of a message may list its receipts |
 	// | `device_mismatch` | 400 | `X-Device-Id` contradicts the token's `device` |
-	// | `not_found` | 404 | there is nothing at this path |
-	// | `conversation_not_found` | 404 | no such conversation, or not yours |
-	// | `message_not_found` | 404 | no such message, or not yours to read |
+	// | `not_found` | 404 | nothing exists at this path |
+	// | `conversation_not_found` | 404 | no such conversation, or not visible to you |
+	// | `message_not_found` | 404 | no such message, or not visible to you |
 	// | `member_not_found` | 404 | no such member |
 	// | `thread_not_found` | 404 | the message has no thread |
-	// | `space_not_found` | 404 | no such space, or not yours |
+	// | `space_not_found` | 404 | no such space, or not visible to you |
 	// | `role_not_found` | 404 | no such role in this space |
 	// | `invitation_not_found` | 404 | no such invitation |
-	// | `method_not_allowed` | 405 | the path does not take this method |
+	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
-	// | `owner_must_hand_over` | 409 | a group, room or space is not left without an owner |
-	// | `already_revoked` | 409 | the message is revoked already |
-	// | `already_burned` | 409 | the message is burned already |
-	// | `already_expired` | 409 | the message is expired already |
-	// | `not_burnable` | 409 | the message was not sent for burning |
-	// | `id_taken` | 409 | the `id` is that of something else |
-	// | `clock_jumped` | 409 | the clock of the server jumped ahead, and is not trusted with what cannot be undone; `detail` says for how long |
+	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
+	// | `already_revoked` | 409 | the message has been revoked |
+	// | `already_burned` | 409 | the message has burned |
+	// | `already_expired` | 409 | the message has expired |
+	// | `not_burnable` | 409 | the message was not sent with `burn` |
+	// | `id_taken` | 409 | the `id` belongs to something else |
+	// | `clock_jumped` | 409 | the server's clock jumped ahead and is not trusted with what cannot be undone; `detail` says for how long |
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
-	// | `message_gone` | 410 | the message was there and was removed, by retention or with its conversation; it does not come back by a repetition |
-	// | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
-	// | `message_too_large` | 413 | `body` and `ext` are too large together |
-	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
-	// | `direct_with_self` | 422 | `@` and your own id |
+	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
+	// | `message_too_large` | 413 | `body` and `ext` together are too large |
+	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+	// | `direct_with_self` | 422 | `@` with your own id |
 	// | `direct_conversation` | 422 | a direct conversation does not have this |
 	// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
 	// | `too_many_members` | 422 | the group, room or space would have too many members |
 	// | `one_owner` | 422 | a group or room has one owner |
-	// | `members_unsupported` | 422 | who is in it, and as what, follows from what it hangs in |
+	// | `members_unsupported` | 422 | the members and their roles follow from the parent |
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
-	// | `too_many_for_receipts` | 422 | the group is too large for receipts |
+	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
-	// | `past_retention` | 422 | the message is older than the conversation keeps any |
-	// | `retention_too_long` | 422 | the server keeps no message for so long |
-	// | `thread_unsupported` | 422 | threads hang under messages of groups and channels |
-	// | `receipts_unsupported` | 422 | a room has no receipts, and messages of channels do not ask for them |
+	// | `past_retention` | 422 | the message is older than the conversation's retention |
+	// | `retention_too_long` | 422 | the server does not keep messages for so long |
+	// | `thread_unsupported` | 422 | only messages of groups and channels can have threads |
+	// | `receipts_unsupported` | 422 | rooms have no receipts, and messages of channels cannot ask for them |
 	// | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
 	// | `list_unsupported` | 422 | this conversation has no such list |
 	// | `too_many_channels` | 422 | the space would have too many channels |
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
-	// | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
-	// | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
+	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
+	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
 	// | `too_many_streams` | 429 | the user has 32 streams |
-	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
-	// | `slow_mode` | 429 | slow mode: wait before you send again |
-	// | `internal` | 500 | a fault of the server |
-	// | `overloaded` | 503 | too much is waiting to be stored, too many of your reads wait for each other, or too many request bodies are being read |
-	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
+	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
+	// | `slow_mode` | 429 | slow mode: wait before sending again |
+	// | `internal` | 500 | an error of the server |
+	// | `overloaded` | 503 | too many writes, too many of your reads, or too many request bodies are waiting |
+	// | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
-	// | `shutting_down` | 503 | the server is about to stop |
-	// | `storage_full` | 507 | there is no room left to store it |
+	// | `shutting_down` | 503 | the server is shutting down |
+	// | `storage_full` | 507 | the disk is full |
 	Code ProblemCode `json:"code"`
 
-	// Detail For a developer to read.
+	// Detail An explanation for developers.
 	Detail string `json:"detail"`
 
 	// Field What is at fault: a path into the body, or a parameter.
@@ -1577,356 +1588,364 @@ type Problem struct {
 	// Title The HTTP status in words.
 	Title string `json:"title"`
 
-	// Type Always `about:blank`; `code` tells the problem.
+	// Type Always `about:blank`; `code` identifies the problem.
 	Type string `json:"type"`
 }
 
 // ProblemCode | code | status | meaning |
 // |---|---|---|
-// | `invalid_request` | 400 | the request does not fit the document; `field` names where |
+// | `invalid_request` | 400 | the request does not fit this document; `field` says where |
 // | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
-// | `invalid_cursor` | 400 | the cursor of a page is not one that this API gave; a stream gives `reset` then |
-// | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
-// | `token_missing` | 401 | no token, and no ticket where one is taken |
+// | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
+// | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
+// | `token_missing` | 401 | no token, and no ticket where one is accepted |
 // | `token_malformed` | 401 | the token is not a JWT |
-// | `token_expired` | 401 | the token has ended |
-// | `token_not_yet_valid` | 401 | the token has not begun |
-// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock and its leeway allow |
-// | `token_invalid` | 401 | its signature, algorithm or claims are not what this server takes |
+// | `token_expired` | 401 | the token has expired |
+// | `token_not_yet_valid` | 401 | the token is not valid yet |
+// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock plus its leeway |
+// | `token_invalid` | 401 | the server does not accept the token's signature, algorithm or claims |
 // | `invalid_subject` | 401 | the token's `sub` is not a user id |
 // | `token_cut_off` | 401 | an admin cut off the tokens of this user |
-// | `ticket_invalid` | 401 | the ticket is not one of this server |
-// | `ticket_expired` | 401 | the ticket has ended: get a new one |
+// | `ticket_invalid` | 401 | the ticket is not from this server |
+// | `ticket_expired` | 401 | the ticket has expired: get a new one |
 // | `permission_denied` | 403 | you lack a permission here; `detail` names it |
-// | `blocked` | 403 | the user blocks you: they take no direct messages from you, and are neither added nor invited by you |
-// | `admin_required` | 403 | this takes the scope `admin` |
+// | `blocked` | 403 | the user blocks you: you cannot send them direct messages, add them or invite them |
+// | `admin_required` | 403 | this requires the scope `admin` |
 // | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
-// | `not_recipient` | 403 | only who gets a message may burn it |
-// | `not_sender` | 403 | only who sent a message is told who has it |
+// | `not_recipient` | 403 | only the recipient of a message may burn it |
+// | `not_sender` | 403 | only the sender of a message may list its receipts |
 // | `device_mismatch` | 400 | `X-Device-Id` contradicts the token's `device` |
-// | `not_found` | 404 | there is nothing at this path |
-// | `conversation_not_found` | 404 | no such conversation, or not yours |
-// | `message_not_found` | 404 | no such message, or not yours to read |
+// | `not_found` | 404 | nothing exists at this path |
+// | `conversation_not_found` | 404 | no such conversation, or not visible to you |
+// | `message_not_found` | 404 | no such message, or not visible to you |
 // | `member_not_found` | 404 | no such member |
 // | `thread_not_found` | 404 | the message has no thread |
-// | `space_not_found` | 404 | no such space, or not yours |
+// | `space_not_found` | 404 | no such space, or not visible to you |
 // | `role_not_found` | 404 | no such role in this space |
 // | `invitation_not_found` | 404 | no such invitation |
-// | `method_not_allowed` | 405 | the path does not take this method |
+// | `method_not_allowed` | 405 | the path does not have this method |
 // | `client_id_reused` | 409 | the `client_id` was used for another message |
-// | `owner_must_hand_over` | 409 | a group, room or space is not left without an owner |
-// | `already_revoked` | 409 | the message is revoked already |
-// | `already_burned` | 409 | the message is burned already |
-// | `already_expired` | 409 | the message is expired already |
-// | `not_burnable` | 409 | the message was not sent for burning |
-// | `id_taken` | 409 | the `id` is that of something else |
-// | `clock_jumped` | 409 | the clock of the server jumped ahead, and is not trusted with what cannot be undone; `detail` says for how long |
+// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
+// | `already_revoked` | 409 | the message has been revoked |
+// | `already_burned` | 409 | the message has burned |
+// | `already_expired` | 409 | the message has expired |
+// | `not_burnable` | 409 | the message was not sent with `burn` |
+// | `id_taken` | 409 | the `id` belongs to something else |
+// | `clock_jumped` | 409 | the server's clock jumped ahead and is not trusted with what cannot be undone; `detail` says for how long |
 // | `on_deny_list` | 409 | the user is on the deny list |
 // | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 // | `thread_exists` | 409 | the message has a thread |
-// | `message_gone` | 410 | the message was there and was removed, by retention or with its conversation; it does not come back by a repetition |
-// | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
-// | `message_too_large` | 413 | `body` and `ext` are too large together |
-// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
-// | `direct_with_self` | 422 | `@` and your own id |
+// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
+// | `message_too_large` | 413 | `body` and `ext` together are too large |
+// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+// | `direct_with_self` | 422 | `@` with your own id |
 // | `direct_conversation` | 422 | a direct conversation does not have this |
 // | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
 // | `too_many_members` | 422 | the group, room or space would have too many members |
 // | `one_owner` | 422 | a group or room has one owner |
-// | `members_unsupported` | 422 | who is in it, and as what, follows from what it hangs in |
+// | `members_unsupported` | 422 | the members and their roles follow from the parent |
 // | `not_joined` | 422 | join the thread first |
 // | `block_self` | 422 | you cannot block yourself |
 // | `burn_unsupported` | 422 | only direct messages burn |
-// | `too_many_for_receipts` | 422 | the group is too large for receipts |
+// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 // | `receipt_not_asked` | 422 | the message was sent without `receipt` |
-// | `past_retention` | 422 | the message is older than the conversation keeps any |
-// | `retention_too_long` | 422 | the server keeps no message for so long |
-// | `thread_unsupported` | 422 | threads hang under messages of groups and channels |
-// | `receipts_unsupported` | 422 | a room has no receipts, and messages of channels do not ask for them |
+// | `past_retention` | 422 | the message is older than the conversation's retention |
+// | `retention_too_long` | 422 | the server does not keep messages for so long |
+// | `thread_unsupported` | 422 | only messages of groups and channels can have threads |
+// | `receipts_unsupported` | 422 | rooms have no receipts, and messages of channels cannot ask for them |
 // | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
 // | `list_unsupported` | 422 | this conversation has no such list |
 // | `too_many_channels` | 422 | the space would have too many channels |
 // | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
-// | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
-// | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
+// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
+// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
 // | `too_many_streams` | 429 | the user has 32 streams |
-// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
-// | `slow_mode` | 429 | slow mode: wait before you send again |
-// | `internal` | 500 | a fault of the server |
-// | `overloaded` | 503 | too much is waiting to be stored, too many of your reads wait for each other, or too many request bodies are being read |
-// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
+// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
+// | `slow_mode` | 429 | slow mode: wait before sending again |
+// | `internal` | 500 | an error of the server |
+// | `overloaded` | 503 | too many writes, too many of your reads, or too many request bodies are waiting |
+// | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 // | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
-// | `shutting_down` | 503 | the server is about to stop |
-// | `storage_full` | 507 | there is no room left to store it |
+// | `shutting_down` | 503 | the server is shutting down |
+// | `storage_full` | 507 | the disk is full |
 type ProblemCode string
 
-// PutOverride What the role is to say in this channel.
+// PutOverride What the role says in this channel.
 type PutOverride struct {
-	// Permissions What a role is to say, by permission. The last two stay with the owner and are refused, 422 `permission_not_grantable`.
+	// Permissions What the role says, by permission. The last two permissions stay with the owner
+	// and are refused: 422 `permission_not_grantable`.
 	Permissions Grants `json:"permissions"`
 }
 
-// Receipt Who has it, and since when.
+// Receipt A user, and the time of the receipt.
 type Receipt struct {
 	// At RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	At Timestamp `json:"at"`
 
-	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
 }
 
-// ReceiptKind Read, or delivered to a device.
+// ReceiptKind `read`, or `delivered` to a device.
 type ReceiptKind string
 
-// Receipted What is unread now, and what burns.
+// Receipted The unread count, and messages that will burn.
 type Receipted struct {
-	// Burning Those of the messages named that burn; the first 1,000.
+	// Burning Those of the named messages that will burn; the first 1,000.
 	Burning []Burning `json:"burning"`
 
-	// Unread Messages of the conversation that I have not read.
+	// Unread Unread messages of the conversation.
 	Unread int `json:"unread"`
 
 	// UnreadMore Whether there are more than 1,000.
 	UnreadMore bool `json:"unread_more"`
 }
 
-// Receipts Who has a message, and who has not.
+// Receipts Who has got and read a message, and who has not.
 type Receipts struct {
-	// Delivered To whom it was delivered, and when.
+	// Delivered Users to whom it was delivered, and when.
 	Delivered []Receipt `json:"delivered"`
 
-	// Read Who has read it, and when.
+	// Read Users who have read it, and when.
 	Read []Receipt `json:"read"`
 
-	// ReadCount How many have read it.
+	// ReadCount How many users have read it.
 	ReadCount int `json:"read_count"`
 
-	// Unread Who has not read it.
+	// Unread Users who have not read it.
 	Unread []UserID `json:"unread"`
 
-	// UnreadCount How many have not.
+	// UnreadCount How many users have not read it.
 	UnreadCount int `json:"unread_count"`
 }
 
-// ReplyTo The id of the message that this one answers, in the same conversation.
+// ReplyTo The id of the message that this is a reply to, in the same conversation.
 //
 // Example: 06d8n3v2k0g1q
 type ReplyTo = string
 
-// RetentionLines Lines of JSON, NDJSON. The whole is text; each line by itself is a RetentionOf.
+// RetentionLines JSON lines (NDJSON). The whole is text; each line is a RetentionOf.
 type RetentionLines = RetentionOf
 
-// RetentionOf What retention removes of a conversation.
+// RetentionOf What retention trims in a conversation.
 type RetentionOf struct {
-	// Before Those created before this time.
+	// Before The messages that are trimmed were created before this time.
 	Before Time `json:"before"`
 
 	// ConversationID The id of the conversation.
 	ConversationID string `json:"conversation_id"`
 
-	// Messages How many messages go, tombstones too.
+	// Messages How many messages are trimmed, tombstones included.
 	Messages int64 `json:"messages"`
 }
 
-// RetentionPage A page of conversations that have messages past retention.
+// RetentionPage A page of conversations with messages past retention.
 type RetentionPage struct {
 	// AsOf RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	AsOf Timestamp `json:"as_of"`
 
-	// Items The conversations that have messages past retention of this page.
+	// Items The conversations on this page.
 	Items []RetentionOf `json:"items"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// Revoke What is left in the place of a revoked message, and what its readers are told.
+// Revoke What stays on the tombstone of a revoked message, and what open streams receive
+// with it.
 type Revoke struct {
-	// Extension Any JSON value but null, of the application's own.
+	// Extension Any JSON value except null, defined by the application.
 	Extension *FreeValue `json:"extension,omitempty"`
 
-	// Postscript A text of who revokes. `postscript` stays in the place of the message; `push_content` goes to the devices that are told as it happens.
+	// Postscript A text by the caller. `postscript` stays on the tombstone; `push_content` is
+	// delivered to open streams only.
 	Postscript *Postscript `json:"postscript,omitempty"`
 
-	// PushContent A text of who revokes. `postscript` stays in the place of the message; `push_content` goes to the devices that are told as it happens.
+	// PushContent A text by the caller. `postscript` stays on the tombstone; `push_content` is
+	// delivered to open streams only.
 	PushContent *Postscript `json:"push_content,omitempty"`
 
-	// PushPayload Any JSON value but null, of the application's own.
+	// PushPayload Any JSON value except null, defined by the application.
 	PushPayload *FreeValue `json:"push_payload,omitempty"`
 }
 
-// RevokeMany Which messages to revoke, and what is left in their place.
+// RevokeMany The messages to revoke, and what stays on their tombstones.
 type RevokeMany struct {
-	// Extension Any JSON value but null, of the application's own.
+	// Extension Any JSON value except null, defined by the application.
 	Extension *FreeValue `json:"extension,omitempty"`
 
 	// Ids The ids of the messages.
 	Ids []string `json:"ids"`
 
-	// Postscript A text of who revokes. `postscript` stays in the place of the message; `push_content` goes to the devices that are told as it happens.
+	// Postscript A text by the caller. `postscript` stays on the tombstone; `push_content` is
+	// delivered to open streams only.
 	Postscript *Postscript `json:"postscript,omitempty"`
 
-	// PushContent A text of who revokes. `postscript` stays in the place of the message; `push_content` goes to the devices that are told as it happens.
+	// PushContent A text by the caller. `postscript` stays on the tombstone; `push_content` is
+	// delivered to open streams only.
 	PushContent *Postscript `json:"push_content,omitempty"`
 
-	// PushPayload Any JSON value but null, of the application's own.
+	// PushPayload Any JSON value except null, defined by the application.
 	PushPayload *FreeValue `json:"push_payload,omitempty"`
 }
 
-// RevokeResult What became of one message.
+// RevokeResult The result for one message.
 type RevokeResult struct {
 	// Code | code | status | meaning |
 	// |---|---|---|
-	// | `invalid_request` | 400 | the request does not fit the document; `field` names where |
+	// | `invalid_request` | 400 | the request does not fit this document; `field` says where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
-	// | `invalid_cursor` | 400 | the cursor of a page is not one that this API gave; a stream gives `reset` then |
-	// | `invalid_page_token` | 400 | the page token is not one that this list gave for these parameters |
-	// | `token_missing` | 401 | no token, and no ticket where one is taken |
+	// | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
+	// | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
+	// | `token_missing` | 401 | no token, and no ticket where one is accepted |
 	// | `token_malformed` | 401 | the token is not a JWT |
-	// | `token_expired` | 401 | the token has ended |
-	// | `token_not_yet_valid` | 401 | the token has not begun |
-	// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock and its leeway allow |
-	// | `token_invalid` | 401 | its signature, algorithm or claims are not what this server takes |
+	// | `token_expired` | 401 | the token has expired |
+	// | `token_not_yet_valid` | 401 | the token is not valid yet |
+	// | `token_issued_in_future` | 401 | the token's `iat` is later than the server's clock plus its leeway |
+	// | `token_invalid` | 401 | the server does not accept the token's signature, algorithm or claims |
 	// | `invalid_subject` | 401 | the token's `sub` is not a user id |
 	// | `token_cut_off` | 401 | an admin cut off the tokens of this user |
-	// | `ticket_invalid` | 401 | the ticket is not one of this server |
-	// | `ticket_expired` | 401 | the ticket has ended: get a new one |
+	// | `ticket_invalid` | 401 | the ticket is not from this server |
+	// | `ticket_expired` | 401 | the ticket has expired: get a new one |
 	// | `permission_denied` | 403 | you lack a permission here; `detail` names it |
-	// | `blocked` | 403 | the user blocks you: they take no direct messages from you, and are neither added nor invited by you |
-	// | `admin_required` | 403 | this takes the scope `admin` |
+	// | `blocked` | 403 | the user blocks you: you cannot send them direct messages, add them or invite them |
+	// | `admin_required` | 403 | this requires the scope `admin` |
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
-	// | `not_recipient` | 403 | only who gets a message may burn it |
-	// | `not_sender` | 403 | only who sent a message is told who has it |
+	// | `not_recipient` | 403 | only the recipient of a message may burn it |
+	// | `not_sender` | 403 | only the sender of a message may list its receipts |
 	// | `device_mismatch` | 400 | `X-Device-Id` contradicts the token's `device` |
-	// | `not_found` | 404 | there is nothing at this path |
-	// | `conversation_not_found` | 404 | no such conversation, or not yours |
-	// | `message_not_found` | 404 | no such message, or not yours to read |
+	// | `not_found` | 404 | nothing exists at this path |
+	// | `conversation_not_found` | 404 | no such conversation, or not visible to you |
+	// | `message_not_found` | 404 | no such message, or not visible to you |
 	// | `member_not_found` | 404 | no such member |
 	// | `thread_not_found` | 404 | the message has no thread |
-	// | `space_not_found` | 404 | no such space, or not yours |
+	// | `space_not_found` | 404 | no such space, or not visible to you |
 	// | `role_not_found` | 404 | no such role in this space |
 	// | `invitation_not_found` | 404 | no such invitation |
-	// | `method_not_allowed` | 405 | the path does not take this method |
+	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
-	// | `owner_must_hand_over` | 409 | a group, room or space is not left without an owner |
-	// | `already_revoked` | 409 | the message is revoked already |
-	// | `already_burned` | 409 | the message is burned already |
-	// | `already_expired` | 409 | the message is expired already |
-	// | `not_burnable` | 409 | the message was not sent for burning |
-	// | `id_taken` | 409 | the `id` is that of something else |
-	// | `clock_jumped` | 409 | the clock of the server jumped ahead, and is not trusted with what cannot be undone; `detail` says for how long |
+	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
+	// | `already_revoked` | 409 | the message has been revoked |
+	// | `already_burned` | 409 | the message has burned |
+	// | `already_expired` | 409 | the message has expired |
+	// | `not_burnable` | 409 | the message was not sent with `burn` |
+	// | `id_taken` | 409 | the `id` belongs to something else |
+	// | `clock_jumped` | 409 | the server's clock jumped ahead and is not trusted with what cannot be undone; `detail` says for how long |
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
-	// | `message_gone` | 410 | the message was there and was removed, by retention or with its conversation; it does not come back by a repetition |
-	// | `body_too_large` | 413 | the request body is longer than its operation takes, or holds more values; a line of an import is over 1 MiB |
-	// | `message_too_large` | 413 | `body` and `ext` are too large together |
-	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or another than is asked for |
-	// | `direct_with_self` | 422 | `@` and your own id |
+	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
+	// | `message_too_large` | 413 | `body` and `ext` together are too large |
+	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+	// | `direct_with_self` | 422 | `@` with your own id |
 	// | `direct_conversation` | 422 | a direct conversation does not have this |
 	// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
 	// | `too_many_members` | 422 | the group, room or space would have too many members |
 	// | `one_owner` | 422 | a group or room has one owner |
-	// | `members_unsupported` | 422 | who is in it, and as what, follows from what it hangs in |
+	// | `members_unsupported` | 422 | the members and their roles follow from the parent |
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
-	// | `too_many_for_receipts` | 422 | the group is too large for receipts |
+	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
-	// | `past_retention` | 422 | the message is older than the conversation keeps any |
-	// | `retention_too_long` | 422 | the server keeps no message for so long |
-	// | `thread_unsupported` | 422 | threads hang under messages of groups and channels |
-	// | `receipts_unsupported` | 422 | a room has no receipts, and messages of channels do not ask for them |
+	// | `past_retention` | 422 | the message is older than the conversation's retention |
+	// | `retention_too_long` | 422 | the server does not keep messages for so long |
+	// | `thread_unsupported` | 422 | only messages of groups and channels can have threads |
+	// | `receipts_unsupported` | 422 | rooms have no receipts, and messages of channels cannot ask for them |
 	// | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
 	// | `list_unsupported` | 422 | this conversation has no such list |
 	// | `too_many_channels` | 422 | the space would have too many channels |
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
-	// | `permission_not_grantable` | 422 | roles do not take this permission: it stays with the owner |
-	// | `everyone_role` | 422 | the role that everyone has is not named, moved, granted or deleted |
+	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
+	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
 	// | `too_many_streams` | 429 | the user has 32 streams |
-	// | `rate_limited` | 429 | too many requests a second, or too many that failed to say who asks |
-	// | `slow_mode` | 429 | slow mode: wait before you send again |
-	// | `internal` | 500 | a fault of the server |
-	// | `overloaded` | 503 | too much is waiting to be stored, too many of your reads wait for each other, or too many request bodies are being read |
-	// | `storage_unavailable` | 503 | storage does not take this now; whether it was stored is unknown, so repeat it with the same `client_id` |
+	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
+	// | `slow_mode` | 429 | slow mode: wait before sending again |
+	// | `internal` | 500 | an error of the server |
+	// | `overloaded` | 503 | too many writes, too many of your reads, or too many request bodies are waiting |
+	// | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
-	// | `shutting_down` | 503 | the server is about to stop |
-	// | `storage_full` | 507 | there is no room left to store it |
+	// | `shutting_down` | 503 | the server is shutting down |
+	// | `storage_full` | 507 | the disk is full |
 	Code *ProblemCode `json:"code,omitempty"`
 
-	// ID The id, as it was given.
+	// ID The id as given.
 	ID string `json:"id"`
 
-	// Status The HTTP status that revoking it alone would have given.
+	// Status The HTTP status that revoking this message alone would have had.
 	Status int `json:"status"`
 }
 
-// RevokeResults What became of each message.
+// RevokeResults The result for each message.
 type RevokeResults struct {
 	// Items In the order of `ids`.
 	Items []RevokeResult `json:"items"`
 }
 
-// Role A higher role may do all that a lower one may.
+// Role A higher role has all permissions of a lower one.
 type Role string
 
-// RolePosition Where the role is to be among the roles of the space; 1 is the highest.
+// RolePosition The position among the roles of the space; 1 is the highest.
 type RolePosition = int32
 
-// SendBurn Destroy a direct message once its recipient has read it.
+// SendBurn Destroys a direct message once its recipient has read it.
 type SendBurn struct {
-	// AfterSeconds How long it stays after it was read; 0 erases it with the read receipt itself.
+	// AfterSeconds How long the message stays after it was read; 0 erases it with the read
+	// receipt.
 	AfterSeconds int64 `json:"after_seconds"`
 
-	// UnreadTTLSeconds How long it waits to be read, from sending.
+	// UnreadTTLSeconds How long the message stays unread, counted from sending.
 	UnreadTTLSeconds *int64 `json:"unread_ttl_seconds,omitempty"`
 }
 
-// SendCustom A message of the application's own.
+// SendCustom A message defined by the application.
 type SendCustom struct {
 	// Body The body of a `custom`.
 	Body CustomBody `json:"body"`
 
-	// Burn Destroy a direct message once its recipient has read it.
+	// Burn Destroys a direct message once its recipient has read it.
 	Burn *SendBurn `json:"burn,omitempty"`
 
-	// ClientID Chosen by the client, to make sending idempotent.
+	// ClientID Chosen by the client; makes sending idempotent.
 	//
 	// Example: c-1
 	ClientID *ClientID `json:"client_id,omitempty"`
 
-	// ExpireAfterSeconds Let the message expire, in seconds from sending; by default as the conversation is set up.
+	// ExpireAfterSeconds When the message expires, in seconds from sending; by default as set for the
+	// conversation.
 	ExpireAfterSeconds *ExpireAfter `json:"expire_after_seconds,omitempty"`
 
-	// Ext A JSON object of the application's own.
+	// Ext A JSON object defined by the application.
 	Ext *FreeObject `json:"ext,omitempty"`
 
 	// MentionAll Mention everyone.
 	MentionAll *MentionAll `json:"mention_all,omitempty"`
 
-	// Mentions Users whom the message mentions.
+	// Mentions The mentioned users.
 	Mentions *Mentions `json:"mentions,omitempty"`
 
-	// Push What the application wants its push service to be given for this message: any JSON
-	// object, as large as `body` and `ext` together may be. It is kept with the content of
-	// the message and erased with it, and what is sent again under a `client_id` has the
-	// same. It is for webhooks, which will deliver it; until the server has them it goes to
-	// nobody: no message, event or export has it, and imapi itself sends to no push service.
+	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
+	// may be. It is stored and erased with the content of the message, and repetitions
+	// under a `client_id` must have the same. It is intended for webhooks; until the
+	// server has them, nobody receives it: it is in no message, event or export, and
+	// imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
-	// Receipt Ask for receipts in a group.
+	// Receipt Asks for receipts in a group.
 	Receipt *AskReceipt `json:"receipt,omitempty"`
 
-	// ReplyTo The id of the message that this one answers, in the same conversation.
+	// ReplyTo The id of the message that this is a reply to, in the same conversation.
 	//
 	// Example: 06d8n3v2k0g1q
 	ReplyTo *ReplyTo `json:"reply_to,omitempty"`
@@ -1938,42 +1957,43 @@ type SendCustom struct {
 // SendCustomType Always `custom`.
 type SendCustomType string
 
-// SendLocation A message of a place.
+// SendLocation A location message.
 type SendLocation struct {
 	// Body The body of a `location`.
 	Body LocationBody `json:"body"`
 
-	// Burn Destroy a direct message once its recipient has read it.
+	// Burn Destroys a direct message once its recipient has read it.
 	Burn *SendBurn `json:"burn,omitempty"`
 
-	// ClientID Chosen by the client, to make sending idempotent.
+	// ClientID Chosen by the client; makes sending idempotent.
 	//
 	// Example: c-1
 	ClientID *ClientID `json:"client_id,omitempty"`
 
-	// ExpireAfterSeconds Let the message expire, in seconds from sending; by default as the conversation is set up.
+	// ExpireAfterSeconds When the message expires, in seconds from sending; by default as set for the
+	// conversation.
 	ExpireAfterSeconds *ExpireAfter `json:"expire_after_seconds,omitempty"`
 
-	// Ext A JSON object of the application's own.
+	// Ext A JSON object defined by the application.
 	Ext *FreeObject `json:"ext,omitempty"`
 
 	// MentionAll Mention everyone.
 	MentionAll *MentionAll `json:"mention_all,omitempty"`
 
-	// Mentions Users whom the message mentions.
+	// Mentions The mentioned users.
 	Mentions *Mentions `json:"mentions,omitempty"`
 
-	// Push What the application wants its push service to be given for this message: any JSON
-	// object, as large as `body` and `ext` together may be. It is kept with the content of
-	// the message and erased with it, and what is sent again under a `client_id` has the
-	// same. It is for webhooks, which will deliver it; until the server has them it goes to
-	// nobody: no message, event or export has it, and imapi itself sends to no push service.
+	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
+	// may be. It is stored and erased with the content of the message, and repetitions
+	// under a `client_id` must have the same. It is intended for webhooks; until the
+	// server has them, nobody receives it: it is in no message, event or export, and
+	// imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
-	// Receipt Ask for receipts in a group.
+	// Receipt Asks for receipts in a group.
 	Receipt *AskReceipt `json:"receipt,omitempty"`
 
-	// ReplyTo The id of the message that this one answers, in the same conversation.
+	// ReplyTo The id of the message that this is a reply to, in the same conversation.
 	//
 	// Example: 06d8n3v2k0g1q
 	ReplyTo *ReplyTo `json:"reply_to,omitempty"`
@@ -1990,61 +2010,62 @@ type SendMessage struct {
 	union json.RawMessage
 }
 
-// SendPush What the application wants its push service to be given for this message: any JSON
-// object, as large as `body` and `ext` together may be. It is kept with the content of
-// the message and erased with it, and what is sent again under a `client_id` has the
-// same. It is for webhooks, which will deliver it; until the server has them it goes to
-// nobody: no message, event or export has it, and imapi itself sends to no push service.
+// SendPush Data for your push service: any JSON object, as large as `body` and `ext` together
+// may be. It is stored and erased with the content of the message, and repetitions
+// under a `client_id` must have the same. It is intended for webhooks; until the
+// server has them, nobody receives it: it is in no message, event or export, and
+// imapi itself sends to no push service.
 type SendPush = json.RawMessage
 
 // SendReceipts A kind, and either `message_ids` or `up_to`.
 type SendReceipts struct {
-	// Kind Read, or delivered to a device.
+	// Kind `read`, or `delivered` to a device.
 	Kind ReceiptKind `json:"kind"`
 
-	// MessageIds The ids of the messages that this is for.
+	// MessageIds The ids of the messages.
 	MessageIds []string `json:"message_ids,omitempty"`
 
-	// UpTo The id of a message that I can read: all of others up to it. It may be my own.
+	// UpTo The id of a message that you may read: the receipt is for all messages of others up to it. It may be your own message.
 	UpTo *string `json:"up_to,omitempty"`
 }
 
-// SendText A message of text.
+// SendText A text message.
 type SendText struct {
 	// Body The body of a `text`.
 	Body TextBody `json:"body"`
 
-	// Burn Destroy a direct message once its recipient has read it.
+	// Burn Destroys a direct message once its recipient has read it.
 	Burn *SendBurn `json:"burn,omitempty"`
 
-	// ClientID Chosen by the client, to make sending idempotent.
+	// ClientID Chosen by the client; makes sending idempotent.
 	//
 	// Example: c-1
 	ClientID *ClientID `json:"client_id,omitempty"`
 
-	// ExpireAfterSeconds Let the message expire, in seconds from sending; by default as the conversation is set up.
+	// ExpireAfterSeconds When the message expires, in seconds from sending; by default as set for the
+	// conversation.
 	ExpireAfterSeconds *ExpireAfter `json:"expire_after_seconds,omitempty"`
 
-	// Ext A JSON object of the application's own.
+	// Ext A JSON object defined by the application.
 	Ext *FreeObject `json:"ext,omitempty"`
 
 	// MentionAll Mention everyone.
 	MentionAll *MentionAll `json:"mention_all,omitempty"`
 
-	// Mentions Users whom the message mentions.
+	// Mentions The mentioned users.
 	Mentions *Mentions `json:"mentions,omitempty"`
 
-	// Push What the application wants its push service to be given for this message: any JSON
-	// object, as large as `body` and `ext` together may be. It is kept with the content of
-	// the message and erased with it, and what is sent again under a `client_id` has the
-	// same. It is for webhooks, which will deliver it; until the server has them it goes to
-	// nobody: no message, event or export has it, and imapi itself sends to no push service.
+	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
+	// may be. It is stored and erased with the content of the message, and repetitions
+	// under a `client_id` must have the same. It is intended for webhooks; until the
+	// server has them, nobody receives it: it is in no message, event or export, and
+	// imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
-	// Receipt Ask for receipts in a group.
+	// Receipt Asks for receipts in a group.
 	Receipt *AskReceipt `json:"receipt,omitempty"`
 
-	// ReplyTo The id of the message that this one answers, in the same conversation.
+	// ReplyTo The id of the message that this is a reply to, in the same conversation.
 	//
 	// Example: 06d8n3v2k0g1q
 	ReplyTo *ReplyTo `json:"reply_to,omitempty"`
@@ -2056,49 +2077,50 @@ type SendText struct {
 // SendTextType Always `text`.
 type SendTextType string
 
-// SetRole The role that a member is to have.
+// SetRole The new role of the member.
 type SetRole struct {
-	// Role A higher role may do all that a lower one may.
+	// Role A higher role has all permissions of a lower one.
 	Role Role `json:"role"`
 }
 
-// Settings How a conversation is set up.
+// Settings The settings of a conversation.
 type Settings struct {
-	// Announcement A text for all members, for clients to show.
+	// Announcement A text for clients to show to all members.
 	Announcement *string `json:"announcement"`
 
-	// Avatar A URL of a picture, or whatever the application makes of it.
+	// Avatar The URL of a picture, or whatever the application uses.
 	Avatar *string `json:"avatar"`
 
-	// ExpireAfterSeconds When messages expire that do not say so themselves; null: they stay.
+	// ExpireAfterSeconds When messages expire that do not set it themselves; null if they do not.
 	ExpireAfterSeconds *int64 `json:"expire_after_seconds"`
 
-	// History What somebody who joins may read - from the joining on, or all.
+	// History What a new member may read - messages since joining, or all.
 	History History `json:"history"`
 
 	// Invite Who may add members to a group - owner and admins, or every member.
 	Invite InvitePolicy `json:"invite"`
 
-	// Join Who may join by themselves - nobody, or who knows the id.
+	// Join Who may join without an invitation - nobody, or everyone who knows the id.
 	Join JoinPolicy `json:"join"`
 
-	// MuteAll Only those may send who may `mute`.
+	// MuteAll Only users with the permission `mute` may send.
 	MuteAll bool `json:"mute_all"`
 
-	// RetentionDays The longest that a message is kept; 0: for ever; null leaves it to the server.
+	// RetentionDays How long messages are kept; 0 for ever, null to use the server's.
 	RetentionDays *int64 `json:"retention_days"`
 
-	// RevokeOthersWindowSeconds How long those with the permission may revoke what others sent; 0 sets no limit, null leaves it to the space or the server.
+	// RevokeOthersWindowSeconds How long users with the permission may revoke messages of others; 0 for no limit, null to use that of the space or server.
 	RevokeOthersWindowSeconds *int64 `json:"revoke_others_window_seconds"`
 
-	// RevokeWindowSeconds How long one may revoke what one sent; 0 sets no limit, null leaves it to the space or the server.
+	// RevokeWindowSeconds How long senders may revoke their own messages; 0 for no limit, null to use that of the space or server.
 	RevokeWindowSeconds *int64 `json:"revoke_window_seconds"`
 
-	// SlowModeSeconds How long one waits between two messages, here and in the threads that hang here; creating and renaming one of those counts, too. null: one does not. Those who may `mute` never wait.
+	// SlowModeSeconds The time between two messages of a user, here and in the threads of this conversation. Creating and renaming such a thread counts as a message. null for none. Users with the permission `mute` are exempt.
 	SlowModeSeconds *int64 `json:"slow_mode_seconds"`
 }
 
-// SettingsPatch Each kind has some of them; another one is 422 `setting_unsupported`.
+// SettingsPatch A setting that the kind of conversation does not have is 422
+// `setting_unsupported`.
 //
 // | setting | kinds |
 // |---|---|
@@ -2107,50 +2129,53 @@ type Settings struct {
 // | `history` | group, room |
 // | `join`, `invite` | group |
 type SettingsPatch struct {
-	// Announcement A text for all members, for clients to show; null: none.
+	// Announcement A text for clients to show to all members; null for none.
 	Announcement json.RawMessage `json:"announcement,omitempty"`
 
-	// Avatar A URL of a picture, or whatever the application makes of it; null: none.
+	// Avatar The URL of a picture, or whatever the application uses; null for none.
 	Avatar json.RawMessage `json:"avatar,omitempty"`
 
-	// ExpireAfterSeconds When messages expire that do not say so themselves, from sending; null: they stay.
+	// ExpireAfterSeconds When messages expire that do not set it themselves, in seconds from sending;
+	// null if they do not.
 	ExpireAfterSeconds json.RawMessage `json:"expire_after_seconds,omitempty"`
 
-	// History What somebody who joins may read - from the joining on, or all.
+	// History What a new member may read - messages since joining, or all.
 	History *History `json:"history,omitempty"`
 
 	// Invite Who may add members to a group - owner and admins, or every member.
 	Invite *InvitePolicy `json:"invite,omitempty"`
 
-	// Join Who may join by themselves - nobody, or who knows the id.
+	// Join Who may join without an invitation - nobody, or everyone who knows the id.
 	Join *JoinPolicy `json:"join,omitempty"`
 
-	// MuteAll Only those may send who may `mute`.
+	// MuteAll Only users with the permission `mute` may send.
 	MuteAll *bool `json:"mute_all,omitempty"`
 
-	// RetentionDays The longest that a message is kept; 0: for ever; null leaves it to the server.
+	// RetentionDays How long messages are kept; 0 for ever, null to use the server's.
 	RetentionDays json.RawMessage `json:"retention_days,omitempty"`
 
-	// RevokeOthersWindowSeconds How long those with the permission may revoke what others sent; 0 sets no limit, null leaves it to the space or the server.
+	// RevokeOthersWindowSeconds How long users with the permission may revoke messages of others; 0 for no
+	// limit, null to use that of the space or server.
 	RevokeOthersWindowSeconds json.RawMessage `json:"revoke_others_window_seconds,omitempty"`
 
-	// RevokeWindowSeconds How long one may revoke what one sent; 0 sets no limit, null leaves it to the space or the server.
+	// RevokeWindowSeconds How long senders may revoke their own messages; 0 for no limit, null to use
+	// that of the space or server.
 	RevokeWindowSeconds json.RawMessage `json:"revoke_window_seconds,omitempty"`
 
-	// SlowModeSeconds How long one waits between two messages; null or 0: one does not.
+	// SlowModeSeconds The time between two messages of a user; null or 0 for none.
 	SlowModeSeconds json.RawMessage `json:"slow_mode_seconds,omitempty"`
 }
 
-// SnippetPart A piece of text around a match.
+// SnippetPart A piece of the text around a match.
 type SnippetPart struct {
-	// Match Whether this piece is what was looked for.
+	// Match Whether this piece matches the query.
 	Match bool `json:"match"`
 
-	// Text The piece.
+	// Text The text of the piece.
 	Text string `json:"text"`
 }
 
-// Space A space as I see it.
+// Space A space, with the caller's role in it.
 type Space struct {
 	// CreatedAt RFC 3339, UTC, with milliseconds.
 	//
@@ -2163,27 +2188,27 @@ type Space struct {
 	// MemberCount How many members it has.
 	MemberCount int `json:"member_count"`
 
-	// MutedUntil Until when I may not send, far in the future: until I am unmuted; null: not muted.
+	// MutedUntil Until when you may not send; far in the future if until you are unmuted; null if you are not muted.
 	MutedUntil *Time `json:"muted_until"`
 
 	// Name Its name.
 	Name string `json:"name"`
 
-	// Owner 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// Owner 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
 	Owner UserID `json:"owner"`
 
-	// Role A space has one owner; what its other members may, their roles say.
+	// Role A space has one owner; the permissions of its other members come from their roles.
 	Role SpaceStanding `json:"role"`
 
-	// Settings How a space is set up.
+	// Settings The settings of a space.
 	Settings SpaceSettings `json:"settings"`
 
-	// UpdatedAt The creation, or the last change of name or settings.
+	// UpdatedAt When the space was created, or its name or settings last changed.
 	UpdatedAt Time `json:"updated_at"`
 }
 
@@ -2194,18 +2219,18 @@ type SpaceMember struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	JoinedAt Timestamp `json:"joined_at"`
 
-	// MutedUntil Until when they may not send, far in the future: until they are unmuted; null: not muted.
+	// MutedUntil Until when the member may not send; far in the future if until unmuted; null if not muted.
 	MutedUntil *Time `json:"muted_until"`
 
-	// Role A space has one owner; what its other members may, their roles say.
+	// Role A space has one owner; the permissions of its other members come from their roles.
 	Role SpaceStanding `json:"role"`
 
-	// Roles The ids of their roles, besides `everyone`.
+	// Roles The ids of the member's roles, without `everyone`.
 	Roles []string `json:"roles"`
 
-	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
@@ -2214,14 +2239,14 @@ type SpaceMember struct {
 
 // SpaceMemberPage A page of members of a space.
 type SpaceMemberPage struct {
-	// Items The members of a space of this page.
+	// Items The members on this page.
 	Items []SpaceMember `json:"items"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// SpaceMembers Some members of a space.
+// SpaceMembers Members of a space.
 type SpaceMembers struct {
 	// Items The members.
 	Items []SpaceMember `json:"items"`
@@ -2232,19 +2257,19 @@ type SpacePage struct {
 	// Items The spaces of this page.
 	Items []Space `json:"items"`
 
-	// NextPageToken Give it as `page_token` for the page that follows; null on the last one.
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
 
 // SpaceRole A role of a space.
 type SpaceRole struct {
-	// ID `everyone` of the role that all members have.
+	// ID The id of the role; `everyone` for the role that all members have.
 	ID string `json:"id"`
 
 	// Name Its name.
 	Name string `json:"name"`
 
-	// Permissions What a role says, by permission. Of those that are missing it says nothing.
+	// Permissions What the role says, by permission. Permissions that are missing are inherited.
 	Permissions GrantedPermissions `json:"permissions"`
 
 	// Position 1 is the highest.
@@ -2257,48 +2282,50 @@ type SpaceRoles struct {
 	Items []SpaceRole `json:"items"`
 }
 
-// SpaceSettings How a space is set up.
+// SpaceSettings The settings of a space.
 type SpaceSettings struct {
-	// Announcement A text for all members, for clients to show.
+	// Announcement A text for clients to show to all members.
 	Announcement *string `json:"announcement"`
 
-	// Avatar A URL of a picture, or whatever the application makes of it.
+	// Avatar The URL of a picture, or whatever the application uses.
 	Avatar *string `json:"avatar"`
 
-	// Join Who may join by themselves - nobody, or who knows the id.
+	// Join Who may join without an invitation - nobody, or everyone who knows the id.
 	Join JoinPolicy `json:"join"`
 
-	// RevokeOthersWindowSeconds The same.
+	// RevokeOthersWindowSeconds As for a conversation; applies to channels that do not set it themselves.
 	RevokeOthersWindowSeconds *int64 `json:"revoke_others_window_seconds"`
 
-	// RevokeWindowSeconds As of a conversation, for channels that do not say so themselves.
+	// RevokeWindowSeconds As for a conversation; applies to channels that do not set it themselves.
 	RevokeWindowSeconds *int64 `json:"revoke_window_seconds"`
 }
 
-// SpaceSettingsPatch What to change; what is left out stays as it is.
+// SpaceSettingsPatch What to change; members that are left out do not change.
 type SpaceSettingsPatch struct {
-	// Announcement A text for all members, for clients to show; null: none.
+	// Announcement A text for clients to show to all members; null for none.
 	Announcement json.RawMessage `json:"announcement,omitempty"`
 
-	// Avatar A URL of a picture, or whatever the application makes of it; null: none.
+	// Avatar The URL of a picture, or whatever the application uses; null for none.
 	Avatar json.RawMessage `json:"avatar,omitempty"`
 
-	// Join Who may join by themselves - nobody, or who knows the id.
+	// Join Who may join without an invitation - nobody, or everyone who knows the id.
 	Join *JoinPolicy `json:"join,omitempty"`
 
-	// RevokeOthersWindowSeconds The same of what others sent, for those with the permission.
+	// RevokeOthersWindowSeconds How long users with the permission may revoke messages of others in channels
+	// that do not set it themselves; 0 for no limit, null to use the server's.
 	RevokeOthersWindowSeconds json.RawMessage `json:"revoke_others_window_seconds,omitempty"`
 
-	// RevokeWindowSeconds How long one may revoke what one sent, in channels that do not say so themselves; 0 sets no limit, null leaves it to the server.
+	// RevokeWindowSeconds How long senders may revoke their own messages in channels that do not set it
+	// themselves; 0 for no limit, null to use the server's.
 	RevokeWindowSeconds json.RawMessage `json:"revoke_window_seconds,omitempty"`
 }
 
-// SpaceStanding A space has one owner; what its other members may, their roles say.
+// SpaceStanding A space has one owner; the permissions of its other members come from their roles.
 type SpaceStanding string
 
 // TextBody The body of a `text`.
 type TextBody struct {
-	// Text What is said.
+	// Text The text.
 	Text string `json:"text"`
 }
 
@@ -2309,7 +2336,7 @@ type Ticket struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	ExpiresAt Timestamp `json:"expires_at"`
 
-	// Ticket Goes into the query of `GET /v1/events`.
+	// Ticket The value of `ticket` in the query of `GET /v1/events`.
 	Ticket string `json:"ticket"`
 }
 
@@ -2318,70 +2345,71 @@ type Ticket struct {
 // Example: 2026-01-02T03:04:05.678Z
 type Timestamp = Time
 
-// TokenCut A cut-off of the tokens of a user.
+// TokenCut A cut-off of a user's tokens.
 type TokenCut struct {
 	// CutAt RFC 3339, UTC, with milliseconds.
 	//
 	// Example: 2026-01-02T03:04:05.678Z
 	CutAt Timestamp `json:"cut_at"`
 
-	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-	// which browsers take out of paths.
+	// which browsers remove from paths.
 	//
 	//
 	// Example: alice
 	User UserID `json:"user"`
 }
 
-// Unread How much is unread in all conversations.
+// Unread The unread counts of all conversations.
 type Unread struct {
-	// Items The conversations that have unread messages, by last activity.
+	// Items The conversations with unread messages, by last activity.
 	Items []UnreadOf `json:"items"`
 
-	// Mentions How many of those messages mention me.
+	// Mentions How many of those messages mention you.
 	Mentions int64 `json:"mentions"`
 
-	// NextPageToken Gives the next page; null if this is the last.
+	// NextPageToken Gives the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 
-	// Total The sum of the items, muted ones included.
+	// Total The sum over the items, muted ones included.
 	Total int64 `json:"total"`
 
-	// TotalMore There are more: some conversation has more than is counted, or another page follows.
+	// TotalMore There are more: a conversation has more than its count, or another page follows.
 	TotalMore bool `json:"total_more"`
 }
 
-// UnreadOf How much is unread in a conversation.
+// UnreadOf The unread count of a conversation.
 type UnreadOf struct {
 	// ConversationID The id of the conversation.
 	ConversationID string `json:"conversation_id"`
 
-	// Muted I have muted it.
+	// Muted You have muted the conversation.
 	Muted bool `json:"muted"`
 
 	// Unread Exact up to 1,000.
 	Unread int `json:"unread"`
 
-	// UnreadMentions How many of the unread messages mention me, up to 1,000.
+	// UnreadMentions How many of the unread messages mention you, up to 1,000.
 	UnreadMentions int `json:"unread_mentions"`
 
-	// UnreadMore There are more than `unread`.
+	// UnreadMore There are more unread messages than `unread`.
 	UnreadMore bool `json:"unread_more"`
 }
 
-// UpdateConversation What to change; what is left out stays as it is.
+// UpdateConversation What to change; members that are left out do not change.
 type UpdateConversation struct {
-	// Muted My own setting: clients and push are quiet about it.
+	// Muted Your own setting: clients and push do not notify about it.
 	Muted *bool `json:"muted,omitempty"`
 
 	// Name The new name.
 	Name *string `json:"name,omitempty"`
 
-	// Pinned My own setting: clients show it first.
+	// Pinned Your own setting: clients show the conversation first.
 	Pinned *bool `json:"pinned,omitempty"`
 
-	// Settings Each kind has some of them; another one is 422 `setting_unsupported`.
+	// Settings A setting that the kind of conversation does not have is 422
+	// `setting_unsupported`.
 	//
 	// | setting | kinds |
 	// |---|---|
@@ -2391,51 +2419,54 @@ type UpdateConversation struct {
 	// | `join`, `invite` | group |
 	Settings *SettingsPatch `json:"settings,omitempty"`
 
-	// Visibility Whether a channel is seen by all members of its space who are not on its deny list, or only by those who are let in.
+	// Visibility Public: visible to all members of the space except those on the deny list.
+	// Private: visible only to those who are allowed.
 	Visibility *Visibility `json:"visibility,omitempty"`
 }
 
-// UpdateRole What to change; what is left out stays as it is.
+// UpdateRole What to change; members that are left out do not change.
 type UpdateRole struct {
 	// Name The new name.
 	Name *string `json:"name,omitempty"`
 
-	// Permissions What a role is to say, by permission. The last two stay with the owner and are refused, 422 `permission_not_grantable`.
+	// Permissions What the role says, by permission. The last two permissions stay with the owner
+	// and are refused: 422 `permission_not_grantable`.
 	Permissions Grants `json:"permissions,omitempty"`
 
-	// Position Where the role is to be among the roles of the space; 1 is the highest.
+	// Position The position among the roles of the space; 1 is the highest.
 	Position *RolePosition `json:"position,omitempty"`
 }
 
-// UpdateSpace What to change; what is left out stays as it is.
+// UpdateSpace What to change; members that are left out do not change.
 type UpdateSpace struct {
 	// Name The new name.
 	Name *string `json:"name,omitempty"`
 
-	// Settings What to change; what is left out stays as it is.
+	// Settings What to change; members that are left out do not change.
 	Settings *SpaceSettingsPatch `json:"settings,omitempty"`
 }
 
-// UpdateSpaceMember One of the two.
+// UpdateSpaceMember Exactly one of the two.
 type UpdateSpaceMember struct {
-	// Role `owner`: hand the space over to them.
+	// Role `owner` hands the space over to the member.
 	Role *UpdateSpaceMemberRole `json:"role,omitempty"`
 
-	// Roles The ids of all roles that they are to have, besides `everyone`.
+	// Roles The ids of all roles that the member is to have, without `everyone`.
 	Roles []string `json:"roles,omitempty"`
 }
 
-// UpdateSpaceMemberRole `owner`: hand the space over to them.
+// UpdateSpaceMemberRole `owner` hands the space over to the member.
 type UpdateSpaceMemberRole string
 
-// UserID 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+// UserID 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 // letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-// which browsers take out of paths.
+// which browsers remove from paths.
 //
 // Example: alice
 type UserID = string
 
-// Visibility Whether a channel is seen by all members of its space who are not on its deny list, or only by those who are let in.
+// Visibility Public: visible to all members of the space except those on the deny list.
+// Private: visible only to those who are allowed.
 type Visibility string
 
 // AfterSeq defines model for AfterSeq.
@@ -2468,15 +2499,15 @@ type ExportConversation = string
 // FilterFrom defines model for FilterFrom.
 type FilterFrom = time.Time
 
-// FilterKind The kinds that the list of conversations, exports and imports have.
+// FilterKind The kinds in the list of conversations, in exports and in imports.
 type FilterKind = ListedKind
 
 // FilterPinned defines model for FilterPinned.
 type FilterPinned = bool
 
-// FilterSender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+// FilterSender 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 // letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-// which browsers take out of paths.
+// which browsers remove from paths.
 //
 // Example: alice
 type FilterSender = UserID
@@ -2484,7 +2515,7 @@ type FilterSender = UserID
 // FilterTo defines model for FilterTo.
 type FilterTo = time.Time
 
-// FilterType What a message is: text, a place, or what only the application understands.
+// FilterType The type of a message: text, a location, or data of the application.
 type FilterType = MessageType
 
 // IncludeErased defines model for IncludeErased.
@@ -2511,7 +2542,8 @@ type LimitMessages = int32
 // LimitRetention defines model for LimitRetention.
 type LimitRetention = int32
 
-// ListInPath allow: who may see a private channel; deny: who may not see a public channel, or be in a group or room.
+// ListInPath allow: users who may see a private channel; deny: users who may not see a public
+// channel, or be in a group or room.
 type ListInPath = ListName
 
 // MessageID defines model for MessageId.
@@ -2541,28 +2573,29 @@ type StreamTicket = string
 // UpdatedSince defines model for UpdatedSince.
 type UpdatedSince = time.Time
 
-// UserInPath 1 to 128 bytes of UTF-8 in Unicode's normal form C, of characters that print:
+// UserInPath 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 // letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
-// which browsers take out of paths.
+// which browsers remove from paths.
 //
 // Example: alice
 type UserInPath = UserID
 
-// BadRequest A refusal, RFC 9457.
+// BadRequest A problem as defined by RFC 9457.
 type BadRequest = Problem
 
 // ListErasuresParams defines parameters for ListErasures.
 type ListErasuresParams struct {
-	// Since Only what was erased at this time or later.
+	// Since Only messages erased at this time or later.
 	Since *Since `form:"since,omitempty" json:"since,omitempty"`
 
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMessages `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -2571,73 +2604,82 @@ type ExportMessagesParams struct {
 	// ConversationID Only the conversation with this id.
 	ConversationID *ExportConversation `form:"conversation_id,omitempty" json:"conversation_id,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ImportMessagesParams defines parameters for ImportMessages.
 type ImportMessagesParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // InsertMessageParams defines parameters for InsertMessage.
 type InsertMessageParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GetRetentionParams defines parameters for GetRetention.
 type GetRetentionParams struct {
-	// AsOf A time that is not in the future; now by default.
+	// AsOf A time that is not in the future; by default now.
 	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
 
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitRetention `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // RunRetentionParams defines parameters for RunRetention.
 type RunRetentionParams struct {
-	// AsOf A time that is not in the future; now by default.
+	// AsOf A time that is not in the future; by default now.
 	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // CutTokensParams defines parameters for CutTokens.
 type CutTokensParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListBlocksParams defines parameters for ListBlocks.
 type ListBlocksParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // DeleteBlockParams defines parameters for DeleteBlock.
 type DeleteBlockParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // PutBlockParams defines parameters for PutBlock.
 type PutBlockParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -2646,37 +2688,40 @@ type ListConversationsParams struct {
 	// Kind Only conversations of this kind.
 	Kind *FilterKind `form:"kind,omitempty" json:"kind,omitempty"`
 
-	// Pinned Only those that I have pinned, or only those that I have not.
+	// Pinned Only pinned conversations, or only those that are not pinned.
 	Pinned *FilterPinned `form:"pinned,omitempty" json:"pinned,omitempty"`
 
-	// UpdatedSince Only those of which something changed for me at this time or later, hidden ones too.
+	// UpdatedSince Only those that changed for you at this time or later, hidden ones included.
 	UpdatedSince *UpdatedSince `form:"updated_since,omitempty" json:"updated_since,omitempty"`
 
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // CreateConversationParams defines parameters for CreateConversation.
 type CreateConversationParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // DeleteConversationParams defines parameters for DeleteConversation.
 type DeleteConversationParams struct {
-	// Scope For whom.
+	// Scope For whom to delete it.
 	Scope *DeleteConversationParamsScope `form:"scope,omitempty" json:"scope,omitempty"`
 
-	// KeepMessages With `scope=me`, take it from my list and leave its messages.
+	// KeepMessages With `scope=me`, hide the conversation and keep its messages.
 	KeepMessages *KeepMessages `form:"keep_messages,omitempty" json:"keep_messages,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -2685,127 +2730,145 @@ type DeleteConversationParamsScope string
 
 // GetConversationParams defines parameters for GetConversation.
 type GetConversationParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // UpdateConversationParams defines parameters for UpdateConversation.
 type UpdateConversationParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // HideMessagesParams defines parameters for HideMessages.
 type HideMessagesParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListConversationInvitationsParams defines parameters for ListConversationInvitations.
 type ListConversationInvitationsParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // InviteToConversationParams defines parameters for InviteToConversation.
 type InviteToConversationParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // DeleteConversationInvitationParams defines parameters for DeleteConversationInvitation.
 type DeleteConversationInvitationParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // JoinConversationParams defines parameters for JoinConversation.
 type JoinConversationParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // LeaveConversationParams defines parameters for LeaveConversation.
 type LeaveConversationParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GetListParams defines parameters for GetList.
 type GetListParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // RemoveFromListParams defines parameters for RemoveFromList.
 type RemoveFromListParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // AddToListParams defines parameters for AddToList.
 type AddToListParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListMembersParams defines parameters for ListMembers.
 type ListMembersParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // AddMembersParams defines parameters for AddMembers.
 type AddMembersParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // RemoveMemberParams defines parameters for RemoveMember.
 type RemoveMemberParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GetMemberParams defines parameters for GetMember.
 type GetMemberParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // SetRoleParams defines parameters for SetRole.
 type SetRoleParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // UnmuteMemberParams defines parameters for UnmuteMember.
 type UnmuteMemberParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // MuteMemberParams defines parameters for MuteMember.
 type MuteMemberParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -2817,7 +2880,8 @@ type ListMessagesParams struct {
 	// AfterSeq Only messages after this seq; the oldest come first.
 	AfterSeq *AfterSeq `form:"after_seq,omitempty" json:"after_seq,omitempty"`
 
-	// Around The id of a message: the page holds what is before and after it. Not together with `before_seq`, `after_seq`, `from` or `to`.
+	// Around The id of a message: the page holds messages before and after it. Cannot be
+	// combined with `before_seq`, `after_seq`, `from` or `to`.
 	Around *Around `form:"around,omitempty" json:"around,omitempty"`
 
 	// IncludeErased false leaves tombstones out.
@@ -2835,67 +2899,76 @@ type ListMessagesParams struct {
 	// To Only messages created before this time.
 	To *FilterTo `form:"to,omitempty" json:"to,omitempty"`
 
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMessages `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // SendMessageParams defines parameters for SendMessage.
 type SendMessageParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListOverridesParams defines parameters for ListOverrides.
 type ListOverridesParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // DeleteOverrideParams defines parameters for DeleteOverride.
 type DeleteOverrideParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // PutOverrideParams defines parameters for PutOverride.
 type PutOverrideParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GetPermissionsParams defines parameters for GetPermissions.
 type GetPermissionsParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // SendReceiptsParams defines parameters for SendReceipts.
 type SendReceiptsParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListThreadsParams defines parameters for ListThreads.
 type ListThreadsParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ClearConversationUnreadParams defines parameters for ClearConversationUnread.
 type ClearConversationUnreadParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -2907,16 +2980,17 @@ type GetEventsParams struct {
 	// Ticket Instead of a token.
 	Ticket *StreamTicket `form:"ticket,omitempty" json:"ticket,omitempty"`
 
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many events a page holds at most. Does not concern the stream.
+	// Limit The most events of a page. Does not apply to the stream.
 	Limit *LimitEvents `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// LastEventID The `id` of the last event that was received; it wins over `cursor`.
+	// LastEventID The `id` of the last event received; it overrides `cursor`.
 	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -2925,52 +2999,57 @@ type GetEventLogParams struct {
 	// Cursor Resume after the event with this `id`.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many events a page holds at most. Does not concern the stream.
+	// Limit The most events of a page. Does not apply to the stream.
 	Limit *LimitEvents `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // CreateTicketParams defines parameters for CreateTicket.
 type CreateTicketParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListMyInvitationsParams defines parameters for ListMyInvitations.
 type ListMyInvitationsParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListErasedParams defines parameters for ListErased.
 type ListErasedParams struct {
-	// Since Only what was erased at this time or later.
+	// Since Only messages erased at this time or later.
 	Since *Since `form:"since,omitempty" json:"since,omitempty"`
 
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMessages `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // RevokeMessagesParams defines parameters for RevokeMessages.
 type RevokeMessagesParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -2994,271 +3073,309 @@ type SearchMessagesParams struct {
 	// To Only messages created before this time.
 	To *FilterTo `form:"to,omitempty" json:"to,omitempty"`
 
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMessages `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // DeleteMessageParams defines parameters for DeleteMessage.
 type DeleteMessageParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GetMessageParams defines parameters for GetMessage.
 type GetMessageParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // BurnMessageParams defines parameters for BurnMessage.
 type BurnMessageParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GetReceiptsParams defines parameters for GetReceipts.
 type GetReceiptsParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // RevokeMessageParams defines parameters for RevokeMessage.
 type RevokeMessageParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GetThreadParams defines parameters for GetThread.
 type GetThreadParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // CreateThreadParams defines parameters for CreateThread.
 type CreateThreadParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListSpacesParams defines parameters for ListSpaces.
 type ListSpacesParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // CreateSpaceParams defines parameters for CreateSpace.
 type CreateSpaceParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // DeleteSpaceParams defines parameters for DeleteSpace.
 type DeleteSpaceParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GetSpaceParams defines parameters for GetSpace.
 type GetSpaceParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // UpdateSpaceParams defines parameters for UpdateSpace.
 type UpdateSpaceParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListChannelsParams defines parameters for ListChannels.
 type ListChannelsParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // CreateChannelParams defines parameters for CreateChannel.
 type CreateChannelParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListInvitationsParams defines parameters for ListInvitations.
 type ListInvitationsParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // InviteToSpaceParams defines parameters for InviteToSpace.
 type InviteToSpaceParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // DeleteInvitationParams defines parameters for DeleteInvitation.
 type DeleteInvitationParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // JoinSpaceParams defines parameters for JoinSpace.
 type JoinSpaceParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // LeaveSpaceParams defines parameters for LeaveSpace.
 type LeaveSpaceParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListSpaceDeniedParams defines parameters for ListSpaceDenied.
 type ListSpaceDeniedParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // DeleteSpaceDeniedParams defines parameters for DeleteSpaceDenied.
 type DeleteSpaceDeniedParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // PutSpaceDeniedParams defines parameters for PutSpaceDenied.
 type PutSpaceDeniedParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListSpaceMembersParams defines parameters for ListSpaceMembers.
 type ListSpaceMembersParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // AddSpaceMembersParams defines parameters for AddSpaceMembers.
 type AddSpaceMembersParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // RemoveSpaceMemberParams defines parameters for RemoveSpaceMember.
 type RemoveSpaceMemberParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GetSpaceMemberParams defines parameters for GetSpaceMember.
 type GetSpaceMemberParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // UpdateSpaceMemberParams defines parameters for UpdateSpaceMember.
 type UpdateSpaceMemberParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // UnmuteSpaceMemberParams defines parameters for UnmuteSpaceMember.
 type UnmuteSpaceMemberParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // MuteSpaceMemberParams defines parameters for MuteSpaceMember.
 type MuteSpaceMemberParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GetSpacePermissionsParams defines parameters for GetSpacePermissions.
 type GetSpacePermissionsParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListRolesParams defines parameters for ListRoles.
 type ListRolesParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // CreateRoleParams defines parameters for CreateRole.
 type CreateRoleParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // DeleteRoleParams defines parameters for DeleteRole.
 type DeleteRoleParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // UpdateRoleParams defines parameters for UpdateRole.
 type UpdateRoleParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // RevokeRoleParams defines parameters for RevokeRole.
 type RevokeRoleParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // GrantRoleParams defines parameters for GrantRole.
 type GrantRoleParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ListMyThreadsParams defines parameters for ListMyThreads.
 type ListMyThreadsParams struct {
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// Limit How many items a page holds at most.
+	// Limit The most items of a page.
 	Limit *LimitConversations `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3267,16 +3384,18 @@ type GetUnreadParams struct {
 	// ConversationID Only this conversation, by its id or `@user`.
 	ConversationID *OfConversation `form:"conversation_id,omitempty" json:"conversation_id,omitempty"`
 
-	// PageToken The `next_page_token` of the page before.
+	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
 // ClearUnreadParams defines parameters for ClearUnread.
 type ClearUnreadParams struct {
-	// XDeviceID The device that acts, one client alone (in a browser, one tab). It must be the token's `device`, if that has one.
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
@@ -3622,62 +3741,66 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
-	// GetHealth Is the process alive?
+	// GetHealth Check that the process is alive
 	//
-	// It is, whatever else is wrong, as long as this is answered.
+	// Answered as long as the process runs, whatever else fails.
 	//
 	// Corresponds with GET /healthz (the `GetHealth` operationId).
 	GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetReady Can it serve?
+	// GetReady Check that the server can serve
 	//
-	// 503 while it starts or stops, and while the storage or the keys of tokens cannot be reached.
+	// 503 while the server starts or stops, and while the storage or the token keys are
+	// unavailable.
 	//
 	// Corresponds with GET /readyz (the `GetReady` operationId).
 	GetReady(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListErasures List what was erased
+	// ListErasures List erasures
 	//
-	// What was taken back, how, when, by whom and how late; never what it said. In the order in which it was erased.
+	// How, when, by whom and how late messages were erased, never their content. In the
+	// order of erasure.
 	//
 	// Corresponds with GET /v1/admin/erasures (the `ListErasures` operationId).
 	ListErasures(ctx context.Context, params *ListErasuresParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ExportMessages Export messages and conversations
 	//
-	// The mirror of the import: each direct conversation, group and room with its
-	// members, then its messages by `seq`, tombstones too, as lines of JSON. What is past retention is not in it,
-	// nor is a `reply_to` to that; what is due is a tombstone. Each conversation is as
-	// it was when its lines were written. Spaces, their channels, threads, lists and
-	// mutes are not exported, nor receipts, blocks and what users have hidden.
+	// The counterpart of the import: each direct conversation, group and room with its
+	// members, then its messages by `seq`, tombstones included, as JSON lines. Messages
+	// past retention are left out, and so is a `reply_to` to one; messages that are due
+	// are tombstones. Each conversation is exported as it was when its lines were
+	// written. Spaces, channels, threads, lists, mutes, receipts, blocks and what users
+	// have hidden are not exported.
 	//
 	// Corresponds with GET /v1/admin/export (the `ExportMessages` operationId).
 	ExportMessages(ctx context.Context, params *ExportMessagesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ImportMessagesWithBody Import messages and conversations
 	//
-	// Lines of JSON (NDJSON), of any number, at most 1 MiB each: a message is an
-	// ImportMessage, a conversation `{"conversation": ImportConversation}`. Each is
-	// answered with a line, an ImportResult, in their order, as they are stored:
-	// read while you send. Blank lines are passed over.
+	// Any number of JSON lines (NDJSON) of at most 1 MiB each. A message is an
+	// ImportMessage, a conversation `{"conversation": ImportConversation}`. Each line is
+	// answered by an ImportResult, in order, as it is stored: read the results while you
+	// send. Blank lines are skipped.
 	//
-	// Nobody is told, and what is imported counts as read. A line that is there
-	// already is answered 200 and changes nothing, so that an import that broke off
-	// can be repeated: it is known by its `id`; else by its `sender` and `client_id`;
-	// else by conversation, sender, `created_at` and content. `id` and `seq` are kept
-	// where they are greater than the last of the conversation, and the `id` is of no
-	// time before `created_at`, as they are when a whole export goes to an empty
-	// server; else the message gets new ones. A
-	// `created_at` past retention is refused, 422 `past_retention`. A line that was there
-	// and was removed since, by retention or with its conversation, is answered 410
-	// `message_gone` for 7 days, so that repeating an import brings nothing back: it is
-	// known by its `id`; by its `sender` and `client_id`; else by conversation, sender and
-	// `created_at`, for nothing is kept of content. To import into a
-	// conversation that has messages, mind that history is by `seq`: what is imported
-	// comes after them.
+	// Nothing is published, and imported messages count as read. A line that was stored
+	// before is answered 200 and changes nothing, so an interrupted import can be
+	// repeated. A message is recognised by its `id`; else by `sender` and `client_id`;
+	// else by conversation, sender, `created_at` and content.
+	//
+	// `id` and `seq` are kept if they are greater than the last of the conversation and
+	// the id's time is not before `created_at`, as is the case when a whole export goes
+	// to an empty server. Otherwise the message gets new ones. History is sorted by
+	// `seq`: messages imported into a conversation that has messages come after them. A
+	// `created_at` past retention is 422 `past_retention`.
+	//
+	// A message that was trimmed or purged is answered 410 `message_gone` for 7 days by
+	// default, so that a repeated import restores nothing. It is recognised by its `id`;
+	// by `sender` and `client_id`; else by conversation, sender and `created_at`,
+	// because nothing is kept of content.
 	//
 	// `conversation_id` may be `@bob`: the direct conversation of `sender` and bob,
-	// which is made if there is none.
+	// which is created if it does not exist.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3686,9 +3809,9 @@ type ClientInterface interface {
 
 	// InsertMessageWithBody Insert a message silently
 	//
-	// One message of any sender, with a time of its own, into a conversation: told to
-	// nobody, counted as read. With `visible_to` only that member can see it: a local
-	// notice. It is one line of an import; see there for what makes it idempotent.
+	// One message of any sender, with a time of its own. It publishes no event and
+	// counts as read. With `visible_to` only that member can see it: a local notice. It
+	// is one line of an import; see there for idempotency.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3697,29 +3820,29 @@ type ClientInterface interface {
 
 	// InsertMessage Insert a message silently
 	//
-	// One message of any sender, with a time of its own, into a conversation: told to
-	// nobody, counted as read. With `visible_to` only that member can see it: a local
-	// notice. It is one line of an import; see there for what makes it idempotent.
+	// One message of any sender, with a time of its own. It publishes no event and
+	// counts as read. With `visible_to` only that member can see it: a local notice. It
+	// is one line of an import; see there for idempotency.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/admin/import/message (the `InsertMessage` operationId).
 	InsertMessage(ctx context.Context, params *InsertMessageParams, body InsertMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetRetention Tell what retention would remove
+	// GetRetention Show what retention would trim
 	//
-	// By conversation, as of a time, now by default: exactly what a run as of the same
-	// time removes. A page may hold fewer than `limit` items and still have a
+	// By conversation, as of a time, by default now: exactly what a run as of that time
+	// trims. A page may hold fewer than `limit` items and still have a
 	// `next_page_token`.
 	//
 	// Corresponds with GET /v1/admin/retention (the `GetRetention` operationId).
 	GetRetention(ctx context.Context, params *GetRetentionParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RunRetention Remove what is past retention now
+	// RunRetention Trim messages past retention now
 	//
-	// What the server does by itself every so often. Answered as it goes, with a line
-	// of JSON a conversation, a RetentionOf. Ends early if the client does; what is
-	// left is done by the next run. For a while after the clock of the server jumped
+	// The server does this by itself at an interval. The answer is a JSON line, a
+	// RetentionOf, for each conversation as it is done. The run ends early if the client
+	// disconnects; the next run continues. For some time after the server's clock jumped
 	// ahead by more than a day it is 409 `clock_jumped`.
 	//
 	// Corresponds with POST /v1/admin/retention (the `RunRetention` operationId).
@@ -3727,14 +3850,14 @@ type ClientInterface interface {
 
 	// CutTokens Cut off a user's tokens
 	//
-	// Tokens and tickets of the user that were issued until now, to the second, or
-	// that do not say when, are refused from the next request on; streams opened
-	// with one end.
+	// Tokens and tickets of the user that were issued before now, to the second, or that
+	// do not say when, are refused from the next request on. Streams opened with one
+	// end.
 	//
 	// Corresponds with POST /v1/admin/users/{user}/tokens/cut (the `CutTokens` operationId).
 	CutTokens(ctx context.Context, user UserInPath, params *CutTokensParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListBlocks List whom I block
+	// ListBlocks List the users you block
 	//
 	// By user id.
 	//
@@ -3743,41 +3866,41 @@ type ClientInterface interface {
 
 	// DeleteBlock Unblock a user
 	//
-	// From the next request on they can send me direct messages again.
+	// From the next request on the user can send you direct messages again.
 	//
 	// Corresponds with DELETE /v1/blocks/{user} (the `DeleteBlock` operationId).
 	DeleteBlock(ctx context.Context, user UserInPath, params *DeleteBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PutBlock Block a user
 	//
-	// From the next request on they get 403 `blocked` if they write to me directly, add me
-	// to a group, room or space or invite me to one, and if they let messages of our direct
-	// conversation live longer. In groups and channels that we share, all stays as it is.
+	// From the next request on the user gets 403 `blocked` for sending you a direct
+	// message, for adding you to a group, room or space or inviting you to one, and for
+	// extending the life of messages in your direct conversation. Groups and channels
+	// that you share do not change.
 	//
 	// Corresponds with PUT /v1/blocks/{user} (the `PutBlock` operationId).
 	PutBlock(ctx context.Context, user UserInPath, params *PutBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListConversations List my conversations
+	// ListConversations List your conversations
 	//
 	// Direct conversations, groups and rooms; threads and channels have lists of their
-	// own. By last activity, newest first: the newest message that was told, the
-	// creation, or my joining. Taking a message back changes what is shown of it, not
-	// its place, and neither do another name or settings.
-	// Pages hold together while things happen: a conversation is in exactly one of
-	// them, by its place at the time of the first.
+	// own. Sorted by last activity, newest first: the newest message, the creation, or
+	// your joining. Erasing a message changes its preview but not the order, and neither
+	// do changes of name and settings. The list is taken as of its first page: each
+	// conversation is on exactly one page, whatever happens meanwhile.
 	//
-	// Conversations that I have hidden are left out until something new is said
-	// there or I come back, except with `updated_since`: that is for a client that returns and
-	// brings up to date what it has.
+	// Conversations that you have hidden are left out until a new message arrives or you
+	// rejoin. With `updated_since`, which is for a client that updates what it has
+	// stored, they are listed.
 	//
 	// Corresponds with GET /v1/conversations (the `ListConversations` operationId).
 	ListConversations(ctx context.Context, params *ListConversationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateConversationWithBody Create a group or room
 	//
-	// Whoever creates it is its owner. A direct conversation is not created: send
-	// to `@user` instead. Threads are created under a message, channels in a space. Who
-	// blocks me cannot be put into it: 403 `blocked`, with `field` saying who.
+	// The caller becomes the owner. A direct conversation is not created: send to
+	// `@user` instead. Threads are created under a message, channels in a space. A user
+	// who has blocked you cannot be added: 403 `blocked`, and `field` names the user.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3786,80 +3909,83 @@ type ClientInterface interface {
 
 	// CreateConversation Create a group or room
 	//
-	// Whoever creates it is its owner. A direct conversation is not created: send
-	// to `@user` instead. Threads are created under a message, channels in a space. Who
-	// blocks me cannot be put into it: 403 `blocked`, with `field` saying who.
+	// The caller becomes the owner. A direct conversation is not created: send to
+	// `@user` instead. Threads are created under a message, channels in a space. A user
+	// who has blocked you cannot be added: 403 `blocked`, and `field` names the user.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/conversations (the `CreateConversation` operationId).
 	CreateConversation(ctx context.Context, params *CreateConversationParams, body CreateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeleteConversation Delete a conversation, for me or for everyone
+	// DeleteConversation Delete a conversation, for you or for everyone
 	//
-	// For me (`scope=me`) it is hidden, on all my devices, with its messages or, with
-	// `keep_messages=true`, without; a new message brings it back, not what was
-	// hidden.
+	// `scope=me` hides it on all your devices, with its messages or, with
+	// `keep_messages=true`, without them. A new message brings the conversation back,
+	// but not the hidden messages.
 	//
-	// `scope=everyone` erases it with all of its messages, and what hangs in it. It
-	// takes the permission `delete`, which the owner of a group or room, either side of
-	// a direct conversation and who manages a channel or the threads have, or a token
-	// with the scope `admin`.
-	// Nobody can read it from the answer on; its content is destroyed in batches
-	// after it.
+	// `scope=everyone` deletes it with all of its messages, and its threads or channels.
+	// This requires the permission `delete`: the owner of a group or room has it, both
+	// users of a direct conversation, users who manage a channel or the threads of a
+	// conversation; or a token with the scope `admin`. Once this is answered nobody can
+	// read the conversation; its content is destroyed in batches afterwards.
 	//
 	// Corresponds with DELETE /v1/conversations/{conversation} (the `DeleteConversation` operationId).
 	DeleteConversation(ctx context.Context, conversation ConversationID, params *DeleteConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetConversation Get a conversation
 	//
-	// As I see it: with my role, what is unread and the newest message.
+	// With your role, your unread count and the newest message.
 	//
 	// Corresponds with GET /v1/conversations/{conversation} (the `GetConversation` operationId).
 	GetConversation(ctx context.Context, conversation ConversationID, params *GetConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateConversationWithBody Change a conversation, or how I see it
+	// UpdateConversationWithBody Change a conversation, or your view of it
 	//
-	// `pinned` and `muted` are my own, on all my devices. `name`, `settings` and
-	// `visibility` take the permission `manage_conversation`, but `retention_days`
-	// `manage_retention`, and `mute_all` and `slow_mode_seconds` `mute`;
-	// `expire_after_seconds` and `retention_days` of a direct conversation, either side. What is left out stays as it is, null ends it. A
-	// setting that this kind does not have is 422 `setting_unsupported`.
+	// `pinned` and `muted` are your own settings, on all your devices. `name`,
+	// `settings` and `visibility` require the permission `manage_conversation`; of the
+	// settings, `retention_days` requires `manage_retention`, and `mute_all` and
+	// `slow_mode_seconds` require `mute`. In a direct conversation either user may set
+	// `expire_after_seconds` and `retention_days`. Members that are left out do not
+	// change; null resets a setting. A setting that this kind does not have is 422
+	// `setting_unsupported`.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /v1/conversations/{conversation} (the `UpdateConversation` operationId).
 	UpdateConversationWithBody(ctx context.Context, conversation ConversationID, params *UpdateConversationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateConversation Change a conversation, or how I see it
+	// UpdateConversation Change a conversation, or your view of it
 	//
-	// `pinned` and `muted` are my own, on all my devices. `name`, `settings` and
-	// `visibility` take the permission `manage_conversation`, but `retention_days`
-	// `manage_retention`, and `mute_all` and `slow_mode_seconds` `mute`;
-	// `expire_after_seconds` and `retention_days` of a direct conversation, either side. What is left out stays as it is, null ends it. A
-	// setting that this kind does not have is 422 `setting_unsupported`.
+	// `pinned` and `muted` are your own settings, on all your devices. `name`,
+	// `settings` and `visibility` require the permission `manage_conversation`; of the
+	// settings, `retention_days` requires `manage_retention`, and `mute_all` and
+	// `slow_mode_seconds` require `mute`. In a direct conversation either user may set
+	// `expire_after_seconds` and `retention_days`. Members that are left out do not
+	// change; null resets a setting. A setting that this kind does not have is 422
+	// `setting_unsupported`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /v1/conversations/{conversation} (the `UpdateConversation` operationId).
 	UpdateConversation(ctx context.Context, conversation ConversationID, params *UpdateConversationParams, body UpdateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// HideMessagesWithBody Hide messages for me
+	// HideMessagesWithBody Hide messages
 	//
-	// By their ids, those created before a time, or all that there are now: for me
-	// alone, on all my devices, and for good. Nobody else is told. What is hidden is
-	// 404 to me, and not unread.
+	// Hides messages by their ids, those created before a time, or all messages so far:
+	// for you alone, on all your devices, permanently. Other users learn nothing of it.
+	// A hidden message is 404 for you and is not unread.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/conversations/{conversation}/hide (the `HideMessages` operationId).
 	HideMessagesWithBody(ctx context.Context, conversation ConversationID, params *HideMessagesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// HideMessages Hide messages for me
+	// HideMessages Hide messages
 	//
-	// By their ids, those created before a time, or all that there are now: for me
-	// alone, on all my devices, and for good. Nobody else is told. What is hidden is
-	// 404 to me, and not unread.
+	// Hides messages by their ids, those created before a time, or all messages so far:
+	// for you alone, on all your devices, permanently. Other users learn nothing of it.
+	// A hidden message is 404 for you and is not unread.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3868,16 +3994,17 @@ type ClientInterface interface {
 
 	// ListConversationInvitations List the invitations to a group or room
 	//
-	// By user id. Takes the permission `invite`.
+	// By user id. Requires the permission `invite`.
 	//
 	// Corresponds with GET /v1/conversations/{conversation}/invitations (the `ListConversationInvitations` operationId).
 	ListConversationInvitations(ctx context.Context, conversation ConversationID, params *ListConversationInvitationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// InviteToConversationWithBody Invite users to a group or room
 	//
-	// They accept by joining it, and decline by deleting the invitation. Takes the permission
-	// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
-	// invited: 403 `blocked`, with `field` saying who; then nobody is.
+	// Users accept by joining and decline by deleting the invitation. Requires the
+	// permission `invite`. Current members and users on the deny list are skipped. If a
+	// user has blocked you, nobody is invited: 403 `blocked`, and `field` names the
+	// user.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3886,9 +4013,10 @@ type ClientInterface interface {
 
 	// InviteToConversation Invite users to a group or room
 	//
-	// They accept by joining it, and decline by deleting the invitation. Takes the permission
-	// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
-	// invited: 403 `blocked`, with `field` saying who; then nobody is.
+	// Users accept by joining and decline by deleting the invitation. Requires the
+	// permission `invite`. Current members and users on the deny list are skipped. If a
+	// user has blocked you, nobody is invited: 403 `blocked`, and `field` names the
+	// user.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3897,47 +4025,49 @@ type ClientInterface interface {
 
 	// DeleteConversationInvitation Withdraw or decline an invitation to a group or room
 	//
-	// One's own, or, with the permission `invite`, that of others.
+	// Your own, or with the permission `invite` that of another user.
 	//
 	// Corresponds with DELETE /v1/conversations/{conversation}/invitations/{user} (the `DeleteConversationInvitation` operationId).
 	DeleteConversationInvitation(ctx context.Context, conversation ConversationID, user UserInPath, params *DeleteConversationInvitationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// JoinConversation Join a conversation
 	//
-	// A room, a group that is `open` to join or that I am invited to, or a thread that I can
-	// read. To who may not join, or is on its deny list, it is 404. Joining where I am a
-	// member changes nothing. Where all have left, who joins is the owner.
+	// A room, a group with `join: open` or one that you are invited to, or a thread that
+	// you can read. If you may not join or are on the deny list, it is 404. Joining
+	// again changes nothing. If all members have left, the user who joins becomes the
+	// owner.
 	//
 	// Corresponds with POST /v1/conversations/{conversation}/join (the `JoinConversation` operationId).
 	JoinConversation(ctx context.Context, conversation ConversationID, params *JoinConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LeaveConversation Leave a group, room or thread
 	//
-	// The owner hands over first, unless nobody else is left.
+	// An owner must hand over first, unless there are no other members.
 	//
 	// Corresponds with POST /v1/conversations/{conversation}/leave (the `LeaveConversation` operationId).
 	LeaveConversation(ctx context.Context, conversation ConversationID, params *LeaveConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetList List who is on a list
+	// GetList List the users on a list
 	//
-	// By user id. Groups and rooms have a deny list, of who cannot join or be added.
-	// Channels have an allow list, which counts while they are private, and a deny list,
-	// which counts while they are public. Takes the permission `manage_members`.
+	// By user id. Groups and rooms have a deny list of users who cannot join or be
+	// added. Channels have an allow list, which applies while they are private, and a
+	// deny list, which applies while they are public. Requires the permission
+	// `manage_members`.
 	//
 	// Corresponds with GET /v1/conversations/{conversation}/lists/{list} (the `GetList` operationId).
 	GetList(ctx context.Context, conversation ConversationID, list ListInPath, params *GetListParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RemoveFromList Take a user off a list
+	// RemoveFromList Remove a user from a list
 	//
-	// Takes the permission `manage_members`.
+	// Requires the permission `manage_members`.
 	//
 	// Corresponds with DELETE /v1/conversations/{conversation}/lists/{list}/{user} (the `RemoveFromList` operationId).
 	RemoveFromList(ctx context.Context, conversation ConversationID, list ListInPath, user UserInPath, params *RemoveFromListParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// AddToList Put a user on a list
 	//
-	// Takes the permission `manage_members`, and a role above theirs. Who is put on the
-	// deny list of a group or room is removed from it. On the lists of a channel are
+	// Requires the permission `manage_members` and a role above the user's. Putting a
+	// member on the deny list of a group or room removes them. Lists of a channel hold
 	// members of its space.
 	//
 	// Corresponds with PUT /v1/conversations/{conversation}/lists/{list}/{user} (the `AddToList` operationId).
@@ -3945,21 +4075,21 @@ type ClientInterface interface {
 
 	// ListMembers List the members
 	//
-	// In a stable order. Of a thread, who has joined it; of a channel, the members of
-	// its space who can see it. A page of those may hold fewer than `limit` items, even
-	// none, and still have a `next_page_token`.
+	// In a stable order. Members of a thread are those who have joined it; members of a
+	// channel are those of its space who can see it. A page of a channel's members may
+	// hold fewer than `limit` items, even none, and still have a `next_page_token`.
 	//
 	// Corresponds with GET /v1/conversations/{conversation}/members (the `ListMembers` operationId).
 	ListMembers(ctx context.Context, conversation ConversationID, params *ListMembersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// AddMembersWithBody Add members to a group or room
 	//
-	// Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
-	// member already stays as they are. Who is on the deny list is taken off it first:
-	// 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
-	// them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
-	// added, and `field` says who it is about. More than 100 are added 100 at a time, once
-	// all were looked at: if the state changes meanwhile, those before are members.
+	// Requires the permission `invite`; adding an admin also requires `manage_roles`.
+	// Current members keep their role. Nobody is added, and `field` names the user, if
+	// one of them is on the deny list (409 `on_deny_list`), has left by themselves (409
+	// `has_left`: invite them, or let them join), or has blocked you (403 `blocked`).
+	// More than 100 users are checked first and then added 100 at a time; if the state
+	// changes in between, the earlier ones are members.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3968,12 +4098,12 @@ type ClientInterface interface {
 
 	// AddMembers Add members to a group or room
 	//
-	// Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
-	// member already stays as they are. Who is on the deny list is taken off it first:
-	// 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
-	// them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
-	// added, and `field` says who it is about. More than 100 are added 100 at a time, once
-	// all were looked at: if the state changes meanwhile, those before are members.
+	// Requires the permission `invite`; adding an admin also requires `manage_roles`.
+	// Current members keep their role. Nobody is added, and `field` names the user, if
+	// one of them is on the deny list (409 `on_deny_list`), has left by themselves (409
+	// `has_left`: invite them, or let them join), or has blocked you (403 `blocked`).
+	// More than 100 users are checked first and then added 100 at a time; if the state
+	// changes in between, the earlier ones are members.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3982,23 +4112,23 @@ type ClientInterface interface {
 
 	// RemoveMember Remove a member
 	//
-	// Takes the permission `kick` and, but for threads, a role above theirs. Removing
-	// oneself is leaving.
+	// Requires the permission `kick` and, except in threads, a role above the member's.
+	// Removing yourself is leaving.
 	//
 	// Corresponds with DELETE /v1/conversations/{conversation}/members/{user} (the `RemoveMember` operationId).
 	RemoveMember(ctx context.Context, conversation ConversationID, user UserInPath, params *RemoveMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetMember Get one member
 	//
-	// Who is a member now; of a channel, a member of its space who can see it.
+	// A current member; for a channel, a member of its space who can see it.
 	//
 	// Corresponds with GET /v1/conversations/{conversation}/members/{user} (the `GetMember` operationId).
 	GetMember(ctx context.Context, conversation ConversationID, user UserInPath, params *GetMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SetRoleWithBody Change a member's role
 	//
-	// Of a group or room; takes its owner. Making a member the owner hands it over: its
-	// owner becomes an admin.
+	// In a group or room, by the owner. Making a member the owner hands the conversation
+	// over: the previous owner becomes an admin.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4007,8 +4137,8 @@ type ClientInterface interface {
 
 	// SetRole Change a member's role
 	//
-	// Of a group or room; takes its owner. Making a member the owner hands it over: its
-	// owner becomes an admin.
+	// In a group or room, by the owner. Making a member the owner hands the conversation
+	// over: the previous owner becomes an admin.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4017,17 +4147,17 @@ type ClientInterface interface {
 
 	// UnmuteMember Unmute a member
 	//
-	// Takes the permission `mute`, and a role above theirs.
+	// Requires the permission `mute` and a role above the member's.
 	//
 	// Corresponds with DELETE /v1/conversations/{conversation}/members/{user}/mute (the `UnmuteMember` operationId).
 	UnmuteMember(ctx context.Context, conversation ConversationID, user UserInPath, params *UnmuteMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// MuteMemberWithBody Mute a member
 	//
-	// They may not send until then, for so many seconds or, without any, until they are
-	// unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
-	// out. It stays when they leave and come back, and ends when they become the owner. In
-	// a thread one is muted where its parent is.
+	// The member may not send for that many seconds or, without a number, until unmuted.
+	// Requires the permission `mute` and a role above the member's. The body is
+	// optional. A mute survives leaving and rejoining and ends when the member becomes
+	// the owner. In a thread, the mutes of its parent apply.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4036,10 +4166,10 @@ type ClientInterface interface {
 
 	// MuteMember Mute a member
 	//
-	// They may not send until then, for so many seconds or, without any, until they are
-	// unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
-	// out. It stays when they leave and come back, and ends when they become the owner. In
-	// a thread one is muted where its parent is.
+	// The member may not send for that many seconds or, without a number, until unmuted.
+	// Requires the permission `mute` and a role above the member's. The body is
+	// optional. A mute survives leaving and rejoining and ends when the member becomes
+	// the owner. In a thread, the mutes of its parent apply.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4048,14 +4178,14 @@ type ClientInterface interface {
 
 	// ListMessages Read the history of a conversation
 	//
-	// Newest first; with `after_seq`, oldest first. With `from` or `to` the order
-	// is by `created_at`, then `seq`. Every filter is bounded in cost: where it
-	// matches little, a page may hold fewer than `limit` items, even none, and
-	// still have a `next_page_token`.
+	// Newest first; with `after_seq`, oldest first. With `from` or `to` the order is by
+	// `created_at`, then `seq`. The cost of a page is bounded: if a filter matches
+	// little, a page may hold fewer than `limit` items, even none, and still have a
+	// `next_page_token`.
 	//
-	// `around` gives a page in the middle of which that message is, newest first;
-	// its `next_page_token` goes on with what is older, `after_seq` of its first item
-	// with what is newer.
+	// `around` gives a page with that message in the middle, newest first. Its
+	// `next_page_token` continues with older messages; for newer ones, pass `after_seq`
+	// with the `seq` of the first item.
 	//
 	// Reading history is not a read receipt.
 	//
@@ -4064,24 +4194,24 @@ type ClientInterface interface {
 
 	// SendMessageWithBody Send a message
 	//
-	// The answer comes after the message is durable; nobody is told of it before.
+	// The message is durable before this is answered and before anybody receives it.
 	//
-	// To `@user` it goes into the direct conversation with that user, which the
-	// first message makes. With a `client_id` sending is idempotent: the same
-	// sender and `client_id` give the first message back, with status 200, or what is
-	// left of it once it was erased. With other content, or in another conversation, that
-	// is 409 `client_id_reused`. Once the message itself was removed, by retention or with
-	// its conversation, it is 410 `message_gone`, wherever it is sent, for 7 days (a server
-	// may be set up otherwise): what was taken back does not come back by a retry.
+	// A message to `@user` goes to the direct conversation with that user, which the
+	// first message creates. With a `client_id` sending is idempotent: a repetition by
+	// the same sender returns the first message with status 200, or its tombstone once
+	// it was erased. The same `client_id` with other content or in another conversation
+	// is 409 `client_id_reused`. After the message was trimmed or purged, a repetition
+	// is 410 `message_gone` for 7 days by default: a retry never restores a deleted
+	// message.
 	//
-	// Takes the permission `send`; `mention_all` takes that of the same name. A thread is
-	// joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
-	// told by `Retry-After` how long to wait.
+	// Requires the permission `send`; `mention_all` requires the permission of that
+	// name. Join a thread before sending to it. In slow mode, sending again too soon is
+	// 429 `slow_mode`, and `Retry-After` says how long to wait.
 	//
-	// `body` and `ext` are together at most 4 KiB (a server may be set up
-	// otherwise), measured as canonical JSON: members sorted by name, no white
-	// space. `push` and the user ids of `mentions` may have as many each. The whole
-	// request body is at most 88 KiB then (18 times that limit, and 16 KiB).
+	// `body` and `ext` together may have 4 KiB by default, measured as canonical JSON:
+	// members sorted by name, no white space. `push`, and the user ids in `mentions`,
+	// may have as much each. With that default the whole request body may have 88 KiB
+	// (18 times the limit, plus 16 KiB).
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4090,24 +4220,24 @@ type ClientInterface interface {
 
 	// SendMessage Send a message
 	//
-	// The answer comes after the message is durable; nobody is told of it before.
+	// The message is durable before this is answered and before anybody receives it.
 	//
-	// To `@user` it goes into the direct conversation with that user, which the
-	// first message makes. With a `client_id` sending is idempotent: the same
-	// sender and `client_id` give the first message back, with status 200, or what is
-	// left of it once it was erased. With other content, or in another conversation, that
-	// is 409 `client_id_reused`. Once the message itself was removed, by retention or with
-	// its conversation, it is 410 `message_gone`, wherever it is sent, for 7 days (a server
-	// may be set up otherwise): what was taken back does not come back by a retry.
+	// A message to `@user` goes to the direct conversation with that user, which the
+	// first message creates. With a `client_id` sending is idempotent: a repetition by
+	// the same sender returns the first message with status 200, or its tombstone once
+	// it was erased. The same `client_id` with other content or in another conversation
+	// is 409 `client_id_reused`. After the message was trimmed or purged, a repetition
+	// is 410 `message_gone` for 7 days by default: a retry never restores a deleted
+	// message.
 	//
-	// Takes the permission `send`; `mention_all` takes that of the same name. A thread is
-	// joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
-	// told by `Retry-After` how long to wait.
+	// Requires the permission `send`; `mention_all` requires the permission of that
+	// name. Join a thread before sending to it. In slow mode, sending again too soon is
+	// 429 `slow_mode`, and `Retry-After` says how long to wait.
 	//
-	// `body` and `ext` are together at most 4 KiB (a server may be set up
-	// otherwise), measured as canonical JSON: members sorted by name, no white
-	// space. `push` and the user ids of `mentions` may have as many each. The whole
-	// request body is at most 88 KiB then (18 times that limit, and 16 KiB).
+	// `body` and `ext` together may have 4 KiB by default, measured as canonical JSON:
+	// members sorted by name, no white space. `push`, and the user ids in `mentions`,
+	// may have as much each. With that default the whole request body may have 88 KiB
+	// (18 times the limit, plus 16 KiB).
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4116,23 +4246,25 @@ type ClientInterface interface {
 
 	// ListOverrides List a channel's overrides
 	//
-	// What roles of the space say in this channel alone, the highest role first.
+	// What roles of the space allow or deny in this channel alone, the highest role
+	// first.
 	//
 	// Corresponds with GET /v1/conversations/{conversation}/overrides (the `ListOverrides` operationId).
 	ListOverrides(ctx context.Context, conversation ConversationID, params *ListOverridesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteOverride Delete a role's override in a channel
 	//
-	// Takes the permission `manage_roles`, and a role above this one.
+	// Requires the permission `manage_roles` and a role above this one.
 	//
 	// Corresponds with DELETE /v1/conversations/{conversation}/overrides/{role} (the `DeleteOverride` operationId).
 	DeleteOverride(ctx context.Context, conversation ConversationID, role RoleID, params *DeleteOverrideParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PutOverrideWithBody Put a role's override in a channel
 	//
-	// In place of the one that is there. What is left out, or `inherit`, it says nothing of;
-	// one that says nothing is none. Takes the permission `manage_roles`, and a role above
-	// this one; nobody gives what they do not have.
+	// Replaces the role's override. Permissions that are left out, or `inherit`, are not
+	// overridden; an override without any is deleted. Requires the permission
+	// `manage_roles` and a role above this one. You can only grant permissions that you
+	// have.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4141,53 +4273,56 @@ type ClientInterface interface {
 
 	// PutOverride Put a role's override in a channel
 	//
-	// In place of the one that is there. What is left out, or `inherit`, it says nothing of;
-	// one that says nothing is none. Takes the permission `manage_roles`, and a role above
-	// this one; nobody gives what they do not have.
+	// Replaces the role's override. Permissions that are left out, or `inherit`, are not
+	// overridden; an override without any is deleted. Requires the permission
+	// `manage_roles` and a role above this one. You can only grant permissions that you
+	// have.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PUT /v1/conversations/{conversation}/overrides/{role} (the `PutOverride` operationId).
 	PutOverride(ctx context.Context, conversation ConversationID, role RoleID, params *PutOverrideParams, body PutOverrideJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetPermissions What I may do here
+	// GetPermissions Get your permissions in a conversation
 	//
-	// What clients need not ask for in vain. Ask again when an event tells that it changed:
-	// `member.updated`, `channel.updated`, `role.*`.
+	// So that a client need not offer what would be refused. Ask again after
+	// `member.updated`, `channel.updated` and `role.*`.
 	//
 	// Corresponds with GET /v1/conversations/{conversation}/permissions (the `GetPermissions` operationId).
 	GetPermissions(ctx context.Context, conversation ConversationID, params *GetPermissionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// SendReceiptsWithBody Say what was delivered or read
+	// SendReceiptsWithBody Mark messages as delivered or read
 	//
-	// By the ids of messages, or for all up to one. The read receipt of a direct
-	// message that is to burn starts its clock; one that burns at once is erased
-	// before this is answered. Receipts of direct messages are told to their sender
-	// and to my other devices, those of a group where `receipt` was asked for.
-	// They are for messages of others that were sent while I was a member, that are
-	// not erased and that I have not hidden: the rest of what is named, or lies below
-	// `up_to`, is passed over. What was read was delivered.
-	// A room has none, and a message of a channel cannot ask for them: 422
-	// `receipts_unsupported`.
-	// Repeating one changes nothing.
+	// By message ids, or up to a message. The read receipt of a direct message with
+	// `burn` starts its timer; a message that burns at once is erased before this is
+	// answered. Receipts of direct messages are published to their sender and to your
+	// other devices; receipts of group messages only where the sender asked for them.
+	//
+	// Receipts apply to messages of others that were sent while you were a member, are
+	// not erased and not hidden by you. Other messages that are named, or below `up_to`,
+	// are ignored. A read receipt implies delivery.
+	//
+	// Rooms have no receipts, and messages in channels cannot ask for them: 422
+	// `receipts_unsupported`. Repeating a receipt changes nothing.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/conversations/{conversation}/receipts (the `SendReceipts` operationId).
 	SendReceiptsWithBody(ctx context.Context, conversation ConversationID, params *SendReceiptsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// SendReceipts Say what was delivered or read
+	// SendReceipts Mark messages as delivered or read
 	//
-	// By the ids of messages, or for all up to one. The read receipt of a direct
-	// message that is to burn starts its clock; one that burns at once is erased
-	// before this is answered. Receipts of direct messages are told to their sender
-	// and to my other devices, those of a group where `receipt` was asked for.
-	// They are for messages of others that were sent while I was a member, that are
-	// not erased and that I have not hidden: the rest of what is named, or lies below
-	// `up_to`, is passed over. What was read was delivered.
-	// A room has none, and a message of a channel cannot ask for them: 422
-	// `receipts_unsupported`.
-	// Repeating one changes nothing.
+	// By message ids, or up to a message. The read receipt of a direct message with
+	// `burn` starts its timer; a message that burns at once is erased before this is
+	// answered. Receipts of direct messages are published to their sender and to your
+	// other devices; receipts of group messages only where the sender asked for them.
+	//
+	// Receipts apply to messages of others that were sent while you were a member, are
+	// not erased and not hidden by you. Other messages that are named, or below `up_to`,
+	// are ignored. A read receipt implies delivery.
+	//
+	// Rooms have no receipts, and messages in channels cannot ask for them: 422
+	// `receipts_unsupported`. Repeating a receipt changes nothing.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4196,114 +4331,114 @@ type ClientInterface interface {
 
 	// ListThreads List the threads of a group or channel
 	//
-	// Newest first, those that I have not joined, too. A page may hold fewer than
-	// `limit` items and still have a `next_page_token`.
+	// Newest first, including threads that you have not joined. A page may hold fewer
+	// than `limit` items and still have a `next_page_token`.
 	//
 	// Corresponds with GET /v1/conversations/{conversation}/threads (the `ListThreads` operationId).
 	ListThreads(ctx context.Context, conversation ConversationID, params *ListThreadsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ClearConversationUnread Clear the unread count of a conversation
 	//
-	// What there is now is not unread any more. This is not a read receipt: nobody
-	// else is told.
+	// No message so far counts as unread any more. This is not a read receipt: other
+	// users learn nothing of it.
 	//
 	// Corresponds with POST /v1/conversations/{conversation}/unread/clear (the `ClearConversationUnread` operationId).
 	ClearConversationUnread(ctx context.Context, conversation ConversationID, params *ClearConversationUnreadParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetEvents Follow what happens
+	// GetEvents Open the event stream
 	//
 	// The stream of this device, as Server-Sent Events. It does not end by itself: read
-	// it with an EventSource or a library for event streams, never to its end. Pages of
-	// the same log are `GET /v1/events/log`.
+	// it with an `EventSource` or a library for event streams, never to its end. `GET
+	// /v1/events/log` gives the same log in pages.
 	//
-	// First come `retry:` and the event `ready`. Without a cursor it
-	// begins now; `Last-Event-ID`, which an EventSource sends by itself, or
-	// `cursor` resumes after that event: first what was missed, then what happens,
-	// with no gap, no repeat and in order. A frame has `id:` (the cursor), `event:`
-	// (the type) and `data:` (an Event as JSON). After 15 s of quiet come a comment and an
-	// `id:`, the cursor until then, and no empty line: nothing that a library would hand
-	// over. After an hour without an event `ready` comes again, with a cursor that has
-	// not aged. So every empty line ends an event with data.
+	// The stream begins with `retry:` and the event `ready`. Without a cursor it begins
+	// now. With `Last-Event-ID`, which an `EventSource` sends by itself, or `cursor`, it
+	// resumes after that event: first missed events, then new ones, with no gap, no
+	// repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
+	// `data:` (an Event as JSON).
 	//
-	// A cursor that is older than the log, of another log or no cursor of this API at
-	// all gives the event `reset` with a new cursor: read anew what you show.
+	// After 15 s without an event the stream sends a comment and an `id:` with the
+	// current cursor, but no empty line, so that libraries dispatch nothing. After an
+	// hour without an event `ready` is sent again, with a current cursor. Every empty
+	// line thus ends an event with data.
 	//
-	// The stream ends when its token or ticket does, when the user's tokens are cut
-	// off, and when the server shuts down. An overloaded server answers 200 with
-	// nothing but a `retry:`. A user may have 32 streams; one more is 429, as is one
-	// that is opened over the rate limit, or, with a
-	// ticket, 200 with nothing but a `retry:`, for any other status is final for an
-	// EventSource.
+	// A cursor that is older than the log, belongs to another log or is malformed gives
+	// the event `reset` with a new cursor: read again what you show.
+	//
+	// The stream ends when its token or ticket expires, when the user's tokens are cut
+	// off, and when the server shuts down. An overloaded server answers 200 with only a
+	// `retry:`. A user may have 32 streams. One more, or one over the rate limit, is
+	// 429; with a ticket it is 200 with only a `retry:`, because an `EventSource` gives
+	// up at any other status.
 	//
 	// With `Accept: application/json` and no `text/event-stream` in it, this is answered
-	// like `GET /v1/events/log`, as it was before that was there; `page_token` and `limit`
-	// are for this alone.
+	// like `GET /v1/events/log`, which did not exist in earlier versions; `page_token`
+	// and `limit` apply to that form only.
 	//
-	// **Visibility.** An event is told to those who were members when it happened,
+	// **Visibility.** An event is delivered to those who were members when it happened,
 	// except to the device that caused it. A replayed `message.created` carries the
-	// message as it can be read now; it is absent if you cannot read it any more, or have
+	// message as it can be read now; it is absent if you cannot read it any more or have
 	// hidden it.
 	//
 	// Corresponds with GET /v1/events (the `GetEvents` operationId).
 	GetEvents(ctx context.Context, params *GetEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetEventLog Read what happened
+	// GetEventLog Read the event log
 	//
 	// A page of the log that `GET /v1/events` streams, oldest first. Without a cursor it
-	// begins at the log's start. `page_token` and `cursor` mean the same here. `cursor`
-	// in the answer is where to go on, also when there are no items. An event `reset`
-	// among the items says that something before it was missed: read anew what you show.
-	// What is no cursor of this API is 400 `invalid_cursor`.
+	// begins at the start of the log. `page_token` and `cursor` mean the same here.
+	// `cursor` in the answer is where to continue, also on a page without items. An
+	// event `reset` among the items means that events before it were missed: read again
+	// what you show. A malformed cursor is 400 `invalid_cursor`.
 	//
 	// Corresponds with GET /v1/events/log (the `GetEventLog` operationId).
 	GetEventLog(ctx context.Context, params *GetEventLogParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateTicket Get a ticket for EventSource
 	//
-	// A browser's EventSource cannot send headers and reconnects to the same URL:
-	// give it `GET /v1/events?ticket=…`. A ticket is good for that alone, for this
-	// user and device, until it ends (1 h, or as the server is set up, but never
-	// past the token). 401 is final for an EventSource: fetch a new ticket then, and
-	// resume by `cursor`.
+	// A browser's `EventSource` cannot send headers and reconnects to the same URL: give
+	// it `GET /v1/events?ticket=…`. A ticket is valid only for that operation, for this
+	// user and device, until it expires (after 1 h by default, never after the token).
+	// An `EventSource` gives up at 401: get a new ticket then, and resume with `cursor`.
 	//
 	// Corresponds with POST /v1/events/tickets (the `CreateTicket` operationId).
 	CreateTicket(ctx context.Context, params *CreateTicketParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListMyInvitations List the invitations that I have
+	// ListMyInvitations List your invitations
 	//
-	// To groups, rooms and spaces, in no order that means something.
+	// To groups, rooms and spaces, in no particular order.
 	//
 	// Corresponds with GET /v1/invitations (the `ListMyInvitations` operationId).
 	ListMyInvitations(ctx context.Context, params *ListMyInvitationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListErased List what was taken back
+	// ListErased List erased messages
 	//
-	// The tombstones of what I could read, in the order in which it was erased: for
-	// a client that got `reset`, was away for longer than the event log, or has come
-	// back to a group. A page may hold fewer than `limit` items, even none, and still
+	// Tombstones of messages that you could read, in the order of erasure. For a client
+	// that got `reset`, was away for longer than the event log reaches back, or has
+	// rejoined a group. A page may hold fewer than `limit` items, even none, and still
 	// have a `next_page_token`.
 	//
-	// `as_of` is the `since` of the next list: nothing is missed between the two,
-	// whatever the clocks of server and client do. Of groups and rooms that I have
-	// left and come back to since, the list begins with all that was erased there
-	// before `since` and that I can see: ask it when `member.added` names me, if
-	// you kept messages from before.
+	// Pass `as_of` as `since` of the next list: nothing is missed between the two,
+	// whatever the clocks of server and client do. For groups and rooms that you have
+	// left and rejoined since `since`, the list begins with everything erased there
+	// earlier that you may see. Ask for it when `member.added` names you and you have
+	// kept messages from before.
 	//
-	// The first page also tells what I have hidden since, and the conversations that
-	// I have hidden or that were deleted, the newest 1,000 of each; `more` is true if
-	// there are more. What was removed by retention is what lies before the
-	// `first_seq` of a conversation.
+	// The first page also lists messages that you have hidden since, and conversations
+	// that you have hidden or that were deleted, the newest 1,000 of each; `more` is
+	// true if there are more. Messages below the `first_seq` of a conversation were
+	// trimmed.
 	//
 	// Corresponds with GET /v1/messages/erased (the `ListErased` operationId).
 	ListErased(ctx context.Context, params *ListErasedParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RevokeMessagesWithBody Revoke several messages
 	//
-	// Each is revoked or refused on its own, whatever its id looks like, and told by an
-	// event of its own. They are revoked in the order of the request, some at a time, as
-	// if they were asked for one after another: messages sent by others are stored in
-	// between. If the server cannot go on, what was revoked stays so, and the others have
-	// the status 503 or 507; the request can be repeated.
+	// Each message is revoked or refused on its own, and publishes its own event. An id
+	// that is malformed only fails that message. The messages are revoked in the order
+	// of the request, some at a time; other writes happen in between. If the server
+	// cannot finish, what was revoked stays revoked and the rest have the status 503 or
+	// 507; the request can be repeated.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4312,11 +4447,11 @@ type ClientInterface interface {
 
 	// RevokeMessages Revoke several messages
 	//
-	// Each is revoked or refused on its own, whatever its id looks like, and told by an
-	// event of its own. They are revoked in the order of the request, some at a time, as
-	// if they were asked for one after another: messages sent by others are stored in
-	// between. If the server cannot go on, what was revoked stays so, and the others have
-	// the status 503 or 507; the request can be repeated.
+	// Each message is revoked or refused on its own, and publishes its own event. An id
+	// that is malformed only fails that message. The messages are revoked in the order
+	// of the request, some at a time; other writes happen in between. If the server
+	// cannot finish, what was revoked stays revoked and the rest have the status 503 or
+	// 507; the request can be repeated.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4325,68 +4460,67 @@ type ClientInterface interface {
 
 	// SearchMessages Search messages
 	//
-	// In one conversation, or in all of mine; newest first. `q` is words, never query
-	// syntax: all of them must be in the message, in any order. Upper and lower case
-	// and full and half width are the same. A Latin word also finds what begins with
-	// it; Chinese, Japanese and Korean characters are found wherever they stand next
-	// to each other as in `q`, inside words, too. A `q` without words finds nothing.
-	// Searched are the text of text messages and the address of locations.
+	// In one conversation, or in all of yours; newest first. `q` is words, never query
+	// syntax. All of them must be in the message, in any order. Case and width (full or
+	// half) do not matter. A Latin word also finds words that begin with it. Chinese,
+	// Japanese and Korean characters match inside words, wherever they are adjacent as
+	// in `q`. A `q` without words finds nothing. The search covers the text of text
+	// messages and the address of locations.
 	//
 	// The cost of a page is bounded: it may hold fewer than `limit` items, even none,
-	// and still have a `next_page_token`. `snippet` is the part of the text around
-	// the first match, in pieces.
+	// and still have a `next_page_token`. `snippet` is the text around the first match,
+	// in pieces.
 	//
 	// Corresponds with GET /v1/messages/search (the `SearchMessages` operationId).
 	SearchMessages(ctx context.Context, params *SearchMessagesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteMessage Delete a message for everyone
 	//
-	// Whatever its age, unlike revoking. Takes the permission `delete_others`, or a token
-	// with the scope `admin`. Its content
-	// is destroyed and a tombstone stays, as when it is revoked. Repeating it gives the same
-	// tombstone and tells nobody.
+	// Unlike revoking, at any age. Requires the permission `delete_others`, or a token
+	// with the scope `admin`. The content is destroyed and a tombstone stays, as for a
+	// revoke. A repetition returns the same tombstone and publishes nothing.
 	//
 	// Corresponds with DELETE /v1/messages/{message} (the `DeleteMessage` operationId).
 	DeleteMessage(ctx context.Context, message MessageID, params *DeleteMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetMessage Get a message
 	//
-	// As I can read it now: a tombstone, if it was taken back.
+	// As you may read it now; a tombstone if it was erased.
 	//
 	// Corresponds with GET /v1/messages/{message} (the `GetMessage` operationId).
 	GetMessage(ctx context.Context, message MessageID, params *GetMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// BurnMessage Burn a message now
 	//
-	// For the recipient of a direct message that was sent for burning (or of any, as
-	// the server is set up). Its content is destroyed and both sides are told.
-	// Repeating it gives the same tombstone and tells nobody.
+	// By the recipient of a direct message that was sent with `burn`, or of any direct
+	// message if the server is configured so. Its content is destroyed and both users
+	// receive `message.burned`. A repetition returns the same tombstone and publishes
+	// nothing.
 	//
 	// Corresponds with POST /v1/messages/{message}/burn (the `BurnMessage` operationId).
 	BurnMessage(ctx context.Context, message MessageID, params *BurnMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetReceipts Who has a message, and who has not
+	// GetReceipts List who has got and read a message
 	//
-	// For the sender: of a direct message, or of one sent to a group with `receipt`,
-	// against those who were members when it was sent. Times are exact for recent
-	// receipts; of old ones they may be those of a later receipt. Of a tombstone it is
-	// who had the message before it was erased.
+	// For the sender of a direct message, or of a group message sent with `receipt`;
+	// covers the users who were members when it was sent. Times are exact for recent
+	// receipts; older receipts may show the time of a later one. For a tombstone, the
+	// list shows who had the message before it was erased.
 	//
 	// Corresponds with GET /v1/messages/{message}/receipts (the `GetReceipts` operationId).
 	GetReceipts(ctx context.Context, message MessageID, params *GetReceiptsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RevokeMessageWithBody Revoke a message
 	//
-	// Withdraws it for everyone: its content is destroyed, in every file of the server
-	// and in every backup, and a tombstone stays. For its sender within the revoke window
-	// (2 minutes, or as the conversation or server is set up), for those with the
-	// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
-	// tombstone and tells nobody.
+	// Withdraws it for everyone. Its content is destroyed in every file of the server
+	// and in every backup; a tombstone stays. Senders may revoke within the revoke
+	// window (2 minutes by default). Users with the permission `revoke_others` and
+	// server admins have a window of their own. A repetition returns the same tombstone
+	// and publishes nothing.
 	//
-	// The body may be left out. `postscript` and `extension` stay on the tombstone,
-	// but those of who is muted, blocked or may not send there are dropped;
-	// `push_content` and `push_payload` are told to those who are listening, and
-	// kept nowhere.
+	// The body is optional. `postscript` and `extension` stay on the tombstone; they are
+	// dropped if the caller is muted, blocked or may not send there. `push_content` and
+	// `push_payload` are delivered to open streams and not stored.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4395,16 +4529,15 @@ type ClientInterface interface {
 
 	// RevokeMessage Revoke a message
 	//
-	// Withdraws it for everyone: its content is destroyed, in every file of the server
-	// and in every backup, and a tombstone stays. For its sender within the revoke window
-	// (2 minutes, or as the conversation or server is set up), for those with the
-	// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
-	// tombstone and tells nobody.
+	// Withdraws it for everyone. Its content is destroyed in every file of the server
+	// and in every backup; a tombstone stays. Senders may revoke within the revoke
+	// window (2 minutes by default). Users with the permission `revoke_others` and
+	// server admins have a window of their own. A repetition returns the same tombstone
+	// and publishes nothing.
 	//
-	// The body may be left out. `postscript` and `extension` stay on the tombstone,
-	// but those of who is muted, blocked or may not send there are dropped;
-	// `push_content` and `push_payload` are told to those who are listening, and
-	// kept nowhere.
+	// The body is optional. `postscript` and `extension` stay on the tombstone; they are
+	// dropped if the caller is muted, blocked or may not send there. `push_content` and
+	// `push_payload` are delivered to open streams and not stored.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4413,15 +4546,16 @@ type ClientInterface interface {
 
 	// GetThread Get the thread under a message
 	//
-	// It is 404 `thread_not_found` if the message has none.
+	// If the message has no thread, this is 404 `thread_not_found`.
 	//
 	// Corresponds with GET /v1/messages/{message}/thread (the `GetThread` operationId).
 	GetThread(ctx context.Context, message MessageID, params *GetThreadParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateThreadWithBody Create a thread under a message
 	//
-	// Of a group or channel; a message has one thread. Takes the permission `create_thread`.
-	// I am its first member. Slow mode counts it as it does a message: 429 `slow_mode`.
+	// Under a message of a group or channel, which has at most one thread. Requires the
+	// permission `create_thread`. The caller becomes its first member. In slow mode it
+	// counts as a message: 429 `slow_mode`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4430,24 +4564,25 @@ type ClientInterface interface {
 
 	// CreateThread Create a thread under a message
 	//
-	// Of a group or channel; a message has one thread. Takes the permission `create_thread`.
-	// I am its first member. Slow mode counts it as it does a message: 429 `slow_mode`.
+	// Under a message of a group or channel, which has at most one thread. Requires the
+	// permission `create_thread`. The caller becomes its first member. In slow mode it
+	// counts as a message: 429 `slow_mode`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/messages/{message}/thread (the `CreateThread` operationId).
 	CreateThread(ctx context.Context, message MessageID, params *CreateThreadParams, body CreateThreadJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListSpaces List my spaces
+	// ListSpaces List your spaces
 	//
-	// By id, so in no order that means something.
+	// Sorted by id, which says nothing about their age.
 	//
 	// Corresponds with GET /v1/spaces (the `ListSpaces` operationId).
 	ListSpaces(ctx context.Context, params *ListSpacesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateSpaceWithBody Create a space
 	//
-	// Whoever creates it is its owner.
+	// The caller becomes the owner.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4456,7 +4591,7 @@ type ClientInterface interface {
 
 	// CreateSpace Create a space
 	//
-	// Whoever creates it is its owner.
+	// The caller becomes the owner.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4465,22 +4600,23 @@ type ClientInterface interface {
 
 	// DeleteSpace Delete a space
 	//
-	// With all of its channels, their threads and messages, for everyone. Takes its
-	// owner, or a token with the scope `admin`.
+	// With all of its channels, their threads and messages, for everyone. By its owner,
+	// or with a token with the scope `admin`.
 	//
 	// Corresponds with DELETE /v1/spaces/{space} (the `DeleteSpace` operationId).
 	DeleteSpace(ctx context.Context, space SpaceID, params *DeleteSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetSpace Get a space
 	//
-	// As I see it, with my role there.
+	// With your role in it.
 	//
 	// Corresponds with GET /v1/spaces/{space} (the `GetSpace` operationId).
 	GetSpace(ctx context.Context, space SpaceID, params *GetSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateSpaceWithBody Change a space
 	//
-	// Takes the permission `manage_space`. What is left out stays as it is, null ends it.
+	// Requires the permission `manage_space`. Members that are left out do not change;
+	// null resets a setting.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4489,7 +4625,8 @@ type ClientInterface interface {
 
 	// UpdateSpace Change a space
 	//
-	// Takes the permission `manage_space`. What is left out stays as it is, null ends it.
+	// Requires the permission `manage_space`. Members that are left out do not change;
+	// null resets a setting.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4498,16 +4635,16 @@ type ClientInterface interface {
 
 	// ListChannels List the channels of a space
 	//
-	// Those that I can see, by id: those made earlier come first. A page may hold fewer
-	// than `limit` items and still have a `next_page_token`.
+	// Channels that you can see, by id, which is by age, oldest first. A page may hold
+	// fewer than `limit` items and still have a `next_page_token`.
 	//
 	// Corresponds with GET /v1/spaces/{space}/channels (the `ListChannels` operationId).
 	ListChannels(ctx context.Context, space SpaceID, params *ListChannelsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateChannelWithBody Create a channel
 	//
-	// Public, if `visibility` does not say otherwise. Takes the permission
-	// `manage_conversation` in the space. It is changed and deleted like any conversation.
+	// Public by default. Requires the permission `manage_conversation` in the space. A
+	// channel is changed and deleted like any conversation.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4516,8 +4653,8 @@ type ClientInterface interface {
 
 	// CreateChannel Create a channel
 	//
-	// Public, if `visibility` does not say otherwise. Takes the permission
-	// `manage_conversation` in the space. It is changed and deleted like any conversation.
+	// Public by default. Requires the permission `manage_conversation` in the space. A
+	// channel is changed and deleted like any conversation.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4526,16 +4663,17 @@ type ClientInterface interface {
 
 	// ListInvitations List the invitations to a space
 	//
-	// By user id. Takes the permission `invite`.
+	// By user id. Requires the permission `invite`.
 	//
 	// Corresponds with GET /v1/spaces/{space}/invitations (the `ListInvitations` operationId).
 	ListInvitations(ctx context.Context, space SpaceID, params *ListInvitationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// InviteToSpaceWithBody Invite users to a space
 	//
-	// They accept by joining it, and decline by deleting the invitation. Takes the permission
-	// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
-	// invited: 403 `blocked`, with `field` saying who; then nobody is.
+	// Users accept by joining and decline by deleting the invitation. Requires the
+	// permission `invite`. Current members and users on the deny list are skipped. If a
+	// user has blocked you, nobody is invited: 403 `blocked`, and `field` names the
+	// user.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4544,9 +4682,10 @@ type ClientInterface interface {
 
 	// InviteToSpace Invite users to a space
 	//
-	// They accept by joining it, and decline by deleting the invitation. Takes the permission
-	// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
-	// invited: 403 `blocked`, with `field` saying who; then nobody is.
+	// Users accept by joining and decline by deleting the invitation. Requires the
+	// permission `invite`. Current members and users on the deny list are skipped. If a
+	// user has blocked you, nobody is invited: 403 `blocked`, and `field` names the
+	// user.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4555,45 +4694,46 @@ type ClientInterface interface {
 
 	// DeleteInvitation Withdraw or decline an invitation
 	//
-	// One's own, or, with the permission `invite`, that of others.
+	// Your own, or with the permission `invite` that of another user.
 	//
 	// Corresponds with DELETE /v1/spaces/{space}/invitations/{user} (the `DeleteInvitation` operationId).
 	DeleteInvitation(ctx context.Context, space SpaceID, user UserInPath, params *DeleteInvitationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// JoinSpace Join a space
 	//
-	// One that is `open` to join, or to which I am invited; others are 404. Joining where I
-	// am a member changes nothing.
+	// A space with `join: open`, or one that you are invited to; others are 404. Joining
+	// again changes nothing.
 	//
 	// Corresponds with POST /v1/spaces/{space}/join (the `JoinSpace` operationId).
 	JoinSpace(ctx context.Context, space SpaceID, params *JoinSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LeaveSpace Leave a space
 	//
-	// With its channels and threads. I lose my roles there. The owner hands the space over
-	// first, unless nobody else is left.
+	// With its channels and threads. You lose your roles in it. An owner must hand the
+	// space over first, unless there are no other members.
 	//
 	// Corresponds with POST /v1/spaces/{space}/leave (the `LeaveSpace` operationId).
 	LeaveSpace(ctx context.Context, space SpaceID, params *LeaveSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListSpaceDenied List who is kept out of a space
+	// ListSpaceDenied List the deny list of a space
 	//
-	// By user id. Takes the permission `manage_members`.
+	// By user id. Requires the permission `manage_members`.
 	//
 	// Corresponds with GET /v1/spaces/{space}/lists/deny (the `ListSpaceDenied` operationId).
 	ListSpaceDenied(ctx context.Context, space SpaceID, params *ListSpaceDeniedParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeleteSpaceDenied Let a user in again
+	// DeleteSpaceDenied Remove a user from the deny list of a space
 	//
-	// Takes the permission `manage_members`.
+	// Requires the permission `manage_members`.
 	//
 	// Corresponds with DELETE /v1/spaces/{space}/lists/deny/{user} (the `DeleteSpaceDenied` operationId).
 	DeleteSpaceDenied(ctx context.Context, space SpaceID, user UserInPath, params *DeleteSpaceDeniedParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// PutSpaceDenied Keep a user out of a space
+	// PutSpaceDenied Put a user on the deny list of a space
 	//
-	// They cannot join, be added or invited; a member is removed, and an invitation ends.
-	// Takes the permission `manage_members`, and a role above theirs.
+	// The user cannot join, be added or be invited. A member is removed, and an
+	// invitation ends. Requires the permission `manage_members` and a role above the
+	// user's.
 	//
 	// Corresponds with PUT /v1/spaces/{space}/lists/deny/{user} (the `PutSpaceDenied` operationId).
 	PutSpaceDenied(ctx context.Context, space SpaceID, user UserInPath, params *PutSpaceDeniedParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4607,11 +4747,12 @@ type ClientInterface interface {
 
 	// AddSpaceMembersWithBody Add members to a space
 	//
-	// Without asking them. Takes the permission `manage_members`. Who is a member already
-	// stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
-	// themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
-	// added, and `field` says who it is about. More than 100 are added 100 at a time, once
-	// all were looked at: if the state changes meanwhile, those before are members.
+	// Without asking them. Requires the permission `manage_members`. Current members do
+	// not change. Nobody is added, and `field` names the user, if one of them is on the
+	// deny list (409 `on_deny_list`), has left by themselves (409 `has_left`: invite
+	// them), or has blocked you (403 `blocked`). More than 100 users are checked first
+	// and then added 100 at a time; if the state changes in between, the earlier ones
+	// are members.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4620,11 +4761,12 @@ type ClientInterface interface {
 
 	// AddSpaceMembers Add members to a space
 	//
-	// Without asking them. Takes the permission `manage_members`. Who is a member already
-	// stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
-	// themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
-	// added, and `field` says who it is about. More than 100 are added 100 at a time, once
-	// all were looked at: if the state changes meanwhile, those before are members.
+	// Without asking them. Requires the permission `manage_members`. Current members do
+	// not change. Nobody is added, and `field` names the user, if one of them is on the
+	// deny list (409 `on_deny_list`), has left by themselves (409 `has_left`: invite
+	// them), or has blocked you (403 `blocked`). More than 100 users are checked first
+	// and then added 100 at a time; if the state changes in between, the earlier ones
+	// are members.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4633,7 +4775,8 @@ type ClientInterface interface {
 
 	// RemoveSpaceMember Remove a member from a space
 	//
-	// Takes the permission `kick`, and a role above theirs. Removing oneself is leaving.
+	// Requires the permission `kick` and a role above the member's. Removing yourself is
+	// leaving.
 	//
 	// Corresponds with DELETE /v1/spaces/{space}/members/{user} (the `RemoveSpaceMember` operationId).
 	RemoveSpaceMember(ctx context.Context, space SpaceID, user UserInPath, params *RemoveSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4647,10 +4790,10 @@ type ClientInterface interface {
 
 	// UpdateSpaceMemberWithBody Change a member's roles, or hand the space over
 	//
-	// `roles` are all that they are to have, besides `everyone`; it takes the permission
-	// `manage_roles`, and a role above each that changes; nobody gives what they do not
-	// have. Only the owner hands the space over, by `role`: they are then a member like
-	// others.
+	// `roles` replaces all roles of the member except `everyone`. It requires the
+	// permission `manage_roles` and a role above each one that changes; you can only
+	// grant permissions that you have. `role: owner` hands the space over, by its owner,
+	// who then becomes an ordinary member.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4659,10 +4802,10 @@ type ClientInterface interface {
 
 	// UpdateSpaceMember Change a member's roles, or hand the space over
 	//
-	// `roles` are all that they are to have, besides `everyone`; it takes the permission
-	// `manage_roles`, and a role above each that changes; nobody gives what they do not
-	// have. Only the owner hands the space over, by `role`: they are then a member like
-	// others.
+	// `roles` replaces all roles of the member except `everyone`. It requires the
+	// permission `manage_roles` and a role above each one that changes; you can only
+	// grant permissions that you have. `role: owner` hands the space over, by its owner,
+	// who then becomes an ordinary member.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4671,16 +4814,16 @@ type ClientInterface interface {
 
 	// UnmuteSpaceMember Unmute a member in a space
 	//
-	// Takes the permission `mute`, and a role above theirs.
+	// Requires the permission `mute` and a role above the member's.
 	//
 	// Corresponds with DELETE /v1/spaces/{space}/members/{user}/mute (the `UnmuteSpaceMember` operationId).
 	UnmuteSpaceMember(ctx context.Context, space SpaceID, user UserInPath, params *UnmuteSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// MuteSpaceMemberWithBody Mute a member in a space
 	//
-	// In all of its channels and their threads, for so many seconds or, without any, until
-	// they are unmuted. Takes the permission `mute`, and a role above theirs. The body may be
-	// left out.
+	// In all of its channels and their threads, for that many seconds or, without a
+	// number, until unmuted. Requires the permission `mute` and a role above the
+	// member's. The body is optional.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4689,33 +4832,33 @@ type ClientInterface interface {
 
 	// MuteSpaceMember Mute a member in a space
 	//
-	// In all of its channels and their threads, for so many seconds or, without any, until
-	// they are unmuted. Takes the permission `mute`, and a role above theirs. The body may be
-	// left out.
+	// In all of its channels and their threads, for that many seconds or, without a
+	// number, until unmuted. Requires the permission `mute` and a role above the
+	// member's. The body is optional.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PUT /v1/spaces/{space}/members/{user}/mute (the `MuteSpaceMember` operationId).
 	MuteSpaceMember(ctx context.Context, space SpaceID, user UserInPath, params *MuteSpaceMemberParams, body MuteSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetSpacePermissions What I may do in a space
+	// GetSpacePermissions Get your permissions in a space
 	//
-	// Of its channels, `GET /v1/conversations/{conversation}/permissions` tells.
+	// For a channel, use `GET /v1/conversations/{conversation}/permissions`.
 	//
 	// Corresponds with GET /v1/spaces/{space}/permissions (the `GetSpacePermissions` operationId).
 	GetSpacePermissions(ctx context.Context, space SpaceID, params *GetSpacePermissionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListRoles List the roles of a space
 	//
-	// Highest first; the last is `everyone`.
+	// The highest first; the last is `everyone`.
 	//
 	// Corresponds with GET /v1/spaces/{space}/roles (the `ListRoles` operationId).
 	ListRoles(ctx context.Context, space SpaceID, params *ListRolesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateRoleWithBody Create a role
 	//
-	// Just above `everyone`, or at `position`, below one's own highest role. Takes the
-	// permission `manage_roles`; nobody gives what they do not have.
+	// Just above `everyone`, or at `position`, below your own highest role. Requires the
+	// permission `manage_roles`. You can only grant permissions that you have.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4724,8 +4867,8 @@ type ClientInterface interface {
 
 	// CreateRole Create a role
 	//
-	// Just above `everyone`, or at `position`, below one's own highest role. Takes the
-	// permission `manage_roles`; nobody gives what they do not have.
+	// Just above `everyone`, or at `position`, below your own highest role. Requires the
+	// permission `manage_roles`. You can only grant permissions that you have.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4734,17 +4877,17 @@ type ClientInterface interface {
 
 	// DeleteRole Delete a role
 	//
-	// Whoever has it loses it, and what it says in channels is forgotten. Takes the
-	// permission `manage_roles`, and a role above this one.
+	// Its members lose it, and its overrides are deleted. Requires the permission
+	// `manage_roles` and a role above this one.
 	//
 	// Corresponds with DELETE /v1/spaces/{space}/roles/{role} (the `DeleteRole` operationId).
 	DeleteRole(ctx context.Context, space SpaceID, role RoleID, params *DeleteRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateRoleWithBody Change a role
 	//
-	// What is left out stays as it is, of `permissions`, too; `inherit` makes the role say
-	// nothing of one. Takes the permission `manage_roles`, and a role above this one;
-	// nobody gives what they do not have. `everyone` is neither named nor moved.
+	// Members that are left out do not change, also within `permissions`; `inherit`
+	// resets one. Requires the permission `manage_roles` and a role above this one. You
+	// can only grant permissions that you have. `everyone` cannot be renamed or moved.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4753,9 +4896,9 @@ type ClientInterface interface {
 
 	// UpdateRole Change a role
 	//
-	// What is left out stays as it is, of `permissions`, too; `inherit` makes the role say
-	// nothing of one. Takes the permission `manage_roles`, and a role above this one;
-	// nobody gives what they do not have. `everyone` is neither named nor moved.
+	// Members that are left out do not change, also within `permissions`; `inherit`
+	// resets one. Requires the permission `manage_roles` and a role above this one. You
+	// can only grant permissions that you have. `everyone` cannot be renamed or moved.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4764,50 +4907,51 @@ type ClientInterface interface {
 
 	// RevokeRole Take a role from a member
 	//
-	// Takes the permission `manage_roles`, and a role above this one.
+	// Requires the permission `manage_roles` and a role above this one.
 	//
 	// Corresponds with DELETE /v1/spaces/{space}/roles/{role}/members/{user} (the `RevokeRole` operationId).
 	RevokeRole(ctx context.Context, space SpaceID, role RoleID, user UserInPath, params *RevokeRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GrantRole Give a member a role
 	//
-	// Takes the permission `manage_roles`, and a role above this one.
+	// Requires the permission `manage_roles` and a role above this one.
 	//
 	// Corresponds with PUT /v1/spaces/{space}/roles/{role}/members/{user} (the `GrantRole` operationId).
 	GrantRole(ctx context.Context, space SpaceID, role RoleID, user UserInPath, params *GrantRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListMyThreads List the threads that I have joined
+	// ListMyThreads List the threads that you have joined
 	//
-	// Newest first, of all groups and channels. A page may hold fewer than `limit` items
+	// Newest first, in all groups and channels. A page may hold fewer than `limit` items
 	// and still have a `next_page_token`.
 	//
 	// Corresponds with GET /v1/threads (the `ListMyThreads` operationId).
 	ListMyThreads(ctx context.Context, params *ListMyThreadsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetUnread Count what I have not read
+	// GetUnread Count unread messages
 	//
-	// Of direct conversations and groups: messages since I last joined and after my read or clear mark that are not mine, not erased, not hidden
-	// and were not read one by one. Exact up to 1,000 a conversation, then
+	// In direct conversations and groups, counts messages of others since you last
+	// joined and after your read or clear mark that are not erased, not hidden and not
+	// read one by one. The count is exact up to 1,000 a conversation; beyond that
 	// `unread_more` is true. Hidden conversations do not count.
 	//
-	// One answer looks at up to 5,000 conversations. Who is in more gets a
-	// `next_page_token`, and totals of what was looked at: the sum of all pages is
-	// the total.
+	// One answer covers up to 5,000 conversations. If there are more, it has a
+	// `next_page_token`, and its totals are those of the page: add up the pages.
 	//
 	// Corresponds with GET /v1/unread (the `GetUnread` operationId).
 	GetUnread(ctx context.Context, params *GetUnreadParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ClearUnread Clear the unread counts of all conversations
 	//
-	// My other devices are told of each that had any: `unread.changed`.
+	// Your other devices receive `unread.changed` for each conversation that had unread
+	// messages.
 	//
 	// Corresponds with POST /v1/unread/clear (the `ClearUnread` operationId).
 	ClearUnread(ctx context.Context, params *ClearUnreadParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
-// GetHealth Is the process alive?
+// GetHealth Check that the process is alive
 //
-// It is, whatever else is wrong, as long as this is answered.
+// Answered as long as the process runs, whatever else fails.
 //
 // Corresponds with GET /healthz (the `GetHealth` operationId).
 func (c *API) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4822,9 +4966,10 @@ func (c *API) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*ht
 	return c.Client.Do(req)
 }
 
-// GetReady Can it serve?
+// GetReady Check that the server can serve
 //
-// 503 while it starts or stops, and while the storage or the keys of tokens cannot be reached.
+// 503 while the server starts or stops, and while the storage or the token keys are
+// unavailable.
 //
 // Corresponds with GET /readyz (the `GetReady` operationId).
 func (c *API) GetReady(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4839,9 +4984,10 @@ func (c *API) GetReady(ctx context.Context, reqEditors ...RequestEditorFn) (*htt
 	return c.Client.Do(req)
 }
 
-// ListErasures List what was erased
+// ListErasures List erasures
 //
-// What was taken back, how, when, by whom and how late; never what it said. In the order in which it was erased.
+// How, when, by whom and how late messages were erased, never their content. In the
+// order of erasure.
 //
 // Corresponds with GET /v1/admin/erasures (the `ListErasures` operationId).
 func (c *API) ListErasures(ctx context.Context, params *ListErasuresParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4858,11 +5004,12 @@ func (c *API) ListErasures(ctx context.Context, params *ListErasuresParams, reqE
 
 // ExportMessages Export messages and conversations
 //
-// The mirror of the import: each direct conversation, group and room with its
-// members, then its messages by `seq`, tombstones too, as lines of JSON. What is past retention is not in it,
-// nor is a `reply_to` to that; what is due is a tombstone. Each conversation is as
-// it was when its lines were written. Spaces, their channels, threads, lists and
-// mutes are not exported, nor receipts, blocks and what users have hidden.
+// The counterpart of the import: each direct conversation, group and room with its
+// members, then its messages by `seq`, tombstones included, as JSON lines. Messages
+// past retention are left out, and so is a `reply_to` to one; messages that are due
+// are tombstones. Each conversation is exported as it was when its lines were
+// written. Spaces, channels, threads, lists, mutes, receipts, blocks and what users
+// have hidden are not exported.
 //
 // Corresponds with GET /v1/admin/export (the `ExportMessages` operationId).
 func (c *API) ExportMessages(ctx context.Context, params *ExportMessagesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4879,28 +5026,29 @@ func (c *API) ExportMessages(ctx context.Context, params *ExportMessagesParams, 
 
 // ImportMessagesWithBody Import messages and conversations
 //
-// Lines of JSON (NDJSON), of any number, at most 1 MiB each: a message is an
-// ImportMessage, a conversation `{"conversation": ImportConversation}`. Each is
-// answered with a line, an ImportResult, in their order, as they are stored:
-// read while you send. Blank lines are passed over.
+// Any number of JSON lines (NDJSON) of at most 1 MiB each. A message is an
+// ImportMessage, a conversation `{"conversation": ImportConversation}`. Each line is
+// answered by an ImportResult, in order, as it is stored: read the results while you
+// send. Blank lines are skipped.
 //
-// Nobody is told, and what is imported counts as read. A line that is there
-// already is answered 200 and changes nothing, so that an import that broke off
-// can be repeated: it is known by its `id`; else by its `sender` and `client_id`;
-// else by conversation, sender, `created_at` and content. `id` and `seq` are kept
-// where they are greater than the last of the conversation, and the `id` is of no
-// time before `created_at`, as they are when a whole export goes to an empty
-// server; else the message gets new ones. A
-// `created_at` past retention is refused, 422 `past_retention`. A line that was there
-// and was removed since, by retention or with its conversation, is answered 410
-// `message_gone` for 7 days, so that repeating an import brings nothing back: it is
-// known by its `id`; by its `sender` and `client_id`; else by conversation, sender and
-// `created_at`, for nothing is kept of content. To import into a
-// conversation that has messages, mind that history is by `seq`: what is imported
-// comes after them.
+// Nothing is published, and imported messages count as read. A line that was stored
+// before is answered 200 and changes nothing, so an interrupted import can be
+// repeated. A message is recognised by its `id`; else by `sender` and `client_id`;
+// else by conversation, sender, `created_at` and content.
+//
+// `id` and `seq` are kept if they are greater than the last of the conversation and
+// the id's time is not before `created_at`, as is the case when a whole export goes
+// to an empty server. Otherwise the message gets new ones. History is sorted by
+// `seq`: messages imported into a conversation that has messages come after them. A
+// `created_at` past retention is 422 `past_retention`.
+//
+// A message that was trimmed or purged is answered 410 `message_gone` for 7 days by
+// default, so that a repeated import restores nothing. It is recognised by its `id`;
+// by `sender` and `client_id`; else by conversation, sender and `created_at`,
+// because nothing is kept of content.
 //
 // `conversation_id` may be `@bob`: the direct conversation of `sender` and bob,
-// which is made if there is none.
+// which is created if it does not exist.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4919,9 +5067,9 @@ func (c *API) ImportMessagesWithBody(ctx context.Context, params *ImportMessages
 
 // InsertMessageWithBody Insert a message silently
 //
-// One message of any sender, with a time of its own, into a conversation: told to
-// nobody, counted as read. With `visible_to` only that member can see it: a local
-// notice. It is one line of an import; see there for what makes it idempotent.
+// One message of any sender, with a time of its own. It publishes no event and
+// counts as read. With `visible_to` only that member can see it: a local notice. It
+// is one line of an import; see there for idempotency.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4940,9 +5088,9 @@ func (c *API) InsertMessageWithBody(ctx context.Context, params *InsertMessagePa
 
 // InsertMessage Insert a message silently
 //
-// One message of any sender, with a time of its own, into a conversation: told to
-// nobody, counted as read. With `visible_to` only that member can see it: a local
-// notice. It is one line of an import; see there for what makes it idempotent.
+// One message of any sender, with a time of its own. It publishes no event and
+// counts as read. With `visible_to` only that member can see it: a local notice. It
+// is one line of an import; see there for idempotency.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4959,10 +5107,10 @@ func (c *API) InsertMessage(ctx context.Context, params *InsertMessageParams, bo
 	return c.Client.Do(req)
 }
 
-// GetRetention Tell what retention would remove
+// GetRetention Show what retention would trim
 //
-// By conversation, as of a time, now by default: exactly what a run as of the same
-// time removes. A page may hold fewer than `limit` items and still have a
+// By conversation, as of a time, by default now: exactly what a run as of that time
+// trims. A page may hold fewer than `limit` items and still have a
 // `next_page_token`.
 //
 // Corresponds with GET /v1/admin/retention (the `GetRetention` operationId).
@@ -4978,11 +5126,11 @@ func (c *API) GetRetention(ctx context.Context, params *GetRetentionParams, reqE
 	return c.Client.Do(req)
 }
 
-// RunRetention Remove what is past retention now
+// RunRetention Trim messages past retention now
 //
-// What the server does by itself every so often. Answered as it goes, with a line
-// of JSON a conversation, a RetentionOf. Ends early if the client does; what is
-// left is done by the next run. For a while after the clock of the server jumped
+// The server does this by itself at an interval. The answer is a JSON line, a
+// RetentionOf, for each conversation as it is done. The run ends early if the client
+// disconnects; the next run continues. For some time after the server's clock jumped
 // ahead by more than a day it is 409 `clock_jumped`.
 //
 // Corresponds with POST /v1/admin/retention (the `RunRetention` operationId).
@@ -5000,9 +5148,9 @@ func (c *API) RunRetention(ctx context.Context, params *RunRetentionParams, reqE
 
 // CutTokens Cut off a user's tokens
 //
-// Tokens and tickets of the user that were issued until now, to the second, or
-// that do not say when, are refused from the next request on; streams opened
-// with one end.
+// Tokens and tickets of the user that were issued before now, to the second, or that
+// do not say when, are refused from the next request on. Streams opened with one
+// end.
 //
 // Corresponds with POST /v1/admin/users/{user}/tokens/cut (the `CutTokens` operationId).
 func (c *API) CutTokens(ctx context.Context, user UserInPath, params *CutTokensParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5017,7 +5165,7 @@ func (c *API) CutTokens(ctx context.Context, user UserInPath, params *CutTokensP
 	return c.Client.Do(req)
 }
 
-// ListBlocks List whom I block
+// ListBlocks List the users you block
 //
 // By user id.
 //
@@ -5036,7 +5184,7 @@ func (c *API) ListBlocks(ctx context.Context, params *ListBlocksParams, reqEdito
 
 // DeleteBlock Unblock a user
 //
-// From the next request on they can send me direct messages again.
+// From the next request on the user can send you direct messages again.
 //
 // Corresponds with DELETE /v1/blocks/{user} (the `DeleteBlock` operationId).
 func (c *API) DeleteBlock(ctx context.Context, user UserInPath, params *DeleteBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5053,9 +5201,10 @@ func (c *API) DeleteBlock(ctx context.Context, user UserInPath, params *DeleteBl
 
 // PutBlock Block a user
 //
-// From the next request on they get 403 `blocked` if they write to me directly, add me
-// to a group, room or space or invite me to one, and if they let messages of our direct
-// conversation live longer. In groups and channels that we share, all stays as it is.
+// From the next request on the user gets 403 `blocked` for sending you a direct
+// message, for adding you to a group, room or space or inviting you to one, and for
+// extending the life of messages in your direct conversation. Groups and channels
+// that you share do not change.
 //
 // Corresponds with PUT /v1/blocks/{user} (the `PutBlock` operationId).
 func (c *API) PutBlock(ctx context.Context, user UserInPath, params *PutBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5070,18 +5219,17 @@ func (c *API) PutBlock(ctx context.Context, user UserInPath, params *PutBlockPar
 	return c.Client.Do(req)
 }
 
-// ListConversations List my conversations
+// ListConversations List your conversations
 //
 // Direct conversations, groups and rooms; threads and channels have lists of their
-// own. By last activity, newest first: the newest message that was told, the
-// creation, or my joining. Taking a message back changes what is shown of it, not
-// its place, and neither do another name or settings.
-// Pages hold together while things happen: a conversation is in exactly one of
-// them, by its place at the time of the first.
+// own. Sorted by last activity, newest first: the newest message, the creation, or
+// your joining. Erasing a message changes its preview but not the order, and neither
+// do changes of name and settings. The list is taken as of its first page: each
+// conversation is on exactly one page, whatever happens meanwhile.
 //
-// Conversations that I have hidden are left out until something new is said
-// there or I come back, except with `updated_since`: that is for a client that returns and
-// brings up to date what it has.
+// Conversations that you have hidden are left out until a new message arrives or you
+// rejoin. With `updated_since`, which is for a client that updates what it has
+// stored, they are listed.
 //
 // Corresponds with GET /v1/conversations (the `ListConversations` operationId).
 func (c *API) ListConversations(ctx context.Context, params *ListConversationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5098,9 +5246,9 @@ func (c *API) ListConversations(ctx context.Context, params *ListConversationsPa
 
 // CreateConversationWithBody Create a group or room
 //
-// Whoever creates it is its owner. A direct conversation is not created: send
-// to `@user` instead. Threads are created under a message, channels in a space. Who
-// blocks me cannot be put into it: 403 `blocked`, with `field` saying who.
+// The caller becomes the owner. A direct conversation is not created: send to
+// `@user` instead. Threads are created under a message, channels in a space. A user
+// who has blocked you cannot be added: 403 `blocked`, and `field` names the user.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5119,9 +5267,9 @@ func (c *API) CreateConversationWithBody(ctx context.Context, params *CreateConv
 
 // CreateConversation Create a group or room
 //
-// Whoever creates it is its owner. A direct conversation is not created: send
-// to `@user` instead. Threads are created under a message, channels in a space. Who
-// blocks me cannot be put into it: 403 `blocked`, with `field` saying who.
+// The caller becomes the owner. A direct conversation is not created: send to
+// `@user` instead. Threads are created under a message, channels in a space. A user
+// who has blocked you cannot be added: 403 `blocked`, and `field` names the user.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5138,18 +5286,17 @@ func (c *API) CreateConversation(ctx context.Context, params *CreateConversation
 	return c.Client.Do(req)
 }
 
-// DeleteConversation Delete a conversation, for me or for everyone
+// DeleteConversation Delete a conversation, for you or for everyone
 //
-// For me (`scope=me`) it is hidden, on all my devices, with its messages or, with
-// `keep_messages=true`, without; a new message brings it back, not what was
-// hidden.
+// `scope=me` hides it on all your devices, with its messages or, with
+// `keep_messages=true`, without them. A new message brings the conversation back,
+// but not the hidden messages.
 //
-// `scope=everyone` erases it with all of its messages, and what hangs in it. It
-// takes the permission `delete`, which the owner of a group or room, either side of
-// a direct conversation and who manages a channel or the threads have, or a token
-// with the scope `admin`.
-// Nobody can read it from the answer on; its content is destroyed in batches
-// after it.
+// `scope=everyone` deletes it with all of its messages, and its threads or channels.
+// This requires the permission `delete`: the owner of a group or room has it, both
+// users of a direct conversation, users who manage a channel or the threads of a
+// conversation; or a token with the scope `admin`. Once this is answered nobody can
+// read the conversation; its content is destroyed in batches afterwards.
 //
 // Corresponds with DELETE /v1/conversations/{conversation} (the `DeleteConversation` operationId).
 func (c *API) DeleteConversation(ctx context.Context, conversation ConversationID, params *DeleteConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5166,7 +5313,7 @@ func (c *API) DeleteConversation(ctx context.Context, conversation ConversationI
 
 // GetConversation Get a conversation
 //
-// As I see it: with my role, what is unread and the newest message.
+// With your role, your unread count and the newest message.
 //
 // Corresponds with GET /v1/conversations/{conversation} (the `GetConversation` operationId).
 func (c *API) GetConversation(ctx context.Context, conversation ConversationID, params *GetConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5181,13 +5328,15 @@ func (c *API) GetConversation(ctx context.Context, conversation ConversationID, 
 	return c.Client.Do(req)
 }
 
-// UpdateConversationWithBody Change a conversation, or how I see it
+// UpdateConversationWithBody Change a conversation, or your view of it
 //
-// `pinned` and `muted` are my own, on all my devices. `name`, `settings` and
-// `visibility` take the permission `manage_conversation`, but `retention_days`
-// `manage_retention`, and `mute_all` and `slow_mode_seconds` `mute`;
-// `expire_after_seconds` and `retention_days` of a direct conversation, either side. What is left out stays as it is, null ends it. A
-// setting that this kind does not have is 422 `setting_unsupported`.
+// `pinned` and `muted` are your own settings, on all your devices. `name`,
+// `settings` and `visibility` require the permission `manage_conversation`; of the
+// settings, `retention_days` requires `manage_retention`, and `mute_all` and
+// `slow_mode_seconds` require `mute`. In a direct conversation either user may set
+// `expire_after_seconds` and `retention_days`. Members that are left out do not
+// change; null resets a setting. A setting that this kind does not have is 422
+// `setting_unsupported`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5204,13 +5353,15 @@ func (c *API) UpdateConversationWithBody(ctx context.Context, conversation Conve
 	return c.Client.Do(req)
 }
 
-// UpdateConversation Change a conversation, or how I see it
+// UpdateConversation Change a conversation, or your view of it
 //
-// `pinned` and `muted` are my own, on all my devices. `name`, `settings` and
-// `visibility` take the permission `manage_conversation`, but `retention_days`
-// `manage_retention`, and `mute_all` and `slow_mode_seconds` `mute`;
-// `expire_after_seconds` and `retention_days` of a direct conversation, either side. What is left out stays as it is, null ends it. A
-// setting that this kind does not have is 422 `setting_unsupported`.
+// `pinned` and `muted` are your own settings, on all your devices. `name`,
+// `settings` and `visibility` require the permission `manage_conversation`; of the
+// settings, `retention_days` requires `manage_retention`, and `mute_all` and
+// `slow_mode_seconds` require `mute`. In a direct conversation either user may set
+// `expire_after_seconds` and `retention_days`. Members that are left out do not
+// change; null resets a setting. A setting that this kind does not have is 422
+// `setting_unsupported`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5227,11 +5378,11 @@ func (c *API) UpdateConversation(ctx context.Context, conversation ConversationI
 	return c.Client.Do(req)
 }
 
-// HideMessagesWithBody Hide messages for me
+// HideMessagesWithBody Hide messages
 //
-// By their ids, those created before a time, or all that there are now: for me
-// alone, on all my devices, and for good. Nobody else is told. What is hidden is
-// 404 to me, and not unread.
+// Hides messages by their ids, those created before a time, or all messages so far:
+// for you alone, on all your devices, permanently. Other users learn nothing of it.
+// A hidden message is 404 for you and is not unread.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5248,11 +5399,11 @@ func (c *API) HideMessagesWithBody(ctx context.Context, conversation Conversatio
 	return c.Client.Do(req)
 }
 
-// HideMessages Hide messages for me
+// HideMessages Hide messages
 //
-// By their ids, those created before a time, or all that there are now: for me
-// alone, on all my devices, and for good. Nobody else is told. What is hidden is
-// 404 to me, and not unread.
+// Hides messages by their ids, those created before a time, or all messages so far:
+// for you alone, on all your devices, permanently. Other users learn nothing of it.
+// A hidden message is 404 for you and is not unread.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5271,7 +5422,7 @@ func (c *API) HideMessages(ctx context.Context, conversation ConversationID, par
 
 // ListConversationInvitations List the invitations to a group or room
 //
-// By user id. Takes the permission `invite`.
+// By user id. Requires the permission `invite`.
 //
 // Corresponds with GET /v1/conversations/{conversation}/invitations (the `ListConversationInvitations` operationId).
 func (c *API) ListConversationInvitations(ctx context.Context, conversation ConversationID, params *ListConversationInvitationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5288,9 +5439,10 @@ func (c *API) ListConversationInvitations(ctx context.Context, conversation Conv
 
 // InviteToConversationWithBody Invite users to a group or room
 //
-// They accept by joining it, and decline by deleting the invitation. Takes the permission
-// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
-// invited: 403 `blocked`, with `field` saying who; then nobody is.
+// Users accept by joining and decline by deleting the invitation. Requires the
+// permission `invite`. Current members and users on the deny list are skipped. If a
+// user has blocked you, nobody is invited: 403 `blocked`, and `field` names the
+// user.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5309,9 +5461,10 @@ func (c *API) InviteToConversationWithBody(ctx context.Context, conversation Con
 
 // InviteToConversation Invite users to a group or room
 //
-// They accept by joining it, and decline by deleting the invitation. Takes the permission
-// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
-// invited: 403 `blocked`, with `field` saying who; then nobody is.
+// Users accept by joining and decline by deleting the invitation. Requires the
+// permission `invite`. Current members and users on the deny list are skipped. If a
+// user has blocked you, nobody is invited: 403 `blocked`, and `field` names the
+// user.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5330,7 +5483,7 @@ func (c *API) InviteToConversation(ctx context.Context, conversation Conversatio
 
 // DeleteConversationInvitation Withdraw or decline an invitation to a group or room
 //
-// One's own, or, with the permission `invite`, that of others.
+// Your own, or with the permission `invite` that of another user.
 //
 // Corresponds with DELETE /v1/conversations/{conversation}/invitations/{user} (the `DeleteConversationInvitation` operationId).
 func (c *API) DeleteConversationInvitation(ctx context.Context, conversation ConversationID, user UserInPath, params *DeleteConversationInvitationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5347,9 +5500,10 @@ func (c *API) DeleteConversationInvitation(ctx context.Context, conversation Con
 
 // JoinConversation Join a conversation
 //
-// A room, a group that is `open` to join or that I am invited to, or a thread that I can
-// read. To who may not join, or is on its deny list, it is 404. Joining where I am a
-// member changes nothing. Where all have left, who joins is the owner.
+// A room, a group with `join: open` or one that you are invited to, or a thread that
+// you can read. If you may not join or are on the deny list, it is 404. Joining
+// again changes nothing. If all members have left, the user who joins becomes the
+// owner.
 //
 // Corresponds with POST /v1/conversations/{conversation}/join (the `JoinConversation` operationId).
 func (c *API) JoinConversation(ctx context.Context, conversation ConversationID, params *JoinConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5366,7 +5520,7 @@ func (c *API) JoinConversation(ctx context.Context, conversation ConversationID,
 
 // LeaveConversation Leave a group, room or thread
 //
-// The owner hands over first, unless nobody else is left.
+// An owner must hand over first, unless there are no other members.
 //
 // Corresponds with POST /v1/conversations/{conversation}/leave (the `LeaveConversation` operationId).
 func (c *API) LeaveConversation(ctx context.Context, conversation ConversationID, params *LeaveConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5381,11 +5535,12 @@ func (c *API) LeaveConversation(ctx context.Context, conversation ConversationID
 	return c.Client.Do(req)
 }
 
-// GetList List who is on a list
+// GetList List the users on a list
 //
-// By user id. Groups and rooms have a deny list, of who cannot join or be added.
-// Channels have an allow list, which counts while they are private, and a deny list,
-// which counts while they are public. Takes the permission `manage_members`.
+// By user id. Groups and rooms have a deny list of users who cannot join or be
+// added. Channels have an allow list, which applies while they are private, and a
+// deny list, which applies while they are public. Requires the permission
+// `manage_members`.
 //
 // Corresponds with GET /v1/conversations/{conversation}/lists/{list} (the `GetList` operationId).
 func (c *API) GetList(ctx context.Context, conversation ConversationID, list ListInPath, params *GetListParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5400,9 +5555,9 @@ func (c *API) GetList(ctx context.Context, conversation ConversationID, list Lis
 	return c.Client.Do(req)
 }
 
-// RemoveFromList Take a user off a list
+// RemoveFromList Remove a user from a list
 //
-// Takes the permission `manage_members`.
+// Requires the permission `manage_members`.
 //
 // Corresponds with DELETE /v1/conversations/{conversation}/lists/{list}/{user} (the `RemoveFromList` operationId).
 func (c *API) RemoveFromList(ctx context.Context, conversation ConversationID, list ListInPath, user UserInPath, params *RemoveFromListParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5419,8 +5574,8 @@ func (c *API) RemoveFromList(ctx context.Context, conversation ConversationID, l
 
 // AddToList Put a user on a list
 //
-// Takes the permission `manage_members`, and a role above theirs. Who is put on the
-// deny list of a group or room is removed from it. On the lists of a channel are
+// Requires the permission `manage_members` and a role above the user's. Putting a
+// member on the deny list of a group or room removes them. Lists of a channel hold
 // members of its space.
 //
 // Corresponds with PUT /v1/conversations/{conversation}/lists/{list}/{user} (the `AddToList` operationId).
@@ -5438,9 +5593,9 @@ func (c *API) AddToList(ctx context.Context, conversation ConversationID, list L
 
 // ListMembers List the members
 //
-// In a stable order. Of a thread, who has joined it; of a channel, the members of
-// its space who can see it. A page of those may hold fewer than `limit` items, even
-// none, and still have a `next_page_token`.
+// In a stable order. Members of a thread are those who have joined it; members of a
+// channel are those of its space who can see it. A page of a channel's members may
+// hold fewer than `limit` items, even none, and still have a `next_page_token`.
 //
 // Corresponds with GET /v1/conversations/{conversation}/members (the `ListMembers` operationId).
 func (c *API) ListMembers(ctx context.Context, conversation ConversationID, params *ListMembersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5457,12 +5612,12 @@ func (c *API) ListMembers(ctx context.Context, conversation ConversationID, para
 
 // AddMembersWithBody Add members to a group or room
 //
-// Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
-// member already stays as they are. Who is on the deny list is taken off it first:
-// 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
-// them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
-// added, and `field` says who it is about. More than 100 are added 100 at a time, once
-// all were looked at: if the state changes meanwhile, those before are members.
+// Requires the permission `invite`; adding an admin also requires `manage_roles`.
+// Current members keep their role. Nobody is added, and `field` names the user, if
+// one of them is on the deny list (409 `on_deny_list`), has left by themselves (409
+// `has_left`: invite them, or let them join), or has blocked you (403 `blocked`).
+// More than 100 users are checked first and then added 100 at a time; if the state
+// changes in between, the earlier ones are members.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5481,12 +5636,12 @@ func (c *API) AddMembersWithBody(ctx context.Context, conversation ConversationI
 
 // AddMembers Add members to a group or room
 //
-// Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
-// member already stays as they are. Who is on the deny list is taken off it first:
-// 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
-// them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
-// added, and `field` says who it is about. More than 100 are added 100 at a time, once
-// all were looked at: if the state changes meanwhile, those before are members.
+// Requires the permission `invite`; adding an admin also requires `manage_roles`.
+// Current members keep their role. Nobody is added, and `field` names the user, if
+// one of them is on the deny list (409 `on_deny_list`), has left by themselves (409
+// `has_left`: invite them, or let them join), or has blocked you (403 `blocked`).
+// More than 100 users are checked first and then added 100 at a time; if the state
+// changes in between, the earlier ones are members.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5505,8 +5660,8 @@ func (c *API) AddMembers(ctx context.Context, conversation ConversationID, param
 
 // RemoveMember Remove a member
 //
-// Takes the permission `kick` and, but for threads, a role above theirs. Removing
-// oneself is leaving.
+// Requires the permission `kick` and, except in threads, a role above the member's.
+// Removing yourself is leaving.
 //
 // Corresponds with DELETE /v1/conversations/{conversation}/members/{user} (the `RemoveMember` operationId).
 func (c *API) RemoveMember(ctx context.Context, conversation ConversationID, user UserInPath, params *RemoveMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5523,7 +5678,7 @@ func (c *API) RemoveMember(ctx context.Context, conversation ConversationID, use
 
 // GetMember Get one member
 //
-// Who is a member now; of a channel, a member of its space who can see it.
+// A current member; for a channel, a member of its space who can see it.
 //
 // Corresponds with GET /v1/conversations/{conversation}/members/{user} (the `GetMember` operationId).
 func (c *API) GetMember(ctx context.Context, conversation ConversationID, user UserInPath, params *GetMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5540,8 +5695,8 @@ func (c *API) GetMember(ctx context.Context, conversation ConversationID, user U
 
 // SetRoleWithBody Change a member's role
 //
-// Of a group or room; takes its owner. Making a member the owner hands it over: its
-// owner becomes an admin.
+// In a group or room, by the owner. Making a member the owner hands the conversation
+// over: the previous owner becomes an admin.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5560,8 +5715,8 @@ func (c *API) SetRoleWithBody(ctx context.Context, conversation ConversationID, 
 
 // SetRole Change a member's role
 //
-// Of a group or room; takes its owner. Making a member the owner hands it over: its
-// owner becomes an admin.
+// In a group or room, by the owner. Making a member the owner hands the conversation
+// over: the previous owner becomes an admin.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5580,7 +5735,7 @@ func (c *API) SetRole(ctx context.Context, conversation ConversationID, user Use
 
 // UnmuteMember Unmute a member
 //
-// Takes the permission `mute`, and a role above theirs.
+// Requires the permission `mute` and a role above the member's.
 //
 // Corresponds with DELETE /v1/conversations/{conversation}/members/{user}/mute (the `UnmuteMember` operationId).
 func (c *API) UnmuteMember(ctx context.Context, conversation ConversationID, user UserInPath, params *UnmuteMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5597,10 +5752,10 @@ func (c *API) UnmuteMember(ctx context.Context, conversation ConversationID, use
 
 // MuteMemberWithBody Mute a member
 //
-// They may not send until then, for so many seconds or, without any, until they are
-// unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
-// out. It stays when they leave and come back, and ends when they become the owner. In
-// a thread one is muted where its parent is.
+// The member may not send for that many seconds or, without a number, until unmuted.
+// Requires the permission `mute` and a role above the member's. The body is
+// optional. A mute survives leaving and rejoining and ends when the member becomes
+// the owner. In a thread, the mutes of its parent apply.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5619,10 +5774,10 @@ func (c *API) MuteMemberWithBody(ctx context.Context, conversation ConversationI
 
 // MuteMember Mute a member
 //
-// They may not send until then, for so many seconds or, without any, until they are
-// unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
-// out. It stays when they leave and come back, and ends when they become the owner. In
-// a thread one is muted where its parent is.
+// The member may not send for that many seconds or, without a number, until unmuted.
+// Requires the permission `mute` and a role above the member's. The body is
+// optional. A mute survives leaving and rejoining and ends when the member becomes
+// the owner. In a thread, the mutes of its parent apply.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5641,14 +5796,14 @@ func (c *API) MuteMember(ctx context.Context, conversation ConversationID, user 
 
 // ListMessages Read the history of a conversation
 //
-// Newest first; with `after_seq`, oldest first. With `from` or `to` the order
-// is by `created_at`, then `seq`. Every filter is bounded in cost: where it
-// matches little, a page may hold fewer than `limit` items, even none, and
-// still have a `next_page_token`.
+// Newest first; with `after_seq`, oldest first. With `from` or `to` the order is by
+// `created_at`, then `seq`. The cost of a page is bounded: if a filter matches
+// little, a page may hold fewer than `limit` items, even none, and still have a
+// `next_page_token`.
 //
-// `around` gives a page in the middle of which that message is, newest first;
-// its `next_page_token` goes on with what is older, `after_seq` of its first item
-// with what is newer.
+// `around` gives a page with that message in the middle, newest first. Its
+// `next_page_token` continues with older messages; for newer ones, pass `after_seq`
+// with the `seq` of the first item.
 //
 // Reading history is not a read receipt.
 //
@@ -5667,24 +5822,24 @@ func (c *API) ListMessages(ctx context.Context, conversation ConversationID, par
 
 // SendMessageWithBody Send a message
 //
-// The answer comes after the message is durable; nobody is told of it before.
+// The message is durable before this is answered and before anybody receives it.
 //
-// To `@user` it goes into the direct conversation with that user, which the
-// first message makes. With a `client_id` sending is idempotent: the same
-// sender and `client_id` give the first message back, with status 200, or what is
-// left of it once it was erased. With other content, or in another conversation, that
-// is 409 `client_id_reused`. Once the message itself was removed, by retention or with
-// its conversation, it is 410 `message_gone`, wherever it is sent, for 7 days (a server
-// may be set up otherwise): what was taken back does not come back by a retry.
+// A message to `@user` goes to the direct conversation with that user, which the
+// first message creates. With a `client_id` sending is idempotent: a repetition by
+// the same sender returns the first message with status 200, or its tombstone once
+// it was erased. The same `client_id` with other content or in another conversation
+// is 409 `client_id_reused`. After the message was trimmed or purged, a repetition
+// is 410 `message_gone` for 7 days by default: a retry never restores a deleted
+// message.
 //
-// Takes the permission `send`; `mention_all` takes that of the same name. A thread is
-// joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
-// told by `Retry-After` how long to wait.
+// Requires the permission `send`; `mention_all` requires the permission of that
+// name. Join a thread before sending to it. In slow mode, sending again too soon is
+// 429 `slow_mode`, and `Retry-After` says how long to wait.
 //
-// `body` and `ext` are together at most 4 KiB (a server may be set up
-// otherwise), measured as canonical JSON: members sorted by name, no white
-// space. `push` and the user ids of `mentions` may have as many each. The whole
-// request body is at most 88 KiB then (18 times that limit, and 16 KiB).
+// `body` and `ext` together may have 4 KiB by default, measured as canonical JSON:
+// members sorted by name, no white space. `push`, and the user ids in `mentions`,
+// may have as much each. With that default the whole request body may have 88 KiB
+// (18 times the limit, plus 16 KiB).
 //
 // Takes any type of body and a specified content type.
 //
@@ -5703,24 +5858,24 @@ func (c *API) SendMessageWithBody(ctx context.Context, conversation Conversation
 
 // SendMessage Send a message
 //
-// The answer comes after the message is durable; nobody is told of it before.
+// The message is durable before this is answered and before anybody receives it.
 //
-// To `@user` it goes into the direct conversation with that user, which the
-// first message makes. With a `client_id` sending is idempotent: the same
-// sender and `client_id` give the first message back, with status 200, or what is
-// left of it once it was erased. With other content, or in another conversation, that
-// is 409 `client_id_reused`. Once the message itself was removed, by retention or with
-// its conversation, it is 410 `message_gone`, wherever it is sent, for 7 days (a server
-// may be set up otherwise): what was taken back does not come back by a retry.
+// A message to `@user` goes to the direct conversation with that user, which the
+// first message creates. With a `client_id` sending is idempotent: a repetition by
+// the same sender returns the first message with status 200, or its tombstone once
+// it was erased. The same `client_id` with other content or in another conversation
+// is 409 `client_id_reused`. After the message was trimmed or purged, a repetition
+// is 410 `message_gone` for 7 days by default: a retry never restores a deleted
+// message.
 //
-// Takes the permission `send`; `mention_all` takes that of the same name. A thread is
-// joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
-// told by `Retry-After` how long to wait.
+// Requires the permission `send`; `mention_all` requires the permission of that
+// name. Join a thread before sending to it. In slow mode, sending again too soon is
+// 429 `slow_mode`, and `Retry-After` says how long to wait.
 //
-// `body` and `ext` are together at most 4 KiB (a server may be set up
-// otherwise), measured as canonical JSON: members sorted by name, no white
-// space. `push` and the user ids of `mentions` may have as many each. The whole
-// request body is at most 88 KiB then (18 times that limit, and 16 KiB).
+// `body` and `ext` together may have 4 KiB by default, measured as canonical JSON:
+// members sorted by name, no white space. `push`, and the user ids in `mentions`,
+// may have as much each. With that default the whole request body may have 88 KiB
+// (18 times the limit, plus 16 KiB).
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5739,7 +5894,8 @@ func (c *API) SendMessage(ctx context.Context, conversation ConversationID, para
 
 // ListOverrides List a channel's overrides
 //
-// What roles of the space say in this channel alone, the highest role first.
+// What roles of the space allow or deny in this channel alone, the highest role
+// first.
 //
 // Corresponds with GET /v1/conversations/{conversation}/overrides (the `ListOverrides` operationId).
 func (c *API) ListOverrides(ctx context.Context, conversation ConversationID, params *ListOverridesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5756,7 +5912,7 @@ func (c *API) ListOverrides(ctx context.Context, conversation ConversationID, pa
 
 // DeleteOverride Delete a role's override in a channel
 //
-// Takes the permission `manage_roles`, and a role above this one.
+// Requires the permission `manage_roles` and a role above this one.
 //
 // Corresponds with DELETE /v1/conversations/{conversation}/overrides/{role} (the `DeleteOverride` operationId).
 func (c *API) DeleteOverride(ctx context.Context, conversation ConversationID, role RoleID, params *DeleteOverrideParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5773,9 +5929,10 @@ func (c *API) DeleteOverride(ctx context.Context, conversation ConversationID, r
 
 // PutOverrideWithBody Put a role's override in a channel
 //
-// In place of the one that is there. What is left out, or `inherit`, it says nothing of;
-// one that says nothing is none. Takes the permission `manage_roles`, and a role above
-// this one; nobody gives what they do not have.
+// Replaces the role's override. Permissions that are left out, or `inherit`, are not
+// overridden; an override without any is deleted. Requires the permission
+// `manage_roles` and a role above this one. You can only grant permissions that you
+// have.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5794,9 +5951,10 @@ func (c *API) PutOverrideWithBody(ctx context.Context, conversation Conversation
 
 // PutOverride Put a role's override in a channel
 //
-// In place of the one that is there. What is left out, or `inherit`, it says nothing of;
-// one that says nothing is none. Takes the permission `manage_roles`, and a role above
-// this one; nobody gives what they do not have.
+// Replaces the role's override. Permissions that are left out, or `inherit`, are not
+// overridden; an override without any is deleted. Requires the permission
+// `manage_roles` and a role above this one. You can only grant permissions that you
+// have.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5813,10 +5971,10 @@ func (c *API) PutOverride(ctx context.Context, conversation ConversationID, role
 	return c.Client.Do(req)
 }
 
-// GetPermissions What I may do here
+// GetPermissions Get your permissions in a conversation
 //
-// What clients need not ask for in vain. Ask again when an event tells that it changed:
-// `member.updated`, `channel.updated`, `role.*`.
+// So that a client need not offer what would be refused. Ask again after
+// `member.updated`, `channel.updated` and `role.*`.
 //
 // Corresponds with GET /v1/conversations/{conversation}/permissions (the `GetPermissions` operationId).
 func (c *API) GetPermissions(ctx context.Context, conversation ConversationID, params *GetPermissionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5831,18 +5989,19 @@ func (c *API) GetPermissions(ctx context.Context, conversation ConversationID, p
 	return c.Client.Do(req)
 }
 
-// SendReceiptsWithBody Say what was delivered or read
+// SendReceiptsWithBody Mark messages as delivered or read
 //
-// By the ids of messages, or for all up to one. The read receipt of a direct
-// message that is to burn starts its clock; one that burns at once is erased
-// before this is answered. Receipts of direct messages are told to their sender
-// and to my other devices, those of a group where `receipt` was asked for.
-// They are for messages of others that were sent while I was a member, that are
-// not erased and that I have not hidden: the rest of what is named, or lies below
-// `up_to`, is passed over. What was read was delivered.
-// A room has none, and a message of a channel cannot ask for them: 422
-// `receipts_unsupported`.
-// Repeating one changes nothing.
+// By message ids, or up to a message. The read receipt of a direct message with
+// `burn` starts its timer; a message that burns at once is erased before this is
+// answered. Receipts of direct messages are published to their sender and to your
+// other devices; receipts of group messages only where the sender asked for them.
+//
+// Receipts apply to messages of others that were sent while you were a member, are
+// not erased and not hidden by you. Other messages that are named, or below `up_to`,
+// are ignored. A read receipt implies delivery.
+//
+// Rooms have no receipts, and messages in channels cannot ask for them: 422
+// `receipts_unsupported`. Repeating a receipt changes nothing.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5859,18 +6018,19 @@ func (c *API) SendReceiptsWithBody(ctx context.Context, conversation Conversatio
 	return c.Client.Do(req)
 }
 
-// SendReceipts Say what was delivered or read
+// SendReceipts Mark messages as delivered or read
 //
-// By the ids of messages, or for all up to one. The read receipt of a direct
-// message that is to burn starts its clock; one that burns at once is erased
-// before this is answered. Receipts of direct messages are told to their sender
-// and to my other devices, those of a group where `receipt` was asked for.
-// They are for messages of others that were sent while I was a member, that are
-// not erased and that I have not hidden: the rest of what is named, or lies below
-// `up_to`, is passed over. What was read was delivered.
-// A room has none, and a message of a channel cannot ask for them: 422
-// `receipts_unsupported`.
-// Repeating one changes nothing.
+// By message ids, or up to a message. The read receipt of a direct message with
+// `burn` starts its timer; a message that burns at once is erased before this is
+// answered. Receipts of direct messages are published to their sender and to your
+// other devices; receipts of group messages only where the sender asked for them.
+//
+// Receipts apply to messages of others that were sent while you were a member, are
+// not erased and not hidden by you. Other messages that are named, or below `up_to`,
+// are ignored. A read receipt implies delivery.
+//
+// Rooms have no receipts, and messages in channels cannot ask for them: 422
+// `receipts_unsupported`. Repeating a receipt changes nothing.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5889,8 +6049,8 @@ func (c *API) SendReceipts(ctx context.Context, conversation ConversationID, par
 
 // ListThreads List the threads of a group or channel
 //
-// Newest first, those that I have not joined, too. A page may hold fewer than
-// `limit` items and still have a `next_page_token`.
+// Newest first, including threads that you have not joined. A page may hold fewer
+// than `limit` items and still have a `next_page_token`.
 //
 // Corresponds with GET /v1/conversations/{conversation}/threads (the `ListThreads` operationId).
 func (c *API) ListThreads(ctx context.Context, conversation ConversationID, params *ListThreadsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5907,8 +6067,8 @@ func (c *API) ListThreads(ctx context.Context, conversation ConversationID, para
 
 // ClearConversationUnread Clear the unread count of a conversation
 //
-// What there is now is not unread any more. This is not a read receipt: nobody
-// else is told.
+// No message so far counts as unread any more. This is not a read receipt: other
+// users learn nothing of it.
 //
 // Corresponds with POST /v1/conversations/{conversation}/unread/clear (the `ClearConversationUnread` operationId).
 func (c *API) ClearConversationUnread(ctx context.Context, conversation ConversationID, params *ClearConversationUnreadParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5923,38 +6083,39 @@ func (c *API) ClearConversationUnread(ctx context.Context, conversation Conversa
 	return c.Client.Do(req)
 }
 
-// GetEvents Follow what happens
+// GetEvents Open the event stream
 //
 // The stream of this device, as Server-Sent Events. It does not end by itself: read
-// it with an EventSource or a library for event streams, never to its end. Pages of
-// the same log are `GET /v1/events/log`.
+// it with an `EventSource` or a library for event streams, never to its end. `GET
+// /v1/events/log` gives the same log in pages.
 //
-// First come `retry:` and the event `ready`. Without a cursor it
-// begins now; `Last-Event-ID`, which an EventSource sends by itself, or
-// `cursor` resumes after that event: first what was missed, then what happens,
-// with no gap, no repeat and in order. A frame has `id:` (the cursor), `event:`
-// (the type) and `data:` (an Event as JSON). After 15 s of quiet come a comment and an
-// `id:`, the cursor until then, and no empty line: nothing that a library would hand
-// over. After an hour without an event `ready` comes again, with a cursor that has
-// not aged. So every empty line ends an event with data.
+// The stream begins with `retry:` and the event `ready`. Without a cursor it begins
+// now. With `Last-Event-ID`, which an `EventSource` sends by itself, or `cursor`, it
+// resumes after that event: first missed events, then new ones, with no gap, no
+// repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
+// `data:` (an Event as JSON).
 //
-// A cursor that is older than the log, of another log or no cursor of this API at
-// all gives the event `reset` with a new cursor: read anew what you show.
+// After 15 s without an event the stream sends a comment and an `id:` with the
+// current cursor, but no empty line, so that libraries dispatch nothing. After an
+// hour without an event `ready` is sent again, with a current cursor. Every empty
+// line thus ends an event with data.
 //
-// The stream ends when its token or ticket does, when the user's tokens are cut
-// off, and when the server shuts down. An overloaded server answers 200 with
-// nothing but a `retry:`. A user may have 32 streams; one more is 429, as is one
-// that is opened over the rate limit, or, with a
-// ticket, 200 with nothing but a `retry:`, for any other status is final for an
-// EventSource.
+// A cursor that is older than the log, belongs to another log or is malformed gives
+// the event `reset` with a new cursor: read again what you show.
+//
+// The stream ends when its token or ticket expires, when the user's tokens are cut
+// off, and when the server shuts down. An overloaded server answers 200 with only a
+// `retry:`. A user may have 32 streams. One more, or one over the rate limit, is
+// 429; with a ticket it is 200 with only a `retry:`, because an `EventSource` gives
+// up at any other status.
 //
 // With `Accept: application/json` and no `text/event-stream` in it, this is answered
-// like `GET /v1/events/log`, as it was before that was there; `page_token` and `limit`
-// are for this alone.
+// like `GET /v1/events/log`, which did not exist in earlier versions; `page_token`
+// and `limit` apply to that form only.
 //
-// **Visibility.** An event is told to those who were members when it happened,
+// **Visibility.** An event is delivered to those who were members when it happened,
 // except to the device that caused it. A replayed `message.created` carries the
-// message as it can be read now; it is absent if you cannot read it any more, or have
+// message as it can be read now; it is absent if you cannot read it any more or have
 // hidden it.
 //
 // Corresponds with GET /v1/events (the `GetEvents` operationId).
@@ -5970,13 +6131,13 @@ func (c *API) GetEvents(ctx context.Context, params *GetEventsParams, reqEditors
 	return c.Client.Do(req)
 }
 
-// GetEventLog Read what happened
+// GetEventLog Read the event log
 //
 // A page of the log that `GET /v1/events` streams, oldest first. Without a cursor it
-// begins at the log's start. `page_token` and `cursor` mean the same here. `cursor`
-// in the answer is where to go on, also when there are no items. An event `reset`
-// among the items says that something before it was missed: read anew what you show.
-// What is no cursor of this API is 400 `invalid_cursor`.
+// begins at the start of the log. `page_token` and `cursor` mean the same here.
+// `cursor` in the answer is where to continue, also on a page without items. An
+// event `reset` among the items means that events before it were missed: read again
+// what you show. A malformed cursor is 400 `invalid_cursor`.
 //
 // Corresponds with GET /v1/events/log (the `GetEventLog` operationId).
 func (c *API) GetEventLog(ctx context.Context, params *GetEventLogParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5993,11 +6154,10 @@ func (c *API) GetEventLog(ctx context.Context, params *GetEventLogParams, reqEdi
 
 // CreateTicket Get a ticket for EventSource
 //
-// A browser's EventSource cannot send headers and reconnects to the same URL:
-// give it `GET /v1/events?ticket=…`. A ticket is good for that alone, for this
-// user and device, until it ends (1 h, or as the server is set up, but never
-// past the token). 401 is final for an EventSource: fetch a new ticket then, and
-// resume by `cursor`.
+// A browser's `EventSource` cannot send headers and reconnects to the same URL: give
+// it `GET /v1/events?ticket=…`. A ticket is valid only for that operation, for this
+// user and device, until it expires (after 1 h by default, never after the token).
+// An `EventSource` gives up at 401: get a new ticket then, and resume with `cursor`.
 //
 // Corresponds with POST /v1/events/tickets (the `CreateTicket` operationId).
 func (c *API) CreateTicket(ctx context.Context, params *CreateTicketParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6012,9 +6172,9 @@ func (c *API) CreateTicket(ctx context.Context, params *CreateTicketParams, reqE
 	return c.Client.Do(req)
 }
 
-// ListMyInvitations List the invitations that I have
+// ListMyInvitations List your invitations
 //
-// To groups, rooms and spaces, in no order that means something.
+// To groups, rooms and spaces, in no particular order.
 //
 // Corresponds with GET /v1/invitations (the `ListMyInvitations` operationId).
 func (c *API) ListMyInvitations(ctx context.Context, params *ListMyInvitationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6029,23 +6189,23 @@ func (c *API) ListMyInvitations(ctx context.Context, params *ListMyInvitationsPa
 	return c.Client.Do(req)
 }
 
-// ListErased List what was taken back
+// ListErased List erased messages
 //
-// The tombstones of what I could read, in the order in which it was erased: for
-// a client that got `reset`, was away for longer than the event log, or has come
-// back to a group. A page may hold fewer than `limit` items, even none, and still
+// Tombstones of messages that you could read, in the order of erasure. For a client
+// that got `reset`, was away for longer than the event log reaches back, or has
+// rejoined a group. A page may hold fewer than `limit` items, even none, and still
 // have a `next_page_token`.
 //
-// `as_of` is the `since` of the next list: nothing is missed between the two,
-// whatever the clocks of server and client do. Of groups and rooms that I have
-// left and come back to since, the list begins with all that was erased there
-// before `since` and that I can see: ask it when `member.added` names me, if
-// you kept messages from before.
+// Pass `as_of` as `since` of the next list: nothing is missed between the two,
+// whatever the clocks of server and client do. For groups and rooms that you have
+// left and rejoined since `since`, the list begins with everything erased there
+// earlier that you may see. Ask for it when `member.added` names you and you have
+// kept messages from before.
 //
-// The first page also tells what I have hidden since, and the conversations that
-// I have hidden or that were deleted, the newest 1,000 of each; `more` is true if
-// there are more. What was removed by retention is what lies before the
-// `first_seq` of a conversation.
+// The first page also lists messages that you have hidden since, and conversations
+// that you have hidden or that were deleted, the newest 1,000 of each; `more` is
+// true if there are more. Messages below the `first_seq` of a conversation were
+// trimmed.
 //
 // Corresponds with GET /v1/messages/erased (the `ListErased` operationId).
 func (c *API) ListErased(ctx context.Context, params *ListErasedParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6062,11 +6222,11 @@ func (c *API) ListErased(ctx context.Context, params *ListErasedParams, reqEdito
 
 // RevokeMessagesWithBody Revoke several messages
 //
-// Each is revoked or refused on its own, whatever its id looks like, and told by an
-// event of its own. They are revoked in the order of the request, some at a time, as
-// if they were asked for one after another: messages sent by others are stored in
-// between. If the server cannot go on, what was revoked stays so, and the others have
-// the status 503 or 507; the request can be repeated.
+// Each message is revoked or refused on its own, and publishes its own event. An id
+// that is malformed only fails that message. The messages are revoked in the order
+// of the request, some at a time; other writes happen in between. If the server
+// cannot finish, what was revoked stays revoked and the rest have the status 503 or
+// 507; the request can be repeated.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6085,11 +6245,11 @@ func (c *API) RevokeMessagesWithBody(ctx context.Context, params *RevokeMessages
 
 // RevokeMessages Revoke several messages
 //
-// Each is revoked or refused on its own, whatever its id looks like, and told by an
-// event of its own. They are revoked in the order of the request, some at a time, as
-// if they were asked for one after another: messages sent by others are stored in
-// between. If the server cannot go on, what was revoked stays so, and the others have
-// the status 503 or 507; the request can be repeated.
+// Each message is revoked or refused on its own, and publishes its own event. An id
+// that is malformed only fails that message. The messages are revoked in the order
+// of the request, some at a time; other writes happen in between. If the server
+// cannot finish, what was revoked stays revoked and the rest have the status 503 or
+// 507; the request can be repeated.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6108,16 +6268,16 @@ func (c *API) RevokeMessages(ctx context.Context, params *RevokeMessagesParams, 
 
 // SearchMessages Search messages
 //
-// In one conversation, or in all of mine; newest first. `q` is words, never query
-// syntax: all of them must be in the message, in any order. Upper and lower case
-// and full and half width are the same. A Latin word also finds what begins with
-// it; Chinese, Japanese and Korean characters are found wherever they stand next
-// to each other as in `q`, inside words, too. A `q` without words finds nothing.
-// Searched are the text of text messages and the address of locations.
+// In one conversation, or in all of yours; newest first. `q` is words, never query
+// syntax. All of them must be in the message, in any order. Case and width (full or
+// half) do not matter. A Latin word also finds words that begin with it. Chinese,
+// Japanese and Korean characters match inside words, wherever they are adjacent as
+// in `q`. A `q` without words finds nothing. The search covers the text of text
+// messages and the address of locations.
 //
 // The cost of a page is bounded: it may hold fewer than `limit` items, even none,
-// and still have a `next_page_token`. `snippet` is the part of the text around
-// the first match, in pieces.
+// and still have a `next_page_token`. `snippet` is the text around the first match,
+// in pieces.
 //
 // Corresponds with GET /v1/messages/search (the `SearchMessages` operationId).
 func (c *API) SearchMessages(ctx context.Context, params *SearchMessagesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6134,10 +6294,9 @@ func (c *API) SearchMessages(ctx context.Context, params *SearchMessagesParams, 
 
 // DeleteMessage Delete a message for everyone
 //
-// Whatever its age, unlike revoking. Takes the permission `delete_others`, or a token
-// with the scope `admin`. Its content
-// is destroyed and a tombstone stays, as when it is revoked. Repeating it gives the same
-// tombstone and tells nobody.
+// Unlike revoking, at any age. Requires the permission `delete_others`, or a token
+// with the scope `admin`. The content is destroyed and a tombstone stays, as for a
+// revoke. A repetition returns the same tombstone and publishes nothing.
 //
 // Corresponds with DELETE /v1/messages/{message} (the `DeleteMessage` operationId).
 func (c *API) DeleteMessage(ctx context.Context, message MessageID, params *DeleteMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6154,7 +6313,7 @@ func (c *API) DeleteMessage(ctx context.Context, message MessageID, params *Dele
 
 // GetMessage Get a message
 //
-// As I can read it now: a tombstone, if it was taken back.
+// As you may read it now; a tombstone if it was erased.
 //
 // Corresponds with GET /v1/messages/{message} (the `GetMessage` operationId).
 func (c *API) GetMessage(ctx context.Context, message MessageID, params *GetMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6171,9 +6330,10 @@ func (c *API) GetMessage(ctx context.Context, message MessageID, params *GetMess
 
 // BurnMessage Burn a message now
 //
-// For the recipient of a direct message that was sent for burning (or of any, as
-// the server is set up). Its content is destroyed and both sides are told.
-// Repeating it gives the same tombstone and tells nobody.
+// By the recipient of a direct message that was sent with `burn`, or of any direct
+// message if the server is configured so. Its content is destroyed and both users
+// receive `message.burned`. A repetition returns the same tombstone and publishes
+// nothing.
 //
 // Corresponds with POST /v1/messages/{message}/burn (the `BurnMessage` operationId).
 func (c *API) BurnMessage(ctx context.Context, message MessageID, params *BurnMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6188,12 +6348,12 @@ func (c *API) BurnMessage(ctx context.Context, message MessageID, params *BurnMe
 	return c.Client.Do(req)
 }
 
-// GetReceipts Who has a message, and who has not
+// GetReceipts List who has got and read a message
 //
-// For the sender: of a direct message, or of one sent to a group with `receipt`,
-// against those who were members when it was sent. Times are exact for recent
-// receipts; of old ones they may be those of a later receipt. Of a tombstone it is
-// who had the message before it was erased.
+// For the sender of a direct message, or of a group message sent with `receipt`;
+// covers the users who were members when it was sent. Times are exact for recent
+// receipts; older receipts may show the time of a later one. For a tombstone, the
+// list shows who had the message before it was erased.
 //
 // Corresponds with GET /v1/messages/{message}/receipts (the `GetReceipts` operationId).
 func (c *API) GetReceipts(ctx context.Context, message MessageID, params *GetReceiptsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6210,16 +6370,15 @@ func (c *API) GetReceipts(ctx context.Context, message MessageID, params *GetRec
 
 // RevokeMessageWithBody Revoke a message
 //
-// Withdraws it for everyone: its content is destroyed, in every file of the server
-// and in every backup, and a tombstone stays. For its sender within the revoke window
-// (2 minutes, or as the conversation or server is set up), for those with the
-// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
-// tombstone and tells nobody.
+// Withdraws it for everyone. Its content is destroyed in every file of the server
+// and in every backup; a tombstone stays. Senders may revoke within the revoke
+// window (2 minutes by default). Users with the permission `revoke_others` and
+// server admins have a window of their own. A repetition returns the same tombstone
+// and publishes nothing.
 //
-// The body may be left out. `postscript` and `extension` stay on the tombstone,
-// but those of who is muted, blocked or may not send there are dropped;
-// `push_content` and `push_payload` are told to those who are listening, and
-// kept nowhere.
+// The body is optional. `postscript` and `extension` stay on the tombstone; they are
+// dropped if the caller is muted, blocked or may not send there. `push_content` and
+// `push_payload` are delivered to open streams and not stored.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6238,16 +6397,15 @@ func (c *API) RevokeMessageWithBody(ctx context.Context, message MessageID, para
 
 // RevokeMessage Revoke a message
 //
-// Withdraws it for everyone: its content is destroyed, in every file of the server
-// and in every backup, and a tombstone stays. For its sender within the revoke window
-// (2 minutes, or as the conversation or server is set up), for those with the
-// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
-// tombstone and tells nobody.
+// Withdraws it for everyone. Its content is destroyed in every file of the server
+// and in every backup; a tombstone stays. Senders may revoke within the revoke
+// window (2 minutes by default). Users with the permission `revoke_others` and
+// server admins have a window of their own. A repetition returns the same tombstone
+// and publishes nothing.
 //
-// The body may be left out. `postscript` and `extension` stay on the tombstone,
-// but those of who is muted, blocked or may not send there are dropped;
-// `push_content` and `push_payload` are told to those who are listening, and
-// kept nowhere.
+// The body is optional. `postscript` and `extension` stay on the tombstone; they are
+// dropped if the caller is muted, blocked or may not send there. `push_content` and
+// `push_payload` are delivered to open streams and not stored.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6266,7 +6424,7 @@ func (c *API) RevokeMessage(ctx context.Context, message MessageID, params *Revo
 
 // GetThread Get the thread under a message
 //
-// It is 404 `thread_not_found` if the message has none.
+// If the message has no thread, this is 404 `thread_not_found`.
 //
 // Corresponds with GET /v1/messages/{message}/thread (the `GetThread` operationId).
 func (c *API) GetThread(ctx context.Context, message MessageID, params *GetThreadParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6283,8 +6441,9 @@ func (c *API) GetThread(ctx context.Context, message MessageID, params *GetThrea
 
 // CreateThreadWithBody Create a thread under a message
 //
-// Of a group or channel; a message has one thread. Takes the permission `create_thread`.
-// I am its first member. Slow mode counts it as it does a message: 429 `slow_mode`.
+// Under a message of a group or channel, which has at most one thread. Requires the
+// permission `create_thread`. The caller becomes its first member. In slow mode it
+// counts as a message: 429 `slow_mode`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6303,8 +6462,9 @@ func (c *API) CreateThreadWithBody(ctx context.Context, message MessageID, param
 
 // CreateThread Create a thread under a message
 //
-// Of a group or channel; a message has one thread. Takes the permission `create_thread`.
-// I am its first member. Slow mode counts it as it does a message: 429 `slow_mode`.
+// Under a message of a group or channel, which has at most one thread. Requires the
+// permission `create_thread`. The caller becomes its first member. In slow mode it
+// counts as a message: 429 `slow_mode`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6321,9 +6481,9 @@ func (c *API) CreateThread(ctx context.Context, message MessageID, params *Creat
 	return c.Client.Do(req)
 }
 
-// ListSpaces List my spaces
+// ListSpaces List your spaces
 //
-// By id, so in no order that means something.
+// Sorted by id, which says nothing about their age.
 //
 // Corresponds with GET /v1/spaces (the `ListSpaces` operationId).
 func (c *API) ListSpaces(ctx context.Context, params *ListSpacesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6340,7 +6500,7 @@ func (c *API) ListSpaces(ctx context.Context, params *ListSpacesParams, reqEdito
 
 // CreateSpaceWithBody Create a space
 //
-// Whoever creates it is its owner.
+// The caller becomes the owner.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6359,7 +6519,7 @@ func (c *API) CreateSpaceWithBody(ctx context.Context, params *CreateSpaceParams
 
 // CreateSpace Create a space
 //
-// Whoever creates it is its owner.
+// The caller becomes the owner.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6378,8 +6538,8 @@ func (c *API) CreateSpace(ctx context.Context, params *CreateSpaceParams, body C
 
 // DeleteSpace Delete a space
 //
-// With all of its channels, their threads and messages, for everyone. Takes its
-// owner, or a token with the scope `admin`.
+// With all of its channels, their threads and messages, for everyone. By its owner,
+// or with a token with the scope `admin`.
 //
 // Corresponds with DELETE /v1/spaces/{space} (the `DeleteSpace` operationId).
 func (c *API) DeleteSpace(ctx context.Context, space SpaceID, params *DeleteSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6396,7 +6556,7 @@ func (c *API) DeleteSpace(ctx context.Context, space SpaceID, params *DeleteSpac
 
 // GetSpace Get a space
 //
-// As I see it, with my role there.
+// With your role in it.
 //
 // Corresponds with GET /v1/spaces/{space} (the `GetSpace` operationId).
 func (c *API) GetSpace(ctx context.Context, space SpaceID, params *GetSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6413,7 +6573,8 @@ func (c *API) GetSpace(ctx context.Context, space SpaceID, params *GetSpaceParam
 
 // UpdateSpaceWithBody Change a space
 //
-// Takes the permission `manage_space`. What is left out stays as it is, null ends it.
+// Requires the permission `manage_space`. Members that are left out do not change;
+// null resets a setting.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6432,7 +6593,8 @@ func (c *API) UpdateSpaceWithBody(ctx context.Context, space SpaceID, params *Up
 
 // UpdateSpace Change a space
 //
-// Takes the permission `manage_space`. What is left out stays as it is, null ends it.
+// Requires the permission `manage_space`. Members that are left out do not change;
+// null resets a setting.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6451,8 +6613,8 @@ func (c *API) UpdateSpace(ctx context.Context, space SpaceID, params *UpdateSpac
 
 // ListChannels List the channels of a space
 //
-// Those that I can see, by id: those made earlier come first. A page may hold fewer
-// than `limit` items and still have a `next_page_token`.
+// Channels that you can see, by id, which is by age, oldest first. A page may hold
+// fewer than `limit` items and still have a `next_page_token`.
 //
 // Corresponds with GET /v1/spaces/{space}/channels (the `ListChannels` operationId).
 func (c *API) ListChannels(ctx context.Context, space SpaceID, params *ListChannelsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6469,8 +6631,8 @@ func (c *API) ListChannels(ctx context.Context, space SpaceID, params *ListChann
 
 // CreateChannelWithBody Create a channel
 //
-// Public, if `visibility` does not say otherwise. Takes the permission
-// `manage_conversation` in the space. It is changed and deleted like any conversation.
+// Public by default. Requires the permission `manage_conversation` in the space. A
+// channel is changed and deleted like any conversation.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6489,8 +6651,8 @@ func (c *API) CreateChannelWithBody(ctx context.Context, space SpaceID, params *
 
 // CreateChannel Create a channel
 //
-// Public, if `visibility` does not say otherwise. Takes the permission
-// `manage_conversation` in the space. It is changed and deleted like any conversation.
+// Public by default. Requires the permission `manage_conversation` in the space. A
+// channel is changed and deleted like any conversation.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6509,7 +6671,7 @@ func (c *API) CreateChannel(ctx context.Context, space SpaceID, params *CreateCh
 
 // ListInvitations List the invitations to a space
 //
-// By user id. Takes the permission `invite`.
+// By user id. Requires the permission `invite`.
 //
 // Corresponds with GET /v1/spaces/{space}/invitations (the `ListInvitations` operationId).
 func (c *API) ListInvitations(ctx context.Context, space SpaceID, params *ListInvitationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6526,9 +6688,10 @@ func (c *API) ListInvitations(ctx context.Context, space SpaceID, params *ListIn
 
 // InviteToSpaceWithBody Invite users to a space
 //
-// They accept by joining it, and decline by deleting the invitation. Takes the permission
-// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
-// invited: 403 `blocked`, with `field` saying who; then nobody is.
+// Users accept by joining and decline by deleting the invitation. Requires the
+// permission `invite`. Current members and users on the deny list are skipped. If a
+// user has blocked you, nobody is invited: 403 `blocked`, and `field` names the
+// user.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6547,9 +6710,10 @@ func (c *API) InviteToSpaceWithBody(ctx context.Context, space SpaceID, params *
 
 // InviteToSpace Invite users to a space
 //
-// They accept by joining it, and decline by deleting the invitation. Takes the permission
-// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
-// invited: 403 `blocked`, with `field` saying who; then nobody is.
+// Users accept by joining and decline by deleting the invitation. Requires the
+// permission `invite`. Current members and users on the deny list are skipped. If a
+// user has blocked you, nobody is invited: 403 `blocked`, and `field` names the
+// user.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6568,7 +6732,7 @@ func (c *API) InviteToSpace(ctx context.Context, space SpaceID, params *InviteTo
 
 // DeleteInvitation Withdraw or decline an invitation
 //
-// One's own, or, with the permission `invite`, that of others.
+// Your own, or with the permission `invite` that of another user.
 //
 // Corresponds with DELETE /v1/spaces/{space}/invitations/{user} (the `DeleteInvitation` operationId).
 func (c *API) DeleteInvitation(ctx context.Context, space SpaceID, user UserInPath, params *DeleteInvitationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6585,8 +6749,8 @@ func (c *API) DeleteInvitation(ctx context.Context, space SpaceID, user UserInPa
 
 // JoinSpace Join a space
 //
-// One that is `open` to join, or to which I am invited; others are 404. Joining where I
-// am a member changes nothing.
+// A space with `join: open`, or one that you are invited to; others are 404. Joining
+// again changes nothing.
 //
 // Corresponds with POST /v1/spaces/{space}/join (the `JoinSpace` operationId).
 func (c *API) JoinSpace(ctx context.Context, space SpaceID, params *JoinSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6603,8 +6767,8 @@ func (c *API) JoinSpace(ctx context.Context, space SpaceID, params *JoinSpacePar
 
 // LeaveSpace Leave a space
 //
-// With its channels and threads. I lose my roles there. The owner hands the space over
-// first, unless nobody else is left.
+// With its channels and threads. You lose your roles in it. An owner must hand the
+// space over first, unless there are no other members.
 //
 // Corresponds with POST /v1/spaces/{space}/leave (the `LeaveSpace` operationId).
 func (c *API) LeaveSpace(ctx context.Context, space SpaceID, params *LeaveSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6619,9 +6783,9 @@ func (c *API) LeaveSpace(ctx context.Context, space SpaceID, params *LeaveSpaceP
 	return c.Client.Do(req)
 }
 
-// ListSpaceDenied List who is kept out of a space
+// ListSpaceDenied List the deny list of a space
 //
-// By user id. Takes the permission `manage_members`.
+// By user id. Requires the permission `manage_members`.
 //
 // Corresponds with GET /v1/spaces/{space}/lists/deny (the `ListSpaceDenied` operationId).
 func (c *API) ListSpaceDenied(ctx context.Context, space SpaceID, params *ListSpaceDeniedParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6636,9 +6800,9 @@ func (c *API) ListSpaceDenied(ctx context.Context, space SpaceID, params *ListSp
 	return c.Client.Do(req)
 }
 
-// DeleteSpaceDenied Let a user in again
+// DeleteSpaceDenied Remove a user from the deny list of a space
 //
-// Takes the permission `manage_members`.
+// Requires the permission `manage_members`.
 //
 // Corresponds with DELETE /v1/spaces/{space}/lists/deny/{user} (the `DeleteSpaceDenied` operationId).
 func (c *API) DeleteSpaceDenied(ctx context.Context, space SpaceID, user UserInPath, params *DeleteSpaceDeniedParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6653,10 +6817,11 @@ func (c *API) DeleteSpaceDenied(ctx context.Context, space SpaceID, user UserInP
 	return c.Client.Do(req)
 }
 
-// PutSpaceDenied Keep a user out of a space
+// PutSpaceDenied Put a user on the deny list of a space
 //
-// They cannot join, be added or invited; a member is removed, and an invitation ends.
-// Takes the permission `manage_members`, and a role above theirs.
+// The user cannot join, be added or be invited. A member is removed, and an
+// invitation ends. Requires the permission `manage_members` and a role above the
+// user's.
 //
 // Corresponds with PUT /v1/spaces/{space}/lists/deny/{user} (the `PutSpaceDenied` operationId).
 func (c *API) PutSpaceDenied(ctx context.Context, space SpaceID, user UserInPath, params *PutSpaceDeniedParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6690,11 +6855,12 @@ func (c *API) ListSpaceMembers(ctx context.Context, space SpaceID, params *ListS
 
 // AddSpaceMembersWithBody Add members to a space
 //
-// Without asking them. Takes the permission `manage_members`. Who is a member already
-// stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
-// themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
-// added, and `field` says who it is about. More than 100 are added 100 at a time, once
-// all were looked at: if the state changes meanwhile, those before are members.
+// Without asking them. Requires the permission `manage_members`. Current members do
+// not change. Nobody is added, and `field` names the user, if one of them is on the
+// deny list (409 `on_deny_list`), has left by themselves (409 `has_left`: invite
+// them), or has blocked you (403 `blocked`). More than 100 users are checked first
+// and then added 100 at a time; if the state changes in between, the earlier ones
+// are members.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6713,11 +6879,12 @@ func (c *API) AddSpaceMembersWithBody(ctx context.Context, space SpaceID, params
 
 // AddSpaceMembers Add members to a space
 //
-// Without asking them. Takes the permission `manage_members`. Who is a member already
-// stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
-// themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
-// added, and `field` says who it is about. More than 100 are added 100 at a time, once
-// all were looked at: if the state changes meanwhile, those before are members.
+// Without asking them. Requires the permission `manage_members`. Current members do
+// not change. Nobody is added, and `field` names the user, if one of them is on the
+// deny list (409 `on_deny_list`), has left by themselves (409 `has_left`: invite
+// them), or has blocked you (403 `blocked`). More than 100 users are checked first
+// and then added 100 at a time; if the state changes in between, the earlier ones
+// are members.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6736,7 +6903,8 @@ func (c *API) AddSpaceMembers(ctx context.Context, space SpaceID, params *AddSpa
 
 // RemoveSpaceMember Remove a member from a space
 //
-// Takes the permission `kick`, and a role above theirs. Removing oneself is leaving.
+// Requires the permission `kick` and a role above the member's. Removing yourself is
+// leaving.
 //
 // Corresponds with DELETE /v1/spaces/{space}/members/{user} (the `RemoveSpaceMember` operationId).
 func (c *API) RemoveSpaceMember(ctx context.Context, space SpaceID, user UserInPath, params *RemoveSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6770,10 +6938,10 @@ func (c *API) GetSpaceMember(ctx context.Context, space SpaceID, user UserInPath
 
 // UpdateSpaceMemberWithBody Change a member's roles, or hand the space over
 //
-// `roles` are all that they are to have, besides `everyone`; it takes the permission
-// `manage_roles`, and a role above each that changes; nobody gives what they do not
-// have. Only the owner hands the space over, by `role`: they are then a member like
-// others.
+// `roles` replaces all roles of the member except `everyone`. It requires the
+// permission `manage_roles` and a role above each one that changes; you can only
+// grant permissions that you have. `role: owner` hands the space over, by its owner,
+// who then becomes an ordinary member.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6792,10 +6960,10 @@ func (c *API) UpdateSpaceMemberWithBody(ctx context.Context, space SpaceID, user
 
 // UpdateSpaceMember Change a member's roles, or hand the space over
 //
-// `roles` are all that they are to have, besides `everyone`; it takes the permission
-// `manage_roles`, and a role above each that changes; nobody gives what they do not
-// have. Only the owner hands the space over, by `role`: they are then a member like
-// others.
+// `roles` replaces all roles of the member except `everyone`. It requires the
+// permission `manage_roles` and a role above each one that changes; you can only
+// grant permissions that you have. `role: owner` hands the space over, by its owner,
+// who then becomes an ordinary member.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6814,7 +6982,7 @@ func (c *API) UpdateSpaceMember(ctx context.Context, space SpaceID, user UserInP
 
 // UnmuteSpaceMember Unmute a member in a space
 //
-// Takes the permission `mute`, and a role above theirs.
+// Requires the permission `mute` and a role above the member's.
 //
 // Corresponds with DELETE /v1/spaces/{space}/members/{user}/mute (the `UnmuteSpaceMember` operationId).
 func (c *API) UnmuteSpaceMember(ctx context.Context, space SpaceID, user UserInPath, params *UnmuteSpaceMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6831,9 +6999,9 @@ func (c *API) UnmuteSpaceMember(ctx context.Context, space SpaceID, user UserInP
 
 // MuteSpaceMemberWithBody Mute a member in a space
 //
-// In all of its channels and their threads, for so many seconds or, without any, until
-// they are unmuted. Takes the permission `mute`, and a role above theirs. The body may be
-// left out.
+// In all of its channels and their threads, for that many seconds or, without a
+// number, until unmuted. Requires the permission `mute` and a role above the
+// member's. The body is optional.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6852,9 +7020,9 @@ func (c *API) MuteSpaceMemberWithBody(ctx context.Context, space SpaceID, user U
 
 // MuteSpaceMember Mute a member in a space
 //
-// In all of its channels and their threads, for so many seconds or, without any, until
-// they are unmuted. Takes the permission `mute`, and a role above theirs. The body may be
-// left out.
+// In all of its channels and their threads, for that many seconds or, without a
+// number, until unmuted. Requires the permission `mute` and a role above the
+// member's. The body is optional.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6871,9 +7039,9 @@ func (c *API) MuteSpaceMember(ctx context.Context, space SpaceID, user UserInPat
 	return c.Client.Do(req)
 }
 
-// GetSpacePermissions What I may do in a space
+// GetSpacePermissions Get your permissions in a space
 //
-// Of its channels, `GET /v1/conversations/{conversation}/permissions` tells.
+// For a channel, use `GET /v1/conversations/{conversation}/permissions`.
 //
 // Corresponds with GET /v1/spaces/{space}/permissions (the `GetSpacePermissions` operationId).
 func (c *API) GetSpacePermissions(ctx context.Context, space SpaceID, params *GetSpacePermissionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6890,7 +7058,7 @@ func (c *API) GetSpacePermissions(ctx context.Context, space SpaceID, params *Ge
 
 // ListRoles List the roles of a space
 //
-// Highest first; the last is `everyone`.
+// The highest first; the last is `everyone`.
 //
 // Corresponds with GET /v1/spaces/{space}/roles (the `ListRoles` operationId).
 func (c *API) ListRoles(ctx context.Context, space SpaceID, params *ListRolesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6907,8 +7075,8 @@ func (c *API) ListRoles(ctx context.Context, space SpaceID, params *ListRolesPar
 
 // CreateRoleWithBody Create a role
 //
-// Just above `everyone`, or at `position`, below one's own highest role. Takes the
-// permission `manage_roles`; nobody gives what they do not have.
+// Just above `everyone`, or at `position`, below your own highest role. Requires the
+// permission `manage_roles`. You can only grant permissions that you have.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6927,8 +7095,8 @@ func (c *API) CreateRoleWithBody(ctx context.Context, space SpaceID, params *Cre
 
 // CreateRole Create a role
 //
-// Just above `everyone`, or at `position`, below one's own highest role. Takes the
-// permission `manage_roles`; nobody gives what they do not have.
+// Just above `everyone`, or at `position`, below your own highest role. Requires the
+// permission `manage_roles`. You can only grant permissions that you have.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6947,8 +7115,8 @@ func (c *API) CreateRole(ctx context.Context, space SpaceID, params *CreateRoleP
 
 // DeleteRole Delete a role
 //
-// Whoever has it loses it, and what it says in channels is forgotten. Takes the
-// permission `manage_roles`, and a role above this one.
+// Its members lose it, and its overrides are deleted. Requires the permission
+// `manage_roles` and a role above this one.
 //
 // Corresponds with DELETE /v1/spaces/{space}/roles/{role} (the `DeleteRole` operationId).
 func (c *API) DeleteRole(ctx context.Context, space SpaceID, role RoleID, params *DeleteRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6965,9 +7133,9 @@ func (c *API) DeleteRole(ctx context.Context, space SpaceID, role RoleID, params
 
 // UpdateRoleWithBody Change a role
 //
-// What is left out stays as it is, of `permissions`, too; `inherit` makes the role say
-// nothing of one. Takes the permission `manage_roles`, and a role above this one;
-// nobody gives what they do not have. `everyone` is neither named nor moved.
+// Members that are left out do not change, also within `permissions`; `inherit`
+// resets one. Requires the permission `manage_roles` and a role above this one. You
+// can only grant permissions that you have. `everyone` cannot be renamed or moved.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6986,9 +7154,9 @@ func (c *API) UpdateRoleWithBody(ctx context.Context, space SpaceID, role RoleID
 
 // UpdateRole Change a role
 //
-// What is left out stays as it is, of `permissions`, too; `inherit` makes the role say
-// nothing of one. Takes the permission `manage_roles`, and a role above this one;
-// nobody gives what they do not have. `everyone` is neither named nor moved.
+// Members that are left out do not change, also within `permissions`; `inherit`
+// resets one. Requires the permission `manage_roles` and a role above this one. You
+// can only grant permissions that you have. `everyone` cannot be renamed or moved.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7007,7 +7175,7 @@ func (c *API) UpdateRole(ctx context.Context, space SpaceID, role RoleID, params
 
 // RevokeRole Take a role from a member
 //
-// Takes the permission `manage_roles`, and a role above this one.
+// Requires the permission `manage_roles` and a role above this one.
 //
 // Corresponds with DELETE /v1/spaces/{space}/roles/{role}/members/{user} (the `RevokeRole` operationId).
 func (c *API) RevokeRole(ctx context.Context, space SpaceID, role RoleID, user UserInPath, params *RevokeRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7024,7 +7192,7 @@ func (c *API) RevokeRole(ctx context.Context, space SpaceID, role RoleID, user U
 
 // GrantRole Give a member a role
 //
-// Takes the permission `manage_roles`, and a role above this one.
+// Requires the permission `manage_roles` and a role above this one.
 //
 // Corresponds with PUT /v1/spaces/{space}/roles/{role}/members/{user} (the `GrantRole` operationId).
 func (c *API) GrantRole(ctx context.Context, space SpaceID, role RoleID, user UserInPath, params *GrantRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7039,9 +7207,9 @@ func (c *API) GrantRole(ctx context.Context, space SpaceID, role RoleID, user Us
 	return c.Client.Do(req)
 }
 
-// ListMyThreads List the threads that I have joined
+// ListMyThreads List the threads that you have joined
 //
-// Newest first, of all groups and channels. A page may hold fewer than `limit` items
+// Newest first, in all groups and channels. A page may hold fewer than `limit` items
 // and still have a `next_page_token`.
 //
 // Corresponds with GET /v1/threads (the `ListMyThreads` operationId).
@@ -7057,15 +7225,15 @@ func (c *API) ListMyThreads(ctx context.Context, params *ListMyThreadsParams, re
 	return c.Client.Do(req)
 }
 
-// GetUnread Count what I have not read
+// GetUnread Count unread messages
 //
-// Of direct conversations and groups: messages since I last joined and after my read or clear mark that are not mine, not erased, not hidden
-// and were not read one by one. Exact up to 1,000 a conversation, then
+// In direct conversations and groups, counts messages of others since you last
+// joined and after your read or clear mark that are not erased, not hidden and not
+// read one by one. The count is exact up to 1,000 a conversation; beyond that
 // `unread_more` is true. Hidden conversations do not count.
 //
-// One answer looks at up to 5,000 conversations. Who is in more gets a
-// `next_page_token`, and totals of what was looked at: the sum of all pages is
-// the total.
+// One answer covers up to 5,000 conversations. If there are more, it has a
+// `next_page_token`, and its totals are those of the page: add up the pages.
 //
 // Corresponds with GET /v1/unread (the `GetUnread` operationId).
 func (c *API) GetUnread(ctx context.Context, params *GetUnreadParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7082,7 +7250,8 @@ func (c *API) GetUnread(ctx context.Context, params *GetUnreadParams, reqEditors
 
 // ClearUnread Clear the unread counts of all conversations
 //
-// My other devices are told of each that had any: `unread.changed`.
+// Your other devices receive `unread.changed` for each conversation that had unread
+// messages.
 //
 // Corresponds with POST /v1/unread/clear (the `ClearUnread` operationId).
 func (c *API) ClearUnread(ctx context.Context, params *ClearUnreadParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -12947,27 +13116,29 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
-	// GetHealthWithResponse Is the process alive?
+	// GetHealthWithResponse Check that the process is alive
 	//
-	// It is, whatever else is wrong, as long as this is answered.
+	// Answered as long as the process runs, whatever else fails.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /healthz (the `GetHealth` operationId).
 	GetHealthWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetHealthResponse, error)
 
-	// GetReadyWithResponse Can it serve?
+	// GetReadyWithResponse Check that the server can serve
 	//
-	// 503 while it starts or stops, and while the storage or the keys of tokens cannot be reached.
+	// 503 while the server starts or stops, and while the storage or the token keys are
+	// unavailable.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /readyz (the `GetReady` operationId).
 	GetReadyWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetReadyResponse, error)
 
-	// ListErasuresWithResponse List what was erased
+	// ListErasuresWithResponse List erasures
 	//
-	// What was taken back, how, when, by whom and how late; never what it said. In the order in which it was erased.
+	// How, when, by whom and how late messages were erased, never their content. In the
+	// order of erasure.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12976,11 +13147,12 @@ type ClientWithResponsesInterface interface {
 
 	// ExportMessagesWithResponse Export messages and conversations
 	//
-	// The mirror of the import: each direct conversation, group and room with its
-	// members, then its messages by `seq`, tombstones too, as lines of JSON. What is past retention is not in it,
-	// nor is a `reply_to` to that; what is due is a tombstone. Each conversation is as
-	// it was when its lines were written. Spaces, their channels, threads, lists and
-	// mutes are not exported, nor receipts, blocks and what users have hidden.
+	// The counterpart of the import: each direct conversation, group and room with its
+	// members, then its messages by `seq`, tombstones included, as JSON lines. Messages
+	// past retention are left out, and so is a `reply_to` to one; messages that are due
+	// are tombstones. Each conversation is exported as it was when its lines were
+	// written. Spaces, channels, threads, lists, mutes, receipts, blocks and what users
+	// have hidden are not exported.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12989,28 +13161,29 @@ type ClientWithResponsesInterface interface {
 
 	// ImportMessagesWithBodyWithResponse Import messages and conversations
 	//
-	// Lines of JSON (NDJSON), of any number, at most 1 MiB each: a message is an
-	// ImportMessage, a conversation `{"conversation": ImportConversation}`. Each is
-	// answered with a line, an ImportResult, in their order, as they are stored:
-	// read while you send. Blank lines are passed over.
+	// Any number of JSON lines (NDJSON) of at most 1 MiB each. A message is an
+	// ImportMessage, a conversation `{"conversation": ImportConversation}`. Each line is
+	// answered by an ImportResult, in order, as it is stored: read the results while you
+	// send. Blank lines are skipped.
 	//
-	// Nobody is told, and what is imported counts as read. A line that is there
-	// already is answered 200 and changes nothing, so that an import that broke off
-	// can be repeated: it is known by its `id`; else by its `sender` and `client_id`;
-	// else by conversation, sender, `created_at` and content. `id` and `seq` are kept
-	// where they are greater than the last of the conversation, and the `id` is of no
-	// time before `created_at`, as they are when a whole export goes to an empty
-	// server; else the message gets new ones. A
-	// `created_at` past retention is refused, 422 `past_retention`. A line that was there
-	// and was removed since, by retention or with its conversation, is answered 410
-	// `message_gone` for 7 days, so that repeating an import brings nothing back: it is
-	// known by its `id`; by its `sender` and `client_id`; else by conversation, sender and
-	// `created_at`, for nothing is kept of content. To import into a
-	// conversation that has messages, mind that history is by `seq`: what is imported
-	// comes after them.
+	// Nothing is published, and imported messages count as read. A line that was stored
+	// before is answered 200 and changes nothing, so an interrupted import can be
+	// repeated. A message is recognised by its `id`; else by `sender` and `client_id`;
+	// else by conversation, sender, `created_at` and content.
+	//
+	// `id` and `seq` are kept if they are greater than the last of the conversation and
+	// the id's time is not before `created_at`, as is the case when a whole export goes
+	// to an empty server. Otherwise the message gets new ones. History is sorted by
+	// `seq`: messages imported into a conversation that has messages come after them. A
+	// `created_at` past retention is 422 `past_retention`.
+	//
+	// A message that was trimmed or purged is answered 410 `message_gone` for 7 days by
+	// default, so that a repeated import restores nothing. It is recognised by its `id`;
+	// by `sender` and `client_id`; else by conversation, sender and `created_at`,
+	// because nothing is kept of content.
 	//
 	// `conversation_id` may be `@bob`: the direct conversation of `sender` and bob,
-	// which is made if there is none.
+	// which is created if it does not exist.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13019,9 +13192,9 @@ type ClientWithResponsesInterface interface {
 
 	// InsertMessageWithBodyWithResponse Insert a message silently
 	//
-	// One message of any sender, with a time of its own, into a conversation: told to
-	// nobody, counted as read. With `visible_to` only that member can see it: a local
-	// notice. It is one line of an import; see there for what makes it idempotent.
+	// One message of any sender, with a time of its own. It publishes no event and
+	// counts as read. With `visible_to` only that member can see it: a local notice. It
+	// is one line of an import; see there for idempotency.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13030,19 +13203,19 @@ type ClientWithResponsesInterface interface {
 
 	// InsertMessageWithResponse Insert a message silently
 	//
-	// One message of any sender, with a time of its own, into a conversation: told to
-	// nobody, counted as read. With `visible_to` only that member can see it: a local
-	// notice. It is one line of an import; see there for what makes it idempotent.
+	// One message of any sender, with a time of its own. It publishes no event and
+	// counts as read. With `visible_to` only that member can see it: a local notice. It
+	// is one line of an import; see there for idempotency.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/admin/import/message (the `InsertMessage` operationId).
 	InsertMessageWithResponse(ctx context.Context, params *InsertMessageParams, body InsertMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*InsertMessageResponse, error)
 
-	// GetRetentionWithResponse Tell what retention would remove
+	// GetRetentionWithResponse Show what retention would trim
 	//
-	// By conversation, as of a time, now by default: exactly what a run as of the same
-	// time removes. A page may hold fewer than `limit` items and still have a
+	// By conversation, as of a time, by default now: exactly what a run as of that time
+	// trims. A page may hold fewer than `limit` items and still have a
 	// `next_page_token`.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -13050,11 +13223,11 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/admin/retention (the `GetRetention` operationId).
 	GetRetentionWithResponse(ctx context.Context, params *GetRetentionParams, reqEditors ...RequestEditorFn) (*GetRetentionResponse, error)
 
-	// RunRetentionWithResponse Remove what is past retention now
+	// RunRetentionWithResponse Trim messages past retention now
 	//
-	// What the server does by itself every so often. Answered as it goes, with a line
-	// of JSON a conversation, a RetentionOf. Ends early if the client does; what is
-	// left is done by the next run. For a while after the clock of the server jumped
+	// The server does this by itself at an interval. The answer is a JSON line, a
+	// RetentionOf, for each conversation as it is done. The run ends early if the client
+	// disconnects; the next run continues. For some time after the server's clock jumped
 	// ahead by more than a day it is 409 `clock_jumped`.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -13064,16 +13237,16 @@ type ClientWithResponsesInterface interface {
 
 	// CutTokensWithResponse Cut off a user's tokens
 	//
-	// Tokens and tickets of the user that were issued until now, to the second, or
-	// that do not say when, are refused from the next request on; streams opened
-	// with one end.
+	// Tokens and tickets of the user that were issued before now, to the second, or that
+	// do not say when, are refused from the next request on. Streams opened with one
+	// end.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/admin/users/{user}/tokens/cut (the `CutTokens` operationId).
 	CutTokensWithResponse(ctx context.Context, user UserInPath, params *CutTokensParams, reqEditors ...RequestEditorFn) (*CutTokensResponse, error)
 
-	// ListBlocksWithResponse List whom I block
+	// ListBlocksWithResponse List the users you block
 	//
 	// By user id.
 	//
@@ -13084,7 +13257,7 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteBlockWithResponse Unblock a user
 	//
-	// From the next request on they can send me direct messages again.
+	// From the next request on the user can send you direct messages again.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13093,27 +13266,27 @@ type ClientWithResponsesInterface interface {
 
 	// PutBlockWithResponse Block a user
 	//
-	// From the next request on they get 403 `blocked` if they write to me directly, add me
-	// to a group, room or space or invite me to one, and if they let messages of our direct
-	// conversation live longer. In groups and channels that we share, all stays as it is.
+	// From the next request on the user gets 403 `blocked` for sending you a direct
+	// message, for adding you to a group, room or space or inviting you to one, and for
+	// extending the life of messages in your direct conversation. Groups and channels
+	// that you share do not change.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/blocks/{user} (the `PutBlock` operationId).
 	PutBlockWithResponse(ctx context.Context, user UserInPath, params *PutBlockParams, reqEditors ...RequestEditorFn) (*PutBlockResponse, error)
 
-	// ListConversationsWithResponse List my conversations
+	// ListConversationsWithResponse List your conversations
 	//
 	// Direct conversations, groups and rooms; threads and channels have lists of their
-	// own. By last activity, newest first: the newest message that was told, the
-	// creation, or my joining. Taking a message back changes what is shown of it, not
-	// its place, and neither do another name or settings.
-	// Pages hold together while things happen: a conversation is in exactly one of
-	// them, by its place at the time of the first.
+	// own. Sorted by last activity, newest first: the newest message, the creation, or
+	// your joining. Erasing a message changes its preview but not the order, and neither
+	// do changes of name and settings. The list is taken as of its first page: each
+	// conversation is on exactly one page, whatever happens meanwhile.
 	//
-	// Conversations that I have hidden are left out until something new is said
-	// there or I come back, except with `updated_since`: that is for a client that returns and
-	// brings up to date what it has.
+	// Conversations that you have hidden are left out until a new message arrives or you
+	// rejoin. With `updated_since`, which is for a client that updates what it has
+	// stored, they are listed.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13122,9 +13295,9 @@ type ClientWithResponsesInterface interface {
 
 	// CreateConversationWithBodyWithResponse Create a group or room
 	//
-	// Whoever creates it is its owner. A direct conversation is not created: send
-	// to `@user` instead. Threads are created under a message, channels in a space. Who
-	// blocks me cannot be put into it: 403 `blocked`, with `field` saying who.
+	// The caller becomes the owner. A direct conversation is not created: send to
+	// `@user` instead. Threads are created under a message, channels in a space. A user
+	// who has blocked you cannot be added: 403 `blocked`, and `field` names the user.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13133,27 +13306,26 @@ type ClientWithResponsesInterface interface {
 
 	// CreateConversationWithResponse Create a group or room
 	//
-	// Whoever creates it is its owner. A direct conversation is not created: send
-	// to `@user` instead. Threads are created under a message, channels in a space. Who
-	// blocks me cannot be put into it: 403 `blocked`, with `field` saying who.
+	// The caller becomes the owner. A direct conversation is not created: send to
+	// `@user` instead. Threads are created under a message, channels in a space. A user
+	// who has blocked you cannot be added: 403 `blocked`, and `field` names the user.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/conversations (the `CreateConversation` operationId).
 	CreateConversationWithResponse(ctx context.Context, params *CreateConversationParams, body CreateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateConversationResponse, error)
 
-	// DeleteConversationWithResponse Delete a conversation, for me or for everyone
+	// DeleteConversationWithResponse Delete a conversation, for you or for everyone
 	//
-	// For me (`scope=me`) it is hidden, on all my devices, with its messages or, with
-	// `keep_messages=true`, without; a new message brings it back, not what was
-	// hidden.
+	// `scope=me` hides it on all your devices, with its messages or, with
+	// `keep_messages=true`, without them. A new message brings the conversation back,
+	// but not the hidden messages.
 	//
-	// `scope=everyone` erases it with all of its messages, and what hangs in it. It
-	// takes the permission `delete`, which the owner of a group or room, either side of
-	// a direct conversation and who manages a channel or the threads have, or a token
-	// with the scope `admin`.
-	// Nobody can read it from the answer on; its content is destroyed in batches
-	// after it.
+	// `scope=everyone` deletes it with all of its messages, and its threads or channels.
+	// This requires the permission `delete`: the owner of a group or room has it, both
+	// users of a direct conversation, users who manage a channel or the threads of a
+	// conversation; or a token with the scope `admin`. Once this is answered nobody can
+	// read the conversation; its content is destroyed in batches afterwards.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13162,55 +13334,59 @@ type ClientWithResponsesInterface interface {
 
 	// GetConversationWithResponse Get a conversation
 	//
-	// As I see it: with my role, what is unread and the newest message.
+	// With your role, your unread count and the newest message.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/conversations/{conversation} (the `GetConversation` operationId).
 	GetConversationWithResponse(ctx context.Context, conversation ConversationID, params *GetConversationParams, reqEditors ...RequestEditorFn) (*GetConversationResponse, error)
 
-	// UpdateConversationWithBodyWithResponse Change a conversation, or how I see it
+	// UpdateConversationWithBodyWithResponse Change a conversation, or your view of it
 	//
-	// `pinned` and `muted` are my own, on all my devices. `name`, `settings` and
-	// `visibility` take the permission `manage_conversation`, but `retention_days`
-	// `manage_retention`, and `mute_all` and `slow_mode_seconds` `mute`;
-	// `expire_after_seconds` and `retention_days` of a direct conversation, either side. What is left out stays as it is, null ends it. A
-	// setting that this kind does not have is 422 `setting_unsupported`.
+	// `pinned` and `muted` are your own settings, on all your devices. `name`,
+	// `settings` and `visibility` require the permission `manage_conversation`; of the
+	// settings, `retention_days` requires `manage_retention`, and `mute_all` and
+	// `slow_mode_seconds` require `mute`. In a direct conversation either user may set
+	// `expire_after_seconds` and `retention_days`. Members that are left out do not
+	// change; null resets a setting. A setting that this kind does not have is 422
+	// `setting_unsupported`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /v1/conversations/{conversation} (the `UpdateConversation` operationId).
 	UpdateConversationWithBodyWithResponse(ctx context.Context, conversation ConversationID, params *UpdateConversationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateConversationResponse, error)
 
-	// UpdateConversationWithResponse Change a conversation, or how I see it
+	// UpdateConversationWithResponse Change a conversation, or your view of it
 	//
-	// `pinned` and `muted` are my own, on all my devices. `name`, `settings` and
-	// `visibility` take the permission `manage_conversation`, but `retention_days`
-	// `manage_retention`, and `mute_all` and `slow_mode_seconds` `mute`;
-	// `expire_after_seconds` and `retention_days` of a direct conversation, either side. What is left out stays as it is, null ends it. A
-	// setting that this kind does not have is 422 `setting_unsupported`.
+	// `pinned` and `muted` are your own settings, on all your devices. `name`,
+	// `settings` and `visibility` require the permission `manage_conversation`; of the
+	// settings, `retention_days` requires `manage_retention`, and `mute_all` and
+	// `slow_mode_seconds` require `mute`. In a direct conversation either user may set
+	// `expire_after_seconds` and `retention_days`. Members that are left out do not
+	// change; null resets a setting. A setting that this kind does not have is 422
+	// `setting_unsupported`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /v1/conversations/{conversation} (the `UpdateConversation` operationId).
 	UpdateConversationWithResponse(ctx context.Context, conversation ConversationID, params *UpdateConversationParams, body UpdateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateConversationResponse, error)
 
-	// HideMessagesWithBodyWithResponse Hide messages for me
+	// HideMessagesWithBodyWithResponse Hide messages
 	//
-	// By their ids, those created before a time, or all that there are now: for me
-	// alone, on all my devices, and for good. Nobody else is told. What is hidden is
-	// 404 to me, and not unread.
+	// Hides messages by their ids, those created before a time, or all messages so far:
+	// for you alone, on all your devices, permanently. Other users learn nothing of it.
+	// A hidden message is 404 for you and is not unread.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/conversations/{conversation}/hide (the `HideMessages` operationId).
 	HideMessagesWithBodyWithResponse(ctx context.Context, conversation ConversationID, params *HideMessagesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HideMessagesResponse, error)
 
-	// HideMessagesWithResponse Hide messages for me
+	// HideMessagesWithResponse Hide messages
 	//
-	// By their ids, those created before a time, or all that there are now: for me
-	// alone, on all my devices, and for good. Nobody else is told. What is hidden is
-	// 404 to me, and not unread.
+	// Hides messages by their ids, those created before a time, or all messages so far:
+	// for you alone, on all your devices, permanently. Other users learn nothing of it.
+	// A hidden message is 404 for you and is not unread.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13219,7 +13395,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListConversationInvitationsWithResponse List the invitations to a group or room
 	//
-	// By user id. Takes the permission `invite`.
+	// By user id. Requires the permission `invite`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13228,9 +13404,10 @@ type ClientWithResponsesInterface interface {
 
 	// InviteToConversationWithBodyWithResponse Invite users to a group or room
 	//
-	// They accept by joining it, and decline by deleting the invitation. Takes the permission
-	// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
-	// invited: 403 `blocked`, with `field` saying who; then nobody is.
+	// Users accept by joining and decline by deleting the invitation. Requires the
+	// permission `invite`. Current members and users on the deny list are skipped. If a
+	// user has blocked you, nobody is invited: 403 `blocked`, and `field` names the
+	// user.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13239,9 +13416,10 @@ type ClientWithResponsesInterface interface {
 
 	// InviteToConversationWithResponse Invite users to a group or room
 	//
-	// They accept by joining it, and decline by deleting the invitation. Takes the permission
-	// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
-	// invited: 403 `blocked`, with `field` saying who; then nobody is.
+	// Users accept by joining and decline by deleting the invitation. Requires the
+	// permission `invite`. Current members and users on the deny list are skipped. If a
+	// user has blocked you, nobody is invited: 403 `blocked`, and `field` names the
+	// user.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13250,7 +13428,7 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteConversationInvitationWithResponse Withdraw or decline an invitation to a group or room
 	//
-	// One's own, or, with the permission `invite`, that of others.
+	// Your own, or with the permission `invite` that of another user.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13259,9 +13437,10 @@ type ClientWithResponsesInterface interface {
 
 	// JoinConversationWithResponse Join a conversation
 	//
-	// A room, a group that is `open` to join or that I am invited to, or a thread that I can
-	// read. To who may not join, or is on its deny list, it is 404. Joining where I am a
-	// member changes nothing. Where all have left, who joins is the owner.
+	// A room, a group with `join: open` or one that you are invited to, or a thread that
+	// you can read. If you may not join or are on the deny list, it is 404. Joining
+	// again changes nothing. If all members have left, the user who joins becomes the
+	// owner.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13270,27 +13449,28 @@ type ClientWithResponsesInterface interface {
 
 	// LeaveConversationWithResponse Leave a group, room or thread
 	//
-	// The owner hands over first, unless nobody else is left.
+	// An owner must hand over first, unless there are no other members.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/conversations/{conversation}/leave (the `LeaveConversation` operationId).
 	LeaveConversationWithResponse(ctx context.Context, conversation ConversationID, params *LeaveConversationParams, reqEditors ...RequestEditorFn) (*LeaveConversationResponse, error)
 
-	// GetListWithResponse List who is on a list
+	// GetListWithResponse List the users on a list
 	//
-	// By user id. Groups and rooms have a deny list, of who cannot join or be added.
-	// Channels have an allow list, which counts while they are private, and a deny list,
-	// which counts while they are public. Takes the permission `manage_members`.
+	// By user id. Groups and rooms have a deny list of users who cannot join or be
+	// added. Channels have an allow list, which applies while they are private, and a
+	// deny list, which applies while they are public. Requires the permission
+	// `manage_members`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/conversations/{conversation}/lists/{list} (the `GetList` operationId).
 	GetListWithResponse(ctx context.Context, conversation ConversationID, list ListInPath, params *GetListParams, reqEditors ...RequestEditorFn) (*GetListResponse, error)
 
-	// RemoveFromListWithResponse Take a user off a list
+	// RemoveFromListWithResponse Remove a user from a list
 	//
-	// Takes the permission `manage_members`.
+	// Requires the permission `manage_members`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13299,8 +13479,8 @@ type ClientWithResponsesInterface interface {
 
 	// AddToListWithResponse Put a user on a list
 	//
-	// Takes the permission `manage_members`, and a role above theirs. Who is put on the
-	// deny list of a group or room is removed from it. On the lists of a channel are
+	// Requires the permission `manage_members` and a role above the user's. Putting a
+	// member on the deny list of a group or room removes them. Lists of a channel hold
 	// members of its space.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -13310,9 +13490,9 @@ type ClientWithResponsesInterface interface {
 
 	// ListMembersWithResponse List the members
 	//
-	// In a stable order. Of a thread, who has joined it; of a channel, the members of
-	// its space who can see it. A page of those may hold fewer than `limit` items, even
-	// none, and still have a `next_page_token`.
+	// In a stable order. Members of a thread are those who have joined it; members of a
+	// channel are those of its space who can see it. A page of a channel's members may
+	// hold fewer than `limit` items, even none, and still have a `next_page_token`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13321,12 +13501,12 @@ type ClientWithResponsesInterface interface {
 
 	// AddMembersWithBodyWithResponse Add members to a group or room
 	//
-	// Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
-	// member already stays as they are. Who is on the deny list is taken off it first:
-	// 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
-	// them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
-	// added, and `field` says who it is about. More than 100 are added 100 at a time, once
-	// all were looked at: if the state changes meanwhile, those before are members.
+	// Requires the permission `invite`; adding an admin also requires `manage_roles`.
+	// Current members keep their role. Nobody is added, and `field` names the user, if
+	// one of them is on the deny list (409 `on_deny_list`), has left by themselves (409
+	// `has_left`: invite them, or let them join), or has blocked you (403 `blocked`).
+	// More than 100 users are checked first and then added 100 at a time; if the state
+	// changes in between, the earlier ones are members.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13335,12 +13515,12 @@ type ClientWithResponsesInterface interface {
 
 	// AddMembersWithResponse Add members to a group or room
 	//
-	// Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
-	// member already stays as they are. Who is on the deny list is taken off it first:
-	// 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
-	// them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
-	// added, and `field` says who it is about. More than 100 are added 100 at a time, once
-	// all were looked at: if the state changes meanwhile, those before are members.
+	// Requires the permission `invite`; adding an admin also requires `manage_roles`.
+	// Current members keep their role. Nobody is added, and `field` names the user, if
+	// one of them is on the deny list (409 `on_deny_list`), has left by themselves (409
+	// `has_left`: invite them, or let them join), or has blocked you (403 `blocked`).
+	// More than 100 users are checked first and then added 100 at a time; if the state
+	// changes in between, the earlier ones are members.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13349,8 +13529,8 @@ type ClientWithResponsesInterface interface {
 
 	// RemoveMemberWithResponse Remove a member
 	//
-	// Takes the permission `kick` and, but for threads, a role above theirs. Removing
-	// oneself is leaving.
+	// Requires the permission `kick` and, except in threads, a role above the member's.
+	// Removing yourself is leaving.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13359,7 +13539,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetMemberWithResponse Get one member
 	//
-	// Who is a member now; of a channel, a member of its space who can see it.
+	// A current member; for a channel, a member of its space who can see it.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13368,8 +13548,8 @@ type ClientWithResponsesInterface interface {
 
 	// SetRoleWithBodyWithResponse Change a member's role
 	//
-	// Of a group or room; takes its owner. Making a member the owner hands it over: its
-	// owner becomes an admin.
+	// In a group or room, by the owner. Making a member the owner hands the conversation
+	// over: the previous owner becomes an admin.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13378,8 +13558,8 @@ type ClientWithResponsesInterface interface {
 
 	// SetRoleWithResponse Change a member's role
 	//
-	// Of a group or room; takes its owner. Making a member the owner hands it over: its
-	// owner becomes an admin.
+	// In a group or room, by the owner. Making a member the owner hands the conversation
+	// over: the previous owner becomes an admin.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13388,7 +13568,7 @@ type ClientWithResponsesInterface interface {
 
 	// UnmuteMemberWithResponse Unmute a member
 	//
-	// Takes the permission `mute`, and a role above theirs.
+	// Requires the permission `mute` and a role above the member's.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13397,10 +13577,10 @@ type ClientWithResponsesInterface interface {
 
 	// MuteMemberWithBodyWithResponse Mute a member
 	//
-	// They may not send until then, for so many seconds or, without any, until they are
-	// unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
-	// out. It stays when they leave and come back, and ends when they become the owner. In
-	// a thread one is muted where its parent is.
+	// The member may not send for that many seconds or, without a number, until unmuted.
+	// Requires the permission `mute` and a role above the member's. The body is
+	// optional. A mute survives leaving and rejoining and ends when the member becomes
+	// the owner. In a thread, the mutes of its parent apply.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13409,10 +13589,10 @@ type ClientWithResponsesInterface interface {
 
 	// MuteMemberWithResponse Mute a member
 	//
-	// They may not send until then, for so many seconds or, without any, until they are
-	// unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
-	// out. It stays when they leave and come back, and ends when they become the owner. In
-	// a thread one is muted where its parent is.
+	// The member may not send for that many seconds or, without a number, until unmuted.
+	// Requires the permission `mute` and a role above the member's. The body is
+	// optional. A mute survives leaving and rejoining and ends when the member becomes
+	// the owner. In a thread, the mutes of its parent apply.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13421,14 +13601,14 @@ type ClientWithResponsesInterface interface {
 
 	// ListMessagesWithResponse Read the history of a conversation
 	//
-	// Newest first; with `after_seq`, oldest first. With `from` or `to` the order
-	// is by `created_at`, then `seq`. Every filter is bounded in cost: where it
-	// matches little, a page may hold fewer than `limit` items, even none, and
-	// still have a `next_page_token`.
+	// Newest first; with `after_seq`, oldest first. With `from` or `to` the order is by
+	// `created_at`, then `seq`. The cost of a page is bounded: if a filter matches
+	// little, a page may hold fewer than `limit` items, even none, and still have a
+	// `next_page_token`.
 	//
-	// `around` gives a page in the middle of which that message is, newest first;
-	// its `next_page_token` goes on with what is older, `after_seq` of its first item
-	// with what is newer.
+	// `around` gives a page with that message in the middle, newest first. Its
+	// `next_page_token` continues with older messages; for newer ones, pass `after_seq`
+	// with the `seq` of the first item.
 	//
 	// Reading history is not a read receipt.
 	//
@@ -13439,24 +13619,24 @@ type ClientWithResponsesInterface interface {
 
 	// SendMessageWithBodyWithResponse Send a message
 	//
-	// The answer comes after the message is durable; nobody is told of it before.
+	// The message is durable before this is answered and before anybody receives it.
 	//
-	// To `@user` it goes into the direct conversation with that user, which the
-	// first message makes. With a `client_id` sending is idempotent: the same
-	// sender and `client_id` give the first message back, with status 200, or what is
-	// left of it once it was erased. With other content, or in another conversation, that
-	// is 409 `client_id_reused`. Once the message itself was removed, by retention or with
-	// its conversation, it is 410 `message_gone`, wherever it is sent, for 7 days (a server
-	// may be set up otherwise): what was taken back does not come back by a retry.
+	// A message to `@user` goes to the direct conversation with that user, which the
+	// first message creates. With a `client_id` sending is idempotent: a repetition by
+	// the same sender returns the first message with status 200, or its tombstone once
+	// it was erased. The same `client_id` with other content or in another conversation
+	// is 409 `client_id_reused`. After the message was trimmed or purged, a repetition
+	// is 410 `message_gone` for 7 days by default: a retry never restores a deleted
+	// message.
 	//
-	// Takes the permission `send`; `mention_all` takes that of the same name. A thread is
-	// joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
-	// told by `Retry-After` how long to wait.
+	// Requires the permission `send`; `mention_all` requires the permission of that
+	// name. Join a thread before sending to it. In slow mode, sending again too soon is
+	// 429 `slow_mode`, and `Retry-After` says how long to wait.
 	//
-	// `body` and `ext` are together at most 4 KiB (a server may be set up
-	// otherwise), measured as canonical JSON: members sorted by name, no white
-	// space. `push` and the user ids of `mentions` may have as many each. The whole
-	// request body is at most 88 KiB then (18 times that limit, and 16 KiB).
+	// `body` and `ext` together may have 4 KiB by default, measured as canonical JSON:
+	// members sorted by name, no white space. `push`, and the user ids in `mentions`,
+	// may have as much each. With that default the whole request body may have 88 KiB
+	// (18 times the limit, plus 16 KiB).
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13465,24 +13645,24 @@ type ClientWithResponsesInterface interface {
 
 	// SendMessageWithResponse Send a message
 	//
-	// The answer comes after the message is durable; nobody is told of it before.
+	// The message is durable before this is answered and before anybody receives it.
 	//
-	// To `@user` it goes into the direct conversation with that user, which the
-	// first message makes. With a `client_id` sending is idempotent: the same
-	// sender and `client_id` give the first message back, with status 200, or what is
-	// left of it once it was erased. With other content, or in another conversation, that
-	// is 409 `client_id_reused`. Once the message itself was removed, by retention or with
-	// its conversation, it is 410 `message_gone`, wherever it is sent, for 7 days (a server
-	// may be set up otherwise): what was taken back does not come back by a retry.
+	// A message to `@user` goes to the direct conversation with that user, which the
+	// first message creates. With a `client_id` sending is idempotent: a repetition by
+	// the same sender returns the first message with status 200, or its tombstone once
+	// it was erased. The same `client_id` with other content or in another conversation
+	// is 409 `client_id_reused`. After the message was trimmed or purged, a repetition
+	// is 410 `message_gone` for 7 days by default: a retry never restores a deleted
+	// message.
 	//
-	// Takes the permission `send`; `mention_all` takes that of the same name. A thread is
-	// joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
-	// told by `Retry-After` how long to wait.
+	// Requires the permission `send`; `mention_all` requires the permission of that
+	// name. Join a thread before sending to it. In slow mode, sending again too soon is
+	// 429 `slow_mode`, and `Retry-After` says how long to wait.
 	//
-	// `body` and `ext` are together at most 4 KiB (a server may be set up
-	// otherwise), measured as canonical JSON: members sorted by name, no white
-	// space. `push` and the user ids of `mentions` may have as many each. The whole
-	// request body is at most 88 KiB then (18 times that limit, and 16 KiB).
+	// `body` and `ext` together may have 4 KiB by default, measured as canonical JSON:
+	// members sorted by name, no white space. `push`, and the user ids in `mentions`,
+	// may have as much each. With that default the whole request body may have 88 KiB
+	// (18 times the limit, plus 16 KiB).
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13491,7 +13671,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListOverridesWithResponse List a channel's overrides
 	//
-	// What roles of the space say in this channel alone, the highest role first.
+	// What roles of the space allow or deny in this channel alone, the highest role
+	// first.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13500,7 +13681,7 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteOverrideWithResponse Delete a role's override in a channel
 	//
-	// Takes the permission `manage_roles`, and a role above this one.
+	// Requires the permission `manage_roles` and a role above this one.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13509,9 +13690,10 @@ type ClientWithResponsesInterface interface {
 
 	// PutOverrideWithBodyWithResponse Put a role's override in a channel
 	//
-	// In place of the one that is there. What is left out, or `inherit`, it says nothing of;
-	// one that says nothing is none. Takes the permission `manage_roles`, and a role above
-	// this one; nobody gives what they do not have.
+	// Replaces the role's override. Permissions that are left out, or `inherit`, are not
+	// overridden; an override without any is deleted. Requires the permission
+	// `manage_roles` and a role above this one. You can only grant permissions that you
+	// have.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13520,55 +13702,58 @@ type ClientWithResponsesInterface interface {
 
 	// PutOverrideWithResponse Put a role's override in a channel
 	//
-	// In place of the one that is there. What is left out, or `inherit`, it says nothing of;
-	// one that says nothing is none. Takes the permission `manage_roles`, and a role above
-	// this one; nobody gives what they do not have.
+	// Replaces the role's override. Permissions that are left out, or `inherit`, are not
+	// overridden; an override without any is deleted. Requires the permission
+	// `manage_roles` and a role above this one. You can only grant permissions that you
+	// have.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/conversations/{conversation}/overrides/{role} (the `PutOverride` operationId).
 	PutOverrideWithResponse(ctx context.Context, conversation ConversationID, role RoleID, params *PutOverrideParams, body PutOverrideJSONRequestBody, reqEditors ...RequestEditorFn) (*PutOverrideResponse, error)
 
-	// GetPermissionsWithResponse What I may do here
+	// GetPermissionsWithResponse Get your permissions in a conversation
 	//
-	// What clients need not ask for in vain. Ask again when an event tells that it changed:
-	// `member.updated`, `channel.updated`, `role.*`.
+	// So that a client need not offer what would be refused. Ask again after
+	// `member.updated`, `channel.updated` and `role.*`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/conversations/{conversation}/permissions (the `GetPermissions` operationId).
 	GetPermissionsWithResponse(ctx context.Context, conversation ConversationID, params *GetPermissionsParams, reqEditors ...RequestEditorFn) (*GetPermissionsResponse, error)
 
-	// SendReceiptsWithBodyWithResponse Say what was delivered or read
+	// SendReceiptsWithBodyWithResponse Mark messages as delivered or read
 	//
-	// By the ids of messages, or for all up to one. The read receipt of a direct
-	// message that is to burn starts its clock; one that burns at once is erased
-	// before this is answered. Receipts of direct messages are told to their sender
-	// and to my other devices, those of a group where `receipt` was asked for.
-	// They are for messages of others that were sent while I was a member, that are
-	// not erased and that I have not hidden: the rest of what is named, or lies below
-	// `up_to`, is passed over. What was read was delivered.
-	// A room has none, and a message of a channel cannot ask for them: 422
-	// `receipts_unsupported`.
-	// Repeating one changes nothing.
+	// By message ids, or up to a message. The read receipt of a direct message with
+	// `burn` starts its timer; a message that burns at once is erased before this is
+	// answered. Receipts of direct messages are published to their sender and to your
+	// other devices; receipts of group messages only where the sender asked for them.
+	//
+	// Receipts apply to messages of others that were sent while you were a member, are
+	// not erased and not hidden by you. Other messages that are named, or below `up_to`,
+	// are ignored. A read receipt implies delivery.
+	//
+	// Rooms have no receipts, and messages in channels cannot ask for them: 422
+	// `receipts_unsupported`. Repeating a receipt changes nothing.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/conversations/{conversation}/receipts (the `SendReceipts` operationId).
 	SendReceiptsWithBodyWithResponse(ctx context.Context, conversation ConversationID, params *SendReceiptsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SendReceiptsResponse, error)
 
-	// SendReceiptsWithResponse Say what was delivered or read
+	// SendReceiptsWithResponse Mark messages as delivered or read
 	//
-	// By the ids of messages, or for all up to one. The read receipt of a direct
-	// message that is to burn starts its clock; one that burns at once is erased
-	// before this is answered. Receipts of direct messages are told to their sender
-	// and to my other devices, those of a group where `receipt` was asked for.
-	// They are for messages of others that were sent while I was a member, that are
-	// not erased and that I have not hidden: the rest of what is named, or lies below
-	// `up_to`, is passed over. What was read was delivered.
-	// A room has none, and a message of a channel cannot ask for them: 422
-	// `receipts_unsupported`.
-	// Repeating one changes nothing.
+	// By message ids, or up to a message. The read receipt of a direct message with
+	// `burn` starts its timer; a message that burns at once is erased before this is
+	// answered. Receipts of direct messages are published to their sender and to your
+	// other devices; receipts of group messages only where the sender asked for them.
+	//
+	// Receipts apply to messages of others that were sent while you were a member, are
+	// not erased and not hidden by you. Other messages that are named, or below `up_to`,
+	// are ignored. A read receipt implies delivery.
+	//
+	// Rooms have no receipts, and messages in channels cannot ask for them: 422
+	// `receipts_unsupported`. Repeating a receipt changes nothing.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13577,8 +13762,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListThreadsWithResponse List the threads of a group or channel
 	//
-	// Newest first, those that I have not joined, too. A page may hold fewer than
-	// `limit` items and still have a `next_page_token`.
+	// Newest first, including threads that you have not joined. A page may hold fewer
+	// than `limit` items and still have a `next_page_token`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13587,46 +13772,47 @@ type ClientWithResponsesInterface interface {
 
 	// ClearConversationUnreadWithResponse Clear the unread count of a conversation
 	//
-	// What there is now is not unread any more. This is not a read receipt: nobody
-	// else is told.
+	// No message so far counts as unread any more. This is not a read receipt: other
+	// users learn nothing of it.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/conversations/{conversation}/unread/clear (the `ClearConversationUnread` operationId).
 	ClearConversationUnreadWithResponse(ctx context.Context, conversation ConversationID, params *ClearConversationUnreadParams, reqEditors ...RequestEditorFn) (*ClearConversationUnreadResponse, error)
 
-	// GetEventsWithResponse Follow what happens
+	// GetEventsWithResponse Open the event stream
 	//
 	// The stream of this device, as Server-Sent Events. It does not end by itself: read
-	// it with an EventSource or a library for event streams, never to its end. Pages of
-	// the same log are `GET /v1/events/log`.
+	// it with an `EventSource` or a library for event streams, never to its end. `GET
+	// /v1/events/log` gives the same log in pages.
 	//
-	// First come `retry:` and the event `ready`. Without a cursor it
-	// begins now; `Last-Event-ID`, which an EventSource sends by itself, or
-	// `cursor` resumes after that event: first what was missed, then what happens,
-	// with no gap, no repeat and in order. A frame has `id:` (the cursor), `event:`
-	// (the type) and `data:` (an Event as JSON). After 15 s of quiet come a comment and an
-	// `id:`, the cursor until then, and no empty line: nothing that a library would hand
-	// over. After an hour without an event `ready` comes again, with a cursor that has
-	// not aged. So every empty line ends an event with data.
+	// The stream begins with `retry:` and the event `ready`. Without a cursor it begins
+	// now. With `Last-Event-ID`, which an `EventSource` sends by itself, or `cursor`, it
+	// resumes after that event: first missed events, then new ones, with no gap, no
+	// repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
+	// `data:` (an Event as JSON).
 	//
-	// A cursor that is older than the log, of another log or no cursor of this API at
-	// all gives the event `reset` with a new cursor: read anew what you show.
+	// After 15 s without an event the stream sends a comment and an `id:` with the
+	// current cursor, but no empty line, so that libraries dispatch nothing. After an
+	// hour without an event `ready` is sent again, with a current cursor. Every empty
+	// line thus ends an event with data.
 	//
-	// The stream ends when its token or ticket does, when the user's tokens are cut
-	// off, and when the server shuts down. An overloaded server answers 200 with
-	// nothing but a `retry:`. A user may have 32 streams; one more is 429, as is one
-	// that is opened over the rate limit, or, with a
-	// ticket, 200 with nothing but a `retry:`, for any other status is final for an
-	// EventSource.
+	// A cursor that is older than the log, belongs to another log or is malformed gives
+	// the event `reset` with a new cursor: read again what you show.
+	//
+	// The stream ends when its token or ticket expires, when the user's tokens are cut
+	// off, and when the server shuts down. An overloaded server answers 200 with only a
+	// `retry:`. A user may have 32 streams. One more, or one over the rate limit, is
+	// 429; with a ticket it is 200 with only a `retry:`, because an `EventSource` gives
+	// up at any other status.
 	//
 	// With `Accept: application/json` and no `text/event-stream` in it, this is answered
-	// like `GET /v1/events/log`, as it was before that was there; `page_token` and `limit`
-	// are for this alone.
+	// like `GET /v1/events/log`, which did not exist in earlier versions; `page_token`
+	// and `limit` apply to that form only.
 	//
-	// **Visibility.** An event is told to those who were members when it happened,
+	// **Visibility.** An event is delivered to those who were members when it happened,
 	// except to the device that caused it. A replayed `message.created` carries the
-	// message as it can be read now; it is absent if you cannot read it any more, or have
+	// message as it can be read now; it is absent if you cannot read it any more or have
 	// hidden it.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -13634,13 +13820,13 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/events (the `GetEvents` operationId).
 	GetEventsWithResponse(ctx context.Context, params *GetEventsParams, reqEditors ...RequestEditorFn) (*GetEventsResponse, error)
 
-	// GetEventLogWithResponse Read what happened
+	// GetEventLogWithResponse Read the event log
 	//
 	// A page of the log that `GET /v1/events` streams, oldest first. Without a cursor it
-	// begins at the log's start. `page_token` and `cursor` mean the same here. `cursor`
-	// in the answer is where to go on, also when there are no items. An event `reset`
-	// among the items says that something before it was missed: read anew what you show.
-	// What is no cursor of this API is 400 `invalid_cursor`.
+	// begins at the start of the log. `page_token` and `cursor` mean the same here.
+	// `cursor` in the answer is where to continue, also on a page without items. An
+	// event `reset` among the items means that events before it were missed: read again
+	// what you show. A malformed cursor is 400 `invalid_cursor`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13649,43 +13835,42 @@ type ClientWithResponsesInterface interface {
 
 	// CreateTicketWithResponse Get a ticket for EventSource
 	//
-	// A browser's EventSource cannot send headers and reconnects to the same URL:
-	// give it `GET /v1/events?ticket=…`. A ticket is good for that alone, for this
-	// user and device, until it ends (1 h, or as the server is set up, but never
-	// past the token). 401 is final for an EventSource: fetch a new ticket then, and
-	// resume by `cursor`.
+	// A browser's `EventSource` cannot send headers and reconnects to the same URL: give
+	// it `GET /v1/events?ticket=…`. A ticket is valid only for that operation, for this
+	// user and device, until it expires (after 1 h by default, never after the token).
+	// An `EventSource` gives up at 401: get a new ticket then, and resume with `cursor`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/events/tickets (the `CreateTicket` operationId).
 	CreateTicketWithResponse(ctx context.Context, params *CreateTicketParams, reqEditors ...RequestEditorFn) (*CreateTicketResponse, error)
 
-	// ListMyInvitationsWithResponse List the invitations that I have
+	// ListMyInvitationsWithResponse List your invitations
 	//
-	// To groups, rooms and spaces, in no order that means something.
+	// To groups, rooms and spaces, in no particular order.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/invitations (the `ListMyInvitations` operationId).
 	ListMyInvitationsWithResponse(ctx context.Context, params *ListMyInvitationsParams, reqEditors ...RequestEditorFn) (*ListMyInvitationsResponse, error)
 
-	// ListErasedWithResponse List what was taken back
+	// ListErasedWithResponse List erased messages
 	//
-	// The tombstones of what I could read, in the order in which it was erased: for
-	// a client that got `reset`, was away for longer than the event log, or has come
-	// back to a group. A page may hold fewer than `limit` items, even none, and still
+	// Tombstones of messages that you could read, in the order of erasure. For a client
+	// that got `reset`, was away for longer than the event log reaches back, or has
+	// rejoined a group. A page may hold fewer than `limit` items, even none, and still
 	// have a `next_page_token`.
 	//
-	// `as_of` is the `since` of the next list: nothing is missed between the two,
-	// whatever the clocks of server and client do. Of groups and rooms that I have
-	// left and come back to since, the list begins with all that was erased there
-	// before `since` and that I can see: ask it when `member.added` names me, if
-	// you kept messages from before.
+	// Pass `as_of` as `since` of the next list: nothing is missed between the two,
+	// whatever the clocks of server and client do. For groups and rooms that you have
+	// left and rejoined since `since`, the list begins with everything erased there
+	// earlier that you may see. Ask for it when `member.added` names you and you have
+	// kept messages from before.
 	//
-	// The first page also tells what I have hidden since, and the conversations that
-	// I have hidden or that were deleted, the newest 1,000 of each; `more` is true if
-	// there are more. What was removed by retention is what lies before the
-	// `first_seq` of a conversation.
+	// The first page also lists messages that you have hidden since, and conversations
+	// that you have hidden or that were deleted, the newest 1,000 of each; `more` is
+	// true if there are more. Messages below the `first_seq` of a conversation were
+	// trimmed.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13694,11 +13879,11 @@ type ClientWithResponsesInterface interface {
 
 	// RevokeMessagesWithBodyWithResponse Revoke several messages
 	//
-	// Each is revoked or refused on its own, whatever its id looks like, and told by an
-	// event of its own. They are revoked in the order of the request, some at a time, as
-	// if they were asked for one after another: messages sent by others are stored in
-	// between. If the server cannot go on, what was revoked stays so, and the others have
-	// the status 503 or 507; the request can be repeated.
+	// Each message is revoked or refused on its own, and publishes its own event. An id
+	// that is malformed only fails that message. The messages are revoked in the order
+	// of the request, some at a time; other writes happen in between. If the server
+	// cannot finish, what was revoked stays revoked and the rest have the status 503 or
+	// 507; the request can be repeated.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13707,11 +13892,11 @@ type ClientWithResponsesInterface interface {
 
 	// RevokeMessagesWithResponse Revoke several messages
 	//
-	// Each is revoked or refused on its own, whatever its id looks like, and told by an
-	// event of its own. They are revoked in the order of the request, some at a time, as
-	// if they were asked for one after another: messages sent by others are stored in
-	// between. If the server cannot go on, what was revoked stays so, and the others have
-	// the status 503 or 507; the request can be repeated.
+	// Each message is revoked or refused on its own, and publishes its own event. An id
+	// that is malformed only fails that message. The messages are revoked in the order
+	// of the request, some at a time; other writes happen in between. If the server
+	// cannot finish, what was revoked stays revoked and the rest have the status 503 or
+	// 507; the request can be repeated.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13720,16 +13905,16 @@ type ClientWithResponsesInterface interface {
 
 	// SearchMessagesWithResponse Search messages
 	//
-	// In one conversation, or in all of mine; newest first. `q` is words, never query
-	// syntax: all of them must be in the message, in any order. Upper and lower case
-	// and full and half width are the same. A Latin word also finds what begins with
-	// it; Chinese, Japanese and Korean characters are found wherever they stand next
-	// to each other as in `q`, inside words, too. A `q` without words finds nothing.
-	// Searched are the text of text messages and the address of locations.
+	// In one conversation, or in all of yours; newest first. `q` is words, never query
+	// syntax. All of them must be in the message, in any order. Case and width (full or
+	// half) do not matter. A Latin word also finds words that begin with it. Chinese,
+	// Japanese and Korean characters match inside words, wherever they are adjacent as
+	// in `q`. A `q` without words finds nothing. The search covers the text of text
+	// messages and the address of locations.
 	//
 	// The cost of a page is bounded: it may hold fewer than `limit` items, even none,
-	// and still have a `next_page_token`. `snippet` is the part of the text around
-	// the first match, in pieces.
+	// and still have a `next_page_token`. `snippet` is the text around the first match,
+	// in pieces.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13738,10 +13923,9 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteMessageWithResponse Delete a message for everyone
 	//
-	// Whatever its age, unlike revoking. Takes the permission `delete_others`, or a token
-	// with the scope `admin`. Its content
-	// is destroyed and a tombstone stays, as when it is revoked. Repeating it gives the same
-	// tombstone and tells nobody.
+	// Unlike revoking, at any age. Requires the permission `delete_others`, or a token
+	// with the scope `admin`. The content is destroyed and a tombstone stays, as for a
+	// revoke. A repetition returns the same tombstone and publishes nothing.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13750,7 +13934,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetMessageWithResponse Get a message
 	//
-	// As I can read it now: a tombstone, if it was taken back.
+	// As you may read it now; a tombstone if it was erased.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13759,21 +13943,22 @@ type ClientWithResponsesInterface interface {
 
 	// BurnMessageWithResponse Burn a message now
 	//
-	// For the recipient of a direct message that was sent for burning (or of any, as
-	// the server is set up). Its content is destroyed and both sides are told.
-	// Repeating it gives the same tombstone and tells nobody.
+	// By the recipient of a direct message that was sent with `burn`, or of any direct
+	// message if the server is configured so. Its content is destroyed and both users
+	// receive `message.burned`. A repetition returns the same tombstone and publishes
+	// nothing.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/messages/{message}/burn (the `BurnMessage` operationId).
 	BurnMessageWithResponse(ctx context.Context, message MessageID, params *BurnMessageParams, reqEditors ...RequestEditorFn) (*BurnMessageResponse, error)
 
-	// GetReceiptsWithResponse Who has a message, and who has not
+	// GetReceiptsWithResponse List who has got and read a message
 	//
-	// For the sender: of a direct message, or of one sent to a group with `receipt`,
-	// against those who were members when it was sent. Times are exact for recent
-	// receipts; of old ones they may be those of a later receipt. Of a tombstone it is
-	// who had the message before it was erased.
+	// For the sender of a direct message, or of a group message sent with `receipt`;
+	// covers the users who were members when it was sent. Times are exact for recent
+	// receipts; older receipts may show the time of a later one. For a tombstone, the
+	// list shows who had the message before it was erased.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13782,16 +13967,15 @@ type ClientWithResponsesInterface interface {
 
 	// RevokeMessageWithBodyWithResponse Revoke a message
 	//
-	// Withdraws it for everyone: its content is destroyed, in every file of the server
-	// and in every backup, and a tombstone stays. For its sender within the revoke window
-	// (2 minutes, or as the conversation or server is set up), for those with the
-	// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
-	// tombstone and tells nobody.
+	// Withdraws it for everyone. Its content is destroyed in every file of the server
+	// and in every backup; a tombstone stays. Senders may revoke within the revoke
+	// window (2 minutes by default). Users with the permission `revoke_others` and
+	// server admins have a window of their own. A repetition returns the same tombstone
+	// and publishes nothing.
 	//
-	// The body may be left out. `postscript` and `extension` stay on the tombstone,
-	// but those of who is muted, blocked or may not send there are dropped;
-	// `push_content` and `push_payload` are told to those who are listening, and
-	// kept nowhere.
+	// The body is optional. `postscript` and `extension` stay on the tombstone; they are
+	// dropped if the caller is muted, blocked or may not send there. `push_content` and
+	// `push_payload` are delivered to open streams and not stored.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13800,16 +13984,15 @@ type ClientWithResponsesInterface interface {
 
 	// RevokeMessageWithResponse Revoke a message
 	//
-	// Withdraws it for everyone: its content is destroyed, in every file of the server
-	// and in every backup, and a tombstone stays. For its sender within the revoke window
-	// (2 minutes, or as the conversation or server is set up), for those with the
-	// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
-	// tombstone and tells nobody.
+	// Withdraws it for everyone. Its content is destroyed in every file of the server
+	// and in every backup; a tombstone stays. Senders may revoke within the revoke
+	// window (2 minutes by default). Users with the permission `revoke_others` and
+	// server admins have a window of their own. A repetition returns the same tombstone
+	// and publishes nothing.
 	//
-	// The body may be left out. `postscript` and `extension` stay on the tombstone,
-	// but those of who is muted, blocked or may not send there are dropped;
-	// `push_content` and `push_payload` are told to those who are listening, and
-	// kept nowhere.
+	// The body is optional. `postscript` and `extension` stay on the tombstone; they are
+	// dropped if the caller is muted, blocked or may not send there. `push_content` and
+	// `push_payload` are delivered to open streams and not stored.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13818,7 +14001,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetThreadWithResponse Get the thread under a message
 	//
-	// It is 404 `thread_not_found` if the message has none.
+	// If the message has no thread, this is 404 `thread_not_found`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13827,8 +14010,9 @@ type ClientWithResponsesInterface interface {
 
 	// CreateThreadWithBodyWithResponse Create a thread under a message
 	//
-	// Of a group or channel; a message has one thread. Takes the permission `create_thread`.
-	// I am its first member. Slow mode counts it as it does a message: 429 `slow_mode`.
+	// Under a message of a group or channel, which has at most one thread. Requires the
+	// permission `create_thread`. The caller becomes its first member. In slow mode it
+	// counts as a message: 429 `slow_mode`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13837,17 +14021,18 @@ type ClientWithResponsesInterface interface {
 
 	// CreateThreadWithResponse Create a thread under a message
 	//
-	// Of a group or channel; a message has one thread. Takes the permission `create_thread`.
-	// I am its first member. Slow mode counts it as it does a message: 429 `slow_mode`.
+	// Under a message of a group or channel, which has at most one thread. Requires the
+	// permission `create_thread`. The caller becomes its first member. In slow mode it
+	// counts as a message: 429 `slow_mode`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/messages/{message}/thread (the `CreateThread` operationId).
 	CreateThreadWithResponse(ctx context.Context, message MessageID, params *CreateThreadParams, body CreateThreadJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateThreadResponse, error)
 
-	// ListSpacesWithResponse List my spaces
+	// ListSpacesWithResponse List your spaces
 	//
-	// By id, so in no order that means something.
+	// Sorted by id, which says nothing about their age.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13856,7 +14041,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateSpaceWithBodyWithResponse Create a space
 	//
-	// Whoever creates it is its owner.
+	// The caller becomes the owner.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13865,7 +14050,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateSpaceWithResponse Create a space
 	//
-	// Whoever creates it is its owner.
+	// The caller becomes the owner.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13874,8 +14059,8 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteSpaceWithResponse Delete a space
 	//
-	// With all of its channels, their threads and messages, for everyone. Takes its
-	// owner, or a token with the scope `admin`.
+	// With all of its channels, their threads and messages, for everyone. By its owner,
+	// or with a token with the scope `admin`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13884,7 +14069,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetSpaceWithResponse Get a space
 	//
-	// As I see it, with my role there.
+	// With your role in it.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13893,7 +14078,8 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateSpaceWithBodyWithResponse Change a space
 	//
-	// Takes the permission `manage_space`. What is left out stays as it is, null ends it.
+	// Requires the permission `manage_space`. Members that are left out do not change;
+	// null resets a setting.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13902,7 +14088,8 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateSpaceWithResponse Change a space
 	//
-	// Takes the permission `manage_space`. What is left out stays as it is, null ends it.
+	// Requires the permission `manage_space`. Members that are left out do not change;
+	// null resets a setting.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13911,8 +14098,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListChannelsWithResponse List the channels of a space
 	//
-	// Those that I can see, by id: those made earlier come first. A page may hold fewer
-	// than `limit` items and still have a `next_page_token`.
+	// Channels that you can see, by id, which is by age, oldest first. A page may hold
+	// fewer than `limit` items and still have a `next_page_token`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13921,8 +14108,8 @@ type ClientWithResponsesInterface interface {
 
 	// CreateChannelWithBodyWithResponse Create a channel
 	//
-	// Public, if `visibility` does not say otherwise. Takes the permission
-	// `manage_conversation` in the space. It is changed and deleted like any conversation.
+	// Public by default. Requires the permission `manage_conversation` in the space. A
+	// channel is changed and deleted like any conversation.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13931,8 +14118,8 @@ type ClientWithResponsesInterface interface {
 
 	// CreateChannelWithResponse Create a channel
 	//
-	// Public, if `visibility` does not say otherwise. Takes the permission
-	// `manage_conversation` in the space. It is changed and deleted like any conversation.
+	// Public by default. Requires the permission `manage_conversation` in the space. A
+	// channel is changed and deleted like any conversation.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13941,7 +14128,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListInvitationsWithResponse List the invitations to a space
 	//
-	// By user id. Takes the permission `invite`.
+	// By user id. Requires the permission `invite`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13950,9 +14137,10 @@ type ClientWithResponsesInterface interface {
 
 	// InviteToSpaceWithBodyWithResponse Invite users to a space
 	//
-	// They accept by joining it, and decline by deleting the invitation. Takes the permission
-	// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
-	// invited: 403 `blocked`, with `field` saying who; then nobody is.
+	// Users accept by joining and decline by deleting the invitation. Requires the
+	// permission `invite`. Current members and users on the deny list are skipped. If a
+	// user has blocked you, nobody is invited: 403 `blocked`, and `field` names the
+	// user.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13961,9 +14149,10 @@ type ClientWithResponsesInterface interface {
 
 	// InviteToSpaceWithResponse Invite users to a space
 	//
-	// They accept by joining it, and decline by deleting the invitation. Takes the permission
-	// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
-	// invited: 403 `blocked`, with `field` saying who; then nobody is.
+	// Users accept by joining and decline by deleting the invitation. Requires the
+	// permission `invite`. Current members and users on the deny list are skipped. If a
+	// user has blocked you, nobody is invited: 403 `blocked`, and `field` names the
+	// user.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13972,7 +14161,7 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteInvitationWithResponse Withdraw or decline an invitation
 	//
-	// One's own, or, with the permission `invite`, that of others.
+	// Your own, or with the permission `invite` that of another user.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13981,8 +14170,8 @@ type ClientWithResponsesInterface interface {
 
 	// JoinSpaceWithResponse Join a space
 	//
-	// One that is `open` to join, or to which I am invited; others are 404. Joining where I
-	// am a member changes nothing.
+	// A space with `join: open`, or one that you are invited to; others are 404. Joining
+	// again changes nothing.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13991,36 +14180,37 @@ type ClientWithResponsesInterface interface {
 
 	// LeaveSpaceWithResponse Leave a space
 	//
-	// With its channels and threads. I lose my roles there. The owner hands the space over
-	// first, unless nobody else is left.
+	// With its channels and threads. You lose your roles in it. An owner must hand the
+	// space over first, unless there are no other members.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/spaces/{space}/leave (the `LeaveSpace` operationId).
 	LeaveSpaceWithResponse(ctx context.Context, space SpaceID, params *LeaveSpaceParams, reqEditors ...RequestEditorFn) (*LeaveSpaceResponse, error)
 
-	// ListSpaceDeniedWithResponse List who is kept out of a space
+	// ListSpaceDeniedWithResponse List the deny list of a space
 	//
-	// By user id. Takes the permission `manage_members`.
+	// By user id. Requires the permission `manage_members`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/spaces/{space}/lists/deny (the `ListSpaceDenied` operationId).
 	ListSpaceDeniedWithResponse(ctx context.Context, space SpaceID, params *ListSpaceDeniedParams, reqEditors ...RequestEditorFn) (*ListSpaceDeniedResponse, error)
 
-	// DeleteSpaceDeniedWithResponse Let a user in again
+	// DeleteSpaceDeniedWithResponse Remove a user from the deny list of a space
 	//
-	// Takes the permission `manage_members`.
+	// Requires the permission `manage_members`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/spaces/{space}/lists/deny/{user} (the `DeleteSpaceDenied` operationId).
 	DeleteSpaceDeniedWithResponse(ctx context.Context, space SpaceID, user UserInPath, params *DeleteSpaceDeniedParams, reqEditors ...RequestEditorFn) (*DeleteSpaceDeniedResponse, error)
 
-	// PutSpaceDeniedWithResponse Keep a user out of a space
+	// PutSpaceDeniedWithResponse Put a user on the deny list of a space
 	//
-	// They cannot join, be added or invited; a member is removed, and an invitation ends.
-	// Takes the permission `manage_members`, and a role above theirs.
+	// The user cannot join, be added or be invited. A member is removed, and an
+	// invitation ends. Requires the permission `manage_members` and a role above the
+	// user's.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14038,11 +14228,12 @@ type ClientWithResponsesInterface interface {
 
 	// AddSpaceMembersWithBodyWithResponse Add members to a space
 	//
-	// Without asking them. Takes the permission `manage_members`. Who is a member already
-	// stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
-	// themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
-	// added, and `field` says who it is about. More than 100 are added 100 at a time, once
-	// all were looked at: if the state changes meanwhile, those before are members.
+	// Without asking them. Requires the permission `manage_members`. Current members do
+	// not change. Nobody is added, and `field` names the user, if one of them is on the
+	// deny list (409 `on_deny_list`), has left by themselves (409 `has_left`: invite
+	// them), or has blocked you (403 `blocked`). More than 100 users are checked first
+	// and then added 100 at a time; if the state changes in between, the earlier ones
+	// are members.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14051,11 +14242,12 @@ type ClientWithResponsesInterface interface {
 
 	// AddSpaceMembersWithResponse Add members to a space
 	//
-	// Without asking them. Takes the permission `manage_members`. Who is a member already
-	// stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
-	// themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
-	// added, and `field` says who it is about. More than 100 are added 100 at a time, once
-	// all were looked at: if the state changes meanwhile, those before are members.
+	// Without asking them. Requires the permission `manage_members`. Current members do
+	// not change. Nobody is added, and `field` names the user, if one of them is on the
+	// deny list (409 `on_deny_list`), has left by themselves (409 `has_left`: invite
+	// them), or has blocked you (403 `blocked`). More than 100 users are checked first
+	// and then added 100 at a time; if the state changes in between, the earlier ones
+	// are members.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14064,7 +14256,8 @@ type ClientWithResponsesInterface interface {
 
 	// RemoveSpaceMemberWithResponse Remove a member from a space
 	//
-	// Takes the permission `kick`, and a role above theirs. Removing oneself is leaving.
+	// Requires the permission `kick` and a role above the member's. Removing yourself is
+	// leaving.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14082,10 +14275,10 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateSpaceMemberWithBodyWithResponse Change a member's roles, or hand the space over
 	//
-	// `roles` are all that they are to have, besides `everyone`; it takes the permission
-	// `manage_roles`, and a role above each that changes; nobody gives what they do not
-	// have. Only the owner hands the space over, by `role`: they are then a member like
-	// others.
+	// `roles` replaces all roles of the member except `everyone`. It requires the
+	// permission `manage_roles` and a role above each one that changes; you can only
+	// grant permissions that you have. `role: owner` hands the space over, by its owner,
+	// who then becomes an ordinary member.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14094,10 +14287,10 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateSpaceMemberWithResponse Change a member's roles, or hand the space over
 	//
-	// `roles` are all that they are to have, besides `everyone`; it takes the permission
-	// `manage_roles`, and a role above each that changes; nobody gives what they do not
-	// have. Only the owner hands the space over, by `role`: they are then a member like
-	// others.
+	// `roles` replaces all roles of the member except `everyone`. It requires the
+	// permission `manage_roles` and a role above each one that changes; you can only
+	// grant permissions that you have. `role: owner` hands the space over, by its owner,
+	// who then becomes an ordinary member.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14106,7 +14299,7 @@ type ClientWithResponsesInterface interface {
 
 	// UnmuteSpaceMemberWithResponse Unmute a member in a space
 	//
-	// Takes the permission `mute`, and a role above theirs.
+	// Requires the permission `mute` and a role above the member's.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14115,9 +14308,9 @@ type ClientWithResponsesInterface interface {
 
 	// MuteSpaceMemberWithBodyWithResponse Mute a member in a space
 	//
-	// In all of its channels and their threads, for so many seconds or, without any, until
-	// they are unmuted. Takes the permission `mute`, and a role above theirs. The body may be
-	// left out.
+	// In all of its channels and their threads, for that many seconds or, without a
+	// number, until unmuted. Requires the permission `mute` and a role above the
+	// member's. The body is optional.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14126,18 +14319,18 @@ type ClientWithResponsesInterface interface {
 
 	// MuteSpaceMemberWithResponse Mute a member in a space
 	//
-	// In all of its channels and their threads, for so many seconds or, without any, until
-	// they are unmuted. Takes the permission `mute`, and a role above theirs. The body may be
-	// left out.
+	// In all of its channels and their threads, for that many seconds or, without a
+	// number, until unmuted. Requires the permission `mute` and a role above the
+	// member's. The body is optional.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/spaces/{space}/members/{user}/mute (the `MuteSpaceMember` operationId).
 	MuteSpaceMemberWithResponse(ctx context.Context, space SpaceID, user UserInPath, params *MuteSpaceMemberParams, body MuteSpaceMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*MuteSpaceMemberResponse, error)
 
-	// GetSpacePermissionsWithResponse What I may do in a space
+	// GetSpacePermissionsWithResponse Get your permissions in a space
 	//
-	// Of its channels, `GET /v1/conversations/{conversation}/permissions` tells.
+	// For a channel, use `GET /v1/conversations/{conversation}/permissions`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14146,7 +14339,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListRolesWithResponse List the roles of a space
 	//
-	// Highest first; the last is `everyone`.
+	// The highest first; the last is `everyone`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14155,8 +14348,8 @@ type ClientWithResponsesInterface interface {
 
 	// CreateRoleWithBodyWithResponse Create a role
 	//
-	// Just above `everyone`, or at `position`, below one's own highest role. Takes the
-	// permission `manage_roles`; nobody gives what they do not have.
+	// Just above `everyone`, or at `position`, below your own highest role. Requires the
+	// permission `manage_roles`. You can only grant permissions that you have.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14165,8 +14358,8 @@ type ClientWithResponsesInterface interface {
 
 	// CreateRoleWithResponse Create a role
 	//
-	// Just above `everyone`, or at `position`, below one's own highest role. Takes the
-	// permission `manage_roles`; nobody gives what they do not have.
+	// Just above `everyone`, or at `position`, below your own highest role. Requires the
+	// permission `manage_roles`. You can only grant permissions that you have.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14175,8 +14368,8 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteRoleWithResponse Delete a role
 	//
-	// Whoever has it loses it, and what it says in channels is forgotten. Takes the
-	// permission `manage_roles`, and a role above this one.
+	// Its members lose it, and its overrides are deleted. Requires the permission
+	// `manage_roles` and a role above this one.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14185,9 +14378,9 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateRoleWithBodyWithResponse Change a role
 	//
-	// What is left out stays as it is, of `permissions`, too; `inherit` makes the role say
-	// nothing of one. Takes the permission `manage_roles`, and a role above this one;
-	// nobody gives what they do not have. `everyone` is neither named nor moved.
+	// Members that are left out do not change, also within `permissions`; `inherit`
+	// resets one. Requires the permission `manage_roles` and a role above this one. You
+	// can only grant permissions that you have. `everyone` cannot be renamed or moved.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14196,9 +14389,9 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateRoleWithResponse Change a role
 	//
-	// What is left out stays as it is, of `permissions`, too; `inherit` makes the role say
-	// nothing of one. Takes the permission `manage_roles`, and a role above this one;
-	// nobody gives what they do not have. `everyone` is neither named nor moved.
+	// Members that are left out do not change, also within `permissions`; `inherit`
+	// resets one. Requires the permission `manage_roles` and a role above this one. You
+	// can only grant permissions that you have. `everyone` cannot be renamed or moved.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14207,7 +14400,7 @@ type ClientWithResponsesInterface interface {
 
 	// RevokeRoleWithResponse Take a role from a member
 	//
-	// Takes the permission `manage_roles`, and a role above this one.
+	// Requires the permission `manage_roles` and a role above this one.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14216,16 +14409,16 @@ type ClientWithResponsesInterface interface {
 
 	// GrantRoleWithResponse Give a member a role
 	//
-	// Takes the permission `manage_roles`, and a role above this one.
+	// Requires the permission `manage_roles` and a role above this one.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/spaces/{space}/roles/{role}/members/{user} (the `GrantRole` operationId).
 	GrantRoleWithResponse(ctx context.Context, space SpaceID, role RoleID, user UserInPath, params *GrantRoleParams, reqEditors ...RequestEditorFn) (*GrantRoleResponse, error)
 
-	// ListMyThreadsWithResponse List the threads that I have joined
+	// ListMyThreadsWithResponse List the threads that you have joined
 	//
-	// Newest first, of all groups and channels. A page may hold fewer than `limit` items
+	// Newest first, in all groups and channels. A page may hold fewer than `limit` items
 	// and still have a `next_page_token`.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -14233,15 +14426,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/threads (the `ListMyThreads` operationId).
 	ListMyThreadsWithResponse(ctx context.Context, params *ListMyThreadsParams, reqEditors ...RequestEditorFn) (*ListMyThreadsResponse, error)
 
-	// GetUnreadWithResponse Count what I have not read
+	// GetUnreadWithResponse Count unread messages
 	//
-	// Of direct conversations and groups: messages since I last joined and after my read or clear mark that are not mine, not erased, not hidden
-	// and were not read one by one. Exact up to 1,000 a conversation, then
+	// In direct conversations and groups, counts messages of others since you last
+	// joined and after your read or clear mark that are not erased, not hidden and not
+	// read one by one. The count is exact up to 1,000 a conversation; beyond that
 	// `unread_more` is true. Hidden conversations do not count.
 	//
-	// One answer looks at up to 5,000 conversations. Who is in more gets a
-	// `next_page_token`, and totals of what was looked at: the sum of all pages is
-	// the total.
+	// One answer covers up to 5,000 conversations. If there are more, it has a
+	// `next_page_token`, and its totals are those of the page: add up the pages.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14250,7 +14443,8 @@ type ClientWithResponsesInterface interface {
 
 	// ClearUnreadWithResponse Clear the unread counts of all conversations
 	//
-	// My other devices are told of each that had any: `unread.changed`.
+	// Your other devices receive `unread.changed` for each conversation that had unread
+	// messages.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -16240,9 +16434,9 @@ func (r ClearUnreadResponse) StatusCode() int {
 	return 0
 }
 
-// GetHealthWithResponse Is the process alive?
+// GetHealthWithResponse Check that the process is alive
 //
-// It is, whatever else is wrong, as long as this is answered.
+// Answered as long as the process runs, whatever else fails.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16255,9 +16449,10 @@ func (c *ClientWithResponses) GetHealthWithResponse(ctx context.Context, reqEdit
 	return ParseGetHealthResponse(rsp)
 }
 
-// GetReadyWithResponse Can it serve?
+// GetReadyWithResponse Check that the server can serve
 //
-// 503 while it starts or stops, and while the storage or the keys of tokens cannot be reached.
+// 503 while the server starts or stops, and while the storage or the token keys are
+// unavailable.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16270,9 +16465,10 @@ func (c *ClientWithResponses) GetReadyWithResponse(ctx context.Context, reqEdito
 	return ParseGetReadyResponse(rsp)
 }
 
-// ListErasuresWithResponse List what was erased
+// ListErasuresWithResponse List erasures
 //
-// What was taken back, how, when, by whom and how late; never what it said. In the order in which it was erased.
+// How, when, by whom and how late messages were erased, never their content. In the
+// order of erasure.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16287,11 +16483,12 @@ func (c *ClientWithResponses) ListErasuresWithResponse(ctx context.Context, para
 
 // ExportMessagesWithResponse Export messages and conversations
 //
-// The mirror of the import: each direct conversation, group and room with its
-// members, then its messages by `seq`, tombstones too, as lines of JSON. What is past retention is not in it,
-// nor is a `reply_to` to that; what is due is a tombstone. Each conversation is as
-// it was when its lines were written. Spaces, their channels, threads, lists and
-// mutes are not exported, nor receipts, blocks and what users have hidden.
+// The counterpart of the import: each direct conversation, group and room with its
+// members, then its messages by `seq`, tombstones included, as JSON lines. Messages
+// past retention are left out, and so is a `reply_to` to one; messages that are due
+// are tombstones. Each conversation is exported as it was when its lines were
+// written. Spaces, channels, threads, lists, mutes, receipts, blocks and what users
+// have hidden are not exported.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16306,28 +16503,29 @@ func (c *ClientWithResponses) ExportMessagesWithResponse(ctx context.Context, pa
 
 // ImportMessagesWithBodyWithResponse Import messages and conversations
 //
-// Lines of JSON (NDJSON), of any number, at most 1 MiB each: a message is an
-// ImportMessage, a conversation `{"conversation": ImportConversation}`. Each is
-// answered with a line, an ImportResult, in their order, as they are stored:
-// read while you send. Blank lines are passed over.
+// Any number of JSON lines (NDJSON) of at most 1 MiB each. A message is an
+// ImportMessage, a conversation `{"conversation": ImportConversation}`. Each line is
+// answered by an ImportResult, in order, as it is stored: read the results while you
+// send. Blank lines are skipped.
 //
-// Nobody is told, and what is imported counts as read. A line that is there
-// already is answered 200 and changes nothing, so that an import that broke off
-// can be repeated: it is known by its `id`; else by its `sender` and `client_id`;
-// else by conversation, sender, `created_at` and content. `id` and `seq` are kept
-// where they are greater than the last of the conversation, and the `id` is of no
-// time before `created_at`, as they are when a whole export goes to an empty
-// server; else the message gets new ones. A
-// `created_at` past retention is refused, 422 `past_retention`. A line that was there
-// and was removed since, by retention or with its conversation, is answered 410
-// `message_gone` for 7 days, so that repeating an import brings nothing back: it is
-// known by its `id`; by its `sender` and `client_id`; else by conversation, sender and
-// `created_at`, for nothing is kept of content. To import into a
-// conversation that has messages, mind that history is by `seq`: what is imported
-// comes after them.
+// Nothing is published, and imported messages count as read. A line that was stored
+// before is answered 200 and changes nothing, so an interrupted import can be
+// repeated. A message is recognised by its `id`; else by `sender` and `client_id`;
+// else by conversation, sender, `created_at` and content.
+//
+// `id` and `seq` are kept if they are greater than the last of the conversation and
+// the id's time is not before `created_at`, as is the case when a whole export goes
+// to an empty server. Otherwise the message gets new ones. History is sorted by
+// `seq`: messages imported into a conversation that has messages come after them. A
+// `created_at` past retention is 422 `past_retention`.
+//
+// A message that was trimmed or purged is answered 410 `message_gone` for 7 days by
+// default, so that a repeated import restores nothing. It is recognised by its `id`;
+// by `sender` and `client_id`; else by conversation, sender and `created_at`,
+// because nothing is kept of content.
 //
 // `conversation_id` may be `@bob`: the direct conversation of `sender` and bob,
-// which is made if there is none.
+// which is created if it does not exist.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16342,9 +16540,9 @@ func (c *ClientWithResponses) ImportMessagesWithBodyWithResponse(ctx context.Con
 
 // InsertMessageWithBodyWithResponse Insert a message silently
 //
-// One message of any sender, with a time of its own, into a conversation: told to
-// nobody, counted as read. With `visible_to` only that member can see it: a local
-// notice. It is one line of an import; see there for what makes it idempotent.
+// One message of any sender, with a time of its own. It publishes no event and
+// counts as read. With `visible_to` only that member can see it: a local notice. It
+// is one line of an import; see there for idempotency.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16359,9 +16557,9 @@ func (c *ClientWithResponses) InsertMessageWithBodyWithResponse(ctx context.Cont
 
 // InsertMessageWithResponse Insert a message silently
 //
-// One message of any sender, with a time of its own, into a conversation: told to
-// nobody, counted as read. With `visible_to` only that member can see it: a local
-// notice. It is one line of an import; see there for what makes it idempotent.
+// One message of any sender, with a time of its own. It publishes no event and
+// counts as read. With `visible_to` only that member can see it: a local notice. It
+// is one line of an import; see there for idempotency.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16374,10 +16572,10 @@ func (c *ClientWithResponses) InsertMessageWithResponse(ctx context.Context, par
 	return ParseInsertMessageResponse(rsp)
 }
 
-// GetRetentionWithResponse Tell what retention would remove
+// GetRetentionWithResponse Show what retention would trim
 //
-// By conversation, as of a time, now by default: exactly what a run as of the same
-// time removes. A page may hold fewer than `limit` items and still have a
+// By conversation, as of a time, by default now: exactly what a run as of that time
+// trims. A page may hold fewer than `limit` items and still have a
 // `next_page_token`.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -16391,11 +16589,11 @@ func (c *ClientWithResponses) GetRetentionWithResponse(ctx context.Context, para
 	return ParseGetRetentionResponse(rsp)
 }
 
-// RunRetentionWithResponse Remove what is past retention now
+// RunRetentionWithResponse Trim messages past retention now
 //
-// What the server does by itself every so often. Answered as it goes, with a line
-// of JSON a conversation, a RetentionOf. Ends early if the client does; what is
-// left is done by the next run. For a while after the clock of the server jumped
+// The server does this by itself at an interval. The answer is a JSON line, a
+// RetentionOf, for each conversation as it is done. The run ends early if the client
+// disconnects; the next run continues. For some time after the server's clock jumped
 // ahead by more than a day it is 409 `clock_jumped`.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -16411,9 +16609,9 @@ func (c *ClientWithResponses) RunRetentionWithResponse(ctx context.Context, para
 
 // CutTokensWithResponse Cut off a user's tokens
 //
-// Tokens and tickets of the user that were issued until now, to the second, or
-// that do not say when, are refused from the next request on; streams opened
-// with one end.
+// Tokens and tickets of the user that were issued before now, to the second, or that
+// do not say when, are refused from the next request on. Streams opened with one
+// end.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16426,7 +16624,7 @@ func (c *ClientWithResponses) CutTokensWithResponse(ctx context.Context, user Us
 	return ParseCutTokensResponse(rsp)
 }
 
-// ListBlocksWithResponse List whom I block
+// ListBlocksWithResponse List the users you block
 //
 // By user id.
 //
@@ -16443,7 +16641,7 @@ func (c *ClientWithResponses) ListBlocksWithResponse(ctx context.Context, params
 
 // DeleteBlockWithResponse Unblock a user
 //
-// From the next request on they can send me direct messages again.
+// From the next request on the user can send you direct messages again.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16458,9 +16656,10 @@ func (c *ClientWithResponses) DeleteBlockWithResponse(ctx context.Context, user 
 
 // PutBlockWithResponse Block a user
 //
-// From the next request on they get 403 `blocked` if they write to me directly, add me
-// to a group, room or space or invite me to one, and if they let messages of our direct
-// conversation live longer. In groups and channels that we share, all stays as it is.
+// From the next request on the user gets 403 `blocked` for sending you a direct
+// message, for adding you to a group, room or space or inviting you to one, and for
+// extending the life of messages in your direct conversation. Groups and channels
+// that you share do not change.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16473,18 +16672,17 @@ func (c *ClientWithResponses) PutBlockWithResponse(ctx context.Context, user Use
 	return ParsePutBlockResponse(rsp)
 }
 
-// ListConversationsWithResponse List my conversations
+// ListConversationsWithResponse List your conversations
 //
 // Direct conversations, groups and rooms; threads and channels have lists of their
-// own. By last activity, newest first: the newest message that was told, the
-// creation, or my joining. Taking a message back changes what is shown of it, not
-// its place, and neither do another name or settings.
-// Pages hold together while things happen: a conversation is in exactly one of
-// them, by its place at the time of the first.
+// own. Sorted by last activity, newest first: the newest message, the creation, or
+// your joining. Erasing a message changes its preview but not the order, and neither
+// do changes of name and settings. The list is taken as of its first page: each
+// conversation is on exactly one page, whatever happens meanwhile.
 //
-// Conversations that I have hidden are left out until something new is said
-// there or I come back, except with `updated_since`: that is for a client that returns and
-// brings up to date what it has.
+// Conversations that you have hidden are left out until a new message arrives or you
+// rejoin. With `updated_since`, which is for a client that updates what it has
+// stored, they are listed.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16499,9 +16697,9 @@ func (c *ClientWithResponses) ListConversationsWithResponse(ctx context.Context,
 
 // CreateConversationWithBodyWithResponse Create a group or room
 //
-// Whoever creates it is its owner. A direct conversation is not created: send
-// to `@user` instead. Threads are created under a message, channels in a space. Who
-// blocks me cannot be put into it: 403 `blocked`, with `field` saying who.
+// The caller becomes the owner. A direct conversation is not created: send to
+// `@user` instead. Threads are created under a message, channels in a space. A user
+// who has blocked you cannot be added: 403 `blocked`, and `field` names the user.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16516,9 +16714,9 @@ func (c *ClientWithResponses) CreateConversationWithBodyWithResponse(ctx context
 
 // CreateConversationWithResponse Create a group or room
 //
-// Whoever creates it is its owner. A direct conversation is not created: send
-// to `@user` instead. Threads are created under a message, channels in a space. Who
-// blocks me cannot be put into it: 403 `blocked`, with `field` saying who.
+// The caller becomes the owner. A direct conversation is not created: send to
+// `@user` instead. Threads are created under a message, channels in a space. A user
+// who has blocked you cannot be added: 403 `blocked`, and `field` names the user.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16531,18 +16729,17 @@ func (c *ClientWithResponses) CreateConversationWithResponse(ctx context.Context
 	return ParseCreateConversationResponse(rsp)
 }
 
-// DeleteConversationWithResponse Delete a conversation, for me or for everyone
+// DeleteConversationWithResponse Delete a conversation, for you or for everyone
 //
-// For me (`scope=me`) it is hidden, on all my devices, with its messages or, with
-// `keep_messages=true`, without; a new message brings it back, not what was
-// hidden.
+// `scope=me` hides it on all your devices, with its messages or, with
+// `keep_messages=true`, without them. A new message brings the conversation back,
+// but not the hidden messages.
 //
-// `scope=everyone` erases it with all of its messages, and what hangs in it. It
-// takes the permission `delete`, which the owner of a group or room, either side of
-// a direct conversation and who manages a channel or the threads have, or a token
-// with the scope `admin`.
-// Nobody can read it from the answer on; its content is destroyed in batches
-// after it.
+// `scope=everyone` deletes it with all of its messages, and its threads or channels.
+// This requires the permission `delete`: the owner of a group or room has it, both
+// users of a direct conversation, users who manage a channel or the threads of a
+// conversation; or a token with the scope `admin`. Once this is answered nobody can
+// read the conversation; its content is destroyed in batches afterwards.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16557,7 +16754,7 @@ func (c *ClientWithResponses) DeleteConversationWithResponse(ctx context.Context
 
 // GetConversationWithResponse Get a conversation
 //
-// As I see it: with my role, what is unread and the newest message.
+// With your role, your unread count and the newest message.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16570,13 +16767,15 @@ func (c *ClientWithResponses) GetConversationWithResponse(ctx context.Context, c
 	return ParseGetConversationResponse(rsp)
 }
 
-// UpdateConversationWithBodyWithResponse Change a conversation, or how I see it
+// UpdateConversationWithBodyWithResponse Change a conversation, or your view of it
 //
-// `pinned` and `muted` are my own, on all my devices. `name`, `settings` and
-// `visibility` take the permission `manage_conversation`, but `retention_days`
-// `manage_retention`, and `mute_all` and `slow_mode_seconds` `mute`;
-// `expire_after_seconds` and `retention_days` of a direct conversation, either side. What is left out stays as it is, null ends it. A
-// setting that this kind does not have is 422 `setting_unsupported`.
+// `pinned` and `muted` are your own settings, on all your devices. `name`,
+// `settings` and `visibility` require the permission `manage_conversation`; of the
+// settings, `retention_days` requires `manage_retention`, and `mute_all` and
+// `slow_mode_seconds` require `mute`. In a direct conversation either user may set
+// `expire_after_seconds` and `retention_days`. Members that are left out do not
+// change; null resets a setting. A setting that this kind does not have is 422
+// `setting_unsupported`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16589,13 +16788,15 @@ func (c *ClientWithResponses) UpdateConversationWithBodyWithResponse(ctx context
 	return ParseUpdateConversationResponse(rsp)
 }
 
-// UpdateConversationWithResponse Change a conversation, or how I see it
+// UpdateConversationWithResponse Change a conversation, or your view of it
 //
-// `pinned` and `muted` are my own, on all my devices. `name`, `settings` and
-// `visibility` take the permission `manage_conversation`, but `retention_days`
-// `manage_retention`, and `mute_all` and `slow_mode_seconds` `mute`;
-// `expire_after_seconds` and `retention_days` of a direct conversation, either side. What is left out stays as it is, null ends it. A
-// setting that this kind does not have is 422 `setting_unsupported`.
+// `pinned` and `muted` are your own settings, on all your devices. `name`,
+// `settings` and `visibility` require the permission `manage_conversation`; of the
+// settings, `retention_days` requires `manage_retention`, and `mute_all` and
+// `slow_mode_seconds` require `mute`. In a direct conversation either user may set
+// `expire_after_seconds` and `retention_days`. Members that are left out do not
+// change; null resets a setting. A setting that this kind does not have is 422
+// `setting_unsupported`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16608,11 +16809,11 @@ func (c *ClientWithResponses) UpdateConversationWithResponse(ctx context.Context
 	return ParseUpdateConversationResponse(rsp)
 }
 
-// HideMessagesWithBodyWithResponse Hide messages for me
+// HideMessagesWithBodyWithResponse Hide messages
 //
-// By their ids, those created before a time, or all that there are now: for me
-// alone, on all my devices, and for good. Nobody else is told. What is hidden is
-// 404 to me, and not unread.
+// Hides messages by their ids, those created before a time, or all messages so far:
+// for you alone, on all your devices, permanently. Other users learn nothing of it.
+// A hidden message is 404 for you and is not unread.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16625,11 +16826,11 @@ func (c *ClientWithResponses) HideMessagesWithBodyWithResponse(ctx context.Conte
 	return ParseHideMessagesResponse(rsp)
 }
 
-// HideMessagesWithResponse Hide messages for me
+// HideMessagesWithResponse Hide messages
 //
-// By their ids, those created before a time, or all that there are now: for me
-// alone, on all my devices, and for good. Nobody else is told. What is hidden is
-// 404 to me, and not unread.
+// Hides messages by their ids, those created before a time, or all messages so far:
+// for you alone, on all your devices, permanently. Other users learn nothing of it.
+// A hidden message is 404 for you and is not unread.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16644,7 +16845,7 @@ func (c *ClientWithResponses) HideMessagesWithResponse(ctx context.Context, conv
 
 // ListConversationInvitationsWithResponse List the invitations to a group or room
 //
-// By user id. Takes the permission `invite`.
+// By user id. Requires the permission `invite`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16659,9 +16860,10 @@ func (c *ClientWithResponses) ListConversationInvitationsWithResponse(ctx contex
 
 // InviteToConversationWithBodyWithResponse Invite users to a group or room
 //
-// They accept by joining it, and decline by deleting the invitation. Takes the permission
-// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
-// invited: 403 `blocked`, with `field` saying who; then nobody is.
+// Users accept by joining and decline by deleting the invitation. Requires the
+// permission `invite`. Current members and users on the deny list are skipped. If a
+// user has blocked you, nobody is invited: 403 `blocked`, and `field` names the
+// user.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16676,9 +16878,10 @@ func (c *ClientWithResponses) InviteToConversationWithBodyWithResponse(ctx conte
 
 // InviteToConversationWithResponse Invite users to a group or room
 //
-// They accept by joining it, and decline by deleting the invitation. Takes the permission
-// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
-// invited: 403 `blocked`, with `field` saying who; then nobody is.
+// Users accept by joining and decline by deleting the invitation. Requires the
+// permission `invite`. Current members and users on the deny list are skipped. If a
+// user has blocked you, nobody is invited: 403 `blocked`, and `field` names the
+// user.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16693,7 +16896,7 @@ func (c *ClientWithResponses) InviteToConversationWithResponse(ctx context.Conte
 
 // DeleteConversationInvitationWithResponse Withdraw or decline an invitation to a group or room
 //
-// One's own, or, with the permission `invite`, that of others.
+// Your own, or with the permission `invite` that of another user.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16708,9 +16911,10 @@ func (c *ClientWithResponses) DeleteConversationInvitationWithResponse(ctx conte
 
 // JoinConversationWithResponse Join a conversation
 //
-// A room, a group that is `open` to join or that I am invited to, or a thread that I can
-// read. To who may not join, or is on its deny list, it is 404. Joining where I am a
-// member changes nothing. Where all have left, who joins is the owner.
+// A room, a group with `join: open` or one that you are invited to, or a thread that
+// you can read. If you may not join or are on the deny list, it is 404. Joining
+// again changes nothing. If all members have left, the user who joins becomes the
+// owner.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16725,7 +16929,7 @@ func (c *ClientWithResponses) JoinConversationWithResponse(ctx context.Context, 
 
 // LeaveConversationWithResponse Leave a group, room or thread
 //
-// The owner hands over first, unless nobody else is left.
+// An owner must hand over first, unless there are no other members.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16738,11 +16942,12 @@ func (c *ClientWithResponses) LeaveConversationWithResponse(ctx context.Context,
 	return ParseLeaveConversationResponse(rsp)
 }
 
-// GetListWithResponse List who is on a list
+// GetListWithResponse List the users on a list
 //
-// By user id. Groups and rooms have a deny list, of who cannot join or be added.
-// Channels have an allow list, which counts while they are private, and a deny list,
-// which counts while they are public. Takes the permission `manage_members`.
+// By user id. Groups and rooms have a deny list of users who cannot join or be
+// added. Channels have an allow list, which applies while they are private, and a
+// deny list, which applies while they are public. Requires the permission
+// `manage_members`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16755,9 +16960,9 @@ func (c *ClientWithResponses) GetListWithResponse(ctx context.Context, conversat
 	return ParseGetListResponse(rsp)
 }
 
-// RemoveFromListWithResponse Take a user off a list
+// RemoveFromListWithResponse Remove a user from a list
 //
-// Takes the permission `manage_members`.
+// Requires the permission `manage_members`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16772,8 +16977,8 @@ func (c *ClientWithResponses) RemoveFromListWithResponse(ctx context.Context, co
 
 // AddToListWithResponse Put a user on a list
 //
-// Takes the permission `manage_members`, and a role above theirs. Who is put on the
-// deny list of a group or room is removed from it. On the lists of a channel are
+// Requires the permission `manage_members` and a role above the user's. Putting a
+// member on the deny list of a group or room removes them. Lists of a channel hold
 // members of its space.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -16789,9 +16994,9 @@ func (c *ClientWithResponses) AddToListWithResponse(ctx context.Context, convers
 
 // ListMembersWithResponse List the members
 //
-// In a stable order. Of a thread, who has joined it; of a channel, the members of
-// its space who can see it. A page of those may hold fewer than `limit` items, even
-// none, and still have a `next_page_token`.
+// In a stable order. Members of a thread are those who have joined it; members of a
+// channel are those of its space who can see it. A page of a channel's members may
+// hold fewer than `limit` items, even none, and still have a `next_page_token`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16806,12 +17011,12 @@ func (c *ClientWithResponses) ListMembersWithResponse(ctx context.Context, conve
 
 // AddMembersWithBodyWithResponse Add members to a group or room
 //
-// Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
-// member already stays as they are. Who is on the deny list is taken off it first:
-// 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
-// them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
-// added, and `field` says who it is about. More than 100 are added 100 at a time, once
-// all were looked at: if the state changes meanwhile, those before are members.
+// Requires the permission `invite`; adding an admin also requires `manage_roles`.
+// Current members keep their role. Nobody is added, and `field` names the user, if
+// one of them is on the deny list (409 `on_deny_list`), has left by themselves (409
+// `has_left`: invite them, or let them join), or has blocked you (403 `blocked`).
+// More than 100 users are checked first and then added 100 at a time; if the state
+// changes in between, the earlier ones are members.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16826,12 +17031,12 @@ func (c *ClientWithResponses) AddMembersWithBodyWithResponse(ctx context.Context
 
 // AddMembersWithResponse Add members to a group or room
 //
-// Takes the permission `invite`; to add an admin, that of `manage_roles`. Who is a
-// member already stays as they are. Who is on the deny list is taken off it first:
-// 409 `on_deny_list`. Who left by themselves is not added again, 409 `has_left`: invite
-// them, or let them join. Who blocks me is not added: 403 `blocked`. Then nobody is
-// added, and `field` says who it is about. More than 100 are added 100 at a time, once
-// all were looked at: if the state changes meanwhile, those before are members.
+// Requires the permission `invite`; adding an admin also requires `manage_roles`.
+// Current members keep their role. Nobody is added, and `field` names the user, if
+// one of them is on the deny list (409 `on_deny_list`), has left by themselves (409
+// `has_left`: invite them, or let them join), or has blocked you (403 `blocked`).
+// More than 100 users are checked first and then added 100 at a time; if the state
+// changes in between, the earlier ones are members.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16846,8 +17051,8 @@ func (c *ClientWithResponses) AddMembersWithResponse(ctx context.Context, conver
 
 // RemoveMemberWithResponse Remove a member
 //
-// Takes the permission `kick` and, but for threads, a role above theirs. Removing
-// oneself is leaving.
+// Requires the permission `kick` and, except in threads, a role above the member's.
+// Removing yourself is leaving.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16862,7 +17067,7 @@ func (c *ClientWithResponses) RemoveMemberWithResponse(ctx context.Context, conv
 
 // GetMemberWithResponse Get one member
 //
-// Who is a member now; of a channel, a member of its space who can see it.
+// A current member; for a channel, a member of its space who can see it.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16877,8 +17082,8 @@ func (c *ClientWithResponses) GetMemberWithResponse(ctx context.Context, convers
 
 // SetRoleWithBodyWithResponse Change a member's role
 //
-// Of a group or room; takes its owner. Making a member the owner hands it over: its
-// owner becomes an admin.
+// In a group or room, by the owner. Making a member the owner hands the conversation
+// over: the previous owner becomes an admin.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16893,8 +17098,8 @@ func (c *ClientWithResponses) SetRoleWithBodyWithResponse(ctx context.Context, c
 
 // SetRoleWithResponse Change a member's role
 //
-// Of a group or room; takes its owner. Making a member the owner hands it over: its
-// owner becomes an admin.
+// In a group or room, by the owner. Making a member the owner hands the conversation
+// over: the previous owner becomes an admin.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16909,7 +17114,7 @@ func (c *ClientWithResponses) SetRoleWithResponse(ctx context.Context, conversat
 
 // UnmuteMemberWithResponse Unmute a member
 //
-// Takes the permission `mute`, and a role above theirs.
+// Requires the permission `mute` and a role above the member's.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16924,10 +17129,10 @@ func (c *ClientWithResponses) UnmuteMemberWithResponse(ctx context.Context, conv
 
 // MuteMemberWithBodyWithResponse Mute a member
 //
-// They may not send until then, for so many seconds or, without any, until they are
-// unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
-// out. It stays when they leave and come back, and ends when they become the owner. In
-// a thread one is muted where its parent is.
+// The member may not send for that many seconds or, without a number, until unmuted.
+// Requires the permission `mute` and a role above the member's. The body is
+// optional. A mute survives leaving and rejoining and ends when the member becomes
+// the owner. In a thread, the mutes of its parent apply.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16942,10 +17147,10 @@ func (c *ClientWithResponses) MuteMemberWithBodyWithResponse(ctx context.Context
 
 // MuteMemberWithResponse Mute a member
 //
-// They may not send until then, for so many seconds or, without any, until they are
-// unmuted. Takes the permission `mute`, and a role above theirs. The body may be left
-// out. It stays when they leave and come back, and ends when they become the owner. In
-// a thread one is muted where its parent is.
+// The member may not send for that many seconds or, without a number, until unmuted.
+// Requires the permission `mute` and a role above the member's. The body is
+// optional. A mute survives leaving and rejoining and ends when the member becomes
+// the owner. In a thread, the mutes of its parent apply.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16960,14 +17165,14 @@ func (c *ClientWithResponses) MuteMemberWithResponse(ctx context.Context, conver
 
 // ListMessagesWithResponse Read the history of a conversation
 //
-// Newest first; with `after_seq`, oldest first. With `from` or `to` the order
-// is by `created_at`, then `seq`. Every filter is bounded in cost: where it
-// matches little, a page may hold fewer than `limit` items, even none, and
-// still have a `next_page_token`.
+// Newest first; with `after_seq`, oldest first. With `from` or `to` the order is by
+// `created_at`, then `seq`. The cost of a page is bounded: if a filter matches
+// little, a page may hold fewer than `limit` items, even none, and still have a
+// `next_page_token`.
 //
-// `around` gives a page in the middle of which that message is, newest first;
-// its `next_page_token` goes on with what is older, `after_seq` of its first item
-// with what is newer.
+// `around` gives a page with that message in the middle, newest first. Its
+// `next_page_token` continues with older messages; for newer ones, pass `after_seq`
+// with the `seq` of the first item.
 //
 // Reading history is not a read receipt.
 //
@@ -16984,24 +17189,24 @@ func (c *ClientWithResponses) ListMessagesWithResponse(ctx context.Context, conv
 
 // SendMessageWithBodyWithResponse Send a message
 //
-// The answer comes after the message is durable; nobody is told of it before.
+// The message is durable before this is answered and before anybody receives it.
 //
-// To `@user` it goes into the direct conversation with that user, which the
-// first message makes. With a `client_id` sending is idempotent: the same
-// sender and `client_id` give the first message back, with status 200, or what is
-// left of it once it was erased. With other content, or in another conversation, that
-// is 409 `client_id_reused`. Once the message itself was removed, by retention or with
-// its conversation, it is 410 `message_gone`, wherever it is sent, for 7 days (a server
-// may be set up otherwise): what was taken back does not come back by a retry.
+// A message to `@user` goes to the direct conversation with that user, which the
+// first message creates. With a `client_id` sending is idempotent: a repetition by
+// the same sender returns the first message with status 200, or its tombstone once
+// it was erased. The same `client_id` with other content or in another conversation
+// is 409 `client_id_reused`. After the message was trimmed or purged, a repetition
+// is 410 `message_gone` for 7 days by default: a retry never restores a deleted
+// message.
 //
-// Takes the permission `send`; `mention_all` takes that of the same name. A thread is
-// joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
-// told by `Retry-After` how long to wait.
+// Requires the permission `send`; `mention_all` requires the permission of that
+// name. Join a thread before sending to it. In slow mode, sending again too soon is
+// 429 `slow_mode`, and `Retry-After` says how long to wait.
 //
-// `body` and `ext` are together at most 4 KiB (a server may be set up
-// otherwise), measured as canonical JSON: members sorted by name, no white
-// space. `push` and the user ids of `mentions` may have as many each. The whole
-// request body is at most 88 KiB then (18 times that limit, and 16 KiB).
+// `body` and `ext` together may have 4 KiB by default, measured as canonical JSON:
+// members sorted by name, no white space. `push`, and the user ids in `mentions`,
+// may have as much each. With that default the whole request body may have 88 KiB
+// (18 times the limit, plus 16 KiB).
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17016,24 +17221,24 @@ func (c *ClientWithResponses) SendMessageWithBodyWithResponse(ctx context.Contex
 
 // SendMessageWithResponse Send a message
 //
-// The answer comes after the message is durable; nobody is told of it before.
+// The message is durable before this is answered and before anybody receives it.
 //
-// To `@user` it goes into the direct conversation with that user, which the
-// first message makes. With a `client_id` sending is idempotent: the same
-// sender and `client_id` give the first message back, with status 200, or what is
-// left of it once it was erased. With other content, or in another conversation, that
-// is 409 `client_id_reused`. Once the message itself was removed, by retention or with
-// its conversation, it is 410 `message_gone`, wherever it is sent, for 7 days (a server
-// may be set up otherwise): what was taken back does not come back by a retry.
+// A message to `@user` goes to the direct conversation with that user, which the
+// first message creates. With a `client_id` sending is idempotent: a repetition by
+// the same sender returns the first message with status 200, or its tombstone once
+// it was erased. The same `client_id` with other content or in another conversation
+// is 409 `client_id_reused`. After the message was trimmed or purged, a repetition
+// is 410 `message_gone` for 7 days by default: a retry never restores a deleted
+// message.
 //
-// Takes the permission `send`; `mention_all` takes that of the same name. A thread is
-// joined first. In slow mode, who sends again too soon gets 429 `slow_mode` and is
-// told by `Retry-After` how long to wait.
+// Requires the permission `send`; `mention_all` requires the permission of that
+// name. Join a thread before sending to it. In slow mode, sending again too soon is
+// 429 `slow_mode`, and `Retry-After` says how long to wait.
 //
-// `body` and `ext` are together at most 4 KiB (a server may be set up
-// otherwise), measured as canonical JSON: members sorted by name, no white
-// space. `push` and the user ids of `mentions` may have as many each. The whole
-// request body is at most 88 KiB then (18 times that limit, and 16 KiB).
+// `body` and `ext` together may have 4 KiB by default, measured as canonical JSON:
+// members sorted by name, no white space. `push`, and the user ids in `mentions`,
+// may have as much each. With that default the whole request body may have 88 KiB
+// (18 times the limit, plus 16 KiB).
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17048,7 +17253,8 @@ func (c *ClientWithResponses) SendMessageWithResponse(ctx context.Context, conve
 
 // ListOverridesWithResponse List a channel's overrides
 //
-// What roles of the space say in this channel alone, the highest role first.
+// What roles of the space allow or deny in this channel alone, the highest role
+// first.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17063,7 +17269,7 @@ func (c *ClientWithResponses) ListOverridesWithResponse(ctx context.Context, con
 
 // DeleteOverrideWithResponse Delete a role's override in a channel
 //
-// Takes the permission `manage_roles`, and a role above this one.
+// Requires the permission `manage_roles` and a role above this one.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17078,9 +17284,10 @@ func (c *ClientWithResponses) DeleteOverrideWithResponse(ctx context.Context, co
 
 // PutOverrideWithBodyWithResponse Put a role's override in a channel
 //
-// In place of the one that is there. What is left out, or `inherit`, it says nothing of;
-// one that says nothing is none. Takes the permission `manage_roles`, and a role above
-// this one; nobody gives what they do not have.
+// Replaces the role's override. Permissions that are left out, or `inherit`, are not
+// overridden; an override without any is deleted. Requires the permission
+// `manage_roles` and a role above this one. You can only grant permissions that you
+// have.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17095,9 +17302,10 @@ func (c *ClientWithResponses) PutOverrideWithBodyWithResponse(ctx context.Contex
 
 // PutOverrideWithResponse Put a role's override in a channel
 //
-// In place of the one that is there. What is left out, or `inherit`, it says nothing of;
-// one that says nothing is none. Takes the permission `manage_roles`, and a role above
-// this one; nobody gives what they do not have.
+// Replaces the role's override. Permissions that are left out, or `inherit`, are not
+// overridden; an override without any is deleted. Requires the permission
+// `manage_roles` and a role above this one. You can only grant permissions that you
+// have.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17110,10 +17318,10 @@ func (c *ClientWithResponses) PutOverrideWithResponse(ctx context.Context, conve
 	return ParsePutOverrideResponse(rsp)
 }
 
-// GetPermissionsWithResponse What I may do here
+// GetPermissionsWithResponse Get your permissions in a conversation
 //
-// What clients need not ask for in vain. Ask again when an event tells that it changed:
-// `member.updated`, `channel.updated`, `role.*`.
+// So that a client need not offer what would be refused. Ask again after
+// `member.updated`, `channel.updated` and `role.*`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17126,18 +17334,19 @@ func (c *ClientWithResponses) GetPermissionsWithResponse(ctx context.Context, co
 	return ParseGetPermissionsResponse(rsp)
 }
 
-// SendReceiptsWithBodyWithResponse Say what was delivered or read
+// SendReceiptsWithBodyWithResponse Mark messages as delivered or read
 //
-// By the ids of messages, or for all up to one. The read receipt of a direct
-// message that is to burn starts its clock; one that burns at once is erased
-// before this is answered. Receipts of direct messages are told to their sender
-// and to my other devices, those of a group where `receipt` was asked for.
-// They are for messages of others that were sent while I was a member, that are
-// not erased and that I have not hidden: the rest of what is named, or lies below
-// `up_to`, is passed over. What was read was delivered.
-// A room has none, and a message of a channel cannot ask for them: 422
-// `receipts_unsupported`.
-// Repeating one changes nothing.
+// By message ids, or up to a message. The read receipt of a direct message with
+// `burn` starts its timer; a message that burns at once is erased before this is
+// answered. Receipts of direct messages are published to their sender and to your
+// other devices; receipts of group messages only where the sender asked for them.
+//
+// Receipts apply to messages of others that were sent while you were a member, are
+// not erased and not hidden by you. Other messages that are named, or below `up_to`,
+// are ignored. A read receipt implies delivery.
+//
+// Rooms have no receipts, and messages in channels cannot ask for them: 422
+// `receipts_unsupported`. Repeating a receipt changes nothing.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17150,18 +17359,19 @@ func (c *ClientWithResponses) SendReceiptsWithBodyWithResponse(ctx context.Conte
 	return ParseSendReceiptsResponse(rsp)
 }
 
-// SendReceiptsWithResponse Say what was delivered or read
+// SendReceiptsWithResponse Mark messages as delivered or read
 //
-// By the ids of messages, or for all up to one. The read receipt of a direct
-// message that is to burn starts its clock; one that burns at once is erased
-// before this is answered. Receipts of direct messages are told to their sender
-// and to my other devices, those of a group where `receipt` was asked for.
-// They are for messages of others that were sent while I was a member, that are
-// not erased and that I have not hidden: the rest of what is named, or lies below
-// `up_to`, is passed over. What was read was delivered.
-// A room has none, and a message of a channel cannot ask for them: 422
-// `receipts_unsupported`.
-// Repeating one changes nothing.
+// By message ids, or up to a message. The read receipt of a direct message with
+// `burn` starts its timer; a message that burns at once is erased before this is
+// answered. Receipts of direct messages are published to their sender and to your
+// other devices; receipts of group messages only where the sender asked for them.
+//
+// Receipts apply to messages of others that were sent while you were a member, are
+// not erased and not hidden by you. Other messages that are named, or below `up_to`,
+// are ignored. A read receipt implies delivery.
+//
+// Rooms have no receipts, and messages in channels cannot ask for them: 422
+// `receipts_unsupported`. Repeating a receipt changes nothing.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17176,8 +17386,8 @@ func (c *ClientWithResponses) SendReceiptsWithResponse(ctx context.Context, conv
 
 // ListThreadsWithResponse List the threads of a group or channel
 //
-// Newest first, those that I have not joined, too. A page may hold fewer than
-// `limit` items and still have a `next_page_token`.
+// Newest first, including threads that you have not joined. A page may hold fewer
+// than `limit` items and still have a `next_page_token`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17192,8 +17402,8 @@ func (c *ClientWithResponses) ListThreadsWithResponse(ctx context.Context, conve
 
 // ClearConversationUnreadWithResponse Clear the unread count of a conversation
 //
-// What there is now is not unread any more. This is not a read receipt: nobody
-// else is told.
+// No message so far counts as unread any more. This is not a read receipt: other
+// users learn nothing of it.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17206,38 +17416,39 @@ func (c *ClientWithResponses) ClearConversationUnreadWithResponse(ctx context.Co
 	return ParseClearConversationUnreadResponse(rsp)
 }
 
-// GetEventsWithResponse Follow what happens
+// GetEventsWithResponse Open the event stream
 //
 // The stream of this device, as Server-Sent Events. It does not end by itself: read
-// it with an EventSource or a library for event streams, never to its end. Pages of
-// the same log are `GET /v1/events/log`.
+// it with an `EventSource` or a library for event streams, never to its end. `GET
+// /v1/events/log` gives the same log in pages.
 //
-// First come `retry:` and the event `ready`. Without a cursor it
-// begins now; `Last-Event-ID`, which an EventSource sends by itself, or
-// `cursor` resumes after that event: first what was missed, then what happens,
-// with no gap, no repeat and in order. A frame has `id:` (the cursor), `event:`
-// (the type) and `data:` (an Event as JSON). After 15 s of quiet come a comment and an
-// `id:`, the cursor until then, and no empty line: nothing that a library would hand
-// over. After an hour without an event `ready` comes again, with a cursor that has
-// not aged. So every empty line ends an event with data.
+// The stream begins with `retry:` and the event `ready`. Without a cursor it begins
+// now. With `Last-Event-ID`, which an `EventSource` sends by itself, or `cursor`, it
+// resumes after that event: first missed events, then new ones, with no gap, no
+// repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
+// `data:` (an Event as JSON).
 //
-// A cursor that is older than the log, of another log or no cursor of this API at
-// all gives the event `reset` with a new cursor: read anew what you show.
+// After 15 s without an event the stream sends a comment and an `id:` with the
+// current cursor, but no empty line, so that libraries dispatch nothing. After an
+// hour without an event `ready` is sent again, with a current cursor. Every empty
+// line thus ends an event with data.
 //
-// The stream ends when its token or ticket does, when the user's tokens are cut
-// off, and when the server shuts down. An overloaded server answers 200 with
-// nothing but a `retry:`. A user may have 32 streams; one more is 429, as is one
-// that is opened over the rate limit, or, with a
-// ticket, 200 with nothing but a `retry:`, for any other status is final for an
-// EventSource.
+// A cursor that is older than the log, belongs to another log or is malformed gives
+// the event `reset` with a new cursor: read again what you show.
+//
+// The stream ends when its token or ticket expires, when the user's tokens are cut
+// off, and when the server shuts down. An overloaded server answers 200 with only a
+// `retry:`. A user may have 32 streams. One more, or one over the rate limit, is
+// 429; with a ticket it is 200 with only a `retry:`, because an `EventSource` gives
+// up at any other status.
 //
 // With `Accept: application/json` and no `text/event-stream` in it, this is answered
-// like `GET /v1/events/log`, as it was before that was there; `page_token` and `limit`
-// are for this alone.
+// like `GET /v1/events/log`, which did not exist in earlier versions; `page_token`
+// and `limit` apply to that form only.
 //
-// **Visibility.** An event is told to those who were members when it happened,
+// **Visibility.** An event is delivered to those who were members when it happened,
 // except to the device that caused it. A replayed `message.created` carries the
-// message as it can be read now; it is absent if you cannot read it any more, or have
+// message as it can be read now; it is absent if you cannot read it any more or have
 // hidden it.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -17251,13 +17462,13 @@ func (c *ClientWithResponses) GetEventsWithResponse(ctx context.Context, params 
 	return ParseGetEventsResponse(rsp)
 }
 
-// GetEventLogWithResponse Read what happened
+// GetEventLogWithResponse Read the event log
 //
 // A page of the log that `GET /v1/events` streams, oldest first. Without a cursor it
-// begins at the log's start. `page_token` and `cursor` mean the same here. `cursor`
-// in the answer is where to go on, also when there are no items. An event `reset`
-// among the items says that something before it was missed: read anew what you show.
-// What is no cursor of this API is 400 `invalid_cursor`.
+// begins at the start of the log. `page_token` and `cursor` mean the same here.
+// `cursor` in the answer is where to continue, also on a page without items. An
+// event `reset` among the items means that events before it were missed: read again
+// what you show. A malformed cursor is 400 `invalid_cursor`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17272,11 +17483,10 @@ func (c *ClientWithResponses) GetEventLogWithResponse(ctx context.Context, param
 
 // CreateTicketWithResponse Get a ticket for EventSource
 //
-// A browser's EventSource cannot send headers and reconnects to the same URL:
-// give it `GET /v1/events?ticket=…`. A ticket is good for that alone, for this
-// user and device, until it ends (1 h, or as the server is set up, but never
-// past the token). 401 is final for an EventSource: fetch a new ticket then, and
-// resume by `cursor`.
+// A browser's `EventSource` cannot send headers and reconnects to the same URL: give
+// it `GET /v1/events?ticket=…`. A ticket is valid only for that operation, for this
+// user and device, until it expires (after 1 h by default, never after the token).
+// An `EventSource` gives up at 401: get a new ticket then, and resume with `cursor`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17289,9 +17499,9 @@ func (c *ClientWithResponses) CreateTicketWithResponse(ctx context.Context, para
 	return ParseCreateTicketResponse(rsp)
 }
 
-// ListMyInvitationsWithResponse List the invitations that I have
+// ListMyInvitationsWithResponse List your invitations
 //
-// To groups, rooms and spaces, in no order that means something.
+// To groups, rooms and spaces, in no particular order.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17304,23 +17514,23 @@ func (c *ClientWithResponses) ListMyInvitationsWithResponse(ctx context.Context,
 	return ParseListMyInvitationsResponse(rsp)
 }
 
-// ListErasedWithResponse List what was taken back
+// ListErasedWithResponse List erased messages
 //
-// The tombstones of what I could read, in the order in which it was erased: for
-// a client that got `reset`, was away for longer than the event log, or has come
-// back to a group. A page may hold fewer than `limit` items, even none, and still
+// Tombstones of messages that you could read, in the order of erasure. For a client
+// that got `reset`, was away for longer than the event log reaches back, or has
+// rejoined a group. A page may hold fewer than `limit` items, even none, and still
 // have a `next_page_token`.
 //
-// `as_of` is the `since` of the next list: nothing is missed between the two,
-// whatever the clocks of server and client do. Of groups and rooms that I have
-// left and come back to since, the list begins with all that was erased there
-// before `since` and that I can see: ask it when `member.added` names me, if
-// you kept messages from before.
+// Pass `as_of` as `since` of the next list: nothing is missed between the two,
+// whatever the clocks of server and client do. For groups and rooms that you have
+// left and rejoined since `since`, the list begins with everything erased there
+// earlier that you may see. Ask for it when `member.added` names you and you have
+// kept messages from before.
 //
-// The first page also tells what I have hidden since, and the conversations that
-// I have hidden or that were deleted, the newest 1,000 of each; `more` is true if
-// there are more. What was removed by retention is what lies before the
-// `first_seq` of a conversation.
+// The first page also lists messages that you have hidden since, and conversations
+// that you have hidden or that were deleted, the newest 1,000 of each; `more` is
+// true if there are more. Messages below the `first_seq` of a conversation were
+// trimmed.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17335,11 +17545,11 @@ func (c *ClientWithResponses) ListErasedWithResponse(ctx context.Context, params
 
 // RevokeMessagesWithBodyWithResponse Revoke several messages
 //
-// Each is revoked or refused on its own, whatever its id looks like, and told by an
-// event of its own. They are revoked in the order of the request, some at a time, as
-// if they were asked for one after another: messages sent by others are stored in
-// between. If the server cannot go on, what was revoked stays so, and the others have
-// the status 503 or 507; the request can be repeated.
+// Each message is revoked or refused on its own, and publishes its own event. An id
+// that is malformed only fails that message. The messages are revoked in the order
+// of the request, some at a time; other writes happen in between. If the server
+// cannot finish, what was revoked stays revoked and the rest have the status 503 or
+// 507; the request can be repeated.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17354,11 +17564,11 @@ func (c *ClientWithResponses) RevokeMessagesWithBodyWithResponse(ctx context.Con
 
 // RevokeMessagesWithResponse Revoke several messages
 //
-// Each is revoked or refused on its own, whatever its id looks like, and told by an
-// event of its own. They are revoked in the order of the request, some at a time, as
-// if they were asked for one after another: messages sent by others are stored in
-// between. If the server cannot go on, what was revoked stays so, and the others have
-// the status 503 or 507; the request can be repeated.
+// Each message is revoked or refused on its own, and publishes its own event. An id
+// that is malformed only fails that message. The messages are revoked in the order
+// of the request, some at a time; other writes happen in between. If the server
+// cannot finish, what was revoked stays revoked and the rest have the status 503 or
+// 507; the request can be repeated.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17373,16 +17583,16 @@ func (c *ClientWithResponses) RevokeMessagesWithResponse(ctx context.Context, pa
 
 // SearchMessagesWithResponse Search messages
 //
-// In one conversation, or in all of mine; newest first. `q` is words, never query
-// syntax: all of them must be in the message, in any order. Upper and lower case
-// and full and half width are the same. A Latin word also finds what begins with
-// it; Chinese, Japanese and Korean characters are found wherever they stand next
-// to each other as in `q`, inside words, too. A `q` without words finds nothing.
-// Searched are the text of text messages and the address of locations.
+// In one conversation, or in all of yours; newest first. `q` is words, never query
+// syntax. All of them must be in the message, in any order. Case and width (full or
+// half) do not matter. A Latin word also finds words that begin with it. Chinese,
+// Japanese and Korean characters match inside words, wherever they are adjacent as
+// in `q`. A `q` without words finds nothing. The search covers the text of text
+// messages and the address of locations.
 //
 // The cost of a page is bounded: it may hold fewer than `limit` items, even none,
-// and still have a `next_page_token`. `snippet` is the part of the text around
-// the first match, in pieces.
+// and still have a `next_page_token`. `snippet` is the text around the first match,
+// in pieces.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17397,10 +17607,9 @@ func (c *ClientWithResponses) SearchMessagesWithResponse(ctx context.Context, pa
 
 // DeleteMessageWithResponse Delete a message for everyone
 //
-// Whatever its age, unlike revoking. Takes the permission `delete_others`, or a token
-// with the scope `admin`. Its content
-// is destroyed and a tombstone stays, as when it is revoked. Repeating it gives the same
-// tombstone and tells nobody.
+// Unlike revoking, at any age. Requires the permission `delete_others`, or a token
+// with the scope `admin`. The content is destroyed and a tombstone stays, as for a
+// revoke. A repetition returns the same tombstone and publishes nothing.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17415,7 +17624,7 @@ func (c *ClientWithResponses) DeleteMessageWithResponse(ctx context.Context, mes
 
 // GetMessageWithResponse Get a message
 //
-// As I can read it now: a tombstone, if it was taken back.
+// As you may read it now; a tombstone if it was erased.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17430,9 +17639,10 @@ func (c *ClientWithResponses) GetMessageWithResponse(ctx context.Context, messag
 
 // BurnMessageWithResponse Burn a message now
 //
-// For the recipient of a direct message that was sent for burning (or of any, as
-// the server is set up). Its content is destroyed and both sides are told.
-// Repeating it gives the same tombstone and tells nobody.
+// By the recipient of a direct message that was sent with `burn`, or of any direct
+// message if the server is configured so. Its content is destroyed and both users
+// receive `message.burned`. A repetition returns the same tombstone and publishes
+// nothing.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17445,12 +17655,12 @@ func (c *ClientWithResponses) BurnMessageWithResponse(ctx context.Context, messa
 	return ParseBurnMessageResponse(rsp)
 }
 
-// GetReceiptsWithResponse Who has a message, and who has not
+// GetReceiptsWithResponse List who has got and read a message
 //
-// For the sender: of a direct message, or of one sent to a group with `receipt`,
-// against those who were members when it was sent. Times are exact for recent
-// receipts; of old ones they may be those of a later receipt. Of a tombstone it is
-// who had the message before it was erased.
+// For the sender of a direct message, or of a group message sent with `receipt`;
+// covers the users who were members when it was sent. Times are exact for recent
+// receipts; older receipts may show the time of a later one. For a tombstone, the
+// list shows who had the message before it was erased.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17465,16 +17675,15 @@ func (c *ClientWithResponses) GetReceiptsWithResponse(ctx context.Context, messa
 
 // RevokeMessageWithBodyWithResponse Revoke a message
 //
-// Withdraws it for everyone: its content is destroyed, in every file of the server
-// and in every backup, and a tombstone stays. For its sender within the revoke window
-// (2 minutes, or as the conversation or server is set up), for those with the
-// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
-// tombstone and tells nobody.
+// Withdraws it for everyone. Its content is destroyed in every file of the server
+// and in every backup; a tombstone stays. Senders may revoke within the revoke
+// window (2 minutes by default). Users with the permission `revoke_others` and
+// server admins have a window of their own. A repetition returns the same tombstone
+// and publishes nothing.
 //
-// The body may be left out. `postscript` and `extension` stay on the tombstone,
-// but those of who is muted, blocked or may not send there are dropped;
-// `push_content` and `push_payload` are told to those who are listening, and
-// kept nowhere.
+// The body is optional. `postscript` and `extension` stay on the tombstone; they are
+// dropped if the caller is muted, blocked or may not send there. `push_content` and
+// `push_payload` are delivered to open streams and not stored.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17489,16 +17698,15 @@ func (c *ClientWithResponses) RevokeMessageWithBodyWithResponse(ctx context.Cont
 
 // RevokeMessageWithResponse Revoke a message
 //
-// Withdraws it for everyone: its content is destroyed, in every file of the server
-// and in every backup, and a tombstone stays. For its sender within the revoke window
-// (2 minutes, or as the conversation or server is set up), for those with the
-// permission `revoke_others` and for server admins within theirs. Repeating it gives the same
-// tombstone and tells nobody.
+// Withdraws it for everyone. Its content is destroyed in every file of the server
+// and in every backup; a tombstone stays. Senders may revoke within the revoke
+// window (2 minutes by default). Users with the permission `revoke_others` and
+// server admins have a window of their own. A repetition returns the same tombstone
+// and publishes nothing.
 //
-// The body may be left out. `postscript` and `extension` stay on the tombstone,
-// but those of who is muted, blocked or may not send there are dropped;
-// `push_content` and `push_payload` are told to those who are listening, and
-// kept nowhere.
+// The body is optional. `postscript` and `extension` stay on the tombstone; they are
+// dropped if the caller is muted, blocked or may not send there. `push_content` and
+// `push_payload` are delivered to open streams and not stored.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17513,7 +17721,7 @@ func (c *ClientWithResponses) RevokeMessageWithResponse(ctx context.Context, mes
 
 // GetThreadWithResponse Get the thread under a message
 //
-// It is 404 `thread_not_found` if the message has none.
+// If the message has no thread, this is 404 `thread_not_found`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17528,8 +17736,9 @@ func (c *ClientWithResponses) GetThreadWithResponse(ctx context.Context, message
 
 // CreateThreadWithBodyWithResponse Create a thread under a message
 //
-// Of a group or channel; a message has one thread. Takes the permission `create_thread`.
-// I am its first member. Slow mode counts it as it does a message: 429 `slow_mode`.
+// Under a message of a group or channel, which has at most one thread. Requires the
+// permission `create_thread`. The caller becomes its first member. In slow mode it
+// counts as a message: 429 `slow_mode`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17544,8 +17753,9 @@ func (c *ClientWithResponses) CreateThreadWithBodyWithResponse(ctx context.Conte
 
 // CreateThreadWithResponse Create a thread under a message
 //
-// Of a group or channel; a message has one thread. Takes the permission `create_thread`.
-// I am its first member. Slow mode counts it as it does a message: 429 `slow_mode`.
+// Under a message of a group or channel, which has at most one thread. Requires the
+// permission `create_thread`. The caller becomes its first member. In slow mode it
+// counts as a message: 429 `slow_mode`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17558,9 +17768,9 @@ func (c *ClientWithResponses) CreateThreadWithResponse(ctx context.Context, mess
 	return ParseCreateThreadResponse(rsp)
 }
 
-// ListSpacesWithResponse List my spaces
+// ListSpacesWithResponse List your spaces
 //
-// By id, so in no order that means something.
+// Sorted by id, which says nothing about their age.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17575,7 +17785,7 @@ func (c *ClientWithResponses) ListSpacesWithResponse(ctx context.Context, params
 
 // CreateSpaceWithBodyWithResponse Create a space
 //
-// Whoever creates it is its owner.
+// The caller becomes the owner.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17590,7 +17800,7 @@ func (c *ClientWithResponses) CreateSpaceWithBodyWithResponse(ctx context.Contex
 
 // CreateSpaceWithResponse Create a space
 //
-// Whoever creates it is its owner.
+// The caller becomes the owner.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17605,8 +17815,8 @@ func (c *ClientWithResponses) CreateSpaceWithResponse(ctx context.Context, param
 
 // DeleteSpaceWithResponse Delete a space
 //
-// With all of its channels, their threads and messages, for everyone. Takes its
-// owner, or a token with the scope `admin`.
+// With all of its channels, their threads and messages, for everyone. By its owner,
+// or with a token with the scope `admin`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17621,7 +17831,7 @@ func (c *ClientWithResponses) DeleteSpaceWithResponse(ctx context.Context, space
 
 // GetSpaceWithResponse Get a space
 //
-// As I see it, with my role there.
+// With your role in it.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17636,7 +17846,8 @@ func (c *ClientWithResponses) GetSpaceWithResponse(ctx context.Context, space Sp
 
 // UpdateSpaceWithBodyWithResponse Change a space
 //
-// Takes the permission `manage_space`. What is left out stays as it is, null ends it.
+// Requires the permission `manage_space`. Members that are left out do not change;
+// null resets a setting.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17651,7 +17862,8 @@ func (c *ClientWithResponses) UpdateSpaceWithBodyWithResponse(ctx context.Contex
 
 // UpdateSpaceWithResponse Change a space
 //
-// Takes the permission `manage_space`. What is left out stays as it is, null ends it.
+// Requires the permission `manage_space`. Members that are left out do not change;
+// null resets a setting.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17666,8 +17878,8 @@ func (c *ClientWithResponses) UpdateSpaceWithResponse(ctx context.Context, space
 
 // ListChannelsWithResponse List the channels of a space
 //
-// Those that I can see, by id: those made earlier come first. A page may hold fewer
-// than `limit` items and still have a `next_page_token`.
+// Channels that you can see, by id, which is by age, oldest first. A page may hold
+// fewer than `limit` items and still have a `next_page_token`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17682,8 +17894,8 @@ func (c *ClientWithResponses) ListChannelsWithResponse(ctx context.Context, spac
 
 // CreateChannelWithBodyWithResponse Create a channel
 //
-// Public, if `visibility` does not say otherwise. Takes the permission
-// `manage_conversation` in the space. It is changed and deleted like any conversation.
+// Public by default. Requires the permission `manage_conversation` in the space. A
+// channel is changed and deleted like any conversation.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17698,8 +17910,8 @@ func (c *ClientWithResponses) CreateChannelWithBodyWithResponse(ctx context.Cont
 
 // CreateChannelWithResponse Create a channel
 //
-// Public, if `visibility` does not say otherwise. Takes the permission
-// `manage_conversation` in the space. It is changed and deleted like any conversation.
+// Public by default. Requires the permission `manage_conversation` in the space. A
+// channel is changed and deleted like any conversation.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17714,7 +17926,7 @@ func (c *ClientWithResponses) CreateChannelWithResponse(ctx context.Context, spa
 
 // ListInvitationsWithResponse List the invitations to a space
 //
-// By user id. Takes the permission `invite`.
+// By user id. Requires the permission `invite`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17729,9 +17941,10 @@ func (c *ClientWithResponses) ListInvitationsWithResponse(ctx context.Context, s
 
 // InviteToSpaceWithBodyWithResponse Invite users to a space
 //
-// They accept by joining it, and decline by deleting the invitation. Takes the permission
-// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
-// invited: 403 `blocked`, with `field` saying who; then nobody is.
+// Users accept by joining and decline by deleting the invitation. Requires the
+// permission `invite`. Current members and users on the deny list are skipped. If a
+// user has blocked you, nobody is invited: 403 `blocked`, and `field` names the
+// user.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17746,9 +17959,10 @@ func (c *ClientWithResponses) InviteToSpaceWithBodyWithResponse(ctx context.Cont
 
 // InviteToSpaceWithResponse Invite users to a space
 //
-// They accept by joining it, and decline by deleting the invitation. Takes the permission
-// `invite`. Who is a member, or on the deny list, is passed over. Who blocks me cannot be
-// invited: 403 `blocked`, with `field` saying who; then nobody is.
+// Users accept by joining and decline by deleting the invitation. Requires the
+// permission `invite`. Current members and users on the deny list are skipped. If a
+// user has blocked you, nobody is invited: 403 `blocked`, and `field` names the
+// user.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17763,7 +17977,7 @@ func (c *ClientWithResponses) InviteToSpaceWithResponse(ctx context.Context, spa
 
 // DeleteInvitationWithResponse Withdraw or decline an invitation
 //
-// One's own, or, with the permission `invite`, that of others.
+// Your own, or with the permission `invite` that of another user.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17778,8 +17992,8 @@ func (c *ClientWithResponses) DeleteInvitationWithResponse(ctx context.Context, 
 
 // JoinSpaceWithResponse Join a space
 //
-// One that is `open` to join, or to which I am invited; others are 404. Joining where I
-// am a member changes nothing.
+// A space with `join: open`, or one that you are invited to; others are 404. Joining
+// again changes nothing.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17794,8 +18008,8 @@ func (c *ClientWithResponses) JoinSpaceWithResponse(ctx context.Context, space S
 
 // LeaveSpaceWithResponse Leave a space
 //
-// With its channels and threads. I lose my roles there. The owner hands the space over
-// first, unless nobody else is left.
+// With its channels and threads. You lose your roles in it. An owner must hand the
+// space over first, unless there are no other members.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17808,9 +18022,9 @@ func (c *ClientWithResponses) LeaveSpaceWithResponse(ctx context.Context, space 
 	return ParseLeaveSpaceResponse(rsp)
 }
 
-// ListSpaceDeniedWithResponse List who is kept out of a space
+// ListSpaceDeniedWithResponse List the deny list of a space
 //
-// By user id. Takes the permission `manage_members`.
+// By user id. Requires the permission `manage_members`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17823,9 +18037,9 @@ func (c *ClientWithResponses) ListSpaceDeniedWithResponse(ctx context.Context, s
 	return ParseListSpaceDeniedResponse(rsp)
 }
 
-// DeleteSpaceDeniedWithResponse Let a user in again
+// DeleteSpaceDeniedWithResponse Remove a user from the deny list of a space
 //
-// Takes the permission `manage_members`.
+// Requires the permission `manage_members`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17838,10 +18052,11 @@ func (c *ClientWithResponses) DeleteSpaceDeniedWithResponse(ctx context.Context,
 	return ParseDeleteSpaceDeniedResponse(rsp)
 }
 
-// PutSpaceDeniedWithResponse Keep a user out of a space
+// PutSpaceDeniedWithResponse Put a user on the deny list of a space
 //
-// They cannot join, be added or invited; a member is removed, and an invitation ends.
-// Takes the permission `manage_members`, and a role above theirs.
+// The user cannot join, be added or be invited. A member is removed, and an
+// invitation ends. Requires the permission `manage_members` and a role above the
+// user's.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17871,11 +18086,12 @@ func (c *ClientWithResponses) ListSpaceMembersWithResponse(ctx context.Context, 
 
 // AddSpaceMembersWithBodyWithResponse Add members to a space
 //
-// Without asking them. Takes the permission `manage_members`. Who is a member already
-// stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
-// themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
-// added, and `field` says who it is about. More than 100 are added 100 at a time, once
-// all were looked at: if the state changes meanwhile, those before are members.
+// Without asking them. Requires the permission `manage_members`. Current members do
+// not change. Nobody is added, and `field` names the user, if one of them is on the
+// deny list (409 `on_deny_list`), has left by themselves (409 `has_left`: invite
+// them), or has blocked you (403 `blocked`). More than 100 users are checked first
+// and then added 100 at a time; if the state changes in between, the earlier ones
+// are members.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17890,11 +18106,12 @@ func (c *ClientWithResponses) AddSpaceMembersWithBodyWithResponse(ctx context.Co
 
 // AddSpaceMembersWithResponse Add members to a space
 //
-// Without asking them. Takes the permission `manage_members`. Who is a member already
-// stays as they are. Who is on the deny list is 409 `on_deny_list`, who left by
-// themselves 409 `has_left`: invite them. Who blocks me is 403 `blocked`. Then nobody is
-// added, and `field` says who it is about. More than 100 are added 100 at a time, once
-// all were looked at: if the state changes meanwhile, those before are members.
+// Without asking them. Requires the permission `manage_members`. Current members do
+// not change. Nobody is added, and `field` names the user, if one of them is on the
+// deny list (409 `on_deny_list`), has left by themselves (409 `has_left`: invite
+// them), or has blocked you (403 `blocked`). More than 100 users are checked first
+// and then added 100 at a time; if the state changes in between, the earlier ones
+// are members.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17909,7 +18126,8 @@ func (c *ClientWithResponses) AddSpaceMembersWithResponse(ctx context.Context, s
 
 // RemoveSpaceMemberWithResponse Remove a member from a space
 //
-// Takes the permission `kick`, and a role above theirs. Removing oneself is leaving.
+// Requires the permission `kick` and a role above the member's. Removing yourself is
+// leaving.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17939,10 +18157,10 @@ func (c *ClientWithResponses) GetSpaceMemberWithResponse(ctx context.Context, sp
 
 // UpdateSpaceMemberWithBodyWithResponse Change a member's roles, or hand the space over
 //
-// `roles` are all that they are to have, besides `everyone`; it takes the permission
-// `manage_roles`, and a role above each that changes; nobody gives what they do not
-// have. Only the owner hands the space over, by `role`: they are then a member like
-// others.
+// `roles` replaces all roles of the member except `everyone`. It requires the
+// permission `manage_roles` and a role above each one that changes; you can only
+// grant permissions that you have. `role: owner` hands the space over, by its owner,
+// who then becomes an ordinary member.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17957,10 +18175,10 @@ func (c *ClientWithResponses) UpdateSpaceMemberWithBodyWithResponse(ctx context.
 
 // UpdateSpaceMemberWithResponse Change a member's roles, or hand the space over
 //
-// `roles` are all that they are to have, besides `everyone`; it takes the permission
-// `manage_roles`, and a role above each that changes; nobody gives what they do not
-// have. Only the owner hands the space over, by `role`: they are then a member like
-// others.
+// `roles` replaces all roles of the member except `everyone`. It requires the
+// permission `manage_roles` and a role above each one that changes; you can only
+// grant permissions that you have. `role: owner` hands the space over, by its owner,
+// who then becomes an ordinary member.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17975,7 +18193,7 @@ func (c *ClientWithResponses) UpdateSpaceMemberWithResponse(ctx context.Context,
 
 // UnmuteSpaceMemberWithResponse Unmute a member in a space
 //
-// Takes the permission `mute`, and a role above theirs.
+// Requires the permission `mute` and a role above the member's.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17990,9 +18208,9 @@ func (c *ClientWithResponses) UnmuteSpaceMemberWithResponse(ctx context.Context,
 
 // MuteSpaceMemberWithBodyWithResponse Mute a member in a space
 //
-// In all of its channels and their threads, for so many seconds or, without any, until
-// they are unmuted. Takes the permission `mute`, and a role above theirs. The body may be
-// left out.
+// In all of its channels and their threads, for that many seconds or, without a
+// number, until unmuted. Requires the permission `mute` and a role above the
+// member's. The body is optional.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18007,9 +18225,9 @@ func (c *ClientWithResponses) MuteSpaceMemberWithBodyWithResponse(ctx context.Co
 
 // MuteSpaceMemberWithResponse Mute a member in a space
 //
-// In all of its channels and their threads, for so many seconds or, without any, until
-// they are unmuted. Takes the permission `mute`, and a role above theirs. The body may be
-// left out.
+// In all of its channels and their threads, for that many seconds or, without a
+// number, until unmuted. Requires the permission `mute` and a role above the
+// member's. The body is optional.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18022,9 +18240,9 @@ func (c *ClientWithResponses) MuteSpaceMemberWithResponse(ctx context.Context, s
 	return ParseMuteSpaceMemberResponse(rsp)
 }
 
-// GetSpacePermissionsWithResponse What I may do in a space
+// GetSpacePermissionsWithResponse Get your permissions in a space
 //
-// Of its channels, `GET /v1/conversations/{conversation}/permissions` tells.
+// For a channel, use `GET /v1/conversations/{conversation}/permissions`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18039,7 +18257,7 @@ func (c *ClientWithResponses) GetSpacePermissionsWithResponse(ctx context.Contex
 
 // ListRolesWithResponse List the roles of a space
 //
-// Highest first; the last is `everyone`.
+// The highest first; the last is `everyone`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18054,8 +18272,8 @@ func (c *ClientWithResponses) ListRolesWithResponse(ctx context.Context, space S
 
 // CreateRoleWithBodyWithResponse Create a role
 //
-// Just above `everyone`, or at `position`, below one's own highest role. Takes the
-// permission `manage_roles`; nobody gives what they do not have.
+// Just above `everyone`, or at `position`, below your own highest role. Requires the
+// permission `manage_roles`. You can only grant permissions that you have.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18070,8 +18288,8 @@ func (c *ClientWithResponses) CreateRoleWithBodyWithResponse(ctx context.Context
 
 // CreateRoleWithResponse Create a role
 //
-// Just above `everyone`, or at `position`, below one's own highest role. Takes the
-// permission `manage_roles`; nobody gives what they do not have.
+// Just above `everyone`, or at `position`, below your own highest role. Requires the
+// permission `manage_roles`. You can only grant permissions that you have.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18086,8 +18304,8 @@ func (c *ClientWithResponses) CreateRoleWithResponse(ctx context.Context, space 
 
 // DeleteRoleWithResponse Delete a role
 //
-// Whoever has it loses it, and what it says in channels is forgotten. Takes the
-// permission `manage_roles`, and a role above this one.
+// Its members lose it, and its overrides are deleted. Requires the permission
+// `manage_roles` and a role above this one.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18102,9 +18320,9 @@ func (c *ClientWithResponses) DeleteRoleWithResponse(ctx context.Context, space 
 
 // UpdateRoleWithBodyWithResponse Change a role
 //
-// What is left out stays as it is, of `permissions`, too; `inherit` makes the role say
-// nothing of one. Takes the permission `manage_roles`, and a role above this one;
-// nobody gives what they do not have. `everyone` is neither named nor moved.
+// Members that are left out do not change, also within `permissions`; `inherit`
+// resets one. Requires the permission `manage_roles` and a role above this one. You
+// can only grant permissions that you have. `everyone` cannot be renamed or moved.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18119,9 +18337,9 @@ func (c *ClientWithResponses) UpdateRoleWithBodyWithResponse(ctx context.Context
 
 // UpdateRoleWithResponse Change a role
 //
-// What is left out stays as it is, of `permissions`, too; `inherit` makes the role say
-// nothing of one. Takes the permission `manage_roles`, and a role above this one;
-// nobody gives what they do not have. `everyone` is neither named nor moved.
+// Members that are left out do not change, also within `permissions`; `inherit`
+// resets one. Requires the permission `manage_roles` and a role above this one. You
+// can only grant permissions that you have. `everyone` cannot be renamed or moved.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18136,7 +18354,7 @@ func (c *ClientWithResponses) UpdateRoleWithResponse(ctx context.Context, space 
 
 // RevokeRoleWithResponse Take a role from a member
 //
-// Takes the permission `manage_roles`, and a role above this one.
+// Requires the permission `manage_roles` and a role above this one.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18151,7 +18369,7 @@ func (c *ClientWithResponses) RevokeRoleWithResponse(ctx context.Context, space 
 
 // GrantRoleWithResponse Give a member a role
 //
-// Takes the permission `manage_roles`, and a role above this one.
+// Requires the permission `manage_roles` and a role above this one.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18164,9 +18382,9 @@ func (c *ClientWithResponses) GrantRoleWithResponse(ctx context.Context, space S
 	return ParseGrantRoleResponse(rsp)
 }
 
-// ListMyThreadsWithResponse List the threads that I have joined
+// ListMyThreadsWithResponse List the threads that you have joined
 //
-// Newest first, of all groups and channels. A page may hold fewer than `limit` items
+// Newest first, in all groups and channels. A page may hold fewer than `limit` items
 // and still have a `next_page_token`.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -18180,15 +18398,15 @@ func (c *ClientWithResponses) ListMyThreadsWithResponse(ctx context.Context, par
 	return ParseListMyThreadsResponse(rsp)
 }
 
-// GetUnreadWithResponse Count what I have not read
+// GetUnreadWithResponse Count unread messages
 //
-// Of direct conversations and groups: messages since I last joined and after my read or clear mark that are not mine, not erased, not hidden
-// and were not read one by one. Exact up to 1,000 a conversation, then
+// In direct conversations and groups, counts messages of others since you last
+// joined and after your read or clear mark that are not erased, not hidden and not
+// read one by one. The count is exact up to 1,000 a conversation; beyond that
 // `unread_more` is true. Hidden conversations do not count.
 //
-// One answer looks at up to 5,000 conversations. Who is in more gets a
-// `next_page_token`, and totals of what was looked at: the sum of all pages is
-// the total.
+// One answer covers up to 5,000 conversations. If there are more, it has a
+// `next_page_token`, and its totals are those of the page: add up the pages.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18203,7 +18421,8 @@ func (c *ClientWithResponses) GetUnreadWithResponse(ctx context.Context, params 
 
 // ClearUnreadWithResponse Clear the unread counts of all conversations
 //
-// My other devices are told of each that had any: `unread.changed`.
+// Your other devices receive `unread.changed` for each conversation that had unread
+// messages.
 //
 // Returns a wrapper object for the known response body format(s).
 //
