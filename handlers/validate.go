@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -48,19 +49,34 @@ func init() {
 	}))
 }
 
-// loadDocument reads the document for a server whose messages may have so many bytes.
-func loadDocument(maxMessage int) (*document, error) {
+// contract returns the OpenAPI document, which servers of one process share: reading it
+// takes most of a server's start.
+var contract = sync.OnceValues(func() (*openapi3.T, error) {
 	spec, err := api.Load()
+	if err != nil {
+		return nil, err
+	}
+	for _, item := range spec.Paths.Map() {
+		for _, operation := range item.Operations() {
+			// The middleware has authenticated the caller. If the validator did so again,
+			// it would keep the body of each request in memory until the request ends,
+			// which takes hours for a stream.
+			operation.Security = openapi3.NewSecurityRequirements()
+		}
+	}
+	return spec, nil
+})
+
+// loadDocument returns the rules of each operation for a server whose messages have at
+// most maxMessage bytes.
+func loadDocument(maxMessage int) (*document, error) {
+	spec, err := contract()
 	if err != nil {
 		return nil, err
 	}
 	d := &document{routes: make(map[routeKey]*routers.Route), costs: make(map[routeKey]cost), bodies: make(map[routeKey]*bodyRule)}
 	for pattern, item := range spec.Paths.Map() {
 		for method, operation := range item.Operations() {
-			// Who asks is known by then. To ask again, the validator would
-			// read the body of every request and keep it as long as the
-			// request lasts, which a stream does for hours.
-			operation.Security = openapi3.NewSecurityRequirements()
 			if d.costs[routeKey{method, pattern}], err = readCost(operation); err != nil {
 				return nil, err
 			}
