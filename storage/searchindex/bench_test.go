@@ -10,13 +10,12 @@ import (
 	"time"
 )
 
-// BenchmarkIndex measures what messages of ten words cost the index: to be put into it, a
-// million of them; to be taken out, a few and many, of anywhere; to be compared with the
-// database after a crash; and to be put into it anew. It reports processor time, and what
-// was written, for each message.
+// BenchmarkIndex measures the cost of messages of ten words in the index: adding a million
+// of them, deleting few and many at random, comparing with the database after a crash, and
+// rebuilding. It reports processor time and bytes written per message.
 func BenchmarkIndex(b *testing.B) {
 	const n = 1_000_000
-	l := newLibrary(b, Options{FlushAt: flushAt})
+	l := newFixture(b, Options{FlushAt: flushAt})
 	random := rand.New(rand.NewPCG(8, 75))
 	words := make([]string, 20_000)
 	for i := range words {
@@ -39,24 +38,24 @@ func BenchmarkIndex(b *testing.B) {
 		b.ReportMetric(float64(written(b)-wrote)/float64(n), "B-written/msg")
 		b.ReportMetric(float64(n)/took.Seconds(), "msg/s")
 	}
-	b.Run("put", func(b *testing.B) {
-		list := make([]map[int64]said, 0, n/1000)
+	b.Run("add", func(b *testing.B) {
+		list := make([]map[int64]message, 0, n/1000)
 		for id := int64(1); id < n; id += 1000 {
-			part := map[int64]said{}
+			part := map[int64]message{}
 			for i := range int64(1000) {
-				part[id+i] = said{conversation: 1 + random.Int64N(1000), words: text()}
+				part[id+i] = message{conversation: 1 + random.Int64N(1000), words: text()}
 			}
 			list = append(list, part)
 		}
 		b.ResetTimer()
 		measure(b, n, func() {
 			for _, part := range list {
-				l.say(part)
-				for l.State().Waiting > most/2 { // an import is not quicker
+				l.commit(part)
+				for l.State().Waiting > maxItems/2 { // no faster than an import
 					time.Sleep(time.Millisecond)
 				}
 			}
-			l.settled()
+			l.waitIdle()
 		})
 		info, err := os.Stat(l.path)
 		if err != nil {
@@ -64,28 +63,28 @@ func BenchmarkIndex(b *testing.B) {
 		}
 		b.ReportMetric(float64(info.Size())/n, "B/msg")
 	})
-	gone := random.Perm(n)
-	for _, take := range []int{1, 100, 5000, 25_000, 100_000} {
-		b.Run(fmt.Sprintf("take=%d", take), func(b *testing.B) {
-			ids := make([]int64, take)
-			for i, id := range gone[:take] {
+	order := random.Perm(n)
+	for _, count := range []int{1, 100, 5000, 25_000, 100_000} {
+		b.Run(fmt.Sprintf("delete=%d", count), func(b *testing.B) {
+			ids := make([]int64, count)
+			for i, id := range order[:count] {
 				ids[i] = int64(id) + 1
 			}
-			gone = gone[take:]
-			measure(b, take, func() {
+			order = order[count:]
+			measure(b, count, func() {
 				l.erase(ids...)
-				l.settled()
+				l.waitIdle()
 			})
 		})
 	}
 	b.Run("compare", func(b *testing.B) {
-		measure(b, len(l.there), func() {
-			l.Doubt()
-			l.settled()
+		measure(b, len(l.messages), func() {
+			l.VerifyAll()
+			l.waitIdle()
 		})
 	})
-	b.Run("anew", func(b *testing.B) {
-		measure(b, len(l.there), func() {
+	b.Run("rebuild", func(b *testing.B) {
+		measure(b, len(l.messages), func() {
 			if err := l.Reindex(b.Context(), nil); err != nil {
 				b.Fatal(err)
 			}
@@ -93,7 +92,7 @@ func BenchmarkIndex(b *testing.B) {
 	})
 }
 
-// processorTime is what this process has used.
+// processorTime returns the processor time this process has used.
 func processorTime(tb testing.TB) time.Duration {
 	var used syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
@@ -102,11 +101,11 @@ func processorTime(tb testing.TB) time.Duration {
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
-// written is how many bytes this process has written to files.
+// written returns how many bytes this process has written to files.
 func written(tb testing.TB) (n int64) {
 	text, err := os.ReadFile("/proc/self/io")
 	if err != nil {
-		tb.Skip("there is no /proc/self/io here")
+		tb.Skip("/proc/self/io does not exist")
 	}
 	for line := range strings.Lines(string(text)) {
 		if _, err := fmt.Sscanf(line, "wchar: %d", &n); err == nil {

@@ -12,19 +12,20 @@ import (
 	"github.com/imapi/imapi/search"
 )
 
-// TestLogIsEmptiedBesideSearches: though searches overlap without a gap, what was erased
-// leaves the write-ahead log, and what is searched is found all the while.
+// TestLogIsEmptiedBesideSearches checks that entries of erased messages leave the
+// write-ahead log even if searches overlap without a gap, and that the searches succeed
+// meanwhile.
 func TestLogIsEmptiedBesideSearches(t *testing.T) {
-	l := newLibrary(t, Options{FlushAt: 100})
-	random := talker{rand.New(rand.NewPCG(9, 76))}
-	list := map[int64]said{}
+	l := newFixture(t, Options{FlushAt: 100})
+	random := generator{rand.New(rand.NewPCG(9, 76))}
+	list := map[int64]message{}
 	for id := range int64(2000) {
 		m := random.message()
-		m.words += " " + mark(id)
+		m.words += " " + uniqueWord(id)
 		list[id+1] = m
 	}
-	l.say(list)
-	l.settled()
+	l.commit(list)
+	l.waitIdle()
 	stop := make(chan struct{})
 	var group sync.WaitGroup
 	for range 3 {
@@ -46,27 +47,27 @@ func TestLogIsEmptiedBesideSearches(t *testing.T) {
 		})
 	}
 	l.erase(1, 2, 3)
-	l.settled()
+	l.waitIdle()
 	for began := time.Now(); ; time.Sleep(time.Millisecond) {
 		if info, err := os.Stat(l.path + "-wal"); err != nil || info.Size() == 0 {
 			break
-		} else if time.Since(began) > patience {
-			t.Fatalf("the log has %d bytes", info.Size())
+		} else if time.Since(began) > timeout {
+			t.Fatalf("the write-ahead log still has %d bytes", info.Size())
 		}
 	}
-	found := l.traces()
+	found := l.entriesInFiles()
 	close(stop)
 	group.Wait()
 	if found[1] || found[2] || found[3] || !found[4] {
-		t.Error("entries of erased messages are left, or none are found")
+		t.Error("found the entries of an erased message, or none of the others")
 	}
 }
 
-// TestClosedIndexSaysSo: a search that comes too late is refused, and waits for nothing.
-func TestClosedIndexSaysSo(t *testing.T) {
-	l := newLibrary(t, Options{FlushAt: 1})
-	l.say(map[int64]said{1: {1, "alpha"}})
-	l.settled()
+// TestCallsAfterClose checks that a call after Close returns ErrClosed without waiting.
+func TestCallsAfterClose(t *testing.T) {
+	l := newFixture(t, Options{FlushAt: 1})
+	l.commit(map[int64]message{1: {1, "alpha"}})
+	l.waitIdle()
 	if err := l.Close(nil); err != nil {
 		t.Fatal(err)
 	}
@@ -79,16 +80,16 @@ func TestClosedIndexSaysSo(t *testing.T) {
 	}
 }
 
-// TestDamagedWhileItIsUsed: where a search meets a file that is not what was written, what
-// is there is found all the same, and the file is made anew.
-func TestDamagedWhileItIsUsed(t *testing.T) {
-	l := newLibrary(t, Options{FlushAt: 1})
-	list := map[int64]said{}
+// TestFileDamagedWhileOpen checks that a search that meets a damaged file still finds every
+// message, and that the file is rebuilt.
+func TestFileDamagedWhileOpen(t *testing.T) {
+	l := newFixture(t, Options{FlushAt: 1})
+	list := map[int64]message{}
 	for id := range int64(500) {
-		list[id+1] = said{1, "alpha beta"}
+		list[id+1] = message{1, "alpha beta"}
 	}
-	l.say(list)
-	l.settled()
+	l.commit(list)
+	l.waitIdle()
 	c, err := openConn(l.path, nil)
 	if err == nil {
 		err = c.script("UPDATE lists SET pairs = x'ff'; UPDATE ids SET ids = x'00'")
@@ -106,10 +107,10 @@ func TestDamagedWhileItIsUsed(t *testing.T) {
 		return c, err
 	}()
 	if !isDamaged(err) {
-		t.Fatalf("the damage is not found: %v", err)
+		t.Fatalf("search in a damaged file: %v, want errDamaged", err)
 	}
-	l.check("alpha", nil, 0, math.MaxInt64)
-	l.Report(err)
-	l.whole()
-	l.check("alpha", nil, 0, math.MaxInt64)
+	l.checkSearch("alpha", nil, 0, math.MaxInt64)
+	l.ReportError(err)
+	l.checkComplete()
+	l.checkSearch("alpha", nil, 0, math.MaxInt64)
 }

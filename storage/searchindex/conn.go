@@ -12,26 +12,27 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
-// conn is a connection to the file with its prepared statements, of one goroutine at a
-// time. It is the driver's: a segment is thousands of rows, of which database/sql would
-// double the cost.
+// conn is a connection to the file with its prepared statements, for one goroutine at a
+// time. It uses the driver directly: a segment is thousands of rows, and database/sql would
+// double the cost of each.
 type conn struct {
 	raw   *sqlite3.SQLiteConn
 	stmts map[string]*sqlite3.SQLiteStmt
 	fault func(query string) error
 }
 
-// pragmas are set on each connection. What is deleted is overwritten: the entries of
-// erased messages are to be nowhere, keyed hashes or not. A commit is on the disk with the
-// next checkpoint; what is lost is found by comparing. Nobody is in the way of the keeper
-// but when it empties the log, and then for as long as a search takes.
+// pragmas are set on each connection. secure_delete overwrites deleted rows, so that the
+// entries of erased messages are nowhere in the file, hashed or not. With synchronous =
+// NORMAL a commit is durable from the next checkpoint; what a crash loses is found by
+// comparing with the database. Only the keeper writes, so busy_timeout matters only while
+// it empties the log.
 var pragmas = []string{
 	"busy_timeout = 250", "journal_mode = WAL", "synchronous = NORMAL", "secure_delete = ON", "temp_store = MEMORY",
 	"cache_size = -8192",
 }
 
-// dataSource returns the driver's name for a file. SQLite is not to make it, for then it
-// would have the permissions of the umask.
+// dataSource returns the driver's name for a file. mode=rw keeps SQLite from creating the
+// file, which would get the permissions of the umask.
 func dataSource(path string) string {
 	u := url.URL{Path: filepath.ToSlash(path)}
 	return "file:" + u.EscapedPath() + "?mode=rw"
@@ -51,7 +52,8 @@ func openConn(path string, fault func(query string) error) (*conn, error) {
 	return c, nil
 }
 
-// createFile makes an empty file for this user alone, in place of what is there.
+// createFile creates an empty file with permissions for this user only, in place of an
+// existing one.
 func createFile(path string) error {
 	for _, end := range []string{"", "-wal", "-shm", "-journal"} {
 		if err := os.Remove(path + end); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -73,7 +75,7 @@ func (c *conn) close() error {
 	return errors.Join(append(errs, c.raw.Close())...)
 }
 
-// script runs statements of which nobody wants to know more than that they worked.
+// script runs statements and discards their results.
 func (c *conn) script(text string) error {
 	if c.fault != nil {
 		if err := c.fault(text); err != nil {
@@ -111,7 +113,7 @@ func (c *conn) exec(query string, args ...driver.Value) error {
 	return err
 }
 
-// query calls scan for each row, until that reports false or an error.
+// query calls scan for each row until scan returns false or an error.
 func (c *conn) query(query string, args []driver.Value, scan func(row []driver.Value) (bool, error)) (err error) {
 	s, err := c.prepare(query)
 	if err != nil {
@@ -135,7 +137,7 @@ func (c *conn) query(query string, args []driver.Value, scan func(row []driver.V
 	}
 }
 
-// value reads the one value of a row, and reports whether there is one.
+// value returns the first column of the first row, nil if there is no row.
 func (c *conn) value(query string, args ...driver.Value) (v driver.Value, err error) {
 	err = c.query(query, args, func(row []driver.Value) (bool, error) {
 		v = row[0]
@@ -144,7 +146,7 @@ func (c *conn) value(query string, args ...driver.Value) (v driver.Value, err er
 	return v, err
 }
 
-// integer reads one that must be there.
+// integer returns an integer that must exist. The error is errDamaged otherwise.
 func (c *conn) integer(query string, args ...driver.Value) (int64, error) {
 	v, err := c.value(query, args...)
 	if err != nil {
@@ -157,7 +159,7 @@ func (c *conn) integer(query string, args ...driver.Value) (int64, error) {
 	return n, nil
 }
 
-// bytes reads some, nil if there is no such row.
+// bytes returns a blob, nil if there is no row.
 func (c *conn) bytes(query string, args ...driver.Value) ([]byte, error) {
 	v, err := c.value(query, args...)
 	if err != nil || v == nil {
@@ -187,7 +189,7 @@ func (c *conn) transact(fn func() error) error {
 	return err
 }
 
-// isDamaged reports whether an error says that the file is not what was written.
+// isDamaged reports whether an error means that the file is damaged.
 func isDamaged(err error) bool {
 	var e sqlite3.Error
 	return errors.Is(err, errDamaged) ||

@@ -9,63 +9,64 @@ import (
 )
 
 const (
-	// stretchFirst is how many messages of the file are looked at first, then it is four
-	// times as many each time: a common word is found among the newest, and a rare one
-	// in few steps.
+	// stretchFirst is how many messages of a segment the first step looks at. Each further
+	// step looks at stretchFactor times as many: a common word is found among the newest, a
+	// rare one in few steps.
 	stretchFirst  = 4096
 	stretchFactor = 4
-	// fewDocuments is up to how many documents are asked whether they have an entry,
-	// where there are more lists than that to be read.
+	// fewDocuments is the number of candidates up to which their entries are read one by
+	// one, if more lists than that remain to be read.
 	fewDocuments = 64
-	// fewConversations is up to how many conversations are looked for in the lists.
+	// fewConversations is the number of conversations up to which they are looked up in the
+	// lists.
 	fewConversations = 64
 )
 
-// Query is what a search looks for.
+// Query says what to search for.
 type Query struct {
-	// Words are groups of entries: a message has one at least of each. There is one
-	// group at least, or else a few Conversations.
+	// Words are groups of entries: a message must have at least one entry of each group.
+	// There must be at least one group, or few Conversations.
 	Words search.Query
-	// Conversations are those to look in; nil are all.
+	// Conversations are those to search; nil means all.
 	Conversations map[int64]bool
-	// From and Below are the least id, and the one that all are below.
+	// From and Below bound the ids: From is included, Below is not.
 	From, Below int64
 }
 
-// Telling reports whether the index can tell what is looked for from what is not.
-func (q Query) Telling() bool {
+// Selective reports whether the index can narrow the search down.
+func (q Query) Selective() bool {
 	return len(q.Words) > 0 || q.Conversations != nil && len(q.Conversations) <= fewConversations
 }
 
-// Cursor is a search under way. It is used by one goroutine, and has to be closed.
+// Cursor is a search in progress. It must be used by one goroutine and closed.
 type Cursor struct {
 	x *Index
 	q Query
-	// in are the entries of the conversations, as those of their messages are stored.
+	// in holds the conversations' entries, as stored with their messages.
 	in    map[uint32]bool
-	all   search.Query // the words, and the conversations if they are few
+	all   search.Query // the words, and the conversations if few
 	conn  *conn
 	floor int64
 	width int
-	last  int64 // the id that was returned last
+	last  int64 // the last id returned
 
 	sources []source
 	broken  bool
 }
 
-// source is something in which messages are found, the greatest id first.
+// source yields messages, the greatest id first.
 type source interface {
-	// next is the greatest id that may be found next, and whether that is found.
-	// It is less than 0 if there is none.
+	// next returns the greatest id that may come next, and whether it is a result already.
+	// The id is negative if the source is exhausted.
 	next() (id int64, found bool)
-	// step goes on to where something is found, or a little.
+	// step searches for the next result, or a part of the way.
 	step(c *Cursor) error
-	// pass goes past what was found.
+	// pass skips the current result.
 	pass()
 }
 
-// Search begins a search. What it finds was committed before, and is not erased as far as
-// the index knows; it may have the words.
+// Search begins a search. It finds messages that were committed before and that are not
+// erased as far as the index knows. They are candidates: the caller compares their text.
 func (x *Index) Search(q Query) (*Cursor, error) {
 	c := &Cursor{x: x, q: q, width: stretchFirst, last: q.Below}
 	if q.Conversations != nil {
@@ -74,20 +75,20 @@ func (x *Index) Search(q Query) (*Cursor, error) {
 			c.in[uint32(x.hasher.Conversation(id))] = true
 		}
 	}
-	// In this order: what leaves the memory is in the file before, and what the
-	// comparison has come to, too.
+	// Read in this order, because messages leave memory only once they are in the file, and
+	// verified sinks only once the file is complete above it.
 	c.floor = max(x.verified.Load(), q.From)
 	m := x.memory.Load()
 	if c.floor >= q.Below {
 		c.floor = max(q.Below, q.From)
 	}
-	c.sources = append(c.sources, c.ofMemory(m.sorted))
+	c.sources = append(c.sources, c.inMemory(m.sorted))
 	if len(m.tail) > 0 {
 		tail := slices.Clone(m.tail)
 		slices.SortFunc(tail, byID)
-		c.sources = append(c.sources, c.ofMemory(tail))
+		c.sources = append(c.sources, c.inMemory(tail))
 	}
-	if c.floor >= q.Below { // there is nothing in the file
+	if c.floor >= q.Below { // the file is not needed
 		return c, nil
 	}
 	list, err := c.openFile()
@@ -103,7 +104,7 @@ func (x *Index) Search(q Query) (*Cursor, error) {
 	return c, nil
 }
 
-// openFile takes a connection, begins a transaction, and returns what the file has then.
+// openFile takes a connection, begins a transaction, and returns the segments in it.
 func (c *Cursor) openFile() ([]*segment, error) {
 	var conn *conn
 	select {
@@ -136,19 +137,20 @@ func (c *Cursor) openFile() ([]*segment, error) {
 	return list, err
 }
 
-// Floor is the id from which on Next finds everything. Messages below it are to be looked
-// at one by one.
+// Floor returns the id from which on Next finds every candidate. The caller must look at
+// messages below it one by one.
 func (c *Cursor) Floor() int64 { return c.floor }
 
-// Next returns the next messages, the greatest ids first, up to a number, and the id from
-// which on all were returned. It returns early, with those that it has, at a time.
+// Next returns up to limit candidates, the greatest ids first, and the id down to which all
+// have been returned. When until has passed it returns those found so far.
 func (c *Cursor) Next(limit int, until time.Time) (ids []int64, through int64, err error) {
 	for {
 		best, at, found := int64(-1), -1, false
 		for i, s := range c.sources {
-			// What is found comes first, so that it is told once.
-			if id, there := s.next(); id > best || id == best && there {
-				best, at, found = id, i, there
+			// Prefer a result over a bound, so that a message in two sources is returned
+			// once.
+			if id, isResult := s.next(); id > best || id == best && isResult {
+				best, at, found = id, i, isResult
 			}
 		}
 		switch {
@@ -164,7 +166,7 @@ func (c *Cursor) Next(limit int, until time.Time) (ids []int64, through int64, e
 			}
 		default:
 			c.sources[at].pass()
-			if best < c.last { // one may be in memory and in the file
+			if best < c.last { // skip a message that is both in memory and in the file
 				ids, c.last = append(ids, best), best
 			}
 			if len(ids) >= limit {
@@ -193,9 +195,9 @@ func (c *Cursor) Close() {
 	c.x.conns <- conn
 }
 
-// Report tells the index of an error that a search has met, other than [ErrClosed]. A
-// damaged file is made anew.
-func (x *Index) Report(err error) {
+// ReportError passes an error of a search to the index, except [ErrClosed]. The index
+// rebuilds a damaged file.
+func (x *Index) ReportError(err error) {
 	if errors.Is(err, ErrClosed) {
 		return
 	}
@@ -208,22 +210,22 @@ func (x *Index) Report(err error) {
 	x.signal()
 }
 
-// memorySource finds in memory.
+// memorySource searches the messages in memory.
 type memorySource struct {
-	list []*item // those that are left
+	list []*item // not searched yet
 	at   int64
 	c    *Cursor
 }
 
-// ofMemory returns a source of messages that are sorted.
-func (c *Cursor) ofMemory(list []*item) *memorySource {
+// inMemory returns a source for messages sorted by id.
+func (c *Cursor) inMemory(list []*item) *memorySource {
 	n, _ := slices.BinarySearchFunc(list, c.q.Below, func(i *item, id int64) int { return compare(i.id, id) })
 	s := &memorySource{list: list[:n], c: c}
 	s.seek()
 	return s
 }
 
-// seek goes on to one that has what is looked for.
+// seek moves to the next message that matches.
 func (s *memorySource) seek() {
 	s.at = -1
 	for n := len(s.list); n > 0; n-- {
@@ -231,7 +233,7 @@ func (s *memorySource) seek() {
 		if it.id < s.c.q.From {
 			break
 		}
-		if it.gone.Load() || s.c.q.Conversations != nil && !s.c.q.Conversations[it.conversation] {
+		if it.erased.Load() || s.c.q.Conversations != nil && !s.c.q.Conversations[it.conversation] {
 			continue
 		}
 		if s.c.q.Words.In(it.hashed(s.c.x.hasher)) {
@@ -246,14 +248,14 @@ func (s *memorySource) next() (int64, bool) { return s.at, true }
 func (s *memorySource) step(*Cursor) error  { return nil }
 func (s *memorySource) pass()               { s.seek() }
 
-// fileSource finds in a segment.
+// fileSource searches a segment.
 type fileSource struct {
 	s *segment
-	// high is the number below which the segment is still to be looked at, bound the
-	// greatest id that one of those may have.
+	// high is the number below which the segment is not searched yet. bound is the greatest
+	// id that a message below it may have.
 	high  int
 	bound int64
-	found []int64 // rising
+	found []int64 // ascending
 }
 
 func newFileSource(s *segment, below int64) *fileSource {
@@ -274,7 +276,7 @@ func (f *fileSource) next() (int64, bool) {
 
 func (f *fileSource) pass() { f.found = f.found[:len(f.found)-1] }
 
-// step looks at the next stretch.
+// step searches the next stretch.
 func (f *fileSource) step(c *Cursor) error {
 	low := 0
 	if f.high > c.width {
@@ -282,7 +284,7 @@ func (f *fileSource) step(c *Cursor) error {
 	}
 	numbers, err := c.numbers(f.s, low, f.high)
 	if err == nil {
-		f.found, err = c.named(f.s, numbers)
+		f.found, err = c.idsOf(f.s, numbers)
 	}
 	if err != nil {
 		return err
@@ -298,7 +300,7 @@ func (f *fileSource) step(c *Cursor) error {
 	return nil
 }
 
-// groups returns what all of a document's entries must be among, those with the fewest
+// groups returns the groups of which a message needs an entry each, those with the fewest
 // lists first.
 func (c *Cursor) groups() search.Query {
 	if c.all == nil {
@@ -315,17 +317,17 @@ func (c *Cursor) groups() search.Query {
 	return c.all
 }
 
-// numbers returns the numbers, rising, from low to below high, of the documents of a
-// segment that have what is looked for.
+// numbers returns the numbers from low to below high of the matching documents of a
+// segment, ascending.
 func (c *Cursor) numbers(s *segment, low, high int) (found []int, err error) {
-	var room []pair
+	var buf []pair
 	for i, group := range c.groups() {
 		if i > 0 && len(found) <= fewDocuments && len(found) <= 2*len(group) {
-			return c.having(s, found, c.groups()[i:])
+			return c.filter(s, found, c.groups()[i:])
 		}
 		var list []int
 		for _, e := range group {
-			if list, err = s.numbers(c.conn, e, low, high, list, &room); err != nil {
+			if list, err = s.numbers(c.conn, e, low, high, list, &buf); err != nil {
 				return nil, err
 			}
 		}
@@ -336,7 +338,7 @@ func (c *Cursor) numbers(s *segment, low, high int) (found []int, err error) {
 		if i == 0 {
 			found = list
 		} else {
-			found = both(found, list)
+			found = intersect(found, list)
 		}
 		if len(found) == 0 {
 			return nil, nil
@@ -345,8 +347,8 @@ func (c *Cursor) numbers(s *segment, low, high int) (found []int, err error) {
 	return found, nil
 }
 
-// both returns what is in both; they rise.
-func both(a, b []int) []int {
+// intersect returns what is in both lists. They are ascending.
+func intersect(a, b []int) []int {
 	list := a[:0]
 	for _, n := range a {
 		for len(b) > 0 && b[0] < n {
@@ -362,8 +364,8 @@ func both(a, b []int) []int {
 	return list
 }
 
-// having returns those of the documents that have one entry at least of each group.
-func (c *Cursor) having(s *segment, numbers []int, groups search.Query) ([]int, error) {
+// filter returns the documents that have at least one entry of each group.
+func (c *Cursor) filter(s *segment, numbers []int, groups search.Query) ([]int, error) {
 	list := numbers[:0]
 	for _, n := range numbers {
 		b, err := c.conn.bytes(selectDocument, s.at(n))
@@ -381,8 +383,8 @@ func (c *Cursor) having(s *segment, numbers []int, groups search.Query) ([]int, 
 	return list, nil
 }
 
-// named returns the ids of documents in the conversations that are looked in; they rise.
-func (c *Cursor) named(s *segment, numbers []int) (ids []int64, err error) {
+// idsOf returns the ids of documents that are in the searched conversations, ascending.
+func (c *Cursor) idsOf(s *segment, numbers []int) (ids []int64, err error) {
 	var chunk []numbered
 	at := -1
 	for _, n := range numbers {
@@ -396,7 +398,7 @@ func (c *Cursor) named(s *segment, numbers []int) (ids []int64, err error) {
 			return nil, errDamaged
 		}
 		d := chunk[n%chunkSize]
-		if !d.gone && d.id < c.q.Below && d.id >= c.floor && (c.in == nil || c.in[d.conversation]) {
+		if !d.deleted && d.id < c.q.Below && d.id >= c.floor && (c.in == nil || c.in[d.conversation]) {
 			ids = append(ids, d.id)
 		}
 	}

@@ -1,29 +1,29 @@
-// Package searchindex keeps the index by which messages are found by their words, in a
-// file of its own beside a database. Any engine may feed it.
+// Package searchindex finds messages by their words, with an index in a file of its own
+// beside the database. Any storage engine may feed it.
 //
-// The index is derived: everything in it can be made again from the messages. So its file
-// is never backed up, nobody who sends waits for it, and a file that is missing, damaged
-// or of other data is made anew. What it finds are candidates, which the engine holds
-// against the messages: an entry that is out of date is never a result.
+// The index is derived: everything in it can be rebuilt from the messages. Therefore its
+// file is never backed up, no sender waits for it, and a file that is missing, damaged or
+// of another database is rebuilt. A search returns candidates, which the engine compares
+// with the messages, so an outdated entry never becomes a result.
 //
 //	index.go    Index: Open, Add, Reindex, State, Close
-//	memory.go   the newest messages, which no file has yet
-//	keeper.go   the one goroutine that writes the file
-//	verify.go   what a crash may have left out or left in is found by comparing
-//	cursor.go   Search: candidates of memory and file, newest first
-//	segment.go  up to 65,536 messages in the file, built at once
+//	memory.go   the newest messages, which are not in the file yet
+//	keeper.go   the goroutine that writes the file
+//	verify.go   comparing the file with the database, after a crash or for a rebuild
+//	cursor.go   Search: candidates from memory and file, newest first
+//	segment.go  up to 65,536 messages in the file, written together
 //	pairs.go    lists of which message has which entry, in blocks
 //	conn.go     connections to the file
 //
 // # The file
 //
-// Messages are put into the file by the thousand, as segments. A segment numbers its
-// messages by their id, and has a sorted list of pairs (entry, number), cut into blocks;
-// what is looked for is one run of pairs. Small segments are merged. It has the entries
-// of each message, too, so that they can be taken out of the lists again when the message
-// is erased, at a time when nobody knows any more what it said.
+// Messages are written to the file by the thousand, as segments. A segment numbers its
+// messages in the order of their ids and has a sorted list of pairs (entry, number), cut
+// into blocks; the messages with an entry are one run of pairs. Small segments are merged.
+// A segment also stores the entries of each message, so that they can be deleted from the
+// lists when the message is erased and its text is no longer known.
 //
-// SQLite's FTS5, which was here before, takes 1.5 ms to take one message out of its lists,
-// for it does so entry by entry in each of its trees; here those of all messages that go
-// leave in one pass through the blocks.
+// SQLite's FTS5 takes 1.5 ms to delete one message, because it does so entry by entry in
+// each of its trees. Here the entries of all messages that are due are deleted in one pass
+// through the blocks.
 package searchindex

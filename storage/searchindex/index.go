@@ -16,68 +16,67 @@ import (
 	"github.com/imapi/imapi/search"
 )
 
-// Document is a message as the index takes it in.
+// Document is a message as the index takes it.
 type Document struct {
 	ID, Conversation int64
-	// Kind is told from others by a search, unless it is 0.
+	// Kind is part of what a search can ask for, unless it is 0.
 	Kind uint8
-	// Words returns the text that is searched. It is called once, a little later, on
-	// any goroutine, and not at all if the message is gone before.
+	// Words returns the text to index. It is called once, later, on any goroutine, or never
+	// if the message is erased before.
 	Words func() string
 }
 
-// Source is the database that the index is derived from. Its methods see what was
-// committed, in a snapshot each.
+// Source is the database that the index is derived from. Each call reads a snapshot of what
+// is committed.
 type Source interface {
-	// Searchable returns the ids of the messages below one that may be found, of those
-	// that have words by their type: the greatest first, up to a number.
+	// Searchable returns the ids, below one, of messages that can be found and whose type
+	// has words: up to limit, the greatest first.
 	Searchable(ctx context.Context, below int64, limit int) ([]int64, error)
-	// Documents returns those of the messages that may be found, in any order. One
+	// Documents returns those of the messages that can be found, in any order. A message
 	// whose text cannot be read has no words.
 	Documents(ctx context.Context, ids []int64) ([]Document, error)
-	// CountSearchable returns about how many there are.
+	// CountSearchable returns the approximate number of messages that can be found.
 	CountSearchable(ctx context.Context) (int64, error)
 }
 
-// Options say how an index works.
+// Options configures an index.
 type Options struct {
 	// Source is the database.
 	Source Source
-	// Key is that of the hashes in the file, of [search.KeySize] bytes.
+	// Key is the key of the hashes in the file, [search.KeySize] bytes.
 	Key []byte
-	// Data names the database: a file of another one is made anew.
+	// Data identifies the database. The file of another one is rebuilt.
 	Data []byte
-	// Mark is what the database was closed with. If the index was closed with the same,
-	// nothing has happened since. Nil is like nothing.
+	// Mark is what the database was closed with. If the index was closed with the same
+	// mark, both are in step. Nil matches no mark.
 	Mark []byte
-	// Searches is how many run at once without opening the file anew; 4 if 0.
+	// Searches is how many searches may hold a connection at a time; 4 if 0. More wait.
 	Searches int
-	// FlushAt is how many messages are put into the file at once; 8,192 if 0.
+	// FlushAt is how many messages are written to the file together; 8,192 if 0.
 	FlushAt int
-	// Logger gets what no caller is told; slog's default if nil.
+	// Logger logs errors that no caller receives; the default is slog's.
 	Logger *slog.Logger
 
-	// most is that of memory, or less in tests; fault is asked before each statement.
-	most  int
-	fault func(query string) error
-	// now and after are those of package time.
+	// maxItems replaces the constant, and fault is called before each statement, in tests.
+	maxItems int
+	fault    func(query string) error
+	// now and after replace those of package time, in tests.
 	now   func() time.Time
 	after func(time.Duration) <-chan time.Time
 }
 
 const (
-	// flushAt is how many messages in memory are put into the file, as one segment.
+	// flushAt is how many messages in memory are written to the file as a segment.
 	flushAt = 8192
-	// most is how many messages there may be in memory, while the file takes nothing.
-	// Those that come then are found by looking at each, until it has been found out
-	// which they are.
-	most = 1 << 16
-	// mostRemovals is how many ids are remembered that are to be taken out.
-	mostRemovals = 1 << 20
+	// maxItems bounds the messages in memory while the file cannot be written. Messages
+	// beyond it are found one by one, until comparing with the database has added them.
+	maxItems = 1 << 16
+	// maxDeletions bounds the list of ids that wait for deletion from the file.
+	maxDeletions = 1 << 20
 )
 
-// nothing is the id down to which messages are verified if none is.
-const nothing = math.MaxInt64
+// noneVerified is the value of verified while no message is known to be indexed.
+const noneVerified = math.MaxInt64
 
 // Index is the search index of one database.
 type Index struct {
@@ -88,55 +87,54 @@ type Index struct {
 	memory atomic.Pointer[memory]
 	// verified is the id from which on every message is in memory or in the file.
 	verified atomic.Int64
-	// stored is what the file has.
+	// stored are the segments of the file.
 	stored atomic.Pointer[stored]
 
-	mu       sync.Mutex
-	items    map[int64]*item // of memory
-	removals []int64         // to be taken out of the file
-	since    time.Time       // when the first of them came
-	again    int64           // verify once more from here; 0 not
-	anew     []*reindexing   // who waits for the index to be made anew
-	closing  bool
-	damaged  bool  // a search has met a file that is not what was written
-	failure  error // of the last time that the file was written
-	fails    int64
+	mu             sync.Mutex
+	items          map[int64]*item // the messages in memory
+	deletions      []int64         // to be deleted from the file
+	deletionsSince time.Time       // when the first of them was added
+	verifyBelow    int64           // compare everything below this id again; 0 for nothing
+	rebuilds       []*rebuild      // callers of Reindex
+	closing        bool
+	damaged        bool  // a search has found the file damaged
+	failure        error // of the last write, nil if it succeeded
+	fails          int64
 
-	// conns are those that nobody searches with; a nil one was lost.
+	// conns are the idle connections for searches. A nil one must be opened first.
 	conns chan *conn
 
 	wake  chan struct{}
 	ended chan struct{}
-	// closed is closed when nobody may begin to search any more.
+	// closed is closed once no new search may begin.
 	closed chan struct{}
 	stop   context.CancelFunc
 	keeper
 }
 
-// stored are the segments of the file as of one commit.
+// stored are the segments of the file after a commit.
 type stored struct {
 	generation int64
 	segments   []*segment
 }
 
-// State tells how the index is.
+// State is the state of an index.
 type State struct {
-	// Waiting is how many messages are in memory alone.
+	// Waiting is how many messages are in memory only.
 	Waiting int
-	// Removals is how many messages are still to be taken out of the file.
+	// Removals is how many messages are still to be deleted from the file.
 	Removals int
-	// Complete is false while messages are found by looking at each of the older ones,
-	// because the index is being compared with them or made anew.
+	// Complete is false while the index is being rebuilt or compared with the database, so
+	// that older messages are found one by one.
 	Complete bool
-	// Failing says that the file could not be written the last time, Failures counts
-	// those times.
+	// Failing says that the last write to the file failed. Failures counts such failures.
 	Failing  bool
 	Failures int64
 }
 
-// Open opens the index in the file at path. A file that is missing, damaged or of other
-// data is made anew. If it cannot be opened at all, the index works without it until it
-// can. It never fails: what it does not have is found by looking at each message.
+// Open opens the index in the file at path. A file that is missing, damaged or of another
+// database is rebuilt. If the file cannot be opened, the index works without it and tries
+// again later. Open never fails: messages that are not in the index are found one by one.
 func Open(path string, o Options) *Index {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -147,8 +145,8 @@ func Open(path string, o Options) *Index {
 	if o.FlushAt == 0 {
 		o.FlushAt = flushAt
 	}
-	if o.most == 0 {
-		o.most = most
+	if o.maxItems == 0 {
+		o.maxItems = maxItems
 	}
 	if o.now == nil {
 		o.now, o.after = time.Now, time.After
@@ -163,8 +161,8 @@ func Open(path string, o Options) *Index {
 	}
 	x.memory.Store(&memory{})
 	x.stored.Store(&stored{})
-	x.verified.Store(nothing)
-	x.again = nothing
+	x.verified.Store(noneVerified)
+	x.verifyBelow = noneVerified
 	if err := x.open(); err != nil {
 		x.failed(err)
 	}
@@ -174,20 +172,20 @@ func Open(path string, o Options) *Index {
 	return x
 }
 
-// Hasher returns what makes the entries of this index.
+// Hasher returns the hasher that makes the entries of this index.
 func (x *Index) Hasher() *search.Hasher { return x.hasher }
 
-// fits is what a file says that is for these data and this key: it tells neither.
-func (o Options) fits() []byte {
+// fingerprint identifies the database and the key in a file, without revealing either.
+func (o Options) fingerprint() []byte {
 	m := hmac.New(sha256.New, o.Key)
 	m.Write([]byte("search.db"))
 	m.Write(o.Data)
 	return m.Sum(nil)
 }
 
-// Add tells of a transaction of the database that was committed: which messages it
-// brought that have words by their type, and which it erased or removed. Those are found,
-// or not found any more, when it returns. It does not wait for the file.
+// Add applies a committed transaction of the database: docs are its new messages that have
+// words, removed are the ids of messages it erased or deleted. When Add returns, searches
+// find the former and not the latter. It does not wait for the file.
 func (x *Index) Add(docs []Document, removed []int64) {
 	if len(docs) == 0 && len(removed) == 0 {
 		return
@@ -197,7 +195,7 @@ func (x *Index) Add(docs []Document, removed []int64) {
 	tail := m.tail
 	for i := range docs {
 		d := &docs[i]
-		if len(x.items) >= x.options.most {
+		if len(x.items) >= x.options.maxItems {
 			x.verifyFrom(d.ID + 1)
 			continue
 		}
@@ -211,31 +209,31 @@ func (x *Index) Add(docs []Document, removed []int64) {
 			it.forget()
 		}
 	}
-	if len(x.removals)+len(removed) > mostRemovals {
-		x.removals, removed = nil, nil
-		x.verifyFrom(nothing)
+	if len(x.deletions)+len(removed) > maxDeletions {
+		x.deletions, removed = nil, nil
+		x.verifyFrom(noneVerified)
 	}
-	if len(removed) > 0 && len(x.removals) == 0 {
-		x.since = x.options.now()
+	if len(removed) > 0 && len(x.deletions) == 0 {
+		x.deletionsSince = x.options.now()
 	}
-	x.removals = append(x.removals, removed...)
+	x.deletions = append(x.deletions, removed...)
 	x.memory.Store(&memory{sorted: m.sorted, tail: tail})
 	x.mu.Unlock()
 	x.signal()
 }
 
-// Doubt says that the database may hold what the index was not told of, or no longer hold
-// what it has: they are compared.
-func (x *Index) Doubt() {
+// VerifyAll has the file compared with the whole database. It is called when the database
+// may have changed without the index.
+func (x *Index) VerifyAll() {
 	x.mu.Lock()
-	x.verifyFrom(nothing)
+	x.verifyFrom(noneVerified)
 	x.mu.Unlock()
 	x.signal()
 }
 
-// verifyFrom has the file compared with the database below an id. It is called with mu.
+// verifyFrom has the file compared with the database below an id. mu must be held.
 func (x *Index) verifyFrom(id int64) {
-	x.again = max(x.again, id)
+	x.verifyBelow = max(x.verifyBelow, id)
 	if x.verified.Load() < id {
 		x.verified.Store(id)
 	}
@@ -248,17 +246,17 @@ func (x *Index) signal() {
 	}
 }
 
-// State tells how the index is.
+// State returns the state of the index.
 func (x *Index) State() State {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return State{
-		Waiting: len(x.items), Removals: len(x.removals), Complete: x.verified.Load() == 0,
+		Waiting: len(x.items), Removals: len(x.deletions), Complete: x.verified.Load() == 0,
 		Failures: x.fails, Failing: x.failure != nil,
 	}
 }
 
-// failed notes an error of the file. It is told once.
+// failed records an error of the file. Only the first of a series is logged.
 func (x *Index) failed(err error) {
 	x.mu.Lock()
 	first := x.failure == nil
@@ -266,7 +264,7 @@ func (x *Index) failed(err error) {
 	x.fails++
 	x.mu.Unlock()
 	if first {
-		x.options.Logger.Error("the search index cannot be used: messages are found without it, and it is tried again", "error", faults.Text(err))
+		x.options.Logger.Error("search index unavailable: searching without it, retrying", "error", faults.Text(err))
 	}
 }
 
@@ -276,32 +274,32 @@ func (x *Index) succeeded() {
 	x.failure = nil
 	x.mu.Unlock()
 	if was != nil {
-		x.options.Logger.Info("the search index is used again")
+		x.options.Logger.Info("search index available again")
 	}
 }
 
-// reindexing is somebody who waits for the index to be made anew.
-type reindexing struct {
+// rebuild is a call of Reindex.
+type rebuild struct {
 	progress func(done, total int64)
 	total    int64
 	done     chan struct{}
 }
 
-// ErrClosed is the error of what is asked of an index that is closed.
+// ErrClosed is returned by calls on a closed index.
 var ErrClosed = errors.New("the search index is closed")
 
-// Reindex makes the index anew from the database, and returns when it is complete. Until
-// then messages are found by looking at each that it does not have yet. progress, which may
-// be nil, is told of how many messages are in it, of about how many. When ctx is done, it
-// returns; the index is made all the same.
+// Reindex rebuilds the index from the database and returns when it is complete. Meanwhile
+// messages that are not indexed yet are found one by one. progress, which may be nil, is
+// called with the number of messages indexed and the approximate total. If ctx is done,
+// Reindex returns its cause and the rebuild goes on.
 func (x *Index) Reindex(ctx context.Context, progress func(done, total int64)) error {
 	total, err := x.options.Source.CountSearchable(ctx)
 	if err != nil {
 		return fmt.Errorf("count the messages: %w", err)
 	}
-	// The progress is told on this goroutine.
+	// progress is called on this goroutine.
 	steps := make(chan int64, 1)
-	r := &reindexing{total: total, done: make(chan struct{}), progress: func(done, _ int64) {
+	r := &rebuild{total: total, done: make(chan struct{}), progress: func(done, _ int64) {
 		select {
 		case steps <- done:
 		default:
@@ -312,7 +310,7 @@ func (x *Index) Reindex(ctx context.Context, progress func(done, total int64)) e
 		x.mu.Unlock()
 		return ErrClosed
 	}
-	x.anew = append(x.anew, r)
+	x.rebuilds = append(x.rebuilds, r)
 	x.mu.Unlock()
 	x.signal()
 	for {
@@ -334,9 +332,9 @@ func (x *Index) Reindex(ctx context.Context, progress func(done, total int64)) e
 	}
 }
 
-// Close writes what is in memory to the file, notes that it was closed with mark, which
-// is that of the database, and ends the index. Without a mark, or if something is left
-// undone, the next Open compares the file with the database.
+// Close writes the messages in memory to the file, stores the mark that the database is
+// closed with, and ends the index. Without a mark, or after an error, the next Open
+// compares the file with the database.
 func (x *Index) Close(mark []byte) error {
 	x.mu.Lock()
 	if x.closing {

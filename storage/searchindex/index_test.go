@@ -16,52 +16,52 @@ import (
 	"github.com/imapi/imapi/search"
 )
 
-// TestModel: whatever comes and goes in whatever order, with the index closed well, left
-// as a crash leaves it, or made anew in between, what is found is what a look at each
-// message gives, and in the end the file has what is there.
+// TestModel runs random operations: messages are added and erased in any order, and the
+// index is closed, crashed and rebuilt in between. Searches must find what a scan of all
+// messages finds, and in the end the file must match the database.
 func TestModel(t *testing.T) {
 	for seed := range uint64(6) {
-		random := talker{rand.New(rand.NewPCG(seed, 71))}
-		l := newLibrary(t, Options{FlushAt: 1 + random.IntN(300), most: 200 + random.IntN(1000)})
+		random := generator{rand.New(rand.NewPCG(seed, 71))}
+		l := newFixture(t, Options{FlushAt: 1 + random.IntN(300), maxItems: 200 + random.IntN(1000)})
 		next := int64(1)
 		for range 150 {
 			switch random.IntN(12) {
 			case 0, 1, 2, 3, 4:
-				list := map[int64]said{}
+				list := map[int64]message{}
 				for range 1 + random.IntN(80) {
 					next += 1 + random.Int64N(1000)
 					list[next] = random.message()
 				}
-				l.say(list)
-			case 5: // an import
-				list := map[int64]said{}
+				l.commit(list)
+			case 5: // import
+				list := map[int64]message{}
 				for range 1 + random.IntN(300) {
-					if id := 1 + random.Int64N(next); l.there[id] == (said{}) {
+					if id := 1 + random.Int64N(next); l.messages[id] == (message{}) {
 						list[id] = random.message()
 					}
 				}
-				l.say(list)
+				l.commit(list)
 			case 6, 7:
-				ids := slices.Sorted(maps.Keys(l.there))
+				ids := slices.Sorted(maps.Keys(l.messages))
 				random.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
 				l.erase(ids[:min(len(ids), 1+random.IntN(20))]...)
 			case 8: // retention
-				ids := slices.Sorted(maps.Keys(l.there))
+				ids := slices.Sorted(maps.Keys(l.messages))
 				l.erase(ids[:len(ids)*random.IntN(100)/100]...)
 			case 9:
 				if err := l.Close([]byte{byte(next)}); err != nil {
 					t.Fatal(err)
 				}
 				l.open([]byte{byte(next)})
-			case 10: // as a crash leaves it
+			case 10: // crash
 				if random.IntN(2) == 0 {
-					l.settled()
+					l.waitIdle()
 				}
 				kill(t, l)
 				l.open([]byte("none"))
 			case 11:
 				if random.IntN(3) == 0 {
-					l.Doubt()
+					l.VerifyAll()
 				} else if random.IntN(3) == 0 {
 					if err := l.Reindex(t.Context(), nil); err != nil {
 						t.Fatal(err)
@@ -77,18 +77,19 @@ func TestModel(t *testing.T) {
 				if random.IntN(3) == 0 {
 					from, below = random.Int64N(next), random.Int64N(next)
 				}
-				l.check(words, random.conversations(), from, below)
+				l.checkSearch(words, random.conversations(), from, below)
 			}
 		}
-		l.whole()
+		l.checkComplete()
 	}
 }
 
-// kill leaves the index as a crash does: with the files as they are at some moment.
-func kill(t *testing.T, l *library) {
+// kill leaves the files as a crash does: as they are at some moment.
+func kill(t *testing.T, l *fixture) {
 	t.Helper()
 	copies := map[string][]byte{}
-	// The index may write in between: SQLite finds out how much of its log is whole.
+	// The index may write between the two reads. SQLite detects how much of its log is
+	// valid.
 	for _, end := range []string{"", "-wal"} {
 		data, err := os.ReadFile(l.path + end)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -106,111 +107,110 @@ func kill(t *testing.T, l *library) {
 	}
 }
 
-// TestFailures: whichever statement fails, once or for a while, nothing that is there is
-// not found, and in the end all of it is in the file.
+// TestFailures lets any statement fail, once or for a while. No message may become
+// unfindable, and in the end the file must match the database.
 func TestFailures(t *testing.T) {
 	for _, failure := range []error{syscall.EIO, syscall.ENOSPC, errDamaged} {
 		var fails atomic.Bool
 		var countdown atomic.Int64
-		l := newLibrary(t, Options{FlushAt: 50, fault: func(string) error {
+		l := newFixture(t, Options{FlushAt: 50, fault: func(string) error {
 			if fails.Load() || countdown.Add(-1) == 0 {
 				return failure
 			}
 			return nil
 		}})
-		random := talker{rand.New(rand.NewPCG(5, 72))}
+		random := generator{rand.New(rand.NewPCG(5, 72))}
 		next := int64(1)
 		for round := range int64(60) {
-			list := map[int64]said{}
+			list := map[int64]message{}
 			for range 40 {
 				next += 1 + random.Int64N(1000)
 				list[next] = random.message()
 			}
 			countdown.Store(1 + round*7)
 			fails.Store(round%10 == 9)
-			l.say(list)
-			ids := slices.Sorted(maps.Keys(l.there))
+			l.commit(list)
+			ids := slices.Sorted(maps.Keys(l.messages))
 			l.erase(ids[random.IntN(len(ids))], ids[random.IntN(len(ids))])
 			for range 3 {
-				l.check(random.word(), random.conversations(), 0, math.MaxInt64)
+				l.checkSearch(random.word(), random.conversations(), 0, math.MaxInt64)
 			}
 		}
 		fails.Store(false)
 		countdown.Store(0)
-		l.whole()
+		l.checkComplete()
 		if s := l.State(); s.Failures == 0 {
-			t.Errorf("%v: nothing failed", failure)
+			t.Errorf("%v: no failure was counted", failure)
 		}
 	}
 }
 
-// TestErasedLeavesTheFile: of messages that were erased, a few among others, most of a
-// segment, and all of it, no entry that they had alone is left in any file, and those of
-// the others are.
-func TestErasedLeavesTheFile(t *testing.T) {
+// TestErasedEntriesAreDeleted checks that no file has an entry of an erased message left,
+// whether few, many or all messages of a segment are erased, and that the other entries are
+// kept.
+func TestErasedEntriesAreDeleted(t *testing.T) {
 	for name, part := range map[string]int{"few": 50, "many": 3, "nearly all": 100} {
 		t.Run(name, func(t *testing.T) {
-			l := newLibrary(t, Options{FlushAt: 500})
-			random := talker{rand.New(rand.NewPCG(6, 73))}
-			list := map[int64]said{}
+			l := newFixture(t, Options{FlushAt: 500})
+			random := generator{rand.New(rand.NewPCG(6, 73))}
+			list := map[int64]message{}
 			for id := range int64(4000) {
 				m := random.message()
-				m.words += " " + mark(id)
+				m.words += " " + uniqueWord(id)
 				list[id+1] = m
 				if len(list) == 250 {
-					l.say(list)
-					l.settled()
-					list = map[int64]said{}
+					l.commit(list)
+					l.waitIdle()
+					list = map[int64]message{}
 				}
 			}
-			var gone []int64
+			var erased []int64
 			kept := map[int64]bool{}
 			for id := range int64(4000) {
 				if goes := id%int64(part) == 0; goes == (name != "nearly all") {
-					gone = append(gone, id+1)
+					erased = append(erased, id+1)
 				} else {
 					kept[id+1] = true
 				}
 			}
-			for some := range slices.Chunk(gone, 700) {
+			for some := range slices.Chunk(erased, 700) {
 				l.erase(some...)
-				l.settled()
+				l.waitIdle()
 			}
-			l.whole()
-			l.emptied()
-			found := l.traces()
-			for _, id := range gone {
+			l.checkComplete()
+			l.reopen()
+			found := l.entriesInFiles()
+			for _, id := range erased {
 				if found[id] {
-					t.Fatalf("an entry of message %d is left", id)
+					t.Fatalf("the entry of erased message %d is in the file", id)
 				}
 			}
 			for id := range kept {
 				if !found[id] {
-					t.Fatalf("the entry of message %d is not found", id)
+					t.Fatalf("the entry of message %d is not in the file", id)
 				}
 			}
 		})
 	}
 }
 
-// mark is a word that a message has alone.
-func mark(id int64) string {
+// uniqueWord returns a word that only this message has.
+func uniqueWord(id int64) string {
 	return string([]rune{0x4e00 + rune(id), 0x6e00 + rune(id%1000)})
 }
 
-// emptied waits until the write-ahead log has nothing of what was taken out.
-func (l *library) emptied() {
+// reopen closes and opens the index, which empties the write-ahead log.
+func (l *fixture) reopen() {
 	l.Helper()
 	if err := l.Close(nil); err != nil {
 		l.Fatal(err)
 	}
 	l.open(nil)
-	l.settled()
+	l.waitIdle()
 }
 
-// traces returns the messages of which the files have the entry of their mark, as it
-// stands beside a document.
-func (l *library) traces() map[int64]bool {
+// entriesInFiles returns the messages whose unique word is in a file, as stored with the document.
+func (l *fixture) entriesInFiles() map[int64]bool {
 	l.Helper()
 	paths, err := filepath.Glob(l.path + "*")
 	if err != nil || len(paths) == 0 {
@@ -218,8 +218,8 @@ func (l *library) traces() map[int64]bool {
 	}
 	at := map[[entrySize]byte]int64{}
 	for id := range int64(4000) {
-		for _, e := range l.Hasher().Document(mark(id), 0, 0) {
-			if h := packEntries([]search.Entry{e}); e == l.Hasher().Query(search.Parse(mark(id)), search.Scope{})[0][0] {
+		for _, e := range l.Hasher().Document(uniqueWord(id), 0, 0) {
+			if h := packEntries([]search.Entry{e}); e == l.Hasher().Query(search.Parse(uniqueWord(id)), search.Scope{})[0][0] {
 				at[[entrySize]byte(h)] = id + 1
 			}
 		}
@@ -239,12 +239,12 @@ func (l *library) traces() map[int64]bool {
 	return found
 }
 
-// TestCopyAloneSaysNothing: without the key nobody learns from the file whether a word is
-// in it, not even one who knows all words, nor which data it is of.
-func TestCopyAloneSaysNothing(t *testing.T) {
-	l := newLibrary(t, Options{FlushAt: 1})
-	l.say(map[int64]said{1: {1, "a secret word"}})
-	l.settled()
+// TestFileRevealsNothingWithoutKey checks that without the key, nobody can find out from the file
+// whether it has a word, or which database it belongs to.
+func TestFileRevealsNothingWithoutKey(t *testing.T) {
+	l := newFixture(t, Options{FlushAt: 1})
+	l.commit(map[int64]message{1: {1, "a secret word"}})
+	l.waitIdle()
 	if err := l.Close(nil); err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +260,7 @@ func TestCopyAloneSaysNothing(t *testing.T) {
 	}
 	for _, e := range entries(0) {
 		if !bytes.Contains(data, e) {
-			t.Error("with the key an entry is not found")
+			t.Error("the file does not have the entry that the key makes")
 		}
 	}
 	for _, e := range append(entries(1), []byte("secret"), []byte("these"), make([]byte, search.KeySize/2, search.KeySize)[:0:0]) {
@@ -270,30 +270,32 @@ func TestCopyAloneSaysNothing(t *testing.T) {
 	}
 }
 
-// TestOtherKey: a file that was made with another key, or of other data, is made anew.
+// TestOtherKey checks that a file made with another key or for another database is rebuilt.
 func TestOtherKey(t *testing.T) {
-	for _, change := range []func(*Options){
-		func(o *Options) { o.Key = bytes.Repeat([]byte{1}, search.KeySize) },
-		func(o *Options) { o.Data = []byte("those") },
+	for name, change := range map[string]func(*Options){
+		"another key":      func(o *Options) { o.Key = bytes.Repeat([]byte{1}, search.KeySize) },
+		"another database": func(o *Options) { o.Data = []byte("those") },
 	} {
-		l := newLibrary(t, Options{FlushAt: 1})
-		l.say(map[int64]said{1: {1, "alpha"}, 2: {1, "beta"}})
-		l.settled()
-		if err := l.Close([]byte("mark")); err != nil {
-			t.Fatal(err)
-		}
-		change(&l.options)
-		l.there[3], l.sorted = said{1, "alpha"}, nil
-		l.open([]byte("mark"))
-		l.check("alpha", nil, 0, math.MaxInt64)
-		l.whole()
-		l.check("alpha", nil, 0, math.MaxInt64)
+		t.Run(name, func(t *testing.T) {
+			l := newFixture(t, Options{FlushAt: 1})
+			l.commit(map[int64]message{1: {1, "alpha"}, 2: {1, "beta"}})
+			l.waitIdle()
+			if err := l.Close([]byte("mark")); err != nil {
+				t.Fatal(err)
+			}
+			change(&l.options)
+			l.messages[3], l.sorted = message{1, "alpha"}, nil
+			l.open([]byte("mark"))
+			l.checkSearch("alpha", nil, 0, math.MaxInt64)
+			l.checkComplete()
+			l.checkSearch("alpha", nil, 0, math.MaxInt64)
+		})
 	}
 }
 
-// TestMerge: many small segments become few, and those of which nothing is left go.
+// TestMerge checks that small segments are merged and that empty ones are deleted.
 func TestMerge(t *testing.T) {
-	l := newLibrary(t, Options{FlushAt: 1})
+	l := newFixture(t, Options{FlushAt: 1})
 	c, err := openConn(l.path, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -301,27 +303,27 @@ func TestMerge(t *testing.T) {
 	defer func() { _ = c.close() }()
 	id := int64(0)
 	for range 10 {
-		list := map[int64]said{}
+		list := map[int64]message{}
 		for range 13_000 {
 			id++
-			list[id] = said{1, "word"}
+			list[id] = message{1, "word"}
 		}
-		l.say(list)
-		l.settled()
+		l.commit(list)
+		l.waitIdle()
 	}
-	l.whole()
+	l.checkComplete()
 	n, err := c.integer("SELECT count(*) FROM segments")
 	if err != nil || n > 5 {
 		t.Errorf("%d segments, %v", n, err)
 	}
-	ids := slices.Sorted(maps.Keys(l.there))
+	ids := slices.Sorted(maps.Keys(l.messages))
 	l.erase(ids[:120_000]...)
-	l.whole()
+	l.checkComplete()
 	if n, err = c.integer("SELECT count(*) FROM segments"); err != nil || n > 2 {
 		t.Errorf("%d segments, %v", n, err)
 	}
 	l.erase(ids[120_000:]...)
-	l.whole()
+	l.checkComplete()
 	for _, table := range []string{"segments", "ids", "documents", "lists"} {
 		if n, err := c.integer("SELECT count(*) FROM " + table); err != nil || n != 0 {
 			t.Errorf("%d %s, %v", n, table, err)
@@ -329,7 +331,7 @@ func TestMerge(t *testing.T) {
 	}
 }
 
-// TestPairs: what is written of pairs is read again.
+// TestPairs checks that encoded pairs decode to the same pairs.
 func TestPairs(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 74))
 	for range 100 {
@@ -352,12 +354,12 @@ func TestPairs(t *testing.T) {
 			}
 		}
 		if !slices.Equal(got, list) {
-			t.Fatal("other pairs were read than written")
+			t.Fatal("decoded other pairs than were encoded")
 		}
 	}
 }
 
-// FuzzPairs: a block that is not what was written is refused, or is one of rising pairs.
+// FuzzPairs checks that a damaged block is refused or decodes to ascending pairs.
 func FuzzPairs(f *testing.F) {
 	block, _ := encodeBlock([]pair{0, 1, 1 << 50, 1<<50 + 3}, blockSize)
 	f.Add(block)

@@ -18,69 +18,70 @@ const (
 	putMeta       = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 	deleteMeta    = "DELETE FROM meta WHERE key = ?"
 
-	keyFormat     = "format"
-	keyFits       = "fits"
-	keyGeneration = "generation"
-	keyClosed     = "closed"
+	keyFormat      = "format"
+	keyFingerprint = "fits"
+	keyGeneration  = "generation"
+	keyClosed      = "closed"
 )
 
 const (
-	// gather is how long a removal waits for others: what leaves together costs less.
-	gather = time.Second
-	// removeBatch is how many messages one transaction takes out.
-	removeBatch = 1 << 16
-	// retryFirst and retryMost are after how long it is tried again to write the file.
+	// batchDelay is how long deletions wait for others. Deleting many at once costs less.
+	batchDelay = time.Second
+	// deleteBatch is how many messages one transaction deletes.
+	deleteBatch = 1 << 16
+	// retryFirst and retryMax bound the delay before writing the file is tried again.
 	retryFirst = 250 * time.Millisecond
-	retryMost  = 10 * time.Second
+	retryMax   = 10 * time.Second
 
-	// mergeRun is how many small segments are merged at least, once they make a large
-	// one of at least mergeFull messages.
+	// mergeRun is how many small segments are merged at least, and mergeFull how many
+	// messages they must have together.
 	mergeRun  = 4
 	mergeFull = maxDocuments * 3 / 4
 )
 
-// keeper is what the goroutine that writes has for itself.
+// keeper is the state of the goroutine that writes.
 type keeper struct {
-	conn  *conn
-	fresh int64 // the id of the next segment
-	mark  []byte
-	retry time.Duration
-	// traces says that the write-ahead log has pages as they were before something was
-	// taken out of them.
-	traces bool
-	// merged is the generation of the file that was looked at for what can be merged.
+	conn   *conn
+	nextID int64 // id of the next segment
+	mark   []byte
+	retry  time.Duration
+	// walDirty says that the write-ahead log has old versions of pages from which entries
+	// were deleted.
+	walDirty bool
+	// merged is the generation of the file that was last searched for segments to merge.
 	merged int64
 	verifier
 }
 
-// open opens the file, or makes it if there is none or one that does not fit.
+// open opens the file. It creates a new one if the file is missing, damaged or of another
+// database.
 func (x *Index) open() error {
 	c, now, closed, err := x.tryOpen()
 	switch {
 	case err == nil:
 	case errors.Is(err, os.ErrNotExist):
-		return x.make()
+		return x.recreate()
 	case isDamaged(err) || errors.Is(err, errForeign):
-		x.options.Logger.Warn("the search index is made anew", "error", faults.Text(err))
-		return x.make()
+		x.options.Logger.Warn("rebuilding the search index", "error", faults.Text(err))
+		return x.recreate()
 	default:
 		return err
 	}
 	x.conn = c
-	x.adopt(now)
+	x.setStored(now)
 	if closed != nil && bytes.Equal(closed, x.options.Mark) {
 		x.mu.Lock()
-		x.again = 0
+		x.verifyBelow = 0
 		x.verified.Store(0)
 		x.mu.Unlock()
 	}
 	return nil
 }
 
-var errForeign = errors.New("it is of other data")
+var errForeign = errors.New("the search index belongs to another database")
 
-// tryOpen opens the file if it fits. It notes that it is open, so that one that was not
-// closed is known.
+// tryOpen opens the file if it belongs to the database. It deletes the mark of the last
+// Close, so that a file that was not closed is recognised.
 func (x *Index) tryOpen() (_ *conn, now *stored, closed []byte, err error) {
 	if _, err := os.Stat(x.path); err != nil {
 		return nil, nil, nil, err
@@ -105,8 +106,8 @@ func (x *Index) tryOpen() (_ *conn, now *stored, closed []byte, err error) {
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	fits, err := c.bytes(selectMeta, keyFits)
-	if err == nil && (format != int64(formatVersion) || !bytes.Equal(fits, x.options.fits())) {
+	fingerprint, err := c.bytes(selectMeta, keyFingerprint)
+	if err == nil && (format != int64(formatVersion) || !bytes.Equal(fingerprint, x.options.fingerprint())) {
 		err = errForeign
 	}
 	if err != nil {
@@ -128,22 +129,22 @@ func (x *Index) tryOpen() (_ *conn, now *stored, closed []byte, err error) {
 	return c, now, closed, err
 }
 
-// make makes the file anew. Everything is to be put into it.
-func (x *Index) make() error {
+// recreate replaces the file with an empty one. Everything must be indexed again.
+func (x *Index) recreate() error {
 	if x.conn != nil {
 		if err := x.conn.close(); err != nil {
-			x.options.Logger.Warn("closing the search index failed", "error", faults.Text(err))
+			x.options.Logger.Warn("cannot close the search index", "error", faults.Text(err))
 		}
 		x.conn = nil
 	}
 	x.mu.Lock()
-	x.again = nothing
-	x.verified.Store(nothing)
+	x.verifyBelow = noneVerified
+	x.verified.Store(noneVerified)
 	x.mu.Unlock()
-	x.adopt(&stored{})
-	// Nobody may have the old file open: who closes it last deletes the log by its name,
-	// which would be that of the new one.
-	err := x.alone(func() error { return createFile(x.path) })
+	x.setStored(&stored{})
+	// No connection may have the old file open: the last one to close it deletes the log by
+	// its name, which would be the log of the new file.
+	err := x.exclusively(func() error { return createFile(x.path) })
 	if err != nil {
 		return err
 	}
@@ -155,7 +156,7 @@ func (x *Index) make() error {
 		if err := c.script(schema); err != nil {
 			return err
 		}
-		for key, value := range map[string]driver.Value{keyFormat: int64(formatVersion), keyFits: x.options.fits(), keyGeneration: int64(0)} {
+		for key, value := range map[string]driver.Value{keyFormat: int64(formatVersion), keyFingerprint: x.options.fingerprint(), keyGeneration: int64(0)} {
 			if err := c.exec(putMeta, key, value); err != nil {
 				return err
 			}
@@ -169,9 +170,9 @@ func (x *Index) make() error {
 	return nil
 }
 
-// alone runs fn while nobody searches: whoever begins to waits. Afterwards they open the
-// file anew.
-func (x *Index) alone(fn func() error) error {
+// exclusively runs fn while no search is in progress. New searches wait and then open the
+// file again.
+func (x *Index) exclusively(fn func() error) error {
 	for range cap(x.conns) {
 		if c := <-x.conns; c != nil {
 			_ = c.close()
@@ -185,20 +186,20 @@ func (x *Index) alone(fn func() error) error {
 	return fn()
 }
 
-// adopt takes over what the file has.
-func (x *Index) adopt(now *stored) {
+// setStored replaces the segments in memory.
+func (x *Index) setStored(now *stored) {
 	for _, s := range now.segments {
-		x.fresh = max(x.fresh, s.id+1)
+		x.nextID = max(x.nextID, s.id+1)
 	}
 	x.stored.Store(now)
 }
 
 func (x *Index) nextSegment() int64 {
-	x.fresh++
-	return x.fresh - 1
+	x.nextID++
+	return x.nextID - 1
 }
 
-// change changes the segments in one transaction: fn returns what they are afterwards.
+// change changes the segments in one transaction. fn returns the new segments.
 func (x *Index) change(fn func(c *conn, list []*segment) ([]*segment, error)) error {
 	before := x.stored.Load()
 	next := &stored{generation: before.generation + 1}
@@ -215,13 +216,13 @@ func (x *Index) change(fn func(c *conn, list []*segment) ([]*segment, error)) er
 	return nil
 }
 
-// loop does what there is to do, until the index is closed.
+// loop does the work until the index is closed.
 func (x *Index) loop(ctx context.Context) {
 	defer close(x.ended)
 	for {
 		wait, err := x.work(ctx)
 		if err != nil && ctx.Err() == nil {
-			wait = x.recover(err)
+			wait = x.handleError(err)
 		}
 		x.mu.Lock()
 		closing := x.closing
@@ -238,7 +239,7 @@ func (x *Index) loop(ctx context.Context) {
 		if wait > 0 {
 			timer = x.options.after(wait)
 		}
-		if err != nil { // what comes meanwhile changes nothing
+		if err != nil { // new messages do not shorten the delay
 			wake = nil
 		}
 		select {
@@ -249,35 +250,34 @@ func (x *Index) loop(ctx context.Context) {
 	}
 }
 
-// idle is a wait without an end.
+// idle is a wait without end.
 const idle = time.Duration(-1)
 
-// recover says how long to wait before it is tried again, after an error. A damaged file
-// is made anew.
-func (x *Index) recover(err error) time.Duration {
+// handleError returns how long to wait after an error. It replaces a damaged file.
+func (x *Index) handleError(err error) time.Duration {
 	x.failed(err)
 	switch {
 	case isDamaged(err):
-		x.options.Logger.Warn("the search index is made anew", "error", faults.Text(err))
-		if err := x.make(); err != nil {
+		x.options.Logger.Warn("rebuilding the search index", "error", faults.Text(err))
+		if err := x.recreate(); err != nil {
 			x.failed(err)
 		}
-	case x.conn != nil: // whatever state it is in
+	case x.conn != nil: // its state is unknown
 		_ = x.conn.close()
 		x.conn = nil
 	}
-	x.retry = min(max(2*x.retry, retryFirst), retryMost)
+	x.retry = min(max(2*x.retry, retryFirst), retryMax)
 	return x.retry
 }
 
-// work does a part of what there is to do, and says how long to wait then: 0 if there is
+// work does a part of the pending work and returns how long to wait then, 0 if there is
 // more.
 func (x *Index) work(ctx context.Context) (time.Duration, error) {
-	if err := x.ready(); err != nil {
+	if err := x.ensureOpen(); err != nil {
 		return 0, err
 	}
-	waiting := x.settle(ctx)
-	due, err := x.remove(false)
+	waiting := x.sortTail(ctx)
+	due, err := x.deleteDue(false)
 	if err != nil {
 		return 0, err
 	}
@@ -301,14 +301,14 @@ func (x *Index) work(ctx context.Context) (time.Duration, error) {
 	if more {
 		return 0, nil
 	}
-	if x.traces {
-		due = gather
+	if x.walDirty {
+		due = batchDelay
 	}
 	return due, nil
 }
 
-// settle sorts what came, hashes it, and returns how many messages are in memory.
-func (x *Index) settle(ctx context.Context) int {
+// sortTail hashes and sorts new messages and returns how many are in memory.
+func (x *Index) sortTail(ctx context.Context) int {
 	for _, it := range x.memory.Load().tail {
 		if ctx.Err() != nil {
 			break
@@ -317,12 +317,12 @@ func (x *Index) settle(ctx context.Context) int {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	m := x.memory.Load().settle()
+	m := x.memory.Load().sortTail()
 	x.memory.Store(m)
 	return len(m.sorted)
 }
 
-// flush puts what is in memory into the file.
+// flush writes messages in memory to the file.
 func (x *Index) flush() error {
 	list := x.memory.Load().sorted
 	list = list[:min(len(list), maxDocuments)]
@@ -352,8 +352,8 @@ func (x *Index) flush() error {
 	return nil
 }
 
-// put writes documents, sorted by id, as a segment. Those that the file has already, of
-// which it was told twice, are left out.
+// put writes documents, sorted by id, as a segment. It skips those that the file already
+// has, because they were added twice.
 func (x *Index) put(docs []document) error {
 	return x.change(func(c *conn, list []*segment) ([]*segment, error) {
 		ids := make([]int64, len(docs))
@@ -383,46 +383,46 @@ func (x *Index) put(docs []document) error {
 	})
 }
 
-// remove takes out of the file what is to leave it, once that has waited for others. It
-// returns how long to wait for that.
-func (x *Index) remove(now bool) (time.Duration, error) {
+// deleteDue deletes entries from the file that have waited for batchDelay, or all if now is
+// set. It returns how long to wait for the rest.
+func (x *Index) deleteDue(now bool) (time.Duration, error) {
 	x.mu.Lock()
-	ids := x.removals
-	age := x.options.now().Sub(x.since)
+	ids := x.deletions
+	age := x.options.now().Sub(x.deletionsSince)
 	x.mu.Unlock()
 	if len(ids) == 0 {
 		return idle, nil
 	}
-	if !now && age < gather && len(ids) < removeBatch {
-		return gather - age, nil
+	if !now && age < batchDelay && len(ids) < deleteBatch {
+		return batchDelay - age, nil
 	}
 	taken := len(ids)
 	ids = slices.Clone(ids)
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
 	x.forget(ids)
-	if err := x.removeFrom(ids); err != nil {
+	if err := x.deleteFrom(ids); err != nil {
 		return 0, err
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if len(x.removals) >= taken { // else they were given up meanwhile
-		x.removals = slices.Clone(x.removals[taken:])
+	if len(x.deletions) >= taken { // otherwise Add has dropped the list
+		x.deletions = slices.Clone(x.deletions[taken:])
 	}
-	x.since = x.options.now()
-	if len(x.removals) > 0 {
-		return gather, nil
+	x.deletionsSince = x.options.now()
+	if len(x.deletions) > 0 {
+		return batchDelay, nil
 	}
 	return idle, nil
 }
 
-// removeFrom takes messages, whose ids rise, out of the segments.
-func (x *Index) removeFrom(ids []int64) error {
+// deleteFrom deletes messages, with ascending ids, from the segments.
+func (x *Index) deleteFrom(ids []int64) error {
 	found := 0
 	err := x.change(func(c *conn, list []*segment) ([]*segment, error) {
 		left := list[:0]
 		for _, s := range list {
-			next, n, err := s.without(c, ids, x.nextSegment)
+			next, n, err := s.delete(c, ids, x.nextSegment)
 			if err != nil {
 				return nil, err
 			}
@@ -434,29 +434,29 @@ func (x *Index) removeFrom(ids []int64) error {
 		return left, nil
 	})
 	if err == nil && found > 0 {
-		x.traces = true
+		x.walDirty = true
 	}
 	return err
 }
 
-// truncate empties the write-ahead log after something was taken out. If searches overlap
-// for so long that there is no gap, they wait for it.
+// truncate empties the write-ahead log after deletions. If searches overlap without a gap,
+// it blocks new ones.
 func (x *Index) truncate() error {
-	if !x.traces {
+	if !x.walDirty {
 		return nil
 	}
 	empty := func() error {
 		busy, err := x.conn.integer("PRAGMA wal_checkpoint(TRUNCATE)")
-		x.traces = err != nil || busy != 0
+		x.walDirty = err != nil || busy != 0
 		return err
 	}
-	if err := empty(); err != nil || !x.traces {
+	if err := empty(); err != nil || !x.walDirty {
 		return err
 	}
-	return x.alone(empty)
+	return x.exclusively(empty)
 }
 
-// merge makes one large segment of small ones.
+// merge merges small segments into a large one.
 func (x *Index) merge() error {
 	now := x.stored.Load()
 	if now.generation == x.merged {
@@ -489,7 +489,7 @@ func (x *Index) merge() error {
 	})
 }
 
-// mergeable returns segments that are beside each other and make a large one, or nil.
+// mergeable returns neighbouring segments that make a large one, or nil.
 func mergeable(list []*segment) []*segment {
 	list = slices.Clone(list)
 	slices.SortFunc(list, func(a, b *segment) int { return compare(a.first(), b.first()) })
@@ -507,36 +507,36 @@ func mergeable(list []*segment) []*segment {
 	return nil
 }
 
-// finish writes what is left when the index is closed.
+// finish writes what is pending when the index is closed.
 func (x *Index) finish() {
 	err := x.writeAll()
 	if x.conn == nil {
 		return
 	}
 	x.mu.Lock()
-	whole := err == nil && x.verified.Load() == 0 && len(x.items) == 0 && len(x.removals) == 0
+	complete := err == nil && x.verified.Load() == 0 && len(x.items) == 0 && len(x.deletions) == 0
 	x.mu.Unlock()
-	if whole && x.mark != nil {
+	if complete && x.mark != nil {
 		err = x.conn.exec(putMeta, keyClosed, x.mark)
 	}
 	if err != nil {
-		x.options.Logger.Warn("the search index was not closed well: it will be compared with the messages", "error", faults.Text(err))
+		x.options.Logger.Warn("search index not closed cleanly: comparing it with the database at the next start", "error", faults.Text(err))
 	}
-	x.traces = true
+	x.walDirty = true
 	if err := errors.Join(x.truncate(), x.conn.close()); err != nil {
-		x.options.Logger.Warn("closing the search index failed", "error", faults.Text(err))
+		x.options.Logger.Warn("cannot close the search index", "error", faults.Text(err))
 	}
 	x.conn = nil
 }
 
 func (x *Index) writeAll() error {
-	if err := x.ready(); err != nil {
+	if err := x.ensureOpen(); err != nil {
 		return err
 	}
-	if _, err := x.remove(true); err != nil {
+	if _, err := x.deleteDue(true); err != nil {
 		return err
 	}
-	for x.settle(context.Background()) > 0 {
+	for x.sortTail(context.Background()) > 0 {
 		if err := x.flush(); err != nil {
 			return err
 		}

@@ -7,23 +7,23 @@ import (
 	"github.com/imapi/imapi/search"
 )
 
-// item is a message that is in memory.
+// item is a message in memory.
 type item struct {
 	id, conversation int64
 	kind             uint8
-	// words are there until entries are, both until the message is gone.
+	// words is set until entries is; both are nil once the message is erased.
 	words   atomic.Pointer[func() string]
 	entries atomic.Pointer[[]search.Entry]
-	gone    atomic.Bool
+	erased  atomic.Bool
 }
 
-// hashed returns the entries of the message, none once it is gone.
+// hashed returns the entries of the message, none if it is erased.
 func (i *item) hashed(h *search.Hasher) []search.Entry {
 	if e := i.entries.Load(); e != nil {
 		return *e
 	}
 	words := i.words.Load()
-	if words == nil { // gone, or another goroutine was quicker
+	if words == nil { // erased, or hashed by another goroutine
 		if e := i.entries.Load(); e != nil {
 			return *e
 		}
@@ -32,45 +32,45 @@ func (i *item) hashed(h *search.Hasher) []search.Entry {
 	e := h.Document((*words)(), i.conversation, i.kind)
 	i.entries.Store(&e)
 	i.words.Store(nil)
-	if i.gone.Load() {
+	if i.erased.Load() {
 		i.forget()
 	}
 	return e
 }
 
-// forget lets go of what an erased message says.
+// forget drops the content of an erased message.
 func (i *item) forget() {
-	i.gone.Store(true)
+	i.erased.Store(true)
 	i.words.Store(nil)
 	i.entries.Store(nil)
 }
 
-// memory are the newest messages. It is never changed, but for what is appended behind
-// its end.
+// memory holds the newest messages. It is immutable, except that new elements are appended
+// behind the end of its slices.
 type memory struct {
-	// sorted rise by id. tail came since then, in any order.
+	// sorted is in ascending order of ids. tail was added since, in any order.
 	sorted, tail []*item
 }
 
-// settle makes one of which all are sorted. The keeper alone may call it, for it appends to
-// what searches look at.
-func (m *memory) settle() *memory {
+// sortTail returns a memory that is sorted as a whole. Only the keeper may call it, because
+// it appends behind the end of slices that searches read.
+func (m *memory) sortTail() *memory {
 	if len(m.tail) == 0 {
 		return m
 	}
 	tail := slices.Clone(m.tail)
 	slices.SortFunc(tail, byID)
 	if n := len(m.sorted); n == 0 || m.sorted[n-1].id < tail[0].id {
-		return &memory{sorted: append(m.sorted, tail...)} // behind what others look at
+		return &memory{sorted: append(m.sorted, tail...)} // behind the end of others' slices
 	}
 	merged := append(slices.Clone(m.sorted), tail...)
 	slices.SortFunc(merged, byID)
 	return &memory{sorted: merged}
 }
 
-// live returns those that are not gone.
+// live returns the messages that are not erased.
 func live(list []*item) []*item {
-	return slices.DeleteFunc(slices.Clone(list), func(i *item) bool { return i.gone.Load() })
+	return slices.DeleteFunc(slices.Clone(list), func(i *item) bool { return i.erased.Load() })
 }
 
 func byID(a, b *item) int { return compare(a.id, b.id) }

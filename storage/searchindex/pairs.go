@@ -8,31 +8,31 @@ import (
 	"github.com/imapi/imapi/search"
 )
 
-// maxDocuments is the most documents of a segment: their numbers have 16 bits.
+// maxDocuments is the maximum size of a segment: numbers of documents have 16 bits.
 const maxDocuments = 1 << 16
 
-// pair is an entry and the number of a document that has it, in one number: those of an
-// entry are beside each other, by document.
+// pair combines an entry and the number of a document, so that the documents with an entry
+// are neighbours in a sorted list.
 type pair uint64
 
 func pairOf(e search.Entry, n int) pair { return pair(e)<<16 | pair(n) }
 
 func (p pair) document() int { return int(p & (maxDocuments - 1)) }
 
-// blockSize is after how many bytes a block ends: three fit into a page.
+// blockSize is the size in bytes at which a block ends. Three blocks fit into a page.
 const blockSize = 1300
 
-// errDamaged is in the chain of errors that say that the file is not what was written.
+// errDamaged is in the chain of errors that report a damaged file.
 var errDamaged = errors.New("the search index is damaged")
 
-// encodeBlock returns the first of the pairs, which rise, as a block of about so many
-// bytes, and those that are left: the first one as it is, then what each adds to the one
-// before.
-func encodeBlock(list []pair, most int) (block []byte, rest []pair) {
+// encodeBlock encodes pairs, which are ascending, until the block has the given size in
+// bytes, and returns the rest. The first pair is stored whole, others as the difference
+// from the one before.
+func encodeBlock(list []pair, size int) (block []byte, rest []pair) {
 	block = make([]byte, 0, blockSize+2*binary.MaxVarintLen64)
 	before := pair(0)
 	for i, p := range list {
-		if len(block) >= most {
+		if len(block) >= size {
 			return block, list[i:]
 		}
 		block = binary.AppendUvarint(block, uint64(p-before))
@@ -41,7 +41,7 @@ func encodeBlock(list []pair, most int) (block []byte, rest []pair) {
 	return block, nil
 }
 
-// appendPairs appends those of a block.
+// appendPairs decodes a block and appends its pairs.
 func appendPairs(to []pair, block []byte) ([]pair, error) {
 	at := pair(0)
 	for first := true; len(block) > 0; first = false {
@@ -55,24 +55,24 @@ func appendPairs(to []pair, block []byte) ([]pair, error) {
 	return to, nil
 }
 
-// without returns the pairs of list that are not in gone; both rise.
-func without(list, gone []pair) []pair {
+// subtract returns the pairs of list that are not in deleted. Both are ascending.
+func subtract(list, deleted []pair) []pair {
 	left := list[:0]
 	for _, p := range list {
-		for len(gone) > 0 && gone[0] < p {
-			gone = gone[1:]
+		for len(deleted) > 0 && deleted[0] < p {
+			deleted = deleted[1:]
 		}
-		if len(gone) == 0 || gone[0] != p {
+		if len(deleted) == 0 || deleted[0] != p {
 			left = append(left, p)
 		}
 	}
 	return left
 }
 
-// entrySize is that of an entry beside its document, in bytes.
+// entrySize is the size of an entry stored with its document, in bytes.
 const entrySize = 5
 
-// packEntries returns entries as they are stored beside their document.
+// packEntries encodes the entries that are stored with a document.
 func packEntries(list []search.Entry) []byte {
 	b := make([]byte, 0, entrySize*len(list))
 	for _, e := range list {

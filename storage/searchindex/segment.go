@@ -9,7 +9,8 @@ import (
 	"github.com/imapi/imapi/search"
 )
 
-// chunkSize is how many ids are stored together.
+// chunkSize is how many ids one row holds. -- they were when the segment was built: numbers
+// of 8 bytes, little-endian.||
 const chunkSize = 64
 
 const schema = `
@@ -18,31 +19,31 @@ CREATE TABLE meta (
     value ANY  NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- chunks are the first id of each chunk, blocks the first pair of each block, both as
--- they were when the segment was built: numbers of 8 bytes, little-endian.
+-- chunks holds the first id of each chunk, blocks the first pair of each block, both from
+-- when the segment was built: integers of 8 bytes, little-endian.
 CREATE TABLE segments (
     id     INTEGER PRIMARY KEY,
-    size   INTEGER NOT NULL, -- how many messages it was built of
-    live   INTEGER NOT NULL, -- how many of them are left
+    size   INTEGER NOT NULL, -- messages it was built from
+    live   INTEGER NOT NULL, -- messages that are not deleted
     last   INTEGER NOT NULL, -- the greatest id
     chunks BLOB    NOT NULL,
     blocks BLOB    NOT NULL
 ) STRICT;
 
--- at is the segment's id << 24 and the number of the chunk. An id of 8 bytes, of which the
--- sign says that the message was taken out, and 4 bytes of the entry of its conversation.
+-- at is the segment's id << 24 plus the number of the chunk. For each message ids has the id
+-- in 8 bytes, negative if the message was deleted, and 4 bytes of its conversation's entry.
 CREATE TABLE ids (
     at  INTEGER PRIMARY KEY,
     ids BLOB NOT NULL
 ) STRICT;
 
--- at is the segment's id << 24 and the number of the message.
+-- at is the segment's id << 24 plus the number of the message.
 CREATE TABLE documents (
     at      INTEGER PRIMARY KEY,
     entries BLOB NOT NULL
 ) STRICT;
 
--- at is the segment's id << 24 and the number of the block.
+-- at is the segment's id << 24 plus the number of the block.
 CREATE TABLE lists (
     at    INTEGER PRIMARY KEY,
     pairs BLOB NOT NULL
@@ -70,8 +71,8 @@ const (
 	deleteBlocks    = "DELETE FROM lists WHERE at BETWEEN ? AND ?"
 )
 
-// segment is what there is to know beforehand of one in the file. It is never changed:
-// where messages were taken out, another one takes its place.
+// segment is the part of a segment that is kept in memory. It is immutable; deleting
+// messages makes a new one.
 type segment struct {
 	id         int64
 	size, live int
@@ -80,16 +81,16 @@ type segment struct {
 	blocks     []pair
 }
 
-// at is the key of one of the segment's rows.
+// at returns the key of the segment's nth row in a table.
 func (s *segment) at(n int) int64 { return s.id<<24 | int64(n) }
 
-// end is the key of the last one that there may be.
+// end returns the greatest key that a row of the segment can have.
 func (s *segment) end() int64 { return s.at(1<<24 - 1) }
 
-// first is the least id.
+// first returns the least id.
 func (s *segment) first() int64 { return s.chunks[0] }
 
-// chunkOf returns the chunk in which an id is, if it is in the segment.
+// chunkOf returns the chunk that an id is in if the segment has it.
 func (s *segment) chunkOf(id int64) (chunk int, may bool) {
 	if id > s.last {
 		return 0, false
@@ -101,7 +102,7 @@ func (s *segment) chunkOf(id int64) (chunk int, may bool) {
 	return at, at >= 0
 }
 
-// document is what the file has of a message.
+// document is a message as stored in the file.
 type document struct {
 	id           int64
 	conversation uint32
@@ -112,7 +113,7 @@ type document struct {
 type numbered struct {
 	id           int64
 	conversation uint32
-	gone         bool
+	deleted      bool
 }
 
 const idSize = 12
@@ -121,7 +122,7 @@ func packIDs(list []numbered) []byte {
 	b := make([]byte, 0, idSize*len(list))
 	for _, n := range list {
 		id := n.id
-		if n.gone {
+		if n.deleted {
 			id = -id
 		}
 		b = binary.LittleEndian.AppendUint64(b, uint64(id))
@@ -138,7 +139,7 @@ func unpackIDs(b []byte) ([]numbered, error) {
 	for c := range slices.Chunk(b, idSize) {
 		n := numbered{id: int64(binary.LittleEndian.Uint64(c)), conversation: binary.LittleEndian.Uint32(c[8:])}
 		if n.id < 0 {
-			n.id, n.gone = -n.id, true
+			n.id, n.deleted = -n.id, true
 		}
 		list = append(list, n)
 	}
@@ -165,7 +166,7 @@ func unpackNumbers[T ~int64 | ~uint64](v driver.Value) ([]T, error) {
 	return list, nil
 }
 
-// readSegments returns those of the file.
+// readSegments reads all segments of the file.
 func readSegments(c *conn) (list []*segment, err error) {
 	err = c.query(selectSegments, nil, func(row []driver.Value) (_ bool, err error) {
 		var number [4]int64
@@ -191,7 +192,7 @@ func readSegments(c *conn) (list []*segment, err error) {
 	return list, err
 }
 
-// build writes a segment of documents, which are sorted by id and not too many.
+// build writes a segment of documents sorted by id, at most maxDocuments.
 func build(c *conn, id int64, docs []document) (*segment, error) {
 	s := &segment{id: id, size: len(docs), live: len(docs), last: docs[len(docs)-1].id}
 	entries := 0
@@ -230,7 +231,7 @@ func build(c *conn, id int64, docs []document) (*segment, error) {
 	return s, c.exec(insertSegment, s.id, int64(s.size), int64(s.live), s.last, packNumbers(s.chunks), packNumbers(s.blocks))
 }
 
-// drop deletes a segment with all that it has.
+// drop deletes a segment with all its rows.
 func (s *segment) drop(c *conn) error {
 	for _, query := range []string{deleteBlocks, deleteDocuments, deleteIDs} {
 		if err := c.exec(query, s.at(0), s.end()); err != nil {
@@ -240,7 +241,7 @@ func (s *segment) drop(c *conn) error {
 	return c.exec(deleteSegment, s.id)
 }
 
-// chunk reads one.
+// chunk reads a chunk.
 func (s *segment) chunk(c *conn, n int) ([]numbered, error) {
 	b, err := c.bytes(selectIDs, s.at(n))
 	if err != nil {
@@ -249,7 +250,7 @@ func (s *segment) chunk(c *conn, n int) ([]numbered, error) {
 	return unpackIDs(b)
 }
 
-// documents reads those that were not taken out, in the order of their ids.
+// documents reads the documents that were not deleted, in ascending order of ids.
 func (s *segment) documents(c *conn) ([]document, error) {
 	docs := make([]document, 0, s.live)
 	var chunk []numbered
@@ -263,7 +264,7 @@ func (s *segment) documents(c *conn) ([]document, error) {
 			}
 		}
 		b, ok := row[1].([]byte)
-		if !ok && row[1] != nil || n%chunkSize >= len(chunk) || chunk[n%chunkSize].gone {
+		if !ok && row[1] != nil || n%chunkSize >= len(chunk) || chunk[n%chunkSize].deleted {
 			return false, errDamaged
 		}
 		entries, err := unpackEntries(b)
@@ -276,8 +277,8 @@ func (s *segment) documents(c *conn) ([]document, error) {
 	return docs, err
 }
 
-// find returns the numbers of those of the ids, which rise, that are in the segment.
-// With mark it notes in their chunks that they are gone.
+// find returns the numbers of those of the ids, which are ascending, that are in the
+// segment. If mark is set, it marks them as deleted in their chunks.
 func (s *segment) find(c *conn, ids []int64, mark bool) (numbers []int, err error) {
 	from, _ := slices.BinarySearch(ids, s.first())
 	ids = ids[from:]
@@ -292,9 +293,9 @@ func (s *segment) find(c *conn, ids []int64, mark bool) (numbers []int, err erro
 			for len(ids) > 0 && ids[0] < list[i].id {
 				ids = ids[1:]
 			}
-			if len(ids) > 0 && ids[0] == list[i].id && !list[i].gone {
+			if len(ids) > 0 && ids[0] == list[i].id && !list[i].deleted {
 				numbers = append(numbers, n*chunkSize+i)
-				list[i].gone, found = true, true
+				list[i].deleted, found = true, true
 			}
 		}
 		for len(ids) > 0 && (n+1 == len(s.chunks) || ids[0] < s.chunks[n+1]) {
@@ -309,13 +310,13 @@ func (s *segment) find(c *conn, ids []int64, mark bool) (numbers []int, err erro
 	return numbers, nil
 }
 
-// rebuildPart is the part of a segment of which so many are taken out at once that it is
-// quicker to build it anew of what is left than to go through its lists.
+// rebuildPart is the fraction of a segment from which on a deletion rebuilds the segment
+// from what remains. That is then faster than going through its lists.
 const rebuildPart = 8
 
-// without takes messages out of the segment, and returns what it is afterwards: itself if
-// it had none of them, nil if nothing is left. fresh gives the id of one that is built.
-func (s *segment) without(c *conn, ids []int64, fresh func() int64) (*segment, int, error) {
+// delete deletes messages from the segment. It returns the new segment: the same if it had
+// none of them, nil if it is empty. nextID returns the id for a rebuilt segment.
+func (s *segment) delete(c *conn, ids []int64, nextID func() int64) (*segment, int, error) {
 	numbers, err := s.find(c, ids, true)
 	if err != nil || len(numbers) == 0 {
 		return s, 0, err
@@ -324,7 +325,7 @@ func (s *segment) without(c *conn, ids []int64, fresh func() int64) (*segment, i
 	if left <= 0 {
 		return nil, len(numbers), s.drop(c)
 	}
-	var gone []pair
+	var deleted []pair
 	for _, n := range numbers {
 		b, err := c.bytes(selectDocument, s.at(n))
 		if err != nil {
@@ -335,7 +336,7 @@ func (s *segment) without(c *conn, ids []int64, fresh func() int64) (*segment, i
 			return nil, 0, err
 		}
 		for _, e := range entries {
-			gone = append(gone, pairOf(e, n))
+			deleted = append(deleted, pairOf(e, n))
 		}
 		if err := c.exec(deleteDocument, s.at(n)); err != nil {
 			return nil, 0, err
@@ -351,53 +352,52 @@ func (s *segment) without(c *conn, ids []int64, fresh func() int64) (*segment, i
 		if err != nil {
 			return nil, 0, err
 		}
-		built, err := build(c, fresh(), docs)
+		built, err := build(c, nextID(), docs)
 		return built, len(numbers), err
 	}
-	slices.Sort(gone)
-	if err := s.removePairs(c, gone); err != nil {
+	slices.Sort(deleted)
+	if err := s.deletePairs(c, deleted); err != nil {
 		return nil, 0, err
 	}
 	return &next, len(numbers), c.exec(updateLive, int64(left), s.id)
 }
 
-// removePairs takes pairs, which rise, out of the blocks.
-func (s *segment) removePairs(c *conn, gone []pair) error {
-	var room []pair
-	for len(gone) > 0 {
-		n := s.blockOf(gone[0])
-		end := len(gone)
+// deletePairs deletes pairs, which are ascending, from the blocks.
+func (s *segment) deletePairs(c *conn, deleted []pair) error {
+	var buf []pair
+	for len(deleted) > 0 {
+		n := s.blockOf(deleted[0])
+		end := len(deleted)
 		if n+1 < len(s.blocks) {
-			end, _ = slices.BinarySearch(gone, s.blocks[n+1])
+			end, _ = slices.BinarySearch(deleted, s.blocks[n+1])
 		}
 		b, err := c.bytes(selectBlock, s.at(n))
 		if err != nil {
 			return err
 		}
-		list, err := appendPairs(room[:0], b)
+		list, err := appendPairs(buf[:0], b)
 		if err != nil {
 			return err
 		}
-		left := without(list, gone[:end])
+		left := subtract(list, deleted[:end])
 		switch {
-		case len(left) != len(list)-end: // each of them was there
+		case len(left) != len(list)-end: // some of them were missing
 			err = errDamaged
 		case len(left) == 0:
 			err = c.exec(deleteBlock, s.at(n))
 		default:
-			block, _ := encodeBlock(left, math.MaxInt) // not longer than it was
+			block, _ := encodeBlock(left, math.MaxInt) // never longer than before
 			err = c.exec(updateBlock, block, s.at(n))
 		}
 		if err != nil {
 			return err
 		}
-		room, gone = list, gone[end:]
+		buf, deleted = list, deleted[end:]
 	}
 	return nil
 }
 
-// blockOf returns the block in which a pair is, or, if there is none, the first that may
-// have one that is greater.
+// blockOf returns the block that a pair is in, or the first that may have a greater one.
 func (s *segment) blockOf(p pair) int {
 	at, found := slices.BinarySearch(s.blocks, p)
 	if !found && at > 0 {
@@ -406,20 +406,20 @@ func (s *segment) blockOf(p pair) int {
 	return at
 }
 
-// numbers appends the numbers, from low to below high, of the documents that have an
-// entry; they rise.
-func (s *segment) numbers(c *conn, e search.Entry, low, high int, to []int, room *[]pair) ([]int, error) {
+// numbers appends the numbers, from low to below high, of the documents with an entry,
+// ascending.
+func (s *segment) numbers(c *conn, e search.Entry, low, high int, to []int, buf *[]pair) ([]int, error) {
 	from, end := pairOf(e, low), pairOf(e, high-1)
 	for n := s.blockOf(from); n < len(s.blocks) && s.blocks[n] <= end; n++ {
 		b, err := c.bytes(selectBlock, s.at(n))
 		if err != nil {
 			return to, err
 		}
-		list, err := appendPairs((*room)[:0], b)
+		list, err := appendPairs((*buf)[:0], b)
 		if err != nil {
 			return to, err
 		}
-		*room = list
+		*buf = list
 		at, _ := slices.BinarySearch(list, from)
 		for _, p := range list[at:] {
 			if p > end {

@@ -6,53 +6,52 @@ import (
 )
 
 const (
-	// verifyBatch is how many messages of the database are compared at once.
+	// verifyBatch is how many messages of the database one step compares.
 	verifyBatch = 4096
-	// buildFirst is how many messages that the file did not have are put into it first;
-	// then it is four times as many each time. So the newest are soon there.
+	// buildFirst is how many missing messages the first segment of a comparison has. Each
+	// further one has four times as many. So the newest messages are indexed soon.
 	buildFirst = 4096
 )
 
-// verifier is what the comparison under way has.
+// verifier is the state of a comparison.
 type verifier struct {
-	// next is the id below which the file is still to be compared, 0 if it is not.
+	// next is the id below which the file is still to be compared, 0 if there is none.
 	next int64
-	// missing are documents that the file does not have, from next on.
-	missing []document
-	target  int
-	done    int64
-	anewNow []*reindexing
+	// missing are documents from next on that the file lacks.
+	missing    []document
+	target     int
+	done       int64
+	rebuilding []*rebuild
 }
 
-// ready sees to it that there is a file: a new one if somebody asked for it, or a search
-// found this one damaged.
-func (x *Index) ready() error {
+// ensureOpen ensures that the file is open. It creates a new one if Reindex was called or a
+// search found the file damaged.
+func (x *Index) ensureOpen() error {
 	x.mu.Lock()
-	asked, damaged := x.anew, x.damaged
-	x.anew, x.damaged = nil, false
+	asked, damaged := x.rebuilds, x.damaged
+	x.rebuilds, x.damaged = nil, false
 	x.mu.Unlock()
-	x.anewNow = append(x.anewNow, asked...)
+	x.rebuilding = append(x.rebuilding, asked...)
 	switch {
 	case damaged:
 		return errDamaged
 	case len(asked) > 0:
-		return x.make()
+		return x.recreate()
 	case x.conn == nil:
 		return x.open()
 	}
 	return nil
 }
 
-// verify compares a stretch of the file with the database, the newest first, and reports
-// whether there is more to be compared. What the file lacks is put into it, what it has in
-// excess is taken out.
+// verify compares a batch of the database with the file, the newest first, and reports
+// whether there is more. It adds what the file lacks and deletes what it has in excess.
 func (x *Index) verify(ctx context.Context) (more bool, err error) {
 	x.mu.Lock()
-	if x.again > 0 {
-		if x.again >= x.next {
+	if x.verifyBelow > 0 {
+		if x.verifyBelow >= x.next {
 			x.next, x.missing, x.target, x.done = x.verified.Load(), nil, buildFirst, 0
 		}
-		x.again = 0
+		x.verifyBelow = 0
 	}
 	x.mu.Unlock()
 	if x.next == 0 {
@@ -73,11 +72,11 @@ func (x *Index) verify(ctx context.Context) (more bool, err error) {
 	}
 	excess := slices.DeleteFunc(slices.Clone(have), func(id int64) bool { _, found := slices.BinarySearch(ids, id); return found })
 	if len(excess) > 0 {
-		if err := x.removeFrom(excess); err != nil {
+		if err := x.deleteFrom(excess); err != nil {
 			return false, err
 		}
 	}
-	lacks, err := x.lack(ctx, ids, have)
+	lacks, err := x.missingFrom(ctx, ids, have)
 	if err != nil {
 		return false, err
 	}
@@ -94,25 +93,25 @@ func (x *Index) verify(ctx context.Context) (more bool, err error) {
 	x.next, x.missing = low, missing
 	x.done += int64(len(ids))
 	x.mu.Lock()
-	if x.again == 0 && len(x.missing) == 0 {
+	if x.verifyBelow == 0 && len(x.missing) == 0 {
 		x.verified.Store(low)
 	}
 	x.mu.Unlock()
-	for _, r := range x.anewNow {
+	for _, r := range x.rebuilding {
 		r.progress(x.done, r.total)
 	}
 	if low > 0 {
 		return true, nil
 	}
-	for _, r := range x.anewNow {
+	for _, r := range x.rebuilding {
 		close(r.done)
 	}
-	x.anewNow = nil
+	x.rebuilding = nil
 	return false, nil
 }
 
-// lack returns those of the messages that the file does not have.
-func (x *Index) lack(ctx context.Context, ids, have []int64) (missing []document, err error) {
+// missingFrom returns those of the messages that the file does not have.
+func (x *Index) missingFrom(ctx context.Context, ids, have []int64) (missing []document, err error) {
 	var list []int64
 	x.mu.Lock()
 	for _, id := range ids {
@@ -134,7 +133,7 @@ func (x *Index) lack(ctx context.Context, ids, have []int64) (missing []document
 	return missing, err
 }
 
-// between returns the ids from low to below high that the file has, rising.
+// between returns the ids from low to below high that the file has, ascending.
 func (x *Index) between(low, high int64) (ids []int64, err error) {
 	for _, s := range x.stored.Load().segments {
 		if s.last < low || s.first() >= high {
@@ -147,7 +146,7 @@ func (x *Index) between(low, high int64) (ids []int64, err error) {
 				return nil, err
 			}
 			for _, d := range chunk {
-				if !d.gone && d.id >= low && d.id < high {
+				if !d.deleted && d.id >= low && d.id < high {
 					ids = append(ids, d.id)
 				}
 			}
@@ -157,7 +156,7 @@ func (x *Index) between(low, high int64) (ids []int64, err error) {
 	return ids, nil
 }
 
-// forget drops what is gone from what is to be put into the file.
-func (x *Index) forget(gone []int64) {
-	x.missing = slices.DeleteFunc(x.missing, func(d document) bool { _, found := slices.BinarySearch(gone, d.id); return found })
+// forget drops erased messages from the documents that are to be added.
+func (x *Index) forget(deleted []int64) {
+	x.missing = slices.DeleteFunc(x.missing, func(d document) bool { _, found := slices.BinarySearch(deleted, d.id); return found })
 }

@@ -19,34 +19,34 @@ import (
 	"github.com/imapi/imapi/search"
 )
 
-// patience is how long something may take on a busy machine.
-const patience = 2 * time.Minute
+// timeout is generous, because the machine may be busy.
+const timeout = 2 * time.Minute
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
-// said is a message of a library.
-type said struct {
+// message is a message of a fixture.
+type message struct {
 	conversation int64
 	words        string
 }
 
-// library is a database of messages, with an index.
-type library struct {
+// fixture is a database of messages with an index.
+type fixture struct {
 	testing.TB
 	*Index
 	path    string
 	options Options
 
-	mu    sync.Mutex
-	there map[int64]said
-	// sorted are its keys, nil if they were changed.
+	mu       sync.Mutex
+	messages map[int64]message
+	// sorted are the keys of messages, nil if they have changed.
 	sorted []int64
 }
 
-func newLibrary(tb testing.TB, o Options) *library {
+func newFixture(tb testing.TB, o Options) *fixture {
 	tb.Helper()
-	l := &library{TB: tb, path: filepath.Join(tb.TempDir(), "search.db"), there: map[int64]said{}}
-	if err := createFile(l.path); err != nil { // for who opens it beside the index
+	l := &fixture{TB: tb, path: filepath.Join(tb.TempDir(), "search.db"), messages: map[int64]message{}}
+	if err := createFile(l.path); err != nil { // for tests that open it themselves
 		tb.Fatal(err)
 	}
 	o.Source, o.Logger, o.Key, o.Data = l, quiet, make([]byte, search.KeySize), []byte("these")
@@ -56,16 +56,16 @@ func newLibrary(tb testing.TB, o Options) *library {
 	return l
 }
 
-func (l *library) open(mark []byte) {
+func (l *fixture) open(mark []byte) {
 	l.options.Mark = mark
 	l.Index = Open(l.path, l.options)
 }
 
-func (l *library) Searchable(_ context.Context, below int64, limit int) ([]int64, error) {
+func (l *fixture) Searchable(_ context.Context, below int64, limit int) ([]int64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.sorted == nil {
-		l.sorted = slices.Sorted(maps.Keys(l.there))
+		l.sorted = slices.Sorted(maps.Keys(l.messages))
 	}
 	n, _ := slices.BinarySearch(l.sorted, below)
 	ids := slices.Clone(l.sorted[max(n-limit, 0):n])
@@ -73,67 +73,67 @@ func (l *library) Searchable(_ context.Context, below int64, limit int) ([]int64
 	return ids, nil
 }
 
-func (l *library) Documents(_ context.Context, ids []int64) (docs []Document, err error) {
+func (l *fixture) Documents(_ context.Context, ids []int64) (docs []Document, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, id := range ids {
-		if m, ok := l.there[id]; ok {
-			docs = append(docs, document0(id, m))
+		if m, ok := l.messages[id]; ok {
+			docs = append(docs, documentOf(id, m))
 		}
 	}
 	return docs, nil
 }
 
-func (l *library) CountSearchable(context.Context) (int64, error) {
+func (l *fixture) CountSearchable(context.Context) (int64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return int64(len(l.there)), nil
+	return int64(len(l.messages)), nil
 }
 
-func document0(id int64, m said) Document {
+func documentOf(id int64, m message) Document {
 	return Document{ID: id, Conversation: m.conversation, Words: func() string { return m.words }}
 }
 
-// say commits messages, and tells the index.
-func (l *library) say(list map[int64]said) {
+// commit adds messages to the database and the index.
+func (l *fixture) commit(list map[int64]message) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var docs []Document
 	for id, m := range list {
-		l.there[id] = m
+		l.messages[id] = m
 		l.sorted = nil
-		docs = append(docs, document0(id, m))
+		docs = append(docs, documentOf(id, m))
 	}
 	l.Add(docs, nil)
 }
 
-// erase commits that messages are gone, and tells the index.
-func (l *library) erase(ids ...int64) {
+// erase deletes messages from the database and the index.
+func (l *fixture) erase(ids ...int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, id := range ids {
-		delete(l.there, id)
+		delete(l.messages, id)
 	}
 	l.sorted = nil
 	l.Add(nil, ids)
 }
 
-// find returns what has the words in the conversations, the greatest ids first, as an
-// engine finds it: what the index does not have yet is looked at.
-func (l *library) find(words string, in map[int64]bool, from, below int64, limit int) (ids []int64) {
+// find searches as an engine does: it compares the candidates, and scans messages that are
+// not indexed yet. It returns the ids, the greatest first.
+func (l *fixture) find(words string, in map[int64]bool, from, below int64, limit int) (ids []int64) {
 	l.Helper()
 	terms := search.Parse(words)
 	matches := func(id int64) bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		m, there := l.there[id]
-		return there && (in == nil || in[m.conversation]) && terms.Match(m.words)
+		m, ok := l.messages[id]
+		return ok && (in == nil || in[m.conversation]) && terms.Match(m.words)
 	}
 	q := Query{Words: l.Hasher().Query(terms, search.Scope{}), Conversations: in, From: from, Below: below}
 	floor := below
 	var c *Cursor
-	err := errors.New("not telling")
-	if q.Telling() {
+	err := errors.New("not selective")
+	if q.Selective() {
 		c, err = l.Search(q)
 	}
 	if err == nil {
@@ -166,13 +166,13 @@ func (l *library) find(words string, in map[int64]bool, from, below int64, limit
 	return ids
 }
 
-// check holds what is found against a look at each message.
-func (l *library) check(words string, in map[int64]bool, from, below int64) {
+// checkSearch compares a search with a scan of all messages.
+func (l *fixture) checkSearch(words string, in map[int64]bool, from, below int64) {
 	l.Helper()
 	terms := search.Parse(words)
 	var want []int64
 	l.mu.Lock()
-	for id, m := range l.there {
+	for id, m := range l.messages {
 		if id >= from && id < below && (in == nil || in[m.conversation]) && terms.Match(m.words) {
 			want = append(want, id)
 		}
@@ -181,27 +181,27 @@ func (l *library) check(words string, in map[int64]bool, from, below int64) {
 	slices.Sort(want)
 	slices.Reverse(want)
 	if got := l.find(words, in, from, below, 1+int(below%7)); !slices.Equal(got, want) {
-		l.Fatalf("%q in %v from %d to %d: found %d, not %d", words, in, from, below, len(got), len(want))
+		l.Fatalf("%q in %v from %d to %d: found %d messages, want %d", words, in, from, below, len(got), len(want))
 	}
 }
 
-// settled waits until the index has nothing left to do.
-func (l *library) settled() {
+// waitIdle waits until the index has no work left.
+func (l *fixture) waitIdle() {
 	l.Helper()
 	for began := time.Now(); ; time.Sleep(time.Millisecond) {
 		if s := l.State(); s.Removals == 0 && s.Complete && !s.Failing && s.Waiting < l.Index.options.FlushAt {
 			return
-		} else if time.Since(began) > patience {
+		} else if time.Since(began) > timeout {
 			l.Fatalf("the index is %+v", s)
 		}
 	}
 }
 
-// inFile returns the ids that the file has, rising, and fails if its lists and documents
-// are not of the same.
-func (l *library) inFile() (ids []int64) {
+// inFile returns the ids in the file, ascending. It fails the test if lists and documents
+// do not match.
+func (l *fixture) inFile() (ids []int64) {
 	l.Helper()
-	l.settled()
+	l.waitIdle()
 	c, err := openConn(l.path, nil)
 	if err != nil {
 		l.Fatal(err)
@@ -227,11 +227,11 @@ func (l *library) inFile() (ids []int64) {
 				l.Fatal(err)
 			}
 			for i, d := range chunk {
-				if d.gone {
+				if d.deleted {
 					continue
 				}
 				if docs[chunks].id != d.id {
-					l.Fatal("the ids are not those of the documents")
+					l.Fatal("the ids do not match the documents")
 				}
 				for _, e := range docs[chunks].entries {
 					want = append(want, pairOf(e, n*chunkSize+i))
@@ -263,13 +263,13 @@ func (l *library) inFile() (ids []int64) {
 	return ids
 }
 
-// whole holds what the file and the memory have against the database.
-func (l *library) whole() {
+// checkComplete compares the file and the memory with the database.
+func (l *fixture) checkComplete() {
 	l.Helper()
 	have := l.inFile()
 	l.Index.mu.Lock()
 	for id, it := range l.items {
-		if !it.gone.Load() {
+		if !it.erased.Load() {
 			have = append(have, id)
 		}
 	}
@@ -277,27 +277,27 @@ func (l *library) whole() {
 	slices.Sort(have)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if want := slices.Sorted(maps.Keys(l.there)); !slices.Equal(slices.Compact(have), want) {
-		l.Fatalf("the index has %d messages, not %d", len(have), len(want))
+	if want := slices.Sorted(maps.Keys(l.messages)); !slices.Equal(slices.Compact(have), want) {
+		l.Fatalf("the index has %d messages, want %d", len(have), len(want))
 	}
 }
 
-// talker makes messages of few words.
-type talker struct{ *rand.Rand }
+// generator makes messages of few words.
+type generator struct{ *rand.Rand }
 
-func (t talker) word() string {
+func (t generator) word() string {
 	return []string{"alpha", "beta", "gamma", "delta", "alphabet", "上海", "东边", "x", "be", fmt.Sprint("rare", t.IntN(500))}[min(t.IntN(10), t.IntN(12))]
 }
 
-func (t talker) message() said {
+func (t generator) message() message {
 	var words []string
 	for range t.IntN(6) {
 		words = append(words, t.word())
 	}
-	return said{conversation: 1 + t.Int64N(100), words: strings.Join(words, " ")}
+	return message{conversation: 1 + t.Int64N(100), words: strings.Join(words, " ")}
 }
 
-func (t talker) conversations() map[int64]bool {
+func (t generator) conversations() map[int64]bool {
 	n := []int{0, 1, 5, 80}[t.IntN(4)]
 	if n == 0 {
 		return nil

@@ -92,7 +92,7 @@ func (f *finder) find() error {
 		Words:         index.Hasher().Query(f.terms, search.Scope{Kind: kindOf(f.q.Type)}),
 		Conversations: f.wanted, From: f.least, Below: f.next,
 	}
-	if q.Telling() {
+	if q.Selective() {
 		full, err := f.findIndexed(q)
 		if full || err != nil {
 			return err
@@ -130,7 +130,7 @@ func (f *finder) findIndexed(q searchindex.Query) (full bool, err error) {
 			return true, nil
 		}
 	}
-	f.r.searcher.Report(failure)
+	f.r.searcher.ReportError(failure)
 	return false, nil
 }
 

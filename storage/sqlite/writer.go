@@ -177,7 +177,7 @@ func (w *writer) transact(next func() *call) {
 		w.store.options.Logger.Error("commit failed", "calls", len(ran), "error", faults.Text(err))
 		w.drop()
 		_ = w.ensureSession()
-		w.store.index.Doubt()
+		w.store.index.VerifyAll()
 		report(err)
 		answer(ran, err)
 		return

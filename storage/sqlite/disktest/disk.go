@@ -1,10 +1,10 @@
-// Package disktest is a disk for tests that can fill up, fail, and lose its power: all
-// that SQLite and a key file write to a directory passes through it. What was written
-// and not synced can be lost then, in whole or in part, as on a real disk.
+// Package disktest simulates a disk that can fill up, fail and lose power. Everything that
+// SQLite and a key file write to a directory passes through it. Writes that were not synced
+// can then be lost, whole or in part, as on a real disk.
 //
-//	disk.go   a directory whose writes are recorded, and may fail
-//	power.go  what is on the disk after the power was cut
-//	vfs.go    the file system that SQLite writes by, with vfs.c and vfs.h
+//	disk.go   a directory whose writes are recorded and may fail
+//	power.go  the content of the disk after a power cut
+//	vfs.go    the file system that SQLite writes through, with vfs.c and vfs.h
 package disktest
 
 import (
@@ -17,7 +17,7 @@ import (
 	"testing"
 )
 
-// Kind is what is done to a file.
+// Kind is the kind of an operation on a file.
 type Kind int
 
 // The kinds of an [Op].
@@ -29,19 +29,19 @@ const (
 	Mark
 )
 
-// Op is what was done to a file, or a mark.
+// Op is an operation on a file, or a mark.
 type Op struct {
 	Kind Kind
-	// Name is the file's, within the directory of the disk.
+	// Name is the file's name within the directory of the disk.
 	Name string
-	// At is the offset of a write, and the size of a truncation.
+	// At is the offset of a write, or the size after a truncation.
 	At   int64
 	Data []byte
-	// Mark is what [Disk.Mark] was given.
+	// Mark is the argument of [Disk.Mark].
 	Mark any
 }
 
-// Disk is a directory. Its methods may be called by several goroutines.
+// Disk is a directory on a simulated disk. It is safe for concurrent use.
 type Disk struct {
 	dir string
 
@@ -50,8 +50,9 @@ type Disk struct {
 	fail func(Op) error
 }
 
-// New makes a disk of a directory, until the test ends; what is in it is synced. SQLite
-// uses this package for all its files from then on; those elsewhere are left alone.
+// New makes a directory a simulated disk until the test ends. Its present files count as
+// synced. SQLite uses this package for all its files from then on; files elsewhere are not
+// affected.
 func New(t testing.TB, dir string) *Disk {
 	t.Helper()
 	register()
@@ -61,7 +62,7 @@ func New(t testing.TB, dir string) *Disk {
 		t.Fatal(err)
 	}
 	for _, entry := range entries {
-		if err := d.found(entry.Name()); err != nil {
+		if err := d.importFile(entry.Name()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -81,8 +82,8 @@ func New(t testing.TB, dir string) *Disk {
 	return d
 }
 
-// found has a file be on the disk that was written otherwise.
-func (d *Disk) found(name string) error {
+// importFile puts a file on the disk that was not written through it.
+func (d *Disk) importFile(name string) error {
 	b, err := os.ReadFile(filepath.Join(d.dir, name))
 	if err != nil {
 		return err
@@ -90,18 +91,18 @@ func (d *Disk) found(name string) error {
 	return errors.Join(d.do(Op{Kind: Write, Name: name, Data: b}), d.do(Op{Kind: Sync, Name: name}))
 }
 
-// Fail has fn asked before each write, truncation and sync; what it returns is how that
-// fails. syscall.ENOSPC is a full disk. It must not use the disk. nil ends it.
+// Fail calls fn before each write, truncation and sync, which fails with the error that fn
+// returns; syscall.ENOSPC is a full disk. fn must not use the disk. A nil fn ends this.
 func (d *Disk) Fail(fn func(Op) error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.fail = fn
 }
 
-// Mark notes that something has happened by now.
+// Mark records a mark between the operations.
 func (d *Disk) Mark(v any) { _ = d.do(Op{Kind: Mark, Mark: v}) }
 
-// Ops returns what was done so far.
+// Ops returns the operations so far.
 func (d *Disk) Ops() []Op {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -120,16 +121,16 @@ func (d *Disk) do(op Op) error {
 	return nil
 }
 
-// File is a file of the disk that Go writes to, as package keyring needs one.
+// File is a file of the disk as package keyring uses one.
 type File struct {
 	disk *Disk
 	name string
 	file *os.File
 }
 
-// OpenFile opens a file that is there, and synced.
+// OpenFile opens a file that exists and counts as synced.
 func (d *Disk) OpenFile(name string) (*File, error) {
-	if err := d.found(name); err != nil {
+	if err := d.importFile(name); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(filepath.Join(d.dir, name), os.O_RDWR, 0)
@@ -139,10 +140,10 @@ func (d *Disk) OpenFile(name string) (*File, error) {
 	return &File{disk: d, name: name, file: f}, nil
 }
 
-// ReadAt is that of an os.File.
+// ReadAt is like os.File.ReadAt.
 func (f *File) ReadAt(b []byte, off int64) (int, error) { return f.file.ReadAt(b, off) }
 
-// WriteAt is that of an os.File.
+// WriteAt is like os.File.WriteAt.
 func (f *File) WriteAt(b []byte, off int64) (int, error) {
 	if err := f.disk.do(Op{Kind: Write, Name: f.name, At: off, Data: append([]byte(nil), b...)}); err != nil {
 		return 0, err
@@ -150,7 +151,7 @@ func (f *File) WriteAt(b []byte, off int64) (int, error) {
 	return f.file.WriteAt(b, off)
 }
 
-// Sync makes what was written durable.
+// Sync makes all writes durable.
 func (f *File) Sync() error { return f.disk.do(Op{Kind: Sync, Name: f.name}) }
 
 // Punch makes a hole of zeros.
@@ -159,7 +160,7 @@ func (f *File) Punch(off, n int64) error {
 	return err
 }
 
-// Size returns how long the file is.
+// Size returns the length of the file in bytes.
 func (f *File) Size() (int64, error) {
 	info, err := f.file.Stat()
 	if err != nil {
@@ -171,7 +172,7 @@ func (f *File) Size() (int64, error) {
 // Close closes the file.
 func (f *File) Close() error { return f.file.Close() }
 
-// disks are those that are in use, and files those that SQLite ever opened on one.
+// disks holds the disks in use, and the files that SQLite has opened on any disk.
 var disks struct {
 	mu    sync.Mutex
 	list  []*Disk
@@ -183,7 +184,7 @@ type onDisk struct {
 	name string
 }
 
-// find returns which file of which disk a path is.
+// find returns the disk and the name of the file at a path.
 func find(path string) (onDisk, bool) {
 	for _, d := range disks.list {
 		if name, ok := strings.CutPrefix(path, d.dir+string(filepath.Separator)); ok {
@@ -193,7 +194,7 @@ func find(path string) (onDisk, bool) {
 	return onDisk{}, false
 }
 
-// numberOf returns a number by which a file is known, 0 if it is on none of the disks.
+// numberOf assigns a number to a file that SQLite opens. It is 0 if the file is on no disk.
 func numberOf(path string) int {
 	disks.mu.Lock()
 	defer disks.mu.Unlock()
@@ -220,7 +221,7 @@ func remove(path string) {
 	}
 }
 
-// write makes a directory of files.
+// write creates a directory with files.
 func write(dir string, files map[string][]byte) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err

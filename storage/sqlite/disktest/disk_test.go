@@ -21,8 +21,8 @@ func open(t *testing.T, dir string) *sql.DB {
 	return db
 }
 
-// TestPowerCuts holds that SQLite loses nothing that it has committed wherever the power
-// is cut, and does so where syncs are left out: the disk is one that loses.
+// TestPowerCuts checks that SQLite loses no committed transaction at any power cut. It also
+// checks that without syncs it does, so that the simulated disk is known to lose writes.
 func TestPowerCuts(t *testing.T) {
 	for _, synchronous := range []string{"FULL", "OFF"} {
 		dir := t.TempDir()
@@ -63,12 +63,12 @@ func TestPowerCuts(t *testing.T) {
 			_ = after.Close()
 		}
 		if (lost == 0) != (synchronous == "FULL") {
-			t.Errorf("synchronous = %s: %d cuts lost what was committed", synchronous, lost)
+			t.Errorf("synchronous = %s: %d power cuts lost committed rows", synchronous, lost)
 		}
 	}
 }
 
-// TestFailures holds that SQLite is told what the disk is told to do.
+// TestFailures checks that SQLite receives the errors of the disk.
 func TestFailures(t *testing.T) {
 	dir := t.TempDir()
 	disk := disktest.New(t, dir)
@@ -76,12 +76,12 @@ func TestFailures(t *testing.T) {
 	if _, err := db.Exec("CREATE TABLE t (n INTEGER)"); err != nil {
 		t.Fatal(err)
 	}
-	for err, says := range map[error]string{
+	for err, message := range map[error]string{
 		syscall.ENOSPC: "database or disk is full", syscall.EIO: "disk I/O error",
 	} {
 		disk.Fail(func(disktest.Op) error { return err })
-		if _, err := db.Exec("INSERT INTO t VALUES (1)"); err == nil || !strings.HasPrefix(err.Error(), says) {
-			t.Errorf("%v, want %s", err, says)
+		if _, err := db.Exec("INSERT INTO t VALUES (1)"); err == nil || !strings.HasPrefix(err.Error(), message) {
+			t.Errorf("%v, want %s", err, message)
 		}
 		disk.Fail(nil)
 		if _, err := db.Exec("INSERT INTO t VALUES (1)"); err != nil {

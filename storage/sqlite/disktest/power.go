@@ -2,20 +2,20 @@ package disktest
 
 import "math/rand/v2"
 
-// sector is what a disk writes whole or not at all.
+// sector is what a disk writes atomically.
 const sector = 512
 
-// Loss is what becomes of what was written and not synced when the power is cut.
+// Loss says which unsynced writes a power cut loses.
 type Loss int
 
-// All of it is lost, any sectors of it are, or none is.
+// A power cut loses all of them, a random part of the sectors, or none.
 const (
 	All Loss = iota
 	Some
 	None
 )
 
-// Replay goes through what was done to a disk, for images of it.
+// Replay replays the operations on a disk and makes images of it.
 type Replay struct {
 	ops   []Op
 	next  int
@@ -28,16 +28,16 @@ type image struct {
 	pending []Op // since the last sync
 }
 
-// Replay returns a replay of what was done so far, at its start.
+// Replay returns a replay of the operations so far, at its start.
 func (d *Disk) Replay() *Replay { return &Replay{ops: d.Ops(), files: map[string]*image{}} }
 
-// Len returns how much was done.
+// Len returns the number of operations.
 func (r *Replay) Len() int { return len(r.ops) }
 
-// Done returns how far it is.
+// Done returns how many operations were replayed.
 func (r *Replay) Done() int { return r.next }
 
-// To goes on until so much was done.
+// To replays operations until n are done.
 func (r *Replay) To(n int) {
 	for ; r.next < n; r.next++ {
 		op := r.ops[r.next]
@@ -64,10 +64,10 @@ func (r *Replay) To(n int) {
 	}
 }
 
-// Marks returns what was marked so far.
+// Marks returns the marks so far.
 func (r *Replay) Marks() []any { return r.marks }
 
-// Cut writes what is on the disk if the power is cut now into a directory.
+// Cut writes the content of the disk after a power cut at this point into a directory.
 func (r *Replay) Cut(dir string, loss Loss, random *rand.Rand) error {
 	files := map[string][]byte{}
 	for name, f := range r.files {
@@ -94,7 +94,7 @@ func (r *Replay) Cut(dir string, loss Loss, random *rand.Rand) error {
 	return write(dir, files)
 }
 
-// apply returns what a file's content is after a write or a truncation.
+// apply returns a file's content after a write or a truncation.
 func (op Op) apply(b []byte) []byte {
 	to := op.At + int64(len(op.Data))
 	if n := to - int64(len(b)); n > 0 {
@@ -107,7 +107,7 @@ func (op Op) apply(b []byte) []byte {
 	return b
 }
 
-// sectors cuts a write at the borders of sectors.
+// sectors splits a write at sector boundaries.
 func (op Op) sectors() (parts []Op) {
 	for at, b := op.At, op.Data; len(b) > 0; {
 		n := min(int64(len(b)), sector-at%sector)

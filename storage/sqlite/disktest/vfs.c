@@ -1,10 +1,10 @@
 #include "vfs.h"
 #include "_cgo_export.h"
 
-// file is one that SQLite has open: the real one follows it.
+// file is an open file. The real file system's structure follows it in memory.
 typedef struct file {
 	sqlite3_file base;
-	int disk; // the file's number; 0 if it is on none of ours
+	int disk; // the file's number; 0 if it is on no simulated disk
 } file;
 
 static sqlite3_vfs *under;
@@ -68,10 +68,10 @@ static int on_remove(sqlite3_vfs *v, const char *name, int sync) {
 	return under->remove(under, name, sync);
 }
 
-// disktest_register makes this file system the one that SQLite uses.
+// disktest_register makes this file system SQLite's default.
 int disktest_register(void) {
 	under = sqlite3_vfs_find(0);
-	over = *under; // the rest does not look at whose it is
+	over = *under; // the inherited functions do not depend on the VFS they are called with
 	over.name = "disktest";
 	over.file_size = sizeof(file) + under->file_size;
 	over.open = on_open;

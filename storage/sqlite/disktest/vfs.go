@@ -13,17 +13,17 @@ import (
 	"syscall"
 	"unsafe"
 
-	_ "github.com/mattn/go-sqlite3" // SQLite itself
+	_ "github.com/mattn/go-sqlite3" // links SQLite
 )
 
-// register makes SQLite write by this package, from now on.
+// register makes SQLite use this package's file system by default.
 var register = sync.OnceFunc(func() {
 	if rc := C.disktest_register(); rc != 0 {
 		panic(rc)
 	}
 })
 
-// The errors of SQLite that stand for those of a disk.
+// The SQLite error codes that stand for errors of the disk.
 const (
 	sqliteFull  = 13
 	sqliteWrite = 10 | 3<<8

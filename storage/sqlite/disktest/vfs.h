@@ -1,5 +1,5 @@
-// What SQLite's documentation says of its virtual file system, as much as is used here.
-// The header that comes with the driver cannot be included from another package.
+// The part of SQLite's virtual file system interface that is used here, from its documentation.
+// The driver's own header cannot be included from another package.
 #pragma once
 #include <stdint.h>
 

@@ -2,4 +2,4 @@
 
 package supported
 
-var _ int = "building SQLite takes a C compiler, such as gcc, and CGO_ENABLED=1"
+var _ int = "SQLite needs a C compiler, such as gcc, and CGO_ENABLED=1"

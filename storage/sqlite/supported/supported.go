@@ -1,4 +1,4 @@
-// Package supported does not compile where imapi does not work, and says why.
-// What would not compile there either imports it: the compiler gets to this
-// package first, and to nothing else.
+// Package supported fails to compile on platforms where imapi does not work, with an error
+// that says why. Packages that would not compile there import it: the compiler then reports
+// this package and nothing else.
 package supported
