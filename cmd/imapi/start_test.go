@@ -31,7 +31,7 @@ func dataDir(t *testing.T) string {
 // else.
 func TestUnsupportedBuildsSayWhy(t *testing.T) {
 	for setting, says := range map[string]string{
-		"CGO_ENABLED=0": "building SQLite takes a C compiler, such as gcc, and CGO_ENABLED=1",
+		"CGO_ENABLED=0": "SQLite needs a C compiler, such as gcc, and CGO_ENABLED=1",
 		"GOOS=windows":  "the server does not run on Windows: use WSL 2 or a container",
 	} {
 		t.Run(setting, func(t *testing.T) {
