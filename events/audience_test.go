@@ -85,7 +85,7 @@ func (m *audienceModel) tell(e im.Event, between func()) {
 		unchecked, last = m.a.unchecked(&e)
 		for _, u := range unchecked {
 			if m.members[c][u] {
-				found.Members = append(found.Members, im.Membership{User: u, Intervals: slices.Clone(m.stays[c][u])})
+				found.Members = append(found.Members, im.AudienceMember{User: u, Intervals: slices.Clone(m.stays[c][u])})
 			}
 		}
 	}
@@ -402,7 +402,7 @@ func TestIdleConversationsAreDropped(t *testing.T) {
 	a.add(&Subscription{actor: im.Actor{User: "a"}})
 	now := time.Unix(1, 0)
 	for c := range im.ID(100) {
-		a.told(nil, &im.Event{Conversation: c}, im.Audience{Members: []im.Membership{{User: "a"}}[:c%2]}, 1, now)
+		a.told(nil, &im.Event{Conversation: c}, im.Audience{Members: []im.AudienceMember{{User: "a"}}[:c%2]}, 1, now)
 	}
 	now = now.Add(conversationIdle + 1)
 	for range 50 {

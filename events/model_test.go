@@ -245,7 +245,7 @@ func (m *model) MembersAt(_ context.Context, c im.ID, at im.Position, users []im
 	}
 	for _, u := range users {
 		if m.memberAt(c, u, at) {
-			found.Members = append(found.Members, im.Membership{User: u, Intervals: slices.Clone(m.stays[c][u])})
+			found.Members = append(found.Members, im.AudienceMember{User: u, Intervals: slices.Clone(m.stays[c][u])})
 		}
 	}
 	return found, nil

@@ -25,12 +25,12 @@ var afterAll = time.Unix(1<<40, 0)
 // left, or come back, of which later events will tell. That does not matter
 // here: the stay during which it happened holds the messages up to then, and a
 // later one holds only later messages.
-func sightOf(c *im.Conversation, m *im.Membership) sight {
+func sightOf(c *im.Conversation, m *im.AudienceMember) sight {
 	if c.History == im.HistoryAll {
 		return sight{}
 	}
 	s := sight{from: math.MaxInt64, joined: m.JoinedAt}
-	if !m.Active() {
+	if !m.Intervals.Active() {
 		s.joined = afterAll // they have left since: when they had joined is not known any more
 	}
 	for _, i := range m.Intervals {

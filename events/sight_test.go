@@ -28,7 +28,7 @@ func TestSight(t *testing.T) {
 		{im.HistoryJoined, []im.Interval{first}, []int64{3, 4, 5, 6}}, // left since
 		{im.HistoryAll, []im.Interval{open}, []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}},
 	} {
-		s := sightOf(&im.Conversation{History: tt.history}, &im.Membership{Intervals: tt.stays})
+		s := sightOf(&im.Conversation{History: tt.history}, &im.AudienceMember{Intervals: tt.stays})
 		var got []int64
 		for seq := int64(1); seq <= 12; seq++ {
 			if s.sees(seq) {
@@ -157,7 +157,7 @@ func TestLatecomersAreNotToldWhatThreadsHold(t *testing.T) {
 		} {
 			a.add(&Subscription{actor: im.Actor{User: user}})
 			stay := im.Interval{FromEvent: 1, FromSeq: 1}
-			m := im.Membership{User: user, JoinedAt: created.Add(joined)}
+			m := im.AudienceMember{User: user, JoinedAt: created.Add(joined)}
 			if user == "gone" { // since the event
 				stay.ToEvent, m.JoinedAt = 100, time.Time{}
 			}

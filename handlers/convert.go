@@ -9,7 +9,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-func member(m im.Membership) api.Member {
+func member(m im.MemberView) api.Member {
 	return api.Member{
 		User: api.UserID(m.User), Role: api.Role(m.Role.String()), JoinedAt: api.Time(m.JoinedAt),
 		MutedUntil: timeOrNil(m.MutedUntil),

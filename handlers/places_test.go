@@ -159,6 +159,29 @@ func TestMutedUntil(t *testing.T) {
 	}
 }
 
+// TestEndedMuteIsShownNowhere stores a mute that has ended: no answer has it.
+func TestEndedMuteIsShownNowhere(t *testing.T) {
+	w := newWorld(t)
+	group := w.group("alice", "bob")
+	id, _ := im.ParseID(group)
+	err := w.store.Write(t.Context(), func(tx im.Tx) error { return tx.PutMute(id, "bob", time.Now().Add(-time.Minute)) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := "/v1/conversations/" + group
+	for name, got := range map[string]map[string]any{
+		"conversation":          w.must(http.StatusOK, "bob", http.MethodGet, path, ""),
+		"list of conversations": w.must(http.StatusOK, "bob", http.MethodGet, "/v1/conversations", "")["items"].([]any)[0].(map[string]any),
+		"member":                w.must(http.StatusOK, "alice", http.MethodGet, path+"/members/bob", ""),
+		"changed role":          w.must(http.StatusOK, "alice", http.MethodPatch, path+"/members/bob", `{"role":"admin"}`),
+	} {
+		until, there := got["muted_until"]
+		if !there || until != nil {
+			t.Errorf("%s: muted_until is %v", name, until)
+		}
+	}
+}
+
 // TestRolesAsTheyAreTold holds the shape of roles, grants and overrides.
 func TestRolesAsTheyAreTold(t *testing.T) {
 	w := newWorld(t)

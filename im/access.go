@@ -6,154 +6,235 @@ import (
 	"time"
 )
 
-// What somebody is in a conversation, and so what they may do there, is found out
-// here, for conversations of every kind. What follows from it is decided by
-// [Standing.Permissions].
+// Access is what a user may do and see in a conversation or space now. It follows
+// from their membership, from roles, lists and mutes, there and in the conversations
+// that it belongs to, and from the clock. Rules and views take an Access: a
+// [Membership], which is what is stored, knows nothing of permissions and may hold a
+// mute that has ended.
+//
+// Only this file makes one. The zero Access allows nothing and shows nothing.
+type Access struct {
+	user       UserID
+	role       Role
+	joinedAt   time.Time
+	mark       Mark
+	stays      Stays
+	mutedUntil time.Time
+	can        Permissions
+	canPreview bool
+	slowMode   time.Duration
+	ancestors  []Conversation
 
-// stand returns the standing of a user in a conversation as it is now. Who cannot
-// see it, or if it was deleted, may do nothing there.
-func (s *Service) stand(r Reader, c Conversation, user UserID) (Membership, error) {
-	var m Membership
-	found := false
-	if c.DeletedAt.IsZero() && c.Kind != Channel && c.Kind != Space {
-		var err error
-		if m, found, err = maybe(r.Membership(c.ID, user)); err != nil {
-			return Membership{Conversation: c.ID, User: user}, err
-		}
-	}
-	return s.standAs(r, c, user, m, found)
+	// Of a thread whose parent shows its history from joining on: the first message that
+	// the user may read besides those of their stays, and when they joined the parent.
+	readsFrom      int64
+	joinedParentAt time.Time
 }
 
-// standAs is stand with the user's membership, if they have one, which is known.
-func (s *Service) standAs(r Reader, c Conversation, user UserID, m Membership, found bool) (Membership, error) {
+// User returns the user whose access it is.
+func (a Access) User() UserID { return a.user }
+
+// Role returns the user's role, 0 if they are not a member now.
+func (a Access) Role() Role { return a.role }
+
+// JoinedAt returns when the user joined, the zero time if they are not a member now.
+func (a Access) JoinedAt() time.Time { return a.joinedAt }
+
+// Mark returns the user's own settings of the conversation.
+func (a Access) Mark() Mark { return a.mark }
+
+// MutedUntil returns until when the user may not send, the zero time if they are not
+// muted now. In a channel or thread the mutes of the space or parent count, too.
+func (a Access) MutedUntil() time.Time { return a.mutedUntil }
+
+// Permissions returns what the user may do.
+func (a Access) Permissions() Permissions { return a.can }
+
+// Can reports whether the user has all of these permissions.
+func (a Access) Can(p Permissions) bool { return a.can.Has(p) }
+
+// CanPreview reports whether the user may read a thread without having joined it.
+func (a Access) CanPreview() bool { return a.canPreview }
+
+// IsMember reports whether the user is a member now; of a channel, whether they are one
+// of its space.
+func (a Access) IsMember() bool { return a.stays.Active() }
+
+// withMark returns the access of a user who has changed their own settings.
+func (a Access) withMark(mark Mark) Access {
+	a.mark = mark
+	return a
+}
+
+// member returns what the other members are shown of the user.
+func (a Access) member() MemberView {
+	return MemberView{User: a.user, Role: a.role, JoinedAt: a.joinedAt, MutedUntil: a.mutedUntil}
+}
+
+// MemberView is a member of a conversation as other members see them.
+type MemberView struct {
+	User     UserID
+	Role     Role
+	JoinedAt time.Time
+	// MutedUntil is until when they may not send, zero if they are not muted now.
+	MutedUntil time.Time
+}
+
+// memberView returns the view of a member of a direct conversation, group, room or
+// space.
+func (s *Service) memberView(m Membership) MemberView {
+	return MemberView{User: m.User, Role: m.Role, JoinedAt: m.JoinedAt, MutedUntil: s.mutedUntil(m.MutedUntil)}
+}
+
+// memberViews returns the view of each.
+func (s *Service) memberViews(list []Membership) []MemberView {
+	views := make([]MemberView, len(list))
+	for i, m := range list {
+		views[i] = s.memberView(m)
+	}
+	return views
+}
+
+// mutedUntil returns the latest of some stored mutes, the zero time if all have ended.
+func (s *Service) mutedUntil(stored ...time.Time) time.Time {
+	if until := slices.MaxFunc(stored, time.Time.Compare); until.After(s.time()) {
+		return until
+	}
+	return time.Time{}
+}
+
+// access returns the access of a user to a conversation or space as of now. One that
+// was deleted, or that they cannot see, allows them nothing.
+func (s *Service) access(r Reader, c Conversation, user UserID) (Access, error) {
+	var m Membership
+	if c.DeletedAt.IsZero() && c.Kind != Channel && c.Kind != Space {
+		var err error
+		if m, _, err = maybe(r.Membership(c.ID, user)); err != nil {
+			return Access{}, err
+		}
+	}
+	return s.accessOf(r, c, user, m)
+}
+
+// accessOf returns the same for a user whose membership was loaded, the zero Membership
+// if they have none. Of a direct conversation, group or room it reads nothing, so that
+// a list of those costs no statement for each.
+func (s *Service) accessOf(r Reader, c Conversation, user UserID, m Membership) (Access, error) {
+	a := Access{user: user}
 	if !c.DeletedAt.IsZero() {
-		return Membership{Conversation: c.ID, User: user}, nil
+		return a, nil
 	}
 	switch c.Kind {
 	case Thread:
-		return s.standInThread(r, c, user, m, found)
+		return s.accessToThread(r, c, user, m)
 	case Channel, Space:
-		return s.standInSpace(r, c, user)
+		return s.accessToSpace(r, c, user)
 	}
-	if !found {
-		return Membership{Conversation: c.ID, User: user}, nil
-	}
-	m.May = Standing{
-		Kind: c.Kind, Member: m.Active(), Role: m.Role, Muted: s.muted(m.MutedUntil), MuteAll: c.MuteAll,
+	a = a.with(m)
+	a.mutedUntil = s.mutedUntil(m.MutedUntil)
+	a.can = PermissionInput{
+		Kind: c.Kind, Member: a.IsMember(), Role: a.role, Muted: !a.mutedUntil.IsZero(), MuteAll: c.MuteAll,
 		MembersInvite: c.Invite == InviteByMembers,
 	}.Permissions()
-	return s.current(slowed(m, c)), nil
+	return a.slowed(c), nil
 }
 
-func (s *Service) muted(until time.Time) bool { return until.After(s.time()) }
-
-// slowed is a membership with the slow mode of the conversation. Who may mute others
-// is not held up.
-func slowed(m Membership, c Conversation) Membership {
-	if !m.May.Has(PermissionMute) {
-		m.SlowMode = c.SlowMode
-	}
-	return m
+// newDirectAccess returns the access of a user to a direct conversation that their
+// first message will create.
+func newDirectAccess(user UserID) Access {
+	return Access{user: user, can: PermissionInput{Kind: Direct, Member: true, Role: Member}.Permissions()}
 }
 
-// current is a membership without a mute that has ended.
-func (s *Service) current(m Membership) Membership {
-	if !s.muted(m.MutedUntil) {
-		m.MutedUntil = time.Time{}
-	}
-	return m
+// with returns the access with what is taken from a membership as it is stored.
+func (a Access) with(m Membership) Access {
+	a.role, a.joinedAt, a.mark, a.stays = m.Role, m.JoinedAt, m.Mark, m.Intervals
+	return a
 }
 
-// standInThread finds out what the user may in the parent first: who cannot see
-// that has lost the thread, too.
-func (s *Service) standInThread(r Reader, c Conversation, user UserID, m Membership, found bool) (Membership, error) {
-	nobody := Membership{Conversation: c.ID, User: user}
-	parent, hangs, err := maybe(r.Conversation(c.Parent))
-	if err != nil || !hangs {
-		return nobody, err
+// slowed returns the access with the slow mode of the conversation, from which users who
+// may mute others are exempt.
+func (a Access) slowed(c Conversation) Access {
+	if !a.Can(PermissionMute) {
+		a.slowMode = c.SlowMode
 	}
-	above, err := s.stand(r, parent, user)
-	if err != nil || !above.May.Has(PermissionView) {
-		return nobody, err
+	return a
+}
+
+// accessToThread returns the access to a thread. A user who cannot see its parent cannot
+// see the thread.
+func (s *Service) accessToThread(r Reader, c Conversation, user UserID, m Membership) (Access, error) {
+	none := Access{user: user}
+	parent, found, err := maybe(r.Conversation(c.Parent))
+	if err != nil || !found {
+		return none, err
 	}
-	if !found {
-		m = nobody
+	in, err := s.access(r, parent, user)
+	if err != nil || !in.Can(PermissionView) {
+		return none, err
 	}
-	if !m.Active() {
-		if m.Mark, err = r.Mark(c.ID, user); err != nil {
-			return nobody, err
+	a := none.with(m)
+	if !a.IsMember() {
+		if a.mark, err = r.Mark(c.ID, user); err != nil {
+			return none, err
 		}
 	}
-	m.Looks, m.SlowMode = true, above.SlowMode
+	a.canPreview, a.slowMode = true, in.slowMode
 	if parent.History != HistoryAll {
-		m.JoinedAbove = above.JoinedAt
-		if m.ReadsFrom, err = r.SeqSince(c.ID, above.JoinedAt); err != nil {
-			return nobody, err
+		a.joinedParentAt = in.joinedAt
+		if a.readsFrom, err = r.SeqSince(c.ID, in.joinedAt); err != nil {
+			return none, err
 		}
 	}
-	if above.MutedUntil.After(m.MutedUntil) {
-		m.MutedUntil = above.MutedUntil
-	}
-	m.Above = append([]Conversation{parent}, above.Above...)
-	m.May = Standing{
-		Kind: Thread, Member: m.Active(), Creator: c.Creator == user, Parent: above.May, Muted: s.muted(m.MutedUntil),
+	a.mutedUntil = s.mutedUntil(m.MutedUntil, in.mutedUntil)
+	a.ancestors = append([]Conversation{parent}, in.ancestors...)
+	a.can = PermissionInput{
+		Kind: Thread, Member: a.IsMember(), Creator: c.Creator == user, Parent: in.can, Muted: !a.mutedUntil.IsZero(),
 	}.Permissions()
-	return s.current(m), nil
+	return a, nil
 }
 
-// standInSpace finds out what the user may in a space or a channel of one. Nobody
-// has a membership of a channel: it is that of the space.
-func (s *Service) standInSpace(r Reader, c Conversation, user UserID) (Membership, error) {
-	nobody := Membership{Conversation: c.ID, User: user}
+// accessToSpace returns the access to a space or a channel of one. Channels have no
+// members of their own: the membership of the space counts.
+func (s *Service) accessToSpace(r Reader, c Conversation, user UserID) (Access, error) {
+	none := Access{user: user}
 	space, channel := c, ID(0)
 	if c.Kind == Channel {
 		var found bool
 		var err error
 		if space, found, err = maybe(r.Conversation(c.Space)); err != nil || !found {
-			return nobody, err
+			return none, err
 		}
 		channel = c.ID
 	}
 	found, err := r.SpaceMembersAt(space.ID, channel, Latest, []UserID{user})
 	if err != nil || len(found) == 0 {
-		return nobody, err
+		return none, err
 	}
 	rules, err := rulesAt(r, space.ID, channel, Latest)
 	if err != nil {
-		return nobody, err
+		return none, err
 	}
-	m := found[0].Membership
-	m.May = s.mayInSpace(c, found[0], rules, Latest)
-	if !m.May.Has(PermissionView) {
-		return nobody, nil
+	m := found[0]
+	a := none.with(m.Membership)
+	a.mutedUntil = s.mutedUntil(m.MutedUntil, m.MutedHere)
+	a.can = s.mayInSpace(c, m, rules, Latest)
+	if !a.Can(PermissionView) {
+		return none, nil
 	}
-	if found[0].MutedHere.After(m.MutedUntil) {
-		m.MutedUntil = found[0].MutedHere
+	if channel == 0 {
+		return a, nil
 	}
-	if m = s.current(m); channel == 0 {
-		return m, nil
-	}
-	m = slowed(inChannel(m, channel), c)
-	m.Above = []Conversation{space}
-	m.Mark, err = r.Mark(channel, user)
-	return m, err
+	a = a.slowed(c)
+	a.stays = a.stays.inChannel()
+	a.ancestors = []Conversation{space}
+	a.mark, err = r.Mark(channel, user)
+	return a, err
 }
 
-// inChannel makes the membership of a space that of one of its channels, all of
-// which every member of the space may read who can see it.
-func inChannel(m Membership, channel ID) Membership {
-	m.Conversation = channel
-	m.Intervals = slices.Clone(m.Intervals)
-	for i := range m.Intervals {
-		m.Intervals[i].FromSeq, m.Intervals[i].ToSeq = 1, 0
-	}
-	return m
-}
-
-// rules are what decides who may what in a space, or in a channel of one.
+// rules are what decides who may do what in a space, or in a channel of one.
 type rules struct {
 	roles  RoleSet
-	access *ChannelAccess // nil of the space itself
+	access *ChannelAccess // nil for the space itself
 }
 
 func rulesAt(r Reader, space, channel ID, at Position) (out rules, err error) {
@@ -165,37 +246,101 @@ func rulesAt(r Reader, space, channel ID, at Position) (out rules, err error) {
 	return out, err
 }
 
-// mayInSpace returns what a member may do in a space or channel c after an event.
-// Who is muted now is, whenever it is asked for.
+// mayInSpace returns what a member could do in a space, or in its channel c, after an
+// event, by the roles and lists of that time. Mutes have no history: those of now count.
 func (s *Service) mayInSpace(c Conversation, m SpaceMember, by rules, at Position) Permissions {
 	kind := Space
 	if by.access != nil {
 		kind = Channel
 	}
-	return Standing{
-		Kind: kind, Member: true, Role: m.roleAt(at), Muted: s.muted(m.MutedUntil) || s.muted(m.MutedHere), MuteAll: c.MuteAll,
+	return PermissionInput{
+		Kind: kind, Member: true, Role: m.roleAt(at), Muted: !s.mutedUntil(m.MutedUntil, m.MutedHere).IsZero(), MuteAll: c.MuteAll,
 		Roles: by.roles, Has: m.rolesAt(at), Channel: by.access,
 		Allowed: m.onListAt(AllowList, at), Denied: m.onListAt(DenyList, at),
 	}.Permissions()
 }
 
-// PermissionsIn returns what the actor is in a conversation, 0 for a thread that
-// they have not joined, and what they may do there.
+// channelMemberView returns the view of a member of a space as one of a channel.
+func (s *Service) channelMemberView(m SpaceMember) MemberView {
+	view := s.memberView(m.Membership)
+	view.MutedUntil = s.mutedUntil(m.MutedUntil, m.MutedHere)
+	return view
+}
+
+// PermissionsIn returns the actor's role in a conversation, 0 for a thread that they
+// have not joined, and what they may do there.
 func (s *Service) PermissionsIn(ctx context.Context, actor Actor, ref ConversationRef) (role Role, may Permissions, err error) {
 	err = s.read(ctx, func(r Reader) error {
 		_, me, err := s.enter(r, actor, ref)
-		role, may = me.Role, me.May
+		role, may = me.role, me.can
 		return err
 	})
 	return role, may, err
 }
 
-// SpacePermissions is PermissionsIn for a space.
+// SpacePermissions returns the actor's role in a space and what they may do there.
 func (s *Service) SpacePermissions(ctx context.Context, actor Actor, id ID) (role Role, may Permissions, err error) {
 	err = s.read(ctx, func(r Reader) error {
 		_, me, err := s.enterSpace(r, actor, id)
-		role, may = me.Role, me.May
+		role, may = me.role, me.can
 		return err
 	})
 	return role, may, err
+}
+
+// accessCache keeps the conversations that one read has come upon, with an actor's
+// access to each.
+type accessCache struct {
+	service *Service
+	reader  Reader
+	user    UserID
+	known   map[ID]*cachedAccess
+}
+
+type cachedAccess struct {
+	Conversation
+	access *Access // nil until it is asked for
+}
+
+func (s *Service) newAccessCache(r Reader, user UserID) accessCache {
+	return accessCache{service: s, reader: r, user: user, known: make(map[ID]*cachedAccess)}
+}
+
+// conversation returns a conversation. It returns ErrNotFound if there is none.
+func (k accessCache) conversation(id ID) (Conversation, error) {
+	if c := k.known[id]; c != nil {
+		return c.Conversation, nil
+	}
+	c, err := k.reader.Conversation(id)
+	if err == nil {
+		k.known[id] = &cachedAccess{Conversation: c}
+	}
+	return c, err
+}
+
+// access returns a conversation with the user's access to it. It returns ErrNotFound if
+// there is no such conversation.
+func (k accessCache) access(id ID) (Conversation, Access, error) {
+	c, err := k.conversation(id)
+	if err != nil {
+		return c, Access{}, err
+	}
+	known := k.known[id]
+	if known.access == nil {
+		a, err := k.service.access(k.reader, c, k.user)
+		if err != nil {
+			return c, Access{}, err
+		}
+		known.access = &a
+	}
+	return c, *known.access, nil
+}
+
+// sees reports whether the user may read a message.
+func (k accessCache) sees(m Message) (bool, error) {
+	c, me, err := k.access(m.Conversation)
+	if err != nil {
+		return false, err
+	}
+	return k.service.sees(k.reader, c, me, m)
 }

@@ -1,9 +1,9 @@
 package im
 
-// Allow refuses what a member may not do in a conversation; nil allows it. The
-// refusal names the permission that they lack.
-func Allow(c Conversation, m Membership, p Permissions) error {
-	if m.May.Has(p) {
+// Allow returns nil if a user has all of these permissions in a conversation, or else a
+// refusal that names the one they lack.
+func Allow(c Conversation, a Access, p Permissions) error {
+	if a.Can(p) {
 		return nil
 	}
 	if c.Kind == Direct {
@@ -17,13 +17,13 @@ func errDenied(p Permissions) error {
 	return Refuse(Forbidden, "permission_denied", "you need the permission %s here", p)
 }
 
-// allowRemoval refuses the removal of a member by another one: who removes
-// must stand above.
-func allowRemoval(c Conversation, m, target Membership) error {
-	if err := Allow(c, m, PermissionKick); err != nil {
+// allowRemoval refuses the removal of a member by another one whose role is not above
+// theirs.
+func allowRemoval(c Conversation, a Access, target MemberView) error {
+	if err := Allow(c, a, PermissionKick); err != nil {
 		return err
 	}
-	if c.Kind != Thread && target.Role >= m.Role {
+	if c.Kind != Thread && target.Role >= a.role {
 		return Refuse(Forbidden, "permission_denied", "you may only remove members whose role is below yours")
 	}
 	return nil
@@ -45,62 +45,4 @@ func errNotAdmin() error {
 
 func errUnknownMember() error {
 	return Refuse(NotFound, "member_not_found", "no such member")
-}
-
-// enter finds the conversation that an actor means and can see now, with their
-// standing there. It asks before anything else whether it is there for them.
-func (s *Service) enter(r Reader, actor Actor, ref ConversationRef) (Conversation, Membership, error) {
-	e, err := s.enterAs(r, actor, ref, "")
-	return e.Conversation, e.Membership, err
-}
-
-// enterAs is enter with what is known of a client_id. The entry's Membership has what
-// they may.
-func (s *Service) enterAs(r Reader, actor Actor, ref ConversationRef, clientID string) (Entry, error) {
-	q := EntryQuery{Conversation: ref.ID, User: actor.User, ClientID: clientID}
-	if ref.Peer != "" {
-		if ref.Peer == actor.User {
-			return Entry{}, errSelf()
-		}
-		q.Conversation, q.Peers = 0, PeersOf(actor.User, ref.Peer)
-	}
-	e, found, err := maybe(r.Entry(q))
-	if err == nil && !found {
-		err = errUnknownConversation()
-	}
-	if err != nil {
-		return Entry{}, err
-	}
-	if e.Membership, err = s.standAs(r, e.Conversation, actor.User, e.Membership, e.Member); err != nil {
-		return Entry{}, err
-	}
-	if !e.Membership.May.Has(PermissionView) || e.Conversation.Kind == Space {
-		return Entry{}, errUnknownConversation()
-	}
-	return e, nil
-}
-
-// lookup finds a conversation by id or by the other user of a direct one.
-func lookup(r Reader, actor Actor, ref ConversationRef) (Conversation, error) {
-	var (
-		c   Conversation
-		err error
-	)
-	switch {
-	case ref.Peer == "":
-		c, err = r.Conversation(ref.ID)
-	case ref.Peer == actor.User:
-		return Conversation{}, errSelf()
-	default:
-		c, err = r.DirectConversation(PeersOf(actor.User, ref.Peer))
-	}
-	c, found, err := maybe(c, err)
-	if err == nil && !found {
-		err = errUnknownConversation()
-	}
-	return c, err
-}
-
-func errSelf() error {
-	return RefuseField(Rule, "direct_with_self", "conversation", "a direct conversation has two users; this one would be with yourself")
 }

@@ -8,9 +8,9 @@ import (
 
 var roles = []im.Role{im.Member, im.Admin, im.Owner}
 
-// member is a member of a kind of conversation with what their role may.
-func member(kind im.Kind, role im.Role, user im.UserID) im.Membership {
-	return im.Membership{User: user, Role: role, May: im.Standing{Kind: kind, Member: true, Role: role}.Permissions()}
+// member returns the access of a member with a role in a kind of conversation.
+func member(kind im.Kind, role im.Role, user im.UserID) im.Access {
+	return im.NewAccess(im.Membership{User: user, Role: role}, im.PermissionInput{Kind: kind, Member: true, Role: role}.Permissions())
 }
 
 // A refusal names the permission that is missing.
@@ -44,7 +44,7 @@ func TestAllowRemoval(t *testing.T) {
 	} {
 		for i, role := range roles {
 			err := im.AllowRemoval(im.Conversation{Kind: test.kind},
-				member(test.kind, test.actor, "alice"), member(test.kind, role, "bob"))
+				member(test.kind, test.actor, "alice"), im.MemberView{User: "bob", Role: role})
 			if got := answer(err); got != test.want[i] {
 				t.Errorf("%s of a %s removes a %s: %s, want %s", test.actor, test.kind, role, got, test.want[i])
 			}

@@ -6,14 +6,22 @@ import (
 	"time"
 )
 
-// Who of those who are, or were, members of a space is told of an event of one of
-// its channels is decided here, as of the event: by the lists, roles and overrides
-// of that time. Of other conversations their stays decide it.
+// This file decides which users receive the events of a conversation: those whose stays
+// reach over the event and, in a channel of a space, those who could see the channel by
+// the lists, roles and overrides at the time of the event.
 
-// Audience is who of some users may be told of a conversation.
+// Audience holds those of some users who receive an event of a conversation.
 type Audience struct {
 	Conversation Conversation
-	Members      []Membership
+	Members      []AudienceMember
+}
+
+// AudienceMember is a user who was a member of a conversation, and could see it, when an
+// event happened. JoinedAt and Intervals are as of now: the user may have left since.
+type AudienceMember struct {
+	User      UserID
+	JoinedAt  time.Time
+	Intervals Stays
 }
 
 // MembersAt returns which of the users were members of a conversation when the
@@ -51,7 +59,10 @@ func (s *Service) membersAt(r Reader, conversation ID, at Position, users []User
 		a.Members, err = s.audienceAt(r, c, c.ID, at, users)
 		return a, err
 	}
-	a.Members, err = r.MembersAt(conversation, at, users)
+	members, err := r.MembersAt(conversation, at, users)
+	for _, m := range members {
+		a.Members = append(a.Members, AudienceMember{User: m.User, JoinedAt: m.JoinedAt, Intervals: m.Intervals})
+	}
 	if err != nil || c.Kind != Thread || len(a.Members) == 0 {
 		return a, err
 	}
@@ -115,7 +126,7 @@ func sinceJoining(r Reader, a *Audience, at Position) error {
 
 // audienceAt returns which of the users could see a channel when an event
 // happened, c or what a thread c hangs in.
-func (s *Service) audienceAt(r Reader, c Conversation, channel ID, at Position, users []UserID) ([]Membership, error) {
+func (s *Service) audienceAt(r Reader, c Conversation, channel ID, at Position, users []UserID) ([]AudienceMember, error) {
 	found, err := r.SpaceMembersAt(c.Space, channel, at, users)
 	if err != nil || len(found) == 0 {
 		return nil, err
@@ -124,10 +135,10 @@ func (s *Service) audienceAt(r Reader, c Conversation, channel ID, at Position, 
 	if err != nil {
 		return nil, err
 	}
-	members := make([]Membership, 0, len(found))
+	members := make([]AudienceMember, 0, len(found))
 	for _, m := range found {
 		if sees(m) {
-			members = append(members, inChannel(m.Membership, channel))
+			members = append(members, AudienceMember{User: m.User, JoinedAt: m.JoinedAt, Intervals: m.Intervals.inChannel()})
 		}
 	}
 	return members, nil

@@ -33,7 +33,7 @@ func (w *channelWorld) sees(user im.UserID, id im.ID) bool {
 // joined reports whether somebody is in a thread and can see it.
 func (w *channelWorld) joined(user im.UserID, thread im.ID) bool {
 	v, err := w.Conversation(w.ctx, as(user), byID(thread))
-	return err == nil && v.Me.Active()
+	return err == nil && v.Me.IsMember()
 }
 
 // do has something happen and notes who has to be told of it: of a channel who sees

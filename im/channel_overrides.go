@@ -50,7 +50,7 @@ func (s *Service) PutOverride(ctx context.Context, actor Actor, ref Conversation
 			return err
 		}
 		before := access.override(o.Role)
-		if err := allowGrants(roles.me, before, o.Grants, ChannelPermissions); err != nil {
+		if err := allowGrants(roles.me.can, before, o.Grants, ChannelPermissions); err != nil {
 			return err
 		}
 		if before == o.Grants {
@@ -93,7 +93,7 @@ func (c roleChange) spares(roles RoleSet, before, after ChannelAccess) error {
 
 // mayWith returns what somebody may in a channel who has one role besides everyone's.
 func (s RoleSet) mayWith(role ID, access ChannelAccess) Permissions {
-	return Standing{Kind: Channel, Member: true, Role: Member, Roles: s, Has: []ID{role}, Channel: &access}.Permissions()
+	return PermissionInput{Kind: Channel, Member: true, Role: Member, Roles: s, Has: []ID{role}, Channel: &access}.Permissions()
 }
 
 // DeleteOverride has a role say in a channel what it says in the space. It is no

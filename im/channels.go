@@ -48,7 +48,7 @@ func (s *Service) CreateChannel(ctx context.Context, actor Actor, space ID, d Ch
 		if err := tx.PutAccess(c.ID, ChannelAccess{Private: d.Private}, at); err != nil {
 			return ConversationView{}, err
 		}
-		if d.Private && me.Role != Owner {
+		if d.Private && me.role != Owner {
 			if err := tx.PutListed(c.ID, AllowList, actor.User, now, at); err != nil {
 				return ConversationView{}, err
 			}
@@ -59,7 +59,7 @@ func (s *Service) CreateChannel(ctx context.Context, actor Actor, space ID, d Ch
 
 // allowCreation refuses settings that take more than creating a channel does, and a
 // channel that who creates it would not see.
-func (s *Service) allowCreation(r Reader, actor Actor, space Conversation, me Membership, d ChannelDraft) error {
+func (s *Service) allowCreation(r Reader, actor Actor, space Conversation, me Access, d ChannelDraft) error {
 	for _, one := range shared {
 		if one.given(d.Settings) {
 			if err := Allow(space, me, one.needs); err != nil {
@@ -103,18 +103,18 @@ func (s *Service) Channels(ctx context.Context, actor Actor, space, after ID, li
 			return page, err
 		}
 		for _, c := range list {
-			m, err := s.stand(r, c, actor.User)
+			me, err := s.access(r, c, actor.User)
 			if err != nil {
 				return page, err
 			}
-			if !m.May.Has(PermissionView) {
+			if !me.Can(PermissionView) {
 				continue
 			}
 			if n := len(page.Items); n == limit {
 				page.Next = &ConversationKey{ID: page.Items[n-1].ID}
 				break
 			}
-			v, err := s.look(r, c, m)
+			v, err := s.look(r, c, me)
 			if err != nil {
 				return page, err
 			}
@@ -158,10 +158,7 @@ func (s *Service) channelMembers(r Reader, c Conversation, p Page) (MemberPage, 
 			after = string(m.User)
 			looked += 1 + len(m.Roles)/rolesLooked
 			if s.mayInSpace(c, m, rules, Latest).Has(PermissionView) {
-				if m.MutedHere.After(m.MutedUntil) {
-					m.MutedUntil = m.MutedHere
-				}
-				page.Items = append(page.Items, s.current(inChannel(m.Membership, c.ID)))
+				page.Items = append(page.Items, s.channelMemberView(m))
 			}
 		}
 		if len(list) < membersAtATime {

@@ -1,12 +1,6 @@
 package im
 
-import (
-	"math"
-	"slices"
-	"time"
-
-	"github.com/imapi/imapi/seqs"
-)
+import "time"
 
 // Kind is the kind of a conversation.
 type Kind uint8
@@ -165,122 +159,10 @@ func PeersOf(a, b UserID) [2]UserID {
 	return [2]UserID{a, b}
 }
 
-// Interval is one stay of a member. What happened in it, as events and as
-// messages, is theirs to see; people leave and come back, so there may be
-// several.
-type Interval struct {
-	FromEvent Position // the event that made them a member
-	ToEvent   Position // the event that ended it; 0 while it lasts
-	FromSeq   int64    // the first message of the stay
-	ToSeq     int64    // the last one; meaningful once ToEvent is set
-	Left      bool     // the member ended it themselves
-}
-
-// Open reports whether the stay lasts.
-func (i Interval) Open() bool { return i.ToEvent == 0 }
-
-// Membership is a user's standing in a conversation.
-type Membership struct {
-	Conversation ID
-	User         UserID
-	Role         Role
-	JoinedAt     time.Time
-	// ReturnedAt is when the user came back, as [ErasureWriter.Stamp] has it; zero if they never
-	// left. It is for the store alone, which does not return it.
-	ReturnedAt time.Time
-	// Mark is what the user made of the conversation for themselves.
-	Mark Mark
-	// MutedUntil is until when the user may not send, zero if they may. See
-	// [MutedForGood].
-	MutedUntil time.Time
-	// May is what the user may do there now: nothing, for who cannot see it. The
-	// store does not know it.
-	May Permissions
-	// Looks is set for who may read a thread without having joined it.
-	Looks bool
-	// ReadsFrom is the first message that is theirs to read besides those of their
-	// stays, 0 if all are: of a thread, where what it hangs in shows its history from
-	// joining on.
-	ReadsFrom int64
-	// JoinedAbove is when they joined what such a thread hangs in, zero of all else:
-	// of what was said and set before they learn nothing.
-	JoinedAbove time.Time
-	// SlowMode is how long the user waits between two messages, 0 if they do not.
-	SlowMode time.Duration
-	// Above are what the conversation hangs in, the nearest first: what it does
-	// not say of windows they do.
-	Above []Conversation
-	// Intervals are the stays, oldest first. The last one is open exactly
-	// when the user is a member now.
-	Intervals []Interval
-}
-
-// MutedForGood is until when somebody is muted of whom it was not said.
-var MutedForGood = time.UnixMilli(math.MaxInt64 >> idRandomBits).UTC()
-
-// Active reports whether the user is a member now.
-func (m Membership) Active() bool {
-	return len(m.Intervals) > 0 && m.Intervals[len(m.Intervals)-1].Open()
-}
-
-// Left reports whether the user was a member and ended that themselves.
-func (m Membership) Left() bool {
-	return len(m.Intervals) > 0 && !m.Active() && m.Intervals[len(m.Intervals)-1].Left
-}
-
-// SeqRange is a range of messages, both ends included.
-type SeqRange = seqs.Range
-
-// Visible returns what a member may read of a conversation now, oldest first:
-// all of it, or the messages of their stays, as the conversation says. It is
-// empty for who is not a member now.
-func (m Membership) Visible(c Conversation) seqs.Set {
-	if !m.Active() && !m.Looks {
-		return nil
-	}
-	if m.ReadsFrom > 0 {
-		return m.Stays(c, Interval{FromSeq: m.ReadsFrom})
-	}
-	if c.History == HistoryAll {
-		return seqs.Set{{From: 1, To: c.LastSeq}}
-	}
-	return m.Stays(c)
-}
-
-// Stays returns the messages that were sent while the user was a member, oldest
-// first, and those of one more stay, if it is given, which lasts.
-func (m Membership) Stays(c Conversation, also ...Interval) seqs.Set {
-	ranges := make([]SeqRange, 0, len(m.Intervals)+len(also))
-	for _, i := range append(m.Intervals[:len(m.Intervals):len(m.Intervals)], also...) {
-		r := SeqRange{From: i.FromSeq, To: i.ToSeq}
-		if i.Open() {
-			r.To = c.LastSeq
-		}
-		ranges = append(ranges, r)
-	}
-	return seqs.Union(ranges...) // between two that touch nothing was missed
-}
-
-// Sees reports whether a member may read the message with this seq now.
-func (m Membership) Sees(c Conversation, seq int64) bool {
-	return m.Visible(c).Has(seq)
-}
-
-// Told reports whether the events of a message are for who is, or was, a
-// member to be told: those of messages that they could read when they were in.
-func (m Membership) Told(c Conversation, seq int64) bool {
-	if m.ReadsFrom == 0 && c.History == HistoryAll || m.ReadsFrom > 0 && seq >= m.ReadsFrom {
-		return true
-	}
-	return slices.ContainsFunc(m.Intervals, func(i Interval) bool {
-		return i.FromSeq <= seq && (i.Open() || seq <= i.ToSeq)
-	})
-}
-
 // ConversationView is a conversation as one of its members sees it.
 type ConversationView struct {
 	Conversation
-	Me Membership
+	Me Access
 	// LastMessage is the newest message that the member may read, nil
 	// without one.
 	LastMessage *Message

@@ -56,7 +56,7 @@ func TestTheFirstDirectMessageMakesTheConversation(t *testing.T) {
 		c, err := w.Conversation(w.ctx, as(me), byID(m.Conversation))
 		w.must(err)
 		w.equal("the conversation by name and by id", byName.Conversation, c.Conversation)
-		if c.Kind != im.Direct || c.History != im.HistoryAll || c.MemberCount != 2 || c.Me.Role != im.Member || c.Peer(me) != peer ||
+		if c.Kind != im.Direct || c.History != im.HistoryAll || c.MemberCount != 2 || c.Me.Role() != im.Member || c.Peer(me) != peer ||
 			c.LastSeq != 1 || c.LastMessage == nil || c.LastMessage.ID != m.ID ||
 			!c.CreatedAt.Equal(epoch) || !c.UpdatedAt.Equal(epoch) {
 			t.Errorf("%s has %+v", me, c)

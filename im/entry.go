@@ -26,3 +26,61 @@ type Entry struct {
 	// Gone is set if they had one that was removed and is not forgotten.
 	Gone bool
 }
+
+// enter returns the conversation that an actor names, and their access to it. It refuses
+// one that they cannot see in the same way as one that does not exist.
+func (s *Service) enter(r Reader, actor Actor, ref ConversationRef) (Conversation, Access, error) {
+	e, me, err := s.enterAs(r, actor, ref, "")
+	return e.Conversation, me, err
+}
+
+// enterAs is enter with what is known of a client_id.
+func (s *Service) enterAs(r Reader, actor Actor, ref ConversationRef, clientID string) (Entry, Access, error) {
+	q := EntryQuery{Conversation: ref.ID, User: actor.User, ClientID: clientID}
+	if ref.Peer != "" {
+		if ref.Peer == actor.User {
+			return Entry{}, Access{}, errSelf()
+		}
+		q.Conversation, q.Peers = 0, PeersOf(actor.User, ref.Peer)
+	}
+	e, found, err := maybe(r.Entry(q))
+	if err == nil && !found {
+		err = errUnknownConversation()
+	}
+	if err != nil {
+		return Entry{}, Access{}, err
+	}
+	me, err := s.accessOf(r, e.Conversation, actor.User, e.Membership)
+	if err != nil {
+		return Entry{}, Access{}, err
+	}
+	if !me.Can(PermissionView) || e.Conversation.Kind == Space {
+		return Entry{}, Access{}, errUnknownConversation()
+	}
+	return e, me, nil
+}
+
+// lookup finds a conversation by id or by the other user of a direct one.
+func lookup(r Reader, actor Actor, ref ConversationRef) (Conversation, error) {
+	var (
+		c   Conversation
+		err error
+	)
+	switch {
+	case ref.Peer == "":
+		c, err = r.Conversation(ref.ID)
+	case ref.Peer == actor.User:
+		return Conversation{}, errSelf()
+	default:
+		c, err = r.DirectConversation(PeersOf(actor.User, ref.Peer))
+	}
+	c, found, err := maybe(c, err)
+	if err == nil && !found {
+		err = errUnknownConversation()
+	}
+	return c, err
+}
+
+func errSelf() error {
+	return RefuseField(Rule, "direct_with_self", "conversation", "a direct conversation has two users; this one would be with yourself")
+}

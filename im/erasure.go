@@ -154,11 +154,11 @@ func (s *Service) Erased(ctx context.Context, actor Actor, q ErasureQuery) (Eras
 				asOf = time.UnixMilli(0).UTC()
 			}
 		}
-		known := make(map[ID]*standing)
+		known := s.newAccessCache(r, actor.User)
 		page := ErasurePage{AsOf: asOf}
 		if past := q.Past; !q.Since.IsZero() && (past == nil || past.In != 0) {
 			var err error
-			if page.Items, page.Next, err = s.erasedWhileAway(r, actor, q, known); err != nil || page.Next != nil {
+			if page.Items, page.Next, err = erasedWhileAway(q, known); err != nil || page.Next != nil {
 				return page, err
 			}
 			q.Past, q.Limit = nil, q.Limit-len(page.Items)
@@ -172,7 +172,7 @@ func (s *Service) Erased(ctx context.Context, actor Actor, q ErasureQuery) (Eras
 			return page, err
 		}
 		for _, e := range rest.Items {
-			sees, err := s.seesKnown(r, actor, e.Message, known)
+			sees, err := known.sees(e.Message)
 			if err != nil {
 				return page, err
 			}
@@ -194,7 +194,7 @@ const (
 
 // erasedWhileAway returns what was erased before the query's Since in conversations to
 // which the actor came back after it.
-func (s *Service) erasedWhileAway(r Reader, actor Actor, q ErasureQuery, known map[ID]*standing) (list []ErasedMessage, next *ErasureKey, err error) {
+func erasedWhileAway(q ErasureQuery, known accessCache) (list []ErasedMessage, next *ErasureKey, err error) {
 	var from ErasureKey
 	if q.Past != nil {
 		from = *q.Past
@@ -205,7 +205,7 @@ func (s *Service) erasedWhileAway(r Reader, actor Actor, q ErasureQuery, known m
 		if from.In != 0 {
 			after = from.In - 1
 		}
-		ids, err := r.ReturnedTo(actor.User, q.Since, after, awayScan/awayCost)
+		ids, err := known.reader.ReturnedTo(known.user, q.Since, after, awayScan/awayCost)
 		if err != nil || len(ids) == 0 {
 			return list, nil, err
 		}
@@ -218,7 +218,7 @@ func (s *Service) erasedWhileAway(r Reader, actor Actor, q ErasureQuery, known m
 					return list, &from, nil
 				}
 				limit := min(q.Limit-len(list), budget)
-				erased, err := r.ErasedIn(id, from.Seq, limit)
+				erased, err := known.reader.ErasedIn(id, from.Seq, limit)
 				if err != nil {
 					return nil, nil, err
 				}
@@ -226,7 +226,7 @@ func (s *Service) erasedWhileAway(r Reader, actor Actor, q ErasureQuery, known m
 				more = len(erased) == limit
 				for _, e := range erased {
 					from.Seq = e.Seq
-					sees, err := s.seesKnown(r, actor, e.Message, known)
+					sees, err := known.sees(e.Message)
 					if err != nil {
 						return nil, nil, err
 					}

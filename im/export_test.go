@@ -18,3 +18,8 @@ const MostInLine = mostInLine
 func (s *Service) SetElapsed(elapsed func() time.Duration) {
 	s.guard.elapsed = func(time.Time) time.Duration { return elapsed() }
 }
+
+// NewAccess returns the access of a user with this membership, for tables.
+func NewAccess(m Membership, can Permissions) Access {
+	return Access{user: m.User, can: can}.with(m)
+}

@@ -44,8 +44,8 @@ func (s *Service) Search(ctx context.Context, actor Actor, f SearchFilter) (Sear
 			Words: f.Words, Type: f.Type, Sender: f.Sender, From: f.From, To: f.To, Past: f.Past,
 			Limit: max(f.Limit, leastHits),
 		}
-		known := make(map[ID]*standing)
-		q.Sees = func(id ID) (bool, error) { return s.seesConversation(r, actor, id, known) }
+		known := s.newAccessCache(r, actor.User)
+		q.Sees = func(id ID) (bool, error) { return seesConversation(known, id) }
 		if some, err := s.searched(r, actor, f.In, &q); err != nil || !some {
 			return SearchPage{}, err
 		}
@@ -57,7 +57,7 @@ func (s *Service) Search(ctx context.Context, actor Actor, f SearchFilter) (Sear
 			}
 			page.Next = found.Next
 			for i, hit := range found.Hits {
-				readable, err := s.readsHit(r, actor, hit, known)
+				readable, err := s.readsHit(known, hit)
 				if err != nil {
 					return SearchPage{}, err
 				}
@@ -73,7 +73,7 @@ func (s *Service) Search(ctx context.Context, actor Actor, f SearchFilter) (Sear
 					return page, nil
 				}
 			}
-			if page.Next == 0 || len(known) >= conversationsAsked {
+			if page.Next == 0 || len(known.known) >= conversationsAsked {
 				break
 			}
 			q.Past = page.Next
@@ -103,19 +103,15 @@ func (s *Service) searched(r Reader, actor Actor, in *ConversationRef, q *Search
 
 // seesConversation reports whether an actor may read a conversation. What is said in
 // others is not even counted: how many pages there are would tell of it.
-func (s *Service) seesConversation(r Reader, actor Actor, id ID, known map[ID]*standing) (bool, error) {
-	st, err := s.standingIn(r, id, known)
-	if err != nil {
-		return false, err
-	}
-	me, err := s.membership(r, actor, st)
-	return me.May.Has(PermissionView), err
+func seesConversation(known accessCache, id ID) (bool, error) {
+	_, me, err := known.access(id)
+	return me.Can(PermissionView), err
 }
 
 // readsHit reports whether the actor may read what was found, now.
-func (s *Service) readsHit(r Reader, actor Actor, hit SearchHit, known map[ID]*standing) (bool, error) {
+func (s *Service) readsHit(known accessCache, hit SearchHit) (bool, error) {
 	if hit.Message.AsOf(s.time()).State != Active {
 		return false, nil
 	}
-	return s.seesKnown(r, actor, hit.Message, known)
+	return known.sees(hit.Message)
 }

@@ -27,7 +27,7 @@ func TestCreateGroup(t *testing.T) {
 	v, err := w.CreateGroup(w.ctx, on("alice", "phone"), im.GroupDraft{Name: "friends", Members: []im.UserID{"bob", "alice", "bob", "carol"}})
 	w.must(err)
 	if v.Kind != im.Group || v.Name != "friends" || v.History != im.HistoryJoined || v.MemberCount != 3 ||
-		v.Me.Role != im.Owner || v.LastMessage != nil || v.LastSeq != 0 || !v.CreatedAt.Equal(epoch) {
+		v.Me.Role() != im.Owner || v.LastMessage != nil || v.LastSeq != 0 || !v.CreatedAt.Equal(epoch) {
 		t.Errorf("made %+v", v)
 	}
 	w.equal("told", w.since(0), []string{"conversation.created by alice"})

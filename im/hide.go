@@ -60,11 +60,10 @@ func (s *Service) Hide(ctx context.Context, actor Actor, ref ConversationRef, d 
 
 // hideIDs hides the messages named, all of which the member can see or has
 // hidden before.
-func (s *Service) hideIDs(tx Tx, actor Actor, c Conversation, me Membership, names []string) error {
+func (s *Service) hideIDs(tx Tx, actor Actor, c Conversation, me Access, names []string) error {
 	var ids []ID
 	var list []int64
-	all := me
-	all.Mark = Mark{} // what is hidden already is no mistake
+	all := me.withMark(Mark{}) // hiding what is hidden already is no error
 	for i, text := range names {
 		m, err := s.namedAt(tx, c, all, fmt.Sprintf("message_ids/%d", i), text)
 		if err != nil {
@@ -112,7 +111,7 @@ func (s *Service) hideIDs(tx Tx, actor Actor, c Conversation, me Membership, nam
 }
 
 // hideUpTo hides what is before a time or all that there is.
-func (s *Service) hideUpTo(tx Tx, actor Actor, c Conversation, me Membership, d HideDraft) error {
+func (s *Service) hideUpTo(tx Tx, actor Actor, c Conversation, me Access, d HideDraft) error {
 	before, err := s.unread(tx, c, me)
 	if err != nil {
 		return err
@@ -121,7 +120,7 @@ func (s *Service) hideUpTo(tx Tx, actor Actor, c Conversation, me Membership, d 
 	told := Event{
 		Type: MessageHidden, At: now, Conversation: c.ID, To: actor.User, Actor: actor.User, ActorDevice: actor.Device,
 	}
-	mark := me.Mark
+	mark := me.mark
 	if d.All {
 		mark.HiddenSeq = c.LastSeq
 		told.UpToSeq = c.LastSeq
@@ -136,21 +135,20 @@ func (s *Service) hideUpTo(tx Tx, actor Actor, c Conversation, me Membership, d 
 		}
 		told.Before = mark.HiddenBefore
 	}
-	if mark == me.Mark {
+	if mark == me.mark {
 		return nil
 	}
 	if mark.HiddenAt, err = tx.Stamp(now); err != nil {
 		return err
 	}
 	mark.ChangedAt = mark.HiddenAt
-	me.Mark = mark
 	if err := tx.PutMark(c.ID, actor.User, mark); err != nil {
 		return err
 	}
 	if _, err := tx.Append(told); err != nil {
 		return err
 	}
-	return s.tellIfChanged(tx, actor, c, me, before, now)
+	return s.tellIfChanged(tx, actor, c, me.withMark(mark), before, now)
 }
 
 // HideConversation takes a conversation out of the actor's list until something
@@ -162,7 +160,7 @@ func (s *Service) HideConversation(ctx context.Context, actor Actor, ref Convers
 		if err != nil {
 			return struct{}{}, err
 		}
-		mark, now := me.Mark, s.time()
+		mark, now := me.mark, s.time()
 		mark.Gone, mark.GoneCounted, mark.ClearedSeq = true, c.Counted, c.LastSeq
 		told := Event{
 			Type: ConversationHidden, At: now, Conversation: c.ID, To: actor.User,
@@ -172,13 +170,13 @@ func (s *Service) HideConversation(ctx context.Context, actor Actor, ref Convers
 			mark.HiddenSeq = c.LastSeq
 			told.UpToSeq = c.LastSeq
 		}
-		if mark == me.Mark {
+		if mark == me.mark {
 			return struct{}{}, nil
 		}
 		if mark.ChangedAt, err = tx.Stamp(now); err != nil {
 			return struct{}{}, err
 		}
-		if mark.HiddenSeq != me.Mark.HiddenSeq {
+		if mark.HiddenSeq != me.mark.HiddenSeq {
 			mark.HiddenAt = mark.ChangedAt
 		}
 		if err := tx.PutMark(c.ID, actor.User, mark); err != nil {
@@ -250,7 +248,7 @@ func (s *Service) couldSee(ctx context.Context, actor Actor, list []GoneConversa
 
 // tellIfChanged tells the actor's other devices the unread count, unless it is
 // what it was before.
-func (s *Service) tellIfChanged(tx Tx, actor Actor, c Conversation, me Membership, before UnreadCount, now time.Time) error {
+func (s *Service) tellIfChanged(tx Tx, actor Actor, c Conversation, me Access, before UnreadCount, now time.Time) error {
 	after, err := s.unread(tx, c, me)
 	if err != nil || after == before {
 		return err
@@ -260,7 +258,7 @@ func (s *Service) tellIfChanged(tx Tx, actor Actor, c Conversation, me Membershi
 
 // namedAt finds a message of the conversation by what a request calls it, which
 // the member can see but for what they hid by its id.
-func (s *Service) namedAt(r Reader, c Conversation, me Membership, field, text string) (Message, error) {
+func (s *Service) namedAt(r Reader, c Conversation, me Access, field, text string) (Message, error) {
 	refusal := errNamed(field)
 	id, ok := ParseID(text)
 	if !ok {
@@ -275,12 +273,12 @@ func (s *Service) namedAt(r Reader, c Conversation, me Membership, field, text s
 
 // named finds a message of the conversation that the member can see, by what a
 // request calls it.
-func (s *Service) named(r Reader, c Conversation, me Membership, field, text string) (Message, error) {
+func (s *Service) named(r Reader, c Conversation, me Access, field, text string) (Message, error) {
 	m, err := s.namedAt(r, c, me, field, text)
 	if err != nil {
 		return m, err
 	}
-	hidden, err := r.Hidden(c.ID, me.User, m.Seq)
+	hidden, err := r.Hidden(c.ID, me.user, m.Seq)
 	if err == nil && hidden {
 		err = errNamed(field)
 	}

@@ -150,20 +150,20 @@ func (s *Service) Message(ctx context.Context, actor Actor, id ID) (Message, err
 
 // readable loads a message, as of now, and its conversation with the actor's
 // standing, if the actor may read it.
-func (s *Service) readable(r Reader, actor Actor, id ID) (Conversation, Membership, Message, error) {
+func (s *Service) readable(r Reader, actor Actor, id ID) (Conversation, Access, Message, error) {
 	m, found, err := maybe(r.Message(id))
 	if err == nil && !found {
 		err = errUnknownMessage()
 	}
 	if err != nil {
-		return Conversation{}, Membership{}, Message{}, err
+		return Conversation{}, Access{}, Message{}, err
 	}
 	c, me, err := s.enter(r, actor, ConversationRef{ID: m.Conversation})
 	if e, ok := AsError(err); ok && e.Kind == NotFound {
 		err = errUnknownMessage()
 	}
 	if err != nil {
-		return Conversation{}, Membership{}, Message{}, err
+		return Conversation{}, Access{}, Message{}, err
 	}
 	seen, err := s.sees(r, c, me, m)
 	if err == nil && !seen {

@@ -397,8 +397,8 @@ func (b *importing) allowReader(c *place, user UserID) error {
 		return nil
 	}
 	if c.Kind == Thread || c.Kind == Channel {
-		m, err := b.s.stand(b.tx, c.Conversation, user)
-		if err == nil && !m.May.Has(PermissionView) {
+		a, err := b.s.access(b.tx, c.Conversation, user)
+		if err == nil && !a.Can(PermissionView) {
 			err = errUnknownMember()
 		}
 		return err

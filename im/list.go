@@ -60,9 +60,9 @@ func (l ListedConversation) Key() ConversationKey {
 
 // listedAt is when a conversation was last active for a member: to them it came to be
 // when they joined.
-func listedAt(c Conversation, me Membership) time.Time {
-	if me.JoinedAt.After(c.ListedAt) {
-		return me.JoinedAt
+func listedAt(c Conversation, me Access) time.Time {
+	if me.joinedAt.After(c.ListedAt) {
+		return me.joinedAt
 	}
 	return c.ListedAt
 }
@@ -91,11 +91,11 @@ type ConversationPage struct {
 // Conversation returns one that the actor is a member of.
 func (s *Service) Conversation(ctx context.Context, actor Actor, ref ConversationRef) (ConversationView, error) {
 	return view(ctx, s, func(r Reader) (ConversationView, error) {
-		c, m, err := s.enter(r, actor, ref)
+		c, me, err := s.enter(r, actor, ref)
 		if err != nil {
 			return ConversationView{}, err
 		}
-		return s.look(r, c, m)
+		return s.look(r, c, me)
 	})
 }
 
@@ -182,14 +182,14 @@ func (s *Service) lookListed(r Reader, actor Actor, list []ListedConversation, f
 				continue
 			}
 		}
-		m, found, err := maybe(r.Membership(l.ID, actor.User))
+		me, err := s.access(r, c, actor.User)
 		if err != nil {
 			return err
 		}
-		if !found || !m.Active() {
+		if !me.Can(PermissionView) {
 			continue
 		}
-		v, err := s.look(r, c, m)
+		v, err := s.look(r, c, me)
 		if err != nil {
 			return err
 		}
@@ -203,20 +203,20 @@ func (s *Service) lookListed(r Reader, actor Actor, list []ListedConversation, f
 
 // seen loads a conversation as the actor sees it after a change.
 func (s *Service) seen(r Reader, actor Actor, id ID) (ConversationView, error) {
-	c, m, err := s.enter(r, actor, ConversationRef{ID: id})
+	c, me, err := s.enter(r, actor, ConversationRef{ID: id})
 	if err != nil {
 		return ConversationView{}, err
 	}
-	return s.look(r, c, m)
+	return s.look(r, c, me)
 }
 
 // look completes a conversation to what its member m sees of it.
-func (s *Service) look(r Reader, c Conversation, m Membership) (ConversationView, error) {
-	v := ConversationView{Conversation: c, Me: m, Hidden: m.Mark.hides(c)}
-	if c.Kind == Channel && len(m.Above) > 0 {
-		v.MemberCount = m.Above[0].MemberCount
+func (s *Service) look(r Reader, c Conversation, me Access) (ConversationView, error) {
+	v := ConversationView{Conversation: c, Me: me, Hidden: me.mark.hides(c)}
+	if c.Kind == Channel && len(me.ancestors) > 0 {
+		v.MemberCount = me.ancestors[0].MemberCount
 	}
-	if since := m.JoinedAbove; c.CreatedAt.Before(since) {
+	if since := me.joinedParentAt; c.CreatedAt.Before(since) {
 		v.Later, v.Messages = true, 0
 		if c.EditedAt.Before(since) {
 			v.Name = ""
@@ -226,10 +226,10 @@ func (s *Service) look(r Reader, c Conversation, m Membership) (ConversationView
 		}
 	}
 	var err error
-	if v.Unread, err = s.unread(r, c, m); err != nil {
+	if v.Unread, err = s.unread(r, c, me); err != nil {
 		return v, err
 	}
-	v.LastMessage, err = s.newest(r, c, m)
+	v.LastMessage, err = s.newest(r, c, me)
 	return v, err
 }
 
@@ -241,8 +241,8 @@ const maxLooks = 4
 // newest returns the newest message that a member may read, nil without one. Messages
 // are in the order in which they were stored, but that those that were imported or
 // inserted stand where their CreatedAt puts them.
-func (s *Service) newest(r Reader, c Conversation, m Membership) (*Message, error) {
-	q, err := s.sight(r, c, m)
+func (s *Service) newest(r Reader, c Conversation, me Access) (*Message, error) {
+	q, err := s.sight(r, c, me)
 	if err != nil {
 		return nil, err
 	}

@@ -188,12 +188,12 @@ func TestOneSOwnSettings(t *testing.T) {
 	}
 	for range 2 { // the second time changes nothing
 		v := set("bob", a, im.ConversationPatch{Pinned: &yes, Muted: &yes})
-		w.equal("bob's", fmt.Sprint(v.Me.Mark.PinnedAt.IsZero(), v.Me.Mark.Muted), "false true")
+		w.equal("bob's", fmt.Sprint(v.Me.Mark().PinnedAt.IsZero(), v.Me.Mark().Muted), "false true")
 	}
 	set("bob", a, im.ConversationPatch{Muted: &no})
 	v, err := w.Conversation(w.ctx, as("alice"), byID(a))
 	w.must(err)
-	w.equal("alice's", v.Me.Mark, im.Mark{})
+	w.equal("alice's", v.Me.Mark(), im.Mark{})
 
 	var told []string
 	for _, e := range w.committed() {

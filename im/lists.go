@@ -43,7 +43,7 @@ func (s *Service) Listed(ctx context.Context, actor Actor, ref ConversationRef, 
 }
 
 // enterList finds a place that has a list, for an actor who may keep it.
-func (s *Service) enterList(r Reader, actor Actor, ref ConversationRef, list List) (Conversation, Membership, error) {
+func (s *Service) enterList(r Reader, actor Actor, ref ConversationRef, list List) (Conversation, Access, error) {
 	c, me, err := s.enter(r, actor, ref)
 	if err != nil {
 		return c, me, err
@@ -84,16 +84,16 @@ func (s *Service) setListed(ctx context.Context, actor Actor, ref ConversationRe
 
 // setDenied keeps the deny list of a group or room. Who comes on it loses their
 // membership, or their invitation.
-func (s *Service) setDenied(tx Tx, actor Actor, c Conversation, me Membership, user UserID, on bool) (more bool, err error) {
+func (s *Service) setDenied(tx Tx, actor Actor, c Conversation, me Access, user UserID, on bool) (more bool, err error) {
 	target, found, err := maybe(tx.Membership(c.ID, user))
 	if err != nil {
 		return false, err
 	}
 	if on && found && target.Active() {
-		if target.Role >= me.Role {
+		if target.Role >= me.role {
 			return false, Refuse(Forbidden, "permission_denied", "you may only deny members whose role is below yours")
 		}
-		if more, err = s.removeMember(tx, actor, c, target); err != nil || more {
+		if more, err = s.removeMember(tx, actor, c, s.memberView(target)); err != nil || more {
 			return more, err
 		}
 	}
@@ -128,7 +128,7 @@ func (s *Service) putListedNow(tx Tx, id ID, list List, user UserID, on bool) er
 
 // setListedInChannel keeps the lists of a channel. A member who sees it by that, or
 // does not any more, is told.
-func (s *Service) setListedInChannel(tx Tx, actor Actor, c Conversation, me Membership, list List, user UserID, on bool) error {
+func (s *Service) setListedInChannel(tx Tx, actor Actor, c Conversation, me Access, list List, user UserID, on bool) error {
 	before, found, err := maybeMember(spaceMember(tx, c.Space, c.ID, user))
 	if err != nil {
 		return err
@@ -233,7 +233,7 @@ func (s *Service) setDeniedInSpace(ctx context.Context, actor Actor, id ID, user
 // takeFromSpace takes from a user who is to be denied what they have of a space: their
 // membership, if they stand below the actor, or an invitation. It reports whether there
 // is more than one step does.
-func (s *Service) takeFromSpace(tx Tx, actor Actor, c Conversation, me Membership, user UserID) (more bool, err error) {
+func (s *Service) takeFromSpace(tx Tx, actor Actor, c Conversation, me Access, user UserID) (more bool, err error) {
 	target, found, err := maybeMember(s.belowMe(tx, actor, c.ID, 0, me, user, PermissionManageMembers))
 	if err != nil {
 		return false, err
@@ -243,7 +243,7 @@ func (s *Service) takeFromSpace(tx Tx, actor Actor, c Conversation, me Membershi
 		return false, err
 	}
 	if found {
-		if more, err = s.removeFromSpace(tx, actor, c, target.Membership); err != nil || more {
+		if more, err = s.removeFromSpace(tx, actor, c, s.memberView(target.Membership)); err != nil || more {
 			return more, err
 		}
 	}

@@ -40,7 +40,7 @@ func (s *Service) Events(ctx context.Context, actor Actor, after, upTo Position,
 			return w, err
 		}
 		told := w.Events[:0]
-		known := make(map[ID]*standing)
+		known := s.newAccessCache(r, actor.User)
 		size := 0
 		for _, e := range w.Events {
 			if size >= enoughContent {
@@ -48,7 +48,7 @@ func (s *Service) Events(ctx context.Context, actor Actor, after, upTo Position,
 			}
 			through := e.Position
 			if !actor.ActedHere(e.Actor, e.ActorDevice) {
-				tells, err := s.tells(r, actor, &e, known)
+				tells, err := s.tells(&e, known)
 				if err != nil {
 					return w, err
 				}
@@ -70,79 +70,33 @@ func (s *Service) Events(ctx context.Context, actor Actor, after, upTo Position,
 
 // tells reports whether an event of the log is for the actor to be told, and gives
 // it its message.
-func (s *Service) tells(r Reader, actor Actor, e *Event, known map[ID]*standing) (bool, error) {
+func (s *Service) tells(e *Event, known accessCache) (bool, error) {
 	if e.Conversation == 0 {
 		return true, nil
 	}
-	st, err := s.standingIn(r, e.Conversation, known)
+	c, err := known.conversation(e.Conversation)
 	if err != nil {
 		return false, err
 	}
-	if c := st.conversation; e.To == "" && (c.Kind == Channel || c.Kind == Thread && c.Space != 0) {
-		if saw, err := s.sawAt(r, c, actor.User, e.Position); err != nil || !saw {
+	if e.To == "" && (c.Kind == Channel || c.Kind == Thread && c.Space != 0) {
+		if saw, err := s.sawAt(known.reader, c, known.user, e.Position); err != nil || !saw {
 			return false, err
 		}
 	}
-	if e.Type == ThreadUpdated && st.conversation.History == HistoryJoined {
-		me, err := s.membership(r, actor, st)
+	if e.Type == ThreadUpdated && c.History == HistoryJoined {
+		_, me, err := known.access(e.Conversation)
 		if err != nil {
 			return false, err
 		}
-		if e.Activity != nil && (!me.Active() || e.Activity.Since.Before(me.JoinedAt)) {
+		if e.Activity != nil && (!me.IsMember() || e.Activity.Since.Before(me.joinedAt)) {
 			e.Activity = nil
 		}
 	}
 	if e.MessageID == 0 {
 		return true, nil
 	}
-	skip, err := s.attach(r, actor, e, st)
+	skip, err := s.attach(e, known)
 	return !skip, err
-}
-
-// standing is what decides whether a reader sees the messages of a
-// conversation.
-type standing struct {
-	conversation Conversation
-	membership   Membership
-	stood        bool // membership is known
-}
-
-// standingIn returns a conversation, loaded once for known, in which an actor's
-// standing is to be asked for by [Service.membership].
-func (s *Service) standingIn(r Reader, id ID, known map[ID]*standing) (*standing, error) {
-	if st := known[id]; st != nil {
-		return st, nil
-	}
-	c, err := r.Conversation(id)
-	if err != nil {
-		return nil, err
-	}
-	known[id] = &standing{conversation: c}
-	return known[id], nil
-}
-
-// membership returns an actor's standing in it. Where there is none it is one that
-// sees nothing.
-func (s *Service) membership(r Reader, actor Actor, st *standing) (Membership, error) {
-	var err error
-	if !st.stood {
-		st.membership, err = s.stand(r, st.conversation, actor.User)
-		st.stood = err == nil
-	}
-	return st.membership, err
-}
-
-// seesKnown reports whether an actor may read a message.
-func (s *Service) seesKnown(r Reader, actor Actor, m Message, known map[ID]*standing) (bool, error) {
-	st, err := s.standingIn(r, m.Conversation, known)
-	if err != nil {
-		return false, err
-	}
-	me, err := s.membership(r, actor, st)
-	if err != nil {
-		return false, err
-	}
-	return s.sees(r, st.conversation, me, m)
 }
 
 // attach gives an event its message as the actor may read it now, and reports
@@ -150,23 +104,22 @@ func (s *Service) seesKnown(r Reader, actor Actor, m Message, known map[ID]*stan
 // altogether, or they could never read it. Who has left gets what happened while
 // they were in, without the message, and who has hidden it, that there was one:
 // it may have brought the conversation back into their list.
-func (s *Service) attach(r Reader, actor Actor, e *Event, st *standing) (skip bool, err error) {
-	c := st.conversation
-	me, err := s.membership(r, actor, st)
+func (s *Service) attach(e *Event, known accessCache) (skip bool, err error) {
+	c, me, err := known.access(e.Conversation)
 	if err != nil {
 		return false, err
 	}
-	if !c.DeletedAt.IsZero() || !me.Told(c, e.Seq) {
+	if !c.DeletedAt.IsZero() || !me.Receives(c, e.Seq) {
 		return true, nil
 	}
-	m, found, err := maybe(r.Message(e.MessageID))
+	m, found, err := maybe(known.reader.Message(e.MessageID))
 	if err != nil || !found {
 		return true, err
 	}
-	if s.past(c, m) || m.VisibleTo != "" && m.VisibleTo != actor.User {
+	if s.past(c, m) || m.VisibleTo != "" && m.VisibleTo != me.user {
 		return true, nil
 	}
-	if shown, err := s.shows(r, c, me, m); err != nil || !shown {
+	if shown, err := s.shows(known.reader, c, me, m); err != nil || !shown {
 		return e.Type != MessageCreated, err
 	}
 	if !me.Sees(c, m.Seq) {

@@ -29,7 +29,8 @@ type Mark struct {
 func (k Mark) hides(c Conversation) bool { return k.Gone && c.Counted <= k.GoneCounted }
 
 // touchMark notes that a user has changed what they see of a conversation.
-func touchMark(tx Tx, c Conversation, me Membership, now time.Time) error {
-	me.Mark.ChangedAt = now
-	return tx.PutMark(c.ID, me.User, me.Mark)
+func touchMark(tx Tx, c Conversation, me Access, now time.Time) error {
+	mark := me.mark
+	mark.ChangedAt = now
+	return tx.PutMark(c.ID, me.user, mark)
 }

@@ -9,7 +9,7 @@ import (
 
 // MemberPage is a stretch of the members of a conversation.
 type MemberPage struct {
-	Items []Membership
+	Items []MemberView
 	// Next is the Page.After of the page that follows, "" at the end.
 	Next UserID
 }
@@ -30,32 +30,29 @@ func (s *Service) Members(ctx context.Context, actor Actor, ref ConversationRef,
 		}
 		p.Limit++
 		list, err := r.Members(c.ID, p)
-		for i := range list {
-			list[i] = s.current(list[i])
-		}
-		return pageOfMembers(list, p.Limit-1), err
+		return pageOfMembers(s.memberViews(list), p.Limit-1), err
 	})
 }
 
 // Member returns one who is a member now.
-func (s *Service) Member(ctx context.Context, actor Actor, ref ConversationRef, user UserID) (Membership, error) {
-	return view(ctx, s, func(r Reader) (Membership, error) {
+func (s *Service) Member(ctx context.Context, actor Actor, ref ConversationRef, user UserID) (MemberView, error) {
+	return view(ctx, s, func(r Reader) (MemberView, error) {
 		c, _, err := s.enter(r, actor, ref)
 		if err != nil {
-			return Membership{}, err
+			return MemberView{}, err
 		}
 		if c.Kind == Channel {
-			m, err := s.stand(r, c, user)
-			if err == nil && !m.May.Has(PermissionView) {
+			a, err := s.access(r, c, user)
+			if err == nil && !a.Can(PermissionView) {
 				err = errUnknownMember()
 			}
-			return m, err
+			return a.member(), err
 		}
 		m, found, err := maybe(r.Membership(c.ID, user))
 		if err == nil && (!found || !m.Active()) {
 			err = errUnknownMember()
 		}
-		return s.current(m), err
+		return s.memberView(m), err
 	})
 }
 
@@ -74,7 +71,7 @@ func checkAfter(r Reader, id ID, p Page) error {
 }
 
 // pageOfMembers makes a page of a list that was asked for one more than it holds.
-func pageOfMembers(list []Membership, limit int) MemberPage {
+func pageOfMembers(list []MemberView, limit int) MemberPage {
 	if len(list) <= limit {
 		return MemberPage{Items: list}
 	}
@@ -84,7 +81,7 @@ func pageOfMembers(list []Membership, limit int) MemberPage {
 // AddMembers adds users to a group or room, each told by an event of their own,
 // and returns their standing. Who is a member already is left as they are. Who has
 // blocked the actor, or left by themselves, cannot be added.
-func (s *Service) AddMembers(ctx context.Context, actor Actor, ref ConversationRef, users []UserID, role Role) ([]Membership, error) {
+func (s *Service) AddMembers(ctx context.Context, actor Actor, ref ConversationRef, users []UserID, role Role) ([]MemberView, error) {
 	if err := checkUsers("members", users); err != nil {
 		return nil, err
 	}
@@ -126,7 +123,7 @@ const (
 // before the first is added: who is not to be refuses them all.
 func (s *Service) addMembers(
 	ctx context.Context, actor Actor, users []UserID, role Role, enter func(Reader) (Conversation, error),
-) ([]Membership, error) {
+) ([]MemberView, error) {
 	named, users := users, unique(users)
 	if len(users) > membersAtOnce {
 		ctx = WithBulk(ctx)
@@ -134,10 +131,10 @@ func (s *Service) addMembers(
 			return nil, err
 		}
 	}
-	var all []Membership
+	var all []MemberView
 	for rest := users; ; {
 		part := rest[:min(len(rest), membersAtOnce)]
-		added, err := write(ctx, s, func(tx Tx) ([]Membership, error) {
+		added, err := write(ctx, s, func(tx Tx) ([]MemberView, error) {
 			c, err := enter(tx)
 			if err != nil {
 				return nil, err
@@ -147,11 +144,11 @@ func (s *Service) addMembers(
 				return nil, err
 			}
 			for _, m := range fresh {
-				if err := addMember(tx, actor, c, m); err != nil {
+				if err := addMember(tx, actor, c, s.memberView(m)); err != nil {
 					return nil, err
 				}
 			}
-			return out, nil
+			return s.memberViews(out), nil
 		})
 		if err != nil {
 			return nil, err
@@ -262,14 +259,15 @@ func fieldOf(field string, named []UserID, user UserID) string {
 
 // addMember makes somebody a member and publishes it. Who had hidden the conversation
 // sees it in their list again. An invitation has done its work then.
-func addMember(tx Tx, actor Actor, c Conversation, m Membership) error {
+func addMember(tx Tx, actor Actor, c Conversation, m MemberView) error {
 	before, back, err := maybe(tx.Membership(c.ID, m.User))
 	if err != nil {
 		return err
 	}
+	added := Membership{Conversation: c.ID, User: m.User, Role: m.Role, JoinedAt: m.JoinedAt}
 	mark := before.Mark
 	if back {
-		if m.ReturnedAt, err = tx.Stamp(m.JoinedAt); err != nil {
+		if added.ReturnedAt, err = tx.Stamp(m.JoinedAt); err != nil {
 			return err
 		}
 	}
@@ -283,7 +281,7 @@ func addMember(tx Tx, actor Actor, c Conversation, m Membership) error {
 			return err
 		}
 	}
-	if err := tx.AddMember(m, at); err != nil {
+	if err := tx.AddMember(added, at); err != nil {
 		return err
 	}
 	if c.Kind == Space && m.Role == Owner {
@@ -294,10 +292,11 @@ func addMember(tx Tx, actor Actor, c Conversation, m Membership) error {
 	return tx.DeleteInvitation(c.ID, m.User)
 }
 
-// join makes the actor, who was m there, a member by their own will. Who comes to a
-// place that has no owner, because all have left it, owns it.
-func (s *Service) join(tx Tx, actor Actor, c Conversation, was Membership) error {
-	m := Membership{Conversation: c.ID, User: actor.User, Role: Member, JoinedAt: s.time(), MutedUntil: was.MutedUntil}
+// join makes the actor, who may be muted there, a member at their own request. A user who
+// joins a conversation or space that has no owner, because all have left it, becomes the
+// owner.
+func (s *Service) join(tx Tx, actor Actor, c Conversation, mutedUntil time.Time) error {
+	m := MemberView{User: actor.User, Role: Member, JoinedAt: s.time(), MutedUntil: mutedUntil}
 	if c.Kind != Thread {
 		_, owned, err := maybe(tx.OwnerOf(c.ID))
 		if err != nil {
@@ -305,7 +304,7 @@ func (s *Service) join(tx Tx, actor Actor, c Conversation, was Membership) error
 		}
 		if !owned {
 			m.Role = Owner
-			if err := s.unmutedAsOwner(tx, c, &m); err != nil {
+			if err := s.unmuteOwner(tx, c, &m); err != nil {
 				return err
 			}
 		}
@@ -331,18 +330,18 @@ func (s *Service) Join(ctx context.Context, actor Actor, ref ConversationRef) (C
 		if err != nil {
 			return 0, err
 		}
-		me, err := s.stand(tx, c, actor.User)
+		me, err := s.access(tx, c, actor.User)
 		if err != nil {
 			return 0, err
 		}
 		switch {
 		case !c.DeletedAt.IsZero() || c.Kind == Space:
 			return 0, errUnknownConversation()
-		case c.Kind == Direct && me.Active():
-			return 0, Allow(c, Membership{}, PermissionInvite)
-		case me.Active():
+		case c.Kind == Direct && me.IsMember():
+			return 0, Allow(c, Access{}, PermissionInvite)
+		case me.IsMember():
 			return c.ID, nil
-		case me.Looks:
+		case me.canPreview:
 		case c.Kind != Room && c.Kind != Group:
 			return 0, errUnknownConversation()
 		default:
@@ -350,7 +349,7 @@ func (s *Service) Join(ctx context.Context, actor Actor, ref ConversationRef) (C
 				return 0, err
 			}
 		}
-		return c.ID, s.join(tx, actor, c, me)
+		return c.ID, s.join(tx, actor, c, me.mutedUntil)
 	})
 	if err != nil {
 		return ConversationView{}, err
@@ -378,61 +377,64 @@ func (s *Service) mayJoin(r Reader, actor Actor, c Conversation) error {
 
 // SetRole gives a member of a group or room another role. Making somebody the
 // owner hands it over: who owned it becomes an admin.
-func (s *Service) SetRole(ctx context.Context, actor Actor, ref ConversationRef, user UserID, role Role) (Membership, error) {
+func (s *Service) SetRole(ctx context.Context, actor Actor, ref ConversationRef, user UserID, role Role) (MemberView, error) {
 	if err := checkRole(role); err != nil {
-		return Membership{}, err
+		return MemberView{}, err
 	}
-	return write(ctx, s, func(tx Tx) (Membership, error) {
+	return write(ctx, s, func(tx Tx) (MemberView, error) {
 		c, me, target, err := s.other(tx, actor, ref, user)
 		if err != nil {
-			return Membership{}, err
+			return MemberView{}, err
 		}
 		if err := hasOwnMembers(c); err != nil {
-			return Membership{}, err
+			return MemberView{}, err
 		}
 		if err := Allow(c, me, PermissionManageRoles); err != nil {
-			return Membership{}, err
+			return MemberView{}, err
 		}
 		if target.Role == role {
 			return target, nil
 		}
-		if target.User == me.User {
-			return Membership{}, errHandOver()
+		if target.User == me.user {
+			return MemberView{}, errHandOver()
 		}
-		changes := []Membership{target}
-		changes[0].Role = role
-		if role == Owner {
-			if err := unmuted(tx, &changes[0]); err != nil {
-				return Membership{}, err
-			}
-			me.Role = Admin
-			changes = append(changes, me)
+		target.Role = role
+		if role != Owner {
+			_, err = s.setRoles(tx, actor, c, target)
+			return target, err
 		}
-		_, err = s.setRoles(tx, actor, c, changes)
-		return changes[0], err
+		if err := s.unmuteOwner(tx, c, &target); err != nil {
+			return MemberView{}, err
+		}
+		former := me.member()
+		former.Role = Admin
+		_, err = s.setRoles(tx, actor, c, target, former)
+		return target, err
 	})
 }
 
-// unmuted ends the mute of who becomes the owner: nobody stands above them who could.
-func unmuted(tx Tx, m *Membership) error {
-	if m.MutedUntil.IsZero() {
-		return nil
-	}
+// unmuteOwner ends all mutes of a member who becomes the owner, in a space those in its
+// channels, too: no other member has a role above theirs, and could end them later.
+func (s *Service) unmuteOwner(tx Tx, c Conversation, m *MemberView) error {
 	m.MutedUntil = time.Time{}
-	return tx.PutMute(m.Conversation, m.User, time.Time{})
-}
-
-// unmutedAsOwner is unmuted where there may be channels.
-func (s *Service) unmutedAsOwner(tx Tx, c Conversation, m *Membership) error {
-	if c.Kind == Space {
-		return s.unmutedInSpace(tx, c.ID, m)
+	if err := tx.PutMute(c.ID, m.User, time.Time{}); err != nil || c.Kind != Space {
+		return err
 	}
-	return unmuted(tx, m)
+	channels, err := tx.Channels(c.ID, 0, s.policy.MaxChannels)
+	if err != nil {
+		return err
+	}
+	for _, channel := range channels {
+		if err := tx.PutMute(channel.ID, m.User, time.Time{}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// setRoles stores the roles of members and tells of them. It returns the position of
+// setRoles stores the roles of members and publishes them. It returns the position of
 // the last event.
-func (s *Service) setRoles(tx Tx, actor Actor, c Conversation, changes []Membership) (at Position, err error) {
+func (s *Service) setRoles(tx Tx, actor Actor, c Conversation, changes ...MemberView) (at Position, err error) {
 	now := s.time()
 	for _, m := range changes {
 		if err := tx.SetRole(c.ID, m.User, m.Role); err != nil {
@@ -456,9 +458,9 @@ func (s *Service) RemoveMember(ctx context.Context, actor Actor, ref Conversatio
 		switch {
 		case c.Kind == Direct:
 			err = Allow(c, me, PermissionKick)
-		case target.User != me.User:
+		case target.User != me.user:
 			err = allowRemoval(c, me, target)
-		case me.Role == Owner && c.MemberCount > 1:
+		case me.role == Owner && c.MemberCount > 1:
 			err = errHandOver()
 		}
 		if err != nil {
@@ -471,7 +473,7 @@ func (s *Service) RemoveMember(ctx context.Context, actor Actor, ref Conversatio
 // removeMember ends a membership, after those of the threads that hang in the
 // conversation, and tells of it. It reports whether there are more of these than one
 // step does: then the next one goes on.
-func (s *Service) removeMember(tx Tx, actor Actor, c Conversation, target Membership) (more bool, err error) {
+func (s *Service) removeMember(tx Tx, actor Actor, c Conversation, target MemberView) (more bool, err error) {
 	more, err = s.leaveThreads(tx, actor, c, target.User)
 	if err != nil || more {
 		return more, err
@@ -480,7 +482,7 @@ func (s *Service) removeMember(tx Tx, actor Actor, c Conversation, target Member
 }
 
 // endMembership ends a membership, but not those of threads, and tells of it.
-func (s *Service) endMembership(tx Tx, actor Actor, c Conversation, target Membership) error {
+func (s *Service) endMembership(tx Tx, actor Actor, c Conversation, target MemberView) error {
 	at, err := tx.Append(memberEvent(MemberRemoved, actor, c, target, s.time()))
 	if err != nil {
 		return err
@@ -493,25 +495,24 @@ func (s *Service) Leave(ctx context.Context, actor Actor, ref ConversationRef) e
 	return s.RemoveMember(ctx, actor, ref, actor.User)
 }
 
-// other finds a conversation, the actor's standing in it and that of a member
-// whom they name.
-func (s *Service) other(r Reader, actor Actor, ref ConversationRef, user UserID) (c Conversation, me, target Membership, err error) {
+// other returns a conversation, the actor's access to it and the member whom they name.
+func (s *Service) other(r Reader, actor Actor, ref ConversationRef, user UserID) (c Conversation, me Access, target MemberView, err error) {
 	if c, me, err = s.enter(r, actor, ref); err != nil {
 		return c, me, target, err
 	}
 	if c.Kind == Channel {
 		return c, me, target, hasOwnMembers(c)
 	}
-	target, found, err := maybe(r.Membership(c.ID, user))
-	if err == nil && (!found || !target.Active()) {
+	m, found, err := maybe(r.Membership(c.ID, user))
+	if err == nil && (!found || !m.Active()) {
 		err = errUnknownMember()
 	}
-	return c, me, target, err
+	return c, me, s.memberView(m), err
 }
 
 // memberEvent is the event that tells of a member. Those of rooms and spaces, of
 // which there may be very many, are told to that member alone.
-func memberEvent(t EventType, actor Actor, c Conversation, m Membership, at time.Time) Event {
+func memberEvent(t EventType, actor Actor, c Conversation, m MemberView, at time.Time) Event {
 	e := Event{
 		Type: t, At: at, Conversation: c.ID, Space: c.Space, Actor: actor.User, ActorDevice: actor.Device,
 		User: m.User, Role: m.Role, MutedUntil: m.MutedUntil,

@@ -56,19 +56,20 @@ func TestVisible(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			c := im.Conversation{Kind: im.Group, History: test.history, LastSeq: test.lastSeq}
 			m := im.Membership{Intervals: test.stays}
-			got := m.Visible(c)
+			access := im.NewAccess(m, 0)
+			got := access.Visible(c)
 			if !slices.Equal(got, test.want) {
 				t.Errorf("may read %v, want %v", got, test.want)
 			}
 			for seq := int64(-1); seq <= test.lastSeq+2; seq++ {
 				want := slices.ContainsFunc(test.want, func(r im.SeqRange) bool { return r.From <= seq && seq <= r.To })
-				if m.Sees(c, seq) != want {
+				if access.Sees(c, seq) != want {
 					t.Errorf("sees message %d: %t, want %t", seq, !want, want)
 				}
 			}
 			active := len(test.stays) > 0 && test.stays[len(test.stays)-1].ToEvent == 0
-			if m.Active() != active {
-				t.Errorf("active %t, want %t", !active, active)
+			if m.Active() != active || access.IsMember() != active {
+				t.Errorf("active %t, a member by access %t, want %t", m.Active(), access.IsMember(), active)
 			}
 		})
 	}
@@ -77,9 +78,9 @@ func TestVisible(t *testing.T) {
 // All of nothing is nothing, whatever it is written as.
 func TestNothingIsVisibleOfAnEmptyConversation(t *testing.T) {
 	c := im.Conversation{Kind: im.Group, History: im.HistoryAll}
-	m := im.Membership{Intervals: []im.Interval{stay(1, -1)}}
+	access := im.NewAccess(im.Membership{Intervals: []im.Interval{stay(1, -1)}}, 0)
 	for seq := int64(-1); seq <= 2; seq++ {
-		if m.Sees(c, seq) {
+		if access.Sees(c, seq) {
 			t.Errorf("sees message %d of none", seq)
 		}
 	}

@@ -12,7 +12,7 @@ const MaxMute = 365 * 24 * time.Hour
 // MuteMember keeps a member of a group, a room or a channel from sending for some
 // time, 0 for good, and returns until when. It outlives their leaving.
 func (s *Service) MuteMember(ctx context.Context, actor Actor, ref ConversationRef, user UserID, long time.Duration) (time.Time, error) {
-	until, err := s.mutedUntil(long)
+	until, err := s.muteEnd(long)
 	if err != nil {
 		return until, err
 	}
@@ -26,7 +26,7 @@ func (s *Service) UnmuteMember(ctx context.Context, actor Actor, ref Conversatio
 
 // MuteSpaceMember is MuteMember for all channels of a space.
 func (s *Service) MuteSpaceMember(ctx context.Context, actor Actor, space ID, user UserID, long time.Duration) (time.Time, error) {
-	until, err := s.mutedUntil(long)
+	until, err := s.muteEnd(long)
 	if err != nil {
 		return until, err
 	}
@@ -38,7 +38,7 @@ func (s *Service) UnmuteSpaceMember(ctx context.Context, actor Actor, space ID, 
 	return s.putMute(ctx, actor, user, time.Time{}, s.muteInSpace(actor, space, user))
 }
 
-func (s *Service) mutedUntil(long time.Duration) (time.Time, error) {
+func (s *Service) muteEnd(long time.Duration) (time.Time, error) {
 	switch {
 	case long < 0 || long > MaxMute:
 		return time.Time{}, RefuseField(Invalid, "invalid_request", "seconds", "must be 1 to %d", int(MaxMute.Seconds()))
@@ -49,78 +49,82 @@ func (s *Service) mutedUntil(long time.Duration) (time.Time, error) {
 	}
 }
 
-// muting finds where a user is to be muted, and their standing there, if the actor
-// may mute them. above is until when they are muted in all of a space.
-type muting func(Reader) (c Conversation, target Membership, above time.Time, err error)
+// muteTarget is a member whom the actor may mute.
+type muteTarget struct {
+	conversation Conversation
+	member       MemberView
+	// stored is until when they are muted there, also if that is over, and inSpace until
+	// when in all of the space, if the conversation is a channel.
+	stored, inSpace time.Time
+}
+
+// muting finds the member to mute. It refuses an actor who may not mute them.
+type muting func(Reader) (muteTarget, error)
 
 func (s *Service) muteIn(actor Actor, ref ConversationRef, user UserID) muting {
-	return func(r Reader) (c Conversation, target Membership, above time.Time, err error) {
+	return func(r Reader) (muteTarget, error) {
 		c, me, err := s.enter(r, actor, ref)
 		if err != nil {
-			return c, target, above, err
+			return muteTarget{}, err
 		}
 		switch c.Kind {
 		case Thread:
-			return c, target, above, hasOwnMembers(c)
+			return muteTarget{}, hasOwnMembers(c)
 		case Channel:
 			m, err := s.belowMe(r, actor, c.Space, c.ID, me, user, PermissionMute)
 			if err == nil {
 				err = s.seesChannel(r, c, user)
 			}
-			above, m.MutedUntil = m.MutedUntil, m.MutedHere
-			return c, m.Membership, above, err
+			return muteTarget{conversation: c, member: s.channelMemberView(m), stored: m.MutedHere, inSpace: m.MutedUntil}, err
 		}
 		target, found, err := maybe(r.Membership(c.ID, user))
 		if err == nil && (!found || !target.Active()) {
-			err = errUnknownMember() // whether they ever were one is nobody's business
+			err = errUnknownMember() // also for a former member: the actor need not learn that they were one
 		}
 		if err == nil {
 			err = Allow(c, me, PermissionMute)
 		}
-		if err == nil && target.Role >= me.Role {
+		if err == nil && target.Role >= me.role {
 			err = Refuse(Forbidden, "permission_denied", "you may only mute members whose role is below yours")
 		}
-		return c, target, above, err
+		return muteTarget{conversation: c, member: s.memberView(target), stored: target.MutedUntil}, err
 	}
 }
 
-// seesChannel refuses who is no member of a channel: they must not learn of it.
+// seesChannel refuses a user who cannot see a channel. They must not learn of it, which
+// an event of their mute would tell them.
 func (s *Service) seesChannel(r Reader, c Conversation, user UserID) error {
-	m, err := s.stand(r, c, user)
-	if err == nil && !m.May.Has(PermissionView) {
+	a, err := s.access(r, c, user)
+	if err == nil && !a.Can(PermissionView) {
 		err = errUnknownMember()
 	}
 	return err
 }
 
 func (s *Service) muteInSpace(actor Actor, space ID, user UserID) muting {
-	return func(r Reader) (c Conversation, target Membership, above time.Time, err error) {
+	return func(r Reader) (muteTarget, error) {
 		c, me, err := s.enterSpace(r, actor, space)
 		if err != nil {
-			return c, target, above, err
+			return muteTarget{}, err
 		}
 		m, err := s.belowMe(r, actor, space, 0, me, user, PermissionMute)
-		return c, m.Membership, above, err
+		return muteTarget{conversation: c, member: s.memberView(m.Membership), stored: m.MutedUntil}, err
 	}
 }
 
-// putMute stores a mute and tells of it, unless it is there already.
+// putMute stores a mute and publishes it, unless it is the one that is stored.
 func (s *Service) putMute(ctx context.Context, actor Actor, user UserID, until time.Time, find muting) error {
 	return s.store.Write(ctx, func(tx Tx) error {
-		c, target, above, err := find(tx)
-		if err != nil {
+		target, err := find(tx)
+		if err != nil || target.stored.Equal(until) {
 			return err
 		}
-		if target.MutedUntil.Equal(until) {
-			return nil
-		}
+		c := target.conversation
 		if err := tx.PutMute(c.ID, user, until); err != nil {
 			return err
 		}
-		if target.MutedUntil = until; above.After(until) {
-			target.MutedUntil = above // they may not send any sooner
-		}
-		_, err = tx.Append(memberEvent(MemberUpdated, actor, c, target, s.time()))
+		target.member.MutedUntil = s.mutedUntil(until, target.inSpace)
+		_, err = tx.Append(memberEvent(MemberUpdated, actor, c, target.member, s.time()))
 		return err
 	})
 }

@@ -177,9 +177,9 @@ func (a ChannelAccess) override(role ID) Grants {
 	return Grants{}
 }
 
-// Standing is all that decides what somebody may do in a place. It is of one
+// PermissionInput is all that decides what somebody may do in a place. It is of one
 // kind, and what others have is left out.
-type Standing struct {
+type PermissionInput struct {
 	Kind Kind
 	// Member is set for a member, of a channel for one of its space.
 	Member bool
@@ -207,7 +207,7 @@ type Standing struct {
 
 // Permissions returns what somebody may do in a place of any kind. It decides
 // all that depends on who they are: nothing, if they cannot know of the place.
-func (s Standing) Permissions() Permissions {
+func (s PermissionInput) Permissions() Permissions {
 	var may Permissions
 	switch {
 	case s.Kind == Thread:
@@ -252,7 +252,7 @@ func byRole(r Role, member, admin, owner Permissions) Permissions {
 
 // inThread follows what somebody may in the parent: who can read that can read
 // the thread, who has joined can speak there.
-func (s Standing) inThread() Permissions {
+func (s PermissionInput) inThread() Permissions {
 	if !s.Parent.Has(PermissionView) {
 		return 0
 	}
@@ -272,7 +272,7 @@ func (s Standing) inThread() Permissions {
 // said goes from the highest of the member's roles to everyone's: the first that
 // says something of a permission decides it. It returns what they say in the
 // channel, and what in the space.
-func (s Standing) said() (here, space Grants) {
+func (s PermissionInput) said() (here, space Grants) {
 	for i := range s.Roles {
 		role := &s.Roles[i]
 		if role.ID != Everyone && !slices.Contains(s.Has, role.ID) {
@@ -288,7 +288,7 @@ func (s Standing) said() (here, space Grants) {
 
 // inChannel asks the channel's overrides before the space. Whether the channel can
 // be seen at all, its lists decide first.
-func (s Standing) inChannel() Permissions {
+func (s PermissionInput) inChannel() Permissions {
 	if s.Channel == nil {
 		return 0
 	}

@@ -32,28 +32,28 @@ func TestPermissionsByRole(t *testing.T) {
 	admin := with(inRoom, "mention_all", "create_thread manage_threads")
 	for _, test := range []struct {
 		name string
-		s    im.Standing
+		s    im.PermissionInput
 		want string
 	}{
-		{"who is in no direct conversation", im.Standing{Kind: im.Direct}, ""},
-		{"either side of a direct conversation", im.Standing{Kind: im.Direct, Member: true, Role: im.Member}, "view send revoke_own delete"},
-		{"who is in no group", im.Standing{Kind: im.Group, Role: im.Owner}, ""},
-		{"a member of a group", im.Standing{Kind: im.Group, Member: true, Role: im.Member}, with(member, "send", "create_thread")},
-		{"a member of a group in which all may add others", im.Standing{Kind: im.Group, Member: true, Role: im.Member, MembersInvite: true}, "view send create_thread revoke_own invite"},
-		{"a muted member of a group", im.Standing{Kind: im.Group, Member: true, Role: im.Member, Muted: true}, "view revoke_own"},
-		{"a member while all are muted", im.Standing{Kind: im.Group, Member: true, Role: im.Member, MuteAll: true}, "view revoke_own"},
-		{"an admin of a group", im.Standing{Kind: im.Group, Member: true, Role: im.Admin}, admin},
-		{"an admin while all are muted", im.Standing{Kind: im.Group, Member: true, Role: im.Admin, MuteAll: true}, admin},
+		{"who is in no direct conversation", im.PermissionInput{Kind: im.Direct}, ""},
+		{"either side of a direct conversation", im.PermissionInput{Kind: im.Direct, Member: true, Role: im.Member}, "view send revoke_own delete"},
+		{"who is in no group", im.PermissionInput{Kind: im.Group, Role: im.Owner}, ""},
+		{"a member of a group", im.PermissionInput{Kind: im.Group, Member: true, Role: im.Member}, with(member, "send", "create_thread")},
+		{"a member of a group in which all may add others", im.PermissionInput{Kind: im.Group, Member: true, Role: im.Member, MembersInvite: true}, "view send create_thread revoke_own invite"},
+		{"a muted member of a group", im.PermissionInput{Kind: im.Group, Member: true, Role: im.Member, Muted: true}, "view revoke_own"},
+		{"a member while all are muted", im.PermissionInput{Kind: im.Group, Member: true, Role: im.Member, MuteAll: true}, "view revoke_own"},
+		{"an admin of a group", im.PermissionInput{Kind: im.Group, Member: true, Role: im.Admin}, admin},
+		{"an admin while all are muted", im.PermissionInput{Kind: im.Group, Member: true, Role: im.Admin, MuteAll: true}, admin},
 		{
 			"a muted admin",
-			im.Standing{Kind: im.Group, Member: true, Role: im.Admin, Muted: true},
+			im.PermissionInput{Kind: im.Group, Member: true, Role: im.Admin, Muted: true},
 			"view manage_threads revoke_own revoke_others invite kick mute manage_members manage_conversation",
 		},
-		{"the owner of a group", im.Standing{Kind: im.Group, Member: true, Role: im.Owner}, with(owns, "mention_all", "create_thread manage_threads")},
-		{"who is in no room", im.Standing{Kind: im.Room}, ""},
-		{"a member of a room", im.Standing{Kind: im.Room, Member: true, Role: im.Member}, member},
-		{"an admin of a room", im.Standing{Kind: im.Room, Member: true, Role: im.Admin}, inRoom},
-		{"the owner of a room", im.Standing{Kind: im.Room, Member: true, Role: im.Owner}, owns},
+		{"the owner of a group", im.PermissionInput{Kind: im.Group, Member: true, Role: im.Owner}, with(owns, "mention_all", "create_thread manage_threads")},
+		{"who is in no room", im.PermissionInput{Kind: im.Room}, ""},
+		{"a member of a room", im.PermissionInput{Kind: im.Room, Member: true, Role: im.Member}, member},
+		{"an admin of a room", im.PermissionInput{Kind: im.Room, Member: true, Role: im.Admin}, inRoom},
+		{"the owner of a room", im.PermissionInput{Kind: im.Room, Member: true, Role: im.Owner}, owns},
 	} {
 		if got := list(test.s.Permissions()); got != test.want {
 			t.Errorf("%s may %q, want %q", test.name, got, test.want)
@@ -63,28 +63,28 @@ func TestPermissionsByRole(t *testing.T) {
 
 // What somebody may in a thread follows from what they may in its parent.
 func TestPermissionsInThread(t *testing.T) {
-	member := im.Standing{Kind: im.Group, Member: true, Role: im.Member}
-	admin := im.Standing{Kind: im.Group, Member: true, Role: im.Admin}
-	muted := im.Standing{Kind: im.Group, Member: true, Role: im.Member, Muted: true}
+	member := im.PermissionInput{Kind: im.Group, Member: true, Role: im.Member}
+	admin := im.PermissionInput{Kind: im.Group, Member: true, Role: im.Admin}
+	muted := im.PermissionInput{Kind: im.Group, Member: true, Role: im.Member, Muted: true}
 	for _, test := range []struct {
 		name string
-		s    im.Standing
+		s    im.PermissionInput
 		want string
 	}{
-		{"who has lost the parent", im.Standing{Member: true, Creator: true}, ""},
-		{"who has not joined", im.Standing{Parent: member.Permissions()}, "view revoke_own"},
-		{"who has joined", im.Standing{Parent: member.Permissions(), Member: true}, "view send revoke_own"},
-		{"who created it", im.Standing{Parent: member.Permissions(), Creator: true}, "view revoke_own manage_conversation"},
-		{"who created it and is muted", im.Standing{Parent: muted.Permissions(), Creator: true}, "view revoke_own"},
-		{"who is muted in the parent", im.Standing{Parent: muted.Permissions(), Member: true}, "view revoke_own"},
+		{"who has lost the parent", im.PermissionInput{Member: true, Creator: true}, ""},
+		{"who has not joined", im.PermissionInput{Parent: member.Permissions()}, "view revoke_own"},
+		{"who has joined", im.PermissionInput{Parent: member.Permissions(), Member: true}, "view send revoke_own"},
+		{"who created it", im.PermissionInput{Parent: member.Permissions(), Creator: true}, "view revoke_own manage_conversation"},
+		{"who created it and is muted", im.PermissionInput{Parent: muted.Permissions(), Creator: true}, "view revoke_own"},
+		{"who is muted in the parent", im.PermissionInput{Parent: muted.Permissions(), Member: true}, "view revoke_own"},
 		{
 			"an admin of the parent",
-			im.Standing{Parent: admin.Permissions()},
+			im.PermissionInput{Parent: admin.Permissions()},
 			"view manage_threads revoke_own revoke_others kick manage_conversation delete",
 		},
 		{
 			"an admin who has joined",
-			im.Standing{Parent: admin.Permissions(), Member: true},
+			im.PermissionInput{Parent: admin.Permissions(), Member: true},
 			"view send mention_all manage_threads revoke_own revoke_others kick manage_conversation delete",
 		},
 	} {
@@ -112,7 +112,7 @@ func TestPermissionsInSpace(t *testing.T) {
 		roles   im.RoleSet
 		has     []im.ID
 		channel *im.ChannelAccess
-		change  func(*im.Standing)
+		change  func(*im.PermissionInput)
 		want    string
 	}{
 		{"everyone's", im.RoleSet{everyone}, nil, nil, nil, "view send"},
@@ -132,20 +132,20 @@ func TestPermissionsInSpace(t *testing.T) {
 		{"who cannot view may nothing", im.RoleSet{everyone}, nil, public(override(im.Everyone, send, view)), nil, ""},
 		{"who manages a channel may delete it", im.RoleSet{role(1, im.PermissionManageConversation, 0), everyone}, []im.ID{1}, public(), nil, "view send manage_conversation delete"},
 
-		{"denied", im.RoleSet{role(1, mute, 0), everyone}, []im.ID{1}, public(override(1, view, 0)), func(s *im.Standing) { s.Denied = true }, ""},
-		{"allowed where nobody need be", im.RoleSet{everyone}, nil, public(override(im.Everyone, 0, view)), func(s *im.Standing) { s.Allowed = true }, ""},
+		{"denied", im.RoleSet{role(1, mute, 0), everyone}, []im.ID{1}, public(override(1, view, 0)), func(s *im.PermissionInput) { s.Denied = true }, ""},
+		{"allowed where nobody need be", im.RoleSet{everyone}, nil, public(override(im.Everyone, 0, view)), func(s *im.PermissionInput) { s.Allowed = true }, ""},
 		{"private", im.RoleSet{role(1, mute, 0), everyone}, []im.ID{1}, private(), nil, ""},
-		{"private and allowed", im.RoleSet{role(1, mute, 0), everyone}, []im.ID{1}, private(), func(s *im.Standing) { s.Allowed = true }, "view send mute"},
-		{"private and denied", im.RoleSet{everyone}, nil, private(), func(s *im.Standing) { s.Allowed, s.Denied = true, true }, "view send"},
+		{"private and allowed", im.RoleSet{role(1, mute, 0), everyone}, []im.ID{1}, private(), func(s *im.PermissionInput) { s.Allowed = true }, "view send mute"},
+		{"private and denied", im.RoleSet{everyone}, nil, private(), func(s *im.PermissionInput) { s.Allowed, s.Denied = true, true }, "view send"},
 		{"private and a role that may view it", im.RoleSet{role(1, 0, 0), everyone}, []im.ID{1}, private(override(1, view, 0)), nil, "view send"},
 		{"private, and a role that may view it but a higher one may not", im.RoleSet{role(2, 0, 0), role(1, 0, 0), everyone}, []im.ID{1, 2}, private(override(1, view, 0), override(2, 0, view)), nil, ""},
 
-		{"muted", im.RoleSet{role(1, mute, 0), everyone}, []im.ID{1}, public(), func(s *im.Standing) { s.Muted = true }, "view mute"},
-		{"all muted", im.RoleSet{everyone}, nil, public(), func(s *im.Standing) { s.MuteAll = true }, "view"},
-		{"all muted but who may mute", im.RoleSet{role(1, mute, 0), everyone}, []im.ID{1}, public(), func(s *im.Standing) { s.MuteAll = true }, "view send mute"},
-		{"no member", im.RoleSet{everyone}, nil, public(), func(s *im.Standing) { s.Member, s.Role = false, 0 }, ""},
+		{"muted", im.RoleSet{role(1, mute, 0), everyone}, []im.ID{1}, public(), func(s *im.PermissionInput) { s.Muted = true }, "view mute"},
+		{"all muted", im.RoleSet{everyone}, nil, public(), func(s *im.PermissionInput) { s.MuteAll = true }, "view"},
+		{"all muted but who may mute", im.RoleSet{role(1, mute, 0), everyone}, []im.ID{1}, public(), func(s *im.PermissionInput) { s.MuteAll = true }, "view send mute"},
+		{"no member", im.RoleSet{everyone}, nil, public(), func(s *im.PermissionInput) { s.Member, s.Role = false, 0 }, ""},
 	} {
-		s := im.Standing{Kind: im.Space, Member: true, Role: im.Member, Roles: test.roles, Has: test.has, Channel: test.channel}
+		s := im.PermissionInput{Kind: im.Space, Member: true, Role: im.Member, Roles: test.roles, Has: test.has, Channel: test.channel}
 		if test.channel != nil {
 			s.Kind = im.Channel
 		}
@@ -169,7 +169,7 @@ func TestPermissionsInSpace(t *testing.T) {
 }
 
 // naive decides one permission as the documentation tells it, word by word.
-func naive(s im.Standing, p im.Permissions) bool {
+func naive(s im.PermissionInput, p im.Permissions) bool {
 	if !s.Member {
 		return false
 	}
@@ -242,12 +242,12 @@ func naive(s im.Standing, p im.Permissions) bool {
 }
 
 // randomStanding makes a space with roles and overrides of all sorts.
-func randomStanding(r *rand.Rand) im.Standing {
+func randomStanding(r *rand.Rand) im.PermissionInput {
 	grants := func() im.Grants {
 		allow := im.Permissions(r.Uint32()) & im.RolePermissions & im.Permissions(r.Uint32())
 		return im.Grants{Allow: allow, Deny: im.Permissions(r.Uint32()) & im.RolePermissions &^ allow & im.Permissions(r.Uint32())}
 	}
-	s := im.Standing{
+	s := im.PermissionInput{
 		Kind: im.Space, Member: r.IntN(20) > 0, Role: im.Member, Muted: r.IntN(6) == 0, MuteAll: r.IntN(6) == 0,
 		Allowed: r.IntN(3) == 0, Denied: r.IntN(3) == 0,
 	}
@@ -315,7 +315,7 @@ func TestPermissionNames(t *testing.T) {
 // members the space has: they are not part of it.
 func BenchmarkPermissions(b *testing.B) {
 	for _, roles := range []int{2, 20, 100} {
-		s := im.Standing{Kind: im.Channel, Member: true, Role: im.Member, Channel: &im.ChannelAccess{}}
+		s := im.PermissionInput{Kind: im.Channel, Member: true, Role: im.Member, Channel: &im.ChannelAccess{}}
 		for id := range im.ID(roles) {
 			s.Roles = append(s.Roles, im.SpaceRole{ID: id + 1, Grants: im.Grants{Deny: im.PermissionMute}})
 			if id%4 == 0 {
@@ -343,7 +343,7 @@ func TestPermissionsAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	columns := []im.Standing{
+	columns := []im.PermissionInput{
 		{Kind: im.Direct, Role: im.Member},
 		{Kind: im.Group, Role: im.Member},
 		{Kind: im.Group, Role: im.Admin},

@@ -153,11 +153,11 @@ func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationR
 
 // takesReceipts refuses receipts where there are none. In a channel they are for
 // the reader's own unread count.
-func takesReceipts(c Conversation, me Membership) error {
+func takesReceipts(c Conversation, me Access) error {
 	switch {
 	case c.Kind == Room:
 		return Refuse(Rule, "receipts_unsupported", "a room has no receipts")
-	case !me.Active():
+	case !me.IsMember():
 		return Refuse(Rule, "not_joined", "join the thread first")
 	default:
 		return nil
@@ -167,7 +167,7 @@ func takesReceipts(c Conversation, me Membership) error {
 // receiptRanges finds the messages that a receipt is for: those that the member
 // can read, and that were sent while they were one. Naming one's own, or a
 // tombstone, is no mistake, and no receipt.
-func (s *Service) receiptRanges(r Reader, actor Actor, c Conversation, me Membership, d ReceiptDraft) (seqs.Set, error) {
+func (s *Service) receiptRanges(r Reader, actor Actor, c Conversation, me Access, d ReceiptDraft) (seqs.Set, error) {
 	if d.UpTo != "" {
 		m, err := s.named(r, c, me, "up_to", d.UpTo)
 		if err != nil {
@@ -188,21 +188,21 @@ func (s *Service) receiptRanges(r Reader, actor Actor, c Conversation, me Member
 			list = append(list, m.Seq)
 		}
 	}
-	return seqs.Of(list...).And(me.Stays(c)), nil
+	return seqs.Of(list...).And(me.stays.Messages(c.LastSeq)), nil
 }
 
 // receivable returns what of a stretch of a conversation a member can give a
 // receipt for. What they have hidden without reading it they have not read.
-func (s *Service) receivable(r Reader, c Conversation, me Membership, of SeqRange) (seqs.Set, error) {
+func (s *Service) receivable(r Reader, c Conversation, me Access, of SeqRange) (seqs.Set, error) {
 	q, err := s.sight(r, c, me)
 	if err != nil {
 		return nil, err
 	}
-	ranges := q.Ranges.And(me.Stays(c)).Within(of)
+	ranges := q.Ranges.And(me.stays.Messages(c.LastSeq)).Within(of)
 	if len(ranges) == 0 {
 		return nil, nil
 	}
-	hidden, err := r.HiddenIn(c.ID, me.User, SeqRange{From: ranges[0].From, To: ranges.End()})
+	hidden, err := r.HiddenIn(c.ID, me.user, SeqRange{From: ranges[0].From, To: ranges.End()})
 	return ranges.Without(hidden), err
 }
 
@@ -221,7 +221,7 @@ func (d ReceiptDraft) readEvent(ranges seqs.Set, now time.Time) Event {
 
 // putReceipt records a receipt, as far as one transaction should, publishes what is
 // new in it, and returns for what it was recorded.
-func (s *Service) putReceipt(tx Tx, actor Actor, c Conversation, me Membership, d ReceiptDraft, ranges seqs.Set, now time.Time) (seqs.Set, error) {
+func (s *Service) putReceipt(tx Tx, actor Actor, c Conversation, me Access, d ReceiptDraft, ranges seqs.Set, now time.Time) (seqs.Set, error) {
 	fresh, err := newIn(tx, d.Kind, c, me, ranges)
 	if err != nil || len(fresh) == 0 {
 		return ranges, err
@@ -255,7 +255,7 @@ func (s *Service) putReceipt(tx Tx, actor Actor, c Conversation, me Membership, 
 
 // newIn returns for which messages a receipt of this kind is news. What was read
 // was delivered.
-func newIn(r Reader, kind ReceiptKind, c Conversation, me Membership, ranges seqs.Set) (seqs.Set, error) {
+func newIn(r Reader, kind ReceiptKind, c Conversation, me Access, ranges seqs.Set) (seqs.Set, error) {
 	if len(ranges) == 0 {
 		return nil, nil
 	}
@@ -265,7 +265,7 @@ func newIn(r Reader, kind ReceiptKind, c Conversation, me Membership, ranges seq
 		by = append(by, Delivered)
 	}
 	for _, k := range by {
-		known, err := r.ReceiptsIn(k, c.ID, me.User, of)
+		known, err := r.ReceiptsIn(k, c.ID, me.user, of)
 		if err != nil {
 			return nil, err
 		}
@@ -275,9 +275,9 @@ func newIn(r Reader, kind ReceiptKind, c Conversation, me Membership, ranges seq
 }
 
 // record stores a receipt.
-func record(tx Tx, kind ReceiptKind, c Conversation, me Membership, ranges seqs.Set, now time.Time) error {
+func record(tx Tx, kind ReceiptKind, c Conversation, me Access, ranges seqs.Set, now time.Time) error {
 	for _, r := range ranges {
-		if _, err := tx.PutReceipt(kind, c.ID, me.User, r, now); err != nil {
+		if _, err := tx.PutReceipt(kind, c.ID, me.user, r, now); err != nil {
 			return err
 		}
 	}
@@ -288,8 +288,8 @@ func record(tx Tx, kind ReceiptKind, c Conversation, me Membership, ranges seqs.
 // a receipt for all up to one is news, nil without one, and whether it may be
 // published as a receipt for all up to that: not where it would name messages that
 // the member has hidden unread, or for which they gave no receipt of this kind.
-func (s *Service) newestOf(r Reader, kind ReceiptKind, c Conversation, me Membership, ranges, fresh seqs.Set) (m *Message, holds bool, err error) {
-	m, sure, err := s.oneOf(r, c, me, me.User, fresh)
+func (s *Service) newestOf(r Reader, kind ReceiptKind, c Conversation, me Access, ranges, fresh seqs.Set) (m *Message, holds bool, err error) {
+	m, sure, err := s.oneOf(r, c, me, me.user, fresh)
 	if err != nil || !sure || m == nil {
 		return m, sure, err
 	}
@@ -303,9 +303,9 @@ func (s *Service) newestOf(r Reader, kind ReceiptKind, c Conversation, me Member
 
 // oneOf returns the newest active message of the member's peer in the ranges that the
 // reader can read, anybody if that is "". It is sure of what it looked at whole.
-func (s *Service) oneOf(r Reader, c Conversation, me Membership, reader UserID, ranges seqs.Set) (m *Message, sure bool, err error) {
+func (s *Service) oneOf(r Reader, c Conversation, me Access, reader UserID, ranges seqs.Set) (m *Message, sure bool, err error) {
 	q := HistoryQuery{
-		Conversation: c.ID, Ranges: ranges, Reader: reader, ActiveAt: s.time(), Since: s.cutoff(c), Sender: c.Peer(me.User), Limit: 1,
+		Conversation: c.ID, Ranges: ranges, Reader: reader, ActiveAt: s.time(), Since: s.cutoff(c), Sender: c.Peer(me.user), Limit: 1,
 	}
 	for range maxLooks {
 		page, err := r.Messages(q)
@@ -327,11 +327,11 @@ func (s *Service) oneOf(r Reader, c Conversation, me Membership, reader UserID, 
 // published to who sent them, by seq: active ones that the member can read, in
 // groups those that were sent with receipt. If there are more than the limit,
 // through is the seq up to which these are all.
-func (s *Service) owed(r Reader, c Conversation, me Membership, ranges seqs.Set, limit int) (list []Message, through int64, err error) {
+func (s *Service) owed(r Reader, c Conversation, me Access, ranges seqs.Set, limit int) (list []Message, through int64, err error) {
 	now := s.time()
 	if c.Kind == Direct {
 		q := HistoryQuery{
-			Conversation: c.ID, Ranges: ranges, Reader: me.User, ActiveAt: now, Since: s.since(c, me), Sender: c.Peer(me.User),
+			Conversation: c.ID, Ranges: ranges, Reader: me.user, ActiveAt: now, Since: s.since(c, me), Sender: c.Peer(me.user),
 			Ascending: true, Limit: limit,
 		}
 		if len(ranges) == 0 {
@@ -345,7 +345,7 @@ func (s *Service) owed(r Reader, c Conversation, me Membership, ranges seqs.Set,
 	}
 	left := limit
 	for _, rng := range ranges {
-		tracked, err := r.Tracked(c.ID, rng, me.User, left)
+		tracked, err := r.Tracked(c.ID, rng, me.user, left)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -388,11 +388,11 @@ func (s *Service) tellSenders(tx Tx, c Conversation, messages []Message, said Ev
 	}
 	for _, sender := range senders {
 		if c.Kind != Direct {
-			them, err := s.stand(tx, c, sender)
+			them, err := s.access(tx, c, sender)
 			if err != nil {
 				return err
 			}
-			if !them.May.Has(PermissionView) {
+			if !them.Can(PermissionView) {
 				continue // they have left, or lost sight of it
 			}
 			said.To = sender
@@ -508,7 +508,7 @@ func (s *Service) deliver(tx Tx, d Delivery, now time.Time) error {
 	if e, ok := AsError(err); ok && e.Kind == NotFound {
 		return nil
 	}
-	if err != nil || !me.Active() {
+	if err != nil || !me.IsMember() {
 		return err
 	}
 	ranges, err := s.receivable(tx, c, me, d.Range)

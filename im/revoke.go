@@ -78,10 +78,10 @@ func within(window, age time.Duration) bool { return window == 0 || age <= windo
 // mayRevoke refuses a revoke. The message is as of now, and me is the standing
 // of an actor who is a member; that of an admin may be empty. A message that
 // is revoked already is no refusal.
-func (p Policy) mayRevoke(actor Actor, c Conversation, me Membership, m Message, now time.Time) error {
+func (p Policy) mayRevoke(actor Actor, c Conversation, me Access, m Message, now time.Time) error {
 	mine := m.Sender == actor.User
-	own := mine && me.May.Has(PermissionRevokeOwn)
-	others := actor.Admin || me.May.Has(PermissionRevokeOthers)
+	own := mine && me.Can(PermissionRevokeOwn)
+	others := actor.Admin || me.Can(PermissionRevokeOthers)
 	age := now.Sub(m.CreatedAt)
 	switch {
 	case mine && !own && !others:
@@ -92,7 +92,7 @@ func (p Policy) mayRevoke(actor Actor, c Conversation, me Membership, m Message,
 		return nil
 	case m.State != Active:
 		return errErased(m.State)
-	case own && within(p.revokeWindow(c, me.Above), age), others && within(p.revokeOthersWindow(c, me.Above), age):
+	case own && within(p.revokeWindow(c, me.ancestors), age), others && within(p.revokeOthersWindow(c, me.ancestors), age):
 		return nil
 	default:
 		return Refuse(Forbidden, "revoke_window_expired", "the time in which the message could be revoked is over")
@@ -199,12 +199,12 @@ func (s *Service) revoke(tx Tx, actor Actor, id ID, note RevokeNote) (Message, e
 
 // maySay reports whether a revoke may leave a note. Who has left a thread, or never
 // joined it, may say there what they might if they joined.
-func (s *Service) maySay(r Reader, c Conversation, me Membership) (bool, error) {
-	if c.Kind != Thread || me.Active() || len(me.Above) == 0 {
-		return me.May.Has(PermissionSend), nil
+func (s *Service) maySay(r Reader, c Conversation, me Access) (bool, error) {
+	if c.Kind != Thread || me.IsMember() || len(me.ancestors) == 0 {
+		return me.Can(PermissionSend), nil
 	}
-	above, err := s.stand(r, me.Above[0], me.User)
-	return above.May.Has(PermissionSend) && !s.muted(me.MutedUntil), err
+	above, err := s.access(r, me.ancestors[0], me.user)
+	return above.Can(PermissionSend) && me.mutedUntil.IsZero(), err
 }
 
 // DeleteMessage takes a message back for everyone, however old it is, and returns
@@ -233,7 +233,7 @@ func (s *Service) DeleteMessage(ctx context.Context, actor Actor, id ID) (Messag
 
 // findToErase loads a message that the actor may read, or, for an admin, any
 // one, with the actor's standing.
-func (s *Service) findToErase(r Reader, actor Actor, id ID) (Conversation, Membership, Message, error) {
+func (s *Service) findToErase(r Reader, actor Actor, id ID) (Conversation, Access, Message, error) {
 	c, me, m, err := s.readable(r, actor, id)
 	if e, ok := AsError(err); !ok || e.Kind != NotFound || !actor.Admin {
 		return c, me, m, err
@@ -249,8 +249,8 @@ func (s *Service) findToErase(r Reader, actor Actor, id ID) (Conversation, Membe
 		err = errUnknownMessage()
 	}
 	if err != nil {
-		return c, Membership{}, m, err
+		return c, Access{}, m, err
 	}
-	me, err = s.stand(r, c, actor.User)
+	me, err = s.access(r, c, actor.User)
 	return c, me, m, err
 }

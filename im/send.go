@@ -23,11 +23,11 @@ func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d 
 		return Sent{}, err
 	}
 	return write(ctx, s, func(tx Tx) (Sent, error) {
-		e, err := s.destination(tx, actor, ref, d.ClientID)
+		e, me, err := s.destination(tx, actor, ref, d.ClientID)
 		if err != nil {
 			return Sent{}, err
 		}
-		c, me := e.Conversation, e.Membership
+		c := e.Conversation
 		first, again, gone, err := firstSent(tx, e)
 		if err != nil {
 			return Sent{}, err
@@ -38,7 +38,7 @@ func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d 
 		if e.Blocked {
 			return Sent{}, errBlocked()
 		}
-		if err := s.allowSend(c, me, d); err != nil {
+		if err := allowSend(c, me, d); err != nil {
 			return Sent{}, err
 		}
 		if gone {
@@ -84,31 +84,28 @@ func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d 
 
 // destination finds where a message goes, and what is known of its client_id. A direct
 // conversation that does not exist yet comes back without an ID.
-func (s *Service) destination(tx Tx, actor Actor, ref ConversationRef, clientID string) (Entry, error) {
-	e, err := s.enterAs(tx, actor, ref, clientID)
+func (s *Service) destination(tx Tx, actor Actor, ref ConversationRef, clientID string) (Entry, Access, error) {
+	e, me, err := s.enterAs(tx, actor, ref, clientID)
 	if refusal, ok := AsError(err); !ok || refusal.Kind != NotFound || ref.Peer == "" {
-		return e, err
+		return e, me, err
 	}
-	e = Entry{
-		Conversation: Conversation{Kind: Direct, Peers: PeersOf(actor.User, ref.Peer)},
-		Membership:   Membership{User: actor.User, May: memberOfDirect},
-	}
+	e, me = Entry{Conversation: Conversation{Kind: Direct, Peers: PeersOf(actor.User, ref.Peer)}}, newDirectAccess(actor.User)
 	if e.Blocked, err = tx.Blocked(ref.Peer, actor.User); err != nil || clientID == "" {
-		return e, err
+		return e, me, err
 	}
 	first, found, err := maybe(tx.MessageByClientID(actor.User, clientID))
 	if err != nil || found {
 		e.Sent = first.ID
-		return e, err
+		return e, me, err
 	}
 	gone, err := tx.GoneAs([]ClientKey{{Sender: actor.User, ClientID: clientID}})
 	e.Gone = len(gone) > 0
-	return e, err
+	return e, me, err
 }
 
 // allowSend refuses a message for what its sender lacks.
-func (s *Service) allowSend(c Conversation, me Membership, d Draft) error {
-	if err := s.allowSpeaking(c, me, PermissionSend); err != nil {
+func allowSend(c Conversation, me Access, d Draft) error {
+	if err := allowSpeaking(c, me, PermissionSend); err != nil {
 		return err
 	}
 	if d.MentionAll {
@@ -118,17 +115,17 @@ func (s *Service) allowSend(c Conversation, me Membership, d Draft) error {
 }
 
 // allowSpeaking is Allow for what being muted takes, and says why it is refused.
-func (s *Service) allowSpeaking(c Conversation, me Membership, p Permissions) error {
-	if me.May.Has(p) {
+func allowSpeaking(c Conversation, me Access, p Permissions) error {
+	if me.Can(p) {
 		return nil
 	}
 	why := ""
 	switch {
-	case s.muted(me.MutedUntil):
+	case !me.mutedUntil.IsZero():
 		why = ": you are muted"
 	case c.MuteAll:
 		why = ": all are muted"
-	case me.Looks && !me.Active():
+	case me.canPreview && !me.IsMember():
 		why = ": join the thread first"
 	}
 	return Refuse(Forbidden, "permission_denied", "you need the permission %s here%s", p, why)
@@ -137,20 +134,20 @@ func (s *Service) allowSpeaking(c Conversation, me Membership, p Permissions) er
 // slowDown refuses what follows too soon on the last thing that slow mode counts of the
 // same user: messages, and the making and naming of threads, in a conversation and all
 // of its threads together. It notes that they did it.
-func slowDown(tx Tx, c Conversation, me Membership, now time.Time) error {
-	if me.SlowMode == 0 {
+func slowDown(tx Tx, c Conversation, me Access, now time.Time) error {
+	if me.slowMode == 0 {
 		return nil
 	}
 	whole := c.ID
 	if c.Kind == Thread {
 		whole = c.Parent
 	}
-	last, _, err := tx.Spoke(whole, me.User)
+	last, _, err := tx.Spoke(whole, me.user)
 	if err != nil {
 		return err
 	}
 	for _, id := range unique([]ID{whole, c.ID}) { // also from before there was slow mode
-		sent, found, err := tx.LastSent(id, me.User)
+		sent, found, err := tx.LastSent(id, me.user)
 		if err != nil {
 			return err
 		}
@@ -158,20 +155,20 @@ func slowDown(tx Tx, c Conversation, me Membership, now time.Time) error {
 			last = sent
 		}
 	}
-	wait := last.Add(me.SlowMode).Sub(now)
-	if wait > 0 && wait <= me.SlowMode { // else the clock went back: nobody waits for longer than the interval
-		refusal := Refuse(TooMany, "slow_mode", "one message in %d seconds here", int(me.SlowMode.Seconds()))
+	wait := last.Add(me.slowMode).Sub(now)
+	if wait > 0 && wait <= me.slowMode { // else the clock went back: nobody waits for longer than the interval
+		refusal := Refuse(TooMany, "slow_mode", "one message in %d seconds here", int(me.slowMode.Seconds()))
 		refusal.RetryAfter = wait
 		return refusal
 	}
-	return tx.PutSpoke(whole, me.User, now)
+	return tx.PutSpoke(whole, me.user, now)
 }
 
 // expireAfter returns when messages expire that do not say so themselves: as the
 // conversation says, or, of a thread, what it hangs in.
-func expireAfter(c Conversation, me Membership) time.Duration {
-	if c.Kind == Thread && len(me.Above) > 0 {
-		return me.Above[0].ExpireAfter
+func expireAfter(c Conversation, me Access) time.Duration {
+	if c.Kind == Thread && len(me.ancestors) > 0 {
+		return me.ancestors[0].ExpireAfter
 	}
 	return c.ExpireAfter
 }

@@ -223,7 +223,7 @@ func set[T any](to, value *T) {
 // allowPatch refuses a patch of what all members see. When messages disappear
 // is for either side of a direct conversation to choose; nothing else of one can
 // be changed.
-func allowPatch(c Conversation, m Membership, p ConversationPatch) error {
+func allowPatch(c Conversation, m Access, p ConversationPatch) error {
 	if c.Kind == Direct && p.unsupported(Direct) == nil {
 		return nil
 	}
@@ -304,7 +304,7 @@ func (s *Service) UpdateConversation(ctx context.Context, actor Actor, ref Conve
 // threads, too: these change first, those after one, and the conversation with the last
 // of them. Until then it returns through which they were changed.
 func (s *Service) patchShared(
-	tx Tx, actor Actor, c Conversation, m Membership, p ConversationPatch, after ID,
+	tx Tx, actor Actor, c Conversation, m Access, p ConversationPatch, after ID,
 ) (through ID, more bool, err error) {
 	if err := s.allowPatchOf(tx, actor, c, m, p); err != nil {
 		return 0, false, err
@@ -347,7 +347,7 @@ func (s *Service) setRetentionBelow(tx Tx, id ID, retention *time.Duration, past
 }
 
 // allowPatchOf refuses a patch of what all members see, by the state of a conversation.
-func (s *Service) allowPatchOf(r Reader, actor Actor, c Conversation, m Membership, p ConversationPatch) error {
+func (s *Service) allowPatchOf(r Reader, actor Actor, c Conversation, m Access, p ConversationPatch) error {
 	if err := allowPatch(c, m, p); err != nil {
 		return err
 	}
@@ -365,7 +365,7 @@ func (s *Service) allowPatchOf(r Reader, actor Actor, c Conversation, m Membersh
 
 // putShared stores what all members see and tells them.
 func (s *Service) putShared(
-	tx Tx, actor Actor, c, changed Conversation, m Membership, access *ChannelAccess, cutoff time.Time,
+	tx Tx, actor Actor, c, changed Conversation, m Access, access *ChannelAccess, cutoff time.Time,
 ) error {
 	changed.UpdatedAt = s.time()
 	changed.EditedAt = changed.UpdatedAt
@@ -381,7 +381,7 @@ func (s *Service) putShared(
 	if err != nil || access == nil {
 		return err
 	}
-	if err := tx.PutAccess(c.ID, *access, at); err != nil || !changed.Private || m.Role == Owner {
+	if err := tx.PutAccess(c.ID, *access, at); err != nil || !changed.Private || m.role == Owner {
 		return err
 	}
 	// Who makes it private does not lose it by that.
@@ -411,8 +411,8 @@ func (s *Service) visibility(r Reader, actor Actor, changed, c Conversation) (*C
 }
 
 // patchOwn changes what the actor set for themselves.
-func (s *Service) patchOwn(tx Tx, actor Actor, c Conversation, m Membership, p ConversationPatch) error {
-	now, mark := s.time(), m.Mark
+func (s *Service) patchOwn(tx Tx, actor Actor, c Conversation, m Access, p ConversationPatch) error {
+	now, mark := s.time(), m.mark
 	switch {
 	case p.Pinned == nil:
 	case !*p.Pinned:
@@ -423,7 +423,7 @@ func (s *Service) patchOwn(tx Tx, actor Actor, c Conversation, m Membership, p C
 	if p.Muted != nil {
 		mark.Muted = *p.Muted
 	}
-	if mark == m.Mark {
+	if mark == m.mark {
 		return nil
 	}
 	mark.ChangedAt = now

@@ -11,7 +11,7 @@ type SpaceDraft struct {
 // SpaceView is a space as one of its members sees it.
 type SpaceView struct {
 	Conversation
-	Me    Membership
+	Me    Access
 	Owner UserID
 }
 
@@ -19,20 +19,20 @@ func errUnknownSpace() error { return Refuse(NotFound, "space_not_found", "no su
 
 // enterSpace finds a space that the actor is a member of now, with their standing
 // there.
-func (s *Service) enterSpace(r Reader, actor Actor, id ID) (Conversation, Membership, error) {
+func (s *Service) enterSpace(r Reader, actor Actor, id ID) (Conversation, Access, error) {
 	c, err := findSpace(r, id)
 	if err != nil {
-		return c, Membership{}, err
+		return c, Access{}, err
 	}
-	me, err := s.stand(r, c, actor.User)
-	if err == nil && !me.May.Has(PermissionView) {
+	me, err := s.access(r, c, actor.User)
+	if err == nil && !me.Can(PermissionView) {
 		err = errUnknownSpace()
 	}
 	return c, me, err
 }
 
 // enterSpaceTo is enterSpace for what takes a permission.
-func (s *Service) enterSpaceTo(r Reader, actor Actor, id ID, p Permissions) (Conversation, Membership, error) {
+func (s *Service) enterSpaceTo(r Reader, actor Actor, id ID, p Permissions) (Conversation, Access, error) {
 	c, me, err := s.enterSpace(r, actor, id)
 	if err == nil {
 		err = Allow(c, me, p)
@@ -50,7 +50,7 @@ func findSpace(r Reader, id ID) (Conversation, error) {
 }
 
 // spaceView completes a space to what its member sees of it.
-func spaceView(r Reader, c Conversation, me Membership) (SpaceView, error) {
+func spaceView(r Reader, c Conversation, me Access) (SpaceView, error) {
 	owner, _, err := maybe(r.OwnerOf(c.ID))
 	return SpaceView{Conversation: c, Me: me, Owner: owner}, err
 }
@@ -112,7 +112,7 @@ func (s *Service) Spaces(ctx context.Context, actor Actor, after ID, limit int) 
 		}
 		views := make([]SpaceView, 0, len(list))
 		for _, c := range list {
-			me, err := s.stand(r, c, actor.User)
+			me, err := s.access(r, c, actor.User)
 			if err != nil {
 				return nil, err
 			}

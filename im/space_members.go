@@ -22,8 +22,8 @@ type ListStay struct {
 	To   Position // 0 while it lasts
 }
 
-// SpaceMember is the standing of a user in a space, with what decides what they
-// may there and in one of its channels.
+// SpaceMember is what is stored of a member of a space, with what decides their access
+// to it and to one of its channels.
 type SpaceMember struct {
 	// Membership is that of the space.
 	Membership
@@ -117,7 +117,7 @@ func (s *Service) JoinSpace(ctx context.Context, actor Actor, id ID) (SpaceView,
 		if c.MemberCount >= s.policy.MaxSpaceMembers {
 			return SpaceView{}, s.errTooManyMembers(Space, "")
 		}
-		if err := s.join(tx, actor, c, m); err != nil {
+		if err := s.join(tx, actor, c, s.mutedUntil(m.MutedUntil)); err != nil {
 			return SpaceView{}, err
 		}
 		return s.seenSpace(tx, actor, id)
@@ -131,13 +131,14 @@ func (s *Service) LeaveSpace(ctx context.Context, actor Actor, id ID) error {
 
 // SpaceMemberView is a member of a space with their roles, the highest first.
 type SpaceMemberView struct {
-	Membership
+	MemberView
 	Roles []ID
 }
 
-// memberView returns a member with those of their roles that there are.
-func (s *Service) memberView(m SpaceMember, roles RoleSet) SpaceMemberView {
-	out := SpaceMemberView{Membership: s.current(m.Membership), Roles: []ID{}}
+// spaceMemberView returns the view of a member of a space, with those of the roles that
+// they have.
+func (s *Service) spaceMemberView(m SpaceMember, roles RoleSet) SpaceMemberView {
+	out := SpaceMemberView{MemberView: s.memberView(m.Membership), Roles: []ID{}}
 	has := m.rolesAt(Latest)
 	for _, r := range roles {
 		if r.ID != Everyone && slices.Contains(has, r.ID) {
@@ -147,15 +148,15 @@ func (s *Service) memberView(m SpaceMember, roles RoleSet) SpaceMemberView {
 	return out
 }
 
-// memberViews is memberView of several members, with the roles that there are now.
-func (s *Service) memberViews(r Reader, id ID, list []SpaceMember) ([]SpaceMemberView, error) {
+// spaceMemberViews returns the view of each of several members, with the roles of now.
+func (s *Service) spaceMemberViews(r Reader, id ID, list []SpaceMember) ([]SpaceMemberView, error) {
 	roles, err := r.RolesAt(id, Latest)
 	if err != nil {
 		return nil, err
 	}
 	views := make([]SpaceMemberView, len(list))
 	for i, m := range list {
-		views[i] = s.memberView(m, roles)
+		views[i] = s.spaceMemberView(m, roles)
 	}
 	return views, nil
 }
@@ -173,7 +174,7 @@ func (s *Service) SpaceMembers(ctx context.Context, actor Actor, id ID, p Page) 
 		if err != nil {
 			return nil, err
 		}
-		return s.memberViews(r, id, list)
+		return s.spaceMemberViews(r, id, list)
 	})
 }
 
@@ -188,7 +189,7 @@ func (s *Service) SpaceMember(ctx context.Context, actor Actor, id ID, user User
 			return SpaceMemberView{}, err
 		}
 		roles, err := r.RolesAt(id, Latest)
-		return s.memberView(m, roles), err
+		return s.spaceMemberView(m, roles), err
 	})
 }
 
@@ -211,7 +212,7 @@ func (s *Service) AddSpaceMembers(ctx context.Context, actor Actor, id ID, users
 		if err != nil {
 			return nil, err
 		}
-		return s.memberViews(r, id, list)
+		return s.spaceMemberViews(r, id, list)
 	})
 }
 
@@ -224,12 +225,12 @@ func (s *Service) RemoveSpaceMember(ctx context.Context, actor Actor, id ID, use
 		if err != nil {
 			return false, err
 		}
-		target := me
+		target := me.member()
 		if user != actor.User {
 			var m SpaceMember
 			m, err = s.belowMe(tx, actor, id, 0, me, user, PermissionKick)
-			target = m.Membership
-		} else if me.Role == Owner && c.MemberCount > 1 {
+			target = s.memberView(m.Membership)
+		} else if me.role == Owner && c.MemberCount > 1 {
 			err = errHandOver()
 		}
 		if err != nil {
@@ -241,7 +242,7 @@ func (s *Service) RemoveSpaceMember(ctx context.Context, actor Actor, id ID, use
 
 // removeFromSpace ends a membership of a space with all that hangs on it, and tells of
 // it. It reports whether there is more than one step does.
-func (s *Service) removeFromSpace(tx Tx, actor Actor, c Conversation, target Membership) (more bool, err error) {
+func (s *Service) removeFromSpace(tx Tx, actor Actor, c Conversation, target MemberView) (more bool, err error) {
 	if more, err = s.leaveThreads(tx, actor, c, target.User); err != nil || more {
 		return more, err
 	}
@@ -266,15 +267,16 @@ func (s *Service) HandOverSpace(ctx context.Context, actor Actor, id ID, user Us
 		if err != nil {
 			return SpaceMemberView{}, err
 		}
-		if me.Role != Owner {
+		if me.role != Owner {
 			return SpaceMemberView{}, Refuse(Forbidden, "permission_denied", "you need the permission %s here: only the owner hands a space over", PermissionDelete)
 		}
 		if user != actor.User {
-			target.Role, me.Role = Owner, Member
-			if err := s.unmutedInSpace(tx, id, &target.Membership); err != nil {
+			owner, former := s.memberView(target.Membership), me.member()
+			owner.Role, former.Role = Owner, Member
+			if err := s.unmuteOwner(tx, c, &owner); err != nil {
 				return SpaceMemberView{}, err
 			}
-			at, err := s.setRoles(tx, actor, c, []Membership{target.Membership, me})
+			at, err := s.setRoles(tx, actor, c, owner, former)
 			if err != nil {
 				return SpaceMemberView{}, err
 			}
@@ -288,26 +290,12 @@ func (s *Service) HandOverSpace(ctx context.Context, actor Actor, id ID, user Us
 				return SpaceMemberView{}, err
 			}
 		}
-		roles, err := tx.RolesAt(id, Latest)
-		return s.memberView(target, roles), err
-	})
-}
-
-// unmutedInSpace is unmuted for a space and all of its channels.
-func (s *Service) unmutedInSpace(tx Tx, space ID, m *Membership) error {
-	if err := unmuted(tx, m); err != nil {
-		return err
-	}
-	channels, err := tx.Channels(space, 0, s.policy.MaxChannels)
-	if err != nil {
-		return err
-	}
-	for _, c := range channels {
-		if err := tx.PutMute(c.ID, m.User, time.Time{}); err != nil {
-			return err
+		if target, err = spaceMember(tx, id, 0, user); err != nil {
+			return SpaceMemberView{}, err
 		}
-	}
-	return nil
+		roles, err := tx.RolesAt(id, Latest)
+		return s.spaceMemberView(target, roles), err
+	})
 }
 
 // spaceMember returns somebody who is a member of a space now, with their standing
@@ -330,12 +318,12 @@ func errNotBelow() error {
 // belowMe finds a member of a space whom the actor, who is one with the standing
 // me there or in a channel, may do something to: it takes a permission, and a role
 // above theirs.
-func (s *Service) belowMe(r Reader, actor Actor, space, channel ID, me Membership, user UserID, p Permissions) (SpaceMember, error) {
+func (s *Service) belowMe(r Reader, actor Actor, space, channel ID, me Access, user UserID, p Permissions) (SpaceMember, error) {
 	target, err := spaceMember(r, space, channel, user)
 	if err != nil {
 		return target, err
 	}
-	if !me.May.Has(p) {
+	if !me.Can(p) {
 		return target, errDenied(p)
 	}
 	mine, err := spaceMember(r, space, 0, actor.User)

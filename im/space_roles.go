@@ -47,11 +47,11 @@ func (g Grants) changes(after Grants) Permissions {
 
 // allowGrants refuses to have a role say something of permissions that it cannot
 // have in a place, or that the actor does not have: nobody gives or takes those.
-func allowGrants(me Membership, before, after Grants, grantable Permissions) error {
+func allowGrants(may Permissions, before, after Grants, grantable Permissions) error {
 	if p := (after.Allow | after.Deny) &^ grantable; p != 0 {
 		return RefuseField(Rule, "permission_not_grantable", "permissions/"+first(p).String(), "roles do not give or take this here")
 	}
-	if lacks := before.changes(after) &^ me.May; lacks != 0 {
+	if lacks := before.changes(after) &^ may; lacks != 0 {
 		return errDenied(first(lacks))
 	}
 	return nil
@@ -92,7 +92,7 @@ func named(r Reader, space ID, roles ...SpaceRole) ([]NamedRole, error) {
 // roleChange is a change of the roles of a space in the making.
 type roleChange struct {
 	space Conversation
-	me    Membership
+	me    Access
 	mine  SpaceMember // the actor, as a member of the space
 	rank  int         // of the actor
 	roles RoleSet
@@ -148,7 +148,7 @@ type touch struct {
 func (s *Service) allowTouching(r Reader, actor Actor, c roleChange, touched ...touch) error {
 	ids := make([]ID, len(touched))
 	for i, t := range touched {
-		if err := allowGrants(c.me, c.roles[t.rank].Grants, Grants{}, RolePermissions); err != nil {
+		if err := allowGrants(c.me.can, c.roles[t.rank].Grants, Grants{}, RolePermissions); err != nil {
 			return err
 		}
 		ids[i] = c.roles[t.rank].ID
@@ -158,14 +158,13 @@ func (s *Service) allowTouching(r Reader, actor Actor, c roleChange, touched ...
 		return err
 	}
 	for _, channel := range channels {
-		me := c.me
-		me.May = s.mayInChannel(c, channel)
+		may := s.mayInChannel(c, channel)
 		for i, t := range touched {
 			said := channel.Access.override(ids[i])
-			if !me.May.Has(PermissionView) && !t.opens(said) {
+			if !may.Has(PermissionView) && !t.opens(said) {
 				continue
 			}
-			if err := allowGrants(me, said, Grants{}, ChannelPermissions); err != nil {
+			if err := allowGrants(may, said, Grants{}, ChannelPermissions); err != nil {
 				return err
 			}
 		}
@@ -240,7 +239,7 @@ func (s *Service) CreateRole(ctx context.Context, actor Actor, id ID, d RoleDraf
 			return NamedRole{}, 0, Refuse(Rule, "too_many_roles", "a space has at most %d roles", s.policy.MaxRoles)
 		}
 		role := SpaceRole{ID: s.ids.Next(s.time()), Grants: d.grants(Grants{})}
-		if err := allowGrants(c.me, Grants{}, role.Grants, RolePermissions); err != nil {
+		if err := allowGrants(c.me.can, Grants{}, role.Grants, RolePermissions); err != nil {
 			return NamedRole{}, 0, err
 		}
 		c.roles = slices.Insert(slices.Clone(c.roles), at, role)
@@ -280,7 +279,7 @@ func (s *Service) UpdateRole(ctx context.Context, actor Actor, id, role ID, d Ro
 		after := before
 		set(&after.Name, d.Name)
 		after.Grants = d.grants(before.Grants)
-		if err := allowGrants(c.me, before.Grants, after.Grants, RolePermissions); err != nil {
+		if err := allowGrants(c.me.can, before.Grants, after.Grants, RolePermissions); err != nil {
 			return NamedRole{}, 0, err
 		}
 		if d.Position != 0 {
@@ -365,7 +364,7 @@ func (s *Service) SetSpaceRoles(ctx context.Context, actor Actor, id ID, user Us
 			return SpaceMemberView{}, err
 		}
 		roles, err := r.RolesAt(id, Latest)
-		return s.memberView(target, roles), err
+		return s.spaceMemberView(target, roles), err
 	})
 }
 
@@ -395,7 +394,7 @@ func (s *Service) setHeld(ctx context.Context, actor Actor, id ID, user UserID, 
 		if slices.Contains(named, Everyone) {
 			return errEveryone()
 		}
-		held := s.memberView(target, c.roles).Roles
+		held := s.spaceMemberView(target, c.roles).Roles
 		wanted := unique(change(slices.Clone(held)))
 		given := missing(wanted, held)
 		taken := missing(held, wanted)
@@ -413,7 +412,7 @@ func (s *Service) setHeld(ctx context.Context, actor Actor, id ID, user UserID, 
 		if err := s.allowTouching(tx, actor, c, touched...); err != nil {
 			return err
 		}
-		at, err := tx.Append(memberEvent(MemberUpdated, actor, c.space, target.Membership, s.time()))
+		at, err := tx.Append(memberEvent(MemberUpdated, actor, c.space, s.memberView(target.Membership), s.time()))
 		if err != nil {
 			return err
 		}

@@ -62,7 +62,7 @@ func TestSpaces(t *testing.T) {
 	id := w.space("owner", "alice")
 	v, err := w.SpaceOf(w.ctx, as("alice"), id)
 	w.must(err)
-	w.equal("space", fmt.Sprint(v.Name, " ", v.Owner, " ", v.MemberCount, " ", v.Me.Role), "a space owner 2 member")
+	w.equal("space", fmt.Sprint(v.Name, " ", v.Owner, " ", v.MemberCount, " ", v.Me.Role()), "a space owner 2 member")
 	_, err = w.SpaceOf(w.ctx, as("mallory"), id)
 	w.equal("to a stranger", answer(err), "404 space_not_found")
 	w.equal("as a conversation", w.roleOf(id, "owner"), "404 conversation_not_found")

@@ -44,11 +44,11 @@ func (s *Service) CreateThread(ctx context.Context, actor Actor, message ID, nam
 }
 
 // allowThread refuses a thread under a message as of now.
-func (s *Service) allowThread(r Reader, parent Conversation, me Membership, m Message) error {
+func (s *Service) allowThread(r Reader, parent Conversation, me Access, m Message) error {
 	if parent.Kind != Group && parent.Kind != Channel || m.VisibleTo != "" {
 		return Refuse(Rule, "thread_unsupported", "threads hang under messages of groups and channels")
 	}
-	if err := s.allowSpeaking(parent, me, PermissionCreateThread); err != nil {
+	if err := allowSpeaking(parent, me, PermissionCreateThread); err != nil {
 		return err
 	}
 	if m.State != Active {
@@ -116,14 +116,14 @@ func (s *Service) lookAll(r Reader, actor Actor, list []Conversation, limit int)
 			page.Next = &ConversationKey{ID: list[i-1].ID}
 			break
 		}
-		m, err := s.stand(r, c, actor.User)
+		me, err := s.access(r, c, actor.User)
 		if err != nil {
 			return page, err
 		}
-		if !m.May.Has(PermissionView) {
+		if !me.Can(PermissionView) {
 			continue
 		}
-		v, err := s.look(r, c, m)
+		v, err := s.look(r, c, me)
 		if err != nil {
 			return page, err
 		}
@@ -159,7 +159,7 @@ func (s *Service) leaveThreads(tx Tx, actor Actor, c Conversation, user UserID) 
 		if err != nil {
 			return false, err
 		}
-		if err := s.endMembership(tx, actor, t, Membership{Conversation: id, User: user}); err != nil {
+		if err := s.endMembership(tx, actor, t, MemberView{User: user}); err != nil {
 			return false, err
 		}
 	}

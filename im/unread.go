@@ -75,13 +75,13 @@ func (u *Unread) add(of UnreadOf) {
 // unread counts what a member has not read. Being shown what was said before
 // one came does not make it unread: only what was said since one's newest joining
 // is. A room has no unread messages.
-func (s *Service) unread(r Reader, c Conversation, me Membership) (UnreadCount, error) {
+func (s *Service) unread(r Reader, c Conversation, me Access) (UnreadCount, error) {
 	return s.unreadIn(r, c, me, seqs.Set{{From: 1, To: c.LastSeq}})
 }
 
 // unreadIn is unread of some messages alone.
-func (s *Service) unreadIn(r Reader, c Conversation, me Membership, of seqs.Set) (UnreadCount, error) {
-	if !me.Active() || c.Counted == 0 || c.Kind == Room {
+func (s *Service) unreadIn(r Reader, c Conversation, me Access, of seqs.Set) (UnreadCount, error) {
+	if !me.IsMember() || c.Counted == 0 || c.Kind == Room {
 		return UnreadCount{}, nil
 	}
 	floor, err := s.floor(r, c, me)
@@ -90,18 +90,18 @@ func (s *Service) unreadIn(r Reader, c Conversation, me Membership, of seqs.Set)
 	}
 	if c.Kind == Channel {
 		// Nobody joins one: what was said since they are in its space counts.
-		joined, err := r.SeqSince(c.ID, me.JoinedAt)
+		joined, err := r.SeqSince(c.ID, me.joinedAt)
 		if err != nil {
 			return UnreadCount{}, err
 		}
 		floor = max(floor, joined)
 	}
-	stay := me.Intervals[len(me.Intervals)-1]
-	ranges := of.Between(max(floor, stay.FromSeq, me.Mark.ClearedSeq+1)-1, c.LastSeq+1)
+	stay := me.stays[len(me.stays)-1]
+	ranges := of.Between(max(floor, stay.FromSeq, me.mark.ClearedSeq+1)-1, c.LastSeq+1)
 	if len(ranges) == 0 {
 		return UnreadCount{}, nil
 	}
-	return r.Unread(UnreadQuery{Conversation: c.ID, User: me.User, Ranges: ranges, Now: s.time()})
+	return r.Unread(UnreadQuery{Conversation: c.ID, User: me.user, Ranges: ranges, Now: s.time()})
 }
 
 // Unread returns what the actor has not read, of one conversation or, without a
@@ -116,7 +116,7 @@ func (s *Service) Unread(ctx context.Context, actor Actor, ref *ConversationRef)
 				return out, err
 			}
 			n, err := s.unread(r, c, me)
-			of := UnreadOf{Conversation: c.ID, UnreadCount: n, Muted: me.Mark.Muted}
+			of := UnreadOf{Conversation: c.ID, UnreadCount: n, Muted: me.mark.Muted}
 			if out.add(of); len(out.Items) == 0 {
 				out.Items = []UnreadOf{of} // it was asked for
 			}
@@ -135,10 +135,10 @@ const unreadLooked = 5000
 func (s *Service) UnreadPast(ctx context.Context, actor Actor, past ID) (Unread, error) {
 	var out Unread
 	active := make(map[ID]time.Time)
-	next, err := s.eachConversation(ctx, actor, past, unreadLooked, func(r Reader, c Conversation, me Membership) error {
+	next, err := s.eachConversation(ctx, actor, past, unreadLooked, func(r Reader, c Conversation, me Access) error {
 		n, err := s.unread(r, c, me)
 		if n.Messages > 0 {
-			out.add(UnreadOf{Conversation: c.ID, UnreadCount: n, Muted: me.Mark.Muted})
+			out.add(UnreadOf{Conversation: c.ID, UnreadCount: n, Muted: me.mark.Muted})
 			active[c.ID] = listedAt(c, me)
 		}
 		return err
@@ -158,7 +158,7 @@ const atATime = 200
 // than past, 0 begins, in reads of a bounded length, and calls fn for each that is not
 // hidden and in which something was ever told. It returns where to go on, 0 at the end.
 func (s *Service) eachConversation(
-	ctx context.Context, actor Actor, past ID, limit int, fn func(Reader, Conversation, Membership) error,
+	ctx context.Context, actor Actor, past ID, limit int, fn func(Reader, Conversation, Access) error,
 ) (next ID, err error) {
 	for looked := 0; looked < limit; {
 		most := min(atATime, limit-looked)
@@ -180,11 +180,11 @@ func (s *Service) eachConversation(
 				if !found || c.Counted == 0 {
 					continue
 				}
-				me, found, err := maybe(r.Membership(id, actor.User))
+				me, err := s.access(r, c, actor.User)
 				if err != nil {
 					return err
 				}
-				if !found || me.Mark.hides(c) {
+				if me.mark.hides(c) {
 					continue
 				}
 				if err := fn(r, c, me); err != nil {
@@ -209,18 +209,19 @@ func (s *Service) ClearUnread(ctx context.Context, actor Actor, ref Conversation
 		if err != nil {
 			return UnreadOf{}, err
 		}
-		return UnreadOf{Conversation: c.ID, Muted: me.Mark.Muted}, s.clearUnread(tx, actor, c, me)
+		return UnreadOf{Conversation: c.ID, Muted: me.mark.Muted}, s.clearUnread(tx, actor, c, me)
 	})
 }
 
-func (s *Service) clearUnread(tx Tx, actor Actor, c Conversation, me Membership) error {
+func (s *Service) clearUnread(tx Tx, actor Actor, c Conversation, me Access) error {
 	before, err := s.unread(tx, c, me)
 	if err != nil || before.Messages == 0 {
 		return err
 	}
 	now := s.time()
-	me.Mark.ClearedSeq, me.Mark.ChangedAt = c.LastSeq, now
-	if err := tx.PutMark(c.ID, actor.User, me.Mark); err != nil {
+	mark := me.mark
+	mark.ClearedSeq, mark.ChangedAt = c.LastSeq, now
+	if err := tx.PutMark(c.ID, actor.User, mark); err != nil {
 		return err
 	}
 	return tellUnread(tx, actor, c, UnreadCount{}, Event{At: now, UpToSeq: c.LastSeq})
@@ -231,7 +232,7 @@ func (s *Service) clearUnread(tx Tx, actor Actor, c Conversation, me Membership)
 // arrives meanwhile stays unread.
 func (s *Service) ClearAllUnread(ctx context.Context, actor Actor) error {
 	var all []ID
-	_, err := s.eachConversation(ctx, actor, 0, math.MaxInt, func(r Reader, c Conversation, me Membership) error {
+	_, err := s.eachConversation(ctx, actor, 0, math.MaxInt, func(r Reader, c Conversation, me Access) error {
 		n, err := s.unread(r, c, me)
 		if n.Messages > 0 {
 			all = append(all, c.ID)

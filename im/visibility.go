@@ -1,10 +1,43 @@
 package im
 
-import "time"
+import (
+	"time"
 
-// What a member may read of a conversation is decided here: what their
-// membership lets them see, less what they have hidden, less what is past
-// retention, less what is for somebody else.
+	"github.com/imapi/imapi/seqs"
+)
+
+// This file decides which messages of a conversation a user may read: those that their
+// access lets them see, without those that they have hidden, that are past retention or
+// that only another user can see.
+
+// Visible returns which messages of a conversation the user may read now by their
+// membership alone: all, or those of their stays, as the conversation's History says. It
+// is empty for a user who is not a member and may not preview.
+func (a Access) Visible(c Conversation) seqs.Set {
+	if !a.IsMember() && !a.canPreview {
+		return nil
+	}
+	if a.readsFrom > 0 {
+		also := Interval{FromSeq: a.readsFrom}
+		return append(a.stays[:len(a.stays):len(a.stays)], also).Messages(c.LastSeq)
+	}
+	if c.History == HistoryAll {
+		return seqs.Set{{From: 1, To: c.LastSeq}}
+	}
+	return a.stays.Messages(c.LastSeq)
+}
+
+// Sees reports whether [Access.Visible] has the message with this seq.
+func (a Access) Sees(c Conversation, seq int64) bool { return a.Visible(c).Has(seq) }
+
+// Receives reports whether the user, who may be a former member, receives the events of
+// a message: they could read it while they were a member.
+func (a Access) Receives(c Conversation, seq int64) bool {
+	if a.readsFrom == 0 && c.History == HistoryAll || a.readsFrom > 0 && seq >= a.readsFrom {
+		return true
+	}
+	return a.stays.has(seq)
+}
 
 // retention returns how long messages of the conversation are kept: as it says
 // itself, but no longer than the policy allows, else as the policy says; 0 is
@@ -41,10 +74,10 @@ func (s *Service) cutoff(c Conversation) time.Time {
 }
 
 // since returns the time before which a member sees nothing, zero without one.
-func (s *Service) since(c Conversation, me Membership) time.Time {
+func (s *Service) since(c Conversation, me Access) time.Time {
 	since := s.cutoff(c)
-	if me.Mark.HiddenBefore.After(since) {
-		since = me.Mark.HiddenBefore
+	if me.mark.HiddenBefore.After(since) {
+		since = me.mark.HiddenBefore
 	}
 	return since
 }
@@ -52,8 +85,8 @@ func (s *Service) since(c Conversation, me Membership) time.Time {
 // floor returns the first seq that a member may see. What lies above it may yet
 // be hidden by its id, or, if it was stored later than it was created, be from
 // before [Service.since].
-func (s *Service) floor(r Reader, c Conversation, me Membership) (int64, error) {
-	floor := max(c.FirstSeq, me.Mark.HiddenSeq+1)
+func (s *Service) floor(r Reader, c Conversation, me Access) (int64, error) {
+	floor := max(c.FirstSeq, me.mark.HiddenSeq+1)
 	since := s.since(c, me)
 	if since.IsZero() || c.OldestAt.IsZero() || !c.OldestAt.Before(since) {
 		return floor, nil
@@ -64,15 +97,15 @@ func (s *Service) floor(r Reader, c Conversation, me Membership) (int64, error) 
 
 // sight returns the part of a query for history that says what a member may
 // read.
-func (s *Service) sight(r Reader, c Conversation, me Membership) (HistoryQuery, error) {
+func (s *Service) sight(r Reader, c Conversation, me Access) (HistoryQuery, error) {
 	floor, err := s.floor(r, c, me)
 	return HistoryQuery{
-		Conversation: c.ID, Ranges: me.Visible(c).Between(floor-1, 0), Since: s.since(c, me), Reader: me.User,
+		Conversation: c.ID, Ranges: me.Visible(c).Between(floor-1, 0), Since: s.since(c, me), Reader: me.user,
 	}, err
 }
 
 // sees reports whether a member may read a message.
-func (s *Service) sees(r Reader, c Conversation, me Membership, m Message) (bool, error) {
+func (s *Service) sees(r Reader, c Conversation, me Access, m Message) (bool, error) {
 	if !me.Sees(c, m.Seq) {
 		return false, nil
 	}
@@ -81,17 +114,17 @@ func (s *Service) sees(r Reader, c Conversation, me Membership, m Message) (bool
 
 // shows reports whether nothing but their membership decides if somebody may
 // read a message.
-func (s *Service) shows(r Reader, c Conversation, me Membership, m Message) (bool, error) {
+func (s *Service) shows(r Reader, c Conversation, me Access, m Message) (bool, error) {
 	if !s.within(c, me, m) {
 		return false, nil
 	}
-	hidden, err := r.Hidden(c.ID, me.User, m.Seq)
+	hidden, err := r.Hidden(c.ID, me.user, m.Seq)
 	return !hidden, err
 }
 
 // within is shows but for what they have hidden by its id.
-func (s *Service) within(c Conversation, me Membership, m Message) bool {
-	return m.Seq > me.Mark.HiddenSeq && !m.CreatedAt.Before(s.since(c, me)) && (m.VisibleTo == "" || m.VisibleTo == me.User)
+func (s *Service) within(c Conversation, me Access, m Message) bool {
+	return m.Seq > me.mark.HiddenSeq && !m.CreatedAt.Before(s.since(c, me)) && (m.VisibleTo == "" || m.VisibleTo == me.user)
 }
 
 // past reports whether a message is past retention.

@@ -226,5 +226,5 @@ func (w *world) roleOf(id im.ID, user im.UserID) string {
 	if err != nil {
 		return answer(err)
 	}
-	return v.Me.Role.String()
+	return v.Me.Role().String()
 }

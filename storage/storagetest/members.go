@@ -38,7 +38,7 @@ func testMembership(w *world) {
 	left := w.leave(id, "bob")
 	stay := im.Interval{FromEvent: first, ToEvent: left, FromSeq: 2, ToSeq: 2}
 	m := w.membership(id, "bob")
-	w.equal("left", m.Intervals, []im.Interval{stay})
+	w.equal("left", m.Intervals, im.Stays{stay})
 	if m.Active() {
 		w.Fatal("active after leaving")
 	}
@@ -50,13 +50,13 @@ func testMembership(w *world) {
 	last := w.join(id, "bob")
 	w.send(w.text(id, "alice", "four"))
 	m = w.membership(id, "bob")
-	w.equal("came back", m.Intervals, []im.Interval{
+	w.equal("came back", m.Intervals, im.Stays{
 		stay,
 		{FromEvent: again, ToEvent: gone, FromSeq: 4, ToSeq: 3},
 		{FromEvent: last, FromSeq: 4},
 	})
 	w.equal("role is not kept", m.Role, im.Member)
-	w.equal("visible", m.Visible(w.conversation(id)), []im.SeqRange{{From: 2, To: 2}, {From: 4, To: 4}})
+	w.equal("visible", m.Intervals.Messages(w.conversation(id).LastSeq), []im.SeqRange{{From: 2, To: 2}, {From: 4, To: 4}})
 
 	// What cannot be done changes nothing.
 	refused := map[string]func(tx im.Tx) error{

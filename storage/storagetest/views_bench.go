@@ -99,7 +99,7 @@ func (w *world) unreadOfAll(ids []im.ID, user im.UserID, want int) {
 				if err != nil {
 					return err
 				}
-				got, err := r.Unread(im.UnreadQuery{Conversation: id, User: user, Ranges: m.Stays(c), Now: w.now})
+				got, err := r.Unread(im.UnreadQuery{Conversation: id, User: user, Ranges: m.Intervals.Messages(c.LastSeq), Now: w.now})
 				if err == nil && got.Messages != want {
 					err = fmt.Errorf("%d are unread, not %d", got.Messages, want)
 				}

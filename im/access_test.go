@@ -1,0 +1,160 @@
+package im_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// TestEndedMutesAreNotShown mutes a member for a minute and looks, an hour later, at
+// every answer and event that has a muted_until.
+func TestEndedMutesAreNotShown(t *testing.T) {
+	w := newWorld(t)
+	group := w.group(im.HistoryAll, "owner", "bob", "former")
+	space := w.space("owner", "bob", "former")
+	open := im.JoinOpen
+	_, err := w.UpdateConversation(w.ctx, as("owner"), byID(group), im.ConversationPatch{Join: &open})
+	w.must(err)
+	_, err = w.UpdateSpace(w.ctx, as("owner"), space, im.ConversationPatch{Join: &open})
+	w.must(err)
+	role := w.role(space, "owner", im.PermissionInvite, 0)
+	channel := w.channel("owner", space, false)
+	for _, user := range []im.UserID{"bob", "former"} {
+		_, err := w.MuteMember(w.ctx, as("owner"), byID(group), user, time.Minute)
+		w.must(err)
+		_, err = w.MuteSpaceMember(w.ctx, as("owner"), space, user, time.Minute)
+		w.must(err)
+		_, err = w.MuteMember(w.ctx, as("owner"), byID(channel), user, time.Minute)
+		w.must(err)
+	}
+	w.must(w.Leave(w.ctx, as("former"), byID(group)))
+	w.must(w.LeaveSpace(w.ctx, as("former"), space))
+
+	type shown struct {
+		what  string
+		until time.Time
+	}
+	member := func(what string, m im.MemberView, err error) shown {
+		w.Helper()
+		w.must(err)
+		return shown{what, m.MutedUntil}
+	}
+	look := func() (all []shown) {
+		w.Helper()
+		for _, v := range w.list("bob") {
+			all = append(all, shown{"list of conversations", v.Me.MutedUntil()})
+		}
+		for _, id := range []im.ID{group, channel} {
+			v, err := w.Conversation(w.ctx, as("bob"), byID(id))
+			w.must(err)
+			all = append(all, shown{"conversation", v.Me.MutedUntil()})
+			m, err := w.Member(w.ctx, as("owner"), byID(id), "bob")
+			all = append(all, member("member", m, err))
+			members, err := w.Members(w.ctx, as("owner"), byID(id), im.Page{Limit: 10})
+			w.must(err)
+			for _, m := range members.Items {
+				if m.User == "bob" {
+					all = append(all, member("list of members", m, nil))
+				}
+			}
+		}
+		channels, err := w.Channels(w.ctx, as("bob"), space, 0, 10)
+		w.must(err)
+		for _, v := range channels.Items {
+			all = append(all, shown{"list of channels", v.Me.MutedUntil()})
+		}
+		v, err := w.SpaceOf(w.ctx, as("bob"), space)
+		w.must(err)
+		all = append(all, shown{"space", v.Me.MutedUntil()})
+		spaces, err := w.Spaces(w.ctx, as("bob"), 0, 10)
+		w.must(err)
+		for _, v := range spaces {
+			all = append(all, shown{"list of spaces", v.Me.MutedUntil()})
+		}
+		sm, err := w.SpaceMember(w.ctx, as("owner"), space, "bob")
+		all = append(all, member("space member", sm.MemberView, err))
+		list, err := w.SpaceMembers(w.ctx, as("owner"), space, im.Page{Limit: 10})
+		w.must(err)
+		for _, m := range list {
+			if m.User == "bob" {
+				all = append(all, member("list of space members", m.MemberView, nil))
+			}
+		}
+		added, err := w.AddMembers(w.ctx, as("owner"), byID(group), []im.UserID{"bob"}, im.Member)
+		w.must(err)
+		all = append(all, member("adding a member again", added[0], nil))
+		return all
+	}
+	for _, s := range look() {
+		if s.until.IsZero() {
+			t.Errorf("%s: not muted during the mute", s.what)
+		}
+	}
+
+	w.pass(time.Hour)
+	for _, s := range look() {
+		if !s.until.IsZero() {
+			t.Errorf("%s: muted until %s, at %s", s.what, s.until, w.clock())
+		}
+	}
+	before := len(w.committed())
+	m, err := w.SetRole(w.ctx, as("owner"), byID(group), "bob", im.Admin)
+	if s := member("changed role", m, err); !s.until.IsZero() {
+		t.Errorf("%s: muted until %s, at %s", s.what, s.until, w.clock())
+	}
+	w.must(w.GrantRole(w.ctx, as("owner"), space, role, "bob"))
+	w.must(w.UnmuteMember(w.ctx, as("owner"), byID(channel), "bob"))
+	w.join("former", group)
+	_, err = w.JoinSpace(w.ctx, as("former"), space)
+	w.must(err)
+	w.must(w.RemoveMember(w.ctx, as("owner"), byID(group), "bob"))
+	w.must(w.RemoveSpaceMember(w.ctx, as("owner"), space, "bob"))
+	events := w.committed()[before:]
+	w.equal("events", len(events), 7)
+	for _, e := range events {
+		if !e.MutedUntil.IsZero() {
+			t.Errorf("%s of %s: muted until %s, at %s", e.Type, e.User, e.MutedUntil, w.clock())
+		}
+	}
+}
+
+// TestAccessIsMadeInOneFile finds an Access that another file puts together, which would
+// miss what the clock or the permissions say.
+func TestAccessIsMadeInOneFile(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := 0
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		fset := token.NewFileSet()
+		file, err := parser.ParseFile(fset, name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			lit, ok := n.(*ast.CompositeLit)
+			if !ok || len(lit.Elts) == 0 {
+				return true
+			}
+			if ident, ok := lit.Type.(*ast.Ident); ok && ident.Name == "Access" {
+				if made++; name != "access.go" {
+					t.Errorf("%s: an Access is made outside access.go", fset.Position(lit.Pos()))
+				}
+			}
+			return true
+		})
+	}
+	if made == 0 {
+		t.Error("no Access is made anywhere: the test looks for the wrong thing")
+	}
+}
