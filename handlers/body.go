@@ -16,6 +16,7 @@ import (
 
 	"github.com/imapi/imapi/api"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/jsonscan"
 )
 
 // ndjson is the media type of lines of JSON.
@@ -142,21 +143,21 @@ func (rule *bodyRule) scan(body []byte) error {
 	malformed := func(fault string) error {
 		return im.Refuse(im.Invalid, "malformed_json", "the body %s", fault)
 	}
-	if fault := syntaxFault(body); fault != "" {
+	if fault := jsonscan.SyntaxFault(body); fault != "" {
 		return malformed(fault)
 	}
 	// Before names are compared, of which there may be as many as fit.
-	n, named := count(body)
+	n, named := jsonscan.Count(body)
 	if n > rule.values {
 		return im.Refuse(im.TooLarge, "body_too_large", "the request body holds over %d values", rule.values)
 	}
-	if fault := nameFault(body, named); fault != "" {
+	if fault := jsonscan.NameFault(body, named); fault != "" {
 		return malformed(fault)
 	}
-	if rule.message == 0 || !isObject(body) {
+	if rule.message == 0 || !jsonscan.IsObject(body) {
 		return nil
 	}
-	return im.CheckSize(memberOf(body, "body"), memberOf(body, "ext"), memberOf(body, "push"), rule.message)
+	return im.CheckSize(jsonscan.Member(body, "body"), jsonscan.Member(body, "ext"), jsonscan.Member(body, "push"), rule.message)
 }
 
 // validate holds a body that was scanned against the document.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/jsonscan"
 )
 
 // What the document says of a line of an import is held against it here and not
@@ -13,7 +14,7 @@ import (
 // prepareLine reads a line of an import and checks what can be said of it by
 // itself.
 func (s *Server) prepareLine(line []byte) im.Prepared {
-	if fault := jsonFault(line); fault != "" {
+	if fault := jsonscan.Fault(line); fault != "" {
 		return im.Refused(im.Refuse(im.Invalid, "malformed_json", "the line %s", fault))
 	}
 	if line[0] != '{' {
@@ -39,7 +40,7 @@ func (s *Server) prepareLine(line []byte) im.Prepared {
 // isConversation reports whether the first member of a line is a conversation.
 func isConversation(line []byte) (is bool) {
 	first := true
-	_ = eachMember(line, func(name string, _ []byte) error {
+	_ = jsonscan.Members(line, func(name string, _ []byte) error {
 		is, first = is || first && name == "conversation", false
 		return nil
 	})
@@ -52,7 +53,7 @@ func readMessage(line []byte) (im.ImportMessage, error) {
 		m     im.ImportMessage
 		state = im.Active
 	)
-	err := eachMember(line, func(name string, v []byte) (err error) {
+	err := jsonscan.Members(line, func(name string, v []byte) (err error) {
 		switch name {
 		case "id":
 			err = readText(name, v, &m.ID)
@@ -183,7 +184,7 @@ func readMentions(field string, v []byte) ([]im.UserID, error) {
 func readConversation(line []byte) (im.ImportConversation, error) {
 	var c im.ImportConversation
 	some := false
-	err := eachMember(line, func(field string, v []byte) error {
+	err := jsonscan.Members(line, func(field string, v []byte) error {
 		if field != "conversation" {
 			return errUnknown(field)
 		}

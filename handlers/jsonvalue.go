@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/jsonscan"
 )
 
 // What is here reads one value of a valid JSON text, where a decoder would take
@@ -37,7 +38,7 @@ func readMembers(field string, v []byte, fn func(name string, v []byte) error) e
 	if v[0] != '{' {
 		return errType(field)
 	}
-	return eachMember(v, func(name string, v []byte) error { return within(field, fn(name, v)) })
+	return jsonscan.Members(v, func(name string, v []byte) error { return within(field, fn(name, v)) })
 }
 
 // readItems calls fn for each item of a list of at most so many; fields that it refuses
@@ -47,12 +48,12 @@ func readItems[T any](field string, v []byte, most int, fn func(v []byte, into *
 		return nil, errType(field)
 	}
 	n := 0
-	_ = eachItem(v, func(int, []byte) error { n++; return nil })
+	_ = jsonscan.Items(v, func(int, []byte) error { n++; return nil })
 	if n > most {
 		return nil, im.RefuseField(im.Invalid, "invalid_request", field, "maximum number of items is %d", most)
 	}
 	list := make([]T, n)
-	err := eachItem(v, func(i int, v []byte) error {
+	err := jsonscan.Items(v, func(i int, v []byte) error {
 		if err := fn(v, &list[i]); err != nil {
 			return within(fmt.Sprintf("%s/%d", field, i), err)
 		}
@@ -77,7 +78,7 @@ func readString[T ~string](field string, v []byte, into *T) error {
 	if v[0] != '"' {
 		return errType(field)
 	}
-	s, err := unquote(v)
+	s, err := jsonscan.Unquote(v)
 	if err != nil {
 		return errType(field)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/imapi/imapi/api"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/jsonscan"
 )
 
 // SendMessage implements POST /v1/conversations/{conversation}/messages.
@@ -36,7 +37,7 @@ func readDraft(raw []byte) (im.Draft, error) {
 		d      im.Draft
 		expire int64
 	)
-	err := eachMember(raw, func(name string, v []byte) (err error) {
+	err := jsonscan.Members(raw, func(name string, v []byte) (err error) {
 		switch name {
 		case "client_id":
 			err = json.Unmarshal(v, &d.ClientID)

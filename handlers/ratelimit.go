@@ -16,6 +16,7 @@ import (
 
 	"github.com/imapi/imapi/auth"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/jsonscan"
 )
 
 // burstTime is how much of its rate a bucket holds, in seconds.
@@ -216,9 +217,9 @@ func readCost(operation *openapi3.Operation) (cost, error) {
 // ofList is what the list in a valid body costs.
 func (c cost) ofList(body []byte) int {
 	n := 0
-	if isObject(body) {
-		if v := memberOf(body, c.list); len(v) > 0 && v[0] == '[' {
-			_ = eachItem(v, func(int, []byte) error { n++; return nil })
+	if jsonscan.IsObject(body) {
+		if v := jsonscan.Member(body, c.list); len(v) > 0 && v[0] == '[' {
+			_ = jsonscan.Items(v, func(int, []byte) error { n++; return nil })
 		}
 	}
 	return (n + c.few - 1) / c.few

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/imapi/imapi/jsonscan"
 )
 
 // The validator, and whatever else decodes JSON into values of any type, makes some
@@ -109,7 +111,7 @@ type outliner struct {
 }
 
 func (o *outliner) space() {
-	for o.at < len(o.in) && isSpace(o.in[o.at]) {
+	for o.at < len(o.in) && jsonscan.IsSpace(o.in[o.at]) {
 		o.at++
 	}
 }
@@ -133,7 +135,7 @@ func (o *outliner) value(s *shape) error {
 		o.instead("0")
 	default:
 		from := o.at
-		o.at = endOfValue(o.in, from)
+		o.at = jsonscan.EndOfValue(o.in, from)
 		o.out = append(o.out, o.in[from:o.at]...)
 	}
 	return nil
@@ -141,7 +143,7 @@ func (o *outliner) value(s *shape) error {
 
 // instead adds another value for that which begins here.
 func (o *outliner) instead(v string) {
-	o.at = endOfValue(o.in, o.at)
+	o.at = jsonscan.EndOfValue(o.in, o.at)
 	o.out = append(o.out, v...)
 }
 
@@ -159,14 +161,14 @@ func (o *outliner) object(s *shape) error {
 			o.at++
 			continue
 		}
-		name := o.in[o.at : endOfString(o.in, o.at)+1]
+		name := o.in[o.at : jsonscan.EndOfString(o.in, o.at)+1]
 		o.at += len(name)
 		o.space()
 		o.at++ // the colon
 		o.space()
 		member, known := s.member(name)
 		if !known && strange {
-			o.at = endOfValue(o.in, o.at)
+			o.at = jsonscan.EndOfValue(o.in, o.at)
 			continue
 		}
 		if !first {
@@ -193,7 +195,7 @@ func (s *shape) member(name []byte) (*shape, bool) {
 		m, known := s.members[string(name[1:len(name)-1])]
 		return m, known
 	}
-	plain, err := unquote(name)
+	plain, err := jsonscan.Unquote(name)
 	m, known := s.members[plain]
 	return m, known && err == nil
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/imapi/imapi/jsonscan"
 )
 
 // TestOutline holds what is left of a body.
@@ -95,7 +97,7 @@ func FuzzOutline(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, which uint8, body []byte) {
 		rule := rules[operations[int(which)%len(operations)]]
-		if jsonFault(body) != "" {
+		if jsonscan.Fault(body) != "" {
 			return
 		}
 		d := json.NewDecoder(bytes.NewReader(body))
