@@ -115,7 +115,7 @@ func (r *receipts) take() []im.Delivery {
 	r.ranges, r.lost = 0, 0
 	r.mu.Unlock()
 	if lost > 0 {
-		r.log.Error("more was delivered than could be noted", "lost", lost)
+		r.log.Error("delivered receipts dropped, the queue is full", "lost", lost)
 	}
 	return all
 }
@@ -157,11 +157,11 @@ func (r *receipts) handOver(ctx context.Context, all []im.Delivery) error {
 // its tries, and returns how many there were.
 func (r *receipts) failed(err error, all []im.Delivery, tries int) int {
 	if tries == receiptTries {
-		r.log.Error("given up storing what was delivered", "error", faults.Text(err), "ranges", len(all))
+		r.log.Error("delivered receipts given up", "error", faults.Text(err), "ranges", len(all))
 		return 0
 	}
 	if tries == 1 {
-		r.log.Warn("what was delivered could not be stored yet", "error", faults.Text(err))
+		r.log.Warn("delivered receipts not stored yet", "error", faults.Text(err))
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -176,7 +176,7 @@ func (r *receipts) last(ctx context.Context) {
 		return
 	}
 	if err := r.handOver(ctx, all); err != nil {
-		r.log.Error("what was delivered could not be stored", "error", faults.Text(err), "ranges", len(all))
+		r.log.ErrorContext(ctx, "delivered receipts not stored", "error", faults.Text(err), "ranges", len(all))
 	}
 }
 

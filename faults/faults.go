@@ -1,13 +1,12 @@
-// Package faults says what the log may have of a fault: never what a request
-// or a secret held. A panic's value and the text of many errors quote what they
-// were given.
+// Package faults decides what the log may say about an error or a panic. The value
+// of a panic and the text of many errors quote their input, which may be the content
+// of a message or a secret.
 package faults
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/url"
 	"runtime"
@@ -16,21 +15,21 @@ import (
 	"time"
 )
 
-// Panic returns what the log may have of a recovered panic: the type of its
-// value and the stack. To be called by the deferred function that recovered it.
-func Panic(v any) []slog.Attr {
-	return []slog.Attr{slog.String("type", fmt.Sprintf("%T", v)), slog.String("stack", stack())}
+// Panic returns the keys and values to log for a recovered panic: the type of its
+// value and the stack. Call it in the deferred function that recovered the panic.
+func Panic(v any) []any {
+	return []any{"type", fmt.Sprintf("%T", v), "stack", stack()}
 }
 
-// Recovered returns a recovered panic as an error, which names the type of its
-// value only.
+// Recovered returns an error for a recovered panic. It names only the type of the
+// panic's value.
 func Recovered(v any) error { return fmt.Errorf("panic of type %T", v) }
 
-// stack returns the caller's stack as functions and lines. That of
-// runtime/debug has the arguments of each call as well, ids among them.
+// stack returns the stack of Panic's caller, a function and a line each. The stack
+// of runtime/debug would include the arguments of each call, such as ids.
 func stack() string {
 	callers := make([]uintptr, 64)
-	frames := runtime.CallersFrames(callers[:runtime.Callers(3, callers)]) // without Callers, stack and Panic
+	frames := runtime.CallersFrames(callers[:runtime.Callers(3, callers)]) // skip Callers, stack and Panic
 	var b strings.Builder
 	for {
 		frame, more := frames.Next()
@@ -41,27 +40,27 @@ func stack() string {
 	}
 }
 
-// Text returns what the log may have of an error: its text, or the types in its
-// chain if one of them is known to quote what it was given.
+// Text returns the text of an error, or only the types in its chain if one of them
+// is known to quote its input.
 func Text(err error) string {
-	types, quotes := look(err)
+	types, quotes := inspect(err)
 	if quotes {
 		return strings.Join(types, ": ")
 	}
 	return err.Error()
 }
 
-// look returns the types of an error and of what it wraps, and whether one of
-// them quotes.
-func look(err error) (types []string, quotes bool) {
+// inspect returns the types of an error and of all that it wraps, and whether one of
+// them quotes its input.
+func inspect(err error) (types []string, quotes bool) {
 	types = []string{fmt.Sprintf("%T", err)}
-	switch err.(type) {
+	switch err.(type) { //nolint:errorlint // walks the chain itself
 	case *strconv.NumError, *time.ParseError, *url.Error, url.EscapeError, url.InvalidHostError,
 		*net.ParseError, *json.UnmarshalTypeError, *json.MarshalerError, *json.UnsupportedValueError:
 		quotes = true
 	}
 	var inner []error
-	switch w := err.(type) {
+	switch w := err.(type) { //nolint:errorlint // walks the chain itself
 	case interface{ Unwrap() []error }:
 		inner = w.Unwrap()
 	case interface{ Unwrap() error }:
@@ -70,7 +69,7 @@ func look(err error) (types []string, quotes bool) {
 		}
 	}
 	for _, e := range inner {
-		more, also := look(e)
+		more, also := inspect(e)
 		types, quotes = append(types, more...), quotes || also
 	}
 	return types, quotes

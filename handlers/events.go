@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"net/http"
 	"time"
 
@@ -124,7 +123,7 @@ func (st stream) VisitGetEventsResponse(w http.ResponseWriter) error {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	err := st.subscription.Serve(st.ctx, events.NewResponseSink(w, st.server.writeTimeout))
 	if err != nil && st.ctx.Err() == nil {
-		st.server.log.LogAttrs(st.ctx, slog.LevelDebug, "stream ended", slog.String("why", faults.Text(err)))
+		st.server.log.DebugContext(st.ctx, "stream ended", "error", faults.Text(err))
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func (s *Server) recovered(next http.Handler) http.Handler {
 			if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 				panic(v) // net/http's own way to drop a connection
 			}
-			s.log.LogAttrs(r.Context(), slog.LevelError, "panic", faults.Panic(v)...)
+			s.log.ErrorContext(r.Context(), "panic", faults.Panic(v)...)
 			write(w, problem(http.StatusInternalServerError, "internal", "a fault of the server; it has been logged"))
 		}()
 		next.ServeHTTP(w, r)
@@ -89,8 +89,10 @@ func (s *Server) observed(doc *document) func(http.Handler) http.Handler {
 				if status >= http.StatusInternalServerError {
 					level = slog.LevelWarn
 				}
-				s.log.LogAttrs(r.Context(), level, "request", slog.String("operation", operation),
-					slog.Int("status", status), slog.Int("bytes", ww.BytesWritten()), slog.Duration("took", took))
+				if s.log.Enabled(r.Context(), level) {
+					s.log.Log(r.Context(), level, "request", "operation", operation,
+						"status", status, "bytes", ww.BytesWritten(), "took", took)
+				}
 			}()
 			next.ServeHTTP(ww, r)
 		})

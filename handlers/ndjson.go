@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -36,7 +35,7 @@ func (l *lineReader) run(ctx context.Context) {
 	defer close(l.done)
 	defer func() {
 		if v := recover(); v != nil { // here nobody else would keep it from ending the process
-			l.server.log.LogAttrs(ctx, slog.LevelError, "panic in an import", faults.Panic(v)...)
+			l.server.log.ErrorContext(ctx, "panic in an import", faults.Panic(v)...)
 			l.err = faults.Recovered(v)
 		}
 	}()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -49,8 +48,7 @@ func (s *Server) problemFor(ctx context.Context, err error) api.Problem {
 			p.Field = &refusal.Field
 		}
 		if refusal.Cause != nil {
-			s.log.LogAttrs(ctx, slog.LevelWarn, "request refused by storage",
-				slog.String("code", refusal.Code), slog.String("cause", faults.Text(refusal.Cause)))
+			s.log.WarnContext(ctx, "request refused by storage", "code", refusal.Code, "error", faults.Text(refusal.Cause))
 		}
 		return p
 	case errors.As(err, &denied):
@@ -69,7 +67,7 @@ func (s *Server) problemFor(ctx context.Context, err error) api.Problem {
 		// The client went away, or a read was over its limit of time.
 		return problem(http.StatusServiceUnavailable, "storage_unavailable", "the request took too long")
 	default:
-		s.log.LogAttrs(ctx, slog.LevelError, "request failed", slog.String("error", faults.Text(err)))
+		s.log.ErrorContext(ctx, "request failed", "error", faults.Text(err))
 		return problem(http.StatusInternalServerError, "internal", "a fault of the server; it has been logged")
 	}
 }

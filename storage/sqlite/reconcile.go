@@ -196,7 +196,7 @@ func (s *Store) reconcile(ctx context.Context, p plan) error {
 		if s.options.Reconciled != nil {
 			s.options.Reconciled(done)
 		}
-		s.options.Logger.Warn("the data were brought in line with the keys", "erased", done.Erased, "removed", done.Removed,
+		s.options.Logger.WarnContext(ctx, "database reconciled with the keys", "erased", done.Erased, "removed", done.Removed,
 			"emptied", done.Emptied, "keys_shredded", done.Shredded, "new_log", p.todo&renewLog != 0, "took", time.Since(began))
 	}
 	return err

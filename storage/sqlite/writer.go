@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 
 	"github.com/imapi/imapi/faults"
@@ -215,7 +214,7 @@ func (w *writer) call(t *tx, c *call) (broken bool) {
 	t.session.reset()
 	defer func() {
 		if v := recover(); v != nil {
-			w.store.options.Logger.LogAttrs(c.ctx, slog.LevelError, "panic in a transaction", faults.Panic(v)...)
+			w.store.options.Logger.ErrorContext(c.ctx, "panic in a transaction", faults.Panic(v)...)
 			c.err = fmt.Errorf("sqlite: in a transaction: %w", faults.Recovered(v))
 			broken = true
 		}
@@ -360,7 +359,7 @@ func (w *writer) publish(c im.Commit) {
 func (w *writer) tell(fn func(im.Commit), c im.Commit) {
 	defer func() {
 		if v := recover(); v != nil {
-			w.store.options.Logger.LogAttrs(context.Background(), slog.LevelError, "panic in a commit listener", faults.Panic(v)...)
+			w.store.options.Logger.Error("panic in a commit listener", faults.Panic(v)...)
 		}
 	}()
 	fn(c)
