@@ -267,6 +267,7 @@ func (a *audience) followSpace(e *im.Event) {
 			a.leave(c, u)
 		}
 		a.recheck(u)
+	default: // nothing that decides who sees a channel
 	}
 }
 

@@ -66,6 +66,7 @@ func (m *audienceModel) tell(e im.Event, between func()) {
 		if e.Own == nil && !inSpace(c) {
 			m.history[c] = 3 - m.history[c] // the other one
 		}
+	default: // changes no one's view
 	}
 	before := make(map[*Subscription]bool) // who is to be told
 	for u, streams := range m.streams {

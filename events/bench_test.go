@@ -38,7 +38,7 @@ func sockets(b *testing.B, n int) []net.Conn {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	conns := make([]net.Conn, n)
 	for i := range conns {
 		reading, err := net.Dial("tcp", l.Addr().String())
@@ -50,7 +50,7 @@ func sockets(b *testing.B, n int) []net.Conn {
 			b.Fatal(err)
 		}
 		conns[i] = writing
-		b.Cleanup(func() { reading.Close(); writing.Close() })
+		b.Cleanup(func() { _, _ = reading.Close(), writing.Close() })
 		go func() {
 			buf := make([]byte, 4<<10)
 			for {

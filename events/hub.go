@@ -95,7 +95,7 @@ func (h *Hub) Streams() int {
 // to ten times as long as usual.
 func (h *Hub) RetryLater() []byte {
 	least := 5 * h.opts.Retry
-	return appendRetry(nil, least+rand.N(least+1))
+	return appendRetry(nil, least+rand.N(least+1)) //nolint:gosec // spreads clients, hides nothing
 }
 
 // Close ends all streams and returns when nothing is dispatched any more and
@@ -336,5 +336,5 @@ func (h *Hub) position() im.Position {
 
 // retry returns the block that opens a stream.
 func (h *Hub) retry() []byte {
-	return appendRetry(nil, h.opts.Retry+rand.N(h.opts.Retry/2+1))
+	return appendRetry(nil, h.opts.Retry+rand.N(h.opts.Retry/2+1)) //nolint:gosec // spreads clients, hides nothing
 }

@@ -96,6 +96,7 @@ func (m *model) append(events ...im.Event) im.Commit {
 			if n := len(stays); n > 0 && stays[n-1].Open() {
 				stays[n-1].ToEvent, stays[n-1].ToSeq = e.Position, m.seqs[e.Conversation]
 			}
+		default: // changes no membership
 		}
 	}
 	return im.Commit{Events: events, Head: im.Position(len(m.events))}
@@ -109,7 +110,7 @@ func (m *model) open(c im.ID, u im.UserID, from im.Position) {
 }
 
 // create makes a conversation with members by one event, as use cases do.
-func (m *model) create(c im.ID, users ...im.UserID) im.Position {
+func (m *model) create(c im.ID, users ...im.UserID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	commit := m.append(im.Event{Type: im.ConversationCreated, Conversation: c})
@@ -117,7 +118,6 @@ func (m *model) create(c im.ID, users ...im.UserID) im.Position {
 		m.open(c, u, commit.Head)
 	}
 	m.publish(commit)
-	return commit.Head
 }
 
 func (m *model) memberAt(c im.ID, u im.UserID, at im.Position) bool {

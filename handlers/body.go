@@ -163,8 +163,7 @@ func (rule *bodyRule) scan(body []byte) error {
 // validate holds a body that was scanned against the document.
 func (rule *bodyRule) validate(body []byte) *api.Problem {
 	text, err := outline(body, rule.shape)
-	var long *tooLong
-	if errors.As(err, &long) {
+	if long, ok := errors.AsType[*tooLong](err); ok {
 		p := invalidField(long.field, long.Error())
 		return &p
 	}

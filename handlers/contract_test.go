@@ -490,8 +490,8 @@ func TestEveryEventHasASchema(t *testing.T) {
 		t.Errorf("an Event is one of %d, and there are %d", len(event.OneOf), len(want))
 	}
 	goType := reflect.TypeFor[api.Event]()
-	for i := range goType.NumField() {
-		member, _, _ := strings.Cut(goType.Field(i).Tag.Get("json"), ",")
+	for field := range goType.Fields() {
+		member, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		if !members[member] {
 			t.Errorf("no event has the member %q of api.Event", member)
 		}

@@ -53,7 +53,7 @@ func (s *Server) UpdateConversation(ctx context.Context, r api.UpdateConversatio
 	}
 	patch.Name, patch.Pinned, patch.Muted = r.Body.Name, r.Body.Pinned, r.Body.Muted
 	if v := r.Body.Visibility; v != nil {
-		patch.Private = pointer(*v == api.Private)
+		patch.Private = new(*v == api.Private)
 	}
 	v, err := s.service.UpdateConversation(ctx, actor(ctx), ref, patch)
 	if err != nil {

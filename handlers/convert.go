@@ -37,7 +37,7 @@ func roleOrNil(r im.Role) *api.Role {
 	if r == 0 {
 		return nil
 	}
-	return pointer(api.Role(r.String()))
+	return new(api.Role(r.String()))
 }
 
 // timeOrNil returns nil for the zero time.

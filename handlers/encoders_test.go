@@ -113,7 +113,7 @@ func TestEncoders(t *testing.T) {
 				Conversation: im.Conversation{
 					ID: 1, Kind: im.Thread, Name: "t", Space: 2, Parent: 3, Root: 4, Creator: "c", MemberCount: 5, History: im.HistoryAll,
 					FirstSeq: 6, CreatedAt: at, UpdatedAt: at, ActiveAt: at, Messages: 7, Join: im.JoinOpen, Invite: im.InviteByAdmins, MuteAll: true,
-					RevokeWindow: pointer(time.Minute), RevokeOthersWindow: new(time.Duration), ExpireAfter: time.Hour, Retention: pointer(3 * day),
+					RevokeWindow: new(time.Minute), RevokeOthersWindow: new(time.Duration), ExpireAfter: time.Hour, Retention: new(3 * day),
 					Announcement: "<a>", Avatar: "b", SlowMode: time.Second,
 				},
 				LastMessage: &tombstone, Hidden: true, Unread: im.UnreadCount{Messages: 8, Mentions: 9, More: true},

@@ -50,9 +50,10 @@ func TestWhatAnIDGives(t *testing.T) {
 		}
 		for _, path := range []string{"", "/roles", "/roles/" + role, "/channels", "/members", "/join"} {
 			method := http.MethodGet
-			if path == "/join" {
+			switch path {
+			case "/join":
 				method = http.MethodPost
-			} else if path == "/roles/"+role {
+			case "/roles/" + role:
 				method = http.MethodDelete
 			}
 			if a := w.do(who, method, "/v1/spaces/"+space+path, ""); a.status != http.StatusNotFound {

@@ -239,27 +239,27 @@ func readSettings(field string, v []byte) (im.ConversationPatch, error) {
 			}
 			err = readInteger(name, v, &n, 0, seconds(im.MaxRevokeWindow))
 			window := duration(n)
-			p.RevokeWindow = pointer(&window)
+			p.RevokeWindow = new(&window)
 		case "revoke_others_window_seconds":
 			if isNull(v) {
 				return nil
 			}
 			err = readInteger(name, v, &n, 0, seconds(im.MaxRevokeWindow))
 			window := duration(n)
-			p.RevokeOthersWindow = pointer(&window)
+			p.RevokeOthersWindow = new(&window)
 		case "expire_after_seconds":
 			if isNull(v) {
 				return nil
 			}
 			err = readInteger(name, v, &n, 1, seconds(im.MaxExpireAfter))
-			p.ExpireAfter = pointer(duration(n))
+			p.ExpireAfter = new(duration(n))
 		case "retention_days":
 			if isNull(v) {
 				return nil
 			}
 			err = readInteger(name, v, &n, 0, int64(im.MaxRetention/(24*time.Hour)))
 			keep := time.Duration(n) * 24 * time.Hour
-			p.Retention = pointer(&keep)
+			p.Retention = new(&keep)
 		case "announcement":
 			p.Announcement, err = readPatchText(name, v)
 		case "avatar":
@@ -280,7 +280,7 @@ func readSettings(field string, v []byte) (im.ConversationPatch, error) {
 				return nil
 			}
 			err = readInteger(name, v, &n, 0, seconds(im.MaxSlowMode))
-			p.SlowMode = pointer(duration(n))
+			p.SlowMode = new(duration(n))
 		default:
 			err = errUnknown(name)
 		}

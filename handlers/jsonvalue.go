@@ -16,8 +16,6 @@ import (
 // What is here reads one value of a valid JSON text, where a decoder would take
 // null for anything and names in any case.
 
-func pointer[T any](v T) *T { return &v }
-
 func isNull(v []byte) bool { return v[0] == 'n' }
 
 func errMissing(field string) error {

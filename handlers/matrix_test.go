@@ -72,14 +72,14 @@ func operations() map[string]operation {
 	out := make(map[string]operation)
 	for path, item := range spec.Paths.Map() {
 		for method, o := range item.Operations() {
-			out[o.OperationID] = operation{o.OperationID, method, path, namedBy(path, item, o)}
+			out[o.OperationID] = operation{o.OperationID, method, path, namedBy(item, o)}
 		}
 	}
 	return out
 }
 
 // namedBy finds out what a request names: by its path, its query or its body.
-func namedBy(path string, item *openapi3.PathItem, o *openapi3.Operation) string {
+func namedBy(item *openapi3.PathItem, o *openapi3.Operation) string {
 	names := make(map[string]bool)
 	for _, list := range []openapi3.Parameters{item.Parameters, o.Parameters} {
 		for _, p := range list {

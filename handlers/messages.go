@@ -68,8 +68,7 @@ func readDraft(raw []byte) (im.Draft, error) {
 				}
 			}
 		}
-		var wrong *json.UnmarshalTypeError
-		if errors.As(err, &wrong) {
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 			err = im.RefuseField(im.Invalid, "invalid_request", undecodedField(name, wrong), "%s", undecodedDetail)
 		}
 		return err

@@ -41,7 +41,7 @@ func unitsOrNil(d *time.Duration, unit time.Duration) *int64 {
 	if d == nil {
 		return nil
 	}
-	return pointer(int64(*d / unit))
+	return new(int64(*d / unit))
 }
 
 // secondsOrNil returns nil for 0.
@@ -109,7 +109,7 @@ func (r *patchReader) duration(raw json.RawMessage, unit time.Duration) **time.D
 	}
 	var d *time.Duration
 	if *n != nil {
-		d = pointer(time.Duration(**n) * unit)
+		d = new(time.Duration(**n) * unit)
 	}
 	return &d
 }

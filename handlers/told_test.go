@@ -116,9 +116,9 @@ func (r *reader) until(message string) []map[string]any {
 	}
 }
 
-// comparable is an event without what is only for those who are told as it
+// comparableOf is an event without what is only for those who are told as it
 // happens.
-func comparable(v map[string]any) string {
+func comparableOf(v map[string]any) string {
 	v = maps.Clone(v)
 	for _, key := range []string{"mentions", "push_content", "push_payload"} {
 		delete(v, key)
@@ -302,10 +302,10 @@ func (s *scene) compare(e ear, live, again []map[string]any) {
 		if _, ok := v["message"]; ok {
 			v["message"] = gone[v["message_id"]]
 		}
-		want = append(want, comparable(v))
+		want = append(want, comparableOf(v))
 	}
 	for _, v := range again {
-		got = append(got, comparable(v))
+		got = append(got, comparableOf(v))
 	}
 	if !slices.Equal(got, want) {
 		s.t.Errorf("%v is replayed\n%s\nwas told\n%s", e, strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -74,7 +74,7 @@ func TestClockJumps(t *testing.T) {
 	c.equal("removed", removed(), []any{false, false, false})
 	c.equal("by an admin", answer(c.TrimAs(c.ctx, root, time.Time{}, nil)), "409 clock_jumped")
 	longer := 90 * day
-	_, err = c.UpdateConversation(c.ctx, as("alice"), direct("bob"), im.ConversationPatch{Retention: pointerTo(&longer)})
+	_, err = c.UpdateConversation(c.ctx, as("alice"), direct("bob"), im.ConversationPatch{Retention: new(&longer)})
 	c.equal("another retention, by which what is hidden now would be so for good", answer(err), "409 clock_jumped")
 
 	// It is set right: all is there, also once the hour is over.
@@ -102,8 +102,6 @@ func TestClockJumps(t *testing.T) {
 	c.lives(time.Hour)
 	c.forget(1)
 }
-
-func pointerTo[T any](v T) *T { return &v }
 
 // What counts as a jump.
 func TestWhatIsAJump(t *testing.T) {

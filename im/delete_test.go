@@ -1,6 +1,7 @@
 package im_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/imapi/imapi/im"
@@ -71,7 +72,7 @@ func TestDeletedForEveryoneIsGone(t *testing.T) {
 	w.must(w.Purge(w.ctx))
 	gone("purged")
 	w.must(w.store.View(w.ctx, func(r im.Reader) error {
-		if _, err := r.Message(m.ID); err != im.ErrNotFound {
+		if _, err := r.Message(m.ID); !errors.Is(err, im.ErrNotFound) {
 			t.Errorf("the message is there after the purge: %v", err)
 		}
 		left, err := r.Unpurged(10)

@@ -66,10 +66,10 @@ func lookup(r Reader, actor Actor, ref ConversationRef) (Conversation, error) {
 		c   Conversation
 		err error
 	)
-	switch {
-	case ref.Peer == "":
+	switch ref.Peer {
+	case "":
 		c, err = r.Conversation(ref.ID)
-	case ref.Peer == actor.User:
+	case actor.User:
 		return Conversation{}, errSelf()
 	default:
 		c, err = r.DirectConversation(PeersOf(actor.User, ref.Peer))

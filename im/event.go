@@ -103,6 +103,7 @@ func (c Conversation) event(what change, actor Actor, at time.Time) Event {
 		}
 	case Space:
 		e.Space = c.ID
+	default: // it is named by Conversation alone
 	}
 	return e
 }

@@ -63,10 +63,10 @@ func (s *Service) newConversation(r Reader, kind Kind, actor Actor, now time.Tim
 		ID: id, Kind: kind, Creator: actor.User, History: HistoryAll, Join: JoinClosed, Invite: InviteByAdmins,
 		FirstSeq: 1, CreatedAt: now, UpdatedAt: now, EditedAt: now,
 	}
-	switch kind {
-	case Group:
+	if kind == Group {
 		c.History = HistoryJoined
-	case Room:
+	}
+	if kind == Room {
 		c.Join = JoinOpen
 	}
 	return c, err

@@ -131,6 +131,7 @@ func (s *Service) addMembers(
 			return nil, err
 		}
 	}
+	finishing := context.WithoutCancel(ctx)
 	var all []MemberView
 	for rest := users; ; {
 		part := rest[:min(len(rest), membersAtOnce)]
@@ -157,8 +158,8 @@ func (s *Service) addMembers(
 		if len(rest) == 0 {
 			return all, nil
 		}
-		// Who goes away now would otherwise have half of them added.
-		ctx = context.WithoutCancel(ctx)
+		// A client that hangs up now must not leave half of them added.
+		ctx = finishing
 	}
 }
 
@@ -522,6 +523,7 @@ func memberEvent(t EventType, actor Actor, c Conversation, m MemberView, at time
 		e.Space, e.To = c.ID, m.User
 	case Room, Channel:
 		e.To = m.User
+	default: // for all members
 	}
 	return e
 }

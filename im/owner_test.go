@@ -78,8 +78,8 @@ func TestEveryPlaceHasOneOwner(t *testing.T) {
 				was := ""
 				for step := range 150 {
 					by, user := users[random.IntN(len(users))], users[random.IntN(len(users))]
+					var what string
 					var err error
-					what := ""
 					switch random.IntN(12) {
 					case 0, 1:
 						what, err = "joins", p.join(by)

@@ -359,7 +359,7 @@ func TestPermissionsAreDocumented(t *testing.T) {
 		if len(cells) != len(columns)+3 {
 			break
 		}
-		for _, name := range strings.Split(strings.SplitN(cells[1], ":", 2)[0], ",") {
+		for name := range strings.SplitSeq(strings.SplitN(cells[1], ":", 2)[0], ",") {
 			p, ok := im.ParsePermission(strings.Trim(name, " `"))
 			if !ok {
 				t.Errorf("no permission is called %s", name)

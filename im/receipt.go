@@ -110,9 +110,9 @@ func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationR
 			// What has begun to burn is not found again: the receipt itself is
 			// recorded with the last of it.
 			more := len(unstarted) > maxStarted
-			put := ranges
 			if !more {
-				if put, err = s.putReceipt(tx, actor, c, me, d, ranges, now); err != nil {
+				put, err := s.putReceipt(tx, actor, c, me, d, ranges, now)
+				if err != nil {
 					return step{}, err
 				}
 				more = put.End() < ranges.End()

@@ -133,6 +133,7 @@ func KeysFit(ctx context.Context, r Reader, end Slot, progress func(Progress)) (
 			found.Erased++
 		case FoundLost:
 			found.Lost++
+		default: // nothing that reconciling changes
 		}
 		if progress != nil && found.Checked%sealedPage == 0 {
 			progress(Progress{Done: min(found.Checked, total), Total: total})

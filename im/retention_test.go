@@ -134,7 +134,7 @@ func TestRetentionOfAConversation(t *testing.T) {
 				w.pass(time.Millisecond)
 				_, err := w.Message(w.ctx, as("bob"), m.ID)
 				if err != nil {
-					gone = im.FormatRetention(w.clock().Sub(epoch) / day * day)
+					gone = im.FormatRetention(w.clock().Sub(epoch).Truncate(day))
 					break
 				}
 				w.pass(-time.Millisecond)

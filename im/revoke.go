@@ -129,6 +129,7 @@ func (s *Service) RevokeMany(ctx context.Context, actor Actor, ids []string, not
 	}
 	defer done()
 	ctx = WithBulk(ctx)
+	finishing := context.WithoutCancel(ctx)
 	results := make([]RevokeResult, 0, len(ids))
 	for len(results) < len(ids) {
 		step, err := write(ctx, s, func(tx Tx) ([]RevokeResult, error) {
@@ -136,8 +137,8 @@ func (s *Service) RevokeMany(ctx context.Context, actor Actor, ids []string, not
 		})
 		if err == nil {
 			results = append(results, step...)
-			// Who goes away now would otherwise have half of it done.
-			ctx = context.WithoutCancel(ctx)
+			// A client that hangs up now must not leave half of it done.
+			ctx = finishing
 			continue
 		}
 		if _, refused := AsError(err); !refused || len(results) == 0 {

@@ -271,6 +271,7 @@ func (s *Service) UpdateConversation(ctx context.Context, actor Actor, ref Conve
 		more        bool
 	}
 	var done step
+	finishing := WithBulk(context.WithoutCancel(ctx))
 	for {
 		through := done.through
 		var err error
@@ -293,7 +294,7 @@ func (s *Service) UpdateConversation(ctx context.Context, actor Actor, ref Conve
 		if !done.more {
 			break
 		}
-		ctx = WithBulk(context.WithoutCancel(ctx))
+		ctx = finishing
 	}
 	id := done.id
 	// What it looks like takes reads that nobody else has to wait for.

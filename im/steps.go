@@ -28,13 +28,14 @@ func (p pace) over() bool { return time.Since(p.began) >= p.most }
 // inSteps calls fn in transactions of its own until there is no more to do. Each finds
 // out anew whether it may; what was done by then stays if it may not any more.
 func (s *Service) inSteps(ctx context.Context, fn func(Tx) (more bool, err error)) error {
+	finishing := WithBulk(context.WithoutCancel(ctx))
 	for {
 		more, err := write(ctx, s, fn)
 		if err != nil || !more {
 			return err
 		}
-		// Who goes away now would otherwise have half of it done.
-		ctx = WithBulk(context.WithoutCancel(ctx))
+		// A client that hangs up now must not leave half of it done.
+		ctx = finishing
 	}
 }
 

@@ -53,9 +53,9 @@ func ValidDevice(device string) bool {
 	return printable(device, MaxDeviceID)
 }
 
-// printable reports whether s is 1 to max characters from ' ' to '~'.
-func printable(s string, max int) bool {
-	if s == "" || len(s) > max {
+// printable reports whether s is 1 to most characters from ' ' to '~'.
+func printable(s string, most int) bool {
+	if s == "" || len(s) > most {
 		return false
 	}
 	for i := range len(s) {

@@ -99,8 +99,7 @@ func (v *verifier) again(ctx context.Context, s *Sealed) (there bool, err error)
 func (p Problem) String() string {
 	switch p.Finding {
 	case FoundErased:
-		var gone *ShreddedError
-		if errors.As(p.Err, &gone) {
+		if gone, ok := errors.AsType[*ShreddedError](p.Err); ok {
 			return "is not erased, but its key is shredded: " + gone.Code.String()
 		}
 		return "is not erased, but its key is shredded"

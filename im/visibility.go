@@ -1,6 +1,7 @@
 package im
 
 import (
+	"slices"
 	"time"
 
 	"github.com/imapi/imapi/seqs"
@@ -19,7 +20,7 @@ func (a Access) Visible(c Conversation) seqs.Set {
 	}
 	if a.readsFrom > 0 {
 		also := Interval{FromSeq: a.readsFrom}
-		return append(a.stays[:len(a.stays):len(a.stays)], also).Messages(c.LastSeq)
+		return append(slices.Clip(a.stays), also).Messages(c.LastSeq)
 	}
 	if c.History == HistoryAll {
 		return seqs.Set{{From: 1, To: c.LastSeq}}

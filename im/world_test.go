@@ -3,8 +3,8 @@ package im_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -35,7 +35,7 @@ func newWorldWith(t testing.TB, policy im.Policy) *world {
 	t.Helper()
 	store, err := storage.Open(t.Context(), "", storage.Options{
 		DataDir: t.TempDir(), Synchronous: "normal", ReadLimit: time.Minute,
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +75,7 @@ func (w *world) committed() []im.Event {
 	w.must(w.PutBlock(w.ctx, as("barrier"), "nobody"))
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.events[:len(w.events):len(w.events)]
+	return slices.Clip(w.events)
 }
 
 func (w *world) must(err error) {

@@ -75,7 +75,7 @@ func (d *disk) WriteAt(b []byte, off int64) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	err := d.step()
-	if err == errPower {
+	if errors.Is(err, errPower) {
 		return 0, err
 	}
 	if err != nil {
@@ -112,7 +112,7 @@ func (d *disk) Sync() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	err := d.step()
-	if err == errPower {
+	if errors.Is(err, errPower) {
 		return err
 	}
 	for _, s := range d.dirty {

@@ -44,11 +44,11 @@ func read(b []byte) (im.Key, error) {
 // isShredded reports whether these are the bytes of a shredded slot: zeros and a code. No
 // key with these bytes is ever made.
 func isShredded(k im.Key) bool {
-	var any byte
+	var bits byte
 	for _, b := range k[:im.KeySize-1] {
-		any |= b
+		bits |= b
 	}
-	return any == 0
+	return bits == 0
 }
 
 // shredMark returns the bytes of a slot that is shredded with a code.

@@ -53,7 +53,7 @@ type naive map[int64]bool
 const most = 63
 
 // draw decodes fuzz data twice: as arbitrary ranges, and as the ranges of a set.
-func draw(data []byte) (any []seqs.Range, set seqs.Set) {
+func draw(data []byte) (list []seqs.Range, set seqs.Set) {
 	var from int64 = 1
 	for _, b := range data {
 		gap, length := int64(b>>4), int64(b&15)
@@ -62,9 +62,9 @@ func draw(data []byte) (any []seqs.Range, set seqs.Set) {
 			set = append(set, seqs.Range{From: from, To: to})
 			from = to + 1
 		}
-		any = append(any, seqs.Range{From: 1 + 3*gap, To: 3*gap + length})
+		list = append(list, seqs.Range{From: 1 + 3*gap, To: 3*gap + length})
 	}
-	return any, set
+	return list, set
 }
 
 func elements(ranges []seqs.Range) naive {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -40,7 +39,7 @@ func newSite(t testing.TB) *site {
 	}
 	s.policy.RevokeWindow, s.policy.BurnAny = 0, true
 	s.policy.Retention = time.Hour
-	s.options = Options{DataDir: s.data, Synchronous: "normal", ReadLimit: time.Minute, Now: s.clock, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	s.options = Options{DataDir: s.data, Synchronous: "normal", ReadLimit: time.Minute, Now: s.clock, Logger: slog.New(slog.DiscardHandler)}
 	s.open()
 	t.Cleanup(s.close)
 	c, err := s.CreateGroup(t.Context(), alice, im.GroupDraft{Name: "here", Members: []im.UserID{"bob"}})
@@ -416,7 +415,7 @@ func TestOlderKeys(t *testing.T) {
 	s.is(later[0], im.Active)
 	s.is(later[1999], im.Expired)
 	log := s.store.Instance().Log
-	keyGone(t, s, e)
+	keyGone(t, s)
 	s.close()
 	s.open()
 	s.is(later[1999], im.Expired)
@@ -475,7 +474,7 @@ func TestOlderKeysWithoutErasures(t *testing.T) {
 	s.open()
 	s.is(first, im.Active)
 	s.is(last, im.Active)
-	keyGone(t, s, erasures{})
+	keyGone(t, s)
 	s.close()
 
 	writeFile(t, path, copied)
@@ -484,11 +483,11 @@ func TestOlderKeysWithoutErasures(t *testing.T) {
 	s.is(first, im.Active)
 	s.is(last, im.Expired)
 	s.shredded()
-	keyGone(t, s, erasures{})
+	keyGone(t, s)
 }
 
 // keyGone checks that the key file does not have a key of anything but what is active.
-func keyGone(t *testing.T, s *site, e erasures) {
+func keyGone(t *testing.T, s *site) {
 	t.Helper()
 	n := int64(0)
 	s.must(s.store.View(t.Context(), func(r im.Reader) error {

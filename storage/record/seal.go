@@ -23,10 +23,9 @@ var ErrSealed = errors.New("sealed content is damaged or belongs to another slot
 // seals only one content, ever. The store's id and the slot number are authenticated, so
 // sealed content cannot be moved to another row or another store.
 func Seal(dst []byte, key im.Key, store im.StoreID, slot im.Slot, content []byte) []byte {
-	return gcm(key).Seal(dst, nonce[:], content, associatedData(store, slot))
+	return gcm(key).Seal(dst, nonce[:], content, associatedData(store, slot)) //nolint:gosec // one key, one content
 }
 
-// Unseal decrypts what [Seal] made, appends it to dst and returns that. The error is
 // Unseal decrypts what [Seal] encrypted, appends the result to dst and returns it. The
 // error is [ErrSealed].
 func Unseal(dst []byte, key im.Key, store im.StoreID, slot im.Slot, sealed []byte) ([]byte, error) {

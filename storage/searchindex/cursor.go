@@ -261,8 +261,7 @@ type fileSource struct {
 func newFileSource(s *segment, below int64) *fileSource {
 	f := &fileSource{s: s, high: s.size, bound: min(s.last, below-1)}
 	if below <= s.last {
-		chunk, _ := s.chunkOf(below)
-		f.high = min((chunk+1)*chunkSize, s.size)
+		f.high = min((s.chunkOf(below)+1)*chunkSize, s.size)
 	}
 	return f
 }

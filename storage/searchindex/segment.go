@@ -90,16 +90,14 @@ func (s *segment) end() int64 { return s.at(1<<24 - 1) }
 // first returns the least id.
 func (s *segment) first() int64 { return s.chunks[0] }
 
-// chunkOf returns the chunk that an id is in if the segment has it.
-func (s *segment) chunkOf(id int64) (chunk int, may bool) {
-	if id > s.last {
-		return 0, false
-	}
+// chunkOf returns the chunk that an id is in if the segment has it: -1 for an id before
+// the first one, the last chunk for an id after the last one.
+func (s *segment) chunkOf(id int64) int {
 	at, found := slices.BinarySearch(s.chunks, id)
 	if !found {
 		at--
 	}
-	return at, at >= 0
+	return at
 }
 
 // document is a message as stored in the file.
@@ -283,7 +281,7 @@ func (s *segment) find(c *conn, ids []int64, mark bool) (numbers []int, err erro
 	from, _ := slices.BinarySearch(ids, s.first())
 	ids = ids[from:]
 	for len(ids) > 0 && ids[0] <= s.last {
-		n, _ := s.chunkOf(ids[0])
+		n := s.chunkOf(ids[0])
 		list, err := s.chunk(c, n)
 		if err != nil {
 			return nil, err

@@ -139,7 +139,7 @@ func (x *Index) between(low, high int64) (ids []int64, err error) {
 		if s.last < low || s.first() >= high {
 			continue
 		}
-		n, _ := s.chunkOf(max(low, s.first()))
+		n := s.chunkOf(max(low, s.first()))
 		for ; n < len(s.chunks) && s.chunks[n] < high; n++ {
 			chunk, err := s.chunk(x.conn, n)
 			if err != nil {

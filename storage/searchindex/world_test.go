@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"math"
@@ -22,7 +21,7 @@ import (
 // timeout is generous, because the machine may be busy.
 const timeout = 2 * time.Minute
 
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+var quiet = slog.New(slog.DiscardHandler)
 
 // message is a message of a fixture.
 type message struct {

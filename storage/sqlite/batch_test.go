@@ -156,6 +156,7 @@ func (j *job) write(tx im.Tx) error {
 		return nil
 	case refuses:
 		return errRule
+	default: // goes on writing
 	}
 	if !try(tx.CreateConversation(im.Conversation{ID: j.id, Kind: im.Group, History: im.HistoryAll})) {
 		return first

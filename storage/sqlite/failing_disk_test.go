@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"errors"
 	"math/rand/v2"
 	"path/filepath"
 	"sync"
@@ -75,7 +76,7 @@ func TestFailingDisk(t *testing.T) {
 	for _, f := range faults {
 		var hits atomic.Int64
 		disk.Fail(func(op disktest.Op) error {
-			if f.file != "" && op.Name != f.file || f.one && rand.IntN(4) > 0 || f.err == syscall.ENOSPC && op.Kind == disktest.Sync {
+			if f.file != "" && op.Name != f.file || f.one && rand.IntN(4) > 0 || errors.Is(f.err, syscall.ENOSPC) && op.Kind == disktest.Sync {
 				return nil
 			}
 			hits.Add(1)

@@ -53,6 +53,7 @@ func (o Options) pragmas(r role) []string {
 		// The write-ahead log is moved by another connection, and once it begins anew
 		// its file does not stay larger than it should be.
 		list = append(list, "wal_autocheckpoint = 0", fmt.Sprint("journal_size_limit = ", o.log.restart))
+	default:
 	}
 	return list
 }

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
@@ -16,7 +15,7 @@ import (
 )
 
 // quiet keeps what tests provoke out of their output.
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+var quiet = slog.New(slog.DiscardHandler)
 
 // openAt opens a store that is closed when the test ends.
 func openAt(tb testing.TB, path string, options Options) *Store {

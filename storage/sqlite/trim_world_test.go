@@ -228,7 +228,7 @@ func (w *town) hold() {
 			for _, m := range part {
 				if m.is == removed {
 					if _, err := r.Message(m.id); !errors.Is(err, im.ErrNotFound) {
-						return fmt.Errorf("%v is there: %v", m.id, err)
+						return fmt.Errorf("%v is there: %w", m.id, err)
 					}
 					continue
 				}
@@ -236,7 +236,7 @@ func (w *town) hold() {
 					return err
 				}
 				if got, err := r.Message(m.id); err != nil || got.Erased != nil && got.Erased.Postscript != m.note {
-					return fmt.Errorf("%v has %+v in its place: %v", m.id, got.Erased, err)
+					return fmt.Errorf("%v has %+v in its place: %w", m.id, got.Erased, err)
 				}
 			}
 			return nil

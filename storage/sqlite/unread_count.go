@@ -161,8 +161,8 @@ func (c *unreadCounter) run(query string, gaps seqs.Set, counts ...*int) error {
 		dest[i] = &more[i]
 	}
 	_, err := c.r.session.row(query, args, dest...)
-	for i := range more {
-		*counts[i] += more[i]
+	for i, count := range counts {
+		*count += more[i]
 	}
 	return err
 }

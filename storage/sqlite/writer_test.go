@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -128,7 +129,7 @@ func TestNoAnswerBeforeCommit(t *testing.T) {
 		t.Errorf("answered %v for a conversation that is not there", rests.err)
 	}
 	b.batch([]*job{writes, rests}, 0, "", nil)
-	if rests.err != errRule {
+	if !errors.Is(rests.err, errRule) {
 		t.Errorf("answered %v", rests.err)
 	}
 }

@@ -2,6 +2,7 @@ package storagetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -90,7 +91,7 @@ func benchMessage(w *world, group im.ID, i int64, text *im.Content) error {
 		if _, err := tx.Membership(group, "alice"); err != nil {
 			return err
 		}
-		if _, err := tx.MessageByClientID("alice", m.ClientID); err != im.ErrNotFound {
+		if _, err := tx.MessageByClientID("alice", m.ClientID); !errors.Is(err, im.ErrNotFound) {
 			return fmt.Errorf("the client_id is known: %w", err)
 		}
 		_, _, err := insert(tx, m)

@@ -109,14 +109,14 @@ func testRetentionBelow(w *world) {
 			return err
 		})
 	}
-	set(ptr(time.Hour), time.Time{}, 0, 1, first, true)
+	set(new(time.Hour), time.Time{}, 0, 1, first, true)
 	for id, want := range map[im.ID]any{first: time.Hour, second: nil} {
 		w.equal("retention of the first", deref(w.conversation(id).Retention), want)
 	}
-	set(ptr(time.Hour), time.Time{}, first, 1, second, false)
-	set(ptr(time.Hour), time.Time{}, second, 1, 0, false)
+	set(new(time.Hour), time.Time{}, first, 1, second, false)
+	set(new(time.Hour), time.Time{}, second, 1, 0, false)
 	w.equal("retention of the second", deref(w.conversation(second).Retention), time.Hour)
-	for _, keep := range []*time.Duration{ptr(24 * time.Hour), new(time.Duration), nil} {
+	for _, keep := range []*time.Duration{new(24 * time.Hour), new(time.Duration), nil} {
 		set(keep, time.Time{}, 0, 9, second, false)
 		for id, want := range map[im.ID]any{first: deref(keep), second: deref(keep), group: nil, elsewhere: nil} {
 			w.equal("retention", deref(w.conversation(id).Retention), want)

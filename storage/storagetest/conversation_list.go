@@ -158,7 +158,7 @@ func testListFilters(w *world) {
 	}
 	slices.SortFunc(all, func(a, b *entry) int { return b.listed.Compare(a.listed) })
 	for _, kind := range []im.Kind{0, im.Direct, im.Group} {
-		for _, pinned := range []*bool{nil, ptr(true), ptr(false)} {
+		for _, pinned := range []*bool{nil, new(true), new(false)} {
 			for _, hidden := range []bool{false, true} {
 				for _, since := range []time.Time{{}, all[20].changed, all[9].changed.Add(time.Microsecond), w.now.Add(time.Hour)} {
 					q := im.ConversationQuery{

@@ -32,7 +32,7 @@ func testConversations(w *world) {
 	w.equal("updated", w.conversation(c.ID), c)
 
 	// A revoke window or a retention of 0 is one; none is another thing.
-	for _, window := range []*time.Duration{new(time.Duration), ptr(90 * time.Second), nil} {
+	for _, window := range []*time.Duration{new(time.Duration), new(90 * time.Second), nil} {
 		c.RevokeWindow, c.Retention, c.ExpireAfter = window, window, c.ExpireAfter+time.Hour
 		w.write(func(tx im.Tx) error { return tx.UpdateConversation(c) })
 		w.sameConversation(w.conversation(c.ID), c)
@@ -41,8 +41,6 @@ func testConversations(w *world) {
 		w.sameConversation(w.conversation(c.ID), c)
 	}
 }
-
-func ptr[T any](v T) *T { return &v }
 
 func (w *world) sameConversation(got, want im.Conversation) {
 	w.Helper()

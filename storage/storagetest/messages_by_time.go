@@ -48,7 +48,7 @@ func testTimes(w *world) {
 				m.Quiet, m.CreatedAt = true, m.CreatedAt.Add(time.Duration(r.IntN(800)-400)*time.Millisecond)
 			})
 		case 2: // the clock was set back, which ids do not follow
-			put(n, func(m *im.Message) { m.CreatedAt = m.CreatedAt.Add(-far / 10 / time.Millisecond * time.Millisecond) })
+			put(n, func(m *im.Message) { m.CreatedAt = m.CreatedAt.Add((-far / 10).Truncate(time.Millisecond)) })
 		default:
 			put(n, func(*im.Message) {})
 		}

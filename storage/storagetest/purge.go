@@ -25,7 +25,7 @@ func (w *world) deleteForAll(id im.ID) (pos im.Position) {
 func testDeleteConversation(w *world) {
 	peers := im.PeersOf("alice", "bob")
 	at := w.tick()
-	make := func() im.ID {
+	create := func() im.ID {
 		id := w.ids.Next(w.tick())
 		w.write(func(tx im.Tx) error {
 			return makeGroup(tx, im.Conversation{
@@ -34,7 +34,7 @@ func testDeleteConversation(w *world) {
 		})
 		return id
 	}
-	id, other := make(), w.group(im.HistoryAll, "alice", "bob", "carol")
+	id, other := create(), w.group(im.HistoryAll, "alice", "bob", "carol")
 	m := w.send(w.text(id, "alice", "said"))
 	w.leave(other, "carol")
 	w.send(w.text(other, "alice", "said"))
@@ -60,7 +60,7 @@ func testDeleteConversation(w *world) {
 		_, err := r.DirectConversation(peers)
 		return err
 	}))
-	again := make()
+	again := create()
 	got := read(w, func(r im.Reader) (im.Conversation, error) { return r.DirectConversation(peers) })
 	w.equal("another one", got.ID, again)
 

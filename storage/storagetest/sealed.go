@@ -75,6 +75,8 @@ func testSealed(w *world) {
 					w.Errorf("the postscript of %v: %v", s.ID, s.Err)
 				}
 				notes++
+			default:
+				w.Errorf("%v is sealed, and nothing was named", s.ID)
 			}
 		}
 		if messages != 8 || notes != 1 {

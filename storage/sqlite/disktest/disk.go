@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -106,7 +107,7 @@ func (d *Disk) Mark(v any) { _ = d.do(Op{Kind: Mark, Mark: v}) }
 func (d *Disk) Ops() []Op {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.ops[:len(d.ops):len(d.ops)]
+	return slices.Clip(d.ops)
 }
 
 func (d *Disk) do(op Op) error {
