@@ -54,9 +54,9 @@ func (s *Service) Purge(ctx context.Context) error {
 		if err != nil || len(list) == 0 {
 			return err
 		}
-		size := upTo(removeBatch)
+		p := newPacer(jobRows)
 		for done := false; !done; {
-			done, err = paced(ctx, s, &size, func(tx Tx, limit int) (bool, error) { return tx.Purge(list[0].ID, limit, s.time()) })
+			done, err = paced(ctx, s, p, func(tx Tx, limit int) (bool, error) { return tx.Purge(list[0].ID, limit, s.time()) })
 			if err != nil {
 				return err
 			}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/imapi/imapi/seqs"
 )
@@ -124,22 +123,12 @@ func (s *Service) exportHead(ctx context.Context, id ID) (head ExportLine, err e
 // something else is not.
 func exported(k Kind) bool { return k == Direct || k == Group || k == Room }
 
-// kept returns the time before which messages of the conversation are not
-// exported.
-func (s *Service) kept(c Conversation) time.Time {
-	since := s.policy.cutoff(c, s.time())
-	if c.TrimBefore.After(since) {
-		since = c.TrimBefore
-	}
-	return since
-}
-
 // lastKept returns the seq of the last message that is exported, 0 without any.
 func (s *Service) lastKept(r Reader, c Conversation) (int64, error) {
 	if c.LastSeq == 0 {
 		return 0, nil
 	}
-	q := HistoryQuery{Conversation: c.ID, Ranges: seqs.Set{{From: 1, To: c.LastSeq}}, Since: s.kept(c), Limit: 1}
+	q := HistoryQuery{Conversation: c.ID, Ranges: seqs.Set{{From: 1, To: c.LastSeq}}, Since: s.cutoff(c), Limit: 1}
 	for {
 		page, err := r.Messages(q)
 		if err != nil {
@@ -165,7 +154,7 @@ func (s *Service) exportMessages(ctx context.Context, id ID, after, last int64) 
 			return err // deleted meanwhile: this is the end of it
 		}
 		page, err := s.history(r, HistoryQuery{
-			Conversation: id, Ranges: seqs.Set{{From: after + 1, To: last}}, Since: s.kept(c), Ascending: true, Limit: exportPage,
+			Conversation: id, Ranges: seqs.Set{{From: after + 1, To: last}}, Since: s.cutoff(c), Ascending: true, Limit: exportPage,
 		})
 		if err != nil {
 			return err
@@ -191,7 +180,7 @@ func (s *Service) exportedQuote(r Reader, c Conversation, id ID) (ID, error) {
 		return 0, nil
 	}
 	m, found, err := maybe(r.Message(id))
-	if err != nil || !found || m.Conversation != c.ID || m.CreatedAt.Before(s.kept(c)) {
+	if err != nil || !found || m.Conversation != c.ID || m.CreatedAt.Before(s.cutoff(c)) {
 		return 0, err
 	}
 	return id, nil

@@ -12,24 +12,7 @@ func (s *Service) Forget(ctx context.Context) (int, error) {
 	if s.holds() {
 		return 0, nil
 	}
-	return inSteps(ctx, s, func(tx Tx, limit int) (int, error) { return tx.Forget(before, limit) })
-}
-
-// inSteps does what removes up to a limit until it removes less, and returns how much
-// that was.
-func inSteps(ctx context.Context, s *Service, fn func(tx Tx, limit int) (int, error)) (total int, err error) {
-	size := upTo(removeBatch)
-	for {
-		asked := 0
-		n, err := paced(ctx, s, &size, func(tx Tx, limit int) (int, error) {
-			asked = limit
-			return fn(tx, limit)
-		})
-		total += n
-		if err != nil || n < asked {
-			return total, err
-		}
-	}
+	return pacedAll(ctx, s, jobRows, func(tx Tx, limit int) (int, error) { return tx.Forget(before, limit) })
 }
 
 // errGone is the answer to who would send or import a message anew that was there

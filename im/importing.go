@@ -224,9 +224,6 @@ func (b *importing) place(id ID) (*place, error) {
 		return nil, errUnknownConversation()
 	}
 	p := &place{Conversation: c, cutoff: b.s.policy.cutoff(c, b.now)}
-	if c.TrimBefore.After(p.cutoff) {
-		p.cutoff = c.TrimBefore
-	}
 	if c.LastSeq > 0 {
 		newest, err := b.tx.Messages(HistoryQuery{Conversation: id, Ranges: seqs.Set{{From: 1, To: c.LastSeq}}, Limit: 1})
 		if err != nil {

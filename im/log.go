@@ -136,9 +136,6 @@ func (s *Service) attach(e *Event, known accessCache) (skip bool, err error) {
 // tracked reports whether receipts for the message are told to its sender.
 func (m Message) tracked(c Conversation) bool { return c.Kind == Direct || m.Receipt }
 
-// trimBatch bounds how long one transaction of TrimLog holds up senders.
-const trimBatch = 1000
-
 // TrimLog cuts off the part of the event log that is older than the policy
 // keeps, in batches that let senders in between, and returns how many events
 // it removed.
@@ -148,21 +145,14 @@ func (s *Service) TrimLog(ctx context.Context) (int, error) {
 	if s.holds() {
 		return 0, nil
 	}
-	for total := 0; ; {
-		n, err := write(ctx, s, func(tx Tx) (int, error) {
-			n, err := tx.TrimLog(before, trimBatch)
-			if err == nil && n < trimBatch {
-				// Where nothing was ever taken back, clients still get a time to go on
-				// from that is about now.
-				_, err = tx.Stamp(s.time())
-			}
-			return n, err
-		})
-		total += n
-		if err != nil || n < trimBatch {
-			return total, err
+	return pacedAll(ctx, s, logRows, func(tx Tx, limit int) (int, error) {
+		n, err := tx.TrimLog(before, limit)
+		if err == nil && n < limit {
+			// Also where nothing was ever erased, clients get a recent time to go on from.
+			_, err = tx.Stamp(s.time())
 		}
-	}
+		return n, err
+	})
 }
 
 // CutTokens makes every token of a user that was issued until now bad, and
@@ -216,7 +206,7 @@ func (s *Service) ForgetCuts(ctx context.Context) (n int, forgotten time.Time, e
 	if s.holds() {
 		return 0, time.Time{}, nil
 	}
-	n, err = inSteps(ctx, s, func(tx Tx, limit int) (int, error) { return tx.ForgetCuts(before, limit) })
+	n, err = pacedAll(ctx, s, jobRows, func(tx Tx, limit int) (int, error) { return tx.ForgetCuts(before, limit) })
 	if err != nil {
 		return n, time.Time{}, err
 	}

@@ -83,63 +83,6 @@ type RetentionPage struct {
 	Next  *RetentionKey
 }
 
-// removeBatch is the most that one transaction of a job removes, roundBatch one of
-// trimming, which goes round conversations, and firstBatch what the first one does.
-const (
-	removeBatch = 100
-	roundBatch  = 400
-	firstBatch  = 10
-)
-
-// batchSize is how many rows one transaction of a job removes: as many as a step
-// allows, and no more than most. What a row costs depends on how old it is.
-type batchSize struct{ n, most int }
-
-// upTo is a size to begin with.
-func upTo(most int) batchSize { return batchSize{firstBatch, most} }
-
-func (b *batchSize) learn(took, most time.Duration) {
-	switch {
-	case took > most:
-		b.n = max(1, b.n/2)
-	case took < most/2:
-		b.n = min(b.most, b.n*2)
-	}
-}
-
-// A job has the writer for a jobPart of a step at a time, for senders wait for that and for
-// its commit, and waits afterwards for as long as both took, but no longer than
-// maxRemovePause: so it has no more than half of the writer's time.
-const (
-	jobPart        = 3
-	maxRemovePause = 250 * time.Millisecond
-)
-
-// paced is write for a job that has many transactions to do: it says how much one is
-// to do, and waits afterwards.
-func paced[T any](ctx context.Context, s *Service, size *batchSize, fn func(tx Tx, limit int) (T, error)) (T, error) {
-	began := time.Now()
-	var took time.Duration
-	out, err := write(ctx, s, func(tx Tx) (T, error) {
-		step := s.pace()
-		out, err := fn(tx, size.n)
-		took = time.Since(step.began)
-		return out, err
-	})
-	if err != nil {
-		return out, err
-	}
-	size.learn(took, s.step/jobPart)
-	timer := time.NewTimer(min(time.Since(began), maxRemovePause))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return out, nil
-	case <-ctx.Done():
-		return out, context.Cause(ctx)
-	}
-}
-
 // checkAsOf refuses a time of the future, for what is not past retention must
 // not be removed; zero is now.
 func (s *Service) checkAsOf(asOf time.Time) (time.Time, error) {
@@ -167,7 +110,7 @@ func (s *Service) overdue(r Reader, asOf time.Time, past *RetentionKey, fn func(
 			return err
 		}
 		for _, c := range list {
-			if before := s.policy.cutoff(c, asOf); c.OldestAt.Before(before) {
+			if c.OldestAt.Before(s.policy.cutoffOf(c.Retention, asOf)) {
 				continue // found by its setting
 			}
 			if more, err := fn(RetentionKey{}, c, c.TrimBefore); err != nil || !more {
@@ -185,7 +128,7 @@ func (s *Service) overdue(r Reader, asOf time.Time, past *RetentionKey, fn func(
 				after = &past.OldestKey
 			}
 		}
-		before := s.policy.cutoff(Conversation{Retention: setting}, asOf)
+		before := s.policy.cutoffOf(setting, asOf)
 		if before.IsZero() {
 			continue
 		}
@@ -196,11 +139,7 @@ func (s *Service) overdue(r Reader, asOf time.Time, past *RetentionKey, fn func(
 			}
 			for _, c := range list {
 				key := RetentionKey{Setting: i, OldestKey: OldestKey{OldestAt: c.OldestAt, ID: c.ID}}
-				before := before
-				if c.TrimBefore.After(before) {
-					before = c.TrimBefore
-				}
-				if more, err := fn(key, c, before); err != nil || !more {
+				if more, err := fn(key, c, s.policy.cutoff(c, asOf)); err != nil || !more {
 					return err
 				}
 				after = &key.OldestKey
@@ -310,12 +249,12 @@ const trimTurn = 4
 // side by side in the store, whatever conversation they are of, so a transaction that goes
 // round writes fewer pages than one that takes as many of one conversation.
 func (s *Service) trimAll(ctx context.Context, list []RetentionOf, told func(RetentionOf) error) (removed int64, err error) {
-	for size := upTo(roundBatch); len(list) > 0; {
+	for p := newPacer(trimRows); len(list) > 0; {
 		type turn struct {
 			Trimmed
 			before time.Time
 		}
-		turns, err := paced(ctx, s, &size, func(tx Tx, limit int) (turns []turn, err error) {
+		turns, err := paced(ctx, s, p, func(tx Tx, limit int) (turns []turn, err error) {
 			each := min(max(limit/len(list), trimTurn), limit)
 			for _, of := range list {
 				if limit <= 0 {

@@ -6,25 +6,6 @@ import (
 	"time"
 )
 
-// Work of which somebody decides how much it is, is done in steps: each is a
-// transaction of its own that ends after some time, and stands in line again.
-
-// stepTime is about how long a step has the writer.
-const stepTime = 5 * time.Millisecond
-
-// pace says when a step has had the writer for long enough. A step does at least one
-// thing, whatever it says.
-type pace struct {
-	began time.Time
-	most  time.Duration
-}
-
-// pace begins a step. It goes by the time that passes on the machine, not by the
-// clock of the domain.
-func (s *Service) pace() pace { return pace{began: time.Now(), most: s.step} }
-
-func (p pace) over() bool { return time.Since(p.began) >= p.most }
-
 // inSteps calls fn in transactions of its own until there is no more to do. Each finds
 // out anew whether it may; what was done by then stays if it may not any more.
 func (s *Service) inSteps(ctx context.Context, fn func(Tx) (more bool, err error)) error {

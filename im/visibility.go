@@ -54,25 +54,29 @@ func (p Policy) retention(c Conversation) time.Duration {
 	return keep
 }
 
-// cutoff returns the time before which messages of the conversation are past
-// retention, zero if none ever is.
-func (p Policy) cutoff(c Conversation, now time.Time) time.Time {
-	keep := p.retention(c)
+// cutoffOf returns the time before which messages are past retention at now in a
+// conversation with this setting, zero if they never are.
+func (p Policy) cutoffOf(setting *time.Duration, now time.Time) time.Time {
+	keep := p.retention(Conversation{Retention: setting})
 	if keep == 0 {
 		return time.Time{}
 	}
 	return now.Add(-keep)
 }
 
-// cutoff returns the time before which messages of the conversation are past
-// retention, now or since it was shorter: what was once, does not come back.
-func (s *Service) cutoff(c Conversation) time.Time {
-	cutoff := s.policy.cutoff(c, s.time())
+// cutoff returns the time before which messages of the conversation are past retention at
+// now, zero without one. It is the only rule: reads, imports, exports and trimming use it.
+// A message that was past a shorter retention stays past retention, which TrimBefore says.
+func (p Policy) cutoff(c Conversation, now time.Time) time.Time {
+	cutoff := p.cutoffOf(c.Retention, now)
 	if c.TrimBefore.After(cutoff) {
 		return c.TrimBefore
 	}
 	return cutoff
 }
+
+// cutoff is [Policy.cutoff] now.
+func (s *Service) cutoff(c Conversation) time.Time { return s.policy.cutoff(c, s.time()) }
 
 // since returns the time before which a member sees nothing, zero without one.
 func (s *Service) since(c Conversation, me Access) time.Time {

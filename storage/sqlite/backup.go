@@ -18,9 +18,6 @@ import (
 const (
 	// backupPages is how many pages are copied at once: 1 MiB.
 	backupPages = 256
-	// backupPause is the longest that is waited after such a step. It is as long as the
-	// step took: so a backup has no more than half of what the disk can do.
-	backupPause = 50 * time.Millisecond
 	// backupKeys is the file of the keys in a directory of backups.
 	backupKeys = "keys"
 	// backupNew begins the names of what is not finished.
@@ -224,12 +221,8 @@ func copyPages(ctx context.Context, source *session, to string, progress func(do
 }
 
 func stepBackup(ctx context.Context, b *sqlite3.SQLiteBackup, progress func(done, total int)) error {
-	pause := time.NewTimer(0)
-	defer pause.Stop()
 	for {
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
+		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		began := time.Now()
@@ -241,7 +234,9 @@ func stepBackup(ctx context.Context, b *sqlite3.SQLiteBackup, progress func(done
 		if done {
 			return nil
 		}
-		pause.Reset(min(time.Since(began), backupPause))
+		if err := im.PauseAfter(ctx, time.Since(began)); err != nil {
+			return err
+		}
 	}
 }
 

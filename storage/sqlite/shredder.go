@@ -183,7 +183,7 @@ func (s *shredder) forget(list []doomed) error {
 	ctx := im.WithCaller(context.Background(), im.Caller{Job: "shredding"})
 	at, epoch := s.store.options.Now(), s.store.sealer.keys.Epoch()
 	for len(list) > 0 {
-		n := min(len(list), forgetBatch)
+		n, began := min(len(list), forgetBatch), time.Now()
 		err := s.store.Write(ctx, func(w im.Tx) error {
 			return w.(*tx).session.forgetDoomed(list[:n], at, epoch)
 		})
@@ -195,7 +195,9 @@ func (s *shredder) forget(list []doomed) error {
 			s.mu.Unlock()
 			return err
 		}
-		list = list[n:]
+		if list = list[n:]; len(list) > 0 {
+			_ = im.PauseAfter(ctx, time.Since(began)) // ctx has no end
+		}
 	}
 	return nil
 }

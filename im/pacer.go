@@ -1,0 +1,110 @@
+package im
+
+import (
+	"context"
+	"time"
+)
+
+// Work whose size a caller or the data decides is done in steps, each in a transaction of
+// its own. This file has the rule for how long a step is and how long a job waits after it.
+//
+//   - A step of a request or of a timer has the writer for about stepTime; then it queues
+//     again, behind other callers.
+//   - A step of a job that can wait has the writer for a third of that, for senders wait for
+//     the step and for its commit. Afterwards the job waits for as long as both took, so it
+//     gets no more than half of the writer's time. See [PauseAfter].
+
+const (
+	// stepTime is about how long a step has the writer.
+	stepTime = 5 * time.Millisecond
+	// jobPart is the part of that time that a job has, one jobPart-th.
+	jobPart = 3
+	// maxPause is the longest pause of a job between two steps.
+	maxPause = 250 * time.Millisecond
+)
+
+// pace measures how long a step has had the writer. A step must do at least one thing
+// before it asks.
+type pace struct {
+	began time.Time
+	most  time.Duration
+}
+
+// pace begins a step. It measures by the clock of the machine, not by that of the domain.
+func (s *Service) pace() pace { return pace{began: time.Now(), most: s.step} }
+
+// over reports whether the step has had the writer for long enough.
+func (p pace) over() bool { return time.Since(p.began) >= p.most }
+
+// PauseAfter waits for as long as a step of a background job took, at most 250 ms, so that
+// the job gets no more than half of what it shares with others. If ctx ends first it
+// returns its cause.
+func PauseAfter(ctx context.Context, took time.Duration) error {
+	timer := time.NewTimer(min(took, maxPause))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// The most rows that one transaction of a job changes, and how many its first one does.
+// Trimming takes rows of many conversations in turn; rows of the log are the cheapest.
+const (
+	firstRows = 10
+	jobRows   = 100
+	trimRows  = 400
+	logRows   = 1000
+)
+
+// pacer learns how many rows a step of a job can change in its time. What a row costs
+// depends on its age.
+type pacer struct{ rows, most int }
+
+// newPacer returns a pacer for transactions that change up to most rows.
+func newPacer(most int) *pacer { return &pacer{rows: firstRows, most: most} }
+
+// learn adapts the number of rows after a step that took so long and should take most.
+func (p *pacer) learn(took, most time.Duration) {
+	switch {
+	case took > most:
+		p.rows = max(1, p.rows/2)
+	case took < most/2:
+		p.rows = min(p.most, p.rows*2)
+	}
+}
+
+// paced is write for one step of a job: fn changes up to limit rows, and a pause follows.
+func paced[T any](ctx context.Context, s *Service, p *pacer, fn func(tx Tx, limit int) (T, error)) (T, error) {
+	began := time.Now()
+	var took time.Duration
+	out, err := write(ctx, s, func(tx Tx) (T, error) {
+		step := s.pace()
+		out, err := fn(tx, p.rows)
+		took = time.Since(step.began)
+		return out, err
+	})
+	if err != nil {
+		return out, err
+	}
+	p.learn(took, s.step/jobPart)
+	return out, PauseAfter(ctx, time.Since(began))
+}
+
+// pacedAll runs steps of a job, each of which returns how many rows it changed, until one
+// changes fewer than its limit. It returns the sum.
+func pacedAll(ctx context.Context, s *Service, most int, fn func(tx Tx, limit int) (int, error)) (total int, err error) {
+	for p := newPacer(most); ; {
+		asked := 0
+		n, err := paced(ctx, s, p, func(tx Tx, limit int) (int, error) {
+			asked = limit
+			return fn(tx, limit)
+		})
+		total += n
+		if err != nil || n < asked {
+			return total, err
+		}
+	}
+}
