@@ -42,6 +42,15 @@ func laterOf(a, b time.Time) time.Time {
 	return a
 }
 
+// MembersFrom returns the id of the conversation that has the members of c: of a channel
+// its space, else c itself. A message mentions only users who are members when it is sent.
+func MembersFrom(c Conversation) ID {
+	if c.Kind == Channel {
+		return c.Space
+	}
+	return c.ID
+}
+
 // Mentioning returns whom a message mentions as far as unread counts go: nobody if it is
 // quiet, for one member alone or was erased, and never its sender. Of the users the
 // members count. Everyone are all members but the sender.

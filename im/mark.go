@@ -28,6 +28,19 @@ type Mark struct {
 // hides reports whether the conversation is hidden from its member.
 func (k Mark) hides(c Conversation) bool { return k.Gone && c.Counted <= k.GoneCounted }
 
+// Parts returns the messages that the mark hides, as ranges: up to HiddenSeq, and those
+// created before HiddenBefore.
+func (k Mark) Parts(conversation ID) []HiddenPart {
+	var list []HiddenPart
+	if k.HiddenSeq > 0 {
+		list = append(list, HiddenPart{Conversation: conversation, At: k.HiddenAt, Range: SeqRange{From: 1, To: k.HiddenSeq}})
+	}
+	if !k.HiddenBefore.IsZero() {
+		list = append(list, HiddenPart{Conversation: conversation, At: k.HiddenAt, Before: k.HiddenBefore})
+	}
+	return list
+}
+
 // touchMark notes that a user has changed what they see of a conversation.
 func touchMark(tx Tx, c Conversation, me Access, now time.Time) error {
 	mark := me.mark

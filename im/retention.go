@@ -301,9 +301,7 @@ func (s *Service) trim(tx Tx, of RetentionOf, limit int) (Trimmed, time.Time, er
 	if err != nil || !found || !c.DeletedAt.IsZero() {
 		return Trimmed{Done: true}, before, err
 	}
-	if c.TrimBefore.After(before) {
-		before = c.TrimBefore
-	}
+	before = laterOf(before, c.TrimBefore)
 	step, err := tx.Trim(id, before, limit, s.time())
 	if err == nil && c.Kind == Thread {
 		err = s.lessInThread(tx, Actor{}, id, step.Active)

@@ -25,6 +25,13 @@ type SearchQuery struct {
 	Limit int
 }
 
+// Admits reports whether a message can be a hit by its state, type and time. The sender,
+// the conversation and the words are the store's to compare.
+func (q SearchQuery) Admits(m Message) bool {
+	return m.State == Active && (q.Type == 0 || m.Type == q.Type) &&
+		!m.CreatedAt.Before(q.From) && (q.To.IsZero() || m.CreatedAt.Before(q.To))
+}
+
 // SearchHit is a message that was found.
 type SearchHit struct {
 	Message Message

@@ -51,7 +51,8 @@ func TestTrimLog(t *testing.T) {
 	w.equal("positions go on", bounds, im.LogBounds{Cut: at(6), Head: at(6) + 1})
 }
 
-// More than a batch is cut in one call.
+// One call trims more than one transaction may: at most 1,000 events are trimmed in one, and
+// fewer at first.
 func TestTrimLogInBatches(t *testing.T) {
 	const events = 2500
 	w := newWorld(t)
@@ -71,6 +72,8 @@ func TestTrimLogInBatches(t *testing.T) {
 	removed, err := trimmer.TrimLog(w.ctx)
 	w.must(err)
 	w.equal("removed", removed, events+1)
-	w.equal("transactions", writes.writes, 3)
+	if least := 3; writes.writes < least {
+		t.Errorf("%d events took %d transactions, want %d at least", removed, writes.writes, least)
+	}
 	w.equal("what is left", w.told(as("alice")), []string{"message 1 young"})
 }

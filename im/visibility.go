@@ -68,11 +68,7 @@ func (p Policy) cutoffOf(setting *time.Duration, now time.Time) time.Time {
 // now, zero without one. It is the only rule: reads, imports, exports and trimming use it.
 // A message that was past a shorter retention stays past retention, which TrimBefore says.
 func (p Policy) cutoff(c Conversation, now time.Time) time.Time {
-	cutoff := p.cutoffOf(c.Retention, now)
-	if c.TrimBefore.After(cutoff) {
-		return c.TrimBefore
-	}
-	return cutoff
+	return laterOf(p.cutoffOf(c.Retention, now), c.TrimBefore)
 }
 
 // cutoff is [Policy.cutoff] now.

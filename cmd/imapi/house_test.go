@@ -34,7 +34,7 @@ var house = map[string][]string{
 	"storage":             {"im", "keyring", "storage/sqlite", "storage/postgres"},
 	"search":              {},
 	"storage/sqlite":      {"im", "seqs", "faults", "search", "storage/record", "storage/searchindex", "storage/sqlite/supported"},
-	"storage/record":      {"im", "seqs"},
+	"storage/record":      {"im", "seqs", "search"},
 	"storage/searchindex": {"faults", "search", "storage/sqlite/supported"},
 	"storage/postgres":    {"im", "seqs", "faults", "search", "storage/record", "storage/searchindex"},
 	"storage/storagetest": {"im"},

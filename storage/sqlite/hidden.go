@@ -113,19 +113,13 @@ func (r *reader) HiddenSince(user im.UserID, since time.Time, limit int) ([]im.H
 		return nil, err
 	}
 	err = r.session.query(selectMarksSince, args, func(rows *sql.Rows) (bool, error) {
-		var p im.HiddenPart
-		var at, upTo int64
+		var conversation im.ID
+		var k im.Mark
+		var at int64
 		var before sql.NullInt64
-		err := rows.Scan(&p.Conversation, &at, &upTo, &before)
-		p.At = fromMillis(at)
-		if upTo > 0 {
-			p.Range = im.SeqRange{From: 1, To: upTo}
-			list = append(list, p)
-		}
-		if before.Valid {
-			p.Range, p.Before = im.SeqRange{}, fromMillis(before.Int64)
-			list = append(list, p)
-		}
+		err := rows.Scan(&conversation, &at, &k.HiddenSeq, &before)
+		k.HiddenAt, k.HiddenBefore = fromMillis(at), optionalTime(before)
+		list = append(list, k.Parts(conversation)...)
 		return true, err
 	})
 	slices.SortStableFunc(list, func(a, b im.HiddenPart) int { return b.At.Compare(a.At) })

@@ -149,8 +149,7 @@ func (t *tx) insertMessage(m im.Message, before, after im.Counts) error {
 	return nil
 }
 
-// insertMentions notes whom a message mentions, for their counts. The members of a
-// channel are those of its space.
+// insertMentions notes whom a message mentions, for their counts.
 func (t *tx) insertMentions(m im.Message, at placed, seq, sender int64) error {
 	users, everyone := m.Mentioning()
 	if everyone {
@@ -167,10 +166,7 @@ func (t *tx) insertMentions(m im.Message, at placed, seq, sender int64) error {
 	if err != nil {
 		return err
 	}
-	members := int64(m.Conversation)
-	if at.kind == im.Channel {
-		members = at.space
-	}
-	_, err = t.session.exec(insertMentions, int64(m.Conversation), seq, string(names), members)
+	members := im.MembersFrom(im.Conversation{ID: m.Conversation, Kind: at.kind, Space: im.ID(at.space)})
+	_, err = t.session.exec(insertMentions, int64(m.Conversation), seq, string(names), int64(members))
 	return err
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/search"
+	"github.com/imapi/imapi/storage/record"
 	"github.com/imapi/imapi/storage/searchindex"
 )
 
@@ -212,11 +213,8 @@ func (f *finder) look(c candidate) (full bool, err error) {
 
 // passes reports whether a candidate fulfils the conditions besides the words.
 func (f *finder) passes(c candidate) bool {
-	return !f.foreign(c.conversation) && c.state == im.Active &&
-		(f.q.Type == 0 || im.MessageType(c.kind) == f.q.Type) &&
-		(f.sender == 0 || c.sender == f.sender) &&
-		(f.q.From.IsZero() || c.created >= ceilMillis(f.q.From).UnixMilli()) &&
-		(f.q.To.IsZero() || c.created < ceilMillis(f.q.To).UnixMilli())
+	return !f.foreign(c.conversation) && (f.sender == 0 || c.sender == f.sender) &&
+		f.q.Admits(im.Message{State: c.state, Type: im.MessageType(c.kind), CreatedAt: fromMillis(c.created)})
 }
 
 // foreign reports whether a conversation is none of those to look in.
@@ -251,14 +249,8 @@ func (f *finder) read(c candidate) error {
 	if err != nil {
 		return err
 	}
-	parts := f.terms.Snippet(m.Words())
-	if parts == nil {
-		return nil
+	if hit, matches := record.Hit(f.terms, m); matches {
+		f.page.Hits = append(f.page.Hits, hit)
 	}
-	snippet := make([]im.SnippetPart, len(parts))
-	for i, p := range parts {
-		snippet[i] = im.SnippetPart(p)
-	}
-	f.page.Hits = append(f.page.Hits, im.SearchHit{Message: m, Snippet: snippet})
 	return nil
 }

@@ -3,11 +3,11 @@ package sqlite
 import (
 	"database/sql"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/seqs"
+	"github.com/imapi/imapi/storage/record"
 )
 
 const (
@@ -59,111 +59,58 @@ const (
 				WHERE m.conversation_id = ?1 AND m.seq = n.seq AND m.due_at <= ?4) LIMIT ?5))), 0)`
 )
 
-const (
-	// firstSettled is how many ranges are looked at first. Who read in order has
-	// a few. Each look after it is growth times as large, up to mostSettled.
-	firstSettled = 64
-	mostSettled  = 8192
-	// firstStretch is how many messages are counted over first. The user's own and
-	// erased ones cost by their number: where there is enough to count, it is found
-	// before many of them are met. Each stretch after it is growth times as long.
-	firstStretch = 2 * im.MaxUnread
-	growth       = 8
-)
-
-// unreadCounter counts from the newest message to the oldest, and ends when
-// there is more than is told.
-type unreadCounter struct {
+// unreadRows are the rows that a user's unread messages in a conversation are counted from.
+type unreadRows struct {
 	r    *reader
 	q    im.UnreadQuery
 	user int64
-
-	ranges  int   // to look at next
-	stretch int64 // to count over next
-	count   im.UnreadCount
 }
 
-// Unread counts what a user has not read. What it costs is decided by how many
-// gaps there are in what was read, which are few for who reads in order, and by
-// how many messages were erased in those: not by how many are unread, nor by the
-// history.
+var _ record.UnreadRows = (*unreadRows)(nil)
+
+// Unread counts the messages that a user has not read.
 func (r *reader) Unread(q im.UnreadQuery) (im.UnreadCount, error) {
 	user, err := r.userKey(q.User)
 	if err != nil {
 		return im.UnreadCount{}, err
 	}
-	c := &unreadCounter{r: r, q: q, user: user, ranges: firstSettled, stretch: firstStretch}
-	for _, rng := range slices.Backward(q.Ranges) {
-		for rng.From <= rng.To && !c.count.Full() {
-			settled, known, err := c.settled(rng)
-			if err != nil {
-				return im.UnreadCount{}, err
-			}
-			if err := c.add(seqs.Set{{From: known, To: rng.To}}.Without(settled)); err != nil {
-				return im.UnreadCount{}, err
-			}
-			rng.To = known - 1
-		}
-	}
-	return c.count.Capped(), nil
+	return record.CountUnread(&unreadRows{r: r, q: q, user: user}, q.Ranges)
 }
 
-// settled returns the newest of what in a range is not unread, because it was
-// read or is hidden, rising and apart, and the seq from which on that is all of
-// it.
-func (c *unreadCounter) settled(rng im.SeqRange) (set seqs.Set, known int64, err error) {
-	known = rng.From
-	if c.user == 0 {
-		return nil, known, nil
+// Settled implements [record.UnreadRows], as do the methods after it.
+func (u *unreadRows) Settled(bounds seqs.Range, limit int) (read, hidden []seqs.Range, err error) {
+	if u.user == 0 {
+		return nil, nil, nil
 	}
-	limit := c.ranges
-	c.ranges = min(c.ranges*growth, mostSettled)
-	var list []seqs.Range
-	found := map[int64]int{}
-	args := []any{int64(c.q.Conversation), c.user, rng.From, rng.To, limit}
-	err = c.r.session.query(selectSettled, args, func(rows *sql.Rows) (bool, error) {
-		var kind int64
+	args := []any{int64(u.q.Conversation), u.user, bounds.From, bounds.To, limit}
+	err = u.r.session.query(selectSettled, args, func(rows *sql.Rows) (bool, error) {
+		var kind record.RangeKind
 		var r seqs.Range
 		err := rows.Scan(&kind, &r.From, &r.To)
-		list = append(list, r)
-		if found[kind]++; found[kind] == limit {
-			known = max(known, r.From) // there may be more below
+		if kind == record.Read {
+			read = append(read, r)
+		} else {
+			hidden = append(hidden, r)
 		}
 		return true, err
 	})
-	return seqs.Union(list...), known, err
+	return read, hidden, err
 }
 
-// add counts what is unread in gaps, which are rising.
-func (c *unreadCounter) add(gaps seqs.Set) error {
-	for len(gaps) > 0 && c.count.Messages <= im.MaxUnread {
-		var newest seqs.Set
-		gaps, newest = gaps.Split(c.stretch)
-		if len(gaps) > 0 {
-			c.stretch *= growth
-		}
-		if err := c.run(countGaps, newest, &c.count.Messages, &c.count.Mentions); err != nil {
-			return err
-		}
-	}
-	if len(gaps) > 0 && !c.count.Full() {
-		return c.run(countMentions, gaps, &c.count.Mentions)
-	}
-	return nil
+func (u *unreadRows) CountGaps(gaps seqs.Set) (messages, mentions int, err error) {
+	err = u.count(countGaps, gaps, &messages, &mentions)
+	return messages, mentions, err
 }
 
-// run adds what a statement counts in gaps to the counts.
-func (c *unreadCounter) run(query string, gaps seqs.Set, counts ...*int) error {
-	args := []any{int64(c.q.Conversation), c.user, gapsJSON(gaps), c.q.Now.UnixMilli(), im.MaxUnread}
-	more := make([]int, len(counts))
-	dest := make([]any, len(counts))
-	for i := range more {
-		dest[i] = &more[i]
-	}
-	_, err := c.r.session.row(query, args, dest...)
-	for i, count := range counts {
-		*count += more[i]
-	}
+func (u *unreadRows) CountMentions(gaps seqs.Set) (mentions int, err error) {
+	err = u.count(countMentions, gaps, &mentions)
+	return mentions, err
+}
+
+// count runs a statement that counts in gaps.
+func (u *unreadRows) count(query string, gaps seqs.Set, dest ...any) error {
+	args := []any{int64(u.q.Conversation), u.user, gapsJSON(gaps), u.q.Now.UnixMilli(), im.MaxUnread}
+	_, err := u.r.session.row(query, args, dest...)
 	return err
 }
 

@@ -1,0 +1,20 @@
+package record
+
+import (
+	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/search"
+)
+
+// Hit returns what a search returns of a message; false if the message does not have the
+// terms. An index may find messages that do not have them, so an engine must ask for each.
+func Hit(terms search.Terms, m im.Message) (im.SearchHit, bool) {
+	parts := terms.Snippet(m.Words())
+	if parts == nil {
+		return im.SearchHit{}, false
+	}
+	snippet := make([]im.SnippetPart, len(parts))
+	for i, p := range parts {
+		snippet[i] = im.SnippetPart(p)
+	}
+	return im.SearchHit{Message: m, Snippet: snippet}, true
+}
