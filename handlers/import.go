@@ -1,17 +1,15 @@
 package handlers
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"time"
 
 	"github.com/imapi/imapi/api"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/transfer"
 )
 
 // InsertMessage implements POST /v1/admin/import/message, and /v1/admin/insert, as that
@@ -21,7 +19,7 @@ func (s *Server) InsertMessage(ctx context.Context, r api.InsertMessageRequestOb
 	if err != nil {
 		return nil, im.RefuseField(im.Invalid, "invalid_request", "body", "does not fit the API document")
 	}
-	m, err := readMessage(line)
+	m, err := transfer.ParseMessage(line)
 	if err != nil {
 		return nil, err
 	}
@@ -54,8 +52,6 @@ type importing struct {
 }
 
 const (
-	// maxLine bounds a line of an import, in bytes.
-	maxLine = 1 << 20
 	// chunkWeight is how many rows the goroutine that reads hands over at once,
 	// and chunksAhead how many times it may do so before they are taken.
 	chunkWeight = 256
@@ -93,7 +89,7 @@ func (i importing) VisitImportMessagesResponse(w http.ResponseWriter) error {
 
 	in := &lineReader{
 		server: i.server, out: make(chan []importedLine, chunksAhead), done: make(chan struct{}),
-		in: bufio.NewReaderSize(&patientReader{ctx, i.body, rc}, 64<<10),
+		in: transfer.NewReader(&patientReader{ctx, i.body, rc}),
 	}
 	go in.run(ctx)
 	defer func() {
@@ -222,60 +218,4 @@ func prefix(lines []importedLine, weight int) int {
 		}
 	}
 	return len(lines)
-}
-
-// resultWriter writes results and lets the client have them at once.
-type resultWriter struct {
-	server *Server
-	w      http.ResponseWriter
-	rc     *http.ResponseController
-	buffer bytes.Buffer
-	began  bool
-}
-
-func (o *resultWriter) write(results ...api.ImportResult) error {
-	o.begin()
-	o.buffer.Reset()
-	e := plain(&o.buffer)
-	for _, r := range results {
-		if err := e.Encode(r); err != nil {
-			return err
-		}
-	}
-	return o.flush()
-}
-
-// begin writes the headers, once.
-func (o *resultWriter) begin() {
-	if o.began {
-		return
-	}
-	o.began = true
-	h := o.w.Header()
-	h.Set("Content-Type", ndjson)
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no") // proxies of nginx's kind would hold results back
-	o.w.WriteHeader(http.StatusOK)
-}
-
-// flush writes the buffer. A client that does not take it for long is dropped.
-func (o *resultWriter) flush() error {
-	err := o.rc.SetWriteDeadline(time.Now().Add(o.server.writeTimeout))
-	if err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
-	if _, err := o.w.Write(o.buffer.Bytes()); err != nil {
-		return err
-	}
-	if err := o.rc.Flush(); err != nil {
-		return err
-	}
-	_ = o.rc.SetWriteDeadline(time.Time{}) // over HTTP/2 it would end what comes after it
-	return nil
-}
-
-// end completes an answer, also one without lines.
-func (o *resultWriter) end() error {
-	o.begin()
-	return nil
 }

@@ -42,7 +42,9 @@ func readDraft(raw []byte) (im.Draft, error) {
 		case "client_id":
 			err = json.Unmarshal(v, &d.ClientID)
 		case "type":
-			err = readEnum(name, v, &d.Type, im.ParseMessageType)
+			var text string
+			err = json.Unmarshal(v, &text)
+			d.Type, _ = im.ParseMessageType(text) // the document has these alone
 		case "body":
 			d.Body = v
 		case "ext":

@@ -182,7 +182,7 @@ func unknownParameter(route *routers.Route, query url.Values) (api.Problem, bool
 			return p.Value.In == openapi3.ParameterInQuery && p.Value.Name == name
 		}
 		if !slices.ContainsFunc(route.Operation.Parameters, known) && !slices.ContainsFunc(route.PathItem.Parameters, known) {
-			return invalidField(clip(name), "is not a parameter of this operation"), false
+			return invalidField(im.ClipField(name), "is not a parameter of this operation"), false
 		}
 		if len(values) > 1 {
 			return invalidField(name, "is there more than once"), false
@@ -237,9 +237,9 @@ func innermost(e *openapi3.SchemaError) (path, reason string) {
 		parts = append(parts, e.JSONPointer()...)
 	}
 	if m := unknownMember.FindStringSubmatch(e.Reason); m != nil {
-		return clip(strings.Join(append(parts, m[1]), "/")), "is not a member that is known here"
+		return im.ClipField(strings.Join(append(parts, m[1]), "/")), "is not a member that is known here"
 	}
-	path = clip(strings.Join(parts, "/"))
+	path = im.ClipField(strings.Join(parts, "/"))
 	switch e.SchemaField {
 	case "required":
 		return path, "is missing"
@@ -259,15 +259,6 @@ func innermost(e *openapi3.SchemaError) (path, reason string) {
 	default:
 		return path, strings.TrimSpace(e.Reason)
 	}
-}
-
-// clip keeps names that a client made up from filling an answer.
-func clip(s string) string {
-	const most = 128
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "")
 }
 
 // badRequest answers what the generated code refuses before or after
@@ -313,7 +304,7 @@ const undecodedDetail = "must be an integer, written in digits alone"
 // undecodedField names what could not be decoded, in a member of the body or, with
 // "", in the body itself.
 func undecodedField(member string, wrong *json.UnmarshalTypeError) string {
-	return clip(strings.Trim(member+"/"+strings.ReplaceAll(wrong.Field, ".", "/"), "/"))
+	return im.ClipField(strings.Trim(member+"/"+strings.ReplaceAll(wrong.Field, ".", "/"), "/"))
 }
 
 // lostPlus reports whether a text would be a time if its space were a +, which a

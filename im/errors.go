@@ -3,6 +3,7 @@ package im
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -58,6 +59,18 @@ func Refuse(kind ErrorKind, code, format string, args ...any) *Error {
 // RefuseField makes an [Error] about one field.
 func RefuseField(kind ErrorKind, code, field, format string, args ...any) *Error {
 	return &Error{Kind: kind, Code: code, Field: field, Message: fmt.Sprintf(format, args...)}
+}
+
+// maxField is the longest field that a refusal names, in bytes.
+const maxField = 128
+
+// ClipField returns a field name cut to 128 bytes: clients make up names, which must
+// not fill an answer.
+func ClipField(name string) string {
+	if len(name) <= maxField {
+		return name
+	}
+	return strings.ToValidUTF8(name[:maxField], "")
 }
 
 // AsError finds the refusal in an error's chain.

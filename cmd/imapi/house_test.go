@@ -40,7 +40,8 @@ var house = map[string][]string{
 	"storage/storagetest": {"im"},
 	"api":                 {},
 	"jsonscan":            {"im"},
-	"handlers":            {"api", "auth", "events", "faults", "im", "jsonscan"},
+	"transfer":            {"im", "jsonscan"},
+	"handlers":            {"api", "auth", "events", "faults", "im", "jsonscan", "transfer"},
 	"metrics":             {},
 	"web":                 {},
 	"client":              {},
@@ -70,6 +71,7 @@ var forbiddenOutside = []struct {
 		return strings.Contains(strings.Split(p, "/")[0], ".") && p != "golang.org/x/text/unicode/norm" && p != ourModule+"seqs"
 	}},
 	{"im", "HTTP", func(p string) bool { return p == "net/http" || strings.HasPrefix(p, "net/http/") }},
+	{"transfer", "HTTP", func(p string) bool { return p == "net/http" || strings.HasPrefix(p, "net/http/") }},
 	{"storage", "HTTP", func(p string) bool { return p == "net/http" || strings.HasPrefix(p, "net/http/") }},
 }
 
@@ -181,6 +183,10 @@ func TestHouseRules(t *testing.T) {
 		{"handlers", ourModule + "api", true},
 		{"handlers", ourModule + "storage", false},
 		{"handlers", ourModule + "storage/sqlite", false},
+		{"handlers", ourModule + "transfer", true},
+		{"transfer", ourModule + "im", true},
+		{"transfer", ourModule + "handlers", false},
+		{"transfer", "net/http", false},
 		{"events", ourModule + "im", true},
 		{"events", ourModule + "storage", false},
 		{"auth", ourModule + "handlers", false},

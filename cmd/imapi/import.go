@@ -9,9 +9,12 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/imapi/imapi/transfer"
 )
 
 const importSummary = `Import messages and conversations: lines of JSON as POST /v1/admin/import takes
@@ -50,11 +53,11 @@ func importFile(ctx context.Context, args []string, _, diag io.Writer) error {
 	defer func() { _ = in.Close() }()
 	var convert converter
 	if *format == "easemob" {
-		e, err := newEasemob(*groups)
+		e, err := openEasemob(*groups)
 		if err != nil {
 			return err
 		}
-		convert = e.convert
+		convert = e.Convert
 	}
 	server, err := a.open(ctx)
 	if err != nil {
@@ -66,6 +69,23 @@ func importFile(ctx context.Context, args []string, _, diag io.Writer) error {
 	}
 	run := importRun{bar: newProgress(diag, size), convert: convert}
 	return run.do(ctx, server, in)
+}
+
+// openEasemob reads the file that maps groups to conversations; "" is none.
+func openEasemob(file string) (*transfer.Easemob, error) {
+	if file == "" {
+		return transfer.NewEasemob(strings.NewReader(""))
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	e, err := transfer.NewEasemob(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return e, nil
 }
 
 // openInput opens a file, or standard input, and tells its size, 0 if it has

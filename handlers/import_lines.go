@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -12,12 +11,13 @@ import (
 
 	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/transfer"
 )
 
 // lineReader reads and prepares the lines of an import.
 type lineReader struct {
 	server *Server
-	in     *bufio.Reader
+	in     *transfer.Reader
 	out    chan []importedLine
 	done   chan struct{} // closed when nothing is read any more
 	// err is why it ended, nil at the end of the request; to be read once out is
@@ -25,8 +25,6 @@ type lineReader struct {
 	err error
 	// last is the number of the last line that was read.
 	last atomic.Int64
-
-	long []byte // what was read of a line that the buffer of in does not hold
 }
 
 // run reads to the end and closes out.
@@ -53,7 +51,7 @@ func (l *lineReader) run(ctx context.Context) {
 		if some {
 			chunk, weight = append(chunk, line), weight+line.prepared.Weight()
 		}
-		if len(chunk) == 0 || !ended && weight < chunkWeight && l.another() {
+		if len(chunk) == 0 || !ended && weight < chunkWeight && l.in.Ready() {
 			continue
 		}
 		select {
@@ -69,13 +67,12 @@ func (l *lineReader) run(ctx context.Context) {
 // last one comes with io.EOF. With any other error the line may not be whole,
 // and is left out.
 func (l *lineReader) prepare(ctx context.Context) (importedLine, bool, error) {
-	text, err := l.next()
+	text, err := l.in.Next()
 	line := importedLine{number: l.last.Add(1)}
 	if errors.Is(err, bufio.ErrTooLong) {
 		line.prepared = im.Refused(im.Refuse(im.TooLarge, "body_too_large", "the line is over 1 MiB"))
 		return line, true, nil
 	}
-	text = bytes.Trim(text, " \t\r\n")
 	if len(text) == 0 || err != nil && !errors.Is(err, io.EOF) {
 		return line, false, err
 	}
@@ -89,32 +86,17 @@ func (l *lineReader) prepare(ctx context.Context) (importedLine, bool, error) {
 	return line, true, err
 }
 
-// another reports whether a whole line is there without waiting for the client.
-func (l *lineReader) another() bool {
-	b, _ := l.in.Peek(l.in.Buffered())
-	return bytes.IndexByte(b, '\n') >= 0
-}
-
-// next returns the next line, which is good until it is called again. One that
-// is too long is passed over and is bufio.ErrTooLong; the last one comes with
-// io.EOF.
-func (l *lineReader) next() ([]byte, error) {
-	line, err := l.in.ReadSlice('\n')
-	if !errors.Is(err, bufio.ErrBufferFull) {
-		return line, err
+// prepareLine parses a line and checks what does not depend on what is stored.
+func (s *Server) prepareLine(text []byte) im.Prepared {
+	line, err := transfer.ParseLine(text)
+	switch {
+	case err != nil:
+		return im.Refused(err)
+	case line.Conversation != nil:
+		return s.service.PrepareConversation(*line.Conversation)
+	default:
+		return s.service.PrepareMessage(*line.Message)
 	}
-	l.long = append(l.long[:0], line...)
-	tooLong := false
-	for errors.Is(err, bufio.ErrBufferFull) {
-		line, err = l.in.ReadSlice('\n')
-		if tooLong = tooLong || len(l.long)+len(line) > maxLine+1; !tooLong {
-			l.long = append(l.long, line...)
-		}
-	}
-	if tooLong && (err == nil || errors.Is(err, io.EOF)) {
-		return nil, bufio.ErrTooLong // at the end, the next call says so
-	}
-	return l.long, err
 }
 
 // fill adds to lines what is there already, up to a weight.

@@ -1,54 +1,53 @@
-package handlers
+package transfer
 
 import (
+	"io"
 	"time"
 
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/jsonscan"
 )
 
-// What the document says of a line of an import is held against it here and not
-// by the validator, which would take longer than all the rest. There is a test
-// that the two say the same.
+// Line is one line of an import. One of its fields is set.
+type Line struct {
+	Message      *im.ImportMessage
+	Conversation *im.ImportConversation
+}
 
-// prepareLine reads a line of an import and checks what can be said of it by
-// itself.
-func (s *Server) prepareLine(line []byte) im.Prepared {
+// ParseLine reads a line. The error is an [im.Error] of kind [im.Invalid].
+//
+// The result shares memory with the line.
+func ParseLine(line []byte) (Line, error) {
 	if fault := jsonscan.Fault(line); fault != "" {
-		return im.Refused(im.Refuse(im.Invalid, "malformed_json", "the line %s", fault))
+		return Line{}, im.Refuse(im.Invalid, "malformed_json", "the line %s", fault)
 	}
 	if line[0] != '{' {
-		return im.Refused(im.RefuseField(im.Invalid, "invalid_request", "body", "must be an object"))
+		return Line{}, im.RefuseField(im.Invalid, "invalid_request", "body", "must be an object")
 	}
 	if isConversation(line) {
-		c, err := readConversation(line)
-		if err != nil {
-			return im.Refused(err)
-		}
-		return s.service.PrepareConversation(c)
+		c, err := parseConversation(line)
+		return Line{Conversation: &c}, err
 	}
-	m, err := readMessage(line)
+	m, err := ParseMessage(line)
 	if err == nil && m.CreatedAt.IsZero() {
 		err = errMissing("created_at")
 	}
-	if err != nil {
-		return im.Refused(err)
-	}
-	return s.service.PrepareMessage(m)
+	return Line{Message: &m}, err
 }
 
-// isConversation reports whether the first member of a line is a conversation.
+// isConversation reports whether the first member of a line is `conversation`.
 func isConversation(line []byte) (is bool) {
-	first := true
 	_ = jsonscan.Members(line, func(name string, _ []byte) error {
-		is, first = is || first && name == "conversation", false
-		return nil
+		is = name == "conversation"
+		return io.EOF // the first member decides
 	})
 	return is
 }
 
-// readMessage reads a line that is a message.
-func readMessage(line []byte) (im.ImportMessage, error) {
+// ParseMessage reads a message, given as a valid JSON object. Its time may be missing:
+// that is for whoever inserts a single message. The error is an [im.Error] of kind
+// [im.Invalid].
+func ParseMessage(line []byte) (im.ImportMessage, error) {
 	var (
 		m     im.ImportMessage
 		state = im.Active
@@ -180,8 +179,8 @@ func readMentions(field string, v []byte) ([]im.UserID, error) {
 	return readItems(field, v, im.MaxMentions, func(v []byte, u *im.UserID) error { return readText("", v, u) })
 }
 
-// readConversation reads a line that is a conversation.
-func readConversation(line []byte) (im.ImportConversation, error) {
+// parseConversation reads a line that is a conversation.
+func parseConversation(line []byte) (im.ImportConversation, error) {
 	var c im.ImportConversation
 	some := false
 	err := jsonscan.Members(line, func(field string, v []byte) error {
@@ -257,8 +256,8 @@ func readSettings(field string, v []byte) (im.ConversationPatch, error) {
 			if isNull(v) {
 				return nil
 			}
-			err = readInteger(name, v, &n, 0, int64(im.MaxRetention/(24*time.Hour)))
-			keep := time.Duration(n) * 24 * time.Hour
+			err = readInteger(name, v, &n, 0, int64(im.MaxRetention/day))
+			keep := time.Duration(n) * day
 			p.Retention = new(&keep)
 		case "announcement":
 			p.Announcement, err = readPatchText(name, v)
@@ -331,7 +330,7 @@ func readImportMembers(field string, v []byte) ([]im.ImportMember, error) {
 }
 
 func readStays(field string, v []byte) ([]im.SeqRange, error) {
-	return readItems(field, v, maxLine, func(v []byte, stay *im.SeqRange) error {
+	return readItems(field, v, MaxLine, func(v []byte, stay *im.SeqRange) error {
 		stay.To = im.Lasts
 		err := readMembers("", v, func(name string, v []byte) (err error) {
 			switch name {

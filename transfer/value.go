@@ -1,4 +1,4 @@
-package handlers
+package transfer
 
 import (
 	"bytes"
@@ -13,8 +13,8 @@ import (
 	"github.com/imapi/imapi/jsonscan"
 )
 
-// What is here reads one value of a valid JSON text, where a decoder would take
-// null for anything and names in any case.
+// The functions here read one value of a valid JSON text. encoding/json is not strict
+// enough: it takes null for a value of any type, and names in any case.
 
 func isNull(v []byte) bool { return v[0] == 'n' }
 
@@ -23,7 +23,7 @@ func errMissing(field string) error {
 }
 
 func errUnknown(field string) error {
-	return im.RefuseField(im.Invalid, "invalid_request", clip(field), "is not a member that is known here")
+	return im.RefuseField(im.Invalid, "invalid_request", im.ClipField(field), "is not a member that is known here")
 }
 
 func errType(field string) error {
@@ -68,7 +68,7 @@ func within(field string, err error) error {
 		return err
 	}
 	inner := *refusal
-	inner.Field = clip(strings.Trim(field+"/"+inner.Field, "/"))
+	inner.Field = im.ClipField(strings.Trim(field+"/"+inner.Field, "/"))
 	return &inner
 }
 

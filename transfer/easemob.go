@@ -1,11 +1,11 @@
-package main
+package transfer
 
 import (
 	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -13,39 +13,29 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// easemob turns chat history as Easemob exports it, one message a line, into
-// lines of an import.
-type easemob struct {
-	// conversations are the ids here of groups and chat rooms there.
-	conversations map[string]string
+// Easemob converts chat history as Easemob exports it, one message a line.
+type Easemob struct {
+	conversations map[string]string // by the id of the group or chat room at Easemob
 }
 
-// newEasemob reads the file that says which conversation each group is; "" is
-// none.
-func newEasemob(file string) (*easemob, error) {
-	e := &easemob{conversations: map[string]string{}}
-	if file == "" {
-		return e, nil
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	lines := bufio.NewScanner(f)
+// NewEasemob returns a converter. conversations has a line for each group or chat room:
+// its id at Easemob and the id of its conversation here, separated by white space.
+func NewEasemob(conversations io.Reader) (*Easemob, error) {
+	e := &Easemob{conversations: map[string]string{}}
+	lines := bufio.NewScanner(conversations)
 	for number := 1; lines.Scan(); number++ {
 		switch fields := strings.Fields(lines.Text()); len(fields) {
 		case 0:
 		case 2:
 			e.conversations[fields[0]] = fields[1]
 		default:
-			return nil, fmt.Errorf("%s: line %d: must be the id of a group and of its conversation here", file, number)
+			return nil, fmt.Errorf("line %d: must be the id of a group and the id of its conversation here", number)
 		}
 	}
 	return e, lines.Err()
 }
 
-// easemobMessage is a line of the export.
+// easemobMessage is a line of Easemob's export.
 type easemobMessage struct {
 	ID        easemobText `json:"msg_id"`
 	Timestamp easemobText `json:"timestamp"`
@@ -58,10 +48,10 @@ type easemobMessage struct {
 	} `json:"payload"`
 }
 
-// easemobText is a text that some exports write as a number.
+// easemobText is a string that some exports write as a number.
 type easemobText string
 
-// UnmarshalJSON reads either.
+// UnmarshalJSON reads a string or a number.
 func (t *easemobText) UnmarshalJSON(b []byte) error {
 	if len(b) > 0 && b[0] == '"' {
 		var s string
@@ -75,7 +65,7 @@ func (t *easemobText) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// easemobLine is a line of an import.
+// easemobLine is a line of an import, made of an Easemob message.
 type easemobLine struct {
 	Conversation string          `json:"conversation_id"`
 	Sender       string          `json:"sender"`
@@ -86,12 +76,13 @@ type easemobLine struct {
 	CreatedAt    string          `json:"created_at"`
 }
 
-// convert turns a message into one for each of its bodies. Commands are not
-// stored, here as there.
-func (e *easemob) convert(line []byte) (lines [][]byte, skipped string, err error) {
+// Convert converts a line into lines of an import, one for each body of the message.
+// Commands are left out, because imapi does not store them; skipped then says so. The
+// error names what is wrong with the line and does not quote content.
+func (e *Easemob) Convert(line []byte) (lines [][]byte, skipped string, err error) {
 	var m easemobMessage
 	if err := json.Unmarshal(line, &m); err != nil {
-		return nil, "", errors.New("is not a message of Easemob's export") // the cause may quote it
+		return nil, "", errors.New("is not a message of Easemob's export") // the cause may quote content
 	}
 	to, err := e.head(m)
 	if err != nil {
@@ -103,7 +94,7 @@ func (e *easemob) convert(line []byte) (lines [][]byte, skipped string, err erro
 			return nil, "", fmt.Errorf("payload/bodies/%d/type is missing", i)
 		}
 		if kind == "cmd" {
-			skipped = "a command, which is not kept"
+			skipped = "a command, which is not stored"
 			continue
 		}
 		to.ClientID = "easemob:" + string(m.ID)
@@ -115,7 +106,7 @@ func (e *easemob) convert(line []byte) (lines [][]byte, skipped string, err erro
 		}
 		out, err := json.Marshal(to)
 		if err != nil {
-			return nil, "", errors.New("payload cannot be written again")
+			return nil, "", errors.New("payload cannot be converted")
 		}
 		lines = append(lines, out)
 	}
@@ -125,15 +116,15 @@ func (e *easemob) convert(line []byte) (lines [][]byte, skipped string, err erro
 	return lines, skipped, nil
 }
 
-// head is what the messages of all bodies have in common.
-func (e *easemob) head(m easemobMessage) (easemobLine, error) {
+// head returns what the lines of all bodies have in common.
+func (e *Easemob) head(m easemobMessage) (easemobLine, error) {
 	to := easemobLine{Sender: string(m.From)}
 	ms, err := strconv.ParseInt(string(m.Timestamp), 10, 64)
 	switch {
 	case m.ID == "":
 		return to, errors.New("msg_id is missing")
 	case err != nil || ms <= 0 || ms > 1<<42:
-		return to, errors.New("timestamp is missing, or no milliseconds since 1970")
+		return to, errors.New("timestamp is missing or not in milliseconds since 1970")
 	case m.From == "":
 		return to, errors.New("from is missing")
 	case m.To == "":
@@ -148,7 +139,7 @@ func (e *easemob) head(m easemobMessage) (easemobLine, error) {
 		if here, known := e.conversations[to.Conversation]; known {
 			to.Conversation = here
 		} else if _, ours := im.ParseID(to.Conversation); !ours {
-			return to, fmt.Errorf("the group %q has no conversation here: name it in --conversations", clipped(to.Conversation))
+			return to, fmt.Errorf("group %q has no conversation here: add it to the file of --conversations", clipped(to.Conversation))
 		}
 	default:
 		return to, errors.New("chat_type is missing or unknown")
@@ -159,8 +150,8 @@ func (e *easemob) head(m easemobMessage) (easemobLine, error) {
 	return to, nil
 }
 
-// easemobBody turns one body into the type and body of a message. What has no
-// type here is a custom message with all that the body says.
+// easemobBody converts one body into the type and body of a message. A kind without a
+// counterpart here becomes a custom message with all members of the body.
 func easemobBody(kind string, b map[string]json.RawMessage) (string, any, error) {
 	switch kind {
 	case "txt":
@@ -173,7 +164,7 @@ func easemobBody(kind string, b map[string]json.RawMessage) (string, any, error)
 		for ours, theirs := range map[string]string{"latitude": "lat", "longitude": "lng"} {
 			var n easemobText
 			if len(b[theirs]) == 0 || json.Unmarshal(b[theirs], &n) != nil || !json.Valid([]byte(n)) {
-				return "", nil, fmt.Errorf("%s is missing, or no number", theirs)
+				return "", nil, fmt.Errorf("%s is missing or not a number", theirs)
 			}
 			body[ours] = json.RawMessage(n)
 		}
@@ -208,7 +199,7 @@ func easemobBody(kind string, b map[string]json.RawMessage) (string, any, error)
 	}
 }
 
-// clipped keeps what is quoted of a file short.
+// clipped returns s, shortened to 64 bytes for an error message.
 func clipped(s string) string {
 	const most = 64
 	if len(s) <= most {
