@@ -2,7 +2,6 @@ package im
 
 import (
 	"context"
-	"time"
 )
 
 // LogBounds returns the ends of the event log, and which logs it goes on from.
@@ -153,63 +152,4 @@ func (s *Service) TrimLog(ctx context.Context) (int, error) {
 		}
 		return n, err
 	})
-}
-
-// CutTokens makes every token of a user that was issued until now bad, and
-// ends the streams that were opened with one. It is for admins.
-func (s *Service) CutTokens(ctx context.Context, actor Actor, user UserID) (TokenCut, error) {
-	if !actor.Admin {
-		return TokenCut{}, errNotAdmin()
-	}
-	if err := checkUsers("user", []UserID{user}); err != nil {
-		return TokenCut{}, err
-	}
-	return write(ctx, s, func(tx Tx) (TokenCut, error) {
-		cut := TokenCut{User: user, At: s.time()}
-		return cut, tx.CutTokens(cut)
-	})
-}
-
-// cutPage is how many cut-offs are read in one snapshot.
-const cutPage = 1000
-
-// TokenCuts calls fn with every cut-off that is kept, and returns the time up to which
-// those were made that are not: whose those were is not known any more.
-func (s *Service) TokenCuts(ctx context.Context, fn func(TokenCut)) (forgotten time.Time, err error) {
-	forgotten, err = view(ctx, s, Reader.ForgottenCut)
-	if err != nil {
-		return forgotten, err
-	}
-	for after := (*TokenCut)(nil); ; {
-		page, err := view(ctx, s, func(r Reader) ([]TokenCut, error) { return r.TokenCuts(after, cutPage) })
-		if err != nil {
-			return forgotten, err
-		}
-		for _, cut := range page {
-			fn(cut)
-		}
-		if len(page) < cutPage {
-			return forgotten, nil
-		}
-		after = &page[len(page)-1]
-	}
-}
-
-// ForgetCuts forgets cut-offs of which the policy says that every token has ended that
-// they could meet, in batches that let writers in between, and returns how many those
-// were, and the time up to which they were made.
-func (s *Service) ForgetCuts(ctx context.Context) (n int, forgotten time.Time, err error) {
-	if s.policy.CutRetention == 0 {
-		return 0, time.Time{}, nil
-	}
-	before := s.time().Add(-s.policy.CutRetention)
-	if s.holds() {
-		return 0, time.Time{}, nil
-	}
-	n, err = pacedAll(ctx, s, jobRows, func(tx Tx, limit int) (int, error) { return tx.ForgetCuts(before, limit) })
-	if err != nil {
-		return n, time.Time{}, err
-	}
-	forgotten, err = view(ctx, s, Reader.ForgottenCut)
-	return n, forgotten, err
 }

@@ -40,40 +40,6 @@ func (a Access) Receives(c Conversation, seq int64) bool {
 	return a.stays.has(seq)
 }
 
-// retention returns how long messages of the conversation are kept: as it says
-// itself, but no longer than the policy allows, else as the policy says; 0 is
-// for ever.
-func (p Policy) retention(c Conversation) time.Duration {
-	keep := p.Retention
-	if c.Retention != nil {
-		keep = *c.Retention
-	}
-	if p.RetentionMax > 0 && (keep == 0 || keep > p.RetentionMax) {
-		keep = p.RetentionMax
-	}
-	return keep
-}
-
-// cutoffOf returns the time before which messages are past retention at now in a
-// conversation with this setting, zero if they never are.
-func (p Policy) cutoffOf(setting *time.Duration, now time.Time) time.Time {
-	keep := p.retention(Conversation{Retention: setting})
-	if keep == 0 {
-		return time.Time{}
-	}
-	return now.Add(-keep)
-}
-
-// cutoff returns the time before which messages of the conversation are past retention at
-// now, zero without one. It is the only rule: reads, imports, exports and trimming use it.
-// A message that was past a shorter retention stays past retention, which TrimBefore says.
-func (p Policy) cutoff(c Conversation, now time.Time) time.Time {
-	return laterOf(p.cutoffOf(c.Retention, now), c.TrimBefore)
-}
-
-// cutoff is [Policy.cutoff] now.
-func (s *Service) cutoff(c Conversation) time.Time { return s.policy.cutoff(c, s.time()) }
-
 // since returns the time before which a member sees nothing, zero without one.
 func (s *Service) since(c Conversation, me Access) time.Time {
 	since := s.cutoff(c)

@@ -1,0 +1,68 @@
+package im
+
+import (
+	"context"
+	"time"
+)
+
+// CutTokens makes every token of a user invalid that was issued until now, and ends the
+// streams that were opened with one. It refuses an actor who is no admin, and an invalid
+// user id.
+func (s *Service) CutTokens(ctx context.Context, actor Actor, user UserID) (TokenCut, error) {
+	if !actor.Admin {
+		return TokenCut{}, errNotAdmin()
+	}
+	if err := checkUsers("user", []UserID{user}); err != nil {
+		return TokenCut{}, err
+	}
+	return write(ctx, s, func(tx Tx) (TokenCut, error) {
+		cut := TokenCut{User: user, At: s.time()}
+		return cut, tx.CutTokens(cut)
+	})
+}
+
+// cutPage is how many cut-offs one read returns.
+const cutPage = 1000
+
+// TokenCuts calls fn with every stored cut-off. It returns the time of the latest one that
+// was forgotten, zero without one: whose token that cut off is not known any more. Its
+// error is that of the store.
+func (s *Service) TokenCuts(ctx context.Context, fn func(TokenCut)) (forgotten time.Time, err error) {
+	forgotten, err = view(ctx, s, Reader.ForgottenCut)
+	if err != nil {
+		return forgotten, err
+	}
+	for after := (*TokenCut)(nil); ; {
+		page, err := view(ctx, s, func(r Reader) ([]TokenCut, error) { return r.TokenCuts(after, cutPage) })
+		if err != nil {
+			return forgotten, err
+		}
+		for _, cut := range page {
+			fn(cut)
+		}
+		if len(page) < cutPage {
+			return forgotten, nil
+		}
+		after = &page[len(page)-1]
+	}
+}
+
+// ForgetCuts forgets cut-offs older than the policy's CutRetention, after which every token
+// that they could cut off has expired. It returns how many those were and the time of the
+// latest one that was ever forgotten. It works in steps with pauses, see [PauseAfter], and
+// forgets nothing while the clock is not trusted or if the policy keeps cut-offs for ever.
+func (s *Service) ForgetCuts(ctx context.Context) (n int, forgotten time.Time, err error) {
+	if s.policy.CutRetention == 0 {
+		return 0, time.Time{}, nil
+	}
+	before := s.time().Add(-s.policy.CutRetention)
+	if s.holds() {
+		return 0, time.Time{}, nil
+	}
+	n, err = pacedAll(ctx, s, jobRows, func(tx Tx, limit int) (int, error) { return tx.ForgetCuts(before, limit) })
+	if err != nil {
+		return n, time.Time{}, err
+	}
+	forgotten, err = view(ctx, s, Reader.ForgottenCut)
+	return n, forgotten, err
+}
