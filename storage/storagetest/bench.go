@@ -11,12 +11,12 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Engine opens a store for a benchmark. With durable, what is acknowledged
-// survives a power cut; observe, unless nil, is told the number of calls that
-// each commit held.
+// Engine opens a store for a benchmark. If durable is set, an acknowledged write must
+// survive a power cut. observe, unless nil, is called with the number of calls in each
+// commit.
 type Engine func(b *testing.B, durable bool, observe func(calls int)) im.Store
 
-// Bench measures an engine.
+// Bench runs the benchmarks of a storage engine.
 func Bench(b *testing.B, open Engine) {
 	b.Run("Send", func(b *testing.B) { benchSend(b, open) })
 	b.Run("Replay", func(b *testing.B) { benchReplay(b, open) })
@@ -29,8 +29,8 @@ func Bench(b *testing.B, open Engine) {
 	b.Run("Due", func(b *testing.B) { benchDue(b, open) })
 }
 
-// benchSend measures messages through Write, each by a caller that waits for
-// its answer: with how many callers, and with a sync to disk or without.
+// benchSend measures sending messages through Write by concurrent callers that wait for
+// their result, with and without a sync to disk.
 func benchSend(b *testing.B, open Engine) {
 	for _, durable := range []bool{true, false} {
 		for _, callers := range []int{1, 8, 64, 256} {
@@ -77,7 +77,7 @@ func benchSend(b *testing.B, open Engine) {
 	}
 }
 
-// benchMessage sends one as a use case does: it loads, then writes.
+// benchMessage sends a message as the use case does: it reads, then writes.
 func benchMessage(w *world, group im.ID, i int64, text *im.Content) error {
 	now := time.Now()
 	m := im.Message{
@@ -92,14 +92,14 @@ func benchMessage(w *world, group im.ID, i int64, text *im.Content) error {
 			return err
 		}
 		if _, err := tx.MessageByClientID("alice", m.ClientID); !errors.Is(err, im.ErrNotFound) {
-			return fmt.Errorf("the client_id is known: %w", err)
+			return fmt.Errorf("the client_id exists: %w", err)
 		}
 		_, _, err := insert(tx, m)
 		return err
 	})
 }
 
-// fill puts n messages with their events into a conversation.
+// fill sends n messages to a conversation.
 func (w *world) fill(id im.ID, n int, sender func(i int) im.UserID) {
 	w.Helper()
 	text := content(w, `{"text":"a message of a usual length, neither short nor long"}`)
@@ -122,8 +122,8 @@ func (w *world) fill(id im.ID, n int, sender func(i int) im.UserID) {
 	}
 }
 
-// benchReplay measures reading 10,000 missed events, in windows of 1,000, of a
-// member of few and of many conversations.
+// benchReplay measures reading 10,000 missed events in windows of 1,000, for a member of
+// one and of 100 conversations.
 func benchReplay(b *testing.B, open Engine) {
 	for _, conversations := range []int{1, 100} {
 		b.Run(fmt.Sprintf("events=10000/conversations=%d", conversations), func(b *testing.B) {
@@ -144,8 +144,8 @@ func benchReplay(b *testing.B, open Engine) {
 	}
 }
 
-// benchHistory measures a page of 50 in conversations of a thousand and of a
-// million messages: newest, from the middle, and filtered.
+// benchHistory measures a page of 50 messages in conversations of a thousand and of a
+// million messages: the newest, from the middle, and filtered.
 func benchHistory(b *testing.B, open Engine) {
 	for _, n := range []int{1_000, 1_000_000} {
 		var w *world
@@ -173,7 +173,7 @@ func benchHistory(b *testing.B, open Engine) {
 				{"middle", im.HistoryQuery{Past: past(middle)}},
 				{"sender", im.HistoryQuery{Sender: "carol"}},
 				{"time", im.HistoryQuery{From: middle.CreatedAt, Ascending: true}},
-				{"type that none has", im.HistoryQuery{Type: im.Custom}},
+				{"type without messages", im.HistoryQuery{Type: im.Custom}},
 				{"sender by time", im.HistoryQuery{From: middle.CreatedAt, Sender: "carol"}},
 			} {
 				q.query.Conversation, q.query.Ranges, q.query.Limit = id, whole, 50

@@ -10,7 +10,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// make makes a conversation of any kind, with members, at a new time.
+// make creates a conversation of any kind with members, at a new time.
 func (w *world) make(c im.Conversation, members ...im.UserID) im.ID {
 	w.Helper()
 	at := w.tick()
@@ -35,14 +35,14 @@ func (w *world) channel(space im.ID) im.ID {
 	return w.make(im.Conversation{Kind: im.Channel, Name: "a channel", Space: space})
 }
 
-// thread makes one under a new message of a group, or of a channel of a space.
+// thread creates a thread under a new message of a group or of a channel of a space.
 func (w *world) thread(space, parent im.ID, members ...im.UserID) im.ID {
 	w.Helper()
 	root := w.send(w.text(parent, "alice", "the root"))
 	return w.make(im.Conversation{Kind: im.Thread, Name: "a thread", Space: space, Parent: parent, Root: root.ID}, members...)
 }
 
-// idsOf are those of conversations.
+// idsOf returns the ids of conversations.
 func idsOf(list []im.Conversation) []im.ID {
 	var ids []im.ID
 	for _, c := range list {
@@ -51,8 +51,8 @@ func idsOf(list []im.Conversation) []im.ID {
 	return ids
 }
 
-// testConversationKinds: all that a conversation of each kind says of itself
-// comes back, and what is set to something else afterwards does, too.
+// testConversationKinds checks that all fields of a conversation of each kind are stored,
+// and that UpdateConversation changes the fields it may change and no others.
 func testConversationKinds(w *world) {
 	window := 5 * time.Minute
 	at := func(n int) time.Time { return epoch.Add(time.Duration(n) * time.Hour) }
@@ -72,7 +72,7 @@ func testConversationKinds(w *world) {
 		c.MuteAll, c.SlowMode, c.Private, c.RevokeOthersWindow = false, 0, false, new(time.Duration)
 		w.write(func(tx im.Tx) error {
 			changed := c
-			changed.Kind, changed.Creator, changed.Messages, changed.ActiveAt = im.Group, "dave", 1, at(9) // none of these is UpdateConversation's
+			changed.Kind, changed.Creator, changed.Messages, changed.ActiveAt = im.Group, "dave", 1, at(9) // UpdateConversation ignores these
 			changed.Parent, changed.Root, changed.Space = 4, 5, 6
 			return tx.UpdateConversation(changed)
 		})
@@ -80,7 +80,7 @@ func testConversationKinds(w *world) {
 	}
 	plain := w.make(im.Conversation{Kind: im.Room, Name: "a room"})
 	c := w.conversation(plain)
-	w.equal("what was left out", []any{c.Creator, c.Parent, c.Root, c.Space, c.Messages, c.ActiveAt, deref(c.RevokeOthersWindow)},
+	w.equal("unset fields", []any{c.Creator, c.Parent, c.Root, c.Space, c.Messages, c.ActiveAt, deref(c.RevokeOthersWindow)},
 		[]any{"", im.ID(0), im.ID(0), im.ID(0), 0, time.Time{}, nil})
 }
 
@@ -90,15 +90,15 @@ func testActivity(w *world) {
 	want := w.conversation(id)
 	want.Messages, want.ActiveAt = 7, epoch.Add(time.Hour)
 	w.write(func(tx im.Tx) error { return tx.PutActivity(id, want.Messages, want.ActiveAt) })
-	w.equal("of a thread", w.conversation(id), want)
-	w.equal("of another", w.conversation(other).Messages, 0)
-	w.notFound("of nothing", w.store.Write(w.Context(), func(tx im.Tx) error { return tx.PutActivity(1, 1, epoch) }))
+	w.equal("the thread", w.conversation(id), want)
+	w.equal("another thread", w.conversation(other).Messages, 0)
+	w.notFound("unknown thread", w.store.Write(w.Context(), func(tx im.Tx) error { return tx.PutActivity(1, 1, epoch) }))
 }
 
-func testRetentionBelow(w *world) {
+func testChildRetention(w *world) {
 	group, other := w.group(im.HistoryAll, "alice"), w.group(im.HistoryAll, "alice")
 	first, second, elsewhere := w.thread(0, group), w.thread(0, group), w.thread(0, other)
-	w.deleteForAll(w.thread(0, group))
+	w.deleteConversation(w.thread(0, group))
 	set := func(keep *time.Duration, past time.Time, after im.ID, limit int, last im.ID, more bool) {
 		w.Helper()
 		w.write(func(tx im.Tx) error {
@@ -122,20 +122,20 @@ func testRetentionBelow(w *world) {
 			w.equal("retention", deref(w.conversation(id).Retention), want)
 		}
 	}
-	// What is past a retention stays past it: where there is something older.
+	// A cutoff never moves back, and is set only where there are older messages.
 	w.send(w.text(first, "alice", "old"))
 	past := w.tick()
 	for _, test := range []struct{ past, want time.Time }{
 		{past, past}, {past.Add(-time.Second), past}, {past.Add(time.Second), past.Add(time.Second)}, {time.Time{}, past.Add(time.Second)},
 	} {
 		set(nil, test.past, 0, 9, second, false)
-		w.equal("past", w.conversation(first).TrimBefore, test.want)
-		w.equal("of one without messages", w.conversation(second).TrimBefore, time.Time{})
+		w.equal("cutoff", w.conversation(first).TrimBefore, test.want)
+		w.equal("cutoff of an empty thread", w.conversation(second).TrimBefore, time.Time{})
 	}
 }
 
-// testMutes: a mute is of one user in one place, outlives their leaving, and ends
-// when it is said so.
+// testMutes checks that a mute is per user and conversation, that it survives leaving, and
+// that it ends when it is deleted.
 func testMutes(w *world) {
 	id, other := w.group(im.HistoryAll, "alice", "bob"), w.group(im.HistoryAll, "alice", "bob")
 	mute := func(user im.UserID, until time.Time) {
@@ -150,14 +150,14 @@ func testMutes(w *world) {
 			if m.User == "bob" {
 				want = until
 			}
-			w.equal("in the list, of "+string(m.User), m.MutedUntil, want)
+			w.equal("mute in the list of members, of "+string(m.User), m.MutedUntil, want)
 		}
-		w.equal("elsewhere", w.membership(other, "bob").MutedUntil, time.Time{})
+		w.equal("another conversation", w.membership(other, "bob").MutedUntil, time.Time{})
 	}
 	w.leave(id, "bob")
-	w.equal("who left", w.membership(id, "bob").MutedUntil, epoch)
+	w.equal("after leaving", w.membership(id, "bob").MutedUntil, epoch)
 	w.join(id, "bob")
-	w.equal("who came back", w.membership(id, "bob").MutedUntil, epoch)
+	w.equal("after rejoining", w.membership(id, "bob").MutedUntil, epoch)
 	mute("bob", time.Time{})
 	mute("bob", time.Time{})
 	mute("nobody", time.Time{})
@@ -165,20 +165,14 @@ func testMutes(w *world) {
 
 	mute("never seen", im.MutedForGood)
 	w.join(id, "never seen")
-	w.equal("before they came", w.membership(id, "never seen").MutedUntil, im.MutedForGood)
-	w.deleteForAll(id)
-	for done := false; !done; {
-		w.write(func(tx im.Tx) (err error) {
-			done, err = tx.Purge(id, 10, w.now)
-			return err
-		})
-	}
-	w.equal("gone with the place", w.membership(id, "never seen").MutedUntil, time.Time{})
+	w.equal("muted before joining", w.membership(id, "never seen").MutedUntil, im.MutedForGood)
+	w.deleteConversation(id)
+	w.purgeAll(id, 10, w.now)
+	w.equal("after the purge", w.membership(id, "never seen").MutedUntil, time.Time{})
 }
 
-// testMarksOfStrangers: who has no membership of a place makes something of it all
-// the same.
-func testMarksOfStrangers(w *world) {
+// testMarksOfNonMembers checks that a user without a membership can have a mark.
+func testMarksOfNonMembers(w *world) {
 	channel := w.channel(w.space("alice", "bob"))
 	mark := func(user im.UserID) im.Mark {
 		return read(w, func(r im.Reader) (im.Mark, error) { return r.Mark(channel, user) })
@@ -187,7 +181,7 @@ func testMarksOfStrangers(w *world) {
 	w.putMark(channel, "alice", want)
 	for user, want := range map[im.UserID]im.Mark{"alice": want, "bob": {}, "nobody": {}} {
 		if got := mark(user); got != want {
-			w.Fatalf("of %s: got %+v, want %+v", user, got, want)
+			w.Fatalf("mark of %s: got %+v, want %+v", user, got, want)
 		}
 	}
 }
@@ -209,19 +203,14 @@ func testSpoke(w *world) {
 	for n := range 2 {
 		at := epoch.Add(time.Duration(n) * time.Second)
 		w.write(func(tx im.Tx) error { return tx.PutSpoke(id, "alice", at) })
-		w.equal("then", spoke(id, "alice"), at)
+		w.equal("after PutSpoke", spoke(id, "alice"), at)
 	}
-	w.equal("of another", spoke(id, "bob"), time.Time{})
-	w.equal("elsewhere", spoke(other, "alice"), time.Time{})
-	w.equal("of nobody", spoke(id, "nobody"), time.Time{})
-	w.deleteForAll(id)
-	for done := false; !done; {
-		w.write(func(tx im.Tx) (err error) {
-			done, err = tx.Purge(id, 100, w.now)
-			return err
-		})
-	}
-	w.equal("of what was purged", spoke(id, "alice"), time.Time{})
+	w.equal("another user", spoke(id, "bob"), time.Time{})
+	w.equal("another conversation", spoke(other, "alice"), time.Time{})
+	w.equal("unknown user", spoke(id, "nobody"), time.Time{})
+	w.deleteConversation(id)
+	w.purgeAll(id, 100, w.now)
+	w.equal("after the purge", spoke(id, "alice"), time.Time{})
 }
 
 func testLastSent(w *world) {
@@ -245,20 +234,20 @@ func testLastSent(w *world) {
 	w.send(quiet)
 	bob := w.send(w.text(id, "bob", "said"))
 	w.equal("the newest that is not quiet", last(id, "alice"), second.CreatedAt)
-	w.equal("of another", last(id, "bob"), bob.CreatedAt)
-	w.equal("elsewhere", last(other, "alice"), time.Time{})
-	w.equal("of nobody", last(id, "nobody"), time.Time{})
+	w.equal("another user", last(id, "bob"), bob.CreatedAt)
+	w.equal("another conversation", last(other, "alice"), time.Time{})
+	w.equal("unknown user", last(id, "nobody"), time.Time{})
 	w.erase(second.ID, im.Erasure{State: im.Revoked, At: w.now, By: "alice"})
 	if got := last(id, "alice"); got != second.CreatedAt || got == first.CreatedAt {
-		w.Fatal("what was taken back was sent, still")
+		w.Fatal("an erased message does not count as the last sent")
 	}
 }
 
-// testAnyID holds that an id may be any integer but 0 and the least one: those of
-// groups, rooms and spaces are random, and half of them negative.
+// testAnyID checks that an id may be any integer but 0 and the least one. The ids of
+// groups, rooms and spaces are random, so half of them are negative.
 func testAnyID(w *world) {
 	ids := []im.ID{math.MinInt64 + 1, -1 << 40, -1, 1, 1 << 40, math.MaxInt64}
-	for i := range ids { // in an order that is not theirs
+	for i := range ids { // out of order
 		id := ids[(i*5+3)%len(ids)]
 		w.make(im.Conversation{ID: id, Kind: im.Space, Name: "a space"}, "alice")
 		w.write(func(tx im.Tx) error {
@@ -290,12 +279,12 @@ func testAnyID(w *world) {
 				invited, after = append(invited, i.Conversation), i.Conversation
 			}
 		}
-		w.equal(fmt.Sprint("every conversation by ", limit), every, ids)
-		w.equal(fmt.Sprint("invitations by ", limit), invited, ids)
+		w.equal(fmt.Sprint("ConversationIDs in pages of ", limit), every, ids)
+		w.equal(fmt.Sprint("InvitationsOf in pages of ", limit), invited, ids)
 	}
 
-	// All that hangs in a conversation finds it by its id, and lists by activity are
-	// told apart by it.
+	// Children find their parent by its id, and lists by activity use the id as a
+	// tie-breaker.
 	at := w.tick()
 	var groups []im.ID
 	for n := range 6 {
@@ -321,7 +310,7 @@ func testAnyID(w *world) {
 			}
 		}
 		slices.Reverse(got)
-		w.equal(fmt.Sprint("the list by ", limit), got, groups)
+		w.equal(fmt.Sprint("the list in pages of ", limit), got, groups)
 	}
 	nth := func(from im.ID, n int) (im.ID, error) {
 		var id im.ID
@@ -334,15 +323,15 @@ func testAnyID(w *world) {
 	for n, id := range groups {
 		got, err := nth(math.MinInt64, n)
 		w.must(err)
-		w.equal("by number", got, id)
+		w.equal("nth", got, id)
 	}
 	got, err := nth(groups[2]+1, 1)
 	w.must(err)
-	w.equal("by number from one on", got, groups[4])
+	w.equal("nth from an id", got, groups[4])
 	if _, err := nth(groups[2], 4); !errors.Is(err, im.ErrNotFound) {
-		w.Errorf("one more than there are: %v", err)
+		w.Errorf("past the last: %v, want ErrNotFound", err)
 	}
-	w.equal("of a range", places(w.list(im.ConversationQuery{
+	w.equal("within a range of ids", keysOf(w.list(im.ConversationQuery{
 		User: "carol", AsOf: w.tick(), Among: &im.IDRange{From: groups[1], To: groups[3] - 1}, Limit: 9,
 	})), []im.ConversationKey{{ActiveAt: at, ID: groups[2]}, {ActiveAt: at, ID: groups[1]}})
 	sent := at.Add(time.Second)
@@ -351,8 +340,8 @@ func testAnyID(w *world) {
 		m.CreatedAt = sent
 		w.send(m)
 		thread := w.thread(0, id, "carol")
-		w.equal("below", read(w, func(r im.Reader) ([]im.ID, error) { return r.Below(id) }), []im.ID{thread})
-		w.equal("joined below", read(w, func(r im.Reader) ([]im.ID, error) {
+		w.equal("children", read(w, func(r im.Reader) ([]im.ID, error) { return r.Below(id) }), []im.ID{thread})
+		w.equal("joined children", read(w, func(r im.Reader) ([]im.ID, error) {
 			return r.JoinedBelow("carol", id, 10)
 		}), []im.ID{thread})
 	}
@@ -369,4 +358,12 @@ func testAnyID(w *world) {
 		}
 	}
 	w.equal("by the oldest message", aged, groups)
+}
+
+// deref returns what a pointer points to, nil for a nil pointer.
+func deref[T any](p *T) any {
+	if p == nil {
+		return nil
+	}
+	return *p
 }

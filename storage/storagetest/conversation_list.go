@@ -9,13 +9,13 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// list is one page of a list of conversations.
+// list reads one page of a list of conversations.
 func (w *world) list(q im.ConversationQuery) []im.ListedConversation {
 	w.Helper()
 	return read(w, func(r im.Reader) ([]im.ListedConversation, error) { return r.Conversations(q) })
 }
 
-// lists follows a list to its end, and lets something happen after each page.
+// lists reads all pages of a list and calls between after each page but the last.
 func (w *world) lists(q im.ConversationQuery, between func()) (all []im.ListedConversation) {
 	w.Helper()
 	for {
@@ -33,7 +33,7 @@ func (w *world) lists(q im.ConversationQuery, between func()) (all []im.ListedCo
 	}
 }
 
-func places(list []im.ListedConversation) []im.ConversationKey {
+func keysOf(list []im.ListedConversation) []im.ConversationKey {
 	k := make([]im.ConversationKey, len(list))
 	for i, c := range list {
 		k[i] = c.Key()
@@ -41,8 +41,8 @@ func places(list []im.ListedConversation) []im.ConversationKey {
 	return k
 }
 
-// testListAsOf: a list that is read in pages is what it was when it was begun,
-// whatever happens meanwhile.
+// testListAsOf checks that a list read in pages stays as it was at its start, whatever
+// happens meanwhile.
 func testListAsOf(w *world) {
 	random := rand.New(rand.NewPCG(31, 32))
 	for _, limit := range []int{1, 2, 5} {
@@ -56,7 +56,7 @@ func testListAsOf(w *world) {
 			m.CreatedAt, m.Quiet, m.VisibleTo = at, quiet, to
 			w.send(m)
 		}
-		for _, i := range random.Perm(20)[:15] { // some have none
+		for _, i := range random.Perm(20)[:15] { // some have no messages
 			send(ids[i], w.tick(), false, "")
 			if i%3 == 0 {
 				send(ids[i], w.tick().Add(-time.Hour), true, "")
@@ -81,7 +81,7 @@ func testListAsOf(w *world) {
 		want := w.list(whole)
 		w.equal("how many", len(want), 20)
 		for _, c := range want {
-			w.equal("place", c.ActiveAt, c.ListedAt)
+			w.equal("sort key", c.ActiveAt, c.ListedAt)
 		}
 		w.now = w.now.Add(time.Minute)
 		got := w.lists(q, func() {
@@ -97,24 +97,24 @@ func testListAsOf(w *world) {
 				case 3:
 					rename(id, at)
 				case 4:
-					send(id, q.AsOf.Add(-time.Millisecond), true, "") // into the past
+					send(id, q.AsOf.Add(-time.Millisecond), true, "") // older than the list
 				}
 			}
 		})
-		w.equal(fmt.Sprint("pages of ", limit), places(got), places(want))
+		w.equal(fmt.Sprint("pages of ", limit), keysOf(got), keysOf(want))
 
-		// What came to be while the clock was ahead is taken in by who says what it
-		// is now, and stands before the rest.
+		// Conversations created while the clock was ahead are listed first, if Now is
+		// given.
 		w.now = w.now.Add(time.Hour)
 		ahead := w.group(im.HistoryAll, user)
 		q.Now = q.AsOf.Add(30 * time.Minute)
 		got = w.lists(q, func() {})
-		w.equal("of the future", got[0].ID, ahead)
-		w.equal("before the rest", places(got[1:]), places(want))
+		w.equal("created in the future", got[0].ID, ahead)
+		w.equal("listed before the rest", keysOf(got[1:]), keysOf(want))
 	}
 }
 
-// testListFilters holds the filters against a look at every conversation.
+// testListFilters compares every filter with a scan of all conversations.
 func testListFilters(w *world) {
 	random := rand.New(rand.NewPCG(33, 34))
 	type entry struct {
@@ -150,7 +150,7 @@ func testListFilters(w *world) {
 			w.putMark(c.ID, "alice", e.mark)
 		}
 		if random.IntN(4) == 0 {
-			e.changed = w.send(w.text(c.ID, "bob", "brings it back")).CreatedAt
+			e.changed = w.send(w.text(c.ID, "bob", "shows it again")).CreatedAt
 		}
 		e.Conversation = w.conversation(c.ID)
 		e.listed = slices.MaxFunc([]time.Time{e.ListedAt, e.joined}, time.Time.Compare)
@@ -168,13 +168,13 @@ func testListFilters(w *world) {
 					var want []im.ConversationKey
 					for _, e := range all {
 						last := slices.MaxFunc([]time.Time{e.changed, e.joined, e.mark.ChangedAt}, time.Time.Compare)
-						gone := e.mark.Gone && e.Counted <= e.mark.GoneCounted
+						hiddenFromList := e.mark.Gone && e.Counted <= e.mark.GoneCounted
 						if (kind == 0 || e.Kind == kind) && (pinned == nil || *pinned == !e.mark.PinnedAt.IsZero()) &&
-							(hidden || !since.IsZero() || !gone) && !last.Before(since) {
+							(hidden || !since.IsZero() || !hiddenFromList) && !last.Before(since) {
 							want = append(want, im.ConversationKey{ActiveAt: e.listed, ID: e.ID})
 						}
 					}
-					w.equal(fmt.Sprintf("%+v", q), places(w.lists(q, func() {})), append([]im.ConversationKey{}, want...))
+					w.equal(fmt.Sprintf("%+v", q), keysOf(w.lists(q, func() {})), append([]im.ConversationKey{}, want...))
 				}
 			}
 		}

@@ -25,13 +25,13 @@ func testConversations(w *world) {
 	c.Name, c.History, c.UpdatedAt, c.EditedAt = "", im.HistoryAll, w.now.Add(time.Hour), w.now.Add(time.Minute)
 	w.write(func(tx im.Tx) error {
 		changed := c
-		changed.Kind, changed.MemberCount, changed.LastSeq = im.Direct, 7, 8 // none of these is UpdateConversation's
+		changed.Kind, changed.MemberCount, changed.LastSeq = im.Direct, 7, 8 // UpdateConversation ignores these
 		changed.FirstSeq, changed.Counted, changed.OldestAt, changed.DeletedAt = 2, 3, w.now, w.now
 		return tx.UpdateConversation(changed)
 	})
 	w.equal("updated", w.conversation(c.ID), c)
 
-	// A revoke window or a retention of 0 is one; none is another thing.
+	// A revoke window or retention of 0 is different from none.
 	for _, window := range []*time.Duration{new(time.Duration), new(90 * time.Second), nil} {
 		c.RevokeWindow, c.Retention, c.ExpireAfter = window, window, c.ExpireAfter+time.Hour
 		w.write(func(tx im.Tx) error { return tx.UpdateConversation(c) })
@@ -44,11 +44,6 @@ func testConversations(w *world) {
 
 func (w *world) sameConversation(got, want im.Conversation) {
 	w.Helper()
-	w.equal("revoke window", deref(got.RevokeWindow), deref(want.RevokeWindow))
-	w.equal("retention", deref(got.Retention), deref(want.Retention))
-	w.equal("window of others", deref(got.RevokeOthersWindow), deref(want.RevokeOthersWindow))
-	got.RevokeWindow, want.RevokeWindow, got.Retention, want.Retention = nil, nil, nil, nil
-	got.RevokeOthersWindow, want.RevokeOthersWindow = nil, nil
 	w.equal("conversation", got, want)
 }
 
@@ -65,7 +60,7 @@ func testDirectConversations(w *world) {
 	_, err := find("alice", "bob")
 	w.notFound("before", err)
 
-	// Peers are kept in the byte order of their names, whoever was first.
+	// Peers are stored in the byte order of their names, whatever order they are given in.
 	for _, user := range []im.UserID{"zoe", "bob", "alice"} {
 		w.group(im.HistoryAll, user)
 	}
@@ -88,7 +83,7 @@ func testDirectConversations(w *world) {
 	twin := c
 	twin.ID = w.ids.Next(w.now)
 	if w.store.Write(w.Context(), func(tx im.Tx) error { return tx.CreateConversation(twin) }) == nil {
-		w.Fatal("two direct conversations of the same two users")
+		w.Fatal("created a second direct conversation of the same users")
 	}
 }
 
@@ -133,13 +128,13 @@ func testConversationList(w *world) {
 		for _, c := range all {
 			want = append(want, c.ID)
 		}
-		w.equal(fmt.Sprintf("list by %d", limit), got, want)
+		w.equal(fmt.Sprintf("list in pages of %d", limit), got, want)
 	}
 	q := im.ConversationQuery{User: "alice", AsOf: w.now.Add(24 * time.Hour), Limit: 1}
 	page := w.list(q)
-	w.equal("whole", page[0].Conversation, w.conversation(page[0].ID))
+	w.equal("first of the list", page[0].Conversation, w.conversation(page[0].ID))
 	q.User = "nobody"
-	w.equal("of an unknown user", len(w.list(q)), 0)
+	w.equal("unknown user", len(w.list(q)), 0)
 }
 
 func testBlocks(w *world) {
@@ -147,7 +142,7 @@ func testBlocks(w *world) {
 		return read(w, func(r im.Reader) (bool, error) { return r.Blocked(by, user) })
 	}
 	if blocked("alice", "bob") {
-		w.Fatal("blocked before")
+		w.Fatal("blocked before PutBlock")
 	}
 	users := []im.UserID{"zoe", "Bob", "bob", "eve 2", "~"}
 	w.write(func(tx im.Tx) error {
@@ -162,13 +157,13 @@ func testBlocks(w *world) {
 		return tx.PutBlock("bob", "carol", epoch)
 	})
 	if !blocked("alice", "bob") || blocked("bob", "alice") || blocked("alice", "carol") || blocked("nobody", "bob") {
-		w.Fatal("blocks are of one user against one other")
+		w.Fatal("a block affects another pair of users")
 	}
 	of := func(user im.UserID, users ...im.UserID) []im.UserID {
 		return read(w, func(r im.Reader) ([]im.UserID, error) { return r.BlockedBy(users, user) })
 	}
-	w.equal("of several", of("carol", "alice", "bob", "nobody", "bob", "carol"), []im.UserID{"bob"})
-	w.equal("of none", len(of("carol"))+len(of("nobody", "alice", "bob"))+len(of("alice", "bob")), 0)
+	w.equal("blockers among several", of("carol", "alice", "bob", "nobody", "bob", "carol"), []im.UserID{"bob"})
+	w.equal("no blockers", len(of("carol"))+len(of("nobody", "alice", "bob"))+len(of("alice", "bob")), 0)
 	want := []im.Block{
 		{User: "Bob", At: epoch.Add(1 * time.Second)},
 		{User: "bob", At: epoch.Add(2 * time.Second)},
@@ -183,12 +178,12 @@ func testBlocks(w *world) {
 	w.equal("first", list("alice", "", 2), want[:2])
 	w.equal("next", list("alice", "bob", 2), want[2:4])
 	w.equal("last", list("alice", "zoe", 2), want[4:])
-	w.equal("of nobody", len(list("nobody", "", 2)), 0)
+	w.equal("unknown user", len(list("nobody", "", 2)), 0)
 
 	for range 2 {
 		w.write(func(tx im.Tx) error { return tx.DeleteBlock("alice", "bob") })
 		if blocked("alice", "bob") || !blocked("alice", "Bob") {
-			w.Fatal("not unblocked")
+			w.Fatal("DeleteBlock has no effect, or deletes another block")
 		}
 	}
 	w.write(func(tx im.Tx) error { return tx.DeleteBlock("nobody", "bob") })
@@ -209,7 +204,7 @@ func testTokenCuts(w *world) {
 	w.write(func(tx im.Tx) error { return tx.CutTokens(im.TokenCut{User: "alice", At: epoch.Add(time.Hour)}) })
 	w.equal("after", cuts(), []im.TokenCut{{User: "never seen", At: epoch}, {User: "alice", At: epoch.Add(time.Hour)}})
 
-	// In pages, by time and then by user, and forgotten in that order.
+	// Pages and forgetting are in the order of time, then user.
 	w.write(func(tx im.Tx) error {
 		for _, user := range []im.UserID{"d", "b", "c"} {
 			if err := tx.CutTokens(im.TokenCut{User: user, At: epoch.Add(time.Minute)}); err != nil {
@@ -241,12 +236,12 @@ func testTokenCuts(w *world) {
 		return n
 	}
 	forgotten := func() time.Time { return read(w, im.Reader.ForgottenCut) }
-	w.equal("none is that old", []any{forget(epoch, 10), forgotten()}, []any{0, time.Time{}})
+	w.equal("none is old enough", []any{forget(epoch, 10), forgotten()}, []any{0, time.Time{}})
 	w.equal("two", []any{forget(epoch.Add(time.Hour), 2), forgotten()}, []any{2, epoch.Add(time.Minute)})
 	w.equal("two more", []any{forget(epoch.Add(time.Hour), 10), forgotten()}, []any{2, epoch.Add(time.Minute)})
 	w.equal("left", cuts(), []im.TokenCut{{User: "alice", At: epoch.Add(time.Hour)}})
 	w.write(func(tx im.Tx) error { return tx.CutTokens(im.TokenCut{User: "b", At: epoch}) })
-	w.equal("a clock that went back", []any{forget(epoch.Add(time.Second), 10), forgotten()}, []any{1, epoch.Add(time.Minute)})
+	w.equal("after the clock was set back", []any{forget(epoch.Add(time.Second), 10), forgotten()}, []any{1, epoch.Add(time.Minute)})
 }
 
 func testInstance(w *world) {

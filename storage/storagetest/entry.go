@@ -7,7 +7,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// testEntry holds what is loaded at once against what is loaded piece by piece.
+// testEntry compares Entry, which loads several things with one query, with loading each of
+// them separately.
 func testEntry(w *world) {
 	group := w.group(im.HistoryAll, "alice", "bob")
 	direct := w.ids.Next(w.tick())
@@ -24,9 +25,9 @@ func testEntry(w *world) {
 	elsewhere.ClientID = "c-2"
 	elsewhere = w.send(elsewhere)
 	trimmed := w.group(im.HistoryAll, "alice", "bob")
-	gone := w.text(trimmed, "alice", "three")
-	gone.ClientID = "c-3"
-	w.send(gone)
+	old := w.text(trimmed, "alice", "three")
+	old.ClientID = "c-3"
+	w.send(old)
 	w.write(func(tx im.Tx) error {
 		_, err := tx.Trim(trimmed, w.now.Add(time.Hour), 10, w.now)
 		return err
@@ -40,7 +41,7 @@ func testEntry(w *world) {
 		}
 		return tx.PutBlock("bob", "alice", w.now)
 	})
-	for range 3 { // carol comes and goes, and is gone in the end
+	for range 3 { // carol joins and leaves several times
 		w.write(func(tx im.Tx) error {
 			at, err := tx.Append(im.Event{Type: im.MemberAdded, At: w.tick(), Conversation: group, User: "carol"})
 			if err != nil {
@@ -58,7 +59,8 @@ func testEntry(w *world) {
 		})
 	}
 
-	// In a transaction counts may be remembered, which must be those after its own writes.
+	// In a transaction, Entry may cache counts. They must include the transaction's own
+	// writes.
 	check := func(r im.Reader) error {
 		for _, id := range []im.ID{group, direct, trimmed} {
 			for _, user := range []im.UserID{"alice", "bob", "carol", "dave"} {
@@ -75,21 +77,21 @@ func testEntry(w *world) {
 				switch {
 				case errors.Is(err, im.ErrNotFound):
 					if e.Member {
-						w.Errorf("%s is a member of %v", user, id)
+						w.Errorf("%s is reported as a member of %v", user, id)
 					}
 				case err != nil:
 					return err
 				default:
 					w.equal("membership", e.Membership, m)
 					if !e.Member {
-						w.Errorf("%s is no member of %v", user, id)
+						w.Errorf("%s is not reported as a member of %v", user, id)
 					}
 				}
 				if want := id == direct && user == "alice"; e.Blocked != want {
-					w.Errorf("blocked: %v, of %s in %v", e.Blocked, user, id)
+					w.Errorf("Blocked = %v for %s in %v", e.Blocked, user, id)
 				}
 				if want := user == "alice"; e.Sent == first.ID != want || e.Gone {
-					w.Errorf("%s sent %v, gone %v", user, e.Sent, e.Gone)
+					w.Errorf("for %s: Sent = %v, Gone = %v", user, e.Sent, e.Gone)
 				}
 			}
 		}
@@ -100,7 +102,7 @@ func testEntry(w *world) {
 			if err != nil {
 				return err
 			}
-			w.equal("the direct one", e.Conversation.ID, direct)
+			w.equal("the direct conversation", e.Conversation.ID, direct)
 			w.equal("sent as "+clientID, im.Entry{Sent: e.Sent, Gone: e.Gone}, want)
 		}
 		for _, q := range []im.EntryQuery{

@@ -11,7 +11,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// erase erases a message in a transaction of its own.
+// erase erases a message in its own transaction.
 func (w *world) erase(id im.ID, e im.Erasure) (done bool) {
 	w.Helper()
 	w.write(func(tx im.Tx) (err error) {
@@ -57,12 +57,12 @@ func testErase(w *world) {
 		w.sameMessage(page.Messages[0], want)
 	}
 	if w.erase(1, erasures[0]) {
-		w.Fatal("erased what is not there")
+		w.Fatal("erased an unknown message")
 	}
 }
 
-// testEraseIsFinal: of those who would take a message back, one does, and it
-// stays as that one left it.
+// testEraseIsFinal checks that of concurrent erasures of a message exactly one succeeds,
+// and that the tombstone keeps the state that this one gave it.
 func testEraseIsFinal(w *world) {
 	id := w.group(im.HistoryAll, "alice")
 	for range 20 {
@@ -93,11 +93,11 @@ func testEraseIsFinal(w *world) {
 		want := m.Tombstone(im.Erasure{State: states[winner%3], At: w.now, By: im.UserID(fmt.Sprint("user ", winner))})
 		w.sameMessage(w.message(m.ID), want)
 		if w.store.Write(w.Context(), func(tx im.Tx) error { return tx.StartBurn(m.ID, w.now) }) == nil {
-			w.Fatal("a tombstone burns")
+			w.Fatal("a burn was started on a tombstone")
 		}
 	}
-	// What a transaction has erased it can neither read nor erase again, and
-	// one that is undone has erased nothing.
+	// Within a transaction an erased message is a tombstone. After a rollback it is not
+	// erased.
 	m := w.send(w.text(id, "alice", "secret"))
 	e := im.Erasure{State: im.Revoked, At: w.now}
 	_ = w.store.Write(w.Context(), func(tx im.Tx) error {
@@ -114,8 +114,8 @@ func testEraseIsFinal(w *world) {
 	w.sameMessage(w.message(m.ID), m)
 }
 
-// testDue holds what is due, and when the next is, against what the messages
-// say of themselves.
+// testDue compares the messages that are due, and the next time one is due, with a scan of
+// all messages.
 func testDue(w *world) {
 	random := rand.New(rand.NewPCG(9, 10))
 	next := func() (time.Time, bool) {
@@ -128,7 +128,7 @@ func testDue(w *world) {
 		return at, ok
 	}
 	if _, ok := next(); ok {
-		w.Fatal("due before there is anything")
+		w.Fatal("NextDue reports a time in an empty store")
 	}
 	id := w.group(im.HistoryAll, "alice")
 	messages := map[im.ID]im.Message{}
@@ -196,7 +196,7 @@ func testDue(w *world) {
 		w.erase(m.ID, im.Erasure{State: im.Expired, At: w.now})
 	}
 	if _, ok := next(); ok {
-		w.Fatal("due after all are erased")
+		w.Fatal("NextDue reports a time after all messages were erased")
 	}
 }
 

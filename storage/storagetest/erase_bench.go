@@ -9,11 +9,11 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// revoked is what these benchmarks erase by.
+// revoked is the erasure that these benchmarks use.
 var revoked = im.Erasure{State: im.Revoked, At: epoch, By: "alice"}
 
-// benchErase measures taking a message back against sending one, with their
-// events: each in a transaction of its own, and 200 in one.
+// benchErase compares erasing a message with sending one, both with their events, in
+// transactions of 1 and of 200 messages.
 func benchErase(b *testing.B, open Engine) {
 	for _, batch := range []int{1, 200} {
 		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) {
@@ -54,7 +54,7 @@ func benchErase(b *testing.B, open Engine) {
 					part := todo[done:min(done+batch, b.N)]
 					w.write(func(tx im.Tx) error {
 						for _, m := range part {
-							if err := eraseAndTell(tx, m, revoked); err != nil {
+							if err := eraseWithEvent(tx, m, revoked); err != nil {
 								return err
 							}
 						}
@@ -66,8 +66,8 @@ func benchErase(b *testing.B, open Engine) {
 	}
 }
 
-// eraseAndTell is an erasure as a use case does it.
-func eraseAndTell(tx im.Tx, m im.Message, e im.Erasure) error {
+// eraseWithEvent erases a message as the use case does, with its event.
+func eraseWithEvent(tx im.Tx, m im.Message, e im.Erasure) error {
 	done, err := tx.Erase(m.ID, e, epoch)
 	if err == nil && !done {
 		err = fmt.Errorf("%v is not active", m.ID)
@@ -96,16 +96,16 @@ func (w *world) each(id im.ID, from, to int64, fn func(im.Message)) {
 	}
 }
 
-// benchReceipt measures a read receipt over 1,000 unread messages, with the
-// count of what is unread after it, in one durable commit; and receipts one by
-// one, as a client gives them that is open.
+// benchReceipt measures, in durable commits, a read receipt for 1,000 unread messages with
+// the count of unread messages after it, and receipts for one message at a time, as an open
+// client gives them.
 func benchReceipt(b *testing.B, open Engine) {
 	const n = 1000
 	give := func(w *world, id im.ID, user im.UserID, r im.SeqRange, at time.Time) error {
 		return w.store.Write(context.Background(), func(tx im.Tx) error {
 			fresh, err := tx.PutReceipt(im.Read, id, user, r, at)
 			if err != nil || len(fresh) != 1 {
-				return fmt.Errorf("%v is new: %w", fresh, err)
+				return fmt.Errorf("fresh ranges %v: %w", fresh, err)
 			}
 			_, err = tx.Unread(im.UnreadQuery{Conversation: id, User: user, Ranges: []im.SeqRange{{From: 1, To: n}}, Now: at})
 			return err
@@ -139,8 +139,7 @@ func benchReceipt(b *testing.B, open Engine) {
 	})
 }
 
-// benchDue measures erasing 10,000 messages that are due at once, 200 in a
-// transaction.
+// benchDue measures erasing 10,000 messages that are due, 200 in a transaction.
 func benchDue(b *testing.B, open Engine) {
 	const n, batch = 10_000, 200
 	w := newWorld(b, open(b, false, nil))
@@ -168,7 +167,7 @@ func benchDue(b *testing.B, open Engine) {
 					return err
 				}
 				for _, m := range due {
-					if err := eraseAndTell(tx, m, im.Erasure{State: im.Expired, At: epoch}); err != nil {
+					if err := eraseWithEvent(tx, m, im.Erasure{State: im.Expired, At: epoch}); err != nil {
 						return err
 					}
 				}
@@ -176,7 +175,7 @@ func benchDue(b *testing.B, open Engine) {
 				return nil
 			})
 			if erased == 0 {
-				b.Fatalf("%d are not due", left)
+				b.Fatalf("%d messages are not reported as due", left)
 			}
 			left -= erased
 		}

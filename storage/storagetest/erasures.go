@@ -11,7 +11,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// erasures follows Next to the end and returns all of it.
+// erasures reads all pages of erasures.
 func (w *world) erasures(q im.ErasureQuery) (all []im.ErasedMessage, pages int) {
 	w.Helper()
 	for {
@@ -28,8 +28,7 @@ func (w *world) erasures(q im.ErasureQuery) (all []im.ErasedMessage, pages int) 
 	}
 }
 
-// testErasures holds erasures against a list, for admins and for users who
-// come and go.
+// testErasures compares Erasures with a list, for admins and for users who join and leave.
 func testErasures(w *world) {
 	random := rand.New(rand.NewPCG(13, 14))
 	users := []im.UserID{"alice", "bob", "carol"}
@@ -52,7 +51,7 @@ func testErasures(w *world) {
 			continue
 		}
 		e := im.Erasure{State: im.Revoked, At: w.now.Add(-time.Second), By: "alice", Postscript: fmt.Sprint("p", i)}
-		// Many at the same time, and by a clock that is often set back.
+		// Many erasures have the same time, and the clock is often set back.
 		stamp := epoch.Add(time.Duration(i/5+random.IntN(9)) * time.Second)
 		w.write(func(tx im.Tx) error {
 			_, err := tx.Erase(m.ID, e, stamp)
@@ -83,14 +82,14 @@ func testErasures(w *world) {
 					}
 				}
 				got, _ := w.erasures(im.ErasureQuery{User: user, Since: since, Limit: limit})
-				w.equal(fmt.Sprintf("of %q since %v by %d", user, since, limit), keys(got), keys(want))
+				w.equal(fmt.Sprintf("erasures for %q since %v in pages of %d", user, since, limit), keys(got), keys(want))
 				for i := range got {
 					w.sameMessage(got[i].Message, want[i].Message)
 				}
 			}
 		}
 	}
-	// A page goes on from a key that was never there, and not before Since.
+	// A page can start after a key that no erasure has. It never starts before Since.
 	past := &im.ErasureKey{Stamp: epoch.Add(5 * time.Second), ID: 1 << 62}
 	got, _ := w.erasures(im.ErasureQuery{Since: epoch.Add(20 * time.Second), Past: past, Limit: 9})
 	whole, _ := w.erasures(im.ErasureQuery{Since: epoch.Add(20 * time.Second), Limit: 9})
@@ -108,8 +107,8 @@ func keys(list []im.ErasedMessage) []im.ErasureKey {
 	return k
 }
 
-// testErasuresBounded: who may know of few of many erasures gets them in pages
-// that each look at a bounded part.
+// testErasuresBounded checks that each page looks at a bounded number of erasures, even if
+// the user can see few of many.
 func testErasuresBounded(w *world) {
 	const n = 9000
 	busy, quiet := w.group(im.HistoryAll, "bob"), w.group(im.HistoryAll, "alice")
@@ -135,26 +134,26 @@ func testErasuresBounded(w *world) {
 		return nil
 	})
 	got, pages := w.erasures(im.ErasureQuery{User: "alice", Limit: 100})
-	w.equal("of the quiet one", keys(got), want)
+	w.equal("erasures in the quiet conversation", keys(got), want)
 	if pages < 2 || pages > 8 {
 		w.Fatalf("%d pages for %d erasures", pages, n)
 	}
 	got, _ = w.erasures(im.ErasureQuery{User: "bob", Limit: 1000})
-	w.equal("of the busy one", len(got), n-len(want))
+	w.equal("erasures in the busy conversation", len(got), n-len(want))
 	got, _ = w.erasures(im.ErasureQuery{Limit: 1000})
-	w.equal("of all", len(got), n)
+	w.equal("all erasures", len(got), n)
 }
 
-// described are erasures as texts.
-func described(list []im.ErasedMessage) (out []string) {
+// format formats erasures for comparison.
+func format(list []im.ErasedMessage) (out []string) {
 	for _, e := range list {
 		out = append(out, fmt.Sprintf("%v %d %v %+v %v", e.ID, e.Seq, e.State, *e.Erased, e.Stamp))
 	}
 	return out
 }
 
-// testStamps: each transaction's stamp is after those before it, whatever the clock
-// says, and what was erased and returned to is found by it.
+// testStamps checks that the stamp of a transaction is greater than all before it, whatever
+// the clock says, and that erasures and returning members are found by it.
 func testStamps(w *world) {
 	stamped := func() time.Time {
 		return read(w, func(r im.Reader) (time.Time, error) { return r.Stamped() })
@@ -168,7 +167,7 @@ func testStamps(w *world) {
 				return err
 			}
 			again, err := tx.Stamp(epoch)
-			w.equal("again in the same", again, got)
+			w.equal("second stamp in a transaction", again, got)
 			return err
 		})
 		want := epoch.Add(at)
@@ -191,17 +190,17 @@ func testStamps(w *world) {
 		}
 	}
 	in := func(id im.ID, after int64, limit int) []string {
-		return described(read(w, func(r im.Reader) ([]im.ErasedMessage, error) { return r.ErasedIn(id, after, limit) }))
+		return format(read(w, func(r im.Reader) ([]im.ErasedMessage, error) { return r.ErasedIn(id, after, limit) }))
 	}
-	w.equal("erased", in(group, 0, 10), described(want))
-	w.equal("after one", in(group, 1, 10), described(want[1:]))
-	w.equal("no more than", in(group, 0, 1), described(want[:1]))
-	w.equal("elsewhere", len(in(other, 0, 10)), 0)
+	w.equal("erased in the group", in(group, 0, 10), format(want))
+	w.equal("after one", in(group, 1, 10), format(want[1:]))
+	w.equal("up to a limit", in(group, 0, 1), format(want[:1]))
+	w.equal("another conversation", len(in(other, 0, 10)), 0)
 
 	returned := func(since time.Time, after im.ID, limit int) []im.ID {
 		return read(w, func(r im.Reader) ([]im.ID, error) { return r.ReturnedTo("bob", since, after, limit) })
 	}
-	w.equal("at first", len(returned(epoch, 0, 10)), 0)
+	w.equal("before returning", len(returned(epoch, 0, 10)), 0)
 	thread := im.Conversation{
 		ID: w.ids.Next(w.tick()), Kind: im.Thread, History: im.HistoryAll, FirstSeq: 1, Parent: group, Root: 1,
 		CreatedAt: w.now, UpdatedAt: w.now, EditedAt: w.now,
@@ -217,9 +216,9 @@ func testStamps(w *world) {
 	}
 	all := []im.ID{group, other, thread.ID}
 	slices.Sort(all)
-	w.equal("came back", returned(last, math.MinInt64, 10), all)
+	w.equal("after returning", returned(last, math.MinInt64, 10), all)
 	w.equal("after one", returned(last, all[0], 10), all[1:])
-	w.equal("no more than", returned(last, math.MinInt64, 2), all[:2])
-	w.equal("later", returned(last.Add(time.Microsecond), math.MinInt64, 10), []im.ID{other})
-	w.equal("of another", len(read(w, func(r im.Reader) ([]im.ID, error) { return r.ReturnedTo("alice", epoch, 0, 10) })), 0)
+	w.equal("up to a limit", returned(last, math.MinInt64, 2), all[:2])
+	w.equal("since a later stamp", returned(last.Add(time.Microsecond), math.MinInt64, 10), []im.ID{other})
+	w.equal("another user", len(read(w, func(r im.Reader) ([]im.ID, error) { return r.ReturnedTo("alice", epoch, 0, 10) })), 0)
 }

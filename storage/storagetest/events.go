@@ -9,14 +9,14 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// events reads a stretch of the log of a user in windows and holds each
-// against what a window promises.
+// events reads a user's events of a part of the log in windows and checks the invariants of
+// each window.
 func (w *world) events(user im.UserID, after, upTo im.Position, limit int) (all []im.Event, windows int) {
 	w.Helper()
 	for after < upTo {
 		got := read(w, func(r im.Reader) (im.EventWindow, error) { return r.Events(user, after, upTo, limit) })
 		if got.Through <= after || got.Through > upTo || len(got.Events) > limit {
-			w.Fatalf("%d events through %d of (%d, %d] by %d", len(got.Events), got.Through, after, upTo, limit)
+			w.Fatalf("window of %d events through %d of (%d, %d] with limit %d", len(got.Events), got.Through, after, upTo, limit)
 		}
 		for _, e := range got.Events {
 			if e.Position <= after || e.Position > got.Through {
@@ -56,13 +56,13 @@ func testEvents(w *world) {
 		_, err := tx.Append(im.Event{Type: im.ConversationUpdated, At: at, Conversation: id, To: "bob", Actor: "carol"})
 		return err
 	})
-	removed := w.leave(id, "bob")
-	w.send(w.text(id, "alice", "bob does not get this"))
+	checkTrimmed := w.leave(id, "bob")
+	w.send(w.text(id, "alice", "bob is no longer a member"))
 
 	head := w.bounds().Head
-	w.equal("the last event is the newest for the members", w.conversation(id).LastEvent, head)
+	w.equal("LastEvent of the conversation", w.conversation(id).LastEvent, head)
 	got, _ := w.events("bob", 0, head, 100)
-	w.equal("what bob is told", got, []im.Event{
+	w.equal("events for bob", got, []im.Event{
 		{Position: added - 2, Type: im.ConversationCreated, At: got[0].At, Conversation: id, Actor: "alice"},
 		{
 			Position: added - 1, Type: im.MessageCreated, At: m.CreatedAt, Conversation: id,
@@ -70,20 +70,20 @@ func testEvents(w *world) {
 		},
 		{Position: added, Type: im.MemberAdded, At: got[2].At, Conversation: id, Actor: "carol", User: "carol", Role: im.Member},
 		{Position: added + 1, Type: im.ConversationUpdated, At: at, Conversation: id, To: "bob", Actor: "carol"},
-		{Position: removed, Type: im.MemberRemoved, At: got[4].At, Conversation: id, Actor: "bob", User: "bob"},
+		{Position: checkTrimmed, Type: im.MemberRemoved, At: got[4].At, Conversation: id, Actor: "bob", User: "bob"},
 	})
 	got, _ = w.events("carol", 0, head, 1)
-	w.equal("what carol is told", positions(got), []im.Position{added, removed, head})
+	w.equal("events for carol", positions(got), []im.Position{added, checkTrimmed, head})
 	got, _ = w.events("nobody", 0, head, 1)
-	w.equal("what nobody is told", len(got), 0)
+	w.equal("events for an unknown user", len(got), 0)
 	for _, after := range []im.Position{head, head + 5} {
 		none := read(w, func(r im.Reader) (im.EventWindow, error) { return r.Events("alice", after, head, 5) })
-		w.equal("nothing to look through", none, im.EventWindow{Through: after})
+		w.equal("an empty range", none, im.EventWindow{Through: after})
 	}
 }
 
-// testEventData: what few events have comes back as it was, and what is not to
-// be stored does not.
+// testEventData checks that the fields that few events have are stored, and that fields
+// that must not be stored are not.
 func testEventData(w *world) {
 	id := w.group(im.HistoryAll, "alice")
 	at := w.tick()
@@ -109,11 +109,11 @@ func testEventData(w *world) {
 	w.write(func(tx im.Tx) error {
 		for i := range want {
 			want[i].At, want[i].Conversation, want[i].Actor = at, id, "alice"
-			told := want[i]
-			told.Mentioned, told.Tracked, told.Late = []im.UserID{"bob"}, true, time.Second
-			told.HiddenBy, told.MentionedAll, told.Gone = []im.UserID{"bob"}, true, []im.ID{id}
-			told.Push = im.Push{Content: "secret", Payload: []byte("{}")}
-			pos, err := tx.Append(told)
+			published := want[i]
+			published.Mentioned, published.Tracked, published.Late = []im.UserID{"bob"}, true, time.Second
+			published.HiddenBy, published.MentionedAll, published.Gone = []im.UserID{"bob"}, true, []im.ID{id}
+			published.Push = im.Push{Content: "secret", Payload: []byte("{}")}
+			pos, err := tx.Append(published)
 			if err != nil {
 				return err
 			}
@@ -124,78 +124,73 @@ func testEventData(w *world) {
 	got, _ := w.events("alice", want[0].Position-1, w.bounds().Head, 100)
 	w.equal("how many", len(got), len(want))
 	for i := range want {
-		w.equal("unread", deref(got[i].Unread), deref(want[i].Unread))
-		w.equal("own", deref(got[i].Own), deref(want[i].Own))
-		w.equal("activity", deref(got[i].Activity), deref(want[i].Activity))
-		got[i].Unread, got[i].Own, want[i].Unread, want[i].Own = nil, nil, nil, nil
-		got[i].Activity, want[i].Activity = nil, nil
 		w.equal("event", got[i], want[i])
 	}
 }
 
-// told is an event of the model: who is told of it.
-type told struct {
+// loggedEvent is an event of the model and the users it is delivered to.
+type loggedEvent struct {
 	position im.Position
 	users    map[im.UserID]bool
 }
 
-// logged adds an event that the members are told of, and one other user.
-func logged(log []told, members map[im.UserID]bool, also im.UserID) []told {
+// appendLogged appends an event that is delivered to the members and to one more user.
+func appendLogged(log []loggedEvent, members map[im.UserID]bool, also im.UserID) []loggedEvent {
 	users := map[im.UserID]bool{also: true}
 	maps.Copy(users, members)
-	return append(log, told{position: im.Position(len(log) + 1), users: users})
+	return append(log, loggedEvent{position: im.Position(len(log) + 1), users: users})
 }
 
-// testEventsModel holds windows of every size against a log kept in memory,
-// with members who come and go.
+// testEventsModel compares windows of every size with a log in memory, while members join
+// and leave.
 func testEventsModel(w *world) {
 	random := rand.New(rand.NewPCG(5, 6))
 	users := []im.UserID{"u1", "u2", "u3", "u4", "u5", "u6"}
-	var log []told
+	var log []loggedEvent
 	var groups []im.ID
 	members := map[im.ID]map[im.UserID]bool{}
-	tell := func(id im.ID, also im.UserID) { log = logged(log, members[id], also) }
+	publish := func(id im.ID, also im.UserID) { log = appendLogged(log, members[id], also) }
 	for range 5 {
 		first := users[random.IntN(len(users))]
 		id := w.group(im.HistoryAll, first)
 		groups = append(groups, id)
 		members[id] = map[im.UserID]bool{first: true}
-		tell(id, first)
+		publish(id, first)
 	}
 	for range 500 {
-		id := groups[min(random.IntN(12), len(groups)-1)] // one is much busier
+		id := groups[min(random.IntN(12), len(groups)-1)] // one is much busier than the others
 		user := users[random.IntN(len(users))]
 		is := members[id]
 		switch n := random.IntN(10); {
 		case n < 2 && is[user] && len(is) > 1:
 			w.leave(id, user)
-			tell(id, user)
+			publish(id, user)
 			delete(is, user)
 		case n < 3 && !is[user]:
 			w.join(id, user)
 			is[user] = true
-			tell(id, user)
+			publish(id, user)
 		case n == 3:
 			at := w.tick()
 			w.write(func(tx im.Tx) error {
 				_, err := tx.Append(im.Event{Type: im.ConversationUpdated, At: at, Conversation: id, To: user})
 				return err
 			})
-			log = logged(log, nil, user)
+			log = appendLogged(log, nil, user)
 		default:
 			w.send(w.text(id, user, "x"))
-			tell(id, "")
+			publish(id, "")
 		}
 	}
-	w.tellsAsLogged(log, users, random)
+	w.checkDelivered(log, users, random)
 }
 
-// tellsAsLogged holds what each user is told in windows of random bounds and every
-// size against the log.
-func (w *world) tellsAsLogged(log []told, users []im.UserID, random *rand.Rand) {
+// checkDelivered compares the events of each user, in windows of random bounds and every
+// size, with the log.
+func (w *world) checkDelivered(log []loggedEvent, users []im.UserID, random *rand.Rand) {
 	w.Helper()
 	head := w.bounds().Head
-	w.equal("positions are without a gap here", head, im.Position(len(log)))
+	w.equal("head of the log", head, im.Position(len(log)))
 	for _, user := range users {
 		for range 8 {
 			for _, limit := range []int{1, 2, 7, 40, 1000} {
@@ -211,15 +206,15 @@ func (w *world) tellsAsLogged(log []told, users []im.UserID, random *rand.Rand) 
 					}
 				}
 				got, _ := w.events(user, after, upTo, limit)
-				w.equal(fmt.Sprintf("%s (%d, %d] by %d", user, after, upTo, limit), positions(got), want)
+				w.equal(fmt.Sprintf("events for %s in (%d, %d] with limit %d", user, after, upTo, limit), positions(got), want)
 			}
 		}
 	}
 }
 
-// testEventsFarApart: who is told little of a busy log gets full windows all
-// the same.
-func testEventsFarApart(w *world) {
+// testSparseEvents checks that windows are full even for a user who receives few events of
+// a busy log.
+func testSparseEvents(w *world) {
 	quiet := w.group(im.HistoryAll, "alice", "bob")
 	busy := w.group(im.HistoryAll, "bob")
 	var want []im.Position
@@ -242,12 +237,12 @@ func testEventsFarApart(w *world) {
 	})
 	head := w.bounds().Head
 	got, windows := w.events("alice", 2, head, 5)
-	w.equal("of the quiet one", positions(got), want)
+	w.equal("events of the quiet conversation", positions(got), want)
 	if windows > 5 {
 		w.Fatalf("%d windows for four full pages", windows)
 	}
 	got, _ = w.events("bob", 0, head, 1000)
-	w.equal("of both", len(got), int(head))
+	w.equal("events of both conversations", len(got), int(head))
 }
 
 func testTrimLog(w *world) {
@@ -263,7 +258,7 @@ func testTrimLog(w *world) {
 		})
 		return n
 	}
-	w.equal("nothing is as old", trim(epoch, 100), 0)
+	w.equal("no event is old enough", trim(epoch, 100), 0)
 	w.equal("bounds", w.bounds(), im.LogBounds{Cut: 0, Head: 10})
 
 	fifth := read(w, func(r im.Reader) (im.EventWindow, error) { return r.Events("alice", 4, 5, 1) }).Events[0].At
@@ -273,9 +268,9 @@ func testTrimLog(w *world) {
 	w.equal("no more", trim(fifth, 3), 0)
 	w.equal("bounds", w.bounds(), im.LogBounds{Cut: 5, Head: 10})
 	got, _ := w.events("alice", 0, 10, 100)
-	w.equal("what is left", positions(got), []im.Position{6, 7, 8, 9, 10})
+	w.equal("remaining events", positions(got), []im.Position{6, 7, 8, 9, 10})
 
-	// A log that was cut to its end goes on where it was.
+	// After all events were trimmed, positions continue.
 	w.equal("all", trim(w.now.Add(time.Hour), 100), 5)
 	w.equal("bounds", w.bounds(), im.LogBounds{Cut: 10, Head: 10})
 	w.send(w.text(id, "alice", "x"))

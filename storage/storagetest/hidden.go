@@ -9,7 +9,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// hide hides a range and returns what of it was not.
+// hide hides a range and returns the parts of it that were not hidden before.
 func (w *world) hide(id im.ID, user im.UserID, from, to int64, at time.Time) (fresh []im.SeqRange) {
 	w.Helper()
 	w.write(func(tx im.Tx) (err error) {
@@ -24,14 +24,14 @@ func (w *world) hiddenBy(m im.Message) []im.UserID {
 	return read(w, func(r im.Reader) ([]im.UserID, error) { return r.HiddenBy(m) })
 }
 
-// testHidden holds what is hidden by ids against a set, and who has hidden a
-// message in any way.
+// testHidden compares messages hidden by id with a set, and checks HiddenBy for messages
+// that are hidden in any way.
 func testHidden(w *world) {
 	random := rand.New(rand.NewPCG(21, 22))
 	const n = 120
 	users := []im.UserID{"alice", "bob", "carol"}
 	id := w.group(im.HistoryAll, users...)
-	w.fill(id, n, func(i int) im.UserID { return users[i/20%3] }) // runs of own messages, too
+	w.fill(id, n, func(i int) im.UserID { return users[i/20%3] }) // includes runs of own messages
 	all := make([]im.Message, n)
 	for i := range all {
 		all[i] = w.history(id, int64(i+1))
@@ -59,9 +59,9 @@ func testHidden(w *world) {
 		part := read(w, func(r im.Reader) ([]im.SeqRange, error) {
 			return r.HiddenIn(id, user, im.SeqRange{From: from, To: to})
 		})
-		w.equal("in a part", seqsOf(part), inPart(from, to, func(seq int64) bool { return has[user][seq] }))
+		w.equal("HiddenIn a range", seqsOf(part), seqsWhere(from, to, func(seq int64) bool { return has[user][seq] }))
 	}
-	w.put(im.Read, id, "alice", 1, n, w.tick()) // reading is another thing
+	w.put(im.Read, id, "alice", 1, n, w.tick()) // read ranges must not count as hidden
 	up, before := int64(10), all[60].CreatedAt
 	w.putMark(id, "bob", im.Mark{HiddenSeq: up, HiddenAt: w.now, ChangedAt: w.now})
 	w.putMark(id, "carol", im.Mark{HiddenBefore: before, HiddenAt: w.now, ChangedAt: w.now})
@@ -74,9 +74,9 @@ func testHidden(w *world) {
 				want = append(want, user)
 			}
 		}
-		w.equal(fmt.Sprint("who has hidden ", m.Seq), w.hiddenBy(m), want)
+		w.equal(fmt.Sprint("users who have hidden ", m.Seq), w.hiddenBy(m), want)
 	}
-	w.equal("a stranger", read(w, func(r im.Reader) (bool, error) { return r.Hidden(id, "nobody", 5) }), false)
+	w.equal("not a member", read(w, func(r im.Reader) (bool, error) { return r.Hidden(id, "nobody", 5) }), false)
 }
 
 func testHiddenSince(w *world) {
@@ -106,16 +106,16 @@ func testHiddenSince(w *world) {
 	w.equal("some", since("alice", epoch, 3), want[:3])
 	w.equal("since", since("alice", at(2), 10), want[:4])
 	w.equal("since a moment later", since("alice", at(2).Add(time.Microsecond), 10), want[:3])
-	w.equal("of nobody", len(since("nobody", epoch, 10)), 0)
+	w.equal("unknown user", len(since("nobody", epoch, 10)), 0)
 }
 
-// goneSince returns what is gone, and holds that the reader says if it is not all.
+// goneSince calls GoneSince and checks its report of whether there is more.
 func (w *world) goneSince(user im.UserID, at time.Time, limit int) (list []im.GoneConversation) {
 	w.Helper()
 	w.view(func(r im.Reader) error {
 		all, more, err := r.GoneSince(user, at, 1000)
 		w.must(err)
-		w.equal("more than all", more, false)
+		w.equal("more after all", more, false)
 		list, more, err = r.GoneSince(user, at, limit)
 		w.equal("more", more, len(all) > limit)
 		return err
@@ -134,7 +134,7 @@ func testGoneSince(w *world) {
 	}
 	w.equal("before", len(since("alice", epoch, 10)), 0)
 	at := func(n int) time.Time { return epoch.Add(time.Duration(n) * time.Minute) }
-	remove := func(id im.ID, at time.Time) {
+	deleteAt := func(id im.ID, at time.Time) {
 		w.Helper()
 		w.write(func(tx im.Tx) error {
 			pos, err := tx.Append(im.Event{Type: im.ConversationDeleted, At: at, Conversation: id, Actor: "bob"})
@@ -147,17 +147,17 @@ func testGoneSince(w *world) {
 	w.send(w.text(ids[0], "bob", "hi"))
 	w.putMark(ids[0], "alice", im.Mark{Gone: true, GoneCounted: 1, ChangedAt: at(1)})
 	w.putMark(ids[1], "alice", im.Mark{Gone: true, ChangedAt: at(2)})
-	w.send(w.text(ids[1], "bob", "brings it back"))
+	w.send(w.text(ids[1], "bob", "shows it again"))
 	w.putMark(ids[2], "alice", im.Mark{Gone: true, ChangedAt: at(5)})
-	quiet := w.text(ids[2], "bob", "does not")
+	quiet := w.text(ids[2], "bob", "does not show it again")
 	quiet.Quiet = true
 	w.send(quiet)
 	w.leave(ids[3], "alice")
-	remove(ids[3], at(3)) // not hers any more
+	deleteAt(ids[3], at(3)) // alice is no longer a member
 	w.leave(ids[4], "alice")
 	w.join(ids[4], "alice")
-	remove(ids[4], at(4))
-	remove(ids[5], at(6))
+	deleteAt(ids[4], at(4))
+	deleteAt(ids[5], at(6))
 
 	want := []im.GoneConversation{
 		{Conversation: ids[5], At: at(6), Deleted: true},
@@ -168,8 +168,8 @@ func testGoneSince(w *world) {
 	w.equal("all", since("alice", epoch, 10), want)
 	w.equal("some", since("alice", epoch, 2), want[:2])
 	w.equal("since", since("alice", at(4), 10), want[:3])
-	w.equal("of who hid none", len(since("bob", epoch, 10)), 3)
-	w.equal("of nobody", len(since("nobody", epoch, 10)), 0)
+	w.equal("a user who hid none", len(since("bob", epoch, 10)), 3)
+	w.equal("unknown user", len(since("nobody", epoch, 10)), 0)
 
 	listed := w.list(im.ConversationQuery{User: "alice", AsOf: at(60), Limit: 10, Hidden: true})
 	got := []im.ID{}
@@ -177,5 +177,5 @@ func testGoneSince(w *world) {
 		got = append(got, c.ID)
 	}
 	slices.Sort(got)
-	w.equal("what is left", got, []im.ID{ids[0], ids[1], ids[2]})
+	w.equal("remaining conversations", got, []im.ID{ids[0], ids[1], ids[2]})
 }

@@ -7,8 +7,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// benchImport measures quiet messages, 500 in a transaction, as an import stores
-// them.
+// benchImport measures storing quiet messages, 500 in a transaction, as an import does.
 func benchImport(b *testing.B, open Engine) {
 	const batch = 500
 	w := newWorld(b, open(b, false, nil))

@@ -7,7 +7,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// testInsert: what a message makes of its conversation.
+// testInsert checks how a new message changes its conversation.
 func testInsert(w *world) {
 	id := w.group(im.HistoryAll, "alice", "bob")
 	made := w.now
@@ -28,31 +28,31 @@ func testInsert(w *world) {
 	}
 	at := func(n int) time.Time { return made.Add(time.Duration(n) * time.Hour) }
 	send(1, at(1), false, "")
-	expect("one", 1, 1, at(1), at(1))
+	expect("one message", 1, 1, at(1), at(1))
 	send(2, at(-5), true, "")
-	expect("an old quiet one", 2, 1, at(-5), at(1))
+	expect("an old quiet message", 2, 1, at(-5), at(1))
 	send(3, at(2), true, "")
-	expect("a later quiet one", 3, 1, at(-5), at(2))
+	expect("a later quiet message", 3, 1, at(-5), at(2))
 	send(4, at(3), true, "bob")
-	expect("one for bob alone", 4, 1, at(-5), at(2))
+	expect("a message visible to bob only", 4, 1, at(-5), at(2))
 	send(5, at(-9), true, "somebody new")
-	expect("the oldest", 5, 1, at(-9), at(2))
+	expect("the oldest message", 5, 1, at(-9), at(2))
 	send(6, at(1), false, "")
-	expect("a clock set back", 6, 2, at(-9), at(1))
+	expect("after the clock was set back", 6, 2, at(-9), at(1))
 
-	// Its own seq, if that is greater.
+	// A message keeps its own seq if that is greater than the last.
 	for _, own := range []struct{ seq, want int64 }{{6, 7}, {1, 8}, {100, 100}, {0, 101}} {
 		m := w.text(id, "alice", "hi")
 		m.Seq, m.Quiet, m.CreatedAt = own.seq, true, at(0)
 		w.equal(fmt.Sprint("own seq ", own.seq), w.send(m).Seq, own.want)
 	}
-	expect("at last", 101, 2, at(-9), at(1))
+	expect("after own seqs", 101, 2, at(-9), at(1))
 
-	// Where nothing is left, the first is the next one that is stored.
+	// In an empty conversation, the first seq is that of the next message.
 	other := w.group(im.HistoryAll, "alice")
 	m := w.text(other, "alice", "hi")
 	m.Seq = 50
-	w.equal("a first seq of its own", w.send(m).Seq, 50)
+	w.equal("own first seq", w.send(m).Seq, 50)
 	w.equal("first", w.conversation(other).FirstSeq, 50)
 }
 
@@ -93,10 +93,10 @@ func testMessageAt(w *world) {
 	w.notFound("erased", second(find(id, "alice", at, "hi")))
 }
 
-// second is the second of two values.
+// second returns its second argument.
 func second[A, B any](_ A, b B) B { return b }
 
-// testSeqSince holds the halving against a look at all messages.
+// testSeqSince compares the binary search with a scan of all messages.
 func testSeqSince(w *world) {
 	id := w.group(im.HistoryAll, "alice")
 	since := func(at time.Time) int64 {
@@ -105,10 +105,10 @@ func testSeqSince(w *world) {
 	}
 	w.view(func(r im.Reader) error {
 		_, err := r.SeqSince(1, epoch)
-		w.notFound("of nothing", err)
+		w.notFound("unknown conversation", err)
 		return nil
 	})
-	w.equal("of none", since(epoch), 1)
+	w.equal("no messages", since(epoch), 1)
 	w.now = epoch.Add(time.Hour)
 	type stored struct {
 		seq int64

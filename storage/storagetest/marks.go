@@ -33,14 +33,14 @@ func testMarks(w *world) {
 		if got := w.membership(id, "alice").Mark; got != m {
 			w.Fatalf("got %+v, want %+v", got, m)
 		}
-		w.equal("of another", w.membership(id, "bob").Mark, im.Mark{})
+		w.equal("another member", w.membership(id, "bob").Mark, im.Mark{})
 	}
-	// It stays with who left, and is there when they come back.
+	// A mark is kept when its user leaves and rejoins.
 	w.putMark(id, "alice", im.Mark{Muted: true, ChangedAt: at(11)})
 	w.leave(id, "alice")
-	w.equal("who left", w.membership(id, "alice").Mark.Muted, true)
+	w.equal("after leaving", w.membership(id, "alice").Mark.Muted, true)
 	w.join(id, "alice")
-	w.equal("who came back", w.membership(id, "alice").Mark.Muted, true)
+	w.equal("after rejoining", w.membership(id, "alice").Mark.Muted, true)
 	w.equal("stays", len(w.membership(id, "alice").Intervals), 2)
 }
 
@@ -68,7 +68,7 @@ func testEveryMembership(w *world) {
 		for after := im.UserID(""); ; {
 			page := read(w, func(r im.Reader) ([]im.Membership, error) { return r.EveryMembership(id, after, limit) })
 			for _, m := range page {
-				w.equal("standing", m, w.membership(id, m.User))
+				w.equal("membership", m, w.membership(id, m.User))
 				got = append(got, m.User)
 			}
 			if len(page) < limit {
@@ -85,6 +85,6 @@ func testEveryMembership(w *world) {
 	got = read(w, func(r im.Reader) ([]im.ID, error) { return r.ConversationIDs(0, 1) })
 	w.equal("up to one", got, []im.ID{id})
 	for user, want := range map[im.UserID][]im.ID{"user 2": {id}, "user 1": nil, "zoe": {other}, "nobody": nil} {
-		w.equal("of "+string(user), w.conversationsOf(user), want)
+		w.equal("conversations of "+string(user), w.conversationsOf(user), want)
 	}
 }

@@ -14,7 +14,7 @@ func testMembership(w *world) {
 	id := w.group(im.HistoryJoined, "alice")
 	w.view(func(r im.Reader) error {
 		_, err := r.Membership(id, "bob")
-		w.notFound("who never was one", err)
+		w.notFound("not a member", err)
 		_, err = r.Membership(id+1, "alice")
 		w.notFound("another conversation", err)
 		return nil
@@ -46,32 +46,32 @@ func testMembership(w *world) {
 
 	w.send(w.text(id, "alice", "three"))
 	again := w.join(id, "bob")
-	gone := w.leave(id, "bob") // nothing was said meanwhile
+	leftAgain := w.leave(id, "bob") // no message was sent meanwhile
 	last := w.join(id, "bob")
 	w.send(w.text(id, "alice", "four"))
 	m = w.membership(id, "bob")
-	w.equal("came back", m.Intervals, im.Stays{
+	w.equal("after rejoining", m.Intervals, im.Stays{
 		stay,
-		{FromEvent: again, ToEvent: gone, FromSeq: 4, ToSeq: 3},
+		{FromEvent: again, ToEvent: leftAgain, FromSeq: 4, ToSeq: 3},
 		{FromEvent: last, FromSeq: 4},
 	})
-	w.equal("role is not kept", m.Role, im.Member)
+	w.equal("role after rejoining", m.Role, im.Member)
 	w.equal("visible", m.Intervals.Messages(w.conversation(id).LastSeq), []im.SeqRange{{From: 2, To: 2}, {From: 4, To: 4}})
 
-	// What cannot be done changes nothing.
+	// Calls that fail change nothing.
 	refused := map[string]func(tx im.Tx) error{
 		"adding a member again": func(tx im.Tx) error {
 			return tx.AddMember(im.Membership{Conversation: id, User: "bob", Role: im.Owner, JoinedAt: w.now}, last+1)
 		},
-		"removing who is none":   func(tx im.Tx) error { return tx.RemoveMember(id, "carol", last+1, false) },
-		"a role for who is none": func(tx im.Tx) error { return tx.SetRole(id, "carol", im.Owner) },
-		"a member of nothing": func(tx im.Tx) error {
+		"removing a non-member":   func(tx im.Tx) error { return tx.RemoveMember(id, "carol", last+1, false) },
+		"a role for a non-member": func(tx im.Tx) error { return tx.SetRole(id, "carol", im.Owner) },
+		"adding to an unknown conversation": func(tx im.Tx) error {
 			return tx.AddMember(im.Membership{Conversation: id + 1, User: "bob", Role: im.Owner, JoinedAt: w.now}, last+1)
 		},
 	}
 	for what, fn := range refused {
 		if w.store.Write(w.Context(), fn) == nil {
-			w.Fatalf("%s is no error", what)
+			w.Fatalf("%s succeeded", what)
 		}
 	}
 	w.equal("unchanged", w.membership(id, "bob"), m)
@@ -112,20 +112,20 @@ func testMembers(w *world) {
 		}
 		w.equal("the order is stable", got, order)
 		slices.Sort(got)
-		w.equal(fmt.Sprintf("members by %d", limit), got, want)
+		w.equal(fmt.Sprintf("members in pages of %d", limit), got, want)
 	}
 	for _, page := range []im.Page{{Limit: 5}, {After: "nobody", Limit: 5}} {
 		got := read(w, func(r im.Reader) ([]im.Membership, error) { return r.Members(id+1, page) })
-		w.equal("of nothing", len(got), 0)
+		w.equal("unknown conversation", len(got), 0)
 	}
 }
 
-// testMembersAt holds both ways of finding who was a member against a model.
+// testMembersAt compares both ways of finding past members with a model.
 func testMembersAt(w *world) {
 	random := rand.New(rand.NewPCG(1, 2))
 	users := make([]im.UserID, 12)
 	for i := range users {
-		users[i] = im.UserID(fmt.Sprintf("%d", i)) // digits, as many applications name users
+		users[i] = im.UserID(fmt.Sprintf("%d", i)) // many applications use numbers as user ids
 	}
 	id := w.group(im.HistoryAll, users[:6]...)
 	is := map[im.UserID]bool{}
@@ -134,7 +134,7 @@ func testMembersAt(w *world) {
 	}
 	first := w.conversation(id).LastEvent
 	at := map[im.Position]map[im.UserID]bool{}
-	// Who is added or removed by an event is told of it.
+	// A user who is added or removed by an event also receives it.
 	snapshot := func(pos im.Position, also im.UserID) {
 		now := map[im.UserID]bool{also: true}
 		for u := range is {
@@ -154,12 +154,12 @@ func testMembersAt(w *world) {
 			snapshot(pos, u)
 		}
 	}
-	asked := [][]im.UserID{nil, users, {"nobody"}, {users[0]}, {users[3], users[1]}}
-	asked = append(asked, append(slices.Clone(users), "nobody", "x", "y", "z"))
-	asked = append(asked, []im.UserID{"1", "0", "1", "1"}, append(slices.Clone(users), users...)) // named again
+	queries := [][]im.UserID{nil, users, {"nobody"}, {users[0]}, {users[3], users[1]}}
+	queries = append(queries, append(slices.Clone(users), "nobody", "x", "y", "z"))
+	queries = append(queries, []im.UserID{"1", "0", "1", "1"}, append(slices.Clone(users), users...)) // with duplicates
 	w.view(func(r im.Reader) error {
 		for pos, members := range at {
-			for _, list := range asked {
+			for _, list := range queries {
 				got, err := r.MembersAt(id, pos, list)
 				w.must(err)
 				var want []im.UserID
@@ -173,7 +173,7 @@ func testMembersAt(w *world) {
 				for _, m := range got {
 					whole, err := r.Membership(id, m.User)
 					w.must(err)
-					w.equal("standing", m, whole)
+					w.equal("membership", m, whole)
 				}
 			}
 		}
@@ -182,7 +182,7 @@ func testMembersAt(w *world) {
 		return err
 	})
 	got := read(w, func(r im.Reader) ([]im.Membership, error) { return r.MembersAt(id+1, first, users) })
-	w.equal("of nothing", len(got), 0)
+	w.equal("unknown conversation", len(got), 0)
 }
 
 func usersOf(list []im.Membership) []im.UserID {
@@ -193,8 +193,7 @@ func usersOf(list []im.Membership) []im.UserID {
 	return users
 }
 
-// testMembersAtSeq holds who was a member when a message was sent against a
-// model.
+// testMembersAtSeq compares the members at the time of a message with a model.
 func testMembersAtSeq(w *world) {
 	random := rand.New(rand.NewPCG(7, 8))
 	users := []im.UserID{"zoe", "9", "alice", "bob", "carol", "dave", "eve"}
@@ -221,7 +220,7 @@ func testMembersAtSeq(w *world) {
 		}
 	}
 	got := read(w, func(r im.Reader) ([]im.UserID, error) { return r.MembersAtSeq(id+1, 1, 10) })
-	w.equal("of nothing", len(got), 0)
+	w.equal("unknown conversation", len(got), 0)
 }
 
 func testOwnerOf(w *world) {
@@ -238,25 +237,24 @@ func testOwnerOf(w *world) {
 		w.write(func(tx im.Tx) error { return tx.SetRole(id, user, role) })
 	}
 	_, err := owner(id)
-	w.notFound("without one", err)
+	w.notFound("owner of a group without one", err)
 	role("bob", im.Owner)
 	user, err := owner(id)
 	w.must(err)
 	w.equal("owner", user, "bob")
 	_, err = owner(other)
-	w.notFound("of another", err)
+	w.notFound("owner of another group", err)
 	role("bob", im.Admin)
 	role("alice", im.Owner)
 	user, err = owner(id)
 	w.must(err)
-	w.equal("handed over", user, "alice")
+	w.equal("after a transfer", user, "alice")
 	w.leave(id, "alice")
 	_, err = owner(id)
-	w.notFound("after they left", err)
+	w.notFound("after the owner left", err)
 }
 
-// testLeft holds that it is remembered whether a stay was ended by the member
-// themselves.
+// testLeft checks that it is stored whether a member left or was removed.
 func testLeft(w *world) {
 	id := w.group(im.HistoryAll, "alice", "bob", "carol")
 	space := w.space("alice", "bob")
@@ -273,14 +271,14 @@ func testLeft(w *world) {
 	end(id, "bob", true)
 	end(id, "carol", false)
 	end(space, "bob", true)
-	w.equal("who left", w.membership(id, "bob").Left(), true)
-	w.equal("who was removed", w.membership(id, "carol").Left(), false)
-	w.equal("who left a space", w.membership(space, "bob").Left(), true)
-	w.equal("a member", w.membership(id, "alice").Left(), false)
+	w.equal("left", w.membership(id, "bob").Left(), true)
+	w.equal("was removed", w.membership(id, "carol").Left(), false)
+	w.equal("left a space", w.membership(space, "bob").Left(), true)
+	w.equal("still a member", w.membership(id, "alice").Left(), false)
 	w.join(id, "bob")
-	w.equal("who came back", w.membership(id, "bob").Left(), false)
+	w.equal("rejoined", w.membership(id, "bob").Left(), false)
 	end(id, "bob", false)
-	w.equal("who came back and was removed", w.membership(id, "bob").Left(), false)
+	w.equal("rejoined and was removed", w.membership(id, "bob").Left(), false)
 	var stays []bool
 	for _, stay := range w.membership(id, "bob").Intervals {
 		stays = append(stays, stay.Left)
@@ -288,6 +286,6 @@ func testLeft(w *world) {
 	w.equal("both stays", stays, []bool{true, false})
 	every := read(w, func(r im.Reader) ([]im.Membership, error) { return r.EveryMembership(space, "", 10) })
 	for _, m := range every {
-		w.equal("of every member", m.Left(), m.User == "bob")
+		w.equal("EveryMembership", m.Left(), m.User == "bob")
 	}
 }

@@ -52,19 +52,19 @@ func testMessages(w *world) {
 	w.equal("conversation", []any{conversation.LastSeq, conversation.UpdatedAt, conversation.LastEvent},
 		[]any{int64(2), rich.CreatedAt, read(w, func(r im.Reader) (im.LogBounds, error) { return r.LogBounds() }).Head})
 
-	// The same client_id, another id: never two messages.
+	// A second message with the same client_id must fail.
 	again := rich
 	again.ID = w.ids.Next(w.tick())
 	if w.store.Write(w.Context(), func(tx im.Tx) error { _, err := tx.InsertMessage(again); return err }) == nil {
-		w.Fatal("a client_id was stored twice")
+		w.Fatal("stored a client_id twice")
 	}
 	other := w.text(id, "alice", "mine")
 	other.ClientID = "c 1"
-	w.equal("no seq was lost", w.send(other).Seq, 3)
+	w.equal("seq after the failed insert", w.send(other).Seq, 3)
 
 	w.write(func(tx im.Tx) error {
 		for i := range 3 {
-			m := w.text(id, "alice", "within one")
+			m := w.text(id, "alice", "in one transaction")
 			seq, err := tx.InsertMessage(m)
 			if err != nil {
 				return err
@@ -81,40 +81,20 @@ func testMessages(w *world) {
 	})
 	lost := w.text(id+1, "alice", "nowhere")
 	if w.store.Write(w.Context(), func(tx im.Tx) error { _, err := tx.InsertMessage(lost); return err }) == nil {
-		w.Fatal("a message without a conversation")
+		w.Fatal("stored a message of an unknown conversation")
 	}
 }
 
-// sameMessage holds two messages against each other, their content too.
+// sameMessage compares two messages, including their content.
 func (w *world) sameMessage(got, want im.Message) {
 	w.Helper()
-	w.equal("content", printed(got.Content), printed(want.Content))
-	w.equal("burn", deref(got.Burn), deref(want.Burn))
-	w.equal("erasure", deref(got.Erased), deref(want.Erased))
-	got.Content, got.Burn, got.Erased = nil, nil, nil
-	want.Content, want.Burn, want.Erased = nil, nil, nil
 	w.equal("message", got, want)
 }
 
-// deref is what a pointer points to, for printing.
-func deref[T any](p *T) any {
-	if p == nil {
-		return nil
-	}
-	return *p
-}
-
-func printed(c *im.Content) string {
-	if c == nil {
-		return "none"
-	}
-	return fmt.Sprintf("%s %s %s %v %v", c.Sent, c.Body, c.Ext, c.Mentions, c.MentionAll)
-}
-
-// past is the place of a message in the order of a query.
+// past returns the key of a message in the order of a query.
 func past(m im.Message) *im.HistoryKey { return &im.HistoryKey{CreatedAt: m.CreatedAt, Seq: m.Seq} }
 
-// pages follows Next to the end and returns all of it.
+// pages reads all pages of a query.
 func (w *world) pages(q im.HistoryQuery) (all []im.Message, pages int) {
 	w.Helper()
 	for {
@@ -160,20 +140,20 @@ func testHistoryPages(w *world) {
 	w.equal("oldest first, after", seqs(page.Messages), []int64{8, 9, 10})
 	for _, limit := range []int{20, 21} {
 		got, n := w.pages(im.HistoryQuery{Conversation: id, Ranges: whole, Limit: limit})
-		w.equal("one page is enough", []int{len(got), n}, []int{20, 1})
+		w.equal("a single page", []int{len(got), n}, []int{20, 1})
 	}
 	for _, ranges := range [][]im.SeqRange{nil, {{From: 21, To: 30}}, {{From: 5, To: 4}}} {
 		got, _ := w.pages(im.HistoryQuery{Conversation: id, Ranges: ranges, Limit: 5})
-		w.equal("nothing to read", len(got), 0)
+		w.equal("no ranges with messages", len(got), 0)
 	}
 	got, _ := w.pages(im.HistoryQuery{Conversation: other + 1, Ranges: whole, Limit: 5})
-	w.equal("no conversation", len(got), 0)
+	w.equal("unknown conversation", len(got), 0)
 	got, _ = w.pages(im.HistoryQuery{Conversation: id, Ranges: whole, Sender: "nobody", Limit: 5})
-	w.equal("an unknown sender", len(got), 0)
+	w.equal("unknown sender", len(got), 0)
 }
 
-// testHistoryFilters holds every combination of filters, orders and ranges
-// against a filter over all of the messages.
+// testHistoryFilters compares every combination of filters, orders and ranges with a scan
+// of all messages.
 func testHistoryFilters(w *world) {
 	random := rand.New(rand.NewPCG(3, 4))
 	id := w.group(im.HistoryAll, "alice", "bob", "carol")
@@ -183,7 +163,7 @@ func testHistoryFilters(w *world) {
 		for range 200 {
 			m := w.text(id, []im.UserID{"alice", "bob", "carol"}[random.IntN(3)], "text")
 			m.Type = []im.MessageType{im.Text, im.Text, im.Location, im.Custom}[random.IntN(4)]
-			// Times are neither unique nor in the order of seq: imports.
+			// Times are neither unique nor in the order of seqs, as after imports.
 			m.CreatedAt = epoch.Add(time.Duration(random.IntN(40)) * time.Second)
 			if random.IntN(5) == 0 {
 				m.Quiet, m.VisibleTo = true, []im.UserID{"alice", "bob"}[random.IntN(2)]
@@ -255,7 +235,7 @@ func testHistoryFilters(w *world) {
 			}
 		}
 	}
-	// A bound within a millisecond is after what was made in it.
+	// Bounds can lie within a millisecond; times of messages have no fraction of one.
 	at := epoch.Add(7 * time.Second)
 	for _, q := range []im.HistoryQuery{
 		{From: at, To: at.Add(time.Microsecond)},
@@ -269,7 +249,7 @@ func testHistoryFilters(w *world) {
 	}
 }
 
-// filtered is what a query should find.
+// filtered returns the messages that a query must return.
 func filtered(all []im.Message, q im.HistoryQuery) []im.Message {
 	var list []im.Message
 	for _, m := range all {
@@ -295,8 +275,8 @@ func filtered(all []im.Message, q im.HistoryQuery) []im.Message {
 	return list
 }
 
-// testHistoryBounded: a filter that matches next to nothing is answered in
-// pages that each look at a bounded part.
+// testHistoryBounded checks that each page looks at a bounded number of messages, even if a
+// filter matches almost none.
 func testHistoryBounded(w *world) {
 	const n = 6000
 	id := w.group(im.HistoryAll, "alice", "bob")
@@ -359,7 +339,7 @@ func testHistoryBounded(w *world) {
 		}
 		w.equal("found", seqs(got), want)
 		if most := n/500 + 5; pages > most {
-			w.Fatalf("%d pages, at most %d should do", pages, most)
+			w.Fatalf("%d pages, want at most %d", pages, most)
 		}
 	}
 }

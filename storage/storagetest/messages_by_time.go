@@ -10,9 +10,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// testTimes holds all that asks for messages by time against a list: in a conversation
-// that grows while its clock goes back and forth, and into which messages of before, of
-// after, and of just then are imported.
+// testTimes compares every query by time with a scan, in a conversation whose clock goes
+// back and forth and into which older, newer and current messages are imported.
 func testTimes(w *world) {
 	r := rand.New(rand.NewPCG(51, 52))
 	id := w.group(im.HistoryAll, "alice", "bob")
@@ -41,13 +40,13 @@ func testTimes(w *world) {
 		w.now = w.now.Add(time.Duration(r.IntN(50)) * time.Millisecond)
 		n, far := 1+r.IntN(12), time.Duration(r.IntN(2000))*time.Millisecond
 		switch r.IntN(5) {
-		case 0: // an import, in order
+		case 0: // import in the order of time
 			put(n, func(m *im.Message) { m.Quiet, m.CreatedAt = true, m.CreatedAt.Add(-far) })
-		case 1: // one in no order
+		case 1: // import in random order
 			put(n, func(m *im.Message) {
 				m.Quiet, m.CreatedAt = true, m.CreatedAt.Add(time.Duration(r.IntN(800)-400)*time.Millisecond)
 			})
-		case 2: // the clock was set back, which ids do not follow
+		case 2: // the clock was set back; ids still rise
 			put(n, func(m *im.Message) { m.CreatedAt = m.CreatedAt.Add((-far / 10).Truncate(time.Millisecond)) })
 		default:
 			put(n, func(*im.Message) {})
@@ -60,7 +59,7 @@ func testTimes(w *world) {
 		return first.Add(time.Duration(r.Int64N(int64(last.Sub(first) + 2*time.Millisecond))))
 	}
 
-	// pages returns the ids that a query finds, page by page.
+	// pages returns the ids of all pages of a query.
 	pages := func(q im.HistoryQuery) (ids []im.ID) {
 		for range 1000 {
 			page := read(w, func(r im.Reader) (im.HistoryPage, error) { return r.Messages(q) })
@@ -72,7 +71,7 @@ func testTimes(w *world) {
 			}
 			q.Past = page.Next
 		}
-		w.Fatalf("%+v has no end", q)
+		w.Fatalf("%+v: the pages do not end", q)
 		return nil
 	}
 	check := func() {
@@ -115,7 +114,7 @@ func testTimes(w *world) {
 					n++
 				}
 			}
-			w.equal("before", read(w, func(r im.Reader) (int64, error) { return r.CountBefore(id, at) }), n)
+			w.equal("CountBefore", read(w, func(r im.Reader) (int64, error) { return r.CountBefore(id, at) }), n)
 		}
 		for _, m := range all {
 			got := read(w, func(r im.Reader) (im.Message, error) { return r.MessageAt(id, m.Sender, m.CreatedAt, m.Content.Sent) })
@@ -135,11 +134,11 @@ func testTimes(w *world) {
 		all = all[step.Messages:]
 		c := read(w, func(r im.Reader) (im.Conversation, error) { return r.Conversation(id) })
 		if len(all) > 0 && (!c.OldestAt.Equal(all[0].CreatedAt) || c.FirstSeq != slices.MinFunc(all, func(a, b im.Message) int { return cmp.Compare(a.Seq, b.Seq) }).Seq) {
-			w.Fatalf("of %d the oldest is of %v, not %v; first %d", len(all), c.OldestAt, all[0].CreatedAt, c.FirstSeq)
+			w.Fatalf("%d messages: OldestAt = %v, want %v; FirstSeq = %d", len(all), c.OldestAt, all[0].CreatedAt, c.FirstSeq)
 		}
 		if step.Done && len(all) < 30 {
 			break
 		}
 	}
-	w.equal("what is left", len(pages(im.HistoryQuery{Conversation: id, Ranges: []im.SeqRange{{From: 1, To: 10_000}}, Timed: true, Limit: 50})), len(all))
+	w.equal("remaining messages", len(pages(im.HistoryQuery{Conversation: id, Ranges: []im.SeqRange{{From: 1, To: 10_000}}, Timed: true, Limit: 50})), len(all))
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// deleteForAll deletes a conversation for everyone.
-func (w *world) deleteForAll(id im.ID) (pos im.Position) {
+// deleteConversation deletes a conversation for all members.
+func (w *world) deleteConversation(id im.ID) (pos im.Position) {
 	w.Helper()
 	at := w.tick()
 	w.write(func(tx im.Tx) (err error) {
@@ -20,6 +20,17 @@ func (w *world) deleteForAll(id im.ID) (pos im.Position) {
 		return tx.DeleteConversation(id, at, pos)
 	})
 	return pos
+}
+
+// purgeAll purges a deleted conversation in steps of limit messages.
+func (w *world) purgeAll(id im.ID, limit int, now time.Time) {
+	w.Helper()
+	for done := false; !done; {
+		w.write(func(tx im.Tx) (err error) {
+			done, err = tx.Purge(id, limit, now)
+			return err
+		})
+	}
 }
 
 func testDeleteConversation(w *world) {
@@ -44,8 +55,8 @@ func testDeleteConversation(w *world) {
 		}
 		return ids
 	}
-	w.equal("nothing was deleted", unpurged(), []im.ID(nil))
-	pos := w.deleteForAll(id)
+	w.equal("before the deletion", unpurged(), []im.ID(nil))
+	pos := w.deleteConversation(id)
 	c := w.conversation(id)
 	w.equal("deleted", []any{c.DeletedAt, c.Name, c.Peers, c.MemberCount}, []any{w.now, "", [2]im.UserID{}, 0})
 	for _, user := range []im.UserID{"alice", "bob"} {
@@ -53,24 +64,24 @@ func testDeleteConversation(w *world) {
 		last := me.Intervals[len(me.Intervals)-1]
 		w.equal("the stay of "+string(user), []any{me.Active(), last.ToEvent, last.ToSeq}, []any{false, pos, m.Seq})
 		events, _ := w.events(user, 0, w.bounds().Head, 100)
-		w.equal("the last event of it", events[len(events)-1].Position, pos)
+		w.equal("the last event of the conversation", events[len(events)-1].Position, pos)
 	}
 	w.equal("members", len(read(w, func(r im.Reader) ([]im.Membership, error) { return r.Members(id, im.Page{Limit: 9}) })), 0)
-	w.notFound("the direct conversation", w.store.View(w.Context(), func(r im.Reader) error {
+	w.notFound("the deleted direct conversation", w.store.View(w.Context(), func(r im.Reader) error {
 		_, err := r.DirectConversation(peers)
 		return err
 	}))
 	again := create()
 	got := read(w, func(r im.Reader) (im.Conversation, error) { return r.DirectConversation(peers) })
-	w.equal("another one", got.ID, again)
+	w.equal("the new direct conversation", got.ID, again)
 
-	w.deleteForAll(other)
+	w.deleteConversation(other)
 	me := w.membership(other, "carol")
-	w.equal("who had left before", []any{len(me.Intervals), me.Intervals[0].ToEvent < pos}, []any{1, true})
-	w.equal("the longest deleted first", unpurged(), []im.ID{id, other})
+	w.equal("a user who had left before", []any{len(me.Intervals), me.Intervals[0].ToEvent < pos}, []any{1, true})
+	w.equal("the first deleted comes first", unpurged(), []im.ID{id, other})
 	for _, id := range []im.ID{id, 1} {
 		err := w.store.Write(w.Context(), func(tx im.Tx) error { return tx.DeleteConversation(id, at, pos) })
-		w.notFound("deleting what is not there", err)
+		w.notFound("delete an unknown conversation", err)
 	}
 }
 
@@ -102,8 +113,8 @@ func testPurge(w *world) {
 		_, err := tx.Purge(id, 10, w.now)
 		return err
 	})
-	w.notFound("purging what was not deleted", err)
-	pos := w.deleteForAll(id)
+	w.notFound("purge a conversation that is not deleted", err)
+	pos := w.deleteConversation(id)
 	steps := 1
 	for !purge(id, 10) {
 		steps++
@@ -113,12 +124,12 @@ func testPurge(w *world) {
 	}
 	w.equal("once more", purge(id, 10), true)
 	for _, m := range list {
-		w.removed(m)
+		w.checkTrimmed(m)
 	}
-	w.equal("nothing is left to do", len(read(w, func(r im.Reader) ([]im.Conversation, error) { return r.Unpurged(10) })), 0)
+	w.equal("unpurged conversations", len(read(w, func(r im.Reader) ([]im.Conversation, error) { return r.Unpurged(10) })), 0)
 	w.equal("receipts", len(w.receiptsOf(im.Read, id, 5)), 0)
 	c := w.conversation(id)
-	w.equal("it is known still", []any{c.DeletedAt.IsZero(), c.FirstSeq, c.OldestAt}, []any{false, 26, time.Time{}})
+	w.equal("the purged conversation", []any{c.DeletedAt.IsZero(), c.FirstSeq, c.OldestAt}, []any{false, 26, time.Time{}})
 	w.equal("a mark", w.membership(id, "bob").Mark, im.Mark{})
 	events, _ := w.events("bob", 0, w.bounds().Head, 100)
 	var types []im.EventType
@@ -127,14 +138,14 @@ func testPurge(w *world) {
 			types = append(types, e.Type)
 		}
 	}
-	w.equal("what is told of it", types, []im.EventType{im.ConversationCreated, im.ConversationDeleted})
-	w.equal("up to its end", events[len(events)-1].Position, pos)
+	w.equal("remaining events", types, []im.EventType{im.ConversationCreated, im.ConversationDeleted})
+	w.equal("the last event", events[len(events)-1].Position, pos)
 	w.sameMessage(w.message(kept.ID), kept)
-	w.equal("a receipt elsewhere", len(w.receiptsOf(im.Read, other, 1)), 1)
+	w.equal("receipts in another conversation", len(w.receiptsOf(im.Read, other, 1)), 1)
 
-	// What a transaction that is undone has purged is there.
+	// A rolled back purge changes nothing.
 	kept = w.message(kept.ID)
-	w.deleteForAll(other)
+	w.deleteConversation(other)
 	undone := errors.New("for a test")
 	err = w.store.Write(w.Context(), func(tx im.Tx) error {
 		if _, err := tx.Purge(other, 10, w.now); err != nil {
@@ -142,6 +153,6 @@ func testPurge(w *world) {
 		}
 		return undone
 	})
-	w.equal("undone", err, undone)
+	w.equal("error", err, undone)
 	w.sameMessage(w.message(kept.ID), kept)
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// put gives a receipt in a transaction of its own and returns what was new.
+// put gives a receipt in its own transaction and returns the ranges that are new.
 func (w *world) put(kind im.ReceiptKind, id im.ID, user im.UserID, from, to int64, at time.Time) (fresh []im.SeqRange) {
 	w.Helper()
 	w.write(func(tx im.Tx) (err error) {
@@ -40,41 +40,41 @@ func testReceipts(w *world) {
 	w.equal("before", len(w.receiptsOf(im.Read, id, 1)), 0)
 	w.equal("first", w.put(im.Read, id, "zoe", 3, 5, at(1)), ranges(3, 5))
 	w.equal("again", w.put(im.Read, id, "zoe", 3, 5, at(2)), ranges())
-	w.equal("within", w.put(im.Read, id, "zoe", 4, 4, at(2)), ranges())
-	w.equal("apart", w.put(im.Read, id, "zoe", 8, 8, at(3)), ranges(8, 8))
-	w.equal("over both", w.put(im.Read, id, "zoe", 1, 10, at(4)), ranges(1, 2, 6, 7, 9, 10))
-	w.equal("nothing", w.put(im.Read, id, "zoe", 10, 9, at(4)), ranges())
+	w.equal("inside a range", w.put(im.Read, id, "zoe", 4, 4, at(2)), ranges())
+	w.equal("separate", w.put(im.Read, id, "zoe", 8, 8, at(3)), ranges(8, 8))
+	w.equal("covering both", w.put(im.Read, id, "zoe", 1, 10, at(4)), ranges(1, 2, 6, 7, 9, 10))
+	w.equal("an empty range", w.put(im.Read, id, "zoe", 10, 9, at(4)), ranges())
 	w.equal("overlapping", w.put(im.Read, id, "zoe", 9, 12, at(5)), ranges(11, 12))
-	w.equal("of another", w.put(im.Read, id, "bob", 4, 9, at(6)), ranges(4, 9))
-	w.equal("elsewhere", w.put(im.Read, other, "bob", 1, 9, at(7)), ranges(1, 9))
-	w.equal("of another kind", w.put(im.Delivered, id, "zoe", 4, 4, at(8)), ranges(4, 4))
+	w.equal("another user", w.put(im.Read, id, "bob", 4, 9, at(6)), ranges(4, 9))
+	w.equal("another conversation", w.put(im.Read, other, "bob", 1, 9, at(7)), ranges(1, 9))
+	w.equal("another kind", w.put(im.Delivered, id, "zoe", 4, 4, at(8)), ranges(4, 4))
 
 	for seq, want := range map[int64][]im.Receipt{
 		1: {{User: "zoe", At: at(4)}}, 4: {{User: "bob", At: at(6)}, {User: "zoe", At: at(1)}},
 		8: {{User: "bob", At: at(6)}, {User: "zoe", At: at(3)}}, 10: {{User: "zoe", At: at(4)}},
 		12: {{User: "zoe", At: at(5)}}, 13: nil,
 	} {
-		w.equal(fmt.Sprint("who has read ", seq), w.receiptsOf(im.Read, id, seq), want)
+		w.equal(fmt.Sprint("readers of ", seq), w.receiptsOf(im.Read, id, seq), want)
 	}
-	w.equal("to whom it was delivered", w.receiptsOf(im.Delivered, id, 4), []im.Receipt{{User: "zoe", At: at(8)}})
+	w.equal("delivered receipts", w.receiptsOf(im.Delivered, id, 4), []im.Receipt{{User: "zoe", At: at(8)}})
 
-	// An error undoes all of it.
+	// A rollback undoes the receipts.
 	err := w.store.Write(w.Context(), func(tx im.Tx) error {
 		fresh, err := tx.PutReceipt(im.Read, id, "never seen", im.SeqRange{From: 1, To: 20}, at(9))
 		w.must(err)
-		w.equal("within", fresh, ranges(1, 20))
+		w.equal("fresh in the transaction", fresh, ranges(1, 20))
 		fresh, err = tx.PutReceipt(im.Read, id, "never seen", im.SeqRange{From: 1, To: 20}, at(9))
 		w.must(err)
-		w.equal("its own", fresh, ranges())
+		w.equal("again in the transaction", fresh, ranges())
 		return fmt.Errorf("for a test")
 	})
 	if err == nil {
 		w.Fatal("no error")
 	}
-	w.equal("undone", len(w.receiptsOf(im.Read, id, 20)), 0)
+	w.equal("after the rollback", len(w.receiptsOf(im.Read, id, 20)), 0)
 }
 
-// seqsOf are the seqs in ranges.
+// seqsOf returns the seqs in ranges.
 func seqsOf(ranges []im.SeqRange) []int64 {
 	var seqs []int64
 	for _, r := range ranges {
@@ -85,8 +85,8 @@ func seqsOf(ranges []im.SeqRange) []int64 {
 	return seqs
 }
 
-// inPart are the seqs of a stretch of which something holds.
-func inPart(from, to int64, holds func(seq int64) bool) []int64 {
+// seqsWhere returns the seqs of a range for which holds returns true.
+func seqsWhere(from, to int64, holds func(seq int64) bool) []int64 {
 	var seqs []int64
 	for seq := from; seq <= to; seq++ {
 		if holds(seq) {
@@ -96,7 +96,7 @@ func inPart(from, to int64, holds func(seq int64) bool) []int64 {
 	return seqs
 }
 
-// testReceiptsModel holds receipts in any order against a set of messages.
+// testReceiptsModel compares receipts given in random order with a set of messages.
 func testReceiptsModel(w *world) {
 	random := rand.New(rand.NewPCG(15, 16))
 	const n = 400
@@ -127,26 +127,25 @@ func testReceiptsModel(w *world) {
 			part := read(w, func(r im.Reader) ([]im.SeqRange, error) {
 				return r.ReceiptsIn(im.Read, id, user, im.SeqRange{From: from, To: to})
 			})
-			w.equal("in a part", seqsOf(part), inPart(from, to, func(seq int64) bool { _, ok := has[seq]; return ok }))
+			w.equal("ReceiptsIn a range", seqsOf(part), seqsWhere(from, to, func(seq int64) bool { _, ok := has[seq]; return ok }))
 		}
 		newest := epoch.Add(125 * time.Second)
 		for seq := int64(1); seq <= n; seq++ {
 			list := slices.DeleteFunc(w.receiptsOf(im.Read, id, seq), func(r im.Receipt) bool { return r.User != user })
 			at, ok := has[seq]
 			if ok != (len(list) == 1) {
-				w.Fatalf("%s has %d: %v, want %v", user, seq, list, ok)
+				w.Fatalf("receipts of %s for %d: %v, want one: %v", user, seq, list, ok)
 			}
 			if ok && (list[0].At.Before(at) || list[0].At.After(newest)) {
-				w.Fatalf("%s got %d at %v, was told %v", user, seq, at, list[0].At)
+				w.Fatalf("receipt of %s for %d was given at %v, stored as %v", user, seq, at, list[0].At)
 			}
 		}
 		w.equal("unread", w.unread(id, user, im.SeqRange{From: 1, To: n}).Messages, n-len(has))
 	}
 }
 
-// testReceiptTimes: a receipt keeps its time while it is among the newest; of
-// those before, the time is no earlier than it was and no later than that of
-// any that keeps its own.
+// testReceiptTimes checks that a receipt keeps its exact time while it is among the newest,
+// and that the time of an older one is neither too early nor later than those exact times.
 func testReceiptTimes(w *world) {
 	const n, kept = 300, 64
 	id := w.group(im.HistoryAll, "alice", "bob")
@@ -158,19 +157,19 @@ func testReceiptTimes(w *world) {
 	for seq := int64(1); seq <= n; seq++ {
 		got := w.receiptsOf(im.Read, id, seq)[0].At
 		if got.Before(at(seq)) || seq > n-kept && !got.Equal(at(seq)) || got.After(at(n-kept)) && seq <= n-kept {
-			w.Fatalf("%d was read at %v, told %v", seq, at(seq), got)
+			w.Fatalf("%d was read at %v, stored as %v", seq, at(seq), got)
 		}
 	}
 }
 
-// testReceiptsBetweenOwn: who answers every message, and gives receipts one by
-// one, is told right.
-func testReceiptsBetweenOwn(w *world) {
+// testReceiptsBetweenOwnMessages checks the receipts of a user who answers every message
+// and gives a receipt for each: their own messages lie between the ranges.
+func testReceiptsBetweenOwnMessages(w *world) {
 	const n = 400
 	id := w.group(im.HistoryAll, "alice", "bob")
 	w.fill(id, n, func(i int) im.UserID {
 		if i%7 == 6 {
-			return "carol" // whom nobody reads
+			return "carol" // whose messages bob does not read
 		}
 		return []im.UserID{"alice", "bob"}[i%2]
 	})
@@ -190,7 +189,7 @@ func testReceiptsBetweenOwn(w *world) {
 		got := len(w.receiptsOf(im.Read, id, seq))
 		switch by := sender(seq); {
 		case by == "carol" && got != 0, by == "alice" && got != 1:
-			w.Fatalf("%d receipts for %d of %s", got, seq, by)
+			w.Fatalf("%d receipts for message %d from %s", got, seq, by)
 		}
 	}
 	w.equal("unread", w.unread(id, "bob", im.SeqRange{From: 1, To: n}).Messages, unread)
@@ -205,7 +204,7 @@ func (w *world) history(id im.ID, seq int64) im.Message {
 	return page.Messages[0]
 }
 
-// testUnread holds counts against a filter over all of the messages.
+// testUnread compares unread counts with a scan of all messages.
 func testUnread(w *world) {
 	random := rand.New(rand.NewPCG(17, 18))
 	const n = 300
@@ -222,7 +221,7 @@ func testUnread(w *world) {
 	}
 	hasRead := map[im.UserID]map[int64]bool{}
 	for round := range 60 {
-		user := append(users, "a stranger")[random.IntN(4)]
+		user := append(users, "non-member")[random.IntN(4)]
 		if hasRead[user] == nil {
 			hasRead[user] = map[int64]bool{}
 		}
@@ -251,7 +250,7 @@ func testUnread(w *world) {
 	}
 }
 
-// unread counts what a user has not read of the ranges.
+// unread returns a user's unread count in the ranges.
 func (w *world) unread(id im.ID, user im.UserID, ranges ...im.SeqRange) im.UnreadCount {
 	w.Helper()
 	return read(w, func(r im.Reader) (im.UnreadCount, error) {

@@ -8,16 +8,16 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// remembered is what a store remembers of messages that were removed.
+// remembered is what a store remembers about trimmed and purged messages.
 type remembered struct {
 	IDs  []im.ID
 	Keys []im.ClientKey
 	At   []im.GoneMessage
 }
 
-// testRemembered holds that of a message which is removed, by trimming or purging,
-// it is remembered what it was known by, from the same transaction on, until it is
-// forgotten, the longest gone first.
+// testRemembered checks that the ids, client_ids and times of messages that are trimmed or
+// purged are remembered from the same transaction on, until they are forgotten, the oldest
+// first.
 func testRemembered(w *world) {
 	trimmed, other := w.group(im.HistoryAll, "alice", "bob"), w.group(im.HistoryAll, "alice", "bob")
 	peers := im.PeersOf("alice", "bob")
@@ -54,11 +54,11 @@ func testRemembered(w *world) {
 		got.At, err = r.GoneAt(times)
 		return got, err
 	}
-	// expect holds that these of all are remembered.
-	expect := func(what string, got remembered, gone ...int) {
+	// expect checks that exactly the messages with the given indexes are remembered.
+	expect := func(what string, got remembered, indexes ...int) {
 		w.Helper()
 		var want remembered
-		for _, i := range gone {
+		for _, i := range indexes {
 			m := all[i]
 			want.IDs = append(want.IDs, m.ID)
 			want.At = append(want.At, im.GoneMessage{SentKey: im.SentKey{Sender: "alice", At: m.CreatedAt}, Conversation: m.Conversation})
@@ -94,10 +94,10 @@ func testRemembered(w *world) {
 	directs := func() []im.ID {
 		return read(w, func(r im.Reader) ([]im.ID, error) { return r.GoneDirects(peers) })
 	}
-	w.equal("no direct one is gone", directs(), []im.ID(nil))
-	w.deleteForAll(direct)
-	w.equal("gone at once", directs(), []im.ID{direct})
-	expect("its messages are not", read(w, ask), 0, 1)
+	w.equal("before the deletion", directs(), []im.ID(nil))
+	w.deleteConversation(direct)
+	w.equal("after the deletion", directs(), []im.ID{direct})
+	expect("before the purge", read(w, ask), 0, 1)
 	forget := func(before time.Time, limit int) (n int) {
 		w.write(func(tx im.Tx) (err error) {
 			n, err = tx.Forget(before, limit)
@@ -105,22 +105,17 @@ func testRemembered(w *world) {
 		})
 		return n
 	}
-	w.equal("nothing is that old", forget(first, 10), 0)
+	w.equal("nothing is old enough", forget(first, 10), 0)
 	third := w.tick()
-	for done := false; !done; {
-		w.write(func(tx im.Tx) (err error) {
-			done, err = tx.Purge(direct, 10, third)
-			return err
-		})
-	}
+	w.purgeAll(direct, 10, third)
 	expect("purged", read(w, ask), 0, 1, 3, 4)
 
-	w.equal("the longest gone", forget(third, 1), 1)
+	w.equal("forget the oldest", forget(third, 1), 1)
 	expect("forgotten", read(w, ask), 1, 3, 4)
-	w.equal("those before", forget(third, 10), 1)
+	w.equal("forget those before a time", forget(third, 10), 1)
 	expect("forgotten", read(w, ask), 3, 4)
-	w.equal("with the conversation", forget(third.Add(time.Millisecond), 10), 3)
-	expect("at last", read(w, ask))
-	w.equal("at last", directs(), []im.ID(nil))
-	w.equal("of none", len(read(w, func(r im.Reader) ([]im.GoneMessage, error) { return r.GoneAt(nil) })), 0)
+	w.equal("forget messages and conversation", forget(third.Add(time.Millisecond), 10), 3)
+	expect("all forgotten", read(w, ask))
+	w.equal("all forgotten", directs(), []im.ID(nil))
+	w.equal("GoneAt without keys", len(read(w, func(r im.Reader) ([]im.GoneMessage, error) { return r.GoneAt(nil) })), 0)
 }

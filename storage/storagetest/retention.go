@@ -10,7 +10,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// trim is one step of a trimming.
+// trim does one step of a trim.
 func (w *world) trim(id im.ID, before time.Time, limit int) (step im.Trimmed) {
 	w.Helper()
 	w.write(func(tx im.Tx) (err error) {
@@ -20,7 +20,7 @@ func (w *world) trim(id im.ID, before time.Time, limit int) (step im.Trimmed) {
 	return step
 }
 
-// trimAll trims until it is done and returns how many messages it removed.
+// trimAll trims until it is done and returns how many messages it deleted.
 func (w *world) trimAll(id im.ID, before time.Time, limit int) (n int) {
 	w.Helper()
 	for {
@@ -32,9 +32,8 @@ func (w *world) trimAll(id im.ID, before time.Time, limit int) (n int) {
 	}
 }
 
-// testTrim trims conversations again and again, with messages that were imported
-// and so are older than those before them, and holds what is left against what
-// was not removed.
+// testTrim trims conversations repeatedly, with imported messages that are older than
+// earlier seqs, and compares the rest with the messages that must remain.
 func testTrim(w *world) {
 	random := rand.New(rand.NewPCG(71, 72))
 	ids := []im.ID{w.group(im.HistoryAll, "alice", "bob"), w.group(im.HistoryAll, "alice", "bob")}
@@ -67,37 +66,37 @@ func testTrim(w *world) {
 			}
 		}
 		count := read(w, func(r im.Reader) (int64, error) { return r.CountBefore(id, before) })
-		w.equal("counted", count, want)
-		w.equal("removed", w.trimAll(id, before, 1+random.IntN(30)), want)
+		w.equal("CountBefore", count, want)
+		w.equal("trimmed", w.trimAll(id, before, 1+random.IntN(30)), want)
 		all = slices.DeleteFunc(all, func(m im.Message) bool {
 			if past(m) {
-				w.removed(m)
+				w.checkTrimmed(m)
 			}
 			return past(m)
 		})
 		for _, id := range ids {
-			w.left(id, all)
+			w.checkRemaining(id, all)
 		}
 	}
 	events, _ := w.events("alice", 0, w.bounds().Head, 100)
-	w.equal("events of the conversations stay", []im.EventType{events[0].Type, events[1].Type},
+	w.equal("remaining events", []im.EventType{events[0].Type, events[1].Type},
 		[]im.EventType{im.ConversationCreated, im.ConversationCreated})
 }
 
-// removed holds that nothing is known of a message.
-func (w *world) removed(m im.Message) {
+// checkTrimmed checks that no trace of a message is left.
+func (w *world) checkTrimmed(m im.Message) {
 	w.Helper()
 	w.view(func(r im.Reader) error {
 		_, err := r.Message(m.ID)
-		w.notFound("a message that was removed", err)
+		w.notFound("a trimmed message", err)
 		_, err = r.MessageByClientID(m.Sender, m.ClientID)
 		w.notFound("its client_id", err)
 		return nil
 	})
 }
 
-// left holds a conversation against the messages that are left of it.
-func (w *world) left(id im.ID, all []im.Message) {
+// checkRemaining compares a conversation with the messages that must remain in it.
+func (w *world) checkRemaining(id im.ID, all []im.Message) {
 	w.Helper()
 	c := w.conversation(id)
 	first, oldest := c.LastSeq+1, time.Time{}
@@ -114,15 +113,15 @@ func (w *world) left(id im.ID, all []im.Message) {
 	w.equal("first seq, oldest, cutoff", []any{c.FirstSeq, c.OldestAt, c.TrimBefore}, []any{first, oldest, time.Time{}})
 	for seq := int64(1); seq < first; seq++ {
 		if got := w.receiptsOf(im.Read, id, seq); len(got) != 0 {
-			w.Fatalf("a receipt for %d, and %d is the first that is left", seq, first)
+			w.Fatalf("receipts for %d, but the first message is %d", seq, first)
 		}
 	}
 }
 
-// testTrimSteps looks at a trimming between its steps.
+// testTrimSteps checks the state between the steps of a trim.
 func testTrimSteps(w *world) {
 	id, other := w.group(im.HistoryAll, "alice", "bob"), w.group(im.HistoryAll, "alice")
-	w.equal("nothing to do", w.trim(id, w.now, 10), im.Trimmed{FirstSeq: 1, Done: true})
+	w.equal("no messages", w.trim(id, w.now, 10), im.Trimmed{FirstSeq: 1, Done: true})
 	trimming := func() (ids []im.ID) {
 		for _, c := range read(w, func(r im.Reader) ([]im.Conversation, error) { return r.Trimming(10) }) {
 			ids = append(ids, c.ID)
@@ -136,7 +135,7 @@ func testTrimSteps(w *world) {
 	kept := w.send(w.text(other, "alice", "stays"))
 	w.put(im.Read, id, "bob", 1, 3, w.now)
 	w.put(im.Delivered, id, "bob", 1, 6, w.now)
-	before := list[4].CreatedAt.Add(time.Microsecond) // so the fifth is older, too
+	before := list[4].CreatedAt.Add(time.Microsecond) // includes the fifth message
 	for i, want := range []im.Trimmed{
 		{Messages: 2, Active: 2, FirstSeq: 3},
 		{Messages: 2, Active: 2, FirstSeq: 5},
@@ -148,33 +147,33 @@ func testTrimSteps(w *world) {
 		w.equal("first seq", c.FirstSeq, want.FirstSeq)
 		w.equal("oldest", c.OldestAt, list[want.FirstSeq-1].CreatedAt)
 		if want.Done {
-			w.equal("not under way", []any{c.TrimBefore, trimming()}, []any{time.Time{}, []im.ID(nil)})
+			w.equal("after the last step", []any{c.TrimBefore, trimming()}, []any{time.Time{}, []im.ID(nil)})
 			continue
 		}
-		w.equal("is under way", trimming(), []im.ID{id})
+		w.equal("conversations being trimmed", trimming(), []im.ID{id})
 		if !c.TrimBefore.After(list[4].CreatedAt) || c.TrimBefore.After(list[5].CreatedAt) {
 			w.Fatalf("the cutoff is %v", c.TrimBefore)
 		}
 	}
-	w.equal("read", len(w.receiptsOf(im.Read, id, 3)), 0)
-	w.equal("a range that reaches beyond stays", len(w.receiptsOf(im.Delivered, id, 6)), 1)
+	w.equal("receipts of trimmed messages", len(w.receiptsOf(im.Read, id, 3)), 0)
+	w.equal("a range of receipts that ends later", len(w.receiptsOf(im.Delivered, id, 6)), 1)
 	w.sameMessage(w.message(kept.ID), kept)
 	next := w.send(w.text(id, "alice", "goes on"))
 	w.equal("seq goes on", next.Seq, 8)
 
-	w.equal("all of it", w.trimAll(id, w.now.Add(time.Hour), 100), 3)
+	w.equal("trim all", w.trimAll(id, w.now.Add(time.Hour), 100), 3)
 	c := w.conversation(id)
-	w.equal("the next one is the first", []any{c.FirstSeq, c.OldestAt}, []any{9, time.Time{}})
+	w.equal("first seq of the empty conversation", []any{c.FirstSeq, c.OldestAt}, []any{9, time.Time{}})
 	w.equal("seq goes on", w.send(w.text(id, "alice", "anew")).Seq, 9)
 	err := w.store.Write(w.Context(), func(tx im.Tx) error {
 		_, err := tx.Trim(1, w.now, 1, w.now)
 		return err
 	})
-	w.notFound("trimming what is not there", err)
+	w.notFound("trim an unknown conversation", err)
 }
 
-// testOldest holds settings of retention, and conversations by their oldest
-// message, against what they say of themselves.
+// testOldest compares retention settings, and conversations by their oldest message, with a
+// scan.
 func testOldest(w *world) {
 	random := rand.New(rand.NewPCG(73, 74))
 	oldestMessage := func() (at time.Time) {
@@ -187,7 +186,7 @@ func testOldest(w *world) {
 		})
 		return at
 	}
-	w.equal("without any", oldestMessage(), time.Time{})
+	w.equal("no messages", oldestMessage(), time.Time{})
 	day := 24 * time.Hour
 	var settings []*time.Duration
 	for _, days := range []int{-1, 0, 3, 90} {
@@ -205,7 +204,7 @@ func testOldest(w *world) {
 		if random.IntN(5) == 0 {
 			continue // without messages
 		}
-		w.now = epoch.Add(time.Duration(random.IntN(20)) * time.Hour) // so that some are equally old
+		w.now = epoch.Add(time.Duration(random.IntN(20)) * time.Hour) // some are equally old
 		w.send(w.text(id, "alice", "said"))
 		of[n] = append(of[n], w.conversation(id))
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// sealed returns all that was sealed, in pages of a few.
+// sealed returns everything that is sealed, in small pages.
 func (w *world) sealed(look im.SealedLook) (list []im.Sealed) {
 	w.Helper()
 	for after := (&im.SealedKey{}); after != nil; {
@@ -22,7 +22,7 @@ func (w *world) sealed(look im.SealedLook) (list []im.Sealed) {
 	return list
 }
 
-// testSealed: what was sealed is found, each with whether it can be read.
+// testSealed checks that everything sealed is listed, with whether it can be unsealed.
 func testSealed(w *world) {
 	id := w.group(im.HistoryAll, "alice", "bob")
 	var all []im.Message
@@ -46,18 +46,18 @@ func testSealed(w *world) {
 		return err
 	})
 	if n != 8 || shell.ID != all[0].ID || shell.Seq != all[0].Seq || shell.Content != nil {
-		w.Errorf("of %d messages the first is %+v", n, shell)
+		w.Errorf("CountMessages = %d, MessageShell = %+v", n, shell)
 	}
 	for _, look := range []im.SealedLook{im.SealedKeys, im.SealedContent} {
 		slots := map[im.Slot]bool{}
 		messages, notes := 0, 0
 		for _, s := range w.sealed(look) {
 			if slots[s.Slot] || s.Slot == 0 {
-				w.Errorf("slot %d is named twice", s.Slot)
+				w.Errorf("slot %d is listed twice", s.Slot)
 			}
 			slots[s.Slot] = true
 			if s.Conversation != id && s.Kind != im.SealedName {
-				w.Errorf("%v %v is of %v", s.Kind, s.ID, s.Conversation)
+				w.Errorf("%v %v belongs to %v", s.Kind, s.ID, s.Conversation)
 			}
 			if f := s.Find(); f != im.Fine {
 				w.Errorf("%v %v: finding %v, %v", s.Kind, s.ID, f, s.Err)
@@ -67,12 +67,12 @@ func testSealed(w *world) {
 				at := slices.IndexFunc(all, func(m im.Message) bool { return m.ID == s.ID })
 				want := map[int]im.State{2: im.Revoked, 5: im.Expired}[at]
 				if at < 0 || s.Erased != want || (s.Err == nil) != (want == 0) {
-					w.Errorf("message %d was erased as %v, %v", at, s.Erased, s.Err)
+					w.Errorf("message %d: erased as %v, error %v", at, s.Erased, s.Err)
 				}
 				messages++
 			case im.SealedNote:
 				if s.ID != all[2].ID || s.Err != nil {
-					w.Errorf("the postscript of %v: %v", s.ID, s.Err)
+					w.Errorf("note of %v: %v", s.ID, s.Err)
 				}
 				notes++
 			default:
@@ -80,10 +80,10 @@ func testSealed(w *world) {
 			}
 		}
 		if messages != 8 || notes != 1 {
-			w.Errorf("%d messages and %d postscripts are sealed", messages, notes)
+			w.Errorf("listed %d messages and %d notes, want 8 and 1", messages, notes)
 		}
 	}
-	// A postscript that cannot be read goes, and its tombstone stays.
+	// Empty deletes a note that cannot be unsealed and keeps its tombstone.
 	for _, s := range w.sealed(im.SealedKeys) {
 		if s.Kind == im.SealedNote {
 			w.write(func(tx im.Tx) error { return tx.Empty(s) })
@@ -94,8 +94,8 @@ func testSealed(w *world) {
 	}
 }
 
-// testRemove removes messages from the middle and the beginning, and holds what is left
-// and what is remembered of them.
+// testRemove deletes messages from the middle and the beginning, and checks what remains
+// and what is remembered about the deleted ones.
 func testRemove(w *world) {
 	id := w.group(im.HistoryAll, "alice", "bob")
 	var all []im.Message
@@ -110,32 +110,32 @@ func testRemove(w *world) {
 		return err
 	})
 	if active != 3 {
-		w.Errorf("%d of those that were removed were active", active)
+		w.Errorf("Remove = %d active messages, want 3", active)
 	}
 	w.view(func(r im.Reader) error {
 		for i, m := range all {
 			_, err := r.Message(m.ID)
-			gone := i == 0 || i == 1 || i == 3
-			if gone != errors.Is(err, im.ErrNotFound) {
+			deleted := i == 0 || i == 1 || i == 3
+			if deleted != errors.Is(err, im.ErrNotFound) {
 				w.Errorf("message %d: %v", i, err)
 			}
 			keys, err := r.GoneAs([]im.ClientKey{{Sender: "alice", ClientID: m.ClientID}})
-			if err != nil || (len(keys) == 1) != gone {
-				w.Errorf("message %d is remembered as %v, %v", i, keys, err)
+			if err != nil || (len(keys) == 1) != deleted {
+				w.Errorf("message %d: GoneAs = %v, %v", i, keys, err)
 			}
 		}
 		c, err := r.Conversation(id)
 		if err != nil || c.TrimBefore.IsZero() || c.TrimBefore.After(all[2].CreatedAt) {
-			w.Errorf("it is to be trimmed before %v, the oldest is of %v: %v", c.TrimBefore, all[2].CreatedAt, err)
+			w.Errorf("TrimBefore = %v, the oldest message is from %v: %v", c.TrimBefore, all[2].CreatedAt, err)
 		}
 		return nil
 	})
-	// The trimming that it begins removes none that is left.
+	// The trim that Remove schedules deletes no other message.
 	c := w.conversation(id)
 	if n := w.trimAll(id, c.TrimBefore, 10); n != 0 {
-		w.Errorf("%d more were removed", n)
+		w.Errorf("the trim deleted %d more messages", n)
 	}
 	if c := w.conversation(id); !c.TrimBefore.IsZero() {
-		w.Errorf("it is still to be trimmed before %v", c.TrimBefore)
+		w.Errorf("TrimBefore = %v after the trim, want none", c.TrimBefore)
 	}
 }

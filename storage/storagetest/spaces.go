@@ -22,21 +22,21 @@ func testSpaces(w *world) {
 	}
 	w.channel(ids[0])
 	w.leave(ids[1], "alice")
-	w.deleteForAll(ids[2])
-	w.pagesOf("of a member", spaces("alice"), ids[0], ids[3], ids[4])
-	w.pagesOf("of another", spaces("bob"), ids[0], ids[1], ids[3], ids[4])
-	w.pagesOf("of nobody", spaces("nobody"))
+	w.deleteConversation(ids[2])
+	w.pagesOf("spaces of a member", spaces("alice"), ids[0], ids[3], ids[4])
+	w.pagesOf("spaces of another user", spaces("bob"), ids[0], ids[1], ids[3], ids[4])
+	w.pagesOf("spaces of an unknown user", spaces("nobody"))
 	w.join(ids[1], "alice")
-	w.pagesOf("who came back", spaces("alice"), ids[0], ids[1], ids[3], ids[4])
+	w.pagesOf("after rejoining", spaces("alice"), ids[0], ids[1], ids[3], ids[4])
 
-	// A restored member is in it as any other.
+	// A restored membership counts as any other.
 	w.write(func(tx im.Tx) error {
 		return tx.RestoreMember(im.Membership{
 			Conversation: ids[3], User: "carol", Role: im.Member, JoinedAt: epoch,
 			Intervals: []im.Interval{{FromEvent: 1, ToEvent: 2, FromSeq: 1, ToSeq: 1}, {FromEvent: 3, FromSeq: 1}},
 		}, 3)
 	})
-	w.pagesOf("of who was restored", spaces("carol"), ids[3])
+	w.pagesOf("spaces of a restored member", spaces("carol"), ids[3])
 }
 
 func testChannels(w *world) {
@@ -53,23 +53,24 @@ func testChannels(w *world) {
 	}
 	elsewhere := w.channel(other)
 	w.thread(space, ids[0], "alice")
-	w.deleteForAll(ids[3])
+	w.deleteConversation(ids[3])
 	w.pagesOf("channels", channels(space), ids[0], ids[1], ids[2], ids[4])
-	w.pagesOf("of another", channels(other), elsewhere)
-	w.pagesOf("of nothing", channels(1))
+	w.pagesOf("channels of another space", channels(other), elsewhere)
+	w.pagesOf("unknown space", channels(1))
 
-	// News of a channel are news of its space, but no activity of it.
+	// An event of a channel is the newest event of its space, but does not change the
+	// space's activity.
 	before := w.conversation(space)
 	w.send(w.text(ids[0], "alice", "said"))
 	after := w.conversation(space)
 	w.equal("the newest event", after.LastEvent, w.bounds().Head)
 	before.LastEvent = after.LastEvent
-	w.equal("nothing else", after, before)
+	w.equal("other fields", after, before)
 	w.write(func(tx im.Tx) error {
 		_, err := tx.Append(im.Event{Type: im.ChannelOpened, At: w.now, Conversation: ids[0], Space: space, To: "alice"})
 		return err
 	})
-	w.equal("what one is told", w.conversation(space), after)
+	w.equal("after an event to one user", w.conversation(space), after)
 }
 
 func testChannelsGoneSince(w *world) {
@@ -81,7 +82,7 @@ func testChannelsGoneSince(w *world) {
 	inGone, inLeft := w.channel(gone), w.channel(left)
 	w.leave(left, "alice")
 	at := func(n int) time.Time { return epoch.Add(time.Duration(n) * time.Minute) }
-	remove := func(id im.ID, n int) (pos im.Position) {
+	deleteAt := func(id im.ID, n int) (pos im.Position) {
 		w.Helper()
 		w.write(func(tx im.Tx) (err error) {
 			if pos, err = tx.Append(im.Event{Type: im.ChannelDeleted, At: at(n), Conversation: id, Space: space}); err != nil {
@@ -93,13 +94,13 @@ func testChannelsGoneSince(w *world) {
 	}
 	var want []im.GoneConversation
 	for n, id := range ids[:3] {
-		want = append(want, im.GoneConversation{Conversation: id, At: at(n), Deleted: true, Space: space, By: remove(id, n)})
+		want = append(want, im.GoneConversation{Conversation: id, At: at(n), Deleted: true, Space: space, By: deleteAt(id, n)})
 	}
 	slices.Reverse(want)
-	remove(inGone, 3)
-	by := remove(inLeft, 4)
-	remove(gone, 5)
-	// Also of a space that was deleted since.
+	deleteAt(inGone, 3)
+	by := deleteAt(inLeft, 4)
+	deleteAt(gone, 5)
+	// Channels of a space that was deleted later are included.
 	want = append([]im.GoneConversation{{Conversation: inGone, At: at(3), Deleted: true, Space: gone, By: by - 1}}, want...)
 	since := func(user im.UserID, at time.Time, limit int) []im.GoneConversation {
 		w.Helper()
@@ -108,31 +109,31 @@ func testChannelsGoneSince(w *world) {
 	w.equal("all", since("alice", epoch, 10), want)
 	w.equal("some", since("alice", epoch, 2), want[:2])
 	w.equal("since", since("alice", at(1), 10), want[:3])
-	w.equal("of who stayed", since("bob", at(4), 10),
+	w.equal("a member who stayed", since("bob", at(4), 10),
 		[]im.GoneConversation{{Conversation: inLeft, At: at(4), Deleted: true, Space: left, By: by}})
-	w.equal("of nobody", len(since("nobody", epoch, 10)), 0)
+	w.equal("unknown user", len(since("nobody", epoch, 10)), 0)
 }
 
-// testChannelEvents holds what users are told of channels against a log kept in
-// memory: spaces whose members come and go, channels that come and go in them,
-// and spaces that are deleted with all that they hold.
+// testChannelEvents compares the events of channels that each user receives with a log in
+// memory, while members join and leave, and channels and whole spaces are created and
+// deleted.
 func testChannelEvents(w *world) {
 	random := rand.New(rand.NewPCG(91, 92))
 	users := []im.UserID{"u1", "u2", "u3", "u4"}
-	var log []told
+	var log []loggedEvent
 	members := map[im.ID]map[im.UserID]bool{}
 	channels := map[im.ID][]im.ID{}
 	var spaces []im.ID
-	tell := func(space im.ID, also im.UserID) { log = logged(log, members[space], also) }
-	found := func() {
+	publish := func(space im.ID, also im.UserID) { log = appendLogged(log, members[space], also) }
+	createSpace := func() {
 		first := users[random.IntN(len(users))]
 		id := w.space(first)
 		spaces = append(spaces, id)
 		members[id] = map[im.UserID]bool{first: true}
-		tell(id, first)
+		publish(id, first)
 	}
 	for range 3 {
-		found()
+		createSpace()
 	}
 	for range 500 {
 		space := spaces[random.IntN(len(spaces))]
@@ -141,32 +142,32 @@ func testChannelEvents(w *world) {
 		switch n := random.IntN(20); {
 		case n < 3 && in[user] && len(in) > 1:
 			w.leave(space, user)
-			tell(space, user)
+			publish(space, user)
 			delete(in, user)
 		case n < 5 && !in[user]:
 			w.join(space, user)
 			in[user] = true
-			tell(space, user)
+			publish(space, user)
 		case n == 5 || len(open) == 0:
 			channels[space] = append(open, w.channel(space))
-			tell(space, "")
+			publish(space, "")
 		case n == 6:
 			i := random.IntN(len(open))
-			w.deleteForAll(open[i])
+			w.deleteConversation(open[i])
 			channels[space] = slices.Delete(open, i, i+1)
-			tell(space, "")
+			publish(space, "")
 		case n == 7 && random.IntN(3) == 0:
-			w.deleteForAll(space)
-			tell(space, "")
+			w.deleteConversation(space)
+			publish(space, "")
 			delete(members, space)
 			spaces = slices.DeleteFunc(spaces, func(id im.ID) bool { return id == space })
-			found()
+			createSpace()
 		default:
 			w.send(w.text(open[random.IntN(len(open))], user, "x"))
-			tell(space, "")
+			publish(space, "")
 		}
 	}
-	w.tellsAsLogged(log, users, random)
+	w.checkDelivered(log, users, random)
 }
 
 func testLists(w *world) {
@@ -189,7 +190,7 @@ func testLists(w *world) {
 				return err
 			}
 		}
-		if err := tx.PutListed(id, im.AllowList, "zoe", at(99), 50); err != nil { // is on it
+		if err := tx.PutListed(id, im.AllowList, "zoe", at(99), 50); err != nil { // already on the list
 			return err
 		}
 		if err := tx.PutListed(id, im.DenyList, "carol", at(7), 51); err != nil {
@@ -203,15 +204,15 @@ func testLists(w *world) {
 	w.equal("next", listed(id, im.AllowList, "bob", 2), want[2:4])
 	w.equal("last", listed(id, im.AllowList, "zoe", 2), want[4:])
 	w.equal("the other list", listed(id, im.DenyList, "", 9), []im.Listing{{User: "carol", At: at(7)}})
-	w.equal("another place", listed(other, im.DenyList, "", 9), []im.Listing{{User: "bob", At: at(8)}})
+	w.equal("another conversation", listed(other, im.DenyList, "", 9), []im.Listing{{User: "bob", At: at(8)}})
 	for who, is := range map[im.UserID]bool{"bob": true, "carol": false, "nobody": false} {
-		w.equal("is on it: "+string(who), on(id, im.AllowList, who), is)
+		w.equal("OnList "+string(who), on(id, im.AllowList, who), is)
 	}
 	for range 2 {
 		w.write(func(tx im.Tx) error { return tx.EndListed(id, im.AllowList, "bob", 60) })
 		w.equal("ended", []any{on(id, im.AllowList, "bob"), on(id, im.AllowList, "Bob"), on(other, im.DenyList, "bob")}, []any{false, true, true})
 	}
-	// Who comes back by the event that has ended it is on it all the same.
+	// A user who is put back by the event that ended the entry is on the list.
 	w.write(func(tx im.Tx) error {
 		for _, from := range []im.Position{61, 61, 70} {
 			if err := tx.PutListed(id, im.AllowList, "bob", at(9), from); err != nil {
@@ -246,23 +247,23 @@ func testInvitations(w *world) {
 		return read(w, func(r im.Reader) ([]im.Invitation, error) { return r.InvitationsOf(user, after, limit) })
 	}
 	w.equal("before", []any{len(invitations(space, "", 9)), len(of("carol", 0, 9))}, []any{0, 0})
-	carol, bob, there := invite(space, "carol", "alice", 1), invite(space, "bob", "alice", 2), invite(other, "carol", "bob", 3)
-	w.equal("to a space", invitations(space, "", 9), []im.Invitation{bob, carol})
+	carol, bob, inOther := invite(space, "carol", "alice", 1), invite(space, "bob", "alice", 2), invite(other, "carol", "bob", 3)
+	w.equal("invitations to a space", invitations(space, "", 9), []im.Invitation{bob, carol})
 	w.equal("after one", invitations(space, "bob", 9), []im.Invitation{carol})
 	w.equal("up to one", invitations(space, "", 1), []im.Invitation{bob})
-	w.equal("of a user", of("carol", 0, 9), []im.Invitation{carol, there})
-	w.equal("after a space", of("carol", space, 9), []im.Invitation{there})
+	w.equal("invitations of a user", of("carol", 0, 9), []im.Invitation{carol, inOther})
+	w.equal("after a space", of("carol", space, 9), []im.Invitation{inOther})
 	w.equal("up to one", of("carol", 0, 1), []im.Invitation{carol})
 
 	carol = invite(space, "carol", "bob", 4)
 	one := read(w, func(r im.Reader) (im.Invitation, error) { return r.Invitation(space, "carol") })
-	w.equal("in place of the one before", one, carol)
+	w.equal("replaced invitation", one, carol)
 	for range 2 {
 		w.write(func(tx im.Tx) error { return tx.DeleteInvitation(space, "carol") })
 	}
-	w.notFound("after it was removed", w.store.View(w.Context(), func(r im.Reader) error {
+	w.notFound("deleted invitation", w.store.View(w.Context(), func(r im.Reader) error {
 		_, err := r.Invitation(space, "carol")
 		return err
 	}))
-	w.equal("what is left", of("carol", 0, 9), []im.Invitation{there})
+	w.equal("remaining invitations", of("carol", 0, 9), []im.Invitation{inOther})
 }

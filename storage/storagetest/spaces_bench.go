@@ -8,10 +8,10 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// benchSpaces measures what a space of ten thousand members takes, each with a
-// role and one in ten on a list or muted: to find out what one may in a channel,
-// as for each message; what all may, as for each event; and to send there, next to
-// the same in a group.
+// benchSpaces measures a space of 10,000 members, each with a role and every tenth on a
+// list and muted: loading the access of one member, as for each message; loading that of
+// all members, as for each event; and sending in a channel compared with sending in a
+// group.
 func benchSpaces(b *testing.B, open Engine) {
 	const members = 10_000
 	w := newWorld(b, open(b, false, nil))
@@ -39,7 +39,7 @@ func benchSpaces(b *testing.B, open Engine) {
 		return nil
 	})
 	for _, n := range []int{1, 1000, members} {
-		b.Run(fmt.Sprintf("standing of=%d", n), func(b *testing.B) {
+		b.Run(fmt.Sprintf("members=%d", n), func(b *testing.B) {
 			for b.Loop() {
 				got := read(w, func(r im.Reader) ([]im.SpaceMember, error) {
 					return r.SpaceMembersAt(space, channel, im.Latest, users[members-n:])

@@ -6,9 +6,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// testTexts: name, announcement and avatar change each by itself, also several times in
-// one transaction, to what is as long as they may be and to nothing; a change of something
-// else leaves them.
+// testTexts checks that name, announcement and avatar can be changed separately, several
+// times in a transaction, to the maximum length and to nothing, and that other changes
+// leave them.
 func testTexts(w *world) {
 	id := w.make(im.Conversation{Kind: im.Group, Name: "first"})
 	other := w.make(im.Conversation{Kind: im.Group, Name: "first", Announcement: "another's"})
@@ -35,22 +35,22 @@ func testTexts(w *world) {
 		c := w.conversation(id)
 		w.equal("changed", [3]string{c.Name, c.Announcement, c.Avatar}, want)
 	}
-	change([3]string{"first", "", ""}) // something else
+	change([3]string{"first", "", ""}) // changes another field
 	change([3]string{"second", "", ""})
 	change([3]string{"second", long, ""}, [3]string{"second", "short", "a"}, [3]string{"third", "short", "b"})
 	change([3]string{"third", "", "b"})
 	change([3]string{"third", "b", ""}, [3]string{"", "third", "b"}, [3]string{"first", "", ""})
 	c := w.conversation(other)
-	w.equal("of another", []any{c.Name, c.Announcement}, []any{"first", "another's"})
-	w.deleteForAll(id)
+	w.equal("another conversation", []any{c.Name, c.Announcement}, []any{"first", "another's"})
+	w.deleteConversation(id)
 	c = w.conversation(id)
 	w.equal("deleted", []any{c.Name, c.Announcement, c.Avatar}, []any{"", "", ""})
-	w.notFound("of nothing", w.store.Write(w.Context(), func(tx im.Tx) error {
+	w.notFound("unknown conversation", w.store.Write(w.Context(), func(tx im.Tx) error {
 		return tx.UpdateConversation(im.Conversation{ID: 1, Name: "a name"})
 	}))
 }
 
-// testRoleNames: what roles are called is known as of now, and goes with the role and with
+// testRoleNames checks that role names are those of now, and are deleted with the role and
 // the space.
 func testRoleNames(w *world) {
 	space, other := w.space("alice"), w.space("alice")
@@ -81,7 +81,7 @@ func testRoleNames(w *world) {
 	put(space, 10, "short", "")
 	w.equal("deleted", names(space), map[im.ID]string{1<<62 + 1: "renamed"})
 	put(space, 7, "again")
-	w.deleteForAll(space)
-	w.equal("of a space that was deleted", names(space), map[im.ID]string{})
-	w.equal("of another", names(other), map[im.ID]string{8: "elsewhere"})
+	w.deleteConversation(space)
+	w.equal("deleted space", names(space), map[im.ID]string{})
+	w.equal("another space", names(other), map[im.ID]string{8: "elsewhere"})
 }

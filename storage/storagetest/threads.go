@@ -7,8 +7,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// pagesOf follows a list of conversations to its end, and holds that it is the same
-// by pages of every size.
+// pagesOf reads a list of conversations in pages of different sizes and compares it with
+// want.
 func (w *world) pagesOf(what string, page func(r im.Reader, past im.ID, limit int) ([]im.Conversation, error), want ...im.ID) {
 	w.Helper()
 	for _, limit := range []int{1, 2, 100} {
@@ -23,7 +23,7 @@ func (w *world) pagesOf(what string, page func(r im.Reader, past im.ID, limit in
 			}
 			past = list[limit-1].ID
 		}
-		w.equal(fmt.Sprintf("%s by %d", what, limit), got, want)
+		w.equal(fmt.Sprintf("%s in pages of %d", what, limit), got, want)
 	}
 }
 
@@ -41,8 +41,8 @@ func testThreads(w *world) {
 	}
 	elsewhere := w.thread(0, other)
 	w.pagesOf("threads", threads(group), ids[4], ids[3], ids[2], ids[1], ids[0])
-	w.pagesOf("of another", threads(other), elsewhere)
-	w.pagesOf("of nothing", threads(1))
+	w.pagesOf("threads of another group", threads(other), elsewhere)
+	w.pagesOf("unknown group", threads(1))
 
 	root := w.conversation(ids[2]).Root
 	of := func(message im.ID) (c im.Conversation, err error) {
@@ -54,25 +54,25 @@ func testThreads(w *world) {
 	}
 	c, err := of(root)
 	w.must(err)
-	w.equal("under a message", c, w.conversation(ids[2]))
+	w.equal("thread of a message", c, w.conversation(ids[2]))
 	_, err = of(root + 1)
-	w.notFound("under another", err)
+	w.notFound("message without a thread", err)
 	twin := c
 	twin.ID = w.ids.Next(w.now)
 	if w.store.Write(w.Context(), func(tx im.Tx) error { return tx.CreateConversation(twin) }) == nil {
-		w.Fatal("two threads under a message")
+		w.Fatal("created a second thread of a message")
 	}
 
-	w.deleteForAll(ids[2])
+	w.deleteConversation(ids[2])
 	_, err = of(root)
-	w.notFound("one that was deleted", err)
-	w.pagesOf("what is left", threads(group), ids[4], ids[3], ids[1], ids[0])
+	w.notFound("deleted thread", err)
+	w.pagesOf("remaining threads", threads(group), ids[4], ids[3], ids[1], ids[0])
 	c = w.conversation(ids[2])
-	w.equal("where it hung", []any{c.Parent, c.Root, c.Name}, []any{group, root, ""})
+	w.equal("parent and root of the deleted thread", []any{c.Parent, c.Root, c.Name}, []any{group, root, ""})
 	again := w.make(im.Conversation{Kind: im.Thread, Parent: group, Root: root}, "alice")
 	c, err = of(root)
 	w.must(err)
-	w.equal("another one", c.ID, again)
+	w.equal("the new thread", c.ID, again)
 }
 
 func testJoinedThreads(w *world) {
@@ -83,7 +83,7 @@ func testJoinedThreads(w *world) {
 			return r.JoinedThreads(user, before, limit)
 		}
 	}
-	below := func(user im.UserID, id im.ID, limit int) []im.ID {
+	children := func(user im.UserID, id im.ID, limit int) []im.ID {
 		ids := read(w, func(r im.Reader) ([]im.ID, error) { return r.JoinedBelow(user, id, limit) })
 		slices.Sort(ids)
 		return ids
@@ -93,38 +93,38 @@ func testJoinedThreads(w *world) {
 	w.thread(0, group, "bob")
 	third, left, deleted := w.thread(0, group, "alice"), w.thread(0, group, "alice"), w.thread(space, channel, "alice")
 	w.leave(left, "alice")
-	w.deleteForAll(deleted)
+	w.deleteConversation(deleted)
 	w.pagesOf("all", joined("alice"), third, second, first)
-	w.pagesOf("of nobody", joined("nobody"))
+	w.pagesOf("unknown user", joined("nobody"))
 	elsewhere := w.group(im.HistoryAll, "alice")
 	w.thread(0, elsewhere, "alice")
 	inOther := w.thread(space, w.channel(space), "alice", "bob")
-	w.equal("of a group", below("alice", group, 9), []im.ID{first, third})
-	w.equal("of another user", len(below("bob", group, 9)), 2)
-	w.equal("as many as asked for", len(below("alice", group, 1)), 1)
-	w.equal("of a channel", below("alice", channel, 9), []im.ID{second})
-	w.equal("of a space", below("alice", space, 9), []im.ID{second, inOther})
-	w.equal("of nobody", len(below("nobody", group, 9)), 0)
-	w.deleteForAll(elsewhere)
+	w.equal("in a group", children("alice", group, 9), []im.ID{first, third})
+	w.equal("another user", len(children("bob", group, 9)), 2)
+	w.equal("up to a limit", len(children("alice", group, 1)), 1)
+	w.equal("in a channel", children("alice", channel, 9), []im.ID{second})
+	w.equal("in a space", children("alice", space, 9), []im.ID{second, inOther})
+	w.equal("unknown user", len(children("nobody", group, 9)), 0)
+	w.deleteConversation(elsewhere)
 	w.leave(inOther, "alice")
 
-	// They are in no list of conversations, nor are spaces.
+	// Threads and spaces are not in the list of conversations.
 	room := w.make(im.Conversation{Kind: im.Room}, "alice")
 	var listed []im.ID
 	for _, c := range w.list(im.ConversationQuery{User: "alice", AsOf: w.now, Limit: 100}) {
 		listed = append(listed, c.ID)
 	}
 	w.equal("listed", listed, []im.ID{room, group})
-	w.equal("listed of a kind", w.list(im.ConversationQuery{User: "alice", AsOf: w.now, Kind: im.Room, Limit: 100})[0].ID, room)
+	w.equal("rooms in the list", w.list(im.ConversationQuery{User: "alice", AsOf: w.now, Kind: im.Room, Limit: 100})[0].ID, room)
 	w.equal("changed", len(w.list(im.ConversationQuery{User: "alice", AsOf: w.now, ChangedSince: epoch, Limit: 100})), 2)
-	w.equal("with unread ones", w.conversationsOf("alice"), []im.ID{group})
+	w.equal("ConversationsOf", w.conversationsOf("alice"), []im.ID{group})
 	more := []im.ID{group, w.group(im.HistoryAll, "alice"), w.group(im.HistoryAll, "alice")}
 	slices.Reverse(more)
-	w.equal("with unread ones, by pages", w.conversationsOf("alice"), more)
+	w.equal("ConversationsOf in pages", w.conversationsOf("alice"), more)
 }
 
-// conversationsOf returns the direct conversations and groups of a user, read in
-// pages of two.
+// conversationsOf returns the direct conversations and groups of a user, read in pages of
+// two.
 func (w *world) conversationsOf(user im.UserID) (all []im.ID) {
 	w.Helper()
 	for before := im.ID(0); ; before = all[len(all)-1] {
@@ -135,8 +135,8 @@ func (w *world) conversationsOf(user im.UserID) (all []im.ID) {
 	}
 }
 
-// testSearchedBy: what a user may find something in is what they are a member of,
-// and what hangs in that.
+// testSearchedBy checks that a user can search the conversations they are a member of, and
+// the children of those.
 func testSearchedBy(w *world) {
 	direct := w.make(im.Conversation{Kind: im.Direct, Peers: im.PeersOf("alice", "bob")}, "alice", "bob")
 	group, left := w.group(im.HistoryAll, "alice", "bob"), w.group(im.HistoryAll, "alice", "bob")
@@ -149,10 +149,10 @@ func testSearchedBy(w *world) {
 	w.thread(0, left, "alice")
 	w.thread(foreign, w.channel(foreign), "alice")
 	w.leave(left, "alice")
-	w.deleteForAll(w.thread(0, group, "alice"))
-	gone := w.channel(space)
-	w.thread(space, gone)
-	w.deleteForAll(gone)
+	w.deleteConversation(w.thread(0, group, "alice"))
+	deletedChannel := w.channel(space)
+	w.thread(space, deletedChannel)
+	w.deleteConversation(deletedChannel)
 	found := func(user im.UserID) []im.ID {
 		ids := read(w, func(r im.Reader) ([]im.ID, error) { return r.SearchedBy(user, 100) })
 		slices.Sort(ids)
@@ -161,16 +161,16 @@ func testSearchedBy(w *world) {
 		return ids
 	}
 	slices.Sort(want)
-	w.equal("of a member", found("alice"), want)
-	w.equal("of nobody", len(found("nobody")), 0)
+	w.equal("a member", found("alice"), want)
+	w.equal("unknown user", len(found("nobody")), 0)
 	w.leave(space, "alice")
 	w.equal("after leaving the space", len(found("alice")), 5)
 }
 
-// testDeleteBelow: what hangs in a conversation is deleted with it, by the same
-// event, and each is removed on its own.
-func testDeleteBelow(w *world) {
-	below := func(id im.ID) []im.ID {
+// testDeleteChildren checks that the children of a conversation are deleted with it, by the
+// same event, and that each is purged separately.
+func testDeleteChildren(w *world) {
+	children := func(id im.ID) []im.ID {
 		ids := read(w, func(r im.Reader) ([]im.ID, error) { return r.Below(id) })
 		slices.Sort(ids)
 		return ids
@@ -185,7 +185,7 @@ func testDeleteBelow(w *world) {
 	for id, want := range map[im.ID][]im.ID{
 		group: inGroup, first: inFirst, second: {inSecond}, other: {elsewhere}, space: inSpace, inSecond: nil, 1: nil,
 	} {
-		w.equal("below", below(id), want)
+		w.equal("children", children(id), want)
 	}
 	m := w.send(w.text(inSecond, "bob", "said"))
 	w.write(func(tx im.Tx) error {
@@ -214,26 +214,26 @@ func testDeleteBelow(w *world) {
 			for _, user := range []im.UserID{"alice", "bob"} {
 				w.view(func(r im.Reader) error {
 					if m, err := r.Membership(id, user); err == nil && m.Intervals[0].ToEvent != by {
-						w.Fatalf("the stay of %s ended at %d, not %d", user, m.Intervals[0].ToEvent, by)
+						w.Fatalf("the stay of %s ended at %d, want %d", user, m.Intervals[0].ToEvent, by)
 					}
 					return nil
 				})
 			}
 		}
 	}
-	by := w.deleteForAll(first)
+	by := w.deleteConversation(first)
 	deleted(by, append(inFirst, first)...)
-	w.equal("what is left of the space", below(space), []im.ID{second, inSecond})
-	w.equal("a stay elsewhere", w.membership(inSecond, "bob").Active(), true)
-	by = w.deleteForAll(space)
+	w.equal("remaining children of the space", children(space), []im.ID{second, inSecond})
+	w.equal("membership in another thread", w.membership(inSecond, "bob").Active(), true)
+	by = w.deleteConversation(space)
 	deleted(by, space, second, inSecond)
 	w.equal("the last message of a stay", w.membership(inSecond, "bob").Intervals[0].ToSeq, m.Seq)
-	w.equal("what is left of it", below(space), []im.ID(nil))
-	w.equal("of another", below(other), []im.ID{elsewhere})
-	w.equal("who is listed", read(w, func(r im.Reader) (bool, error) { return r.OnList(second, im.AllowList, "bob") }), false)
+	w.equal("children of the deleted space", children(space), []im.ID(nil))
+	w.equal("children of another space", children(other), []im.ID{elsewhere})
+	w.equal("on the allow list", read(w, func(r im.Reader) (bool, error) { return r.OnList(second, im.AllowList, "bob") }), false)
 	invited := read(w, func(r im.Reader) ([]im.Invitation, error) { return r.InvitationsOf("carol", 0, 9) })
 	w.equal("invitations", invited, []im.Invitation{{Conversation: other, User: "carol", By: "alice", At: epoch}})
-	by = w.deleteForAll(group)
+	by = w.deleteConversation(group)
 	deleted(by, append(inGroup, group)...)
 
 	n := 0
@@ -242,20 +242,15 @@ func testDeleteBelow(w *world) {
 		if len(list) == 0 {
 			break
 		}
-		for done := false; !done; {
-			w.write(func(tx im.Tx) (err error) {
-				done, err = tx.Purge(list[0].ID, 10, w.now)
-				return err
-			})
-		}
+		w.purgeAll(list[0].ID, 10, w.now)
 	}
-	w.equal("how many were removed", n, 1+len(inSpace)+1+len(inGroup))
-	w.removed(m)
+	w.equal("number of purged conversations", n, 1+len(inSpace)+1+len(inGroup))
+	w.checkTrimmed(m)
 }
 
-// testErasuresBelow: what was erased in what hangs in a conversation of the user
-// is told.
-func testErasuresBelow(w *world) {
+// testErasuresInChildren checks that the erasures of a user include those in the children
+// of their conversations.
+func testErasuresInChildren(w *world) {
 	group, space := w.group(im.HistoryAll, "alice", "bob"), w.space("alice", "carol")
 	channel := w.channel(space)
 	foreign := w.space("bob")
@@ -271,14 +266,14 @@ func testErasuresBelow(w *world) {
 	for user, want := range map[im.UserID][]int{
 		"alice": {0, 1, 2, 3}, "bob": {0, 2, 4, 5}, "carol": {1, 3}, "dave": {2, 3}, "nobody": nil,
 	} {
-		var ids, asked []im.ID
+		var ids, expected []im.ID
 		got, _ := w.erasures(im.ErasureQuery{User: user, Limit: 2})
 		for _, e := range got {
 			ids = append(ids, e.ID)
 		}
 		for _, i := range want {
-			asked = append(asked, all[i].ID)
+			expected = append(expected, all[i].ID)
 		}
-		w.equal("of "+string(user), ids, asked)
+		w.equal("erasures for "+string(user), ids, expected)
 	}
 }

@@ -9,8 +9,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// unreadModel is a conversation of which everything is counted by looking at
-// every message.
+// unreadModel is a conversation whose unread counts are computed by scanning all messages.
 type unreadModel struct {
 	*world
 	random  *rand.Rand
@@ -18,23 +17,23 @@ type unreadModel struct {
 	users   []im.UserID
 	members map[im.UserID]bool
 	all     []im.Message
-	// mentioned are those who were members when they were.
-	mentioned map[int64][]im.UserID
-	settled   map[im.UserID]map[int64]bool
+	// mentioned holds the mentioned users who were members when the message was sent.
+	mentioned    map[int64][]im.UserID
+	readOrHidden map[im.UserID]map[int64]bool
 }
 
-// testUnreadModel holds counts against a look at every message, whatever
-// happens to them: with few messages, and with more than are counted.
+// testUnreadModel makes random changes and compares unread counts with a scan, with few
+// messages and with more than are counted.
 func testUnreadModel(w *world) {
 	for round, longest := range []int{3, 40, 700} {
 		m := &unreadModel{
-			world: w, random: rand.New(rand.NewPCG(41, uint64(round))), users: []im.UserID{"alice", "bob", "carol", "a stranger"},
+			world: w, random: rand.New(rand.NewPCG(41, uint64(round))), users: []im.UserID{"alice", "bob", "carol", "non-member"},
 			members: map[im.UserID]bool{"alice": true, "bob": true}, mentioned: map[int64][]im.UserID{},
-			settled: map[im.UserID]map[int64]bool{},
+			readOrHidden: map[im.UserID]map[int64]bool{},
 		}
 		m.id = w.group(im.HistoryAll, "alice", "bob")
 		for _, user := range m.users {
-			m.settled[user] = map[int64]bool{}
+			m.readOrHidden[user] = map[int64]bool{}
 		}
 		for range 120 {
 			m.step(longest)
@@ -45,7 +44,7 @@ func testUnreadModel(w *world) {
 	}
 }
 
-// step lets something happen.
+// step makes a random change.
 func (m *unreadModel) step(longest int) {
 	m.Helper()
 	user := m.users[m.random.IntN(3)]
@@ -53,9 +52,9 @@ func (m *unreadModel) step(longest int) {
 	case 0, 1, 2, 3:
 		m.sendSome(1 + m.random.IntN(longest))
 	case 4, 5:
-		m.settle(im.Read, user, longest)
+		m.readOrHide(im.Read, user, longest)
 	case 6:
-		m.settle(0, user, longest)
+		m.readOrHide(0, user, longest)
 	case 7, 8:
 		m.eraseSome(longest)
 	case 9:
@@ -65,7 +64,7 @@ func (m *unreadModel) step(longest int) {
 			m.leave(m.id, "carol")
 		}
 	case 10:
-		m.now = m.now.Add(time.Minute) // some are due, and not erased yet
+		m.now = m.now.Add(time.Minute) // some messages are due but not erased yet
 	case 11:
 		if len(m.all) > 0 && m.random.IntN(2) == 0 {
 			m.trim(m.all[m.random.IntN(len(m.all)/2+1)].CreatedAt)
@@ -75,7 +74,7 @@ func (m *unreadModel) step(longest int) {
 
 func (m *unreadModel) sendSome(n int) {
 	m.Helper()
-	sender := m.users[m.random.IntN(3)] // a run of one's own, or anybody
+	sender := m.users[m.random.IntN(3)] // runs of one sender, or random senders
 	messages := make([]im.Message, n)
 	for i := range messages {
 		if m.random.IntN(2) == 0 {
@@ -123,8 +122,8 @@ func (m *unreadModel) sendSome(n int) {
 	m.all = append(m.all, messages...)
 }
 
-// settle has a user read, or hide, a stretch.
-func (m *unreadModel) settle(kind im.ReceiptKind, user im.UserID, longest int) {
+// readOrHide marks a range as read, or hides it.
+func (m *unreadModel) readOrHide(kind im.ReceiptKind, user im.UserID, longest int) {
 	m.Helper()
 	from := 1 + m.random.Int64N(m.conversation(m.id).LastSeq+1)
 	to := from + m.random.Int64N(int64(longest))
@@ -134,7 +133,7 @@ func (m *unreadModel) settle(kind im.ReceiptKind, user im.UserID, longest int) {
 		m.hide(m.id, user, from, to, m.tick())
 	}
 	for seq := from; seq <= to; seq++ {
-		m.settled[user][seq] = true
+		m.readOrHidden[user][seq] = true
 	}
 }
 
@@ -172,7 +171,7 @@ func (m *unreadModel) trim(before time.Time) {
 	m.all = slices.DeleteFunc(m.all, func(c im.Message) bool { return c.CreatedAt.Before(before) })
 }
 
-// compare counts what a user has not read, of all and of a few ranges.
+// compare compares the unread count of all messages and of some ranges with a scan.
 func (m *unreadModel) compare(user im.UserID) {
 	m.Helper()
 	last := m.conversation(m.id).LastSeq
@@ -184,7 +183,7 @@ func (m *unreadModel) compare(user im.UserID) {
 		var want im.UnreadCount
 		for _, c := range m.all {
 			in := slices.ContainsFunc(ranges, func(r im.SeqRange) bool { return r.From <= c.Seq && c.Seq <= r.To })
-			if !in || c.Quiet || c.Sender == user || c.AsOf(m.now).State != im.Active || m.settled[user][c.Seq] {
+			if !in || c.Quiet || c.Sender == user || c.AsOf(m.now).State != im.Active || m.readOrHidden[user][c.Seq] {
 				continue
 			}
 			want.Messages++

@@ -8,10 +8,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// benchViews measures what a client asks for when it opens, of a user with a
-// thousand conversations in which nothing was read: the first page of the list,
-// what is unread in all of them, and a page of history. It must not take twice as
-// long with a hundred times as many messages.
+// benchViews measures what a client requests when it starts, for a user with a thousand
+// conversations and no message read: the first page of the list, all unread counts, and a
+// page of history. With a hundred times as many messages it must not take twice as long.
 func benchViews(b *testing.B, open Engine) {
 	const n = 1000
 	for _, messages := range []int{10_000, 1_000_000} {
@@ -26,16 +25,16 @@ func benchViews(b *testing.B, open Engine) {
 			b.Run("list", func(b *testing.B) {
 				for b.Loop() {
 					if got := w.list(list); len(got) != list.Limit {
-						b.Fatalf("%d are listed", len(got))
+						b.Fatalf("%d conversations are listed", len(got))
 					}
 				}
 			})
 			b.Run("list as of before", func(b *testing.B) {
 				before := list
-				before.AsOf = epoch.Add(w.now.Sub(epoch) / 2) // all were active since
+				before.AsOf = epoch.Add(w.now.Sub(epoch) / 2) // all have been active since
 				for b.Loop() {
 					if got := w.list(before); len(got) != before.Limit {
-						b.Fatalf("%d are listed", len(got))
+						b.Fatalf("%d conversations are listed", len(got))
 					}
 				}
 			})
@@ -56,7 +55,7 @@ func benchViews(b *testing.B, open Engine) {
 	}
 }
 
-// spread makes conversations with as many messages each, one after the other.
+// spread sends messages to many conversations in turn.
 func (w *world) spread(conversations, messages int) []im.ID {
 	w.Helper()
 	ids := make([]im.ID, conversations)
@@ -82,8 +81,8 @@ func (w *world) spread(conversations, messages int) []im.ID {
 	return ids
 }
 
-// unreadOfAll counts what is unread in every conversation, as the use case does:
-// in reads of a bounded length.
+// unreadOfAll counts the unread messages of every conversation as the use case does, in
+// transactions of bounded length.
 func (w *world) unreadOfAll(ids []im.ID, user im.UserID, want int) {
 	w.Helper()
 	for len(ids) > 0 {
@@ -101,7 +100,7 @@ func (w *world) unreadOfAll(ids []im.ID, user im.UserID, want int) {
 				}
 				got, err := r.Unread(im.UnreadQuery{Conversation: id, User: user, Ranges: m.Intervals.Messages(c.LastSeq), Now: w.now})
 				if err == nil && got.Messages != want {
-					err = fmt.Errorf("%d are unread, not %d", got.Messages, want)
+					err = fmt.Errorf("%d are unread, want %d", got.Messages, want)
 				}
 				if err != nil {
 					return err

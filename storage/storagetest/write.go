@@ -10,8 +10,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// blocked reports whether by has blocked a user: the smallest thing that a
-// transaction can leave behind.
+// blocked reports whether by has blocked user. A block is the smallest effect of a
+// transaction.
 func (w *world) blocked(by, user im.UserID) bool {
 	w.Helper()
 	return read(w, func(r im.Reader) (bool, error) { return r.Blocked(by, user) })
@@ -27,7 +27,7 @@ func testWriteIsAtomic(w *world) {
 			return err
 		}
 		if blocked, err := tx.Blocked("alice", "bob"); err != nil || !blocked {
-			return fmt.Errorf("does not read its own write: %w", err)
+			return fmt.Errorf("the transaction does not see its own write: %w", err)
 		}
 		return failure
 	})
@@ -35,7 +35,7 @@ func testWriteIsAtomic(w *world) {
 		w.Fatal(err)
 	}
 	if w.blocked("alice", "bob") {
-		w.Fatal("a part of it was kept")
+		w.Fatal("a part of the failed transaction was committed")
 	}
 	w.equal("bounds", w.bounds(), im.LogBounds{})
 	w.view(func(r im.Reader) error {
@@ -43,7 +43,7 @@ func testWriteIsAtomic(w *world) {
 		w.notFound("the conversation", err)
 		return nil
 	})
-	// The users that it made are made again, not remembered.
+	// Users created by the failed transaction must not be cached.
 	id := w.group(im.HistoryAll, "somebody", "alice", "new one")
 	got, _ := w.events("new one", 0, w.bounds().Head, 10)
 	w.equal("events", len(got), 1)
@@ -51,8 +51,8 @@ func testWriteIsAtomic(w *world) {
 	w.equal("members", len(members), 3)
 }
 
-// testWriteErrors: whatever others do, each caller gets its own answer, and
-// finds its own writes or nothing.
+// testWriteErrors checks that each of many concurrent callers gets its own result, and that
+// its writes are committed exactly if it succeeds.
 func testWriteErrors(w *world) {
 	refusal := im.Refuse(im.Forbidden, "not_yours", "for a test")
 	const callers = 120
@@ -100,7 +100,7 @@ func testWriteErrors(w *world) {
 func testWriteContext(w *world) {
 	ctx, cancel := context.WithCancel(w.Context())
 	err := w.store.Write(ctx, func(tx im.Tx) error {
-		cancel() // from its start on, a call does not look at its context
+		cancel() // a call that has started ignores its context
 		return tx.PutBlock("alice", "bob", w.now)
 	})
 	w.must(err)
@@ -117,8 +117,8 @@ func testWriteContext(w *world) {
 	}
 }
 
-// testCommits: a listener is told of every commit once, in order, with what
-// was committed and before the caller is answered.
+// testCommits checks that a listener is called for every commit once and in order, with the
+// events of the commit, before the caller returns.
 func testCommits(w *world) {
 	var mu sync.Mutex
 	var commits []im.Commit
@@ -128,7 +128,7 @@ func testCommits(w *world) {
 		commits = append(commits, c)
 	})
 	all := func() (events []im.Event, cuts int) {
-		w.settle()
+		w.waitForListeners()
 		mu.Lock()
 		defer mu.Unlock()
 		for _, c := range commits {
@@ -148,7 +148,7 @@ func testCommits(w *world) {
 	events, _ := all()
 	w.equal("positions", positions(events), []im.Position{1, 2})
 	if m := events[1].Message; m == nil {
-		w.Fatal("without its message")
+		w.Fatal("the event has no message")
 	} else {
 		w.sameMessage(*m, sent)
 	}
@@ -163,7 +163,7 @@ func testCommits(w *world) {
 	}
 	w.write(func(tx im.Tx) error { return tx.CutTokens(im.TokenCut{User: "alice", At: w.now}) })
 	mu.Lock()
-	last := commits[len(commits)-1] // told before it was answered
+	last := commits[len(commits)-1] // the listener was called before Write returned
 	mu.Unlock()
 	w.equal("cuts at once", len(last.Cuts), 1)
 	w.equal("head without an event", last.Head, im.Position(2))
@@ -186,7 +186,7 @@ func testCommits(w *world) {
 					return
 				}
 				if events, _ := all(); events[len(events)-1].Position < pos {
-					w.Error("the next commit came before the listener was told of one")
+					w.Error("the listener was not called before the next commit")
 					return
 				}
 			}
@@ -196,11 +196,11 @@ func testCommits(w *world) {
 	events, cuts := all()
 	w.equal("cuts", cuts, 1)
 	stored, _ := w.events("alice", 0, w.bounds().Head, 1000)
-	w.equal("told is what is stored", positions(events), positions(stored))
+	w.equal("published and stored events", positions(events), positions(stored))
 }
 
-// testCommitsDue: a listener is told when the earliest message of a commit
-// erases itself, of calls that were committed and no others.
+// testCommitsDue checks that a listener receives the earliest time at which a message of a
+// commit is due, and that failed calls do not contribute.
 func testCommitsDue(w *world) {
 	var mu sync.Mutex
 	var due []time.Time
@@ -211,9 +211,9 @@ func testCommitsDue(w *world) {
 			due = append(due, c.Due)
 		}
 	})
-	told := func(what string, want ...time.Time) {
+	checkDue := func(what string, want ...time.Time) {
 		w.Helper()
-		w.settle()
+		w.waitForListeners()
 		mu.Lock()
 		defer mu.Unlock()
 		w.equal(what, due, append([]time.Time{}, want...))
@@ -221,7 +221,7 @@ func testCommitsDue(w *world) {
 	}
 	id := w.group(im.HistoryAll, "alice")
 	plain := w.send(w.text(id, "alice", "stays"))
-	told("nothing is due")
+	checkDue("no message is due")
 	later, sooner := w.text(id, "alice", "later"), w.text(id, "alice", "sooner")
 	later.ExpiresAt, sooner.ExpiresAt = w.now.Add(2*time.Hour), w.now.Add(time.Hour)
 	never := w.text(id, "alice", "never")
@@ -241,19 +241,19 @@ func testCommitsDue(w *world) {
 		}
 		return nil
 	})
-	told("the earliest", sooner.ExpiresAt)
+	checkDue("the earliest of two", sooner.ExpiresAt)
 	burns := w.text(id, "alice", "burns")
 	burns.Burn = &im.Burn{After: time.Second, UnreadTTL: time.Hour}
 	w.send(burns)
-	told("unread", burns.CreatedAt.Add(time.Hour))
+	checkDue("unread", burns.CreatedAt.Add(time.Hour))
 	at := w.now.Add(time.Minute)
 	w.write(func(tx im.Tx) error { return tx.StartBurn(burns.ID, at) })
-	told("burning", at)
+	checkDue("burning", at)
 	w.write(func(tx im.Tx) error {
 		_, err := tx.Erase(plain.ID, im.Erasure{State: im.Revoked, At: at}, at)
 		return err
 	})
-	told("erased")
+	checkDue("erased")
 }
 
 func testSnapshot(w *world) {
@@ -263,14 +263,14 @@ func testSnapshot(w *world) {
 		w.must(err)
 		w.send(w.text(id, "alice", "meanwhile"))
 		after, err := r.Conversation(id)
-		w.equal("within one view", after, before)
+		w.equal("second read in a view", after, before)
 		return err
 	})
-	w.equal("in the next", w.conversation(id).LastSeq, int64(1))
+	w.equal("the next view", w.conversation(id).LastSeq, int64(1))
 }
 
-// testConcurrency: senders to a few conversations and readers of them, all at
-// once; seqs are dense and a reader never sees half of a transaction.
+// testConcurrency runs senders and readers concurrently. Seqs must be dense, and no reader
+// may see a part of a transaction.
 func testConcurrency(w *world) {
 	const senders, each = 6, 40
 	ids := []im.ID{w.group(im.HistoryAll, "alice"), w.group(im.HistoryAll, "alice")}
@@ -314,11 +314,11 @@ func testConcurrency(w *world) {
 	close(stop)
 	readers.Wait()
 	for _, id := range ids {
-		w.equal("all are there", w.conversation(id).LastSeq, int64(senders*each/len(ids)))
+		w.equal("last seq", w.conversation(id).LastSeq, int64(senders*each/len(ids)))
 	}
 }
 
-// consistent holds the parts of a snapshot against each other.
+// consistent checks that the parts of a snapshot match.
 func consistent(r im.Reader, ids []im.ID) error {
 	var total int64
 	for _, id := range ids {
@@ -335,7 +335,7 @@ func consistent(r im.Reader, ids []im.ID) error {
 		}
 		for i, m := range page.Messages {
 			if m.Seq != c.LastSeq-int64(i) {
-				return fmt.Errorf("seq %d in place %d", m.Seq, i)
+				return fmt.Errorf("seq %d at index %d", m.Seq, i)
 			}
 		}
 		total += c.LastSeq + 1 // the event that made it
