@@ -75,8 +75,9 @@ func testSealed(w *world) {
 					w.Errorf("note of %v: %v", s.ID, s.Err)
 				}
 				notes++
+			case im.SealedName: // the name of the group
 			default:
-				w.Errorf("%v is sealed, and nothing was named", s.ID)
+				w.Errorf("unexpected kind %v of %v", s.Kind, s.ID)
 			}
 		}
 		if messages != 8 || notes != 1 {
