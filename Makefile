@@ -1,4 +1,4 @@
-# imapi: make help tells what there is.
+# Run make for a list of the targets.
 
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -9,7 +9,7 @@ ADDR    ?= 127.0.0.1:8080
 .DEFAULT_GOAL := help
 .PHONY: help run build test bench fuzz lint verify generate contract browser streams crashes
 
-help: ## Tell what there is
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build bin/imapi
@@ -24,9 +24,9 @@ test: ## Run all tests with the race detector
 bench: ## Run the benchmarks; both sides of a ratio in one run
 	$(GO) test -run '^$$' -bench . -benchtime 2s -timeout 30m ./...
 
-# A number of runs, not a duration: before Go 1.27 the end of a duration is now
-# and then reported as a failure of the target (golang/go#75804). Making what
-# was found smaller is bounded too: by default it may take a minute each.
+# A number of runs, not a duration: before Go 1.27 the end of a duration is sometimes
+# reported as a failure of the target (golang/go#75804). Minimizing is bounded, too: by
+# default each finding may take a minute.
 FUZZTIME ?= 50000x
 fuzz: ## Fuzz each target for FUZZTIME
 	@set -e; for pkg in $$($(GO) list ./...); do \
@@ -55,15 +55,15 @@ verify: generate ## Check that generated code and go.mod are current
 	@test -z "$$(git ls-files -o --exclude-standard -- api client)" || { git ls-files -o --exclude-standard -- api client; exit 1; }
 
 CONTRACT := cd test/contract && mkdir -p generated/oapi generated/ogen &&
-contract: build ## Lint the document, make clients and servers from it by other people's generators, and call (Node.js)
+contract: build ## Lint the OpenAPI document, and test clients and servers of other generators (Node.js)
 	$(CONTRACT) $(GO) tool oapi-codegen -generate types,client,chi-server,strict-server -package oapi -o generated/oapi/oapi.gen.go ../../api/openapi.yaml
 	$(CONTRACT) $(GO) tool ogen -config ogen.yml -loglevel error -target generated/ogen -package ogen -clean ../../api/openapi.yaml
 	$(CONTRACT) $(GO) build -o generated/ ./...
 	cd test/web && npm ci --no-audit --no-fund && npm run contract
 
-browser: build ## A real Chromium against a server that is killed, also behind nginx (Node.js, Chromium, nginx)
+browser: build ## Test with Chromium while the server is killed, also behind nginx (Node.js, Chromium, nginx)
 	cd test/web && npm ci --no-audit --no-fund && npm run browser
 
-streams: build ## Libraries for event streams against the server: no heartbeat may reach a handler (Node.js)
+streams: build ## Test libraries for event streams: none may dispatch a heartbeat (Node.js)
 	cd test/web && npm ci --no-audit --no-fund && npm run streams
 	cd test/streams && $(GO) test -count 1 -timeout 5m ./...

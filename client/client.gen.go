@@ -650,12 +650,12 @@ type ErasurePage struct {
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// Event A fact. Which members it has depends on its type, see the document.
+// Event Which members it has depends on its type; see the OpenAPI document.
 type Event struct {
 	// Actor The user who caused it.
 	Actor *string `json:"actor,omitempty"`
 
-	// ActorDevice The device that it was caused on, if that named itself.
+	// ActorDevice The device that caused it, if known.
 	ActorDevice *string `json:"actor_device,omitempty"`
 
 	// At RFC 3339, UTC, with milliseconds.
@@ -673,7 +673,7 @@ type Event struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	BurnAt *Timestamp `json:"burn_at,omitempty"`
 
-	// ConversationID Missing if it is about a space itself.
+	// ConversationID Missing if the event concerns a space itself.
 	ConversationID *string `json:"conversation_id,omitempty"`
 
 	// FirstSeq The first seq that is left.
@@ -687,25 +687,25 @@ type Event struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	LastActivityAt *Timestamp `json:"last_activity_at,omitempty"`
 
-	// MentionAll There, and true, if the message mentions, or mentioned, everyone.
+	// MentionAll Present, and true, if the message mentions or mentioned everyone.
 	MentionAll *bool `json:"mention_all,omitempty"`
 
-	// Mentions Users whom the message mentions, or, for those who are told of its erasing as it happens, mentioned.
+	// Mentions The users that the message mentions; of an erased message only on open streams, not on replay.
 	Mentions []string `json:"mentions,omitempty"`
 
 	// Message A message as you may read it now.
 	Message *Message `json:"message,omitempty"`
 
-	// MessageCount How many messages of the thread were not erased.
+	// MessageCount How many messages of the thread are not erased.
 	MessageCount *int64 `json:"message_count,omitempty"`
 
-	// MessageID The message that it is about.
+	// MessageID The message concerned.
 	MessageID *string `json:"message_id,omitempty"`
 
-	// MessageIds The messages that it is about.
+	// MessageIds The messages concerned.
 	MessageIds []string `json:"message_ids,omitempty"`
 
-	// Muted My own setting, if that is what changed.
+	// Muted The user's own setting, if it changed.
 	Muted *bool `json:"muted,omitempty"`
 
 	// MutedUntil RFC 3339, UTC, with milliseconds.
@@ -713,10 +713,10 @@ type Event struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	MutedUntil *Timestamp `json:"muted_until,omitempty"`
 
-	// Pinned My own setting, if that is what changed.
+	// Pinned The user's own setting, if it changed.
 	Pinned *bool `json:"pinned,omitempty"`
 
-	// PushContent From who revoked it, for those who are told as it happens.
+	// PushContent From the user who revoked it; only on open streams, not on replay.
 	PushContent *string `json:"push_content,omitempty"`
 
 	// PushPayload Any JSON value except null, defined by the application.
@@ -725,10 +725,10 @@ type Event struct {
 	// Role A higher role has all permissions of a lower one.
 	Role *Role `json:"role,omitempty"`
 
-	// RoleID The role of the space that it is about, or `everyone`.
+	// RoleID The role of the space concerned, or `everyone`.
 	RoleID *string `json:"role_id,omitempty"`
 
-	// RootID The message under which the thread hangs.
+	// RootID The message under which the thread is.
 	RootID *string `json:"root_id,omitempty"`
 
 	// Sender The sender of the message.
@@ -737,31 +737,31 @@ type Event struct {
 	// Seq The seq of the message.
 	Seq *int64 `json:"seq,omitempty"`
 
-	// SpaceID The space that it is about, or that the channel or thread is in.
+	// SpaceID The space concerned, or the one that the channel or thread belongs to.
 	SpaceID *string `json:"space_id,omitempty"`
 
-	// ThreadID The thread that it is about, if it is told to the members of its parent.
+	// ThreadID The thread concerned, in an event for the members of its parent.
 	ThreadID *string `json:"thread_id,omitempty"`
 
 	// Type What happened.
 	Type EventType `json:"type"`
 
-	// Unread How many messages of the conversation are unread, up to 1,000.
+	// Unread Unread messages of the conversation, up to 1,000.
 	Unread *int `json:"unread,omitempty"`
 
-	// UnreadMentions How many of them mention me.
+	// UnreadMentions How many of them mention the user.
 	UnreadMentions *int `json:"unread_mentions,omitempty"`
 
 	// UnreadMore There are more than that.
 	UnreadMore *bool `json:"unread_more,omitempty"`
 
-	// UpTo The message up to which all are meant.
+	// UpTo The last message concerned.
 	UpTo *string `json:"up_to,omitempty"`
 
-	// UpToSeq The seq up to which all messages are meant.
+	// UpToSeq All messages up to this seq.
 	UpToSeq *int64 `json:"up_to_seq,omitempty"`
 
-	// User The member, or who was invited, that it is about.
+	// User The member or invited user concerned.
 	User *string `json:"user,omitempty"`
 }
 

@@ -1,7 +1,7 @@
-// Command contract is what Go programs have from the document by other people's
-// generators: oapi-codegen by its defaults, with its chi server, and ogen. Both
-// compile, client and server, and each client sends a message, reads it back, is
-// refused, reads the event log and gets a stream that it does not wait to the end of.
+// Command contract uses clients and servers that other projects' generators make from the OpenAPI
+// document: oapi-codegen with its defaults and chi server, and ogen. Both compile, and each client
+// sends a message, reads it back, is refused, reads the event log, and gets a stream without
+// waiting for its end.
 package main
 
 import (
@@ -40,7 +40,7 @@ func main() {
 	}
 }
 
-// The servers are compiled, and called by nobody.
+// The servers only have to compile.
 var (
 	_ = oapi.Handler
 	_ = oapi.NewStrictHandler
@@ -96,7 +96,7 @@ func oapiCodegen(ctx context.Context, url, token, text string) error {
 	return ready(stream.Body)
 }
 
-// who gives ogen's client its token.
+// who provides the token of ogen's client.
 type who string
 
 // Token implements [ogen.SecuritySource].
@@ -166,7 +166,7 @@ func ogenClient(ctx context.Context, url, token, text string) error {
 	return ready(stream.Response.Body)
 }
 
-// ready reads a stream up to the event that opens it.
+// ready reads a stream up to its ready event.
 func ready(stream io.Reader) error {
 	lines := bufio.NewScanner(stream)
 	for lines.Scan() {

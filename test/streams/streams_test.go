@@ -1,5 +1,5 @@
-// Package streams reads the event stream with other people's libraries. It is a
-// module of its own, so that they are no dependencies of the server.
+// Package streams reads the event stream with libraries of other projects. It is a module of its
+// own, so that the server does not depend on them.
 package streams
 
 import (
@@ -21,10 +21,10 @@ import (
 	tmaxmax "github.com/tmaxmax/go-sse"
 )
 
-// program is what make build builds.
+// program is the binary that make build builds.
 const program = "../../bin/imapi"
 
-// server is a process on data of its own.
+// server is a process with a data directory of its own.
 type server struct {
 	t          *testing.T
 	data, addr string
@@ -79,7 +79,7 @@ func (s *server) say(token, text string) {
 	}
 }
 
-// until waits for what libraries do on goroutines of their own.
+// until polls a condition that goroutines of libraries make true.
 func (s *server) until(what string, condition func() bool) {
 	s.t.Helper()
 	poll := time.NewTicker(20 * time.Millisecond)
@@ -94,7 +94,7 @@ func (s *server) until(what string, condition func() bool) {
 	}
 }
 
-// heartbeats waits for so many on a stream that is opened now.
+// heartbeats opens a stream and waits for n heartbeats.
 func (s *server) heartbeats(token string, n int) {
 	s.t.Helper()
 	req, _ := http.NewRequest(http.MethodGet, "http://"+s.addr+"/v1/events", nil)
@@ -114,13 +114,13 @@ func (s *server) heartbeats(token string, n int) {
 	}
 }
 
-// handler notes what a library hands over.
+// handler records what a library dispatches.
 type handler struct {
 	mu     sync.Mutex
 	events []string
 	texts  []string
-	faults []string // what is no event
-	empty  int      // messages without anything
+	faults []string // messages that are no events
+	empty  int      // empty messages
 }
 
 func (h *handler) take(event string, data []byte) {
@@ -155,8 +155,8 @@ func (h *handler) count(event string) (n int) {
 	return n
 }
 
-// TestHeartbeatsReachNoHandler holds that a library hands over events and nothing else,
-// and resumes after a restart.
+// TestHeartbeatsReachNoHandler checks that a library dispatches only events, and resumes after a
+// restart.
 func TestHeartbeatsReachNoHandler(t *testing.T) {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -179,7 +179,7 @@ func TestHeartbeatsReachNoHandler(t *testing.T) {
 	one := r3labs.NewClient(url)
 	one.Headers["Authorization"] = "Bearer " + bob
 	go func() {
-		for ctx.Err() == nil { // it takes a clean end for the end
+		for ctx.Err() == nil { // the library does not reconnect after a clean end
 			_ = one.SubscribeWithContext(ctx, "", func(e *r3labs.Event) {
 				handlers["r3labs/sse"].take(string(e.Event), e.Data)
 			})
@@ -217,8 +217,8 @@ func TestHeartbeatsReachNoHandler(t *testing.T) {
 	want := []string{"ready", "conversation.created", "message.created", "message.created", "ready", "message.created"}
 	for name, h := range handlers {
 		h.mu.Lock()
-		// r3labs/sse makes an event, when a connection ends, of whatever came after the
-		// last one, were it a comment alone.
+		// When a connection ends, r3labs/sse makes an event of whatever came after the last
+		// one, even of a comment.
 		if ended := name == "r3labs/sse"; h.empty > 0 && !(ended && h.empty == 1) {
 			t.Errorf("%s: %d messages without anything", name, h.empty)
 		}

@@ -1,6 +1,6 @@
-// The server as a browser sees it: the EventSource of a real Chromium listens
-// while the server is killed and started again, and while its ticket ends. It
-// must be told of every acknowledged message, once and in order.
+// The server as a browser sees it: the EventSource of a real Chromium listens while the server is
+// killed and restarted, and while its ticket expires. It must receive every acknowledged message
+// once and in order.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -115,8 +115,8 @@ async function demo(browser) {
   await say('not for long');
   await bob.locator('#log li:first-child').getByRole('button', { name: 'hide for me' }).click();
   await bob.locator('#log li').filter({ hasText: 'not for long' }).waitFor({ state: 'detached' });
-  await bob.locator('#places li').filter({ hasText: '你好' }).waitFor();
-  await alice.locator('#places li').filter({ hasText: 'not for long' }).waitFor();
+  await bob.locator('#conversations li').filter({ hasText: '你好' }).waitFor();
+  await alice.locator('#conversations li').filter({ hasText: 'not for long' }).waitFor();
   for (const [page, finds] of [[alice, 'not for long'], [bob, 'nothing found']]) {
     await page.getByLabel('words').fill('long');
     await page.getByRole('button', { name: 'Search' }).click();
@@ -124,7 +124,7 @@ async function demo(browser) {
   }
   assert.deepEqual(faults, [], 'no errors, warnings or violations of the content security policy');
 
-  // From here on the console may say that the server was gone.
+  // From here on the console may report that the server is down.
   await server.end('SIGKILL');
   await bob.getByText('reconnecting', { exact: true }).waitFor();
   await server.startAgain();
@@ -159,7 +159,7 @@ async function behindProxy(browser) {
   snippetPage.on('pageerror', error => faults.push(`the snippet: ${error}`));
   snippetPage.on('console', line => said.push(line.text()));
   const opened = snippetPage.waitForResponse(answer => answer.url().includes('/v1/events?') && answer.ok());
-  // The page is the demo, which has names of its own.
+  // The demo has its own variable names.
   await snippetPage.evaluate(`(() => { const token = ${JSON.stringify(await server.token('bob'))};\n${snippet()}\nlisten(); })()`);
   await opened;
 
@@ -179,7 +179,7 @@ async function behindProxy(browser) {
   for (const signal of ['SIGKILL', 'SIGTERM']) {
     const { stream, ticket } = refused;
     await server.end(signal);
-    // Both have lost the stream for good, and asked for a ticket in vain.
+    // Both streams are closed for good, and requests for a ticket have failed.
     await until('both streams are refused', () => refused.stream >= stream + 2);
     await until('tickets are refused', () => refused.ticket >= ticket + 2);
     await server.startAgain();
@@ -191,25 +191,25 @@ async function behindProxy(browser) {
   assert.deepEqual(faults, [], 'nothing was thrown');
 }
 
-/** The snippet that README.md shows to those who write a page. */
+/** The snippet in README.md. */
 function snippet() {
   const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
   return readme.match(/^```js\n([^]*?)^```/m)[1];
 }
 
-/** Waits until a condition is true that something outside makes so. */
+/** Polls until a condition outside of the page is true. */
 async function until(what, condition) {
   for (const end = Date.now() + 30_000; !condition(); await sleep(20)) {
     if (Date.now() > end) throw new Error(`waited 30 s until ${what}`);
   }
 }
 
-/** Ends a test: all that was acknowledged was heard, once and in order. */
+/** Ends a test: every acknowledged message was received, once and in order. */
 async function finish(server, listener, senders) {
   const acknowledged = await senders.stop();
-  // In vain if something was lost; what, is told below.
+  // Times out if something was lost; the comparison below shows what.
   await listener.until('the last message', () => listener.messages.length >= acknowledged.length).catch(() => {});
-  await sleep(300); // anything that came twice would be here by now
+  await sleep(300); // duplicates would have arrived by now
   const inOrder = acknowledged.sort((a, b) => a.seq - b.seq);
   const heard = listener.messages;
   assert.deepEqual(heard.map(m => m.seq), inOrder.map((_, i) => i + 1), 'every seq, once and in order');
@@ -223,7 +223,7 @@ async function finish(server, listener, senders) {
   console.log(`    ${heard.length} messages, ${senders.retries} sent again, ${listener.readies} streams`);
 }
 
-// ---- who sends ----
+// ---- senders ----
 
 /** Several loops in which alice sends numbered messages to bob. */
 class Senders {
@@ -238,11 +238,11 @@ class Senders {
     senders.#server = server;
     const token = await server.token('alice');
     senders.#loops = Promise.all(Array.from({ length: count }, (_, i) => senders.#loop(token, i)));
-    senders.#loops.catch(() => {}); // told by stop
+    senders.#loops.catch(() => {}); // stop reports it
     return senders;
   }
 
-  /** Ends the loops; every message that was begun is acknowledged then. */
+  /** Ends the loops once every started message is acknowledged. */
   async stop() {
     this.#stopped = true;
     await this.#loops;
@@ -257,8 +257,8 @@ class Senders {
     }
   }
 
-  // Sends until it is acknowledged: whether a request that failed was carried
-  // out is unknown, and its client_id makes repeating it harmless.
+  // Repeats a send until it is acknowledged: a failed request may have been stored, and its
+  // client_id makes the repetition harmless.
   async #send(token, message) {
     for (;;) {
       try {
@@ -280,17 +280,17 @@ class Senders {
   }
 }
 
-// ---- who listens ----
+// ---- listeners ----
 
 /** A page of bob's on the server's origin, with an EventSource of its own. */
 class Listener {
-  messages = []; // of message.created, in the order in which they came
+  messages = []; // of message.created, in order of arrival
   tickets = [];
-  cursor = ''; // the id that came last
+  cursor = ''; // the last id received
   readies = 0;
   resets = 0;
-  errors = 0; // all that onerror was called for
-  closed = 0; // of them, those after which the EventSource gave up
+  errors = 0; // calls of onerror
+  closed = 0; // those after which the EventSource gave up
   refused = 0; // 401 answers to a request for the stream
   #page;
   #token;
@@ -332,7 +332,7 @@ class Listener {
     return { messages: this.messages.length, errors: this.errors, readies: this.readies };
   }
 
-  /** Waits until something that the page does makes the condition true. */
+  /** Waits until a condition on the page is true. */
   until(what, condition) {
     if (condition()) return Promise.resolve();
     return new Promise((done, fail) => {

@@ -1,6 +1,6 @@
-// Clients that other people's generators make of the document: each of them
-// compiles, and sends a message, reads it back, is refused, and reads the event log.
-// Those that know of streams follow the stream, too. contract.mjs runs them.
+// Clients made by other projects' generators from the OpenAPI document: each compiles, sends a
+// message, reads it back, is refused, and reads the event log. Those that support streams follow
+// the stream, too. contract.mjs runs them.
 import { client as heyClient } from './generated/hey/client.gen';
 import * as hey from './generated/hey';
 import * as orval from './generated/orval';
@@ -12,7 +12,7 @@ export interface Server {
   token: string;
 }
 
-/** What a client did, to be compared with what was asked of it. */
+/** What a client did, to compare with what was expected. */
 export interface Outcome {
   sent: string | undefined;
   read: string | undefined;
@@ -46,7 +46,7 @@ export async function heyApi(server: Server, text: string): Promise<Outcome> {
 export async function orvalFetch(server: Server, text: string): Promise<Outcome> {
   const init = { headers: { Authorization: `Bearer ${server.token}` } };
   const plain = globalThis.fetch;
-  // Its functions take no base URL: an application gives them its own fetch.
+  // Its functions take no base URL: an application passes its own fetch.
   globalThis.fetch = (input, options) => plain(new URL(String(input), server.url), options);
   try {
     const sent = await orval.sendMessage(conversation, { type: 'text', body: { text } }, init);

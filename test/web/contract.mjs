@@ -1,7 +1,6 @@
-// The contract against a server of this repository's build: clients that other
-// people's generators made of the document do what they are for, and a validator of
-// other people's, Prism, finds nothing in requests and answers of every operation
-// that is not as the document says.
+// Checks the contract against a server built from this repository. Clients made by other
+// projects' generators work against it, and Prism finds no violation of the OpenAPI document in
+// requests and answers of every operation.
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -18,7 +17,7 @@ const here = path => fileURLToPath(new URL(path, import.meta.url));
 const document = here('../../api/openapi.yaml');
 const patience = 60_000;
 
-/** Waits for something, but not for ever: a client that reads a stream to its end would. */
+/** Waits with a deadline: a client that reads a stream to its end would wait for ever. */
 async function inTime(what, promise) {
   let timer;
   const late = new Promise((_, reject) => {

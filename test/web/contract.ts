@@ -1,6 +1,5 @@
-// The contract as an application in TypeScript sees it: the client that is
-// generated from the document compiles, and so does what a program does with
-// it; what is against the document does not. browser.mjs runs converse too.
+// The contract for an application in TypeScript: the generated client and correct uses of it
+// compile, and incorrect uses do not. browser.mjs also runs converse.
 import createClient, { type Client } from 'openapi-fetch';
 import type { components, paths } from './generated/api.js';
 
@@ -42,7 +41,7 @@ export async function converse(api: Client<paths>): Promise<Message[]> {
   return sent;
 }
 
-/** Makes a space with a role and a channel, and tells what everyone may there. */
+/** Creates a space with a role and a channel, and returns the permissions of everyone. */
 export async function found(api: Client<paths>, name: string): Promise<Schemas['Permission'][]> {
   const space = await api.POST('/v1/spaces', { body: { name, settings: { join: 'open', announcement: null } } });
   if (space.error) throw new Error(explain(space.error));
@@ -79,12 +78,12 @@ export async function allEvents(api: Client<paths>): Promise<Schemas['Event'][]>
   return events;
 }
 
-/** A message is told apart by its state, and an erased one has no body. */
+/** The state discriminates messages; an erased one has no body. */
 export function text(message: Message): string {
   return message.body?.text ?? message.state;
 }
 
-/** A problem is told apart by its code. */
+/** The code discriminates problems. */
 export function explain(problem: Problem): string {
   switch (problem.code) {
     case 'blocked':
@@ -99,22 +98,22 @@ export function explain(problem: Problem): string {
   }
 }
 
-/** What must not compile. An error that does not come is itself an error. */
+/** Code that must not compile: a missing error is itself an error. */
 export async function refused(api: Client<paths>): Promise<void> {
   const send = '/v1/conversations/{conversation}/messages';
   // @ts-expect-error: a misspelt member
   await api.POST(send, { ...bob, body: { type: 'text', body: { text: 'hi' }, clientid: 'c-1' } });
   // @ts-expect-error: the body of another type
   await api.POST(send, { ...bob, body: { type: 'text', body: { latitude: 1, longitude: 1 } } });
-  // @ts-expect-error: a body without what it must have
+  // @ts-expect-error: a body without a required member
   await api.POST(send, { ...bob, body: { type: 'location', body: { latitude: 1 } } });
   // @ts-expect-error: no such type
   await api.POST(send, { ...bob, body: { type: 'sonnet', body: { text: 'hi' } } });
   // @ts-expect-error: no conversation
   await api.POST(send, { body: { type: 'text', body: { text: 'hi' } } });
-  // @ts-expect-error: a role says no such thing
+  // @ts-expect-error: no such value in a role
   await api.POST('/v1/spaces/{space}/roles', { params: { path: { space: 's' } }, body: { name: 'r', permissions: { send: 'maybe' } } });
-  // @ts-expect-error: a thread is made under a message
+  // @ts-expect-error: a thread needs a message
   await api.POST('/v1/conversations', { body: { kind: 'thread', name: 't' } });
   // @ts-expect-error: no such path
   await api.GET('/v1/message');

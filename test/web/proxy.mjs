@@ -1,4 +1,4 @@
-// An nginx in front of a server, set up as docs/operations.md says.
+// An nginx in front of a server, configured as in docs/operations.md.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-// A server of this repository's build, to be killed and started again.
+// A server built from this repository that tests can kill and restart.
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,7 +12,7 @@ import { promisify } from 'node:util';
 
 const program = fileURLToPath(new URL('../../bin/imapi', import.meta.url));
 
-// What is still running when this process ends is ended with it.
+// Servers that still run are killed when this process exits.
 const running = new Set();
 process.on('exit', () => running.forEach(server => server.discard()));
 
@@ -34,7 +34,7 @@ export class Server {
     return server;
   }
 
-  /** All that were started and not discarded. */
+  /** The servers that were started and not discarded. */
   static all() {
     return [...running];
   }
@@ -67,14 +67,14 @@ export class Server {
     }
   }
 
-  /** Sends a signal and waits for the end: [exit code, signal]. */
+  /** Sends a signal and waits for the exit: [exit code, signal]. */
   async end(signal) {
     const ended = once(this.#process, 'exit');
     this.#process.kill(signal);
     return ended;
   }
 
-  /** Mints a token with the program itself. */
+  /** Makes a token with imapi token. */
   async token(user, ...flags) {
     const { stdout } = await promisify(execFile)(program, ['token', '--user', user, '--data', this.data, ...flags]);
     return stdout.trim();
@@ -84,7 +84,7 @@ export class Server {
     return readFileSync(this.log, 'utf8').split('\n').slice(-40).join('\n');
   }
 
-  /** Kills it if it runs, and removes what it kept. */
+  /** Kills the server if it runs, and deletes its data. */
   discard() {
     if (!running.delete(this)) return;
     const child = this.#process;
@@ -93,8 +93,7 @@ export class Server {
   }
 }
 
-// A port below those that the kernel gives to clients: while the server is
-// down, none of them may come to sit on it.
+// A port below the kernel's ephemeral range, so that no client takes it while the server is down.
 export async function freePort() {
   for (;;) {
     const port = 10_000 + Math.floor(Math.random() * 20_000);

@@ -1,5 +1,5 @@
-// The stream as libraries for event streams read it: none may hand a heartbeat to its
-// message handler, each must resume after a restart with nothing lost or twice.
+// Reads the stream with libraries for event streams: none may dispatch a heartbeat as a message,
+// and each must resume after a restart without losing or repeating an event.
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fetchEventSource } from '@microsoft/fetch-event-source';
@@ -9,7 +9,7 @@ import { Server } from './server.mjs';
 
 const types = ['message', 'ready', 'reset', 'conversation.created', 'message.created'];
 
-/** What a library handed to its handlers. */
+/** What a library dispatched. */
 class Handler {
   name;
   got = [];
@@ -35,7 +35,7 @@ const libraries = {
     for (const type of types) source.addEventListener(type, frame => handler.take(frame.type, frame.data, frame.lastEventId));
   },
   '@microsoft/fetch-event-source': (url, token, handler) => {
-    // What it wants of a browser.
+    // Browser globals that the library needs.
     globalThis.window ??= globalThis;
     globalThis.document ??= { hidden: false, addEventListener() {}, removeEventListener() {} };
     fetchEventSource(url, {
@@ -50,8 +50,9 @@ const libraries = {
     onEvent: frame => handler.take(frame.event, frame.data, frame.id),
     onError: error => handler.take('failed', String(error)),
   })),
-  // It is not to be had here, but its rule is short: a chunk ends with an empty line,
-  // comments are left out, the last field of a name counts, what has no data is no event.
+  // This library is not available for Node.js, but its rule is short: a chunk ends with an empty
+  // line, comments are ignored, the last field of a name counts, and a chunk without data is no
+  // event.
   'the rule of sseclient-py': (url, token, handler) => reconnecting(url, token, handler, () => {
     let text = '';
     return {
@@ -77,14 +78,14 @@ function headers(token, device) {
   return { Authorization: `Bearer ${token}`, 'X-Device-Id': device };
 }
 
-/** Feeds a parser that has no connection of its own. */
+/** Feeds a parser that opens no connection itself. */
 async function reconnecting(url, token, handler, makeParser) {
   for (; ; await sleep(200)) {
     try {
       const answer = await fetch(url, { headers: { ...headers(token, handler.name), ...(handler.last && { 'Last-Event-ID': handler.last }) } });
       const parser = makeParser();
       for await (const part of answer.body.pipeThrough(new TextDecoderStream())) parser.feed(part);
-    } catch { /* the server is away */ }
+    } catch { /* the server is down */ }
   }
 }
 
@@ -110,7 +111,7 @@ async function main() {
   await say(server, alice, 'two');
   await until('all hear the second', () => handlers.every(handler => handler.count('message.created') === 2));
   const again = beats();
-  await until('one more heartbeat', () => beats() > again); // stands unfinished when the connection ends
+  await until('one more heartbeat', () => beats() > again); // unfinished when the connection ends
   await server.end('SIGTERM');
   await server.startAgain();
   await until('all are open again', () => handlers.every(handler => handler.count('ready') === 2));
@@ -126,7 +127,7 @@ async function main() {
     assert.deepEqual(texts, ['one', 'two', 'three'], handler.name);
     console.log(`ok  ${handler.name}`);
   }
-  // Whatever goes by empty lines gets data with each.
+  // A parser that splits at empty lines gets data with each.
   for (const block of raw.text.split('\n\n').slice(0, -1)) assert.match(block, /^data: \{/m);
 }
 

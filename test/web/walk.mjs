@@ -1,9 +1,8 @@
-// A walk through every operation, as a README would take it. Each answer has the
-// status that is expected of it, and what stands in between has found nothing in it
-// that is against the document.
+// Calls every operation. Each answer has the expected status, and the validating proxy in between
+// has found no violation of the OpenAPI document.
 import assert from 'node:assert/strict';
 
-/** The stream is followed by clients; a proxy that reads answers to their end cannot. */
+/** The proxy reads answers to their end, so clients.ts tests the stream instead. */
 const notHere = new Set(['getEvents']);
 
 /** The operations of the document: method, path as a pattern, id. */
@@ -20,7 +19,7 @@ function operations(document) {
       list.push({ id: found[1], method: method.toUpperCase(), pattern, fixed: !path.includes('{') });
     } else method = found[1];
   }
-  // A path without parameters goes before one that it would fit, too.
+  // A path without parameters comes before a pattern that also matches it.
   return list.sort((a, b) => b.fixed - a.fixed);
 }
 
@@ -55,7 +54,7 @@ export async function walk(url, tokens, document) {
   const say = (user, conversation, text, more) =>
     post(user, `/v1/conversations/${conversation}/messages`, { type: 'text', body: { text }, ...more }, 201);
 
-  // What anybody may ask.
+  // Operations for every user.
   await get('', '/healthz');
   await get('', '/readyz');
   await get('', '/metrics');
@@ -175,14 +174,14 @@ export async function walk(url, tokens, document) {
   await post('bob', `${s}/leave`, undefined, 204);
   await del('alice', s);
 
-  // What is told.
+  // Events.
   for (let token = ''; token !== null;) {
     const page = await get('bob', `/v1/events/log?limit=20${token && `&page_token=${token}`}`);
     token = page.next_page_token;
   }
   await post('bob', '/v1/events/tickets', undefined, 201);
 
-  // What admins may.
+  // Operations for admins.
   const room = (await post('alice', '/v1/conversations', { kind: 'room', name: 'Lounge' }, 201)).id;
   const old = { conversation_id: room, sender: 'alice', type: 'text', body: { text: 'old' }, client_id: 'i-1', created_at: '2026-01-02T03:04:05.678Z' };
   assert.equal((await post('alice', '/v1/admin/import/message', old, 403)).code, 'admin_required');
