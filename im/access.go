@@ -233,7 +233,7 @@ func (s *Service) accessToSpace(r Reader, c Conversation, user UserID) (Access, 
 
 // rules are what decides who may do what in a space, or in a channel of one.
 type rules struct {
-	roles  RoleSet
+	roles  SpaceRoles
 	access *ChannelAccess // nil for the space itself
 }
 
@@ -254,8 +254,8 @@ func (s *Service) mayInSpace(c Conversation, m SpaceMember, by rules, at Positio
 		kind = Channel
 	}
 	return PermissionInput{
-		Kind: kind, Member: true, Role: m.roleAt(at), Muted: !s.mutedUntil(m.MutedUntil, m.MutedHere).IsZero(), MuteAll: c.MuteAll,
-		Roles: by.roles, Has: m.rolesAt(at), Channel: by.access,
+		Kind: kind, Member: true, Role: by.roles.roleOf(m.User), Muted: !s.mutedUntil(m.MutedUntil, m.MutedHere).IsZero(), MuteAll: c.MuteAll,
+		Roles: by.roles.Roles, Has: m.rolesAt(at), Channel: by.access,
 		Allowed: m.onListAt(AllowList, at), Denied: m.onListAt(DenyList, at),
 	}.Permissions()
 }

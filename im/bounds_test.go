@@ -57,7 +57,7 @@ func (r *countedReader) Membership(id im.ID, user im.UserID) (im.Membership, err
 	return r.Reader.Membership(id, user)
 }
 
-func (r *countedReader) RolesAt(id im.ID, at im.Position) (im.RoleSet, error) {
+func (r *countedReader) RolesAt(id im.ID, at im.Position) (im.SpaceRoles, error) {
 	r.count("RolesAt")
 	return r.Reader.RolesAt(id, at)
 }
@@ -163,7 +163,7 @@ func (b *builder) spacesOf(n int, users ...im.UserID) (spaces, open, private []i
 		b.write(func(tx im.Tx) {
 			space := b.make(tx, im.Conversation{Kind: im.Space}, users...)
 			set := b.roles()
-			b.must(tx.PutRoles(space, set, 1))
+			b.must(tx.PutRoles(space, im.SpaceRoles{Roles: set}, 1))
 			spaces = append(spaces, space)
 			for c := range im.DefaultPolicy().MaxChannels {
 				id := b.make(tx, im.Conversation{Kind: im.Channel, Space: space, Private: c%3 == 0})
@@ -261,7 +261,7 @@ func TestReplayOfAChannelWithManyRoles(t *testing.T) {
 	b.write(func(tx im.Tx) {
 		at, err := tx.Append(im.Event{Type: im.SpaceUpdated, At: w.now, Conversation: spaces[0], Space: spaces[0]})
 		b.must(err)
-		b.must(tx.PutRoles(spaces[0], sets[0], at))
+		b.must(tx.PutRoles(spaces[0], im.SpaceRoles{Roles: sets[0]}, at))
 	})
 	for n := range 10 {
 		b.write(func(tx im.Tx) {

@@ -286,7 +286,7 @@ func addMember(tx Tx, actor Actor, c Conversation, m MemberView) error {
 		return err
 	}
 	if c.Kind == Space && m.Role == Owner {
-		if err := tx.GrantRole(c.ID, m.User, ownership, at); err != nil {
+		if err := putOwner(tx, c.ID, m.User, at); err != nil {
 			return err
 		}
 	}

@@ -143,6 +143,21 @@ const (
 // RoleSet is the roles of a space, the highest first. Everyone's is the last.
 type RoleSet []SpaceRole
 
+// SpaceRoles is what decides, besides what a channel has of its own, who may do what in a
+// space: its owner, who may do everything, and its roles.
+type SpaceRoles struct {
+	Owner UserID // "" while nobody owns it
+	Roles RoleSet
+}
+
+// roleOf returns whether a member of the space is its owner or one of its other members.
+func (s SpaceRoles) roleOf(user UserID) Role {
+	if user == s.Owner {
+		return Owner
+	}
+	return Member
+}
+
 // rank returns the place of a role: 0 is the highest. Of one that is not there it
 // is below all.
 func (s RoleSet) rank(id ID) int {

@@ -15,7 +15,7 @@ type Span struct{ From, To Position }
 type remembered struct {
 	Reader
 	conversations map[ID]Conversation
-	roles         map[ID]held[RoleSet]
+	roles         map[ID]held[SpaceRoles]
 	access        map[ID]held[ChannelAccess]
 	members       map[inSpace]SpaceMember
 	present       map[inSpace]SpaceMember // members as of now, of whom only that is known
@@ -44,7 +44,7 @@ func remember(r Reader) Reader {
 	return &remembered{
 		Reader:        r,
 		conversations: make(map[ID]Conversation),
-		roles:         make(map[ID]held[RoleSet]),
+		roles:         make(map[ID]held[SpaceRoles]),
 		access:        make(map[ID]held[ChannelAccess]),
 		members:       make(map[inSpace]SpaceMember),
 		present:       make(map[inSpace]SpaceMember),
@@ -65,7 +65,7 @@ func (r *remembered) Conversation(id ID) (Conversation, error) {
 }
 
 // RolesAt returns the roles of a space as they were after an event.
-func (r *remembered) RolesAt(space ID, at Position) (RoleSet, error) {
+func (r *remembered) RolesAt(space ID, at Position) (SpaceRoles, error) {
 	return recall(r.roles, space, at, r.Reader.RolesAt, r.RolesSpan)
 }
 

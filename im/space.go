@@ -78,11 +78,8 @@ func (s *Service) CreateSpace(ctx context.Context, actor Actor, d SpaceDraft) (S
 		if err := tx.AddMember(Membership{Conversation: c.ID, User: actor.User, Role: Owner, JoinedAt: now}, at); err != nil {
 			return SpaceView{}, err
 		}
-		if err := tx.GrantRole(c.ID, actor.User, ownership, at); err != nil {
-			return SpaceView{}, err
-		}
 		everyone := SpaceRole{ID: Everyone, Grants: Grants{Allow: EveryoneMay}}
-		if err := tx.PutRoles(c.ID, RoleSet{everyone}, at); err != nil {
+		if err := tx.PutRoles(c.ID, SpaceRoles{Owner: actor.User, Roles: RoleSet{everyone}}, at); err != nil {
 			return SpaceView{}, err
 		}
 		return s.seenSpace(tx, actor, c.ID)

@@ -48,21 +48,6 @@ type ChannelOf struct {
 	MutedHere time.Time
 }
 
-// ownership is the role of who owns a space, besides those of its [RoleSet]: so it
-// is known who owned it when. It is never shown.
-const ownership ID = -1
-
-// roleAt returns whether the member owned the space after an event, or was one of
-// its members.
-func (m SpaceMember) roleAt(at Position) Role {
-	for _, r := range m.Roles {
-		if r.Role == ownership && holds(r.From, r.To, at) {
-			return Owner
-		}
-	}
-	return Member
-}
-
 // holds reports whether a stay from one event to another, 0 while it lasts, was
 // after an event.
 func holds(from, to, at Position) bool { return from <= at && (to == 0 || at < to) }
@@ -137,10 +122,10 @@ type SpaceMemberView struct {
 
 // spaceMemberView returns the view of a member of a space, with those of the roles that
 // they have.
-func (s *Service) spaceMemberView(m SpaceMember, roles RoleSet) SpaceMemberView {
+func (s *Service) spaceMemberView(m SpaceMember, roles SpaceRoles) SpaceMemberView {
 	out := SpaceMemberView{MemberView: s.memberView(m.Membership), Roles: []ID{}}
 	has := m.rolesAt(Latest)
-	for _, r := range roles {
+	for _, r := range roles.Roles {
 		if r.ID != Everyone && slices.Contains(has, r.ID) {
 			out.Roles = append(out.Roles, r.ID)
 		}
@@ -253,6 +238,11 @@ func (s *Service) removeFromSpace(tx Tx, actor Actor, c Conversation, target Mem
 	if err := tx.EndStanding(c.ID, target.User, at); err != nil {
 		return false, err
 	}
+	if target.Role == Owner {
+		if err := putOwner(tx, c.ID, "", at); err != nil {
+			return false, err
+		}
+	}
 	return false, tx.RemoveMember(c.ID, target.User, at, target.User == actor.User)
 }
 
@@ -283,10 +273,7 @@ func (s *Service) HandOverSpace(ctx context.Context, actor Actor, id ID, user Us
 			if _, err := tx.Append(c.event(updated, actor, s.time())); err != nil {
 				return SpaceMemberView{}, err
 			}
-			if err := tx.EndRole(id, actor.User, ownership, at); err != nil {
-				return SpaceMemberView{}, err
-			}
-			if err := tx.GrantRole(id, user, ownership, at); err != nil {
+			if err := putOwner(tx, id, user, at); err != nil {
 				return SpaceMemberView{}, err
 			}
 		}
@@ -296,6 +283,16 @@ func (s *Service) HandOverSpace(ctx context.Context, actor Actor, id ID, user Us
 		roles, err := tx.RolesAt(id, Latest)
 		return s.spaceMemberView(target, roles), err
 	})
+}
+
+// putOwner stores the owner of a space from an event on, "" for none.
+func putOwner(tx Tx, space ID, owner UserID, from Position) error {
+	roles, err := tx.RolesAt(space, Latest)
+	if err != nil {
+		return err
+	}
+	roles.Owner = owner
+	return tx.PutRoles(space, roles, from)
 }
 
 // spaceMember returns somebody who is a member of a space now, with their standing
@@ -339,13 +336,13 @@ func (s *Service) belowMe(r Reader, actor Actor, space, channel ID, me Access, u
 
 // rank returns the place of a member's highest role among those of the space, -1
 // of its owner.
-func (m SpaceMember) rank(roles RoleSet) int {
-	if m.Role == Owner {
+func (m SpaceMember) rank(roles SpaceRoles) int {
+	if m.User == roles.Owner {
 		return -1
 	}
-	highest := len(roles)
+	highest := len(roles.Roles)
 	for _, role := range m.rolesAt(Latest) {
-		highest = min(highest, roles.rank(role))
+		highest = min(highest, roles.Roles.rank(role))
 	}
 	return highest
 }

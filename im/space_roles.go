@@ -69,7 +69,7 @@ func (s *Service) SpaceRoles(ctx context.Context, actor Actor, id ID) ([]NamedRo
 		if err != nil {
 			return nil, err
 		}
-		return named(r, id, roles...)
+		return named(r, id, roles.Roles...)
 	})
 }
 
@@ -95,6 +95,7 @@ type roleChange struct {
 	me    Access
 	mine  SpaceMember // the actor, as a member of the space
 	rank  int         // of the actor
+	owner UserID
 	roles RoleSet
 }
 
@@ -109,8 +110,11 @@ func (s *Service) changeRoles(r Reader, actor Actor, id ID) (roleChange, error) 
 		return roleChange{}, err
 	}
 	mine, err := spaceMember(r, id, 0, actor.User)
-	return roleChange{space: c, me: me, mine: mine, rank: mine.rank(roles), roles: roles}, err
+	return roleChange{space: c, me: me, mine: mine, rank: mine.rank(roles), owner: roles.Owner, roles: roles.Roles}, err
 }
+
+// spaceRoles returns the roles as they are after the change.
+func (c roleChange) spaceRoles() SpaceRoles { return SpaceRoles{Owner: c.owner, Roles: c.roles} }
 
 // role finds a role that the actor may change. The order of what is asked is that
 // of every refusal: is it there, may they, and then the rest.
@@ -182,7 +186,7 @@ func (t touch) opens(said Grants) bool {
 func (s *Service) mayInChannel(c roleChange, in ChannelOf) Permissions {
 	mine := c.mine
 	mine.Lists, mine.MutedHere = in.Lists, in.MutedHere
-	may := s.mayInSpace(Conversation{MuteAll: in.MuteAll}, mine, rules{roles: c.roles, access: &in.Access}, Latest)
+	may := s.mayInSpace(Conversation{MuteAll: in.MuteAll}, mine, rules{roles: c.spaceRoles(), access: &in.Access}, Latest)
 	if !may.Has(PermissionView) {
 		return 0
 	}
@@ -215,7 +219,7 @@ func (s *Service) putRoles(tx Tx, actor Actor, c roleChange, t EventType, role I
 	if err != nil {
 		return err
 	}
-	return tx.PutRoles(c.space.ID, c.roles, at)
+	return tx.PutRoles(c.space.ID, c.spaceRoles(), at)
 }
 
 // CreateRole makes a role of a space and returns it with its position.
@@ -388,13 +392,13 @@ func (s *Service) setHeld(ctx context.Context, actor Actor, id ID, user UserID, 
 		if err := Allow(c.space, c.me, PermissionManageRoles); err != nil {
 			return err
 		}
-		if user != actor.User && target.rank(c.roles) <= c.rank {
+		if user != actor.User && target.rank(c.spaceRoles()) <= c.rank {
 			return errNotBelow()
 		}
 		if slices.Contains(named, Everyone) {
 			return errEveryone()
 		}
-		held := s.spaceMemberView(target, c.roles).Roles
+		held := s.spaceMemberView(target, c.spaceRoles()).Roles
 		wanted := unique(change(slices.Clone(held)))
 		given := missing(wanted, held)
 		taken := missing(held, wanted)

@@ -14,9 +14,9 @@ type SpaceReader interface {
 	// SpaceMembers returns a page of the current members of the space, in the order of
 	// [MemberReader.Members], with their roles and their entries on the lists of a channel.
 	SpaceMembers(space, channel ID, page Page) ([]SpaceMember, error)
-	// RolesAt returns the roles of a space as they were after the event at a position, nil
-	// if it had none then.
-	RolesAt(space ID, at Position) (RoleSet, error)
+	// RolesAt returns the owner and the roles of a space as they were after the event at a
+	// position, or zero if it had none then.
+	RolesAt(space ID, at Position) (SpaceRoles, error)
 	// RoleNames returns the current names of the roles of a space, without [Everyone].
 	RoleNames(space ID) (map[ID]string, error)
 	// AccessAt returns the settings of access to a channel as they were after the event at
@@ -38,8 +38,8 @@ type SpaceReader interface {
 
 // SpaceWriter changes the roles of spaces and the access to channels.
 type SpaceWriter interface {
-	// PutRoles stores the roles of a space, from an event on.
-	PutRoles(space ID, roles RoleSet, from Position) error
+	// PutRoles stores the owner and the roles of a space, from an event on.
+	PutRoles(space ID, roles SpaceRoles, from Position) error
 	// PutRoleName stores the name of a role, whose id no other space has, and erases the
 	// old name. "" is the name of a deleted role.
 	PutRoleName(space, role ID, name string) error

@@ -156,7 +156,7 @@ func (s *strangers) roles(users int) (asks []ask) {
 		if err != nil {
 			return err
 		}
-		if err := tx.PutRoles(space.ID, roles, bounds.Head); err != nil {
+		if err := tx.PutRoles(space.ID, im.SpaceRoles{Roles: roles}, bounds.Head); err != nil {
 			return err
 		}
 		var access im.ChannelAccess

@@ -48,7 +48,7 @@ func TestStandingGoesWithTheLog(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if err := tx.PutRoles(space, im.RoleSet{{ID: im.ID(i)}}, pos); err != nil {
+			if err := tx.PutRoles(space, im.SpaceRoles{Roles: im.RoleSet{{ID: im.ID(i)}}}, pos); err != nil {
 				return err
 			}
 			if err := tx.PutAccess(channel, im.ChannelAccess{Private: i%2 == 0}, pos); err != nil {

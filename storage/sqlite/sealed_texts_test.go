@@ -241,7 +241,7 @@ func (h *hall) rename(role im.ID) {
 		if err != nil {
 			return err
 		}
-		if err := tx.PutRoles(hallSpace, im.RoleSet{{ID: hallRole}, {ID: hallOtherRole}, {ID: im.Everyone}}, h.at); err != nil {
+		if err := tx.PutRoles(hallSpace, im.SpaceRoles{Roles: im.RoleSet{{ID: hallRole}, {ID: hallOtherRole}, {ID: im.Everyone}}}, h.at); err != nil {
 			return err
 		}
 		return tx.PutRoleName(hallSpace, role, name)

@@ -11,14 +11,14 @@ import (
 // Versions follow each other without a gap: so the newest that began at or
 // before an event is the one that held after it, unless that has ended.
 const (
-	selectRoles     = "SELECT roles" + rolesAt
+	selectRoles     = `SELECT roles, coalesce((SELECT u.name FROM users u WHERE u.id = owner_id), '')` + rolesAt
 	selectRolesSpan = "SELECT from_event, to_event" + rolesAt
 	rolesAt         = ` FROM space_roles WHERE space_id = ?1 AND from_event <= ?2
 		AND (to_event > ?2 OR to_event = {open}) ORDER BY from_event DESC LIMIT 1`
 	endRoles = `UPDATE space_roles SET to_event = ?1
 		WHERE space_id = ?2 AND from_event < ?1 AND to_event = {open}`
-	insertRoles = `INSERT INTO space_roles (space_id, from_event, roles) VALUES (?, ?, ?)
-		ON CONFLICT DO UPDATE SET roles = excluded.roles`
+	insertRoles = `INSERT INTO space_roles (space_id, from_event, roles, owner_id) VALUES (?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET roles = excluded.roles, owner_id = excluded.owner_id`
 
 	selectAccess     = "SELECT access" + accessAt
 	selectAccessSpan = "SELECT from_event, to_event" + accessAt
@@ -51,19 +51,22 @@ const (
 		WHERE to_event < {open} AND to_event <= ?1 LIMIT ?2)`
 )
 
-// RolesAt returns the roles of a space as they were after an event.
-func (r *reader) RolesAt(space im.ID, at im.Position) (im.RoleSet, error) {
-	text, found, err := r.version(selectRoles, space, at)
+// RolesAt returns the owner and the roles of a space as they were after an event.
+func (r *reader) RolesAt(space im.ID, at im.Position) (roles im.SpaceRoles, err error) {
+	var text []byte
+	found, err := r.session.row(selectRoles, []any{int64(space), int64(at)}, &text, &roles.Owner)
 	if err != nil || !found {
-		return nil, err
+		return im.SpaceRoles{}, err
 	}
-	return record.ReadRoles(text)
+	roles.Roles, err = record.ReadRoles(text)
+	return roles, err
 }
 
 // AccessAt returns what decided about a channel after an event; it is not found
 // before there was one.
 func (r *reader) AccessAt(channel im.ID, at im.Position) (im.ChannelAccess, error) {
-	text, found, err := r.version(selectAccess, channel, at)
+	var text []byte
+	found, err := r.session.row(selectAccess, []any{int64(channel), int64(at)}, &text)
 	if err != nil || !found {
 		return im.ChannelAccess{}, orNotFound(err)
 	}
@@ -121,35 +124,32 @@ func (r *reader) span(query string, id im.ID, at im.Position) (span im.Span, err
 	return span, nil
 }
 
-// version reads what held after an event, and reports whether anything did.
-func (r *reader) version(query string, id im.ID, at im.Position) (text []byte, found bool, err error) {
-	found, err = r.session.row(query, []any{int64(id), int64(at)}, &text)
-	return text, found, err
-}
-
-// PutRoles makes these the roles of a space from an event on.
-func (t *tx) PutRoles(space im.ID, roles im.RoleSet, from im.Position) error {
-	text, err := record.Roles(roles)
+// PutRoles stores the owner and the roles of a space, from an event on.
+func (t *tx) PutRoles(space im.ID, roles im.SpaceRoles, from im.Position) error {
+	text, err := record.Roles(roles.Roles)
 	if err != nil {
 		return err
 	}
-	return t.putVersion(text, endRoles, insertRoles, space, from)
+	owner, err := t.internOptional(roles.Owner)
+	if err != nil {
+		return err
+	}
+	if _, err := t.session.exec(endRoles, int64(from), int64(space)); err != nil {
+		return err
+	}
+	_, err = t.session.exec(insertRoles, int64(space), int64(from), string(text), owner)
+	return err
 }
 
-// PutAccess makes this what decides about a channel from an event on.
+// PutAccess stores the settings of access to a channel, from an event on.
 func (t *tx) PutAccess(channel im.ID, access im.ChannelAccess, from im.Position) error {
 	text, err := record.ChannelAccess(access)
 	if err != nil {
 		return err
 	}
-	return t.putVersion(text, endAccess, insertAccess, channel, from)
-}
-
-// putVersion ends what holds with the event, and has another hold from it on.
-func (t *tx) putVersion(text []byte, end, insert string, id im.ID, from im.Position) error {
-	if _, err := t.session.exec(end, int64(from), int64(id)); err != nil {
+	if _, err := t.session.exec(endAccess, int64(from), int64(channel)); err != nil {
 		return err
 	}
-	_, err := t.session.exec(insert, int64(id), int64(from), string(text))
+	_, err = t.session.exec(insertAccess, int64(channel), int64(from), string(text))
 	return err
 }

@@ -20,7 +20,7 @@ type spaceState struct {
 	members, is map[im.UserID]bool
 	roles       map[im.UserID]map[im.ID]bool
 	lists       map[im.UserID]map[im.List]bool
-	set         im.RoleSet
+	set         im.SpaceRoles
 	access      im.ChannelAccess
 }
 
@@ -91,7 +91,10 @@ func (m *spaceModel) step() {
 	next := m.now.clone()
 	kind := m.random.IntN(8)
 	at := m.tick()
-	set := im.RoleSet{{ID: role, Grants: im.Grants{Allow: im.Permissions(m.random.Uint32N(1 << 17))}}, {ID: im.Everyone}}
+	set := im.SpaceRoles{
+		Owner: append(m.users, "")[m.random.IntN(len(m.users)+1)],
+		Roles: im.RoleSet{{ID: role, Grants: im.Grants{Allow: im.Permissions(m.random.Uint32N(1 << 17))}}, {ID: im.Everyone}},
+	}
 	access := im.ChannelAccess{Private: m.random.IntN(2) == 0}
 	if m.random.IntN(3) > 0 {
 		access.Overrides = []im.Override{{Role: role, Grants: im.Grants{Deny: im.PermissionSend}}, {Role: im.Everyone}}
@@ -128,10 +131,10 @@ func (m *spaceModel) step() {
 			}
 			return tx.PutListed(m.channel, list, user, at, pos)
 		case kind == 6:
-			if err := tx.PutRoles(m.otherSpace, nil, pos); err != nil {
+			if err := tx.PutRoles(m.otherSpace, im.SpaceRoles{Owner: user}, pos); err != nil {
 				return err
 			}
-			if err := tx.PutRoles(m.space, nil, pos); err != nil { // replaced in the same event
+			if err := tx.PutRoles(m.space, im.SpaceRoles{Owner: user}, pos); err != nil { // replaced in the same event
 				return err
 			}
 			return tx.PutRoles(m.space, set, pos)

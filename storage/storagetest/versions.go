@@ -12,8 +12,8 @@ import (
 func testVersions(w *world) {
 	space := w.space("alice")
 	channel := w.channel(space)
-	roles := func(at im.Position) im.RoleSet {
-		return read(w, func(r im.Reader) (im.RoleSet, error) { return r.RolesAt(space, at) })
+	roles := func(at im.Position) im.SpaceRoles {
+		return read(w, func(r im.Reader) (im.SpaceRoles, error) { return r.RolesAt(space, at) })
 	}
 	access := func(at im.Position) any {
 		return read(w, func(r im.Reader) (any, error) {
@@ -24,11 +24,11 @@ func testVersions(w *world) {
 			return a, err
 		})
 	}
-	w.equal("before", []any{len(roles(im.Latest)), access(im.Latest)}, []any{0, "none"})
-	set := im.RoleSet{
+	w.equal("before", []any{roles(im.Latest), access(im.Latest)}, []any{im.SpaceRoles{}, "none"})
+	set := im.SpaceRoles{Owner: "alice", Roles: im.RoleSet{
 		{ID: 1<<62 + 1, Grants: im.Grants{Allow: im.RolePermissions, Deny: im.PermissionView}},
 		{ID: im.Everyone, Grants: im.Grants{Allow: im.EveryoneMay}},
-	}
+	}}
 	private := im.ChannelAccess{Private: true, Overrides: []im.Override{{Role: 1<<62 + 1, Grants: im.Grants{Allow: im.PermissionView}}}}
 	w.write(func(tx im.Tx) error {
 		if err := tx.PutRoles(space, set, 5); err != nil {
@@ -37,7 +37,7 @@ func testVersions(w *world) {
 		return tx.PutAccess(channel, private, 6)
 	})
 	for _, at := range []im.Position{4, 5, 6, im.Latest} {
-		want, wanted := set[:0], any("none")
+		want, wanted := im.SpaceRoles{}, any("none")
 		if at >= 5 {
 			want = set
 		}
@@ -52,5 +52,5 @@ func testVersions(w *world) {
 	}
 	by := w.deleteConversation(space)
 	w.equal("before the deletion", []any{roles(by - 1), access(by - 1)}, []any{set, private})
-	w.equal("after it", []any{len(roles(by)), access(im.Latest)}, []any{0, "none"})
+	w.equal("after it", []any{roles(by), access(im.Latest)}, []any{im.SpaceRoles{}, "none"})
 }

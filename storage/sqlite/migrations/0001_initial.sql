@@ -201,6 +201,7 @@ CREATE TABLE space_roles (
     from_event INTEGER NOT NULL,
     to_event   INTEGER NOT NULL DEFAULT {open},
     roles      TEXT    NOT NULL, -- JSON of numbers
+    owner_id   INTEGER REFERENCES users (id), -- NULL while nobody owns the space
     PRIMARY KEY (space_id, from_event)
 ) STRICT, WITHOUT ROWID;
 
