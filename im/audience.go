@@ -24,8 +24,9 @@ type AudienceMember struct {
 	Intervals Stays
 }
 
-// MembersAt returns which of the users were members of a conversation when the
-// event at this position happened, and could see it.
+// MembersAt returns those of the users who were members of a conversation, and could see
+// it, when the event at a position happened. The users may contain duplicates. It returns
+// ErrNotFound if there is no such conversation.
 func (s *Service) MembersAt(ctx context.Context, conversation ID, at Position, users []UserID) (all Audience, err error) {
 	if len(users) > usersAtATime {
 		users = unique(users)
@@ -45,9 +46,9 @@ func (s *Service) MembersAt(ctx context.Context, conversation ID, at Position, u
 	return all, nil
 }
 
-// usersAtATime is of how many users one read finds out whether they are told of an
-// event, for it to be short: when the roles of a space change, all who are online are
-// looked up anew.
+// usersAtATime limits the users of one read. When the roles of a space change, the hub
+// asks again for all of its members who are online, and one read of all of them would
+// hold a reader for too long.
 const usersAtATime = 2000
 
 func (s *Service) membersAt(r Reader, conversation ID, at Position, users []UserID) (a Audience, err error) {
@@ -67,9 +68,9 @@ func (s *Service) membersAt(r Reader, conversation ID, at Position, users []User
 		return a, err
 	}
 	if c.Space == 0 {
-		return a, sinceJoining(r, &a, at)
+		return a, extendToParent(r, &a, at)
 	}
-	// Who has joined a thread is told while they see the channel.
+	// Members of a thread receive its events only while they can see the channel.
 	joined := make([]UserID, len(a.Members))
 	for i, m := range a.Members {
 		joined[i] = m.User
@@ -89,9 +90,9 @@ func (s *Service) membersAt(r Reader, conversation ID, at Position, users []User
 	return a, err
 }
 
-// sinceJoining has members of a thread see what was said since they joined the group
-// that it hangs in, if that shows its history from then on.
-func sinceJoining(r Reader, a *Audience, at Position) error {
+// extendToParent extends the stays of members of a thread to when they joined the parent
+// group, if that shows its history from joining on: they may read the thread since then.
+func extendToParent(r Reader, a *Audience, at Position) error {
 	parent, err := r.Conversation(a.Conversation.Parent)
 	if err != nil || parent.History == HistoryAll {
 		return err
@@ -100,12 +101,12 @@ func sinceJoining(r Reader, a *Audience, at Position) error {
 	for i, m := range a.Members {
 		users[i] = m.User
 	}
-	above, err := r.MembersAt(parent.ID, at, users)
+	inParent, err := r.MembersAt(parent.ID, at, users)
 	if err != nil {
 		return err
 	}
-	joined := make(map[UserID]time.Time, len(above))
-	for _, m := range above {
+	joined := make(map[UserID]time.Time, len(inParent))
+	for _, m := range inParent {
 		joined[m.User] = m.JoinedAt
 	}
 	a.Conversation.History = HistoryJoined
@@ -124,30 +125,30 @@ func sinceJoining(r Reader, a *Audience, at Position) error {
 	return nil
 }
 
-// audienceAt returns which of the users could see a channel when an event
-// happened, c or what a thread c hangs in.
+// audienceAt returns those of the users who could see a channel when an event happened.
+// The event is of the channel or of c, a thread in it.
 func (s *Service) audienceAt(r Reader, c Conversation, channel ID, at Position, users []UserID) ([]AudienceMember, error) {
 	found, err := r.SpaceMembersAt(c.Space, channel, at, users)
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
-	sees, err := s.sightsAt(r, c, channel, at)
+	couldSee, err := s.viewersAt(r, c, channel, at)
 	if err != nil {
 		return nil, err
 	}
 	members := make([]AudienceMember, 0, len(found))
 	for _, m := range found {
-		if sees(m) {
+		if couldSee(m) {
 			members = append(members, AudienceMember{User: m.User, JoinedAt: m.JoinedAt, Intervals: m.Intervals.inChannel()})
 		}
 	}
 	return members, nil
 }
 
-// sightsAt returns who could see a channel when an event happened: who could after
-// it or, for an event that changes that is told to those whom it takes the channel
-// from, before it.
-func (s *Service) sightsAt(r Reader, c Conversation, channel ID, at Position) (func(SpaceMember) bool, error) {
+// viewersAt returns a function that reports whether a member of a space could see a
+// channel after an event or before it. Before counts, too: an event that takes a channel
+// from a user must reach that user.
+func (s *Service) viewersAt(r Reader, c Conversation, channel ID, at Position) (func(SpaceMember) bool, error) {
 	var moments []Position
 	var rulesOf []rules
 	for _, moment := range []Position{at, at - 1} {
@@ -169,9 +170,9 @@ func (s *Service) sightsAt(r Reader, c Conversation, channel ID, at Position) (f
 	}, nil
 }
 
-// sawAt reports whether a user saw a channel, or the one that a thread hangs in,
-// when an event happened. Of other conversations it is not the one to ask.
-func (s *Service) sawAt(r Reader, c Conversation, user UserID, at Position) (bool, error) {
+// couldSeeAt reports whether a user could see a channel, or the channel of a thread, when
+// an event happened. Conversations of other kinds are not supported.
+func (s *Service) couldSeeAt(r Reader, c Conversation, user UserID, at Position) (bool, error) {
 	channel := c.ID
 	if c.Kind == Thread {
 		channel = c.Parent

@@ -242,7 +242,7 @@ const maxLooks = 4
 // are in the order in which they were stored, but that those that were imported or
 // inserted stand where their CreatedAt puts them.
 func (s *Service) newest(r Reader, c Conversation, me Access) (*Message, error) {
-	q, err := s.sight(r, c, me)
+	q, err := s.visible(r, c, me)
 	if err != nil {
 		return nil, err
 	}

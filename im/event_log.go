@@ -78,7 +78,7 @@ func (s *Service) tells(e *Event, known accessCache) (bool, error) {
 		return false, err
 	}
 	if e.To == "" && (c.Kind == Channel || c.Kind == Thread && c.Space != 0) {
-		if saw, err := s.sawAt(known.reader, c, known.user, e.Position); err != nil || !saw {
+		if saw, err := s.couldSeeAt(known.reader, c, known.user, e.Position); err != nil || !saw {
 			return false, err
 		}
 	}

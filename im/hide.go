@@ -229,7 +229,7 @@ func (s *Service) couldSee(ctx context.Context, actor Actor, list []GoneConversa
 			for _, g := range part {
 				if g.Space != 0 {
 					c := Conversation{ID: g.Conversation, Kind: Channel, Space: g.Space}
-					if saw, err := s.sawAt(r, c, actor.User, g.By); err != nil {
+					if saw, err := s.couldSeeAt(r, c, actor.User, g.By); err != nil {
 						return err
 					} else if !saw {
 						continue

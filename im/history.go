@@ -83,7 +83,7 @@ func (s *Service) Messages(ctx context.Context, actor Actor, ref ConversationRef
 		if err != nil {
 			return HistoryPage{}, err
 		}
-		q, err := s.sight(r, c, m)
+		q, err := s.visible(r, c, m)
 		if err != nil {
 			return HistoryPage{}, err
 		}

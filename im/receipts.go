@@ -194,7 +194,7 @@ func (s *Service) receiptRanges(r Reader, actor Actor, c Conversation, me Access
 // receivable returns what of a stretch of a conversation a member can give a
 // receipt for. What they have hidden without reading it they have not read.
 func (s *Service) receivable(r Reader, c Conversation, me Access, of SeqRange) (seqs.Set, error) {
-	q, err := s.sight(r, c, me)
+	q, err := s.visible(r, c, me)
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,8 @@ func (a Access) Receives(c Conversation, seq int64) bool {
 	return a.stays.has(seq)
 }
 
-// since returns the time before which a member sees nothing, zero without one.
+// since returns the time before which a member sees no messages, the later of the cutoff
+// and what they have hidden; zero if there is none.
 func (s *Service) since(c Conversation, me Access) time.Time {
 	since := s.cutoff(c)
 	if me.mark.HiddenBefore.After(since) {
@@ -49,9 +50,8 @@ func (s *Service) since(c Conversation, me Access) time.Time {
 	return since
 }
 
-// floor returns the first seq that a member may see. What lies above it may yet
-// be hidden by its id, or, if it was stored later than it was created, be from
-// before [Service.since].
+// floor returns the first seq that a member may see. Messages above it may still be
+// hidden by their ids or, if they were imported, created before [Service.since].
 func (s *Service) floor(r Reader, c Conversation, me Access) (int64, error) {
 	floor := max(c.FirstSeq, me.mark.HiddenSeq+1)
 	since := s.since(c, me)
@@ -62,9 +62,9 @@ func (s *Service) floor(r Reader, c Conversation, me Access) (int64, error) {
 	return max(floor, seq), err
 }
 
-// sight returns the part of a query for history that says what a member may
-// read.
-func (s *Service) sight(r Reader, c Conversation, me Access) (HistoryQuery, error) {
+// visible returns a query for the messages that a member may read. The caller adds the
+// order and the limit.
+func (s *Service) visible(r Reader, c Conversation, me Access) (HistoryQuery, error) {
 	floor, err := s.floor(r, c, me)
 	return HistoryQuery{
 		Conversation: c.ID, Ranges: me.Visible(c).Between(floor-1, 0), Since: s.since(c, me), Reader: me.user,
@@ -79,8 +79,8 @@ func (s *Service) sees(r Reader, c Conversation, me Access, m Message) (bool, er
 	return s.shows(r, c, me, m)
 }
 
-// shows reports whether nothing but their membership decides if somebody may
-// read a message.
+// shows reports whether a user may read a message as far as hiding, retention and
+// VisibleTo go. It does not look at their stays.
 func (s *Service) shows(r Reader, c Conversation, me Access, m Message) (bool, error) {
 	if !s.within(c, me, m) {
 		return false, nil
@@ -89,7 +89,8 @@ func (s *Service) shows(r Reader, c Conversation, me Access, m Message) (bool, e
 	return !hidden, err
 }
 
-// within is shows but for what they have hidden by its id.
+// within is shows without messages that the user has hidden by their ids, so that it
+// reads nothing.
 func (s *Service) within(c Conversation, me Access, m Message) bool {
 	return m.Seq > me.mark.HiddenSeq && !m.CreatedAt.Before(s.since(c, me)) && (m.VisibleTo == "" || m.VisibleTo == me.user)
 }
@@ -99,8 +100,8 @@ func (s *Service) past(c Conversation, m Message) bool {
 	return m.CreatedAt.Before(s.cutoff(c))
 }
 
-// asOf returns the message as it is to be read now: [Message.AsOf], or, past
-// retention, a tombstone too.
+// asOf returns the message as of now. It is a tombstone if it is due, as in
+// [Message.AsOf], or past retention.
 func (s *Service) asOf(c Conversation, m Message) Message {
 	now := s.time()
 	if m.State == Active && s.past(c, m) {
