@@ -2,24 +2,24 @@ package im
 
 import "context"
 
-// Caller is on whose behalf a [Store] is asked to do something. A store shares its
-// time fairly between callers. The zero Caller is nobody in particular.
+// Caller is the user or job that a [Store] works for. A store shares its time fairly between
+// callers. The zero Caller is shared by all work that has none.
 type Caller struct {
-	// User is who acts, "" of the server's own jobs.
+	// User is the acting user, "" for the server's own jobs.
 	User UserID
-	// Job names the job of the server that acts, "" of users.
+	// Job names the acting job of the server, "" for users.
 	Job string
 }
 
 type callerKey struct{}
 
-// WithCaller returns a context of what is done on behalf of a caller. The server
-// puts the user of a request into its context; a job of this package names itself.
+// WithCaller returns a context for work of a caller. The server sets the user of a request;
+// the jobs of this package set their own names.
 func WithCaller(ctx context.Context, c Caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, c)
 }
 
-// CallerOf returns the caller of a context, the zero one if there is none.
+// CallerOf returns the caller of a context, or the zero Caller.
 func CallerOf(ctx context.Context) Caller {
 	c, _ := ctx.Value(callerKey{}).(Caller)
 	return c
@@ -27,25 +27,25 @@ func CallerOf(ctx context.Context) Caller {
 
 type bulkKey struct{}
 
-// WithBulk returns a context of writes that may take long. They have transactions of
-// their own, in turn with those of the others.
+// WithBulk returns a context for writes that may take long. Each has a transaction of its
+// own, between those of others.
 func WithBulk(ctx context.Context) context.Context {
 	return context.WithValue(ctx, bulkKey{}, true)
 }
 
-// IsBulk reports whether what is done in a context may take long.
+// IsBulk reports whether writes in a context may take long.
 func IsBulk(ctx context.Context) bool {
 	bulk, _ := ctx.Value(bulkKey{}).(bool)
 	return bulk
 }
 
-// asJob returns a context of what a job does: its writes are many.
+// asJob returns a context for a job of this name, whose writes are bulk.
 func asJob(ctx context.Context, name string) context.Context {
 	return WithBulk(WithCaller(ctx, Caller{Job: name}))
 }
 
-// manyRows is how many members, or other rows, are changed by a write that others
-// would notice.
+// manyRows is the number of rows, such as members, from which on a write is bulk: others
+// would notice its length.
 const manyRows = 100
 
 // withSize is WithBulk for a write that changes many rows.

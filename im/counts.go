@@ -2,8 +2,8 @@ package im
 
 import "time"
 
-// Counts are what a conversation keeps of its messages and each that is stored changes:
-// fields of [Conversation], but for ListedID.
+// Counts are the fields of [Conversation] that change with each stored message, and
+// ListedID.
 type Counts struct {
 	LastSeq, FirstSeq, Counted    int64
 	UpdatedAt, ListedAt, OldestAt time.Time
@@ -11,9 +11,9 @@ type Counts struct {
 	ListedID ID
 }
 
-// With returns the counts once a message is stored, whose seq is then LastSeq: the next
-// one, or a greater one that the message has already. A quiet message is counted by
-// nobody, and one of those that only one member sees is no news in the conversation.
+// With returns the counts after a message is stored. LastSeq is then its seq: the next one,
+// or m.Seq if that is greater. A quiet message is not counted; one that only one user can
+// see does not change when the conversation was last active either.
 func (c Counts) With(m Message) Counts {
 	empty := c.FirstSeq > c.LastSeq
 	c.LastSeq = max(c.LastSeq+1, m.Seq)
@@ -35,6 +35,7 @@ func (c Counts) With(m Message) Counts {
 	return c
 }
 
+// laterOf returns the later of two times.
 func laterOf(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b
@@ -51,9 +52,9 @@ func MembersFrom(c Conversation) ID {
 	return c.ID
 }
 
-// Mentioning returns whom a message mentions as far as unread counts go: nobody if it is
-// quiet, for one member alone or was erased, and never its sender. Of the users the
-// members count. Everyone are all members but the sender.
+// Mentioning returns the users whose count of unread mentions a message raises, if they are
+// members, and whether it mentions all members. It never mentions its sender. A message
+// that is quiet, erased or visible to one user mentions nobody.
 func (m Message) Mentioning() (users []UserID, everyone bool) {
 	if m.Quiet || m.VisibleTo != "" || m.Content == nil {
 		return nil, false

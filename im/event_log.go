@@ -4,28 +4,27 @@ import (
 	"context"
 )
 
-// LogBounds returns the ends of the event log, and which logs it goes on from.
+// LogBounds returns the ends of the event log, and the logs that it continues.
 func (s *Service) LogBounds(ctx context.Context) (LogBounds, error) {
 	bounds, err := view(ctx, s, func(r Reader) (LogBounds, error) { return r.LogBounds() })
 	bounds.Past = s.store.Instance().PastLogs
 	return bounds, err
 }
 
-// enoughContent is how many bytes of messages one page of history or window of
-// the log carries: messages are small, and where they are not, more of them
-// would keep readers, and the memory of slow streams, for long.
+// enoughContent is the number of bytes of messages after which a page of history or a
+// window of the log ends. More would occupy readers, and the memory of slow streams, for
+// too long.
 const enoughContent = 512 << 10
 
-// mostEvents is how many events one read of the log looks at, for it to be short:
-// each may take some look-ups to see whether it is for the actor.
+// mostEvents bounds the events that one read of the log examines: each may take several
+// queries to decide whether the actor receives it.
 const mostEvents = 256
 
-// Events returns what of the log after one position and up to another is for
-// the actor to be told on their device, with the messages as they may read
-// them now: a message of a conversation that they have left since, or that they
-// have hidden, is absent, and the events of one that is gone are left out, as are
-// those of one that they have hidden but for its creation.
-// The window may end early.
+// Events returns the events with after < position <= upTo that the actor receives on their
+// device, each with its message as they may read it now. An event comes without its message
+// if they have since left the conversation or hidden the message. Events about messages
+// that were trimmed or purged are left out, as are those about hidden messages except their
+// creation. The window may end early. The error is that of the store.
 func (s *Service) Events(ctx context.Context, actor Actor, after, upTo Position, limit int) (EventWindow, error) {
 	limit = min(limit, mostEvents)
 	return view(ctx, s, func(r Reader) (EventWindow, error) {
@@ -38,7 +37,7 @@ func (s *Service) Events(ctx context.Context, actor Actor, after, upTo Position,
 		if err != nil {
 			return w, err
 		}
-		told := w.Events[:0]
+		received := w.Events[:0]
 		known := s.newAccessCache(r, actor.User)
 		size := 0
 		for _, e := range w.Events {
@@ -47,12 +46,12 @@ func (s *Service) Events(ctx context.Context, actor Actor, after, upTo Position,
 			}
 			through := e.Position
 			if !actor.ActedHere(e.Actor, e.ActorDevice) {
-				tells, err := s.tells(&e, known)
+				receives, err := s.receives(&e, known)
 				if err != nil {
 					return w, err
 				}
-				if tells {
-					told = append(told, e)
+				if receives {
+					received = append(received, e)
 				}
 				if e.Message != nil {
 					size += e.Message.size()
@@ -62,14 +61,14 @@ func (s *Service) Events(ctx context.Context, actor Actor, after, upTo Position,
 				w.Through = through
 			}
 		}
-		w.Events = told
+		w.Events = received
 		return w, nil
 	})
 }
 
-// tells reports whether an event of the log is for the actor to be told, and gives
-// it its message.
-func (s *Service) tells(e *Event, known accessCache) (bool, error) {
+// receives reports whether the user of the cache receives an event of the log, and adds
+// its message to it.
+func (s *Service) receives(e *Event, known accessCache) (bool, error) {
 	if e.Conversation == 0 {
 		return true, nil
 	}
@@ -98,11 +97,11 @@ func (s *Service) tells(e *Event, known accessCache) (bool, error) {
 	return !skip, err
 }
 
-// attach gives an event its message as the actor may read it now, and reports
-// whether the event is not for them: because the message or its conversation is gone
-// altogether, or they could never read it. Who has left gets what happened while
-// they were in, without the message, and who has hidden it, that there was one:
-// it may have brought the conversation back into their list.
+// attach adds to an event its message as the user may read it now. It reports skip if the
+// user does not receive the event: the message or its conversation was deleted, or they
+// never could read it. A former member receives the events of their stay without messages.
+// A user who has hidden a message still receives its creation, which may have brought the
+// conversation back into their list.
 func (s *Service) attach(e *Event, known accessCache) (skip bool, err error) {
 	c, me, err := known.access(e.Conversation)
 	if err != nil {
@@ -132,12 +131,12 @@ func (s *Service) attach(e *Event, known accessCache) (skip bool, err error) {
 	return false, nil
 }
 
-// tracked reports whether receipts for the message are told to its sender.
+// tracked reports whether receipts for the message are published to its sender.
 func (m Message) tracked(c Conversation) bool { return c.Kind == Direct || m.Receipt }
 
-// TrimLog cuts off the part of the event log that is older than the policy
-// keeps, in batches that let senders in between, and returns how many events
-// it removed.
+// TrimLog deletes the events that are older than the policy's LogRetention, and returns how
+// many. It works in steps with pauses, see [PauseAfter], and deletes nothing while the clock
+// is not trusted.
 func (s *Service) TrimLog(ctx context.Context) (int, error) {
 	ctx = asJob(ctx, "log")
 	before := s.now().Add(-s.policy.LogRetention)

@@ -8,45 +8,42 @@ import (
 	"time"
 )
 
-// ID names a conversation, a message or a role. It is an integer inside and an
-// opaque text of 13 characters outside. How it is made depends on what it names.
+// ID identifies a conversation, a message or a role. It is an integer in the server and an
+// opaque text of 13 characters for clients.
 //
-// Groups, rooms and spaces may be open to whoever knows their id, so that is a
-// secret: it is 64 random bits and says nothing of the time. See [RandomID].
+// The id of a group, room or space is 64 random bits. It may admit any user who knows it,
+// so it must not be guessed. See [RandomID].
 //
-// Whatever else has an id (messages, threads, channels, direct conversations and
-// roles) is reached by membership alone, and in the order in which it was made: its
-// id rises with time, as an integer and as text. The upper 42 bits are
-// milliseconds since the Unix epoch, 20 of the lower 21 are random, so that an id
-// does not tell how many there are. See [IDs].
+// Other ids, those of messages, threads, channels, direct conversations and roles, give no
+// access. They rise with time, as integers and as text: the upper 42 bits are milliseconds
+// since the Unix epoch, and 20 of the lower 21 are random, so that an id does not reveal how
+// many there are. See [IDs].
 type ID int64
 
-// idAlphabet is base32hex (RFC 4648 §7) in lower case: its order is that of
-// the values, so the text sorts as the number does.
+// idAlphabet is base32hex (RFC 4648 §7) in lower case. Its characters are in the order of
+// their values, so texts sort as their numbers do.
 const idAlphabet = "0123456789abcdefghijklmnopqrstuv"
 
-// idLength is the number of base32 digits that hold 64 bits. The first holds the
-// upper four.
+// idLength is the number of base32 digits of 64 bits. The first digit has the upper four.
 const idLength = 13
 
 // idRandomBits is how many bits of a rising id are below its time. The first id of a
-// millisecond is in the lower half of what they can say, so that there is room for
-// others above it; idStepBits is how many bits of the step to each of those are random.
+// millisecond is in the lower half of their range, which leaves room for others above it.
+// idStepBits is how many bits of the step to the next one are random.
 const (
 	idRandomBits = 21
 	idStepBits   = 16
 )
 
-// noID is, besides 0, the integer that names nothing: it is below all ids, so that
-// a list can begin there.
+// noID is less than every id, so that a list can begin after it. Like 0 it is not an id.
 const noID ID = math.MinInt64
 
-// String returns the 13 characters by which clients know the id.
+// String returns the 13 characters of the id.
 func (id ID) String() string {
 	return string(id.Append(make([]byte, 0, idLength)))
 }
 
-// Append appends what String returns.
+// Append appends the characters that String returns.
 func (id ID) Append(into []byte) []byte {
 	var b [idLength]byte
 	v := uint64(id)
@@ -57,8 +54,8 @@ func (id ID) Append(into []byte) []byte {
 	return append(into, b[:]...)
 }
 
-// ParseID reads what [ID.String] wrote. It reports false for anything else;
-// there is one text for each id.
+// ParseID parses the result of [ID.String]. It reports false for any other text; each id has
+// exactly one text.
 func ParseID(s string) (ID, bool) {
 	if len(s) != idLength || s[0] > 'f' {
 		return 0, false
@@ -82,8 +79,8 @@ func ParseID(s string) (ID, bool) {
 	return id, id != 0
 }
 
-// RandomID returns an id of 64 random bits, for what may be open to whoever knows
-// its id.
+// RandomID returns an id of 64 random bits, for conversations that may admit any user who
+// knows their id.
 func RandomID() ID {
 	for {
 		var b [8]byte
@@ -94,22 +91,21 @@ func RandomID() ID {
 	}
 }
 
-// FirstID returns the least id that something could have that came to be at this
-// time or later.
+// FirstID returns the least id that can be made at a time or later.
 func FirstID(at time.Time) ID { return ID(max(at.UnixMilli(), 0) << idRandomBits) }
 
-// Made returns when an id that rises was made, by the clock or, where that was set back,
-// by the ids before it.
+// Made returns when a rising id was made, in milliseconds. If the clock was set back, it is
+// the time of the ids before it.
 func (id ID) Made() time.Time { return time.UnixMilli(int64(id >> idRandomBits)).UTC() }
 
-// IDs makes ids that rise without a repeat, whatever the clock does. It is
-// safe for concurrent use.
+// IDs makes ids that rise and never repeat, whatever the clock does. It is safe for
+// concurrent use.
 type IDs struct {
 	mu   sync.Mutex
 	last ID
 }
 
-// Next returns an id for something that comes to be at now.
+// Next returns the next id, made at now.
 func (g *IDs) Next(now time.Time) ID {
 	random := randomBits()
 
@@ -117,7 +113,7 @@ func (g *IDs) Next(now time.Time) ID {
 	defer g.mu.Unlock()
 	id := idOf(now.UnixMilli(), random)
 	if id <= g.last {
-		// Several within a millisecond, or a clock that was set back.
+		// Another id of the same millisecond, or the clock was set back.
 		id = g.last.following(random)
 		if id>>idRandomBits != g.last>>idRandomBits {
 			id = idOf(int64(g.last>>idRandomBits)+1, random)
@@ -127,11 +123,10 @@ func (g *IDs) Next(now time.Time) ID {
 	return id
 }
 
-// following returns an id after another, by a step that cannot be guessed. It may be
-// of the next millisecond.
+// following returns the id after a random step. It may be of the next millisecond.
 func (id ID) following(random uint32) ID { return id + 1 + ID(random&(1<<idStepBits-1)) }
 
-// idOf returns an id of a time in milliseconds, in the lower half of those.
+// idOf returns an id in the lower half of those of a time in milliseconds.
 func idOf(ms int64, random uint32) ID {
 	return ID(ms<<idRandomBits | int64(random&(1<<(idRandomBits-1)-1)))
 }

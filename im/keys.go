@@ -5,37 +5,36 @@ import (
 	"fmt"
 )
 
-// StoreID names a store: its database and its keys have the same.
+// StoreID identifies a store. Its database and its keys have the same one.
 type StoreID [16]byte
 
-// Slot numbers a key. 0 is none.
+// Slot is the number of a key, 0 for none.
 type Slot uint64
 
 // KeySize is the length of a key in bytes: AES-128.
 const KeySize = 16
 
-// Key is what one content is sealed under.
+// Key seals one content.
 type Key [KeySize]byte
 
-// ShredCode says why a key was shredded. What a restored backup holds under it becomes a
-// tombstone of this kind.
+// ShredCode says why a key was shredded. A message in a restored backup whose key has a code
+// becomes a tombstone of that state.
 type ShredCode byte
 
-// The codes, as they are written.
+// The codes. Their numbers are stored with the keys: never reuse one.
 const (
-	// ShredRevoked, ShredBurned and ShredExpired are those of messages that left a
-	// tombstone.
+	// ShredRevoked, ShredBurned and ShredExpired are for messages that left a tombstone.
 	ShredRevoked ShredCode = iota + 1
 	ShredBurned
 	ShredExpired
-	// ShredRemoved is that of whatever left nothing: trimmed, purged, replaced, or never
-	// used.
+	// ShredRemoved is for content that left nothing: it was trimmed, purged, replaced or
+	// never committed.
 	ShredRemoved
 )
 
 var shredNames = names[ShredCode]{ShredRevoked: "revoked", ShredBurned: "burned", ShredExpired: "expired", ShredRemoved: "removed"}
 
-// Valid reports whether this is one of the codes.
+// Valid reports whether c is one of the codes.
 func (c ShredCode) Valid() bool { return c >= ShredRevoked && c <= ShredRemoved }
 
 // String returns the name of the code.
@@ -46,8 +45,8 @@ func (c ShredCode) String() string {
 	return shredNames[c]
 }
 
-// State returns the state of a message whose key was shredded with this code; false if
-// no message is left.
+// State returns the state of the tombstone of a message whose key has this code; false if
+// none is left.
 func (c ShredCode) State() (State, bool) {
 	switch c {
 	case ShredRevoked:
@@ -61,8 +60,8 @@ func (c ShredCode) State() (State, bool) {
 	}
 }
 
-// ShredCode returns the code that the key of a message in this state is shredded with.
-// An active one has none.
+// ShredCode returns the code with which the key of a message in this state is shredded, 0
+// for an active one.
 func (s State) ShredCode() ShredCode {
 	switch s {
 	case Revoked:
@@ -79,60 +78,58 @@ func (s State) ShredCode() ShredCode {
 // ShreddedError says that a key was shredded, and why.
 type ShreddedError struct{ Code ShredCode }
 
-// Error says why.
+// Error returns the reason.
 func (e *ShreddedError) Error() string { return "the key was shredded: " + e.Code.String() }
 
-// ErrNoKey says that a slot was never made: its number is 0 or past the last one. Of a
-// slot that was used, it means that the keys are an older copy.
+// ErrNoKey says that a slot does not exist: its number is 0 or past the last one. If the
+// data names that slot, the keys are an older copy than the data.
 var ErrNoKey = errors.New("there is no key in this slot")
 
-// Shredding is a slot whose key is to be destroyed, and why.
+// Shredding is a slot whose key is to be shredded, and why.
 type Shredding struct {
 	Slot Slot
 	Code ShredCode
 }
 
-// Keys are the keys that the content of one store is sealed under, one for each content.
-// To destroy a key erases the content in every copy of the data that was ever made. They
-// are safe for concurrent use.
+// Keys are the keys that seal the contents of one store, one key each. Shredding a key
+// erases the content in every copy of the data that was ever made. Implementations are safe
+// for concurrent use.
 type Keys interface {
-	// SearchKey returns what the words of the search index are hashed with.
+	// SearchKey returns the key of the hashes in the search index.
 	SearchKey() [32]byte
 
-	// Epoch returns a number that rises with each [Keys.Shred] and is kept with the
-	// keys. The store keeps it with its data, too, so that either is known to be older
-	// than the other.
+	// Epoch returns a number that rises with each [Keys.Shred] and is stored with the keys.
+	// The store has it in its data, too, and so detects which of the two is an older copy.
 	Epoch() uint64
 
-	// Raise has the next [Keys.Shred] make the epoch greater than this one.
+	// Raise makes the epoch after the next [Keys.Shred] greater than this one.
 	Raise(epoch uint64)
 
-	// Begin has keys given out from slots of which none was given out before, also if
-	// the process that had the keys crashed. All are greater than past, the greatest
-	// slot that the data may name.
+	// Begin makes Next return slots that were never returned before, even by a process that
+	// crashed. They are greater than past, the greatest slot that the data may name.
 	Begin(past Slot) error
 
-	// Next gives out a key that was never given out and will not be again. The error is
-	// that of making more: the next call tries anew.
+	// Next returns a key that was never returned before. Its error is that of making more
+	// keys; the next call tries again.
 	Next() (Slot, Key, error)
 
-	// Key returns the key in a slot. The error is a [ShreddedError], [ErrNoKey], or that
-	// of reading it.
+	// Key returns the key in a slot. Its error is a [ShreddedError], [ErrNoKey], or that of
+	// reading.
 	Key(Slot) (Key, error)
 
-	// Shred destroys keys and returns once they are gone for good. A key that was
-	// shredded already keeps its code, unless it is to be [ShredRemoved]. A slot without
-	// a key is passed over. After an error any part may have been done: call again with
-	// the same. An empty list raises the epoch alone.
+	// Shred destroys keys and returns once that is durable. A shredded key keeps its code,
+	// unless the new one is [ShredRemoved]. Slots that do not exist are skipped. After an
+	// error some may be shredded: call it again with the same list. An empty list raises the
+	// epoch alone.
 	Shred([]Shredding) error
 
-	// Live returns up to most slots after one that have a key, in order. Those that were
-	// given out since Begin are not among them.
+	// Live returns up to most slots greater than after that have a key, in ascending order,
+	// without those returned by Next since Begin.
 	Live(after Slot, most int) ([]Slot, error)
 
-	// End returns the slot after the last one that was made.
+	// End returns the slot after the last one that exists.
 	End() Slot
 
-	// Close ends it after the shreddings that wait.
+	// Close releases the keys, after the calls of Shred under way.
 	Close() error
 }

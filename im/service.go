@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Policy is what the operator decides.
+// Policy is the part of the configuration that the rules depend on.
 type Policy struct {
-	// MaxMessageBytes bounds body and ext of a message together, as canonical
+	// MaxMessageBytes bounds body and ext of a message together, in bytes of canonical
 	// JSON.
 	MaxMessageBytes int
 	// MaxMembers bounds the members of a group, MaxRoomMembers those of a room and
@@ -16,29 +16,28 @@ type Policy struct {
 	MaxMembers      int
 	MaxRoomMembers  int
 	MaxSpaceMembers int
-	// MaxChannels bounds the channels of a space, MaxRoles its roles, and
-	// MaxChannelRoles the roles that say something else in one channel.
+	// MaxChannels bounds the channels of a space, MaxRoles its roles, and MaxChannelRoles
+	// the roles with an override in one channel.
 	MaxChannels     int
 	MaxRoles        int
 	MaxChannelRoles int
-	// Retention is the longest that a message is kept where its conversation
-	// does not say so itself, and RetentionMax the longest that one may say; 0
-	// keeps messages for ever.
+	// Retention is how long messages of a conversation without a setting of its own are
+	// kept, RetentionMax the longest such setting; 0 is for ever.
 	Retention    time.Duration
 	RetentionMax time.Duration
 	// LogRetention is how long events stay in the log.
 	LogRetention time.Duration
-	// ClientIDRetention is how long it is remembered what messages were known by that
-	// were removed, so that neither a retry nor a repeated import brings them back.
+	// ClientIDRetention is how long the keys of trimmed and purged messages are remembered,
+	// so that neither a retry nor a repeated import stores one again.
 	ClientIDRetention time.Duration
-	// ClockGuard is for how long nothing is removed by the time of the clock after that
-	// was seen to jump ahead by more than a day; 0 trusts it at once.
+	// ClockGuard is how long nothing is trimmed or forgotten after the clock was seen to
+	// jump ahead by more than a day; 0 trusts the clock at once.
 	ClockGuard time.Duration
-	// CutRetention is how long a cut-off of tokens is kept: until every token has ended
-	// that it could meet. 0 keeps them for ever.
+	// CutRetention is how long a cut-off of tokens is kept: the longest lifetime of a token.
+	// 0 keeps them for ever.
 	CutRetention time.Duration
-	// RevokeWindow is how long one may revoke what one sent, RevokeOthers how
-	// long those with the right may revoke what others sent; 0 sets no limit.
+	// RevokeWindow is how long a sender may revoke a message, RevokeOthersWindow how long a
+	// user with the permission may revoke messages of others; 0 sets no limit.
 	RevokeWindow       time.Duration
 	RevokeOthersWindow time.Duration
 	// RevokeWindowByKind is RevokeWindow for one kind of conversation.
@@ -49,17 +48,16 @@ type Policy struct {
 	// MaxReceiptMembers bounds the members of a group in which messages may be
 	// sent with receipt.
 	MaxReceiptMembers int
-	// ReadsPerUser is how many reads of one user are run at once; 0 is half of what
-	// the store runs. ReadWait is how long one of a request waits for its turn before
-	// it is refused; 0 is 5 s.
+	// ReadsPerUser is how many reads of one user run at once; 0 is half of those that the
+	// store runs. ReadWait is how long a read of a request waits for its turn before it is
+	// refused; 0 is 5 s.
 	ReadsPerUser int
 	ReadWait     time.Duration
 }
 
-// DefaultPolicy returns the policy of a server that was told nothing: 4 KiB
-// and 2,000 members, which is what the systems that imapi stands in for allow,
-// a log of 7 days, 2 minutes to revoke, and receipts in groups of up to 200; rooms
-// of 100,000, and spaces of 500,000 with 100 channels and 20 roles a channel.
+// DefaultPolicy returns the policy of a server without configuration: messages of 4 KiB,
+// groups of 2,000 members, rooms of 100,000, spaces of 500,000 with 100 channels and 100
+// roles, a log of 7 days, 2 minutes to revoke, and receipts in groups of up to 200.
 func DefaultPolicy() Policy {
 	return Policy{
 		MaxMessageBytes: 4096,
@@ -70,12 +68,12 @@ func DefaultPolicy() Policy {
 	}
 }
 
-// MinMessageBytes is the least that MaxMessageBytes may be set to: clients
-// rely on 3 KB.
+// MinMessageBytes is the lowest MaxMessageBytes: clients rely on 3 KB.
 const MinMessageBytes = 3000
 
-// Service is the use cases: each loads, asks the rules, changes and tells, in
-// one transaction.
+// Service is the use cases. Each loads state, checks the rules, changes the state and
+// appends events, in one transaction. Refusals are [Error] values; other errors are those
+// of the [Store].
 type Service struct {
 	store  Store
 	policy Policy
@@ -88,8 +86,7 @@ type Service struct {
 	turns  *turns
 }
 
-// NewService returns the use cases on a store. now is the clock, nil for the
-// machine's.
+// NewService returns the use cases on a store. now is the clock, [time.Now] if nil.
 func NewService(store Store, policy Policy, now func() time.Time) *Service {
 	if now == nil {
 		now = time.Now
@@ -101,14 +98,14 @@ func NewService(store Store, policy Policy, now func() time.Time) *Service {
 	return s
 }
 
-// MaxMessageBytes returns the bound of body and ext of a message together.
+// MaxMessageBytes returns the policy's bound of body and ext of a message together.
 func (s *Service) MaxMessageBytes() int { return s.policy.MaxMessageBytes }
 
-// Ready reports an error while nothing can be stored.
+// Ready returns why the store cannot take writes, nil if it can.
 func (s *Service) Ready(ctx context.Context) error { return s.store.Ready(ctx) }
 
-// Unshredded returns how many keys of what was erased are yet to be destroyed, which is
-// tried until it is done, and for how long the longest has waited.
+// Unshredded returns how many keys of erased content are not shredded yet, and how long the
+// oldest of them has waited.
 func (s *Service) Unshredded() (keys int, waited time.Duration) {
 	keys, since := s.store.Unshredded()
 	if keys > 0 {
@@ -117,14 +114,14 @@ func (s *Service) Unshredded() (keys int, waited time.Duration) {
 	return keys, waited
 }
 
-// SearchState tells how the search index is.
+// SearchState returns the state of the search index.
 func (s *Service) SearchState() SearchState { return s.store.SearchState() }
 
-// time returns now as it is stored: in UTC, to the millisecond.
+// time returns the current time as it is stored: in UTC, truncated to milliseconds.
 func (s *Service) time() time.Time { return s.now().UTC().Truncate(time.Millisecond) }
 
-// read is Store.View when it is the turn of who the context is for; see [CallerOf].
-// It must not be called in a read: that would wait for itself.
+// read is Store.View once it is the caller's turn; see [CallerOf]. It must not be nested:
+// the inner read could wait for the outer one.
 func (s *Service) read(ctx context.Context, fn func(Reader) error) error {
 	done, err := s.turns.take(ctx)
 	if err != nil {
@@ -154,7 +151,7 @@ func write[T any](ctx context.Context, s *Service, fn func(Tx) (T, error)) (T, e
 	return out, err
 }
 
-// maybe turns "not there" into false.
+// maybe turns ErrNotFound into false.
 func maybe[T any](v T, err error) (T, bool, error) {
 	if errors.Is(err, ErrNotFound) {
 		var zero T
