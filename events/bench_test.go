@@ -87,7 +87,8 @@ func BenchmarkFanOut(b *testing.B) {
 	}
 	b.Run("bare", func(b *testing.B) {
 		conns := sockets(b, streams)
-		f, err := newFrame(benchEvent(1), testLog, testEncode)
+		bare := &Hub{opts: Options{LogID: testLog, Encode: testEncode}}
+		f, err := bare.newFrame(benchEvent(1))
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -234,7 +235,7 @@ func BenchmarkErase(b *testing.B) {
 		}
 		e := withText(1, im.ID(i+1), "waits")
 		e.Position = 1
-		f, err := newFrame(e, testLog, testEncode)
+		f, err := h.newFrame(e)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -72,10 +72,6 @@ func ParseCursor(s string) (Cursor, error) {
 	return c, nil
 }
 
-// Lost returns a cursor that is of no place in the log of that name: who comes with
-// it is told that they have missed something.
-func Lost(log uint32) Cursor { return Cursor{Log: log + 1} }
-
 func cursorSum(b []byte) uint16 {
 	return uint16(crc32.ChecksumIEEE(b))
 }

@@ -6,8 +6,8 @@
 // The parts, one a file: [Cursor] is the resume point of a client, [Frame] an
 // event as it goes over the wire, inbox what the writer hands over, audience
 // who is online and in which conversation, sight what they see there, [Hub] the
-// dispatcher between them, [Subscription] one stream, and receipts what was
-// told to whom, on its way back to the store.
+// dispatcher between them, [Subscription] one stream, [Page] the log for clients
+// that poll, and receipts what was told to whom, on its way back to the store.
 //
 // Locks are taken in the order Hub.mu, Subscription.mu, waiting.mu; those of
 // receipts and removals are taken alone. None is held while the log is read, an

@@ -13,9 +13,9 @@ func erased(e *im.Event) bool {
 }
 
 func (h *Hub) eraseFrame(f *Frame, tombstone *im.Message) {
-	if err := f.encode(tombstone, h.opts.LogID, h.opts.Encode); err != nil {
+	if err := h.encodeFrame(f, tombstone); err != nil {
 		h.unencodable(&f.event, err)
-		f.blank(h.opts.LogID)
+		h.replaceByHeartbeat(f)
 	}
 }
 

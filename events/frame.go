@@ -61,7 +61,7 @@ type lapse struct {
 }
 
 // newFrame encodes an event of the log.
-func newFrame(e im.Event, log uint32, encode Encode) (*Frame, error) {
+func (h *Hub) newFrame(e im.Event) (*Frame, error) {
 	m := e.Message
 	f := &Frame{event: e}
 	f.event.Message = nil
@@ -71,19 +71,18 @@ func newFrame(e im.Event, log uint32, encode Encode) (*Frame, error) {
 			f.lapse.Store(&lapse{at: at, tombstone: m.AsOf(at)})
 		}
 	}
-	if err := f.encode(m, log, encode); err != nil {
+	if err := h.encodeFrame(f, m); err != nil {
 		return nil, err
 	}
 	return f, nil
 }
 
-// encode makes what is written from now on, by every stream that has not
-// written the frame yet.
-func (f *Frame) encode(m *im.Message, log uint32, encode Encode) error {
+// encodeFrame encodes a frame with a message, nil for none. Streams that have not written
+// the frame yet write what it encodes.
+func (h *Hub) encodeFrame(f *Frame, m *im.Message) error {
 	e := f.event
 	e.Message = m
-	cursor := Cursor{Log: log, Position: e.Position}.String()
-	data, err := encode(e, cursor)
+	cursor, data, err := h.encode(e)
 	if err != nil {
 		return err
 	}
@@ -96,9 +95,19 @@ func (f *Frame) encode(m *im.Message, log uint32, encode Encode) error {
 	return nil
 }
 
-// blank makes the frame one that moves the cursor and tells nothing.
-func (f *Frame) blank(log uint32) {
-	f.wire.Store(&wire{bytes: appendHeartbeat(nil, Cursor{Log: log, Position: f.event.Position})})
+// encode encodes an event under its cursor. All frames and pages are made by it.
+func (h *Hub) encode(e im.Event) (cursor string, data []byte, err error) {
+	cursor = h.cursorAt(e.Position).String()
+	data, err = h.opts.Encode(e, cursor)
+	return cursor, data, err
+}
+
+// cursorAt returns the cursor of a position in this log.
+func (h *Hub) cursorAt(at im.Position) Cursor { return Cursor{Log: h.opts.LogID, Position: at} }
+
+// replaceByHeartbeat has the frame move the cursor and nothing else.
+func (h *Hub) replaceByHeartbeat(f *Frame) {
+	f.wire.Store(&wire{bytes: appendHeartbeat(nil, h.cursorAt(f.event.Position))})
 }
 
 // now returns the frame as it was made last. It is shared: the caller must not

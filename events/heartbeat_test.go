@@ -153,7 +153,7 @@ func TestSettled(t *testing.T) {
 	if position, ok := s.settled(); !ok || position != 5 {
 		t.Errorf("an idle stream is settled at %d, %t", position, ok)
 	}
-	f, err := newFrame(im.Event{Position: 6}, testLog, testEncode)
+	f, err := h.newFrame(im.Event{Position: 6})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -90,6 +90,10 @@ func (h *Hub) Streams() int {
 	return h.streams
 }
 
+// Lost returns a cursor that is not in the log: a stream that resumes from it begins with
+// [Reset].
+func (h *Hub) Lost() Cursor { return Cursor{Log: h.opts.LogID + 1} }
+
 // RetryLater returns a line to answer a stream request with that was refused
 // with [ErrOverloaded] or [ErrClosed]: it has the client come again after five
 // to ten times as long as usual.
@@ -234,7 +238,7 @@ func (h *Hub) offerTo(streams []*Subscription, e *im.Event) {
 	if len(streams) == 0 {
 		return
 	}
-	f, err := newFrame(*e, h.opts.LogID, h.opts.Encode)
+	f, err := h.newFrame(*e)
 	if err != nil {
 		h.unencodable(e, err)
 		return

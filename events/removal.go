@@ -108,7 +108,7 @@ func (h *Hub) remove(r removal) {
 	default:
 		for _, f := range h.waiting.in(r.conversation) {
 			if f.event.Seq < r.below {
-				f.blank(h.opts.LogID)
+				h.replaceByHeartbeat(f)
 			}
 		}
 	}
@@ -142,7 +142,7 @@ func (h *Hub) removeSince(count uint64, user im.UserID, frames []*Frame) bool {
 			case r.hiddenBy == user:
 				ok = false
 			case f.event.Seq < r.below:
-				f.blank(h.opts.LogID)
+				h.replaceByHeartbeat(f)
 			}
 		}
 	}

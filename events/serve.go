@@ -122,7 +122,7 @@ func (v *service) heartbeat() error {
 
 // at returns the cursor up to which the client was told everything.
 func (v *service) at() Cursor {
-	return Cursor{Log: v.hub.opts.LogID, Position: v.position}
+	return v.hub.cursorAt(v.position)
 }
 
 // open begins the stream, and says so before the log is looked at.
@@ -252,7 +252,7 @@ func (v *service) readWindow(upTo im.Position) (through im.Position, frames []*F
 		}
 		frames = make([]*Frame, 0, len(win.Events))
 		for i := range win.Events {
-			f, err := newFrame(win.Events[i], v.hub.opts.LogID, v.hub.opts.Encode)
+			f, err := v.hub.newFrame(win.Events[i])
 			if err != nil {
 				v.hub.unencodable(&win.Events[i], err)
 				continue

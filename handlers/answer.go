@@ -127,3 +127,9 @@ func (a answer) VisitListMyThreadsResponse(w http.ResponseWriter) error { return
 
 // VisitListChannelsResponse writes the answer.
 func (a answer) VisitListChannelsResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitGetEventsResponse writes the answer.
+func (a answer) VisitGetEventsResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitGetEventLogResponse writes the answer.
+func (a answer) VisitGetEventLogResponse(w http.ResponseWriter) error { return a.write(w) }

@@ -43,7 +43,7 @@ func TestStoreIsAskedForUsers(t *testing.T) {
 		t.Fatal(err)
 	}
 	server, routes, err := handlers.New(handlers.Options{
-		Service: im.NewService(store, im.DefaultPolicy(), nil), Verifier: verifier, Hub: w.hub, LogID: w.store.Instance().Log,
+		Service: im.NewService(store, im.DefaultPolicy(), nil), Verifier: verifier, Hub: w.hub,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -26,7 +26,7 @@ func (s *Server) GetEvents(ctx context.Context, r api.GetEventsRequestObject) (a
 	if err != nil {
 		// Any status but 200 ends an EventSource for good. Whoever holds what is
 		// no cursor has missed something, which reset says.
-		lost := events.Lost(s.logID)
+		lost := s.hub.Lost()
 		cursor = &lost
 	}
 	if headersOnly(ctx) {
@@ -156,119 +156,19 @@ func beginStream(w http.ResponseWriter) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// The bounds of a page of the log besides its limit: how many events are read
-// at a time at least, for most of them may be left out, how often, and how
-// many bytes of JSON are enough.
-const (
-	leastWindow = 64
-	maxWindows  = 32
-	enoughBytes = 1 << 20
-)
-
-// eventPage answers a page of the log. Without a cursor it begins at the log's
-// start. It ends early, and says where to go on, if the limit would make it
-// long work or a long answer.
-func (s *Server) eventPage(ctx context.Context, cursor *events.Cursor, most *api.LimitEvents) (eventPageResponse, error) {
-	var out eventPageResponse
-	bounds, err := s.service.LogBounds(ctx)
+// eventPage answers with a page of the log.
+func (s *Server) eventPage(ctx context.Context, cursor *events.Cursor, limit *api.LimitEvents) (answer, error) {
+	page, err := s.hub.Page(ctx, actor(ctx), cursor, int(value(limit, 100)))
 	if err != nil {
-		return out, err
+		return answer{}, err
 	}
-	limit := int(value(most, 100))
-	p := page{server: s, limit: limit, after: bounds.Cut, items: []json.RawMessage{}}
-	if cursor != nil {
-		var reset bool
-		if p.after, reset = events.Resolve(*cursor, bounds, s.logID); reset {
-			if err := p.reset(p.after); err != nil {
-				return out, err
-			}
-		}
+	text := page.Cursor.String()
+	var next *string
+	if page.More {
+		next = &text
 	}
-	for range maxWindows {
-		if p.full() || p.after >= bounds.Head {
-			break
-		}
-		window, err := s.service.Events(ctx, actor(ctx), p.after, bounds.Head, max(limit-len(p.items), leastWindow))
-		if err != nil {
-			return out, err
-		}
-		if window.Cut > p.after {
-			// The log was cut under us: what was missed cannot be told.
-			if err := p.reset(bounds.Head); err != nil {
-				return out, err
-			}
-			break
-		}
-		if err := p.add(window); err != nil {
-			return out, err
-		}
-	}
-	out = eventPageResponse{Items: p.items, Cursor: s.cursor(p.after)}
-	if p.after < bounds.Head {
-		out.NextPageToken = &out.Cursor
-	}
-	return out, nil
-}
-
-// cursor returns a position of the log as clients know it.
-func (s *Server) cursor(at im.Position) string {
-	return events.Cursor{Log: s.logID, Position: at}.String()
-}
-
-// page is a page of the log in the making.
-type page struct {
-	server *Server
-	limit  int
-	after  im.Position // what was looked through
-	items  []json.RawMessage
-	bytes  int
-}
-
-func (p *page) full() bool { return len(p.items) >= p.limit || p.bytes >= enoughBytes }
-
-func (p *page) put(e im.Event, at im.Position) error {
-	b, err := EncodeEvent(e, p.server.cursor(at))
-	p.items, p.bytes = append(p.items, b), p.bytes+len(b)
-	return err
-}
-
-func (p *page) reset(at im.Position) error {
-	p.after = at
-	return p.put(im.Event{Type: events.Reset, At: time.Now()}, at)
-}
-
-// add takes of a window what there is room for.
-func (p *page) add(w im.EventWindow) error {
-	for _, e := range w.Events {
-		if p.full() {
-			return nil
-		}
-		if err := p.put(e, e.Position); err != nil {
-			return err
-		}
-		p.after = e.Position
-	}
-	p.after = w.Through
-	return nil
-}
-
-// eventPageResponse is api.EventPage with events that were encoded one by one,
-// to see how long they are.
-type eventPageResponse struct {
-	Items         []json.RawMessage `json:"items"`
-	NextPageToken *string           `json:"next_page_token"`
-	Cursor        string            `json:"cursor"`
-}
-
-// VisitGetEventsResponse writes the page.
-func (p eventPageResponse) VisitGetEventsResponse(w http.ResponseWriter) error {
-	return p.VisitGetEventLogResponse(w)
-}
-
-// VisitGetEventLogResponse writes the page.
-func (p eventPageResponse) VisitGetEventLogResponse(w http.ResponseWriter) error {
-	w.Header().Set("Content-Type", "application/json")
-	return plain(w).Encode(p)
+	appendItem := func(buf []byte, item json.RawMessage) []byte { return append(buf, item...) }
+	return answerPage(page.Items, appendItem, next, func(o *jsonObject) { o.text("cursor", text) }), nil
 }
 
 // CreateTicket implements POST /v1/events/tickets.

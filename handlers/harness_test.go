@@ -64,7 +64,7 @@ func newWorldOn(t testing.TB, store im.Store, with ...option) *world {
 	w := &world{t: t, store: store}
 	policy := im.DefaultPolicy()
 	policy.ReadWait = time.Minute // the machine may be busy
-	ho := handlers.Options{LogID: store.Instance().Log}
+	ho := handlers.Options{}
 	eo := events.Options{Head: store.Head, LogID: store.Instance().Log, Encode: handlers.EncodeEvent}
 	for _, o := range with {
 		o(&ho, &eo, &policy)

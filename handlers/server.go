@@ -27,8 +27,6 @@ type Options struct {
 	Service  *im.Service
 	Verifier *auth.Verifier
 	Hub      *events.Hub
-	// LogID names the event log in cursors.
-	LogID uint32
 	// TokenKey seals page tokens; without one they are good until the server ends.
 	TokenKey []byte
 	// Metrics answers GET /metrics; nil serves none here.
@@ -62,7 +60,6 @@ type Server struct {
 	service  *im.Service
 	verifier *auth.Verifier
 	hub      *events.Hub
-	logID    uint32
 	metrics  http.Handler
 	sealer   sealer
 	limits   limits
@@ -80,7 +77,7 @@ var _ api.StrictServerInterface = (*Server)(nil)
 // New returns a server and its routes.
 func New(o Options) (*Server, http.Handler, error) {
 	s := &Server{
-		service: o.Service, verifier: o.Verifier, hub: o.Hub, logID: o.LogID,
+		service: o.Service, verifier: o.Verifier, hub: o.Hub,
 		metrics: o.Metrics, log: o.Logger, observe: o.Observe, writeTimeout: o.WriteTimeout,
 		drained: make(chan struct{}),
 	}

@@ -197,7 +197,7 @@ func (a *adminFlags) openHere(ctx context.Context) (*admin, error) {
 		return nil, err
 	}
 	n.service = im.NewService(n.store, a.policy, nil)
-	n.server, n.routes, err = handlers.New(handlers.Options{Service: n.service, LogID: n.store.Instance().Log, Logger: log})
+	n.server, n.routes, err = handlers.New(handlers.Options{Service: n.service, Logger: log})
 	if err == nil {
 		n.control, err = newControl()
 	}

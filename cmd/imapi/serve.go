@@ -409,7 +409,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 	})
 
 	options := handlers.Options{
-		Service: n.service, Verifier: verifier, Hub: n.hub, LogID: n.store.Instance().Log,
+		Service: n.service, Verifier: verifier, Hub: n.hub,
 		TokenKey: n.store.Instance().TicketKey, Demo: web.Handler(), Observe: n.metrics.Request, Origins: c.origins, Logger: log,
 		Rate: float64(c.rate), TrustedProxies: c.trustedProxies, Limited: n.metrics.RateLimited,
 	}
