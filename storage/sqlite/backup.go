@@ -66,7 +66,7 @@ func (s *Store) Backup(ctx context.Context, dir string, progress func(im.Progres
 		return im.Backup{}, err
 	}
 	defer unlock()
-	if err := removeUnfinished(dir); err != nil {
+	if err := deleteUnfinished(dir); err != nil {
 		return im.Backup{}, err
 	}
 	b := im.Backup{At: s.options.Now()}
@@ -74,7 +74,7 @@ func (s *Store) Backup(ctx context.Context, dir string, progress func(im.Progres
 	unfinished := filepath.Join(dir, backupNew+"db")
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, removeUnfinished(dir))
+			err = errors.Join(err, deleteUnfinished(dir))
 		}
 	}()
 	if err := s.copyData(ctx, unfinished, progress); err != nil {
@@ -158,7 +158,7 @@ func lockBackups(dir string) (unlock func(), err error) {
 
 // removeUnfinished removes what a backup has left that did not come to its end. The keys
 // see to their own.
-func removeUnfinished(dir string) error {
+func deleteUnfinished(dir string) error {
 	list, err := os.ReadDir(dir)
 	if err != nil {
 		return err

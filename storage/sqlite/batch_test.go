@@ -17,7 +17,7 @@ import (
 type injector struct {
 	mu    sync.Mutex
 	begun bool   // the batch that is to fail has begun
-	seen  int    // its statements so far
+	count int    // its statements so far
 	at    int    // the one that fails, counting from BEGIN, which is 0
 	only  string // what the one that fails says, if it is not told by number
 	fail  func(s *session, query string) error
@@ -33,8 +33,8 @@ func (i *injector) hook(s *session, query string) error {
 	if !i.begun {
 		return nil
 	}
-	i.seen++
-	if i.fail == nil || i.only != "" && query != i.only || i.only == "" && i.seen-1 != i.at {
+	i.count++
+	if i.fail == nil || i.only != "" && query != i.only || i.only == "" && i.count-1 != i.at {
 		return nil
 	}
 	fail := i.fail
@@ -46,14 +46,14 @@ func (i *injector) hook(s *session, query string) error {
 func (i *injector) arm(at int, only string, fail func(s *session, query string) error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.begun, i.seen, i.at, i.only, i.fail = false, 0, at, only, fail
+	i.begun, i.count, i.at, i.only, i.fail = false, 0, at, only, fail
 }
 
 // hit reports whether the fault was met, and of how many statements.
 func (i *injector) hit() (hit bool, statements int) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.fail == nil, i.seen
+	return i.fail == nil, i.count
 }
 
 // bench is a store whose batches a test can put together and break.
@@ -317,9 +317,9 @@ func (b *bench) hold(jobs []*job) {
 
 // told holds what the listener was told against the log, and the file against
 // SQLite's own checks.
-func (b *bench) told() {
+func (b *bench) checkPublished() {
 	b.Helper()
-	var stored, told []im.Position
+	var stored, published []im.Position
 	var integrity string
 	err := b.store.View(context.Background(), func(r im.Reader) error {
 		s := r.(*reader).session
@@ -343,16 +343,16 @@ func (b *bench) told() {
 			b.Fatal("the listener was told of a gap")
 		}
 		for _, e := range c.Events {
-			told = append(told, e.Position)
+			published = append(published, e.Position)
 		}
 	}
-	if !slices.Equal(stored, told) {
-		b.Fatalf("stored %v\ntold   %v", stored, told)
+	if !slices.Equal(stored, published) {
+		b.Fatalf("stored    %v\npublished %v", stored, published)
 	}
 }
 
 // every returns jobs of each manner, some of them twice.
-func (b *bench) every() []*job {
+func (b *bench) allJobs() []*job {
 	return []*job{
 		b.job(honest), b.job(refuses), b.job(swallows), b.job(goneAway), b.job(failsLate),
 		b.job(panics), b.job(readsOnly), b.job(explodes), b.job(honest),

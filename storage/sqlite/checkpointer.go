@@ -29,11 +29,11 @@ import (
 const (
 	logStep    = 16 << 20
 	logRestart = 64 << 20
-	logMost    = 256 << 20
+	logMax     = 256 << 20
 	// lookInterval is how soon after a commit the log is looked at: many commits share a
 	// look.
-	lookInterval = 100 * time.Millisecond
-	logPause     = 20 * time.Millisecond
+	checkInterval = 100 * time.Millisecond
+	logPause      = 20 * time.Millisecond
 	// pauseInterval is the least time between two pauses of which the first was in vain.
 	// After a long one it is so many times as long.
 	pauseInterval = time.Second
@@ -137,7 +137,7 @@ func (c *checkpointer) loop() {
 		case <-c.closing:
 			return
 		}
-		if !c.wait(lookInterval) {
+		if !c.wait(checkInterval) {
 			return
 		}
 		if err := c.look(); err != nil {

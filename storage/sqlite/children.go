@@ -17,7 +17,7 @@ const (
 	spacesOf = ` FROM intervals i INDEXED BY intervals_in_spaces
 		WHERE i.in_space = 1 AND i.to_event = {open} AND i.user_id = `
 
-	selectBelow = "SELECT t.id" + threadsOf + "?1 UNION ALL SELECT c.id" + channelsOf + `?1
+	selectChildren = "SELECT t.id" + threadsOf + "?1 UNION ALL SELECT c.id" + channelsOf + `?1
 		UNION ALL SELECT t.id FROM (SELECT c.id AS id` + channelsOf + `?1) p
 		CROSS JOIN conversations t INDEXED BY threads_of_parent ON t.deleted_at IS NULL AND t.parent_id = p.id`
 	// selectSearched are those that stand in the user's list, the threads of the
@@ -40,7 +40,7 @@ const (
 	selectJoinedThreads = "SELECT " + conversationColumns + ` FROM members o INDEXED BY threads_of_user
 		CROSS JOIN conversations c ON c.id = o.conversation_id` + conversationUsers +
 		`WHERE o.user_id = ?1 AND o.kind = {thread} AND o.conversation_id < ?2 ORDER BY o.conversation_id DESC LIMIT ?3`
-	selectJoinedBelow = `SELECT o.conversation_id FROM members o INDEXED BY threads_of_user_below
+	selectJoinedChildren = `SELECT o.conversation_id FROM members o INDEXED BY threads_of_user_below
 		WHERE o.user_id = ?1 AND o.parent_id = ?2 AND o.kind = {thread}
 		UNION ALL SELECT o.conversation_id FROM (SELECT c.id AS id` + channelsOf + `?2) p
 		CROSS JOIN members o INDEXED BY threads_of_user_below ON o.user_id = ?1 AND o.parent_id = p.id AND o.kind = {thread}
@@ -55,7 +55,7 @@ const (
 
 	selectThreadIDs = `SELECT id FROM conversations INDEXED BY threads_of_parent
 		WHERE parent_id = ? AND deleted_at IS NULL AND id > ? ORDER BY id LIMIT ?`
-	putRetentionBelow = `UPDATE conversations SET retention = ?1,
+	putChildRetention = `UPDATE conversations SET retention = ?1,
 		trim_before = CASE WHEN oldest_at < ?2 THEN max(coalesce(trim_before, 0), ?2) ELSE trim_before END
 		WHERE id IN (SELECT j.value FROM json_each(?3) AS j)`
 	putActivity = "UPDATE conversations SET messages = ?, active_at = ? WHERE id = ?"
@@ -72,7 +72,7 @@ const (
 
 // Below returns the ids of the conversations that hang in this one: the threads
 // of a group or channel, the channels of a space and their threads.
-func (r *reader) Below(id im.ID) ([]im.ID, error) { return r.ids(selectBelow, int64(id)) }
+func (r *reader) Below(id im.ID) ([]im.ID, error) { return r.ids(selectChildren, int64(id)) }
 
 // SearchedBy returns up to limit conversations in which the user may have something
 // to find.
@@ -128,7 +128,7 @@ func (r *reader) JoinedBelow(user im.UserID, id im.ID, limit int) ([]im.ID, erro
 	if err != nil || key == 0 {
 		return nil, err
 	}
-	return r.ids(selectJoinedBelow, key, int64(id), limit)
+	return r.ids(selectJoinedChildren, key, int64(id), limit)
 }
 
 // Channels returns channels of a space, by id.
@@ -165,7 +165,7 @@ func (t *tx) SetRetentionBelow(
 	if err != nil {
 		return 0, false, err
 	}
-	_, err = t.session.exec(putRetentionBelow, durationMillis(retention), optionalMillis(past), string(list))
+	_, err = t.session.exec(putChildRetention, durationMillis(retention), optionalMillis(past), string(list))
 	return ids[len(ids)-1], more, err
 }
 

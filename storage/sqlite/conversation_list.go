@@ -22,23 +22,23 @@ import (
 // of. LIMIT -1, which is none, has that found once for each: else it is for each
 // use of it.
 const (
-	listed = `SELECT id, place FROM (SELECT c.id AS id, max(o.joined_at, CASE WHEN c.listed_id <= ?10 THEN c.listed_at ELSE max(c.created_at,
+	listed = `SELECT id, sort_at FROM (SELECT c.id AS id, max(o.joined_at, CASE WHEN c.listed_id <= ?10 THEN c.listed_at ELSE max(c.created_at,
 			coalesce((SELECT m.created_at FROM messages m INDEXED BY messages_by_time
 				WHERE m.conversation_id = c.id AND m.timed = 1 AND +m.id <= ?10 AND (m.quiet = 0 OR m.visible_to IS NULL)
 				ORDER BY m.created_at DESC, m.seq DESC LIMIT 1), c.created_at),
 			coalesce((SELECT m.created_at FROM messages m INDEXED BY messages_by_seq
 				WHERE m.conversation_id = c.id AND m.timed = 0 AND +m.id <= ?10 AND (m.quiet = 0 OR m.visible_to IS NULL)
-				ORDER BY m.seq DESC LIMIT 1), c.created_at)) END) AS place
+				ORDER BY m.seq DESC LIMIT 1), c.created_at)) END) AS sort_at
 		FROM members o INDEXED BY members_of_user CROSS JOIN conversations c ON c.id = o.conversation_id
 		LEFT JOIN marks k ON k.conversation_id = o.conversation_id AND k.user_id = ?1 `
 	listedWhere = `WHERE o.user_id = ?1 AND o.kind <= {room} AND o.conversation_id >= ?11 AND o.conversation_id <= ?12 AND (c.created_at <= ?2 OR c.created_at > ?9)
 		AND (o.joined_at <= ?2 OR o.joined_at > ?9)
 		AND (?5 = 0 OR c.kind = ?5) AND (?6 IS NULL OR (k.pinned_at IS NOT NULL) = ?6)
 		AND (?7 OR coalesce(k.gone_counted, {not_gone}) < c.counted) `
-	listedOrder   = "LIMIT -1) WHERE (place, id) < (?3, ?4) ORDER BY place DESC, id DESC LIMIT ?8"
+	listedOrder   = "LIMIT -1) WHERE (sort_at, id) < (?3, ?4) ORDER BY sort_at DESC, id DESC LIMIT ?8"
 	listedChanged = "AND max(c.changed_at, coalesce(k.changed_at, c.changed_at), o.joined_at) >= ?13 "
 
-	listedPage    = "SELECT " + conversationColumns + ", p.place FROM ("
+	listedPage    = "SELECT " + conversationColumns + ", p.sort_at FROM ("
 	listedDetails = ") p CROSS JOIN conversations c ON c.id = p.id" + conversationUsers
 
 	selectConversations        = listedPage + listed + listedWhere + listedOrder + listedDetails
@@ -89,9 +89,9 @@ func (r *reader) Conversations(q im.ConversationQuery) ([]im.ListedConversation,
 	}
 	var list []im.ListedConversation
 	err = r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
-		var place int64
-		c, err := r.scanConversation(rows, &place)
-		list = append(list, im.ListedConversation{Conversation: c, ActiveAt: fromMillis(place)})
+		var sortAt int64
+		c, err := r.scanConversation(rows, &sortAt)
+		list = append(list, im.ListedConversation{Conversation: c, ActiveAt: fromMillis(sortAt)})
 		return true, err
 	})
 	// The details come in the order of the page as it happens, not as promised.

@@ -64,31 +64,31 @@ func (r *reader) conversation(query string, args ...any) (c im.Conversation, err
 	if err == nil && !found {
 		err = im.ErrNotFound
 	}
-	if err == nil && r.places != nil {
-		r.places[c.ID] = placed{kind: c.Kind, space: int64(c.Space)}
+	if err == nil && r.infos != nil {
+		r.infos[c.ID] = convInfo{kind: c.Kind, space: int64(c.Space)}
 	}
 	return c, err
 }
 
 // placed is what of a conversation never changes.
-type placed struct {
+type convInfo struct {
 	kind  im.Kind
 	space int64 // 0 without
 }
 
-const selectPlace = "SELECT kind, coalesce(space_id, 0) FROM conversations WHERE id = ?"
+const selectInfo = "SELECT kind, coalesce(space_id, 0) FROM conversations WHERE id = ?"
 
 // place returns it of a conversation, which most use cases have read already.
-func (t *tx) place(id im.ID) (placed, error) {
-	p, ok := t.places[id]
+func (t *tx) info(id im.ID) (convInfo, error) {
+	p, ok := t.infos[id]
 	if ok {
 		return p, nil
 	}
-	found, err := t.session.row(selectPlace, []any{int64(id)}, &p.kind, &p.space)
+	found, err := t.session.row(selectInfo, []any{int64(id)}, &p.kind, &p.space)
 	if err != nil || !found {
 		return p, orNotFound(err)
 	}
-	t.places[id] = p
+	t.infos[id] = p
 	return p, nil
 }
 

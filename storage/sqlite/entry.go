@@ -20,7 +20,7 @@ const (
 		CASE WHEN c.kind = {direct} THEN EXISTS (SELECT 1 FROM blocks b WHERE b.name = ?4
 			AND b.by_id = CASE WHEN c.peer_low = ?3 THEN c.peer_high ELSE c.peer_low END) END,
 		(SELECT e.id FROM messages e INDEXED BY messages_by_client_id WHERE e.sender_id = ?3 AND e.client_id = ?5),
-		EXISTS (SELECT 1 FROM gone_messages g INDEXED BY gone_by_client_id WHERE g.sender_id = ?3 AND g.client_id = ?5)
+		EXISTS (SELECT 1 FROM remembered_messages g INDEXED BY remembered_by_client_id WHERE g.sender_id = ?3 AND g.client_id = ?5)
 		FROM conversations c` + conversationUsers + `
 		LEFT JOIN intervals i ON i.conversation_id = c.id AND i.user_id = ?3
 		LEFT JOIN members m ON m.conversation_id = c.id AND m.user_id = i.user_id
@@ -91,10 +91,10 @@ func (r *reader) Entry(q im.EntryQuery) (im.Entry, error) {
 // remember keeps of a conversation what never changes, and its counts for as long as
 // nothing is written.
 func (r *reader) remember(c im.Conversation, listed im.ID) {
-	if r.places == nil {
+	if r.infos == nil {
 		return
 	}
-	r.places[c.ID] = placed{kind: c.Kind, space: int64(c.Space)}
+	r.infos[c.ID] = convInfo{kind: c.Kind, space: int64(c.Space)}
 	r.counted = counted{conversation: c.ID, writes: r.session.writes, Counts: im.Counts{
 		LastSeq: c.LastSeq, FirstSeq: c.FirstSeq, Counted: c.Counted,
 		UpdatedAt: c.UpdatedAt, ListedAt: c.ListedAt, OldestAt: c.OldestAt, ListedID: listed,

@@ -15,8 +15,8 @@ const (
 	// eraseRow never goes back in time, though the clock may: who has asked for
 	// what was erased up to a time need not ask for it again.
 	eraseRow = `UPDATE messages SET state = ?1, erased_at = ?2, erased_by = ?3,
-		wiped_at = max(?4, coalesce((SELECT wiped_at FROM messages INDEXED BY messages_wiped
-			WHERE wiped_at IS NOT NULL ORDER BY wiped_at DESC LIMIT 1), ?4)),
+		erase_stamp = max(?4, coalesce((SELECT erase_stamp FROM messages INDEXED BY messages_by_erase_stamp
+			WHERE erase_stamp IS NOT NULL ORDER BY erase_stamp DESC LIMIT 1), ?4)),
 		note_slot = ?5, note = ?6, sealed = NULL, due_at = NULL
 		WHERE id = ?7 AND state = {active}`
 

@@ -22,7 +22,7 @@ func TestDueUnreadable(t *testing.T) {
 	err := s.Write(t.Context(), func(w im.Tx) error {
 		for i := range 3 {
 			m := im.Message{
-				ID: firstID + im.ID(i), Conversation: place, Sender: "alice", Type: im.Text, State: im.Active,
+				ID: firstID + im.ID(i), Conversation: testConversation, Sender: "alice", Type: im.Text, State: im.Active,
 				CreatedAt: fromMillis(1), ExpiresAt: fromMillis(int64(10 + i)), Content: marked("a marker", 40),
 			}
 			if i == 1 {
@@ -75,7 +75,7 @@ func TestErasuresAfterClockSetBack(t *testing.T) {
 	for i, now := range clock {
 		id := firstID + im.ID(i)
 		err := s.Write(t.Context(), func(w im.Tx) error {
-			_, err := w.InsertMessage(im.Message{ID: id, Conversation: place, Sender: "alice", Type: im.Text, State: im.Active})
+			_, err := w.InsertMessage(im.Message{ID: id, Conversation: testConversation, Sender: "alice", Type: im.Text, State: im.Active})
 			if err != nil {
 				return err
 			}
@@ -118,7 +118,7 @@ func TestUnreadIsFewStatements(t *testing.T) {
 		tx := w.(*tx)
 		for i := range n {
 			id := firstID + im.ID(i)
-			_, err := w.InsertMessage(im.Message{ID: id, Conversation: place, Sender: "alice", Type: im.Text, State: im.Active})
+			_, err := w.InsertMessage(im.Message{ID: id, Conversation: testConversation, Sender: "alice", Type: im.Text, State: im.Active})
 			if err != nil {
 				return err
 			}
@@ -133,7 +133,7 @@ func TestUnreadIsFewStatements(t *testing.T) {
 			return err
 		}
 		for seq := int64(3); seq <= n; seq += 2 {
-			if _, err := tx.session.exec(putRange, int64(place), int64(im.Read), bob, seq, seq, seq); err != nil {
+			if _, err := tx.session.exec(putRange, int64(testConversation), int64(im.Read), bob, seq, seq, seq); err != nil {
 				return err
 			}
 		}
@@ -144,7 +144,7 @@ func TestUnreadIsFewStatements(t *testing.T) {
 	}
 	err = s.View(t.Context(), func(r im.Reader) error {
 		before, began := statements.Load(), time.Now()
-		got, err := r.Unread(im.UnreadQuery{Conversation: place, User: "bob", Ranges: []im.SeqRange{{From: 1, To: n}}, Now: fromMillis(2)})
+		got, err := r.Unread(im.UnreadQuery{Conversation: testConversation, User: "bob", Ranges: []im.SeqRange{{From: 1, To: n}}, Now: fromMillis(2)})
 		took := time.Since(began)
 		if got.Messages != 2 { // the first and the last
 			t.Errorf("%+v are unread", got)

@@ -44,7 +44,7 @@ func busy(tb testing.TB, s *Store, list []*secret, first im.ID) (stop func() []*
 						}
 					}
 					from := 1 + random.Int64N(int64(len(list)))
-					_, err := r.Messages(im.HistoryQuery{Conversation: place, Ranges: []im.SeqRange{{From: from, To: from + 4}}, Limit: 4})
+					_, err := r.Messages(im.HistoryQuery{Conversation: testConversation, Ranges: []im.SeqRange{{From: from, To: from + 4}}, Limit: 4})
 					return err
 				})
 				if err != nil {

@@ -14,29 +14,29 @@ const erasureScan = 2000
 // erasedRows are the erasures in their order. SQLite seeks to the time of a
 // key and filters by its id, so besides its own a page looks at no more than
 // what was erased within the same millisecond.
-const erasedRows = ` FROM messages m INDEXED BY messages_wiped `
+const erasedRows = ` FROM messages m INDEXED BY messages_by_erase_stamp `
 
 const (
 	// measureErasures finds where a page's scan ends, within the index.
-	measureErasures = "SELECT m.wiped_at, m.id" + erasedRows +
-		"WHERE m.wiped_at IS NOT NULL AND (m.wiped_at, m.id) > (?1, ?2) ORDER BY m.wiped_at, m.id LIMIT ?3"
-	selectErasures = "SELECT " + messageColumns + withoutContent + ", m.wiped_at, m.shredded_at" + erasedRows + messageUsers +
-		`WHERE m.wiped_at IS NOT NULL AND (m.wiped_at, m.id) > (?1, ?2)
-		ORDER BY m.wiped_at, m.id LIMIT ?3`
+	measureErasures = "SELECT m.erase_stamp, m.id" + erasedRows +
+		"WHERE m.erase_stamp IS NOT NULL AND (m.erase_stamp, m.id) > (?1, ?2) ORDER BY m.erase_stamp, m.id LIMIT ?3"
+	selectErasures = "SELECT " + messageColumns + withoutContent + ", m.erase_stamp, m.shredded_at" + erasedRows + messageUsers +
+		`WHERE m.erase_stamp IS NOT NULL AND (m.erase_stamp, m.id) > (?1, ?2)
+		ORDER BY m.erase_stamp, m.id LIMIT ?3`
 	// selectErasuresOf looks no further than (?4, ?5), and picks those of the
 	// conversations of the user ?6 before it fetches anything: of those that they
 	// are a member of, and those that hang in one, or in a space, of theirs.
-	selectErasuresOf = "SELECT " + messageColumns + withoutContent + ", m.wiped_at, m.shredded_at" + erasedRows + messageUsers +
-		`WHERE m.wiped_at IS NOT NULL AND (m.wiped_at, m.id) > (?1, ?2) AND (m.wiped_at, m.id) <= (?4, ?5)
+	selectErasuresOf = "SELECT " + messageColumns + withoutContent + ", m.erase_stamp, m.shredded_at" + erasedRows + messageUsers +
+		`WHERE m.erase_stamp IS NOT NULL AND (m.erase_stamp, m.id) > (?1, ?2) AND (m.erase_stamp, m.id) <= (?4, ?5)
 		AND (EXISTS (SELECT 1 FROM members WHERE conversation_id = m.conversation_id AND user_id = ?6)
 			OR EXISTS (SELECT 1 FROM conversations c WHERE c.id = m.conversation_id AND c.deleted_at IS NULL
 				AND (c.parent_id IS NOT NULL AND EXISTS (SELECT 1 FROM members WHERE conversation_id = c.parent_id AND user_id = ?6)
 				OR c.space_id IS NOT NULL AND EXISTS (SELECT 1 FROM members WHERE conversation_id = c.space_id AND user_id = ?6))))
-		ORDER BY m.wiped_at, m.id LIMIT ?3`
+		ORDER BY m.erase_stamp, m.id LIMIT ?3`
 )
 
 const (
-	selectErasedIn = "SELECT " + messageColumns + withoutContent + ", m.wiped_at, m.shredded_at FROM messages m INDEXED BY messages_erased" + messageUsers +
+	selectErasedIn = "SELECT " + messageColumns + withoutContent + ", m.erase_stamp, m.shredded_at FROM messages m INDEXED BY messages_erased" + messageUsers +
 		"WHERE m.conversation_id = ? AND m.seq > ? AND m.state <> {active} ORDER BY m.seq LIMIT ?"
 	selectReturnedTo = `SELECT id FROM (
 			SELECT conversation_id AS id FROM members INDEXED BY members_returned

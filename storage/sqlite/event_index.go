@@ -10,36 +10,36 @@ import "github.com/imapi/imapi/im"
 
 // mostUnfiled is how many positions may be unfiled. A quarter of them is filed at once, by
 // the transaction that goes over it.
-const mostUnfiled = 2048
+const maxUnindexed = 2048
 
 const (
-	selectFiled = "SELECT value FROM meta WHERE key = 'filed'"
-	putFiled    = "UPDATE meta SET value = ? WHERE key = 'filed'"
-	fileEvents  = "UPDATE events SET filed = 1 WHERE pos > ? AND pos <= ? AND filed = 0"
+	selectIndexedThrough = "SELECT value FROM meta WHERE key = 'indexed_through'"
+	putIndexedThrough    = "UPDATE meta SET value = ? WHERE key = 'indexed_through'"
+	indexEvents          = "UPDATE events SET indexed = 1 WHERE pos > ? AND pos <= ? AND indexed = 0"
 )
 
 // filedThrough returns the position up to which all events are filed.
-func (r *reader) filedThrough() (pos im.Position, err error) {
-	_, err = r.session.row(selectFiled, nil, &pos)
+func (r *reader) indexedThrough() (pos im.Position, err error) {
+	_, err = r.session.row(selectIndexedThrough, nil, &pos)
 	return pos, err
 }
 
 // file files events if too many are not.
 func (t *tx) file() error {
-	if t.last-t.filed <= t.mostUnfiled {
+	if t.last-t.indexed <= t.maxUnindexed {
 		return nil
 	}
-	return t.fileThrough(t.filed + t.mostUnfiled/4 + 1)
+	return t.indexThrough(t.indexed + t.maxUnindexed/4 + 1)
 }
 
 // fileThrough files all events up to a position.
-func (t *tx) fileThrough(pos im.Position) error {
-	if pos <= t.filed {
+func (t *tx) indexThrough(pos im.Position) error {
+	if pos <= t.indexed {
 		return nil
 	}
-	if _, err := t.session.exec(fileEvents, int64(t.filed), int64(pos)); err != nil {
+	if _, err := t.session.exec(indexEvents, int64(t.indexed), int64(pos)); err != nil {
 		return err
 	}
-	t.filed = pos
-	return t.must(putFiled, int64(pos))
+	t.indexed = pos
+	return t.must(putIndexedThrough, int64(pos))
 }

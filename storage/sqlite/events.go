@@ -22,14 +22,14 @@ const memberEvents = ` FROM intervals i INDEXED BY intervals_of_user
 	CROSS JOIN events e INDEXED BY events_of_conversation ON e.conversation_id = c.id
 		AND e.pos >= max(i.from_event, ?2 + 1) AND e.pos <= min(i.to_event, ?3) `
 
-const memberStays = ` WHERE i.user_id = ?1 AND i.to_event > ?2 AND i.from_event <= ?3 AND e.to_user IS NULL AND e.filed = 1 `
+const memberStays = ` WHERE i.user_id = ?1 AND i.to_event > ?2 AND i.from_event <= ?3 AND e.to_user IS NULL AND e.indexed = 1 `
 
 // unfiledEvents finds among those after ?5 that are not in the index what happened while
 // ?1 was a member: it looks through them.
 const (
-	unfiledEvents = ` FROM events e CROSS JOIN intervals i ON i.conversation_id = e.conversation_id AND i.user_id = ?1
+	unindexedEvents = ` FROM events e CROSS JOIN intervals i ON i.conversation_id = e.conversation_id AND i.user_id = ?1
 		AND e.pos >= i.from_event AND e.pos <= +i.to_event `
-	unfiled = ` WHERE e.pos > max(?2, ?5) AND e.pos <= ?3 AND e.filed = 0 `
+	unindexed = ` WHERE e.pos > max(?2, ?5) AND e.pos <= ?3 AND e.indexed = 0 `
 )
 
 // channelEvents finds what happened in the channels of spaces while ?1 was a member
@@ -43,10 +43,10 @@ const channelEvents = ` FROM intervals i INDEXED BY intervals_in_spaces
 	CROSS JOIN events e INDEXED BY events_of_conversation ON e.conversation_id = c.id
 		AND e.pos >= max(i.from_event, ?2 + 1) AND e.pos <= min(i.to_event, ?3) `
 
-const channelStays = ` WHERE i.in_space = 1 AND i.user_id = ?1 AND i.to_event > ?2 AND i.from_event <= ?3 AND e.to_user IS NULL AND e.filed = 1 `
+const channelStays = ` WHERE i.in_space = 1 AND i.user_id = ?1 AND i.to_event > ?2 AND i.from_event <= ?3 AND e.to_user IS NULL AND e.indexed = 1 `
 
 // unfiledInChannels is unfiledEvents for the channels of spaces.
-const unfiledInChannels = ` FROM events e CROSS JOIN conversations c ON c.id = e.conversation_id AND c.kind = {channel}
+const unindexedInChannels = ` FROM events e CROSS JOIN conversations c ON c.id = e.conversation_id AND c.kind = {channel}
 	CROSS JOIN intervals i ON i.conversation_id = c.space_id AND i.user_id = ?1
 		AND e.pos >= i.from_event AND e.pos <= +i.to_event `
 
@@ -58,21 +58,21 @@ const (
 
 const (
 	selectEvents = "SELECT " + eventColumns + memberEvents + eventUsers + memberStays +
-		"UNION ALL SELECT " + eventColumns + unfiledEvents + eventUsers + unfiled +
+		"UNION ALL SELECT " + eventColumns + unindexedEvents + eventUsers + unindexed +
 		"UNION ALL SELECT " + eventColumns + addressedEvents + eventUsers + addressed +
 		"ORDER BY 1 LIMIT ?4"
 	// countEvents counts no further than ?4.
 	countEvents = "SELECT count(*) FROM (SELECT 1" + memberEvents + memberStays +
-		"UNION ALL SELECT 1" + unfiledEvents + unfiled +
+		"UNION ALL SELECT 1" + unindexedEvents + unindexed +
 		"UNION ALL SELECT 1" + addressedEvents + addressed + "LIMIT ?4)"
 
 	// The same for who was in a space. One more to merge makes all of it an eighth
 	// slower, whatever is in it.
 	selectEventsInSpaces = "SELECT " + eventColumns + channelEvents + eventUsers + channelStays +
-		"UNION ALL SELECT " + eventColumns + unfiledInChannels + eventUsers + unfiled +
+		"UNION ALL SELECT " + eventColumns + unindexedInChannels + eventUsers + unindexed +
 		"UNION ALL " + selectEvents
 	countEventsInSpaces = "SELECT count(*) FROM (SELECT 1" + channelEvents + channelStays +
-		"UNION ALL SELECT 1" + unfiledInChannels + unfiled +
+		"UNION ALL SELECT 1" + unindexedInChannels + unindexed +
 		"UNION ALL SELECT 1" + memberEvents + memberStays +
 		"UNION ALL SELECT 1" + addressedEvents + addressed + "LIMIT ?4)"
 	selectInSpaces = `SELECT 1 FROM intervals INDEXED BY intervals_in_spaces
@@ -102,7 +102,7 @@ const (
 	windowGrowth = 4
 	// mostSorted is how many events, for each one asked for, may be sorted at
 	// once.
-	mostSorted = 4
+	maxSorted = 4
 )
 
 // Events returns what of the log a user is told.
@@ -129,7 +129,7 @@ func (r *reader) Events(user im.UserID, after, upTo im.Position, limit int) (im.
 	if err != nil {
 		return w, err
 	}
-	filed, err := r.filedThrough()
+	indexed, err := r.indexedThrough()
 	if err != nil {
 		return w, err
 	}
@@ -143,8 +143,8 @@ func (r *reader) Events(user im.UserID, after, upTo im.Position, limit int) (im.
 		if span < upTo-w.Through {
 			end = w.Through + span
 		}
-		if end-w.Through > im.Position(mostSorted*limit) {
-			many, err := r.manyEvents(count, key, w.Through, end, mostSorted*limit, filed)
+		if end-w.Through > im.Position(maxSorted*limit) {
+			many, err := r.manyEvents(count, key, w.Through, end, maxSorted*limit, indexed)
 			if err != nil {
 				return w, err
 			}
@@ -154,7 +154,7 @@ func (r *reader) Events(user im.UserID, after, upTo im.Position, limit int) (im.
 			}
 		}
 		before := len(w.Events)
-		if err := r.addEvents(&w, query, key, end, limit, filed); err != nil {
+		if err := r.addEvents(&w, query, key, end, limit, indexed); err != nil {
 			return w, err
 		}
 		if (len(w.Events)-before)*windowGrowth <= limit {
@@ -165,16 +165,16 @@ func (r *reader) Events(user im.UserID, after, upTo im.Position, limit int) (im.
 }
 
 // manyEvents reports whether a stretch has more events than is worth sorting.
-func (r *reader) manyEvents(query string, user int64, after, upTo im.Position, limit int, filed im.Position) (bool, error) {
+func (r *reader) manyEvents(query string, user int64, after, upTo im.Position, limit int, indexed im.Position) (bool, error) {
 	var n int
-	_, err := r.session.row(query, []any{user, int64(after), int64(upTo), limit, int64(filed)}, &n)
+	_, err := r.session.row(query, []any{user, int64(after), int64(upTo), limit, int64(indexed)}, &n)
 	return n >= limit, err
 }
 
 // addEvents adds the events up to a position, unless the page gets full before.
-func (r *reader) addEvents(w *im.EventWindow, query string, user int64, upTo im.Position, limit int, filed im.Position) error {
+func (r *reader) addEvents(w *im.EventWindow, query string, user int64, upTo im.Position, limit int, indexed im.Position) error {
 	after := w.Through
-	err := r.session.query(query, []any{user, int64(after), int64(upTo), limit - len(w.Events), int64(filed)},
+	err := r.session.query(query, []any{user, int64(after), int64(upTo), limit - len(w.Events), int64(indexed)},
 		func(rows *sql.Rows) (bool, error) {
 			e, err := scanEvent(rows)
 			w.Events = append(w.Events, e)
@@ -209,7 +209,7 @@ func scanEvent(rows *sql.Rows) (im.Event, error) {
 
 const (
 	appendEvent = `INSERT INTO events
-		(pos, type, at, conversation_id, to_user, message_id, seq, actor, actor_device, user_id, role, data, filed)
+		(pos, type, at, conversation_id, to_user, message_id, seq, actor, actor_device, user_id, role, data, indexed)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	putLastEvent = "UPDATE conversations SET last_event = ?, changed_at = max(changed_at, ?) WHERE id = ?"
 )
@@ -224,7 +224,7 @@ func (t *tx) Append(e im.Event) (im.Position, error) {
 		if err := t.must(putLastEvent, int64(e.Position), e.At.UnixMilli(), int64(e.Conversation)); err != nil {
 			return 0, err
 		}
-		if err := t.noteInSpace(e.Conversation, e.Position); err != nil {
+		if err := t.putLastEventOfSpace(e.Conversation, e.Position); err != nil {
 			return 0, err
 		}
 	}
@@ -232,7 +232,7 @@ func (t *tx) Append(e im.Event) (im.Position, error) {
 }
 
 // insertEvent adds an event to the log at its position, the next one.
-func (t *tx) insertEvent(e im.Event, filed bool) error {
+func (t *tx) insertEvent(e im.Event, indexed bool) error {
 	var users [3]any
 	for i, name := range []im.UserID{e.To, e.Actor, e.User} {
 		var err error
@@ -248,7 +248,7 @@ func (t *tx) insertEvent(e im.Event, filed bool) error {
 	_, err = t.session.exec(appendEvent, int64(e.Position),
 		string(e.Type), e.At.UnixMilli(), optional(int64(e.Conversation)), users[0],
 		optional(int64(e.MessageID)), optional(e.Seq), users[1], e.ActorDevice, users[2], int64(e.Role),
-		sql.NullString{String: string(data), Valid: data != nil}, filed)
+		sql.NullString{String: string(data), Valid: data != nil}, indexed)
 	if err != nil {
 		return err
 	}
@@ -259,8 +259,8 @@ func (t *tx) insertEvent(e im.Event, filed bool) error {
 
 // noteInSpace notes an event of a channel in its space, too, so that a replay looks
 // at the channels of those spaces alone that have news.
-func (t *tx) noteInSpace(conversation im.ID, pos im.Position) error {
-	at, err := t.place(conversation)
+func (t *tx) putLastEventOfSpace(conversation im.ID, pos im.Position) error {
+	at, err := t.info(conversation)
 	if err != nil || at.kind != im.Channel || at.space == 0 {
 		return err
 	}

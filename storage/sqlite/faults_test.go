@@ -41,7 +41,7 @@ func TestFaultAtEveryStatement(t *testing.T) {
 				t.Parallel()
 				b := newBench(t)
 				for at := 0; ; at++ {
-					jobs := b.every()
+					jobs := b.allJobs()
 					b.batch(jobs, at, "", func(s *session, _ string) error {
 						if gone {
 							return rolledBack(s, driverError)
@@ -57,7 +57,7 @@ func TestFaultAtEveryStatement(t *testing.T) {
 						break                    // past the last statement
 					}
 				}
-				b.told()
+				b.checkPublished()
 			})
 		}
 	}
@@ -94,7 +94,7 @@ func TestFaultAtCommit(t *testing.T) {
 			}
 		}
 	}
-	b.told()
+	b.checkPublished()
 }
 
 // TestUnknownOutcome: a COMMIT that was done and said to have failed. The
@@ -138,7 +138,7 @@ func TestFaultAtRollback(t *testing.T) {
 			t.Fatal(jobs[0].err, jobs[2].err)
 		}
 	}
-	b.told()
+	b.checkPublished()
 }
 
 // TestFaultAtReopening: without a connection nobody is told that all is well,
@@ -175,7 +175,7 @@ func TestFaultAtReopening(t *testing.T) {
 	if next.err != nil {
 		t.Fatal(next.err)
 	}
-	b.told()
+	b.checkPublished()
 }
 
 // onWriter runs a statement on the writer's connection, within a transaction.
@@ -222,13 +222,13 @@ func TestReallyFull(t *testing.T) {
 		t.Fatalf("%d of %d found room", fits, len(jobs))
 	}
 	b.onWriter(limit("PRAGMA max_page_count = 1%d00000"))
-	next := b.every()
+	next := b.allJobs()
 	b.batch(next, 0, "", nil)
 	b.hold(next)
 	if next[0].err != nil {
 		t.Fatal(next[0].err)
 	}
-	b.told()
+	b.checkPublished()
 }
 
 // TestReallyBusy: something else holds the write lock.
@@ -254,10 +254,10 @@ func TestReallyBusy(t *testing.T) {
 	if err := other.close(); err != nil {
 		t.Fatal(err)
 	}
-	next := b.every()
+	next := b.allJobs()
 	b.batch(next, 0, "", nil)
 	b.hold(append(next, j))
-	b.told()
+	b.checkPublished()
 }
 
 // TestReallyNoCommit: SQLite itself turns a COMMIT into a ROLLBACK.
@@ -285,10 +285,10 @@ func TestReallyNoCommit(t *testing.T) {
 			t.Fatal(j.err)
 		}
 	}
-	next := b.every()
+	next := b.allJobs()
 	b.batch(next, 0, "", nil)
 	b.hold(next)
-	b.told()
+	b.checkPublished()
 }
 
 // TestCutOffOfUnknownOutcome: a COMMIT of a cut-off that was done and said to have
@@ -305,12 +305,12 @@ func TestCutOffOfUnknownOutcome(t *testing.T) {
 		return sqlite3.Error{Code: sqlite3.ErrIoErr, ExtendedCode: sqlite3.ErrIoErrFsync}
 	}})
 	var mu sync.Mutex
-	told := map[im.UserID]bool{}
+	published := map[im.UserID]bool{}
 	s.OnCommit(func(c im.Commit) {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, cut := range c.Cuts {
-			told[cut.User] = true
+			published[cut.User] = true
 		}
 	})
 	write := func(user string) error {
@@ -325,7 +325,7 @@ func TestCutOffOfUnknownOutcome(t *testing.T) {
 		t.Fatal("the fault did not come")
 	}
 	mu.Lock()
-	clear(told)
+	clear(published)
 	mu.Unlock()
 	if err := s.Write(t.Context(), func(tx im.Tx) error {
 		fails.Store(true)
@@ -338,8 +338,8 @@ func TestCutOffOfUnknownOutcome(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if !told["in doubt"] || !told["known"] {
-		t.Errorf("told of %v", told)
+	if !published["in doubt"] || !published["known"] {
+		t.Errorf("published cut-offs: %v", published)
 	}
 }
 

@@ -47,7 +47,7 @@ const (
 )
 
 // goneLooked is how many of what may be gone are looked at.
-const goneLooked = 20_000
+const goneScan = 20_000
 
 // Hidden reports whether the user has hidden the message with this seq by its
 // id.
@@ -139,7 +139,7 @@ func (r *reader) GoneSince(user im.UserID, since time.Time, limit int) (list []i
 		return nil, false, err
 	}
 	for query, deleted := range map[string]bool{selectGoneSince: false, selectDeletedSince: true, selectChannelsGoneSince: true} {
-		args := []any{key, ceilMillis(since).UnixMilli(), goneLooked}
+		args := []any{key, ceilMillis(since).UnixMilli(), goneScan}
 		if query == selectChannelsGoneSince {
 			args = append(args, cut)
 		}
@@ -159,7 +159,7 @@ func (r *reader) GoneSince(user im.UserID, since time.Time, limit int) (list []i
 		if err != nil {
 			return nil, false, err
 		}
-		more = more || looked == goneLooked
+		more = more || looked == goneScan
 	}
 	slices.SortFunc(list, func(a, b im.GoneConversation) int {
 		return cmp.Or(b.At.Compare(a.At), cmp.Compare(a.Conversation, b.Conversation))

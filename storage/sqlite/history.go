@@ -168,7 +168,7 @@ func (h *history) walkSeqs(rng im.SeqRange) (full bool, err error) {
 	h.budget -= rangeCost
 	stop := int64(0) // where the walk ends before the range does
 	if h.filter != "" {
-		seqs, err := h.measureSeqs(rng)
+		seqs, err := h.measureRange(rng)
 		if err != nil {
 			return true, err
 		}
@@ -200,14 +200,14 @@ func (h *history) walkSeqs(rng im.SeqRange) (full bool, err error) {
 }
 
 // stretch is a part of a range: the length of it and the last seq.
-type stretch struct {
+type span struct {
 	rows int
 	last int64
 }
 
 // measureSeqs looks how far the budget reaches into a range, in the index
 // alone.
-func (h *history) measureSeqs(rng im.SeqRange) (s stretch, err error) {
+func (h *history) measureRange(rng im.SeqRange) (s span, err error) {
 	end := "max"
 	if !h.q.Ascending {
 		end = "min"
@@ -234,7 +234,7 @@ func (h *history) take(query string, args []any) (full bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		if h.q.Ranges.Has(m.Seq) && h.shown(m) {
+		if h.q.Ranges.Has(m.Seq) && h.visible(m) {
 			h.page.Messages = append(h.page.Messages, m)
 			return true, nil
 		}
@@ -252,7 +252,7 @@ func (h *history) take(query string, args []any) (full bool, err error) {
 
 // shown reports whether a message is neither too old nor for somebody else to
 // see, and active, if only such were asked for.
-func (h *history) shown(m im.Message) bool {
+func (h *history) visible(m im.Message) bool {
 	return !m.CreatedAt.Before(h.q.Since) &&
 		(m.VisibleTo == "" || h.q.Reader == "" || m.VisibleTo == h.q.Reader) &&
 		(h.q.ActiveAt.IsZero() || m.AsOf(h.q.ActiveAt).State == im.Active)

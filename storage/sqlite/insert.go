@@ -72,7 +72,7 @@ func (t *tx) Send(m im.Message, e im.Event) (seq int64, at im.Position, err erro
 	if err := t.file(); err != nil {
 		return 0, 0, err
 	}
-	return m.Seq, e.Position, t.noteInSpace(e.Conversation, e.Position)
+	return m.Seq, e.Position, t.putLastEventOfSpace(e.Conversation, e.Position)
 }
 
 // countsOf returns the counts of a conversation.
@@ -107,7 +107,7 @@ func (t *tx) insertMessage(m im.Message, before, after im.Counts) error {
 	if err != nil {
 		return err
 	}
-	at, err := t.place(m.Conversation)
+	at, err := t.info(m.Conversation)
 	if err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func (t *tx) insertMessage(m im.Message, before, after im.Counts) error {
 }
 
 // insertMentions notes whom a message mentions, for their counts.
-func (t *tx) insertMentions(m im.Message, at placed, seq, sender int64) error {
+func (t *tx) insertMentions(m im.Message, at convInfo, seq, sender int64) error {
 	users, everyone := m.Mentioning()
 	if everyone {
 		_, err := t.session.exec("INSERT INTO mentions_all (conversation_id, seq, sender_id) VALUES (?, ?, ?)",

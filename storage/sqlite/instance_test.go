@@ -31,7 +31,7 @@ func TestLastID(t *testing.T) {
 	expect(0) // ids of conversations do not count: some are random
 	s = openAt(t, path, Options{})
 	err := s.Write(t.Context(), func(tx im.Tx) error {
-		_, err := tx.InsertMessage(im.Message{ID: firstID + 7, Conversation: place, Sender: "alice", Type: im.Text, State: im.Active})
+		_, err := tx.InsertMessage(im.Message{ID: firstID + 7, Conversation: testConversation, Sender: "alice", Type: im.Text, State: im.Active})
 		return err
 	})
 	if err != nil {

@@ -10,7 +10,7 @@ const markColumns = `k.pinned_at, k.muted, k.cleared_seq, k.hidden_seq, k.hidden
 	k.gone_counted, k.changed_at`
 
 // notGone is the gone_counted of a conversation that is not hidden.
-const notGone = -1
+const notHiddenCount = -1
 
 const putMark = `INSERT INTO marks (conversation_id, user_id, pinned_at, muted, cleared_seq, hidden_seq,
 		hidden_before, hidden_at, gone_counted, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -37,7 +37,7 @@ func (s *storedMark) mark() im.Mark {
 		ClearedSeq: s.cleared.Int64, HiddenSeq: s.hidden.Int64,
 		HiddenBefore: optionalTime(s.before), HiddenAt: optionalTime(s.hiddenAt), ChangedAt: optionalTime(s.changed),
 	}
-	if s.gone.Valid && s.gone.Int64 != notGone {
+	if s.gone.Valid && s.gone.Int64 != notHiddenCount {
 		m.Gone, m.GoneCounted = true, s.gone.Int64
 	}
 	return m
@@ -49,7 +49,7 @@ func (t *tx) PutMark(conversation im.ID, user im.UserID, m im.Mark) error {
 	if err != nil {
 		return err
 	}
-	gone := int64(notGone)
+	gone := int64(notHiddenCount)
 	if m.Gone {
 		gone = m.GoneCounted
 	}

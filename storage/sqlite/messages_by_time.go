@@ -24,9 +24,9 @@ func timed(id im.ID, created time.Time) bool {
 
 const (
 	// selectBefore and selectUntimedBefore find the oldest messages.
-	selectBefore = "SELECT " + removalColumns + ` FROM messages m INDEXED BY messages_by_time
+	selectBefore = "SELECT " + deletionColumns + ` FROM messages m INDEXED BY messages_by_time
 		WHERE m.conversation_id = ? AND m.timed = 1 AND m.created_at < ? ORDER BY m.created_at, m.seq LIMIT ?`
-	selectUntimedBefore = "SELECT " + removalColumns + ` FROM messages m INDEXED BY messages_by_seq
+	selectUntimedBefore = "SELECT " + deletionColumns + ` FROM messages m INDEXED BY messages_by_seq
 		WHERE m.conversation_id = ? AND m.seq < ? AND m.timed = 0 ORDER BY m.seq LIMIT ?`
 
 	selectOldestAt = `SELECT created_at FROM messages INDEXED BY messages_by_time
@@ -57,9 +57,9 @@ func (r *reader) seqAt(conversation, millis int64) (int64, error) {
 }
 
 // messagesBefore returns the oldest messages, up to a number.
-func (r *reader) messagesBefore(conversation, cutoff int64, limit int) (list []removal, err error) {
+func (r *reader) messagesBefore(conversation, cutoff int64, limit int) (list []deletion, err error) {
 	add := func(rows *sql.Rows) (bool, error) {
-		m, err := scanRemoval(rows)
+		m, err := scanDeletion(rows)
 		list = append(list, m)
 		return true, err
 	}
@@ -76,7 +76,7 @@ func (r *reader) messagesBefore(conversation, cutoff int64, limit int) (list []r
 	if err := r.session.query(selectUntimedBefore, []any{conversation, end, limit}, add); err != nil {
 		return nil, err
 	}
-	slices.SortFunc(list, func(a, b removal) int {
+	slices.SortFunc(list, func(a, b deletion) int {
 		return cmp.Or(cmp.Compare(a.created, b.created), cmp.Compare(a.seq, b.seq))
 	})
 	return list[:min(len(list), limit)], nil

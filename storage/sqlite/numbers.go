@@ -34,7 +34,7 @@ var numbers = map[string]any{
 	"read_range":   uint8(record.Read),
 	"hidden_range": uint8(record.Hidden),
 
-	"not_gone": int64(notGone),
+	"not_gone": int64(notHiddenCount),
 
 	"max_intervals": int64(im.MaxIntervals),
 	"max_last_sent": int64(im.MaxLastSent),

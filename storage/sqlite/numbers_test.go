@@ -34,7 +34,7 @@ var (
 
 // booleans are the columns of which 0 is false and 1 is true.
 var booleans = []string{
-	"by_self", "filed", "in_space", "in_thread", "mute_all", "muted", "private", "purged", "q", "quiet", "receipt", "timed",
+	"by_self", "indexed", "in_space", "in_thread", "mute_all", "muted", "private", "purged", "q", "quiet", "receipt", "timed",
 }
 
 // literals returns the numbers in SQL that need a name. A 0, which is nothing, and a limit
@@ -138,16 +138,16 @@ func statementParts(t *testing.T) map[string]string {
 // TestLiterals: the test above finds what it looks for, and nothing else.
 func TestLiterals(t *testing.T) {
 	for sql, want := range map[string][]string{
-		"m.state = 1 AND m.quiet = 0 AND timed = 1":  {"state = 1"},
-		"kind <= 3 AND c.kind<>4":                    {"kind <= 3", "kind<>4"},
-		"s.list IN (1, 2)":                           {"list IN (1"},
-		"coalesce(k.gone_counted, -1) < c.counted":   {"coalesce(k.gone_counted, -1)"},
-		"CASE WHEN ?5 = 4 THEN 1 END":                {"5 = 4"},
-		"LIMIT 100":                                  {"LIMIT 100"},
-		"to_event < 9223372036854775807":             {"to_event < 9223372036854775807", "9223372036854775807"},
-		"    role INTEGER NOT NULL DEFAULT 3, -- 4":  {"role INTEGER NOT NULL DEFAULT 3"},
-		"state = {active} AND id > ? LIMIT 1":        nil,
-		"    filed INTEGER NOT NULL DEFAULT 1, -- 7": nil,
+		"m.state = 1 AND m.quiet = 0 AND timed = 1":    {"state = 1"},
+		"kind <= 3 AND c.kind<>4":                      {"kind <= 3", "kind<>4"},
+		"s.list IN (1, 2)":                             {"list IN (1"},
+		"coalesce(k.gone_counted, -1) < c.counted":     {"coalesce(k.gone_counted, -1)"},
+		"CASE WHEN ?5 = 4 THEN 1 END":                  {"5 = 4"},
+		"LIMIT 100":                                    {"LIMIT 100"},
+		"to_event < 9223372036854775807":               {"to_event < 9223372036854775807", "9223372036854775807"},
+		"    role INTEGER NOT NULL DEFAULT 3, -- 4":    {"role INTEGER NOT NULL DEFAULT 3"},
+		"state = {active} AND id > ? LIMIT 1":          nil,
+		"    indexed INTEGER NOT NULL DEFAULT 1, -- 7": nil,
 	} {
 		if got := literals(sql); !slices.Equal(got, want) {
 			t.Errorf("in %q: %q, not %q", sql, got, want)

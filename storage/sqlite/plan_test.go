@@ -59,7 +59,7 @@ func TestPlans(t *testing.T) {
 	t.Run("suite", func(t *testing.T) {
 		storagetest.Run(t, func(t *testing.T) im.Store {
 			// Few events are unfiled, for those that are to be found, too.
-			return openNew(t, Options{Synchronous: "normal", fault: r.hook, unfiled: 4})
+			return openNew(t, Options{Synchronous: "normal", fault: r.hook, unindexed: 4})
 		})
 	})
 	s, err := openSession(openNew(t, Options{}).path, Options{Synchronous: "normal"}, reading)
@@ -140,7 +140,7 @@ func TestHotPlans(t *testing.T) {
 			"SEARCH c USING INTEGER PRIMARY KEY (rowid=?)",
 			"SEARCH b USING PRIMARY KEY (by_id=? AND name=?)",
 			"SEARCH e USING COVERING INDEX messages_by_client_id (sender_id=? AND client_id=?)",
-			"SEARCH g USING COVERING INDEX gone_by_client_id (sender_id=? AND client_id=?)",
+			"SEARCH g USING COVERING INDEX remembered_by_client_id (sender_id=? AND client_id=?)",
 			"SEARCH i USING PRIMARY KEY (conversation_id=? AND user_id=?) LEFT-JOIN",
 		},
 		selectDirectEntry: {
@@ -159,7 +159,7 @@ func TestHotPlans(t *testing.T) {
 		},
 		nthConversation:       {"SEARCH members USING COVERING INDEX members_of_user (user_id=? AND conversation_id>?)"},
 		selectConversationsOf: {"SEARCH members USING COVERING INDEX members_of_user (user_id=? AND conversation_id<?)"},
-		selectBelow: {
+		selectChildren: {
 			"SEARCH t USING INDEX threads_of_parent (parent_id=?)",
 			"SEARCH c USING INDEX channels_of_space (space_id=? AND <expr>=?)",
 		},
@@ -170,11 +170,11 @@ func TestHotPlans(t *testing.T) {
 			"SEARCH t USING INDEX threads_of_parent (parent_id=?)",
 		},
 		selectThreadIDs:     {"SEARCH conversations USING INDEX threads_of_parent (parent_id=? AND rowid>?)"},
-		putRetentionBelow:   {"SEARCH conversations USING INTEGER PRIMARY KEY (rowid=?)"},
+		putChildRetention:   {"SEARCH conversations USING INTEGER PRIMARY KEY (rowid=?)"},
 		selectThreads:       {"SEARCH c USING INDEX threads_of_parent (parent_id=? AND rowid<?)"},
 		selectThreadOf:      {"SEARCH c USING INDEX thread_of_root (root_id=?)"},
 		selectJoinedThreads: {"SEARCH o USING COVERING INDEX threads_of_user (user_id=? AND conversation_id<?)"},
-		selectJoinedBelow: {
+		selectJoinedChildren: {
 			"SEARCH o USING COVERING INDEX threads_of_user_below (user_id=? AND parent_id=?)",
 			"SEARCH c USING INDEX channels_of_space (space_id=? AND <expr>=?)",
 			"SEARCH o USING COVERING INDEX threads_of_user_below (user_id=? AND parent_id=?)",
@@ -213,23 +213,23 @@ func TestHotPlans(t *testing.T) {
 		selectMessage:           {"SEARCH m USING INTEGER PRIMARY KEY (rowid=?)"},
 		selectMessageByClientID: {"SEARCH m USING INDEX messages_by_client_id (sender_id=? AND client_id=?)"},
 		selectMessageAt:         {"SEARCH m USING INDEX messages_by_time (conversation_id=? AND created_at=?)"},
-		selectGone:              {"SEARCH g USING INTEGER PRIMARY KEY (rowid=?)"},
-		selectGoneAs: {
+		selectRemembered:        {"SEARCH g USING INTEGER PRIMARY KEY (rowid=?)"},
+		selectRememberedAs: {
 			"SEARCH u USING COVERING INDEX sqlite_autoindex_users_1 (name=?)",
-			"SEARCH g USING COVERING INDEX gone_by_client_id (sender_id=? AND client_id=?)",
+			"SEARCH g USING COVERING INDEX remembered_by_client_id (sender_id=? AND client_id=?)",
 		},
-		selectGoneAt: {
+		selectRememberedAt: {
 			"SEARCH u USING COVERING INDEX sqlite_autoindex_users_1 (name=?)",
-			"SEARCH g USING COVERING INDEX gone_by_time (sender_id=? AND created_at=?)",
+			"SEARCH g USING COVERING INDEX remembered_by_time (sender_id=? AND created_at=?)",
 		},
-		selectGoneDirects: {"SEARCH gone_directs USING COVERING INDEX gone_directs_of (peer_low=? AND peer_high=?)"},
+		selectRememberedDirects: {"SEARCH remembered_directs USING COVERING INDEX remembered_directs_of (peer_low=? AND peer_high=?)"},
 		forgetMessages: {
-			"SEARCH gone_messages USING INTEGER PRIMARY KEY (rowid=?)",
-			"SEARCH gone_messages USING COVERING INDEX gone_longest (gone_at<?)",
+			"SEARCH remembered_messages USING INTEGER PRIMARY KEY (rowid=?)",
+			"SEARCH remembered_messages USING COVERING INDEX remembered_longest (remembered_at<?)",
 		},
 		forgetDirects: {
-			"SEARCH gone_directs USING INTEGER PRIMARY KEY (rowid=?)",
-			"SEARCH gone_directs USING COVERING INDEX gone_directs_longest (gone_at>? AND gone_at<?)",
+			"SEARCH remembered_directs USING INTEGER PRIMARY KEY (rowid=?)",
+			"SEARCH remembered_directs USING COVERING INDEX remembered_directs_longest (remembered_at>? AND remembered_at<?)",
 		},
 		selectStoredSince: {"SEARCH messages USING COVERING INDEX messages_by_seq (conversation_id=? AND seq>?)"},
 		selectLastID:      {"SEARCH messages"},
@@ -241,19 +241,19 @@ func TestHotPlans(t *testing.T) {
 		selectOldest: {"SEARCH events USING INTEGER PRIMARY KEY (rowid>?)"},
 
 		selectActive: {"SEARCH messages USING INTEGER PRIMARY KEY (rowid=?)"},
-		fileEvents:   {"SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"},
+		indexEvents:  {"SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"},
 		putShredded:  {"SEARCH messages USING INTEGER PRIMARY KEY (rowid=?)"},
-		forgetDoomed: {"SEARCH doomed USING PRIMARY KEY (slot=? AND code=?)"},
+		deleteDoomed: {"SEARCH doomed USING PRIMARY KEY (slot=? AND code=?)"},
 		eraseRow: {
 			"SEARCH messages USING INTEGER PRIMARY KEY (rowid=?)",
-			"SEARCH messages USING COVERING INDEX messages_wiped (wiped_at>?)",
+			"SEARCH messages USING COVERING INDEX messages_by_erase_stamp (erase_stamp>?)",
 		},
 		selectDue:       {"SEARCH m USING INDEX messages_due (due_at<?)"},
 		selectNextDue:   {"SEARCH messages USING COVERING INDEX messages_due (due_at>?)"},
-		measureErasures: {"SEARCH m USING COVERING INDEX messages_wiped (wiped_at>?)"},
-		selectErasures:  {"SEARCH m USING INDEX messages_wiped (wiped_at>?)"},
+		measureErasures: {"SEARCH m USING COVERING INDEX messages_by_erase_stamp (erase_stamp>?)"},
+		selectErasures:  {"SEARCH m USING INDEX messages_by_erase_stamp (erase_stamp>?)"},
 		selectErasuresOf: {
-			"SEARCH m USING INDEX messages_wiped (wiped_at>? AND wiped_at<?)",
+			"SEARCH m USING INDEX messages_by_erase_stamp (erase_stamp>? AND erase_stamp<?)",
 			"SEARCH members USING PRIMARY KEY (conversation_id=? AND user_id=?)",
 			"SEARCH c USING INTEGER PRIMARY KEY (rowid=?)",
 		},

@@ -62,16 +62,16 @@ func (t *tx) DeleteConversation(id im.ID, at time.Time, by im.Position) error {
 	if err := t.eraseTexts(ids); err != nil {
 		return err
 	}
-	if err := t.removeAll(deleteConversations, ids, at.UnixMilli(), int64(by)); err != nil {
+	if err := t.updateList(deleteConversations, ids, at.UnixMilli(), int64(by)); err != nil {
 		return err
 	}
 	for _, query := range []string{endIntervals, endRoleVersions, endAccessVersions, endRoleStaysOf, endListStaysOf} {
-		if err := t.removeAll(query, ids, int64(by)); err != nil {
+		if err := t.updateList(query, ids, int64(by)); err != nil {
 			return err
 		}
 	}
 	for _, query := range []string{deleteMembers, deleteInvitations} {
-		if err := t.removeAll(query, ids); err != nil {
+		if err := t.updateList(query, ids); err != nil {
 			return err
 		}
 	}
@@ -92,18 +92,18 @@ func (t *tx) Purge(id im.ID, limit int, at time.Time) (done bool, err error) {
 	if done {
 		return true, nil
 	}
-	rest, err := t.restOf(conversation)
+	rest, err := t.loadTrimProgress(conversation)
 	if err != nil {
 		return false, err
 	}
-	through, err := rest.removeEvents(forEver, limit)
+	through, err := rest.trimEvents(endOfTime, limit)
 	if err == nil {
 		err = rest.save()
 	}
 	if err != nil || !through {
 		return false, err
 	}
-	list, err := t.messagesBefore(conversation, forEver, limit)
+	list, err := t.messagesBefore(conversation, endOfTime, limit)
 	if err != nil {
 		return false, err
 	}
@@ -112,7 +112,7 @@ func (t *tx) Purge(id im.ID, limit int, at time.Time) (done bool, err error) {
 	}
 	if len(list) > 0 {
 		var first int64
-		oldest, err := t.firstLeft(conversation, lastSeq, &first)
+		oldest, err := t.firstRemaining(conversation, lastSeq, &first)
 		if err != nil {
 			return false, err
 		}
@@ -126,10 +126,10 @@ func (t *tx) Purge(id im.ID, limit int, at time.Time) (done bool, err error) {
 			return false, err
 		}
 	}
-	if _, err := t.session.update(deleteRemoval, conversation); err != nil {
+	if _, err := t.session.update(deleteTrimProgress, conversation); err != nil {
 		return false, err
 	}
-	if _, err := t.session.update(putDirectGone, at.UnixMilli(), conversation); err != nil {
+	if _, err := t.session.update(putDirectRemembered, at.UnixMilli(), conversation); err != nil {
 		return false, err
 	}
 	return true, t.must(putPurged, conversation)

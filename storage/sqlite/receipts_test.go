@@ -17,7 +17,7 @@ func storedReceipts(t *testing.T, s *Store, user im.UserID) (list []record.Range
 		if err != nil {
 			return err
 		}
-		o := rangesOf{tx: w.(*tx), conversation: int64(place), kind: int64(record.Read), user: key}
+		o := rangesOf{tx: w.(*tx), conversation: int64(testConversation), kind: int64(record.Read), user: key}
 		list, err = o.ranges(selectRangeAfter[:len(selectRangeAfter)-len(" LIMIT 1")], int64(-1))
 		return err
 	})
@@ -34,7 +34,7 @@ func TestReceiptsAreRanges(t *testing.T) {
 	makePlace(t, s)
 	err := s.Write(t.Context(), func(w im.Tx) error {
 		for i := range n {
-			m := im.Message{ID: firstID + im.ID(i), Conversation: place, Sender: "alice", Type: im.Text, State: im.Active}
+			m := im.Message{ID: firstID + im.ID(i), Conversation: testConversation, Sender: "alice", Type: im.Text, State: im.Active}
 			if i%2 == 1 {
 				m.Sender = "answers"
 			}
@@ -50,7 +50,7 @@ func TestReceiptsAreRanges(t *testing.T) {
 	put := func(user im.UserID, from, to int64, at int) {
 		t.Helper()
 		err := s.Write(t.Context(), func(w im.Tx) error {
-			_, err := w.PutReceipt(im.Read, place, user, im.SeqRange{From: from, To: to}, fromMillis(int64(at)))
+			_, err := w.PutReceipt(im.Read, testConversation, user, im.SeqRange{From: from, To: to}, fromMillis(int64(at)))
 			return err
 		})
 		if err != nil {

@@ -23,7 +23,7 @@ const (
 	// another log begins.
 	renewLog
 	// unnamed says that the keys are older than the data.
-	unnamed
+	keysOlder
 )
 
 const (
@@ -55,8 +55,8 @@ const (
 		WHERE id = ?2`
 	emptyNote = "UPDATE messages SET note_slot = NULL, note = NULL WHERE id = ?"
 
-	selectToRemove = "SELECT " + removalColumns + " FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value"
-	selectLeft     = "SELECT last_seq, trim_before, deleted_at IS NOT NULL FROM conversations WHERE id = ?"
+	selectToDelete  = "SELECT " + deletionColumns + " FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value"
+	selectTrimState = "SELECT last_seq, trim_before, deleted_at IS NOT NULL FROM conversations WHERE id = ?"
 
 	selectPastLogs = "SELECT log, head FROM past_logs ORDER BY head"
 	putPastLog     = "INSERT INTO past_logs (log, head) VALUES (?, ?)"
@@ -76,8 +76,8 @@ func (s *session) putReconcile(todo int64) error {
 
 // plan says what is to be done before anybody reads.
 type plan struct {
-	todo  int64
-	named *im.SlotSet
+	todo       int64
+	referenced *im.SlotSet
 }
 
 // planReconciliation finds out whether these data and their keys were always together. If
@@ -95,7 +95,7 @@ func (s *Store) planReconciliation(ctx context.Context, session *session, keys i
 	var older bool
 	switch is := keys.Epoch(); {
 	case is < epoch:
-		p.todo |= checkKeys | unnamed
+		p.todo |= checkKeys | keysOlder
 		keys.Raise(epoch) // those of before must not count as newer once more
 	case is > epoch:
 		p.todo |= checkKeys
@@ -107,8 +107,8 @@ func (s *Store) planReconciliation(ctx context.Context, session *session, keys i
 	}
 	// A copy since which nothing was erased has the same epoch, and not the keys that were
 	// made since.
-	if uint64(keys.End()) < s.sealer.named.Load() {
-		p.todo |= checkKeys | unnamed
+	if uint64(keys.End()) < s.sealer.slotEnd.Load() {
+		p.todo |= checkKeys | keysOlder
 	}
 	if p.todo == 0 {
 		return p, nil
@@ -123,7 +123,7 @@ func (s *Store) planReconciliation(ctx context.Context, session *session, keys i
 		s.sealer.lost = slotRange{}
 	}
 	r := &reader{session: session, users: s.users, sealer: s.sealer}
-	found, p.named, err = im.KeysFit(ctx, r, keys.End(), s.options.Progress)
+	found, p.referenced, err = im.KeysFit(ctx, r, keys.End(), s.options.Progress)
 	if err != nil {
 		return p, err
 	}
@@ -132,10 +132,10 @@ func (s *Store) planReconciliation(ctx context.Context, session *session, keys i
 			return p, &im.LostKeysError{Lost: found.Lost}
 		}
 		if s.sealer.lost == (slotRange{}) {
-			s.sealer.lost = slotRange{keys.End(), im.Slot(s.sealer.named.Load())}
+			s.sealer.lost = slotRange{keys.End(), im.Slot(s.sealer.slotEnd.Load())}
 		}
 	}
-	if !noted && (older || found.Erased > 0 && p.todo&unnamed == 0) {
+	if !noted && (older || found.Erased > 0 && p.todo&keysOlder == 0) {
 		p.todo |= renewLog
 	}
 	if p.todo == checkKeys && found.Erased == 0 && found.Lost == 0 {
@@ -182,7 +182,7 @@ func (s *Store) reconcile(ctx context.Context, p plan) error {
 		}
 	}
 	done, err := im.Reconcile(ctx, s, im.Reconciling{
-		Keys: s.sealer.keys, Unnamed: p.todo&unnamed != 0, Named: p.named, Now: s.options.Now, Progress: s.options.Progress,
+		Keys: s.sealer.keys, Unnamed: p.todo&keysOlder != 0, Named: p.referenced, Now: s.options.Now, Progress: s.options.Progress,
 	})
 	if err != nil {
 		return fmt.Errorf("bring the data in line with the keys: %w", err)
@@ -263,7 +263,7 @@ const (
 // Sealed returns a stretch of all that was sealed: messages and their postscripts, then
 // texts of conversations, then names of roles; see [im.Reader].
 func (r *reader) Sealed(after im.SealedKey, limit int, look im.SealedLook) (page im.SealedPage, err error) {
-	l := sealedLook{reader: r, how: look, page: &page, last: after}
+	l := sealedScan{reader: r, how: look, page: &page, last: after}
 	query, scan := selectSealed, l.message
 	switch after.Part {
 	case sealedMessages:
@@ -290,7 +290,7 @@ func (r *reader) Sealed(after im.SealedKey, limit int, look im.SealedLook) (page
 }
 
 // sealedLook looks at rows with what was sealed.
-type sealedLook struct {
+type sealedScan struct {
 	*reader
 	how  im.SealedLook
 	page *im.SealedPage
@@ -298,7 +298,7 @@ type sealedLook struct {
 }
 
 // add takes in what was sealed under the key in a slot, if there is one.
-func (l *sealedLook) add(s im.Sealed, id im.ID, slot sql.NullInt64, sealed []byte) {
+func (l *sealedScan) add(s im.Sealed, id im.ID, slot sql.NullInt64, sealed []byte) {
 	l.last.ID = id
 	if slot.Valid {
 		s.ID, s.Key, s.Slot, s.Err = id, l.last, im.Slot(slot.Int64), l.look(slot.Int64, sealed)
@@ -306,7 +306,7 @@ func (l *sealedLook) add(s im.Sealed, id im.ID, slot sql.NullInt64, sealed []byt
 	}
 }
 
-func (l *sealedLook) message(rows *sql.Rows) error {
+func (l *sealedScan) message(rows *sql.Rows) error {
 	var id, conversation im.ID
 	var state im.State
 	var slot, noteSlot sql.NullInt64
@@ -324,7 +324,7 @@ func (l *sealedLook) message(rows *sql.Rows) error {
 	return nil
 }
 
-func (l *sealedLook) texts(rows *sql.Rows) error {
+func (l *sealedScan) texts(rows *sql.Rows) error {
 	var id im.ID
 	var t texts
 	if err := rows.Scan(append([]any{&id}, t.dest()...)...); err != nil {
@@ -336,7 +336,7 @@ func (l *sealedLook) texts(rows *sql.Rows) error {
 	return nil
 }
 
-func (l *sealedLook) roleName(rows *sql.Rows) error {
+func (l *sealedScan) roleName(rows *sql.Rows) error {
 	var id, space im.ID
 	var name sealedText
 	if err := rows.Scan(&id, &space, &name.slot, &name.sealed); err != nil {
@@ -348,7 +348,7 @@ func (l *sealedLook) roleName(rows *sql.Rows) error {
 
 // look says why something sealed cannot be read; nil if it can. Only the key is looked at
 // if nothing is left of it.
-func (l *sealedLook) look(slot int64, sealed []byte) error {
+func (l *sealedScan) look(slot int64, sealed []byte) error {
 	if l.sealer.lost.has(im.Slot(slot)) {
 		return im.ErrNoKey
 	}
@@ -387,11 +387,11 @@ func (t *tx) Remove(conversation im.ID, ids []im.ID, at time.Time) (active int, 
 	var lastSeq int64
 	var trim sql.NullInt64
 	var deleted bool
-	found, err := t.session.row(selectLeft, []any{int64(conversation)}, &lastSeq, &trim, &deleted)
+	found, err := t.session.row(selectTrimState, []any{int64(conversation)}, &lastSeq, &trim, &deleted)
 	if err != nil || !found {
 		return 0, orNotFound(err)
 	}
-	list, newest, err := t.removals(ids)
+	list, newest, err := t.trimProgress(ids)
 	if err != nil {
 		return 0, err
 	}
@@ -404,7 +404,7 @@ func (t *tx) Remove(conversation im.ID, ids []im.ID, at time.Time) (active int, 
 		return 0, err
 	}
 	var first int64
-	oldest, err := t.firstLeft(int64(conversation), lastSeq, &first)
+	oldest, err := t.firstRemaining(int64(conversation), lastSeq, &first)
 	if err != nil {
 		return 0, err
 	}
@@ -421,13 +421,13 @@ func (t *tx) Remove(conversation im.ID, ids []im.ID, at time.Time) (active int, 
 
 // removals loads messages that are to be removed, without what they say, and says when
 // the newest of them was created.
-func (t *tx) removals(ids []im.ID) (list []removal, newest int64, err error) {
+func (t *tx) trimProgress(ids []im.ID) (list []deletion, newest int64, err error) {
 	numbers, err := json.Marshal(ids)
 	if err != nil {
 		return nil, 0, err
 	}
-	err = t.session.query(selectToRemove, []any{string(numbers)}, func(rows *sql.Rows) (bool, error) {
-		m, err := scanRemoval(rows)
+	err = t.session.query(selectToDelete, []any{string(numbers)}, func(rows *sql.Rows) (bool, error) {
+		m, err := scanDeletion(rows)
 		newest = max(newest, m.created)
 		list = append(list, m)
 		return true, err

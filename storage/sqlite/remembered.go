@@ -11,36 +11,36 @@ import (
 const (
 	// rememberGone writes down what messages are known by that are about to be
 	// removed, in the transaction that removes them.
-	rememberGone = `INSERT OR REPLACE INTO gone_messages (id, conversation_id, sender_id, client_id, created_at, gone_at)
+	rememberMessages = `INSERT OR REPLACE INTO remembered_messages (id, conversation_id, sender_id, client_id, created_at, remembered_at)
 		SELECT id, conversation_id, sender_id, client_id, created_at, ?1 FROM messages
 		WHERE id IN (SELECT j.value FROM json_each(?2) AS j)`
 	// rememberDirect writes down whose a conversation was, if it was direct.
-	rememberDirect = `INSERT OR REPLACE INTO gone_directs (conversation_id, peer_low, peer_high)
+	rememberDirect = `INSERT OR REPLACE INTO remembered_directs (conversation_id, peer_low, peer_high)
 		SELECT id, peer_low, peer_high FROM conversations WHERE id = ? AND peer_low IS NOT NULL`
-	putDirectGone = "UPDATE gone_directs SET gone_at = ? WHERE conversation_id = ?"
+	putDirectRemembered = "UPDATE remembered_directs SET remembered_at = ? WHERE conversation_id = ?"
 
-	selectGone   = "SELECT g.id FROM json_each(?) j CROSS JOIN gone_messages g ON g.id = j.value"
-	selectGoneAs = `SELECT j.key FROM json_each(?) j CROSS JOIN users u ON u.name = j.value ->> 0
-		CROSS JOIN gone_messages g INDEXED BY gone_by_client_id ON g.sender_id = u.id AND g.client_id = j.value ->> 1`
-	selectGoneAt = `SELECT j.key, g.conversation_id FROM json_each(?) j CROSS JOIN users u ON u.name = j.value ->> 0
-		CROSS JOIN gone_messages g INDEXED BY gone_by_time
+	selectRemembered   = "SELECT g.id FROM json_each(?) j CROSS JOIN remembered_messages g ON g.id = j.value"
+	selectRememberedAs = `SELECT j.key FROM json_each(?) j CROSS JOIN users u ON u.name = j.value ->> 0
+		CROSS JOIN remembered_messages g INDEXED BY remembered_by_client_id ON g.sender_id = u.id AND g.client_id = j.value ->> 1`
+	selectRememberedAt = `SELECT j.key, g.conversation_id FROM json_each(?) j CROSS JOIN users u ON u.name = j.value ->> 0
+		CROSS JOIN remembered_messages g INDEXED BY remembered_by_time
 			ON g.sender_id = u.id AND g.created_at = j.value ->> 1`
-	selectGoneDirects = `SELECT conversation_id FROM gone_directs INDEXED BY gone_directs_of
+	selectRememberedDirects = `SELECT conversation_id FROM remembered_directs INDEXED BY remembered_directs_of
 		WHERE peer_low = ? AND peer_high = ? ORDER BY conversation_id`
 
-	forgetMessages = `DELETE FROM gone_messages WHERE id IN
-		(SELECT id FROM gone_messages INDEXED BY gone_longest WHERE gone_at < ?1 ORDER BY gone_at LIMIT ?2)`
-	forgetDirects = `DELETE FROM gone_directs WHERE conversation_id IN
-		(SELECT conversation_id FROM gone_directs INDEXED BY gone_directs_longest
-			WHERE gone_at IS NOT NULL AND gone_at < ?1 ORDER BY gone_at LIMIT ?2)`
+	forgetMessages = `DELETE FROM remembered_messages WHERE id IN
+		(SELECT id FROM remembered_messages INDEXED BY remembered_longest WHERE remembered_at < ?1 ORDER BY remembered_at LIMIT ?2)`
+	forgetDirects = `DELETE FROM remembered_directs WHERE conversation_id IN
+		(SELECT conversation_id FROM remembered_directs INDEXED BY remembered_directs_longest
+			WHERE remembered_at IS NOT NULL AND remembered_at < ?1 ORDER BY remembered_at LIMIT ?2)`
 )
 
 // Gone returns which of the ids are those of messages that were removed.
-func (r *reader) Gone(ids []im.ID) ([]im.ID, error) { return r.idsAmong(selectGone, ids) }
+func (r *reader) Gone(ids []im.ID) ([]im.ID, error) { return r.idsAmong(selectRemembered, ids) }
 
 // GoneAs returns which of these are those of messages that were removed.
 func (r *reader) GoneAs(keys []im.ClientKey) ([]im.ClientKey, error) {
-	return r.keysAmong(selectGoneAs, keys)
+	return r.keysAmong(selectRememberedAs, keys)
 }
 
 // GoneAt returns the messages that were removed and are known by one of these.
@@ -53,7 +53,7 @@ func (r *reader) GoneAt(keys []im.SentKey) (list []im.GoneMessage, err error) {
 	if err != nil {
 		return nil, err
 	}
-	err = r.session.query(selectGoneAt, []any{string(b)}, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(selectRememberedAt, []any{string(b)}, func(rows *sql.Rows) (bool, error) {
 		var i int
 		var g im.GoneMessage
 		err := rows.Scan(&i, &g.Conversation)
@@ -73,7 +73,7 @@ func (r *reader) GoneDirects(peers [2]im.UserID) ([]im.ID, error) {
 			return nil, err
 		}
 	}
-	return r.ids(selectGoneDirects, keys[0], keys[1])
+	return r.ids(selectRememberedDirects, keys[0], keys[1])
 }
 
 // Forget forgets what was removed before a time, messages first.

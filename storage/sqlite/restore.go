@@ -64,7 +64,7 @@ func (t *tx) RestoreMember(m im.Membership, from im.Position) error {
 	if err != nil {
 		return err
 	}
-	at, err := t.place(m.Conversation)
+	at, err := t.info(m.Conversation)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ type sealer struct {
 	store im.StoreID
 	// named is the slot below which all are that rows may name, as it is stored. It is
 	// written by the writer alone.
-	named atomic.Uint64
+	slotEnd atomic.Uint64
 	// lost are slots that never had a key in a key file that is older than the data, until
 	// the store is open.
 	lost slotRange
@@ -35,11 +35,11 @@ func (t *tx) seal(content []byte) (slot int64, sealed []byte, err error) {
 		return 0, nil, keyRefusal(err)
 	}
 	t.used = append(t.used, s)
-	if named := max(t.named, t.sealer.named.Load()); uint64(s) >= named {
+	if slotEnd := max(t.slotEnd, t.sealer.slotEnd.Load()); uint64(s) >= slotEnd {
 		// All that were made, so that only the first of each extent writes it, and keys
 		// that end before it are known to lack some.
-		t.named = uint64(t.sealer.keys.End())
-		if err := t.must(putSlots, int64(t.named)); err != nil {
+		t.slotEnd = uint64(t.sealer.keys.End())
+		if err := t.must(putSlots, int64(t.slotEnd)); err != nil {
 			return 0, nil, err
 		}
 	}
@@ -85,5 +85,5 @@ func (t *tx) doomAll(slots []int64, code im.ShredCode) error {
 	for _, s := range slots {
 		t.doomed = append(t.doomed, doomed{Shredding: im.Shredding{Slot: im.Slot(s), Code: code}})
 	}
-	return t.removeAll(insertAllDoomed, slots, int64(code))
+	return t.updateList(insertAllDoomed, slots, int64(code))
 }

@@ -126,7 +126,7 @@ func (t *tx) eraseTexts(conversations []int64) error {
 	if err := t.doomAll(slots, im.ShredRemoved); err != nil {
 		return err
 	}
-	return t.removeAll(deleteRoleNames, conversations)
+	return t.updateList(deleteRoleNames, conversations)
 }
 
 // RoleNames returns what the roles of a space are called now.

@@ -45,7 +45,7 @@ func TestSealedColumns(t *testing.T) {
 		"meta.key": "ours", "meta.value": "ours",
 		"users.name": userID, "blocks.name": userID, "list_stays.name": userID, "invitations.name": userID,
 		"space_roles.roles": ids, "channel_access.access": ids, "events.data": ids,
-		"messages.sender_device": client, "messages.client_id": client, "events.actor_device": client, "gone_messages.client_id": client,
+		"messages.sender_device": client, "messages.client_id": client, "events.actor_device": client, "remembered_messages.client_id": client,
 		"events.type": "the name of a type",
 	}
 	columns := map[string]string{}

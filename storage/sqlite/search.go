@@ -25,18 +25,18 @@ const (
 // What one page may cost. A candidate is a row of messages; one that the other
 // conditions let through is read and held against the words.
 const (
-	searchBudget  = 20_000 // candidates
-	candidateRead = 20     // what reading one counts for
+	searchBudget = 20_000 // candidates
+	readCost     = 20     // what reading one counts for
 	// conversationAsked is what asking counts for whether its conversation may be
 	// seen.
-	conversationAsked = 100
+	conversationCost = 100
 	// searchFirst is how many candidates are taken at first, beyond the limit;
 	// then it is four times as many each time.
 	searchFirst  = 8
-	searchMost   = 4096
+	searchMax    = 4096
 	searchFactor = 4
 	// enoughSearch is how long the index is asked for one page.
-	enoughSearch = 100 * time.Millisecond
+	searchTime = 100 * time.Millisecond
 )
 
 // finder is one page of a search in the making.
@@ -99,18 +99,18 @@ func (f *finder) find() error {
 			return err
 		}
 	}
-	return f.findAmongAll()
+	return f.findByScan()
 }
 
 // findIndexed looks at what the index finds. It reports that the page ends. Otherwise the
 // index has nothing more: an error of its own is no reason to find less.
 func (f *finder) findIndexed(q searchindex.Query) (full bool, err error) {
-	until := time.Now().Add(enoughSearch)
+	until := time.Now().Add(searchTime)
 	c, failure := f.r.searcher.Search(q)
 	if failure == nil {
 		defer c.Close()
 	}
-	for take := f.q.Limit + searchFirst; failure == nil; take = min(take*searchFactor, searchMost) {
+	for take := f.q.Limit + searchFirst; failure == nil; take = min(take*searchFactor, searchMax) {
 		var ids []int64
 		var through int64
 		ids, through, failure = c.Next(take, until)
@@ -136,9 +136,9 @@ func (f *finder) findIndexed(q searchindex.Query) (full bool, err error) {
 }
 
 // findAmongAll looks at one message after the other.
-func (f *finder) findAmongAll() error {
-	for take := f.q.Limit + searchFirst; f.next > f.least; take = min(take*searchFactor, searchMost) {
-		list, err := f.every(take)
+func (f *finder) findByScan() error {
+	for take := f.q.Limit + searchFirst; f.next > f.least; take = min(take*searchFactor, searchMax) {
+		list, err := f.scanAll(take)
 		if err != nil {
 			return err
 		}
@@ -173,7 +173,7 @@ func (f *finder) candidates(ids []int64) (list []candidate, err error) {
 }
 
 // every returns the next messages of all.
-func (f *finder) every(limit int) ([]candidate, error) {
+func (f *finder) scanAll(limit int) ([]candidate, error) {
 	return f.scan(limit, selectEvery, f.least, f.next)
 }
 
@@ -195,7 +195,7 @@ func (f *finder) look(c candidate) (full bool, err error) {
 	}
 	passes := f.passes(c)
 	if passes {
-		if passes, err = f.seen(c.conversation); err != nil {
+		if passes, err = f.maySee(c.conversation); err != nil {
 			return false, err
 		}
 	}
@@ -203,7 +203,7 @@ func (f *finder) look(c candidate) (full bool, err error) {
 		if len(f.page.Hits) == f.q.Limit {
 			return true, nil
 		}
-		f.budget -= candidateRead
+		f.budget -= readCost
 		err = f.read(c)
 	}
 	f.budget--
@@ -213,15 +213,15 @@ func (f *finder) look(c candidate) (full bool, err error) {
 
 // passes reports whether a candidate fulfils the conditions besides the words.
 func (f *finder) passes(c candidate) bool {
-	return !f.foreign(c.conversation) && (f.sender == 0 || c.sender == f.sender) &&
+	return !f.excluded(c.conversation) && (f.sender == 0 || c.sender == f.sender) &&
 		f.q.Admits(im.Message{State: c.state, Type: im.MessageType(c.kind), CreatedAt: fromMillis(c.created)})
 }
 
 // foreign reports whether a conversation is none of those to look in.
-func (f *finder) foreign(conversation int64) bool { return f.wanted != nil && !f.wanted[conversation] }
+func (f *finder) excluded(conversation int64) bool { return f.wanted != nil && !f.wanted[conversation] }
 
 // seen reports whether a conversation may be seen.
-func (f *finder) seen(conversation int64) (bool, error) {
+func (f *finder) maySee(conversation int64) (bool, error) {
 	if f.q.Sees == nil {
 		return true, nil
 	}
@@ -229,7 +229,7 @@ func (f *finder) seen(conversation int64) (bool, error) {
 	if known {
 		return sees, nil
 	}
-	f.budget -= conversationAsked
+	f.budget -= conversationCost
 	sees, err := f.q.Sees(im.ID(conversation))
 	f.sees[conversation] = sees
 	return sees, err

@@ -21,23 +21,23 @@ type library struct {
 }
 
 const (
-	libraryPlaces = 1000
-	rareWord      = "quixotically"
-	rarePair      = "饕餮"
-	commonPair    = "上海"
+	libraryConversations = 1000
+	rareWord             = "quixotically"
+	rarePair             = "饕餮"
+	commonPair           = "上海"
 )
 
 func newLibrary(tb testing.TB) *library {
-	return &library{talk: newTalk(tb, libraryPlaces, Options{Synchronous: "normal"}), says: newSpeech(61), last: im.FirstID(fromMillis(1.7e12))}
+	return &library{talk: newTalk(tb, libraryConversations, Options{Synchronous: "normal"}), says: newSpeech(61), last: im.FirstID(fromMillis(1.7e12))}
 }
 
 // next is the next message.
 func (l *library) next() im.Message {
 	l.n++
 	l.last += im.ID(10_000_000 + l.says.random.IntN(200_000_000))
-	place := im.ID(1)
+	conversation := im.ID(1)
 	if l.n%10 != 0 {
-		place = 2 + im.ID(l.says.random.IntN(libraryPlaces-1))
+		conversation = 2 + im.ID(l.says.random.IntN(libraryConversations-1))
 	}
 	words := l.says.text()
 	switch {
@@ -46,7 +46,7 @@ func (l *library) next() im.Message {
 	case l.n%1000 == 520 && l.n <= 10_000:
 		words += " " + rareWord + " " + rarePair
 	}
-	return text(place, l.last, words)
+	return text(conversation, l.last, words)
 }
 
 // fill stores messages up to a number.

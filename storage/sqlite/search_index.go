@@ -100,14 +100,14 @@ func documentOf(m im.Message) searchindex.Document {
 // index has a message found by its words, once this is committed.
 func (t *tx) index(m im.Message) {
 	if m.State == im.Active && m.Type.HasWords() {
-		t.indexed = append(t.indexed, documentOf(m))
+		t.searchAdded = append(t.searchAdded, documentOf(m))
 	}
 }
 
 // unindex has a message of a type leave the index, once this is committed.
 func (t *tx) unindex(id im.ID, kind im.MessageType) {
 	if kind.HasWords() {
-		t.unindexed = append(t.unindexed, int64(id))
+		t.searchRemoved = append(t.searchRemoved, int64(id))
 	}
 }
 

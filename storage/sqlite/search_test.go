@@ -87,15 +87,15 @@ func TestSearchFindsAll(t *testing.T) {
 }
 
 func searchFindsAll(t *testing.T, flushAt int) {
-	const places = 200
-	s := newTalk(t, places, Options{Synchronous: "normal", flushAt: flushAt})
+	const conversations = 200
+	s := newTalk(t, conversations, Options{Synchronous: "normal", flushAt: flushAt})
 	random := rand.New(rand.NewPCG(41, 42))
 	talk := newSpeech(43)
 	var list []im.Message
 	id := im.ID(1)
 	for range 6000 {
 		id += 1 + im.ID(random.IntN(1_000_000))
-		list = append(list, text(im.ID(1+random.IntN(places)), id, talk.text()))
+		list = append(list, text(im.ID(1+random.IntN(conversations)), id, talk.text()))
 	}
 	for part := range slices.Chunk(list, 300) {
 		s.say(part...)
@@ -116,7 +116,7 @@ func searchFindsAll(t *testing.T, flushAt int) {
 		case 3:
 			q.Words = string(talk.characters[talk.zipf.Uint64()%3000]) + string(talk.characters[talk.zipf.Uint64()%30])
 		}
-		in := s.conversations[:[]int{1, 5, 64, places}[random.IntN(4)]]
+		in := s.conversations[:[]int{1, 5, 64, conversations}[random.IntN(4)]]
 		q.Conversations = in
 		terms := search.Parse(q.Words)
 		var want []im.ID
@@ -137,11 +137,11 @@ func TestSearchElsewhere(t *testing.T) {
 	s := newTalk(t, 200, Options{Synchronous: "normal"})
 	var list []im.Message
 	for i := range im.ID(8000) {
-		place := im.ID(1)
+		conversation := im.ID(1)
 		if i%1000 == 0 {
-			place = 2 + i/1000
+			conversation = 2 + i/1000
 		}
-		list = append(list, text(place, i+1, "the same word"))
+		list = append(list, text(conversation, i+1, "the same word"))
 	}
 	for part := range slices.Chunk(list, 1000) {
 		s.say(part...)
@@ -172,7 +172,7 @@ func TestSearchElsewhere(t *testing.T) {
 func TestSearchIsBounded(t *testing.T) {
 	s := newTalk(t, 1, Options{Synchronous: "normal"})
 	var list []im.Message
-	for i := range im.ID(searchBudget/candidateRead + 500) {
+	for i := range im.ID(searchBudget/readCost + 500) {
 		list = append(list, text(1, i+1, "word of all"))
 	}
 	for part := range slices.Chunk(list, 1000) {

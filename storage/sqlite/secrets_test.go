@@ -16,8 +16,8 @@ import (
 // place is the conversation of these tests, and firstID the message that is
 // first in it.
 const (
-	place   im.ID = 7
-	firstID im.ID = 1000
+	testConversation im.ID = 7
+	firstID          im.ID = 1000
 )
 
 // secret is a message with a marker.
@@ -55,10 +55,10 @@ func secrets(random *rand.Rand, n int) []*secret {
 func makePlace(tb testing.TB, s *Store) {
 	tb.Helper()
 	err := s.Write(context.Background(), func(tx im.Tx) error {
-		if err := tx.CreateConversation(im.Conversation{ID: place, Kind: im.Group, History: im.HistoryAll}); err != nil {
+		if err := tx.CreateConversation(im.Conversation{ID: testConversation, Kind: im.Group, History: im.HistoryAll}); err != nil {
 			return err
 		}
-		return tx.AddMember(im.Membership{Conversation: place, User: "alice", Role: im.Owner}, 1)
+		return tx.AddMember(im.Membership{Conversation: testConversation, User: "alice", Role: im.Owner}, 1)
 	})
 	if err != nil {
 		tb.Fatal(err)
@@ -85,7 +85,7 @@ func sendAll(tb testing.TB, s *Store, list []*secret) {
 
 func insertSecret(tx im.Tx, m *secret) error {
 	_, err := tx.InsertMessage(im.Message{
-		ID: m.id, Conversation: place, Sender: "alice", ClientID: fmt.Sprint(m.id), Type: im.Text, State: im.Active,
+		ID: m.id, Conversation: testConversation, Sender: "alice", ClientID: fmt.Sprint(m.id), Type: im.Text, State: im.Active,
 		CreatedAt: fromMillis(int64(m.id)), Content: m.content,
 	})
 	return err

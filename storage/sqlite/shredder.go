@@ -27,7 +27,7 @@ const (
 const (
 	selectDoomed = "SELECT slot, code, message_id FROM doomed ORDER BY slot"
 	putShredded  = "UPDATE messages SET shredded_at = ? WHERE id IN (SELECT j.value FROM json_each(?) AS j)"
-	forgetDoomed = "DELETE FROM doomed WHERE code = ? AND slot IN (SELECT j.value FROM json_each(?) AS j)"
+	deleteDoomed = "DELETE FROM doomed WHERE code = ? AND slot IN (SELECT j.value FROM json_each(?) AS j)"
 	putKeyEpoch  = "UPDATE meta SET value = ? WHERE key = 'key_epoch'"
 )
 
@@ -123,7 +123,7 @@ func (s *shredder) loop() {
 		delay = shredDelay
 		list, err := s.shred()
 		if err == nil {
-			err = s.forget(list)
+			err = s.deleteNotes(list)
 		}
 		if err != nil {
 			if errors.Is(err, errClosed) {
@@ -179,13 +179,13 @@ func (s *shredder) shred() ([]doomed, error) {
 }
 
 // forget removes the notes of keys that were shredded, in short transactions.
-func (s *shredder) forget(list []doomed) error {
+func (s *shredder) deleteNotes(list []doomed) error {
 	ctx := im.WithCaller(context.Background(), im.Caller{Job: "shredding"})
 	at, epoch := s.store.options.Now(), s.store.sealer.keys.Epoch()
 	for len(list) > 0 {
 		n, began := min(len(list), forgetBatch), time.Now()
 		err := s.store.Write(ctx, func(w im.Tx) error {
-			return w.(*tx).session.forgetDoomed(list[:n], at, epoch)
+			return w.(*tx).session.deleteDoomed(list[:n], at, epoch)
 		})
 		if err != nil {
 			// They stay noted, and are shredded once more at the next start.
@@ -213,7 +213,7 @@ func (s *shredder) finish(session *session) error {
 		return nil
 	}
 	return session.inOne(func() error {
-		return session.forgetDoomed(list, s.store.options.Now(), s.store.sealer.keys.Epoch())
+		return session.deleteDoomed(list, s.store.options.Now(), s.store.sealer.keys.Epoch())
 	})
 }
 
@@ -246,7 +246,7 @@ func (s *session) loadDoomed() (list []doomed, err error) {
 
 // forgetDoomed notes of messages that their keys were shredded at a time, removes what
 // was noted of keys, and stores up to which epoch of the keys that is so.
-func (s *session) forgetDoomed(list []doomed, at time.Time, epoch uint64) error {
+func (s *session) deleteDoomed(list []doomed, at time.Time, epoch uint64) error {
 	var messages []int64
 	slots := map[im.ShredCode][]int64{}
 	for _, d := range list {
@@ -269,7 +269,7 @@ func (s *session) forgetDoomed(list []doomed, at time.Time, epoch uint64) error 
 		if err != nil {
 			return err
 		}
-		if _, err := s.update(forgetDoomed, int64(code), string(numbers)); err != nil {
+		if _, err := s.update(deleteDoomed, int64(code), string(numbers)); err != nil {
 			return err
 		}
 	}
@@ -288,7 +288,7 @@ func (s *session) shredDoomed(keys im.Keys, at time.Time) error {
 	if err := keys.Shred(shreddings(list)); err != nil {
 		return fmt.Errorf("shred the keys of what was erased: %w", err)
 	}
-	return s.inOne(func() error { return s.forgetDoomed(list, at, keys.Epoch()) })
+	return s.inOne(func() error { return s.deleteDoomed(list, at, keys.Epoch()) })
 }
 
 // keyRefusal turns an error of the keys into what callers are answered.

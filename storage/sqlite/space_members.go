@@ -73,7 +73,7 @@ func (r *reader) SpaceMembersAt(space, channel im.ID, at im.Position, users []im
 	if err != nil {
 		return nil, err
 	}
-	return list, r.addStanding(list, string(numbers), space, channel, at == im.Latest)
+	return list, r.addAssignments(list, string(numbers), space, channel, at == im.Latest)
 }
 
 // SpaceMembers returns a page of who is a member of the space now, in the order
@@ -91,12 +91,12 @@ func (r *reader) SpaceMembers(space, channel im.ID, page im.Page) ([]im.SpaceMem
 	if err != nil {
 		return nil, err
 	}
-	return list, r.addStanding(list, string(numbers), space, channel, true)
+	return list, r.addAssignments(list, string(numbers), space, channel, true)
 }
 
 // addStanding adds to members of a space, of whom these are the keys, what they
 // are there, and in the channel if that is not 0; now leaves out what has ended.
-func (r *reader) addStanding(list []im.SpaceMember, keys string, space, channel im.ID, now bool) error {
+func (r *reader) addAssignments(list []im.SpaceMember, keys string, space, channel im.ID, now bool) error {
 	roles, lists := selectRoleStays, selectListStays
 	if now {
 		roles, lists = selectOpenRoleStays, selectOpenListStays
@@ -128,13 +128,13 @@ func (r *reader) addStanding(list []im.SpaceMember, keys string, space, channel 
 // its lists, and until when they are muted there.
 func (r *reader) InChannel(channel im.ID, user im.UserID) ([]im.ListStay, time.Time, error) {
 	in := make([]im.ChannelOf, 1)
-	err := r.addStandingIn(in, []int64{int64(channel)}, user)
+	err := r.addChannelAssignments(in, []int64{int64(channel)}, user)
 	return in[0].Lists, in[0].MutedHere, err
 }
 
 // addStandingIn adds to channels, of which these are the ids, what of a user is theirs
 // alone.
-func (r *reader) addStandingIn(list []im.ChannelOf, ids []int64, user im.UserID) error {
+func (r *reader) addChannelAssignments(list []im.ChannelOf, ids []int64, user im.UserID) error {
 	key, err := r.userKey(user)
 	if err != nil {
 		return err

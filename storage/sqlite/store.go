@@ -65,7 +65,7 @@ type Options struct {
 	ObserveLog func(unmoved int64)
 
 	// unfiled is mostUnfiled, or less in tests.
-	unfiled im.Position
+	unindexed im.Position
 	// log are the sizes at which the write-ahead log is moved, and logFault is asked before
 	// it is looked at or moved, in tests.
 	log      logLimits
@@ -113,11 +113,11 @@ func (o Options) withDefaults() (Options, error) {
 	if o.ReadLimit == 0 {
 		o.ReadLimit = defaultReadLimit
 	}
-	if o.unfiled == 0 {
-		o.unfiled = mostUnfiled
+	if o.unindexed == 0 {
+		o.unindexed = maxUnindexed
 	}
 	if o.log == (logLimits{}) {
-		o.log = logLimits{step: logStep, restart: logRestart, most: logMost}
+		o.log = logLimits{step: logStep, restart: logRestart, most: logMax}
 	}
 	return o, nil
 }
@@ -268,7 +268,7 @@ func (s *Store) openKeys(ctx context.Context, session *session) (todo plan, err 
 		return todo, err
 	}
 	s.sealer = &sealer{keys: keys, store: im.StoreID(id)}
-	s.sealer.named.Store(slots)
+	s.sealer.slotEnd.Store(slots)
 	if todo, err = s.planReconciliation(ctx, session, keys, epoch); err != nil {
 		return todo, err
 	}

@@ -147,16 +147,16 @@ func lower(data []byte) []byte {
 
 // in returns the markers in data by their places.
 func (f *form) in(data []byte) map[int]string {
-	places := map[int]string{}
+	offsets := map[int]string{}
 	length := len(f.encode(newMarker(rand.New(rand.NewPCG(0, 0)))))
 	for at := 0; ; at++ {
 		i := bytes.Index(data[at:], f.lead)
 		if i < 0 || at+i+length > len(data) {
-			return places
+			return offsets
 		}
 		at += i
 		if marker, ok := f.erase[string(data[at:at+length])]; ok {
-			places[at] = marker
+			offsets[at] = marker
 		}
 	}
 }

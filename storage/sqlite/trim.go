@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	selectTrim     = "SELECT last_seq, first_seq, trim_before FROM conversations WHERE id = ?"
-	removalColumns = "m.id, m.seq, m.created_at, m.type, m.state, m.visible_to IS NOT NULL, m.slot, m.note_slot"
-	selectFirstSeq = "SELECT seq FROM messages INDEXED BY messages_by_seq WHERE conversation_id = ? ORDER BY seq LIMIT 1"
-	putTrim        = "UPDATE conversations SET first_seq = ?, oldest_at = ?, trim_before = ? WHERE id = ?"
+	selectTrim      = "SELECT last_seq, first_seq, trim_before FROM conversations WHERE id = ?"
+	deletionColumns = "m.id, m.seq, m.created_at, m.type, m.state, m.visible_to IS NOT NULL, m.slot, m.note_slot"
+	selectFirstSeq  = "SELECT seq FROM messages INDEXED BY messages_by_seq WHERE conversation_id = ? ORDER BY seq LIMIT 1"
+	putTrim         = "UPDATE conversations SET first_seq = ?, oldest_at = ?, trim_before = ? WHERE id = ?"
 
 	deleteMentionsOf  = "DELETE FROM mentions WHERE conversation_id = ?1 AND seq IN (SELECT j.value FROM json_each(?2) AS j)"
 	deleteMentionsAll = "DELETE FROM mentions_all WHERE conversation_id = ?1 AND seq IN (SELECT j.value FROM json_each(?2) AS j)"
@@ -21,7 +21,7 @@ const (
 )
 
 // forEver is a time in milliseconds before which everything was created.
-const forEver = math.MaxInt64
+const endOfTime = math.MaxInt64
 
 // Trim removes the oldest messages with all that was kept of them: first events
 // from before the cutoff, then messages, then receipts for messages that are
@@ -47,11 +47,11 @@ func (t *tx) Trim(conversation im.ID, before time.Time, limit int, at time.Time)
 		step.Done = true
 		return step, nil
 	}
-	rest, err := t.restOf(int64(conversation))
+	rest, err := t.loadTrimProgress(int64(conversation))
 	if err != nil {
 		return step, err
 	}
-	through, err := rest.removeEvents(cutoff, limit)
+	through, err := rest.trimEvents(cutoff, limit)
 	if err != nil {
 		return step, err
 	}
@@ -66,12 +66,12 @@ func (t *tx) Trim(conversation im.ID, before time.Time, limit int, at time.Time)
 			}
 		}
 	}
-	oldest, err := t.firstLeft(int64(conversation), lastSeq, &step.FirstSeq)
+	oldest, err := t.firstRemaining(int64(conversation), lastSeq, &step.FirstSeq)
 	if err != nil {
 		return step, err
 	}
 	if through && (!oldest.Valid || oldest.Int64 >= cutoff) {
-		if step.Done, err = rest.removeRanges(step.FirstSeq); err != nil {
+		if step.Done, err = rest.trimRanges(step.FirstSeq); err != nil {
 			return step, err
 		}
 	}
@@ -91,7 +91,7 @@ func orNotFound(err error) error {
 }
 
 // firstLeft finds the first seq and the oldest time that are left.
-func (t *tx) firstLeft(conversation, lastSeq int64, first *int64) (oldest sql.NullInt64, err error) {
+func (t *tx) firstRemaining(conversation, lastSeq int64, first *int64) (oldest sql.NullInt64, err error) {
 	found, err := t.session.row(selectFirstSeq, []any{conversation}, first)
 	if err != nil {
 		return oldest, err
@@ -103,7 +103,7 @@ func (t *tx) firstLeft(conversation, lastSeq int64, first *int64) (oldest sql.Nu
 }
 
 // removal is a message that is to be removed, with the slots of its keys.
-type removal struct {
+type deletion struct {
 	id, seq, created int64
 	kind             im.MessageType
 	state            im.State
@@ -111,7 +111,7 @@ type removal struct {
 	slot, note       sql.NullInt64
 }
 
-func scanRemoval(rows *sql.Rows) (m removal, err error) {
+func scanDeletion(rows *sql.Rows) (m deletion, err error) {
 	err = rows.Scan(&m.id, &m.seq, &m.created, &m.kind, &m.state, &m.hidden, &m.slot, &m.note)
 	return m, err
 }
@@ -119,7 +119,7 @@ func scanRemoval(rows *sql.Rows) (m removal, err error) {
 // removeMessages has the keys of messages and of what stands in their place shredded, and
 // removes their rows, of which it is remembered what they are known by. It takes a few
 // statements, however many they are.
-func (t *tx) removeMessages(conversation int64, list []removal, at time.Time) error {
+func (t *tx) removeMessages(conversation int64, list []deletion, at time.Time) error {
 	var ids, seqs, slots []int64
 	for _, m := range list {
 		t.unindex(im.ID(m.id), m.kind)
@@ -134,18 +134,18 @@ func (t *tx) removeMessages(conversation int64, list []removal, at time.Time) er
 		return err
 	}
 	for _, query := range []string{deleteMentionsOf, deleteMentionsAll} {
-		if err := t.removeAll(query, seqs, conversation); err != nil {
+		if err := t.updateList(query, seqs, conversation); err != nil {
 			return err
 		}
 	}
-	if err := t.removeAll(rememberGone, ids, at.UnixMilli()); err != nil {
+	if err := t.updateList(rememberMessages, ids, at.UnixMilli()); err != nil {
 		return err
 	}
-	return t.removeAll(deleteMessages, ids)
+	return t.updateList(deleteMessages, ids)
 }
 
 // removeAll runs a statement whose last argument is a list of numbers.
-func (t *tx) removeAll(query string, numbers []int64, args ...any) error {
+func (t *tx) updateList(query string, numbers []int64, args ...any) error {
 	if len(numbers) == 0 {
 		return nil
 	}

@@ -47,7 +47,7 @@ func BenchmarkTrim(b *testing.B) {
 		go func() {
 			defer close(ended)
 			err := jobs.Trim(context.Background(), time.Time{}, func(of im.RetentionOf) error {
-				if of.Conversation != place {
+				if of.Conversation != testConversation {
 					removed += of.Messages
 				}
 				return nil
@@ -80,7 +80,7 @@ func trimRest(b *testing.B, s *Store, id im.ID) (n int) {
 	for {
 		var step im.Trimmed
 		err := s.Write(context.Background(), func(t im.Tx) (err error) {
-			step, err = t.Trim(id, fromMillis(forEver), 100, fromMillis(0))
+			step, err = t.Trim(id, fromMillis(endOfTime), 100, fromMillis(0))
 			return err
 		})
 		if err != nil {

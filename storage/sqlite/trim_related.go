@@ -17,13 +17,13 @@ const (
 )
 
 const (
-	selectRemoval = "SELECT pos, kind, user_id FROM removals WHERE conversation_id = ?"
-	putRemoval    = `INSERT INTO removals (conversation_id, pos, kind, user_id) VALUES (?, ?, ?, ?)
+	selectTrimProgress = "SELECT pos, kind, user_id FROM trim_progress WHERE conversation_id = ?"
+	putTrimProgress    = `INSERT INTO trim_progress (conversation_id, pos, kind, user_id) VALUES (?, ?, ?, ?)
 		ON CONFLICT DO UPDATE SET pos = excluded.pos, kind = excluded.kind, user_id = excluded.user_id`
-	deleteRemoval = "DELETE FROM removals WHERE conversation_id = ?"
+	deleteTrimProgress = "DELETE FROM trim_progress WHERE conversation_id = ?"
 
 	selectEventsFrom = `SELECT pos, at, type FROM events INDEXED BY events_of_conversation
-		WHERE conversation_id = ? AND to_user IS NULL AND filed = 1 AND pos > ? ORDER BY pos LIMIT ?`
+		WHERE conversation_id = ? AND to_user IS NULL AND indexed = 1 AND pos > ? ORDER BY pos LIMIT ?`
 	selectAddressedFrom = `SELECT pos, at, type FROM events INDEXED BY events_addressed
 		WHERE conversation_id = ? AND to_user IS NOT NULL AND pos > ? ORDER BY pos LIMIT ?`
 	deleteEvents = "DELETE FROM events WHERE pos IN (SELECT j.value FROM json_each(?1) AS j)"
@@ -35,7 +35,7 @@ const (
 
 // removals is how far the removal of a conversation's messages has come with
 // what was kept of them.
-type removals struct {
+type trimProgress struct {
 	*tx
 	conversation     int64
 	pos              int64
@@ -45,18 +45,18 @@ type removals struct {
 }
 
 // restOf loads it.
-func (t *tx) restOf(conversation int64) (*removals, error) {
-	r := &removals{tx: t, conversation: conversation}
-	_, err := t.session.row(selectRemoval, []any{conversation}, &r.pos, &r.kind, &r.user)
+func (t *tx) loadTrimProgress(conversation int64) (*trimProgress, error) {
+	r := &trimProgress{tx: t, conversation: conversation}
+	_, err := t.session.row(selectTrimProgress, []any{conversation}, &r.pos, &r.kind, &r.user)
 	r.wasPos, r.wasKind, r.wasUser = r.pos, r.kind, r.user
 	return r, err
 }
 
-func (r *removals) save() error {
+func (r *trimProgress) save() error {
 	if r.pos == r.wasPos && r.kind == r.wasKind && r.user == r.wasUser {
 		return nil
 	}
-	return r.must(putRemoval, r.conversation, r.pos, r.kind, r.user)
+	return r.must(putTrimProgress, r.conversation, r.pos, r.kind, r.user)
 }
 
 // removeEvents removes events about messages that happened before a time: those
@@ -64,13 +64,13 @@ func (r *removals) save() error {
 // in steps for up to so many messages, and reports whether it has come to that time.
 //
 // The newest event of the log stays: the log must not end earlier than it did.
-func (r *removals) removeEvents(cutoff int64, messages int) (through bool, err error) {
+func (r *trimProgress) trimEvents(cutoff int64, messages int) (through bool, err error) {
 	var head sql.NullInt64
 	if _, err := r.session.row(selectHead, nil, &head); err != nil {
 		return false, err
 	}
 	// Those that are not filed are found by the index, too.
-	if err := r.fileThrough(r.last); err != nil {
+	if err := r.indexThrough(r.last); err != nil {
 		return false, err
 	}
 	batch := max(eventsOfMessage*messages, leastEvents)
@@ -103,13 +103,13 @@ func (r *removals) removeEvents(cutoff int64, messages int) (through bool, err e
 		end = min(end, reached)
 	}
 	r.pos = max(r.pos, end)
-	return through, r.removeAll(deleteEvents, gone)
+	return through, r.updateList(deleteEvents, gone)
 }
 
 // removeRanges removes those ranges of receipts and hides that lie below a seq whole. It
 // goes from user to user in bounded steps, and reports whether it has come to
 // the last; then it will begin anew.
-func (r *removals) removeRanges(below int64) (through bool, err error) {
+func (r *trimProgress) trimRanges(below int64) (through bool, err error) {
 	type key struct{ kind, user int64 }
 	type part struct {
 		key

@@ -52,7 +52,7 @@ func breakRemoving(t *testing.T, driverError sqlite3.Error, gone bool) {
 		})
 		before := int64(w.next) - each
 		errs := []error{
-			w.tryTrim(w.places[0], before), w.tryDelete(id), w.tryPurge(id),
+			w.tryTrim(w.conversations[0], before), w.tryDelete(id), w.tryPurge(id),
 		}
 		hit, statements := faults.hit()
 		if failed := errors.Join(errs...) != nil; failed != hit {
@@ -60,7 +60,7 @@ func breakRemoving(t *testing.T, driverError sqlite3.Error, gone bool) {
 		}
 		w.fits()
 		faults.arm(0, "", nil)
-		w.trim(w.places[0], before)
+		w.trim(w.conversations[0], before)
 		if w.is(id, "deleted_at IS NULL") {
 			w.must(w.tryDelete(id))
 		}

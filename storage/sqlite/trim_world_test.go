@@ -35,12 +35,12 @@ type spoken struct {
 type town struct {
 	testing.TB
 	*Store
-	random *rand.Rand
-	traces *traces
-	places []im.ID
-	said   []*spoken
-	gone   map[im.ID]bool // conversations that were deleted
-	next   im.ID
+	random        *rand.Rand
+	traces        *traces
+	conversations []im.ID
+	said          []*spoken
+	gone          map[im.ID]bool // conversations that were deleted
+	next          im.ID
 }
 
 func newTown(tb testing.TB, s *Store, seed uint64) *town {
@@ -64,7 +64,7 @@ func (w *town) write(fn func(*tx) error) {
 // found makes a conversation of alice and bob.
 func (w *town) found() im.ID {
 	w.Helper()
-	id := im.ID(100 + len(w.places))
+	id := im.ID(100 + len(w.conversations))
 	w.write(func(t *tx) error {
 		if err := t.CreateConversation(im.Conversation{ID: id, Kind: im.Group, History: im.HistoryAll}); err != nil {
 			return err
@@ -80,7 +80,7 @@ func (w *town) found() im.ID {
 		}
 		return nil
 	})
-	w.places = append(w.places, id)
+	w.conversations = append(w.conversations, id)
 	return id
 }
 
@@ -89,7 +89,7 @@ func (w *town) found() im.ID {
 func (w *town) say(n int) {
 	w.Helper()
 	var open []im.ID
-	for _, id := range w.places {
+	for _, id := range w.conversations {
 		if !w.gone[id] {
 			open = append(open, id)
 		}

@@ -16,7 +16,7 @@ type reader struct {
 	interned map[im.UserID]int64
 	// places are what never changes of conversations that this transaction has
 	// read; nil in a read.
-	places map[im.ID]placed
+	infos map[im.ID]convInfo
 	// counted are the counts of the conversation that was read last.
 	counted  counted
 	searcher *searchindex.Index
@@ -32,9 +32,9 @@ type tx struct {
 	reader
 	// last is the newest position of the log, all up to filed are filed, and mostUnfiled
 	// may not be.
-	last, filed, mostUnfiled im.Position
-	events                   []im.Event
-	cuts                     []im.TokenCut
+	last, indexed, maxUnindexed im.Position
+	events                      []im.Event
+	cuts                        []im.TokenCut
 	// due is the earliest time at which a message erases itself that was set,
 	// zero if none was.
 	due time.Time
@@ -44,19 +44,19 @@ type tx struct {
 	doomed []doomed
 	// used are the slots that content was sealed under, and named, if it is not 0, the one
 	// below which they all are, for [sealer].
-	used  []im.Slot
-	named uint64
+	used    []im.Slot
+	slotEnd uint64
 
 	// indexed and unindexed are what the search index is told once this is committed.
-	indexed   []searchindex.Document
-	unindexed []int64
+	searchAdded   []searchindex.Document
+	searchRemoved []int64
 }
 
 var _ im.Tx = (*tx)(nil)
 
 func newTx(s *session, store *Store) *tx {
 	return &tx{reader: reader{
-		session: s, users: store.users, interned: map[im.UserID]int64{}, places: map[im.ID]placed{},
+		session: s, users: store.users, interned: map[im.UserID]int64{}, infos: map[im.ID]convInfo{},
 		searcher: store.index, sealer: store.sealer,
 	}}
 }

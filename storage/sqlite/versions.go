@@ -100,7 +100,7 @@ func (r *reader) Overridden(space im.ID, roles []im.ID, user im.UserID) ([]im.Ch
 	if err != nil || len(list) == 0 {
 		return nil, err
 	}
-	return list, r.addStandingIn(list, ids, user)
+	return list, r.addChannelAssignments(list, ids, user)
 }
 
 // RolesSpan returns during which events the roles held that held after one.

@@ -30,7 +30,7 @@ const (
 	maxAhead = 10 * time.Millisecond
 	// mostAhead is the most that is held against a caller: nobody waits for ever who
 	// once used much, while others keep coming.
-	mostAhead = 250 * time.Millisecond
+	maxDebt = 250 * time.Millisecond
 
 	// idleAccounts is how many accounts are kept before it is looked which of them
 	// are of no more use.
@@ -170,7 +170,7 @@ func (q *queue) add(ctx context.Context, fn func(im.Tx) error) (*call, error) {
 	q.waiting++
 	a.calls = append(a.calls, c)
 	if a.at < 0 && !a.held {
-		q.place(a)
+		q.enqueue(a)
 	}
 	q.signal()
 	return c, nil
@@ -207,7 +207,7 @@ func (a *account) lane() int {
 }
 
 // place puts an account that has calls among those that wait.
-func (q *queue) place(a *account) {
+func (q *queue) enqueue(a *account) {
 	l := &q.lanes[a.lane()]
 	a.turn = max(l.turn, a.used[a.lane()])
 	heap.Push(l, a)
@@ -218,7 +218,7 @@ func (q *queue) charge(a *account, in int, took time.Duration) {
 	if a.caller == (im.Caller{}) {
 		return
 	}
-	a.used[in] = min(a.turn+took, q.lanes[in].turn+mostAhead)
+	a.used[in] = min(a.turn+took, q.lanes[in].turn+maxDebt)
 	a.long = took >= longCall
 }
 
@@ -226,7 +226,7 @@ func (q *queue) charge(a *account, in int, took time.Duration) {
 func (q *queue) release(a *account) {
 	a.held = false
 	if len(a.calls) > 0 {
-		q.place(a)
+		q.enqueue(a)
 		return
 	}
 	a.calls = nil

@@ -39,7 +39,7 @@ type writer struct {
 	// head is the newest position that the listeners were told of.
 	head im.Position
 	// filed is the position up to which all events are filed.
-	filed im.Position
+	indexed im.Position
 	// cutsInDoubt says that a commit of cut-offs failed, which may be durable all the
 	// same.
 	cutsInDoubt bool
@@ -55,7 +55,7 @@ func startWriter(s *Store, head im.Position) (*writer, error) {
 	if w.session, err = w.open(); err != nil {
 		return nil, err
 	}
-	if w.filed, err = (&reader{session: w.session}).filedThrough(); err != nil {
+	if w.indexed, err = (&reader{session: w.session}).indexedThrough(); err != nil {
 		return nil, errors.Join(err, w.session.close())
 	}
 	go w.loop()
@@ -142,7 +142,7 @@ func (w *writer) transact(next func() *call) {
 		return
 	}
 	t := newTx(w.session, w.store)
-	t.last, t.filed, t.mostUnfiled = w.head, w.filed, w.store.options.unfiled
+	t.last, t.indexed, t.maxUnindexed = w.head, w.indexed, w.store.options.unindexed
 	var ran []*call
 	for c := next(); c != nil; c = next() {
 		if c.ctx.Err() != nil {
@@ -184,27 +184,27 @@ func (w *writer) transact(next func() *call) {
 	stats.Commit = now().Sub(committing)
 	w.store.checkpointer.committed()
 	w.store.users.add(t.interned)
-	if t.named != 0 {
-		w.store.sealer.named.Store(t.named)
+	if t.slotEnd != 0 {
+		w.store.sealer.slotEnd.Store(t.slotEnd)
 	}
 	w.store.shredder.add(t.doomed)
-	w.store.index.Add(t.indexed, t.unindexed)
-	told := im.Commit{Events: t.events, Cuts: t.cuts, Due: t.due, Head: max(w.head, t.head())}
-	w.store.committed.Store(int64(told.Head))
-	w.filed = t.filed
+	w.store.index.Add(t.searchAdded, t.searchRemoved)
+	published := im.Commit{Events: t.events, Cuts: t.cuts, Due: t.due, Head: max(w.head, t.head())}
+	w.store.committed.Store(int64(published.Head))
+	w.indexed = t.indexed
 	report(nil)
 	// What takes something from somebody holds once it is answered: a token that is cut
 	// off, content that is gone. Else who waits for the answer comes before those who
 	// are told, of whom there may be a thousand.
 	takes := len(t.cuts) > 0 || len(t.doomed) > 0
 	if takes {
-		w.publish(told)
+		w.publish(published)
 	}
 	for _, c := range ran {
 		c.answer(c.err)
 	}
 	if !takes {
-		w.publish(told)
+		w.publish(published)
 	}
 }
 
@@ -299,7 +299,7 @@ func (w *writer) ensureSession() error {
 	if err != nil {
 		return errors.Join(err, s.close())
 	}
-	if w.filed, err = r.filedThrough(); err != nil {
+	if w.indexed, err = r.indexedThrough(); err != nil {
 		return errors.Join(err, s.close())
 	}
 	var doomed []doomed

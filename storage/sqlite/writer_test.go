@@ -163,10 +163,10 @@ func TestClose(t *testing.T) {
 func TestListenerPanics(t *testing.T) {
 	b := newBench(t)
 	b.store.OnCommit(func(im.Commit) { panic("for a test") })
-	jobs := b.every()
+	jobs := b.allJobs()
 	b.batch(jobs, 0, "", nil)
 	b.hold(jobs)
-	b.told()
+	b.checkPublished()
 }
 
 // TestStrangersShareTheNextTransaction: however many slow calls a user has queued,

@@ -1,30 +1,29 @@
--- Times are milliseconds since the Unix epoch, UTC, durations milliseconds.
--- Names in braces stand for constants of Go, see numbers.go. An interval of positions of the log
--- that has not ended has the end {open}, the greatest there is: so one range condition finds
--- what reaches past a position, and what ended before it is not even looked at.
+-- Times and durations are in milliseconds; times since the Unix epoch, UTC. Names in braces are Go
+-- constants, see numbers.go. An interval of log positions that has not ended has the end {open},
+-- the greatest position. A single range condition therefore finds the intervals that reach past a
+-- position, and skips those that ended before it.
 
--- What makes these data different from others: 'store_id', which their keys have, too;
--- 'log_id', 'ticket_key'; 'log_cut', the newest position that is gone from the log;
--- 'filed', the position up to which all events are filed; 'stamp', the latest time by which what was taken from readers is found, see Stamp;
--- 'slots', below which all slots of keys are that rows may name; 'key_epoch', that of the
--- keys when they were last seen; 'reconcile', what is to be done before anybody reads, see
--- reconcile.go.
+-- Values of the whole database. 'store_id' identifies these data; the key file has it, too.
+-- 'log_id' identifies the event log and 'ticket_key' signs its cursors. 'log_cut' is the newest
+-- position that was trimmed from the log. All events up to 'indexed_through' are in the index of
+-- their conversation. 'stamp' is the latest erase_stamp. All slots that rows refer to are below
+-- 'slots'. 'key_epoch' is the epoch of the keys when they were last in step with these data.
+-- 'reconcile' says what must be done before the data may be read, see reconcile.go.
 CREATE TABLE meta (
     key   TEXT NOT NULL PRIMARY KEY,
     value ANY  NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-INSERT INTO meta (key, value) VALUES ('stamp', 0), ('filed', 0);
+INSERT INTO meta (key, value) VALUES ('stamp', 0), ('indexed_through', 0);
 
--- The logs that this one goes on from, each up to its head: a backup that is restored
--- begins another. Cursors of them are good up to there.
+-- The earlier logs that this one continues, each up to its head. Restoring a backup begins a new
+-- log. Cursors of an earlier log are valid up to its head.
 CREATE TABLE past_logs (
     log  INTEGER NOT NULL,
     head INTEGER NOT NULL
 ) STRICT;
 
--- Users are whoever the application's tokens name; the integer is what other
--- tables hold.
+-- Users, as named by the application's tokens. Other tables refer to them by the integer.
 CREATE TABLE users (
     id            INTEGER PRIMARY KEY,
     name          TEXT    NOT NULL UNIQUE,
@@ -33,8 +32,8 @@ CREATE TABLE users (
 
 CREATE INDEX users_cut ON users (tokens_cut_at, name) WHERE tokens_cut_at IS NOT NULL;
 
--- by_id gets no direct messages from the user called name. The name stands
--- here itself, for it is what lists of blocks are sorted by.
+-- The user by_id receives no direct messages from the user called name. Lists of blocks are sorted
+-- by name, so it is stored here, not the user's id.
 CREATE TABLE blocks (
     by_id INTEGER NOT NULL REFERENCES users (id),
     name  TEXT    NOT NULL,
@@ -42,11 +41,11 @@ CREATE TABLE blocks (
     PRIMARY KEY (by_id, name)
 ) STRICT, WITHOUT ROWID;
 
--- Where messages are. A space is a conversation, too, for its members' sake.
+-- Conversations. A space is one, too, because it has members.
 CREATE TABLE conversations (
     id           INTEGER PRIMARY KEY,
     kind         INTEGER NOT NULL,
-    -- Its texts are content, each sealed under the key in a slot; NULL if it is empty.
+    -- Texts are content: each is sealed with the key in its slot. Both are NULL if it is empty.
     name_slot         INTEGER,
     name              BLOB,
     announcement_slot INTEGER,
@@ -62,44 +61,42 @@ CREATE TABLE conversations (
     last_event   INTEGER NOT NULL DEFAULT 0,
     created_at   INTEGER NOT NULL,
     updated_at   INTEGER NOT NULL,
-    -- Its activity: when it was created or, if that is later, the time of the newest
-    -- message that is told, or that is for all to see. listed_id is the newest such
-    -- message by id, 0 without one.
+    -- The time by which the conversation is listed: its creation or, if later, the newest message
+    -- that has an event or is visible to all. listed_id is the id of that message, 0 without one.
     listed_at    INTEGER NOT NULL DEFAULT 0,
     listed_id    INTEGER NOT NULL DEFAULT 0,
-    counted      INTEGER NOT NULL DEFAULT 0, -- messages that were counted, ever
-    first_seq    INTEGER NOT NULL DEFAULT 1, -- the first that is left, or would be
-    oldest_at    INTEGER,                    -- the oldest created_at that is left; NULL if none is
-    edited_at    INTEGER NOT NULL DEFAULT 0, -- of name and settings
-    changed_at   INTEGER NOT NULL DEFAULT 0, -- the newest event for the members
-    revoke_window        INTEGER,            -- NULL leaves it to the policy
-    revoke_others_window INTEGER,            -- the same
-    retention            INTEGER,            -- the same; 0 keeps for ever
+    counted      INTEGER NOT NULL DEFAULT 0, -- messages counted so far
+    first_seq    INTEGER NOT NULL DEFAULT 1, -- first remaining, or next if none
+    oldest_at    INTEGER,                    -- oldest created_at; NULL without messages
+    edited_at    INTEGER NOT NULL DEFAULT 0, -- last change of name or settings
+    changed_at   INTEGER NOT NULL DEFAULT 0, -- time of the newest event for the members
+    revoke_window        INTEGER,            -- NULL uses the server's policy
+    revoke_others_window INTEGER,            -- likewise
+    retention            INTEGER,            -- likewise; 0 keeps for ever
     expire_after  INTEGER NOT NULL DEFAULT 0,
     join_policy   INTEGER NOT NULL,
     invite_policy INTEGER NOT NULL,
     mute_all      INTEGER NOT NULL DEFAULT 0,
     slow_mode     INTEGER NOT NULL DEFAULT 0,
     private       INTEGER NOT NULL DEFAULT 0,
-    trim_before   INTEGER,                   -- the cutoff of a trimming that is not done
+    trim_before   INTEGER,                   -- cutoff of a trim in progress
     deleted_at    INTEGER,
-    deleted_event INTEGER,                   -- the event by which its members' stays ended
-    purged        INTEGER NOT NULL DEFAULT 0, -- nothing is left of what was deleted
-    -- The conversation that it is below, and the message that a thread is under. They are
-    -- no foreign keys: no conversation is ever removed, and a message is without a look
-    -- at who refers to it.
+    deleted_event INTEGER,                   -- event that ended its members' stays
+    purged        INTEGER NOT NULL DEFAULT 0, -- 1 once all of it is purged
+    -- The parent, and the message that a thread belongs to. They are not foreign keys:
+    -- conversations are never deleted, and messages are deleted without looking for references.
     parent_id  INTEGER,
     root_id    INTEGER,
-    space_id   INTEGER,                      -- of a channel, and of a thread in one
-    creator_id INTEGER,                      -- a user; NULL if that is not known
-    -- How many messages of a thread were not erased, and when the newest was sent.
+    space_id   INTEGER,                      -- of a channel or a thread in one
+    creator_id INTEGER,                      -- a user; NULL if unknown
+    -- The number of messages of a thread that are not erased, and when the newest was sent.
     messages   INTEGER NOT NULL DEFAULT 0,
     active_at  INTEGER
 ) STRICT;
 
 CREATE UNIQUE INDEX conversations_direct ON conversations (peer_low, peer_high)
     WHERE peer_low IS NOT NULL AND deleted_at IS NULL;
--- Those with one retention, the oldest message first.
+-- Conversations by retention and oldest message.
 CREATE INDEX conversations_oldest ON conversations (retention, oldest_at) WHERE oldest_at IS NOT NULL AND deleted_at IS NULL;
 CREATE INDEX conversations_trimming ON conversations (id) WHERE trim_before IS NOT NULL AND deleted_at IS NULL;
 CREATE INDEX conversations_unpurged ON conversations (deleted_at) WHERE deleted_at IS NOT NULL AND purged = 0;
@@ -111,18 +108,18 @@ CREATE UNIQUE INDEX thread_of_root ON conversations (root_id)
 CREATE INDEX channels_of_space ON conversations (space_id, coalesce(deleted_event, {open}))
     WHERE kind = {channel};
 
--- Who is a member now.
+-- Current members.
 CREATE TABLE members (
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
     user_id         INTEGER NOT NULL REFERENCES users (id),
     role            INTEGER NOT NULL,
     joined_at       INTEGER NOT NULL,
-    -- The kind of the conversation, so that a user's list does not go through their
+    -- The kind of the conversation, so that listing a user's conversations does not read their
     -- threads and spaces.
     kind            INTEGER NOT NULL,
-    returned_at     INTEGER, -- when somebody came back who had left before; NULL for others
-    -- What a thread is below: who leaves that is taken out of the thread, and those of a
-    -- user's threads that are elsewhere are not looked at.
+    returned_at     INTEGER, -- when a former member rejoined; NULL for others
+    -- The parent of a thread. A user who leaves the parent also leaves the threads in it; this
+    -- finds them without reading the user's other threads.
     parent_id       INTEGER,
     PRIMARY KEY (conversation_id, user_id)
 ) STRICT, WITHOUT ROWID;
@@ -133,14 +130,14 @@ CREATE INDEX members_owning ON members (conversation_id) WHERE role = {owner};
 CREATE INDEX threads_of_user ON members (user_id, conversation_id) WHERE kind = {thread};
 CREATE INDEX threads_of_user_below ON members (user_id, parent_id) WHERE kind = {thread};
 
--- Every stay of every member.
+-- All stays of all members. A stay is an interval of membership.
 CREATE TABLE intervals (
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
     user_id         INTEGER NOT NULL REFERENCES users (id),
     from_event      INTEGER NOT NULL,
     to_event        INTEGER NOT NULL DEFAULT {open},
     from_seq        INTEGER NOT NULL,
-    to_seq          INTEGER, -- once the stay has ended
+    to_seq          INTEGER, -- NULL until the stay ends
     by_self         INTEGER NOT NULL DEFAULT 0, -- 1 if the member ended it themselves
     in_space        INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (conversation_id, user_id, from_event)
@@ -148,26 +145,26 @@ CREATE TABLE intervals (
 
 CREATE INDEX intervals_of_user ON intervals (user_id, to_event, conversation_id, from_event);
 CREATE INDEX intervals_of_conversation ON intervals (conversation_id, to_event, from_event, user_id);
--- Who was a member when a message was sent: those whose stay ends at it or
--- later. A stay that lasts has no end.
+-- The members at the time of a message: those whose stay ends at it or later. A stay that has not
+-- ended has no to_seq.
 CREATE INDEX intervals_by_seq
     ON intervals (conversation_id, coalesce(to_seq, {open}), from_seq, user_id);
--- Stays in spaces have an index of their own: through them a user gets what
--- happens in channels, and who is in no space pays nothing for it.
+-- Stays in spaces have an index of their own, through which a user gets the events of channels. It
+-- costs users without spaces nothing.
 CREATE INDEX intervals_in_spaces ON intervals (user_id, to_event, conversation_id, from_event)
     WHERE in_space = 1;
 
--- What a user made of a conversation, for all of their devices.
+-- A user's settings of a conversation, the same on all of their devices.
 CREATE TABLE marks (
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
     user_id         INTEGER NOT NULL REFERENCES users (id),
     pinned_at       INTEGER,
     muted           INTEGER NOT NULL DEFAULT 0,
-    cleared_seq     INTEGER NOT NULL DEFAULT 0, -- not unread up to this
+    cleared_seq     INTEGER NOT NULL DEFAULT 0, -- unread begins after this
     hidden_seq      INTEGER NOT NULL DEFAULT 0, -- hidden up to this
     hidden_before   INTEGER,                    -- hidden if created before
-    hidden_at       INTEGER,                    -- when one of the two was last moved
-    gone_counted    INTEGER NOT NULL DEFAULT {not_gone}, -- not listed while no more than this were counted
+    hidden_at       INTEGER,                    -- when hidden_seq or hidden_before last changed
+    gone_counted    INTEGER NOT NULL DEFAULT {not_gone}, -- not listed until more messages are counted
     changed_at      INTEGER NOT NULL,
     PRIMARY KEY (conversation_id, user_id)
 ) STRICT, WITHOUT ROWID;
@@ -176,7 +173,7 @@ CREATE INDEX marks_changed ON marks (user_id, changed_at);
 CREATE INDEX marks_hidden ON marks (user_id, hidden_at) WHERE hidden_at IS NOT NULL;
 CREATE INDEX marks_hiding ON marks (conversation_id, hidden_seq, hidden_before, hidden_at) WHERE hidden_at IS NOT NULL;
 
--- When somebody last did what slow mode counts, in a conversation or in a thread of it.
+-- When a user last did what slow mode limits, in a conversation or in a thread of it.
 CREATE TABLE spoken (
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
     user_id         INTEGER NOT NULL REFERENCES users (id),
@@ -184,7 +181,7 @@ CREATE TABLE spoken (
     PRIMARY KEY (conversation_id, user_id)
 ) STRICT, WITHOUT ROWID;
 
--- Until when a user may not send. It outlives their leaving.
+-- Until when a user may not send. A mute survives leaving.
 CREATE TABLE mutes (
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
     user_id         INTEGER NOT NULL REFERENCES users (id),
@@ -192,10 +189,9 @@ CREATE TABLE mutes (
     PRIMARY KEY (conversation_id, user_id)
 ) STRICT, WITHOUT ROWID;
 
--- What decides who may what is kept as it was after each event that changed it,
--- for an event is for those who could see its conversation when it happened. A
--- version holds from one event up to another, which it does not hold after. What ended
--- before the log begins decides nothing any more and goes with what is cut off it.
+-- What decides about access is stored as versions, because an event is delivered to those who had
+-- access when it happened. A version is valid from the event from_event up to, and without, the
+-- event to_event. Versions that ended before the start of the log are trimmed with it.
 CREATE TABLE space_roles (
     space_id   INTEGER NOT NULL REFERENCES conversations (id),
     from_event INTEGER NOT NULL,
@@ -207,8 +203,8 @@ CREATE TABLE space_roles (
 
 CREATE INDEX space_roles_closed ON space_roles (to_event) WHERE to_event < {open};
 
--- What roles are called now, sealed. A name decides nothing, so no version has it: one
--- that was changed is gone.
+-- The current names of roles, sealed. They do not affect access, so they have no versions; changing
+-- a name erases the old one.
 CREATE TABLE role_names (
     role_id  INTEGER PRIMARY KEY,
     space_id INTEGER NOT NULL REFERENCES conversations (id),
@@ -228,7 +224,7 @@ CREATE TABLE channel_access (
 
 CREATE INDEX channel_access_closed ON channel_access (to_event) WHERE to_event < {open};
 
--- Which roles of a space its members have.
+-- The roles of the members of a space.
 CREATE TABLE role_stays (
     space_id   INTEGER NOT NULL REFERENCES conversations (id),
     user_id    INTEGER NOT NULL REFERENCES users (id),
@@ -242,7 +238,7 @@ CREATE UNIQUE INDEX role_stays_open ON role_stays (space_id, user_id, role_id)
     WHERE to_event = {open};
 CREATE INDEX role_stays_closed ON role_stays (to_event) WHERE to_event < {open};
 
--- Who is on which list of a conversation. The name stands here itself, as in blocks.
+-- The users on the lists of a conversation. Lists are sorted by name, so it is stored here.
 CREATE TABLE list_stays (
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
     name            TEXT    NOT NULL,
@@ -257,7 +253,7 @@ CREATE UNIQUE INDEX list_stays_open ON list_stays (conversation_id, list, name)
     WHERE to_event = {open};
 CREATE INDEX list_stays_closed ON list_stays (to_event) WHERE to_event < {open};
 
--- Who was asked to join a group, room or space.
+-- Invitations to groups, rooms and spaces.
 CREATE TABLE invitations (
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
     name            TEXT    NOT NULL,
@@ -268,8 +264,8 @@ CREATE TABLE invitations (
 
 CREATE INDEX invitations_of_user ON invitations (name, conversation_id);
 
--- Messages. Nothing refers to a message by a foreign key, and sender_id is none either:
--- the parent's removal would look through the whole table.
+-- Messages. No foreign key refers to a message, and sender_id is none either: deleting a parent row
+-- would search the whole table.
 CREATE TABLE messages (
     id              INTEGER PRIMARY KEY,
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
@@ -282,64 +278,63 @@ CREATE TABLE messages (
     reply_to        INTEGER,
     receipt         INTEGER NOT NULL,
     created_at      INTEGER NOT NULL,
-    -- quiet messages were imported or inserted: they cause no event and count
-    -- as read. visible_to is the one user who can see a message, NULL for all.
+    -- Quiet messages were imported or inserted: they have no event and count as read. visible_to is
+    -- the only user who can see the message, NULL if all members can.
     quiet           INTEGER NOT NULL DEFAULT 0,
     visible_to      INTEGER,
-    -- 1 if created_at is not the time that the id says: of what was imported, or sent while
-    -- the clock was set back.
+    -- 1 if created_at differs from the time in the id, because the message was imported or sent
+    -- while the clock was set back.
     timed           INTEGER NOT NULL,
-    -- How many of the conversation's messages were counted up to and including
-    -- this one, ever: those that are not quiet. So how many lie between two of
-    -- them is a subtraction, whatever was erased or removed.
+    -- The number of messages of the conversation up to and including this one that are not quiet,
+    -- whether or not they still exist. The number between two messages is the difference, whatever
+    -- was erased or deleted.
     ord             INTEGER NOT NULL DEFAULT 0,
     in_thread       INTEGER NOT NULL DEFAULT 0,
-    -- What it says, sealed under the key in a slot. Of a tombstone the slot stays, so that
-    -- it is known where the key was; NULL if there was no content.
+    -- The content, sealed with the key in the slot. A tombstone keeps the slot, so that it is known
+    -- where the key was. The slot is NULL if there never was content.
     slot            INTEGER,
     sealed          BLOB,    -- NULL once erased
     expires_at      INTEGER,
-    burn_after      INTEGER, -- NULL if not sent for burning
+    burn_after      INTEGER, -- NULL if it does not burn
     burn_unread_ttl INTEGER,
-    burn_at         INTEGER, -- once it was read
-    due_at          INTEGER, -- when it erases itself; NULL once erased
-    -- The tombstone. erased_at is when nobody could read it any more, wiped_at, when it
-    -- was erased here, rises from one to the next, and shredded_at is when the key was
-    -- destroyed.
+    burn_at         INTEGER, -- when it burns, once it was read
+    due_at          INTEGER, -- when it burns or expires; NULL once erased
+    -- The tombstone. erased_at is the time from which the message was no longer readable.
+    -- erase_stamp is when it was erased here; it never decreases from one erasure to the next.
+    -- shredded_at is when the key was shredded.
     erased_at       INTEGER,
     erased_by       INTEGER,
-    wiped_at        INTEGER,
+    erase_stamp        INTEGER,
     shredded_at     INTEGER,
-    -- What who revoked a message left in its place is content, too, under a key of its
-    -- own, so that it can be erased when the tombstone goes. NULL without.
+    -- The note that the user who revoked the message has left: content, with a key of its own, so
+    -- that it is erased with the tombstone. NULL without one.
     note_slot       INTEGER,
     note            BLOB
 ) STRICT;
 
--- No two have the same seq: each is greater than that of the message before it.
+-- Seqs are unique: each is greater than that of the message before it.
 CREATE INDEX messages_by_seq ON messages (conversation_id, seq, sender_id, quiet, timed);
 CREATE UNIQUE INDEX messages_by_client_id ON messages (sender_id, client_id)
     WHERE client_id IS NOT NULL;
--- Those of the others rise by created_at as they do by seq, see timed.go.
+-- Messages that are not timed are in the order of created_at by seq, see messages_by_time.go.
 CREATE INDEX messages_by_time ON messages (conversation_id, created_at, seq) WHERE timed = 1;
 CREATE INDEX messages_by_type ON messages (conversation_id, type, seq)
     WHERE type <> {text};
 CREATE INDEX messages_due ON messages (due_at) WHERE due_at IS NOT NULL;
--- What is to be subtracted from what was counted: what was erased, what is due.
+-- What is subtracted from unread counts: erased messages, and due ones.
 CREATE INDEX messages_due_in ON messages (conversation_id, due_at, seq, sender_id, quiet) WHERE due_at IS NOT NULL;
 CREATE INDEX messages_erased ON messages (conversation_id, seq, sender_id, quiet, state) WHERE state <> {active};
--- The conversation is in it for the erasures of one user to be picked from it.
-CREATE INDEX messages_wiped ON messages (wiped_at, id, conversation_id) WHERE wiped_at IS NOT NULL;
+-- conversation_id is in the index so that the erasures of a user are found within it.
+CREATE INDEX messages_by_erase_stamp ON messages (erase_stamp, id, conversation_id) WHERE erase_stamp IS NOT NULL;
 CREATE INDEX messages_unstarted ON messages (conversation_id, seq) WHERE burn_after IS NOT NULL AND burn_at IS NULL AND state = {active};
 CREATE INDEX messages_burning ON messages (conversation_id, seq) WHERE burn_at IS NOT NULL AND state = {active};
 CREATE INDEX messages_tracked ON messages (conversation_id, seq) WHERE receipt = 1 AND state = {active};
--- Messages of threads that were not erased and are for all to see, for the newest.
+-- Messages of threads that are not erased and visible to all, to find the newest.
 CREATE INDEX messages_of_thread ON messages (conversation_id, created_at)
     WHERE in_thread = 1 AND state = {active} AND visible_to IS NULL;
 
--- Keys that are to be shredded, for what was sealed under them was erased. A row is
--- written by the transaction that erases, and removed once the key is gone. message_id is
--- the tombstone that stays, 0 for none.
+-- Keys to be shredded, because what they sealed was erased. The erasing transaction inserts the
+-- row; it is deleted after the key is shredded. message_id is the tombstone, 0 for none.
 CREATE TABLE doomed (
     slot       INTEGER NOT NULL,
     code       INTEGER NOT NULL,
@@ -347,7 +342,7 @@ CREATE TABLE doomed (
     PRIMARY KEY (slot, code)
 ) STRICT, WITHOUT ROWID;
 
--- Who is mentioned where, of messages that are counted and not erased.
+-- Mentions of users, in messages that count as unread and are not erased.
 CREATE TABLE mentions (
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
     seq             INTEGER NOT NULL,
@@ -357,7 +352,7 @@ CREATE TABLE mentions (
 
 CREATE INDEX mentions_of_user ON mentions (user_id, conversation_id, seq);
 
--- Which messages mention everyone, of those that are counted and not erased.
+-- Mentions of everyone, in messages that count as unread and are not erased.
 CREATE TABLE mentions_all (
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
     seq             INTEGER NOT NULL,
@@ -365,10 +360,9 @@ CREATE TABLE mentions_all (
     PRIMARY KEY (conversation_id, seq)
 ) STRICT, WITHOUT ROWID;
 
--- The messages of a conversation that a user has received, read or hidden by their ids:
--- ranges of seq, both ends included, which do not overlap. The kinds are those of
--- storage/record. Whether a user has a message is found by one seek. at is when the range
--- was added.
+-- The messages of a conversation that a user has received, read or hidden by id, as ranges of seq
+-- that do not overlap, both ends included. storage/record defines the kinds. Whether a message is
+-- in one takes one seek. at is when the range was added.
 CREATE TABLE seq_ranges (
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
     kind            INTEGER NOT NULL,
@@ -381,7 +375,7 @@ CREATE TABLE seq_ranges (
 
 CREATE INDEX seq_ranges_hidden ON seq_ranges (user_id, at) WHERE kind = {hidden_range};
 
--- The event log. A row is for the members of its conversation, or for to_user.
+-- The event log. An event is for the members of its conversation, or for to_user.
 CREATE TABLE events (
     pos             INTEGER PRIMARY KEY,
     type            TEXT    NOT NULL,
@@ -394,49 +388,48 @@ CREATE TABLE events (
     actor_device    TEXT    NOT NULL,
     user_id         INTEGER,
     role            INTEGER NOT NULL,
-    data            TEXT, -- JSON of what few events have: ids and a time, never content
-    -- 0 of an event that tells of a message and is not in the index yet: those are put
-    -- there many at once, see filing.go.
-    filed           INTEGER NOT NULL DEFAULT 1
+    data            TEXT, -- JSON of rare fields: ids and times, never content
+    -- 0 while an event of a message is not in the index yet; many are indexed together, see
+    -- event_index.go.
+    indexed         INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 
 -- The rowid, which is pos, is the last column of every index.
-CREATE INDEX events_of_conversation ON events (conversation_id) WHERE to_user IS NULL AND filed = 1;
+CREATE INDEX events_of_conversation ON events (conversation_id) WHERE to_user IS NULL AND indexed = 1;
 CREATE INDEX events_of_user ON events (to_user) WHERE to_user IS NOT NULL;
--- Events for one user about a conversation: retention looks for them.
+-- Events for one user about a conversation, for retention.
 CREATE INDEX events_addressed ON events (conversation_id) WHERE to_user IS NOT NULL AND conversation_id IS NOT NULL;
 
--- What messages that were removed are known by, for a time: so that neither a retry
--- nor a repeated import brings one back. No content, nor anything made of it.
-CREATE TABLE gone_messages (
-    id              INTEGER PRIMARY KEY, -- the message's
+-- The ids and keys of messages that were trimmed or purged, for a time, so that a retry or a
+-- repeated import does not store them again. They hold no content, nor anything computed from it.
+CREATE TABLE remembered_messages (
+    id              INTEGER PRIMARY KEY, -- of the message
     conversation_id INTEGER NOT NULL,
     sender_id       INTEGER NOT NULL,
     client_id       TEXT,
     created_at      INTEGER NOT NULL,
-    gone_at         INTEGER NOT NULL     -- when it was removed
+    remembered_at         INTEGER NOT NULL     -- when it was trimmed or purged
 ) STRICT;
 
-CREATE INDEX gone_by_client_id ON gone_messages (sender_id, client_id) WHERE client_id IS NOT NULL;
-CREATE INDEX gone_by_time ON gone_messages (sender_id, created_at, conversation_id);
-CREATE INDEX gone_longest ON gone_messages (gone_at);
+CREATE INDEX remembered_by_client_id ON remembered_messages (sender_id, client_id) WHERE client_id IS NOT NULL;
+CREATE INDEX remembered_by_time ON remembered_messages (sender_id, created_at, conversation_id);
+CREATE INDEX remembered_longest ON remembered_messages (remembered_at);
 
--- Whose direct conversations those were that were deleted, for lines of an import
--- name them by their users.
-CREATE TABLE gone_directs (
+-- The users of deleted direct conversations, because imports name such conversations by their
+-- users.
+CREATE TABLE remembered_directs (
     conversation_id INTEGER PRIMARY KEY,
     peer_low        INTEGER NOT NULL REFERENCES users (id),
     peer_high       INTEGER NOT NULL REFERENCES users (id),
-    gone_at         INTEGER -- when the last of its messages was removed
+    remembered_at         INTEGER -- when its last message was purged
 ) STRICT;
 
-CREATE INDEX gone_directs_of ON gone_directs (peer_low, peer_high);
-CREATE INDEX gone_directs_longest ON gone_directs (gone_at) WHERE gone_at IS NOT NULL;
+CREATE INDEX remembered_directs_of ON remembered_directs (peer_low, peer_high);
+CREATE INDEX remembered_directs_longest ON remembered_directs (remembered_at) WHERE remembered_at IS NOT NULL;
 
--- How far the removal of a conversation's messages has come with what was kept
--- of them: through its events up to pos, through its ranges of seq up to those of
--- one user of one kind.
-CREATE TABLE removals (
+-- The progress of deleting what belongs to trimmed messages: events up to pos, and ranges of seq up
+-- to those of one user of one kind.
+CREATE TABLE trim_progress (
     conversation_id INTEGER PRIMARY KEY,
     pos             INTEGER NOT NULL DEFAULT 0,
     kind            INTEGER NOT NULL DEFAULT 0,
