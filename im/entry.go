@@ -1,29 +1,30 @@
 package im
 
-// EntryQuery asks for what is to be known when a user comes to a conversation.
+// EntryQuery asks for an [Entry].
 type EntryQuery struct {
-	// Conversation is its id; if that is 0 it is the direct one of Peers.
+	// Conversation is the id of the conversation. If it is 0, Peers are the users of a
+	// direct one.
 	Conversation ID
 	Peers        [2]UserID
-	// User is who comes.
+	// User is the acting user.
 	User UserID
-	// ClientID is what a message of theirs may be known by that they send again, "" for
-	// none.
+	// ClientID is the client_id of the message that they send, "" for none.
 	ClientID string
 }
 
-// Entry is what is known of a conversation and of a user who comes to it.
+// Entry is what a use case needs to know of a conversation and of the user who acts in it,
+// loaded at once.
 type Entry struct {
 	Conversation Conversation
-	// Membership is theirs, as [MemberReader.Membership] returns it, if Member is set; else they
-	// have none.
+	// Membership is the user's, as [MemberReader.Membership] returns it. Member is false if
+	// they never had one.
 	Membership Membership
 	Member     bool
 	// Blocked is set if the other user of a direct conversation has blocked them.
 	Blocked bool
-	// Sent is their message that has this client_id, 0 without one.
+	// Sent is their earlier message with the client_id, 0 without one.
 	Sent ID
-	// Gone is set if they had one that was removed and is not forgotten.
+	// Gone is set if such a message was trimmed or purged and is remembered.
 	Gone bool
 }
 
@@ -34,7 +35,7 @@ func (s *Service) enter(r Reader, actor Actor, ref ConversationRef) (Conversatio
 	return e.Conversation, me, err
 }
 
-// enterAs is enter with what is known of a client_id.
+// enterAs is enter, and also looks up a client_id of the actor.
 func (s *Service) enterAs(r Reader, actor Actor, ref ConversationRef, clientID string) (Entry, Access, error) {
 	q := EntryQuery{Conversation: ref.ID, User: actor.User, ClientID: clientID}
 	if ref.Peer != "" {
@@ -60,7 +61,8 @@ func (s *Service) enterAs(r Reader, actor Actor, ref ConversationRef, clientID s
 	return e, me, nil
 }
 
-// lookup finds a conversation by id or by the other user of a direct one.
+// lookup returns a conversation by its id or by the other user of a direct one, whether the
+// actor can see it or not.
 func lookup(r Reader, actor Actor, ref ConversationRef) (Conversation, error) {
 	var (
 		c   Conversation

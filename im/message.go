@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// MessageType says what the body of a message is.
+// MessageType is the type of a message's body.
 type MessageType uint8
 
 // The types of message. Their numbers are stored: never reuse one.
@@ -20,23 +20,23 @@ var messageTypeNames = names[MessageType]{Text: "text", Location: "location", Cu
 // String returns the type as clients know it.
 func (t MessageType) String() string { return messageTypeNames[t] }
 
-// HasWords reports whether messages of this type have words by which they are found; see
+// HasWords reports whether messages of this type can be found by words; see
 // [Message.Words].
 func (t MessageType) HasWords() bool { return t == Text || t == Location }
 
-// ParseMessageType reads what [MessageType.String] wrote.
+// ParseMessageType parses the result of [MessageType.String].
 func ParseMessageType(s string) (MessageType, bool) { return messageTypeNames.parse(s) }
 
-// State is what has become of a message.
+// State is the state of a message.
 type State uint8
 
-// The states. A message leaves Active once and for ever. Their numbers are
+// The states. A message leaves Active once and never returns to it. Their numbers are
 // stored: never reuse one.
 const (
 	Active  State = 1
 	Revoked State = 2 // withdrawn for everyone
-	Burned  State = 3 // destroyed because its recipient has read it
-	Expired State = 4 // destroyed because its time ran out
+	Burned  State = 3 // erased because its recipient has read it
+	Expired State = 4 // erased because its time ran out
 )
 
 var stateNames = names[State]{Active: "active", Revoked: "revoked", Burned: "burned", Expired: "expired"}
@@ -44,28 +44,27 @@ var stateNames = names[State]{Active: "active", Revoked: "revoked", Burned: "bur
 // String returns the state as clients know it.
 func (s State) String() string { return stateNames[s] }
 
-// ParseState reads what [State.String] wrote.
+// ParseState parses the result of [State.String].
 func ParseState(s string) (State, bool) { return stateNames.parse(s) }
 
-// Content is what a message says, and all of it that must be gone once the
-// message is taken back. It is stored apart from the message for that reason.
+// Content is the part of a message that its erasure destroys. It is stored sealed under a
+// key of its own.
 type Content struct {
-	// Sent is the canonical JSON of the request, by which a repetition of it
-	// is told from another message under the same client_id.
+	// Sent is the canonical JSON of the request. A repeated request is recognized by it.
 	Sent []byte
 	// Body and Ext are JSON objects within Sent.
 	Body     json.RawMessage
 	Ext      json.RawMessage
 	Mentions []UserID
-	// MentionAll says that everyone is mentioned.
+	// MentionAll is set if all members are mentioned.
 	MentionAll bool
 }
 
-// Message is what a sender put into a conversation.
+// Message is a message of a conversation, or the tombstone of an erased one.
 type Message struct {
 	ID           ID
 	Conversation ID
-	// Seq is dense and rising within the conversation, from 1.
+	// Seq numbers the messages of the conversation, from 1 and without gaps.
 	Seq          int64
 	Sender       UserID
 	SenderDevice string
@@ -75,8 +74,8 @@ type Message struct {
 	ReplyTo      ID
 	Receipt      bool
 	CreatedAt    time.Time
-	// Quiet is set for a message that was imported or inserted: it is told to
-	// nobody and counts as read.
+	// Quiet is set for a message that was imported or inserted: no event is published for
+	// it, and it counts as read.
 	Quiet bool
 	// VisibleTo is the one member who can see the message, "" for all.
 	VisibleTo UserID
@@ -86,35 +85,35 @@ type Message struct {
 	Burn *Burn
 	// Content is nil once the message was erased.
 	Content *Content
-	// Erased says how the message was taken back, nil while it was not.
+	// Erased says how the message was erased, nil if it is active.
 	Erased *Erasure
 }
 
 // Burn says how a direct message burns.
 type Burn struct {
-	// After is how long it may be looked at once it was read.
+	// After is how long it stays after it was read.
 	After time.Duration
-	// UnreadTTL is how long it waits to be read, from sending.
+	// UnreadTTL is how long it stays unread, from its creation.
 	UnreadTTL time.Duration
-	// At is when it burns, zero until it was read.
+	// At is when it burns, zero until it is read.
 	At time.Time
 }
 
-// Erasure says how a message was taken back. It is all that a tombstone has
-// besides what the message is known by.
+// Erasure says how a message was erased. A tombstone has it besides the ids and times of
+// the message.
 type Erasure struct {
 	State State
-	// At is when nobody could read it any more.
+	// At is since when nobody can read the message.
 	At time.Time
-	// By is who did it, "" for a timer.
+	// By is the user who erased it, "" for a timer.
 	By UserID
-	// Postscript and Extension are what who revoked it left in its place.
+	// Postscript and Extension are left in its place by the user who revoked it.
 	Postscript string
 	Extension  json.RawMessage
 }
 
-// Due returns when a message erases itself, and what it then is; false if it
-// does not. Where it may both burn and expire, the earlier counts.
+// Due returns when a message is due to be erased and the state that it then gets; false if
+// it is not. If it may both burn and expire, the earlier time counts.
 func (m Message) Due() (at time.Time, state State, ok bool) {
 	if m.State != Active {
 		return time.Time{}, 0, false
@@ -131,9 +130,8 @@ func (m Message) Due() (at time.Time, state State, ok bool) {
 	return at, state, !at.IsZero()
 }
 
-// AsOf returns the message as it is to be read at a time: one that is due is a
-// tombstone to every reader at once, whether or not its erasing has come to
-// it.
+// AsOf returns the message as it reads at a time: a message that is due reads as a
+// tombstone, whether or not it has been erased yet.
 func (m Message) AsOf(now time.Time) Message {
 	if at, state, ok := m.Due(); ok && !at.After(now) {
 		return m.Tombstone(Erasure{State: state, At: at})
@@ -141,7 +139,7 @@ func (m Message) AsOf(now time.Time) Message {
 	return m
 }
 
-// size is about how many bytes a message takes in a page.
+// size estimates how many bytes a message takes in a page.
 func (m Message) size() int {
 	n := 256 // ids, times and names
 	if m.Content != nil {
@@ -153,18 +151,17 @@ func (m Message) size() int {
 	return n
 }
 
-// Shredded returns what is left of an active message whose key was found to be shredded:
-// the tombstone of a reader that knows the code alone. Who did it is in the row, once
-// that is read again.
+// Shredded returns the tombstone of an active message whose key is shredded, as far as the
+// code tells. The row has the rest once it is read again.
 func (m Message) Shredded(code ShredCode) Message {
 	state, ok := code.State()
 	if !ok {
-		state = Expired // it was removed, as by retention
+		state = Expired // it was trimmed or purged
 	}
 	return m.Tombstone(Erasure{State: state, At: m.CreatedAt})
 }
 
-// Tombstone returns what is left of the message after an erasure.
+// Tombstone returns the message as an erasure leaves it.
 func (m Message) Tombstone(e Erasure) Message {
 	m.State, m.Content, m.Erased = e.State, nil, &e
 	return m

@@ -7,17 +7,14 @@ import (
 	"time"
 )
 
-// SealedKind says what it is that was sealed.
+// SealedKind is the kind of a sealed content.
 type SealedKind uint8
 
-// What is sealed under keys of its own.
+// The kinds of content that have a key of their own.
 const (
-	// SealedMessage is what a message says.
-	SealedMessage SealedKind = iota + 1
-	// SealedNote is what who revoked a message left in its place.
-	SealedNote
-	// SealedName is a name or another text of a conversation.
-	SealedName
+	SealedMessage SealedKind = iota + 1 // the content of a message
+	SealedNote                          // the postscript and extension of a revoked message
+	SealedName                          // a text of a conversation, or the name of a role
 )
 
 var sealedNames = names[SealedKind]{SealedMessage: "message", SealedNote: "postscript", SealedName: "name"}
@@ -25,62 +22,61 @@ var sealedNames = names[SealedKind]{SealedMessage: "message", SealedNote: "posts
 // String returns the name of the kind.
 func (k SealedKind) String() string { return sealedNames[k] }
 
-// Sealed is something that was sealed, and whether it can be read.
+// Sealed is a sealed content and whether it can be unsealed.
 type Sealed struct {
 	Kind SealedKind
-	// ID is that of the message, or of the conversation or role whose name it is;
-	// Conversation is where it is.
+	// ID is the id of the message, or of the conversation or role that has the text.
+	// Conversation is the conversation of it.
 	ID           ID
 	Conversation ID
 	Slot         Slot
-	// Key is where it is among all that was sealed; a message and its postscript are at
-	// one place.
+	// Key is its position among all sealed contents. A message and its note have the same.
 	Key SealedKey
-	// Erased says how it was erased, 0 if it was not. What was erased should have no key.
+	// Erased is the state of the erased message that it was in, 0 if it was not erased. The
+	// key of erased content should be shredded.
 	Erased State
-	// Doomed says that its key is about to be shredded. It is not looked for with
-	// [SealedKeys].
+	// Doomed says that its key is about to be shredded. It is not set with [SealedKeys].
 	Doomed bool
-	// Err is why it cannot be read: a [ShreddedError], [ErrNoKey], or that it is damaged.
-	// Of what was erased nil says that its key is still there.
+	// Err is why it cannot be unsealed: a [ShreddedError], [ErrNoKey], or that it is
+	// damaged. For erased content nil means that its key still exists.
 	Err error
 }
 
-// SealedKey is a place among all that was sealed: in which part, of those that the store
-// has it in, and by id there. The zero one is before the first.
+// SealedKey is a position among all sealed contents: the part of the store that has it, and
+// the id in that part. The zero SealedKey is before the first.
 type SealedKey struct {
 	Part int
 	ID   ID
 }
 
-// SealedPage is a stretch of it. Next is nil at the end.
+// SealedPage is a page of sealed contents. Next is nil at the end.
 type SealedPage struct {
 	Items []Sealed
 	Next  *SealedKey
 }
 
-// before is a place such that this one comes next.
+// before returns the position before this one.
 func (s Sealed) before() SealedKey { return SealedKey{Part: s.Key.Part, ID: s.Key.ID - 1} }
 
-// Finding is what is wrong with something that was sealed.
+// Finding says what is wrong with a sealed content.
 type Finding uint8
 
 // The findings.
 const (
-	// Fine is what can be read and was not erased, or was erased and cannot.
+	// Fine: it can be unsealed and was not erased, or was erased and cannot be unsealed.
 	Fine Finding = iota
-	// FoundErased is what the data have and the keys have not: it was erased after the
-	// data were copied.
+	// FoundErased: its key is shredded and it is not erased. It was erased after the data
+	// was copied.
 	FoundErased
-	// FoundLost is what was sealed under a key that the keys never had: they are older.
+	// FoundLost: its key never existed in these keys, which are older than the data.
 	FoundLost
-	// FoundDamaged is what has a key that does not fit.
+	// FoundDamaged: it has a key and cannot be unsealed with it.
 	FoundDamaged
-	// FoundKey is what was erased and has its key still.
+	// FoundKey: it was erased and its key still exists.
 	FoundKey
 )
 
-// Find says what is wrong with it.
+// Find returns what is wrong with the content.
 func (s Sealed) Find() Finding {
 	switch {
 	case s.Erased != 0 && s.Err == nil && !s.Doomed:
@@ -96,27 +92,27 @@ func (s Sealed) Find() Finding {
 	}
 }
 
-// LostKeysError says how much cannot be read any more, as the keys are older than the
-// data.
+// LostKeysError says how many contents cannot be unsealed because the keys are older than
+// the data.
 type LostKeysError struct{ Lost int64 }
 
-// Error says what can be done about it.
+// Error returns the number and what an operator can do about it.
 func (e *LostKeysError) Error() string {
 	return fmt.Sprintf("the keys are older than the data: those of %d messages and names are missing. "+
-		"Put the newest copy of the keys in place, or give --accept-lost-keys, and they are gone for good", e.Lost)
+		"Put the newest copy of the keys in place. With --accept-lost-keys they are erased for ever", e.Lost)
 }
 
-// Found counts what a look at everything that was sealed has found.
+// Found counts the findings of [KeysFit].
 type Found struct {
-	// Checked is how much was looked at.
+	// Checked is the number of sealed contents.
 	Checked int64
-	// Erased can be read no more, for it was erased after the data were copied; Lost, for
-	// the keys never had its key.
+	// Erased and Lost are the numbers with the findings FoundErased and FoundLost.
 	Erased, Lost int64
 }
 
-// KeysFit looks at the keys of all that was sealed, and counts what does not fit. It
-// returns which slots are named by what was not erased; progress may be nil.
+// KeysFit checks whether the key of each sealed content exists, and counts the findings. It
+// also returns the slots of the contents that were not erased. end is the slot after the
+// last one; progress may be nil. The error is that of the reader, or the context's cause.
 func KeysFit(ctx context.Context, r Reader, end Slot, progress func(Progress)) (found Found, named *SlotSet, err error) {
 	named = NewSlotSet(end)
 	total, err := r.CountMessages()
@@ -143,20 +139,20 @@ func KeysFit(ctx context.Context, r Reader, end Slot, progress func(Progress)) (
 	return found, named, err
 }
 
-// SealedLook says how closely [SealedReader.Sealed] looks.
+// SealedLook says how [SealedReader.Sealed] checks a content.
 type SealedLook bool
 
 const (
-	// SealedKeys looks whether there is a key.
+	// SealedKeys checks whether its key exists.
 	SealedKeys SealedLook = false
-	// SealedContent unseals what there is.
+	// SealedContent unseals it.
 	SealedContent SealedLook = true
 )
 
-// sealedPage is how much of what was sealed one read looks at, for it to be short.
+// sealedPage bounds how many sealed contents one read returns, which keeps it short.
 const sealedPage = 2000
 
-// eachSealed calls fn with everything that was sealed. in gives it a snapshot for each
+// eachSealed calls fn with every sealed content. in runs a function with a reader for each
 // page.
 func eachSealed(ctx context.Context, in func(func(Reader) error) error, look SealedLook, fn func(Sealed) error) error {
 	for after := (SealedKey{}); ; {
@@ -183,35 +179,35 @@ func eachSealed(ctx context.Context, in func(func(Reader) error) error, look Sea
 	}
 }
 
-// Reconciling is what [Reconcile] is told.
+// Reconciling is the configuration of [Reconcile].
 type Reconciling struct {
-	// Keys are those of the store. Unnamed says that they are older than the data: then
-	// all that nothing names is shredded first, for of what was erased since the keys were
-	// copied nobody knows any more why.
+	// Keys are the keys of the store. If Unnamed is set they are older than the data: then
+	// every key whose slot is not in Named is shredded first, because the erasures since
+	// the keys were copied are not in them.
 	Keys    Keys
 	Unnamed bool
 	Named   *SlotSet
-	// Now is the clock; time.Now if nil.
+	// Now is the clock, time.Now if nil.
 	Now func() time.Time
-	// Progress is told how much was looked at; it may be nil.
+	// Progress is called with the number of contents checked; it may be nil.
 	Progress func(Progress)
 }
 
 // Reconciled counts what [Reconcile] did.
 type Reconciled struct {
-	// Erased are messages that became tombstones, Removed those of which nothing is left,
-	// and Emptied names and postscripts.
+	// Erased is the number of messages that became tombstones, Removed of those that were
+	// deleted without one, Emptied of erased notes and texts.
 	Erased, Removed, Emptied int64
-	// Shredded are keys that nothing named.
+	// Shredded is the number of keys that no content named.
 	Shredded int64
 }
 
-// Reconcile brings a store in line with keys that it did not keep step with, before
-// anybody reads it: a restored backup, or keys that are older than the data. What was
-// erased since becomes what erasing has made of it: a tombstone of the state that the key
-// was shredded with, or, if nothing of it is left, a message that was removed. What lost
-// its key otherwise is expired. Each is told of by an event, as any erasure. It can be
-// interrupted at any moment, and called again.
+// Reconcile makes the data of a store agree with keys of another age, before the store is
+// ready: the data is a restored backup, or the keys are older than the data. Contents whose
+// keys are shredded become what their erasure made of them: tombstones of the state that
+// the key has, or deleted messages. Contents without a key become expired messages. Each
+// erasure appends the usual event. Reconcile may be interrupted and called again. Its error
+// is that of the store or of the keys, or the context's cause.
 func Reconcile(ctx context.Context, store Store, how Reconciling) (Reconciled, error) {
 	ctx = WithCaller(AtStart(ctx), Caller{Job: "reconcile"})
 	r := reconciler{Service: NewService(store, DefaultPolicy(), how.Now), how: how}
@@ -229,7 +225,7 @@ type reconciler struct {
 	done Reconciled
 }
 
-// shredUnnamed shreds what nothing names.
+// shredUnnamed shreds the keys that no content names.
 func (r *reconciler) shredUnnamed(ctx context.Context) error {
 	for after := Slot(0); ; {
 		if ctx.Err() != nil {
@@ -256,10 +252,10 @@ func (r *reconciler) shredUnnamed(ctx context.Context) error {
 	}
 }
 
-// reconcileBatch is how much one transaction changes.
+// reconcileBatch is how many contents one transaction changes.
 const reconcileBatch = 200
 
-// run goes through everything that was sealed.
+// run settles every sealed content that is not fine.
 func (r *reconciler) run(ctx context.Context) error {
 	total, err := view(ctx, r.Service, Reader.CountMessages)
 	if err != nil {
@@ -295,7 +291,7 @@ func (r *reconciler) run(ctx context.Context) error {
 	return flush()
 }
 
-// settle makes of each what erasing has, or would have, made of it.
+// settle erases each content as its key says.
 func (r *reconciler) settle(ctx context.Context, list []Sealed) error {
 	done, err := write(ctx, r.Service, func(tx Tx) (Reconciled, error) {
 		var done Reconciled
@@ -344,8 +340,8 @@ func (r *reconciler) settle(ctx context.Context, list []Sealed) error {
 	return err
 }
 
-// settled returns the state of the tombstone that a message becomes whose key is not
-// there; false if none is left. Of one whose key was never there it is not known why.
+// settled returns the state of the tombstone that a message without a key becomes; false if
+// it leaves none. If the key never existed, the reason is unknown and the message expires.
 func (s Sealed) settled() (state State, stays bool) {
 	if gone := (*ShreddedError)(nil); errors.As(s.Err, &gone) {
 		return gone.Code.State()

@@ -5,23 +5,24 @@ import (
 	"errors"
 )
 
-// Problem is something that was sealed and is not as it should be.
+// Problem is a sealed content that has a finding other than [Fine].
 type Problem struct {
 	Sealed
 	Finding Finding
 }
 
-// Verified counts what [Verify] has looked at.
+// Verified counts the contents that [Verify] has checked.
 type Verified struct {
-	// Active can be read, as it should, and Erased cannot. Waiting was erased, and its key
-	// is about to be shredded.
+	// Active contents can be unsealed, Erased ones cannot, and Waiting ones are erased with
+	// keys that are about to be shredded.
 	Active, Erased, Waiting int64
 	Problems                int64
 }
 
-// Verify looks whether everything that was not erased can be unsealed, and whether what
-// was erased cannot, and tells of what is otherwise. It mends nothing. What is erased
-// meanwhile is no problem. Both functions may be nil.
+// Verify checks that each content that was not erased can be unsealed and that each erased
+// one cannot, and calls problem with the others. It changes nothing. Contents that are
+// erased meanwhile are no problem. Both functions may be nil. It returns an error of the
+// store or of problem, or the context's cause.
 func Verify(ctx context.Context, store Store, progress func(Progress), problem func(Problem) error) (Verified, error) {
 	ctx = WithCaller(AtStart(ctx), Caller{Job: "verify"})
 	v := verifier{store: store, problem: problem}
@@ -52,8 +53,8 @@ type verifier struct {
 	problem func(Problem) error
 }
 
-// look counts one. The key of what was erased while its page was read is shredded, and the
-// page does not say why: that is looked at again.
+// look counts one content. If it was erased while its page was read, its key is shredded
+// and the page does not say that it is erased, so a finding is checked again.
 func (v *verifier) look(ctx context.Context, s Sealed) error {
 	found := s.Find()
 	if found != Fine {
@@ -79,7 +80,7 @@ func (v *verifier) look(ctx context.Context, s Sealed) error {
 	return nil
 }
 
-// again looks at one in a new snapshot; false if nothing is left of it.
+// again reads the content in a new snapshot; false if it is no longer there.
 func (v *verifier) again(ctx context.Context, s *Sealed) (there bool, err error) {
 	before := *s
 	err = v.store.View(ctx, func(r Reader) error {
@@ -95,12 +96,12 @@ func (v *verifier) again(ctx context.Context, s *Sealed) (there bool, err error)
 	return there, err
 }
 
-// String says what is wrong.
+// String returns what is wrong, for the operator.
 func (p Problem) String() string {
 	switch p.Finding {
 	case FoundErased:
-		if gone, ok := errors.AsType[*ShreddedError](p.Err); ok {
-			return "is not erased, but its key is shredded: " + gone.Code.String()
+		if shredded, ok := errors.AsType[*ShreddedError](p.Err); ok {
+			return "is not erased, but its key is shredded: " + shredded.Code.String()
 		}
 		return "is not erased, but its key is shredded"
 	case FoundLost:
