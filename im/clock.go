@@ -6,53 +6,53 @@ import (
 	"time"
 )
 
-// The clock on the wall may be wrong, and what is removed by its time is gone. So
-// nothing is removed by it for a while after it was seen to jump ahead: somebody may
-// set it right again.
+// The wall clock may be wrong, and trimming by a wrong time cannot be undone. So nothing is
+// trimmed or forgotten for a while after the clock was seen to jump ahead: an operator may
+// correct it.
 
-// clockJump is by how much the clock has to jump ahead not to be trusted.
+// clockJump is the least jump ahead after which the clock is not trusted.
 const clockJump = day
 
-// seenEvery is how often it is stored what the clock shows: often enough to tell a
-// jump of a day across a restart.
+// seenEvery is how often the time of the clock is stored: often enough to detect a jump of a
+// day across a restart.
 const seenEvery = time.Minute
 
 // ClockState says whether the clock is trusted.
 type ClockState struct {
-	// Jump is by how much the clock jumped ahead, and Held for how much longer nothing
-	// is removed by its time because of that. Both are 0 while it is trusted.
+	// Jump is how far the clock jumped ahead, and Held how much longer nothing is trimmed
+	// or forgotten because of it. Both are 0 while the clock is trusted.
 	Jump, Held time.Duration
 }
 
-// clockGuard sees jumps of the clock on the wall, against one that runs steadily and
-// against what it showed before a restart.
+// clockGuard detects jumps of the wall clock: against the monotonic clock, and against the
+// time stored before a restart.
 type clockGuard struct {
 	hold time.Duration
-	// elapsed is how long the guard has been there at a time, by the steady clock.
+	// elapsed returns how long the guard has existed at a time, by the monotonic clock.
 	elapsed func(now time.Time) time.Duration
 	start   time.Time
 
 	mu sync.Mutex
-	// seen is what the clock showed before the restart, zero if that is not known or
-	// was looked at.
+	// seen is the time stored before the restart, zero if there is none or it was compared
+	// already.
 	seen time.Time
-	// least is by how much the clock on the wall was ahead of the steady one at the
-	// least, since the last jump.
+	// least is the least lead of the wall clock over the monotonic clock since the last
+	// jump.
 	least time.Duration
 	jump  time.Duration
-	until time.Duration // by the steady clock
-	put   time.Duration // when it was last stored what the clock shows; see storeSeen
+	until time.Duration // the end of the hold, by the monotonic clock
+	put   time.Duration // when the time was last stored, by the monotonic clock
 }
 
-// newClockGuard returns a guard of the clock that shows now. A reading that has the
-// steady clock in it, as that of [time.Now] does, is measured by that.
+// newClockGuard returns a guard of the clock that shows now. Times with a monotonic reading,
+// as [time.Now] returns them, are compared by it.
 func newClockGuard(hold time.Duration, now, seen time.Time) *clockGuard {
 	g := &clockGuard{hold: hold, start: now, seen: seen, put: -seenEvery}
 	g.elapsed = func(now time.Time) time.Duration { return now.Sub(g.start) }
 	return g
 }
 
-// look compares what the clock shows with what it should show.
+// look compares the time of the clock with the time that it should show.
 func (g *clockGuard) look(now time.Time) ClockState {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -73,7 +73,7 @@ func (g *clockGuard) look(now time.Time) ClockState {
 	return ClockState{Jump: g.jump, Held: g.until - elapsed}
 }
 
-// storeSeen reports whether it is time to store what the clock shows.
+// storeSeen reports whether the time of the clock should be stored now.
 func (g *clockGuard) storeSeen(now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -88,9 +88,9 @@ func (g *clockGuard) storeSeen(now time.Time) bool {
 // Clock reports whether the clock is trusted now.
 func (s *Service) Clock() ClockState { return s.guard.look(s.now()) }
 
-// WatchClock is Clock, and stores what the clock shows now and then, so that a jump is
-// seen across a restart. While the clock is not trusted it does not: a restart then
-// begins to wait anew.
+// WatchClock is Clock, and stores the time of the clock once a minute, so that a jump is
+// detected across a restart. While the clock is not trusted it stores nothing, so a restart
+// does not end the hold. The error is that of the store.
 func (s *Service) WatchClock(ctx context.Context) (ClockState, error) {
 	state := s.Clock()
 	now := s.now()
@@ -100,13 +100,13 @@ func (s *Service) WatchClock(ctx context.Context) (ClockState, error) {
 	return state, s.store.Write(ctx, func(tx Tx) error { return tx.PutClockSeen(now) })
 }
 
-// holds reports whether nothing must be removed by the time of the clock. What is to
-// be removed has to be decided before it is asked: then a jump in between does no harm.
+// holds reports whether nothing may be trimmed or forgotten by the time of the clock. A
+// caller must read the time first: then it was read before a jump that holds misses.
 func (s *Service) holds() bool { return s.Clock().Held > 0 }
 
-// errClockJumped is the answer to who asks for what the clock is not trusted with.
+// errClockJumped refuses a request that needs a clock that is trusted.
 func (s *Service) errClockJumped() error {
 	state := s.Clock()
-	return Refuse(Conflict, "clock_jumped", "the clock of the server jumped ahead by %s: nothing is removed by its time for another %s",
+	return Refuse(Conflict, "clock_jumped", "the clock of the server jumped ahead by %s: nothing is trimmed by its time for another %s",
 		state.Jump.Round(time.Second), state.Held.Round(time.Second))
 }

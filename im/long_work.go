@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// inSteps calls fn in transactions of its own until there is no more to do. Each finds
-// out anew whether it may; what was done by then stays if it may not any more.
+// inSteps calls fn, each time in a transaction of its own, until it reports that there is no
+// more to do. fn checks the permissions each time; if they are lost on the way, the work
+// done so far stays.
 func (s *Service) inSteps(ctx context.Context, fn func(Tx) (more bool, err error)) error {
 	finishing := WithBulk(context.WithoutCancel(ctx))
 	for {
@@ -21,27 +22,28 @@ func (s *Service) inSteps(ctx context.Context, fn func(Tx) (more bool, err error
 }
 
 const (
-	// mostInLine is how many pieces of long work of one user wait for each other.
+	// mostInLine is how many long requests of one user may wait.
 	mostInLine = 64
-	// longestInLine is how long they do: an answer that comes later than the server
-	// waits with writing one would be lost.
+	// longestInLine is how long one waits at most: the server closes a connection on which
+	// an answer comes too late.
 	longestInLine = 10 * time.Second
 )
 
-// inLine has long work of one user done one after another. If each step of all of
-// them took turns, all would end when the last one does, and answers would be late
-// that could have been given.
+// inLine runs the long requests of each user one after another. If their steps took turns,
+// all of them would end late.
 type inLine struct {
 	mu    sync.Mutex
 	lines map[UserID]*workLine
 }
 
 type workLine struct {
-	busy    chan struct{} // holds one while work is done
+	busy    chan struct{} // has an element while a request runs
 	wanting int
 }
 
-// enter waits for the work of the user that came before. The caller calls done.
+// enter waits for the earlier requests of the user. The caller must call done at the end.
+// It returns an [Unavailable] error if too many wait or it waited too long, or the
+// context's cause.
 func (l *inLine) enter(ctx context.Context, user UserID) (done func(), err error) {
 	l.mu.Lock()
 	if l.lines == nil {

@@ -7,33 +7,33 @@ import (
 	"time"
 )
 
-// Reads take turns here. The store reads for a few callers at once; without turns a
-// user who asks for many things in parallel would have all of its readers, and
-// everybody else would wait behind them.
+// Reads take turns. The store has few readers; without turns, a user with many parallel
+// requests would occupy all of them, and everyone else would wait.
 
-// readKind says what a read is for.
+// readKind is the purpose of a read.
 type readKind uint8
 
 const (
-	byJob     readKind = iota // of the server itself: retention, exports of the command line
-	byRequest                 // for a request of a user, who waits for the answer
-	byStream                  // for a stream of a user, which reads the log
-	delivers                  // to find out who receives an event: all streams wait for it
+	byJob     readKind = iota // a job of the server: retention, an export of the command line
+	byRequest                 // a request of a user, who waits for the answer
+	byStream                  // a stream of a user that reads the log
+	delivers                  // finding the users who receive an event: all streams wait for it
 	readKinds
 )
 
-// DeliveryJob is the job that finds out who receives an event. Its reads come first.
+// DeliveryJob is the name of the job that finds the users who receive an event. Its reads
+// have priority.
 const DeliveryJob = "delivery"
 
 type streamKey struct{}
 
-// WithStream returns a context of reads for a stream, which are in no hurry: they wait
-// for their turn until the context is done, and have half of the readers together.
+// WithStream returns a context for reads of a stream. They wait for their turn without a
+// limit, and together have half of the readers at most.
 func WithStream(ctx context.Context) context.Context {
 	return context.WithValue(ctx, streamKey{}, true)
 }
 
-// reading is for whom and for what the store is read.
+// reading is the caller and the purpose of a read.
 type reading struct {
 	Caller
 	kind readKind
@@ -60,14 +60,14 @@ const (
 	mostWaiting = 256
 )
 
-// turns shares the store's readers among those who ask. Who waits holds nothing.
+// turns shares the store's readers among callers.
 //
-// A reader that gets free goes first to finding who is told of an event, then to the
-// kind that has the fewest, within a kind to a user who has the fewest, and of those
-// to whoever has waited the longest for a turn, however many reads they want.
+// A free reader goes to the delivery job first, then to the kind of read that has the
+// fewest readers, within a kind to a caller that has the fewest, and among those to the one
+// that has waited longest since its last turn, however many reads it has queued.
 type turns struct {
-	each int           // readers that one user may have
-	wait time.Duration // how long a request waits
+	each int           // the most readers of one user
+	wait time.Duration // the longest that a request waits
 
 	mu    sync.Mutex
 	free  int
@@ -75,19 +75,19 @@ type turns struct {
 	lines map[reading]*line
 }
 
-// kindTurns are the readers of one kind, and who waits for one.
+// kindTurns are the readers of one kind, and the queues that wait for one.
 type kindTurns struct {
 	most, reading int
-	// waiting are the lines in which somebody waits and that may have another
-	// reader, by how many they have.
+	// waiting are the queues with waiting reads that may have another reader, by the number
+	// of readers that they have.
 	waiting []list.List
 }
 
-// line is the reads of one caller for one thing.
+// line is the queue of one caller for one purpose.
 type line struct {
 	who     reading
 	reading int
-	waiting list.List // of chan struct{}, which is closed when it is their turn
+	waiting list.List // of chan struct{}, each closed when its turn comes
 	place   *list.Element
 }
 
@@ -106,7 +106,8 @@ func newTurns(readers, each int, wait time.Duration) *turns {
 	return t
 }
 
-// take waits for a turn of who the context says. The caller calls done after it.
+// take waits for a turn for the caller of the context. It returns a function that ends the
+// turn, or an [Unavailable] error, or the context's cause.
 func (t *turns) take(ctx context.Context) (done func(), err error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
@@ -150,7 +151,7 @@ func (t *turns) take(ctx context.Context) (done func(), err error) {
 	}
 	t.mu.Lock()
 	select {
-	case <-turn: // it came while it was given up
+	case <-turn: // it came at the last moment
 		t.mu.Unlock()
 		t.release(l)
 	default:
@@ -168,13 +169,13 @@ func (t *turns) release(l *line) {
 	l.reading--
 	t.kinds[l.who.kind].reading--
 	t.free++
-	t.leave(l) // it may have moved: it has fewer now
+	t.leave(l) // to queue it by its new number of readers
 	t.queue(l)
 	t.grant()
 }
 
-// queue puts a line where it is found when a reader is free, behind the others, or
-// takes it from there, as its reads are now.
+// queue adds a line to the waiting ones, behind the others, if it may have another reader,
+// else removes it from them. It forgets a line without reads.
 func (t *turns) queue(l *line) {
 	switch waits := l.waiting.Len() > 0 && l.reading < t.each; {
 	case !waits:
@@ -191,14 +192,14 @@ func (t *turns) leave(l *line) {
 	if l.place == nil {
 		return
 	}
-	// It is in one of them; Remove looks whether it is in this one.
+	// It is in one of the lists; Remove ignores elements of others.
 	for i := range t.kinds[l.who.kind].waiting {
 		t.kinds[l.who.kind].waiting[i].Remove(l.place)
 	}
 	l.place = nil
 }
 
-// grant gives readers that are free to those who may have them.
+// grant gives the free readers to the next lines.
 func (t *turns) grant() {
 	for t.free > 0 {
 		l := t.next()
@@ -216,7 +217,7 @@ func (t *turns) grant() {
 	}
 }
 
-// next returns the line that is to have the next reader, nil without one.
+// next returns the line that gets the next reader, nil without one.
 func (t *turns) next() *line {
 	var found *line
 	least := 0

@@ -6,19 +6,19 @@ type SlotSet struct {
 	bits []uint64
 }
 
-// NewSlotSet returns an empty set for slots below an end. It takes a bit for each.
+// NewSlotSet returns an empty set for slots less than end. It takes one bit each.
 func NewSlotSet(end Slot) *SlotSet {
 	return &SlotSet{end: end, bits: make([]uint64, (end+63)/64)}
 }
 
-// Add puts a slot into the set; one that is not below the end is left out.
+// Add adds a slot to the set. It ignores one that is not less than the end.
 func (s *SlotSet) Add(slot Slot) {
 	if slot < s.end {
 		s.bits[slot/64] |= 1 << (slot % 64)
 	}
 }
 
-// Has reports whether a slot is in it.
+// Has reports whether a slot is in the set.
 func (s *SlotSet) Has(slot Slot) bool {
 	return slot < s.end && s.bits[slot/64]&(1<<(slot%64)) != 0
 }

@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// Span is a stretch of the event log: from one event on, and up to another, which it
-// does not hold after; To is 0 while it lasts.
+// Span is a part of the event log: after the event From, up to and including the event To,
+// which is 0 if the span has not ended.
 type Span struct{ From, To Position }
 
-// remembered is a reader of a snapshot that remembers what decides who sees a
-// conversation: asked for each of many messages, events or channels in one read, that
-// is loaded once, and what is decided by the space once for all its channels.
+// remembered is a reader of a snapshot that caches what access is computed from. A use case
+// that computes it for many messages, events or channels loads each part once, and what the
+// space decides once for all its channels.
 type remembered struct {
 	Reader
 	conversations map[ID]Conversation
 	roles         map[ID]held[SpaceRoles]
 	access        map[ID]held[ChannelAccess]
 	members       map[inSpace]SpaceMember
-	present       map[inSpace]SpaceMember // members as of now, of whom only that is known
+	present       map[inSpace]SpaceMember // members as of [Latest] alone
 	channels      map[inSpace]inOneChannel
 }
 
@@ -28,13 +28,13 @@ type inSpace struct {
 	user UserID
 }
 
-// inOneChannel is what decides, besides the space, what a user may in a channel.
+// inOneChannel is what access to a channel depends on besides the space.
 type inOneChannel struct {
 	lists []ListStay
 	muted time.Time
 }
 
-// held is what held during a span.
+// held is a value and the span in which it held.
 type held[T any] struct {
 	Span
 	it T
@@ -52,7 +52,7 @@ func remember(r Reader) Reader {
 	}
 }
 
-// Conversation returns one by its id.
+// Conversation implements [ConversationReader].
 func (r *remembered) Conversation(id ID) (Conversation, error) {
 	if c, found := r.conversations[id]; found {
 		return c, nil
@@ -64,17 +64,18 @@ func (r *remembered) Conversation(id ID) (Conversation, error) {
 	return c, err
 }
 
-// RolesAt returns the roles of a space as they were after an event.
+// RolesAt implements [SpaceReader].
 func (r *remembered) RolesAt(space ID, at Position) (SpaceRoles, error) {
 	return recall(r.roles, space, at, r.Reader.RolesAt, r.RolesSpan)
 }
 
-// AccessAt returns what decided about a channel after an event.
+// AccessAt implements [SpaceReader].
 func (r *remembered) AccessAt(channel ID, at Position) (ChannelAccess, error) {
 	return recall(r.access, channel, at, r.Reader.AccessAt, r.AccessSpan)
 }
 
-// recall returns what held of id at a position, from known if it is there.
+// recall returns the value of id at a position: the one in known if it held then, else it
+// loads it into known.
 func recall[T any](
 	known map[ID]held[T], id ID, at Position, load func(ID, Position) (T, error), span func(ID, Position) (Span, error),
 ) (T, error) {
@@ -96,8 +97,7 @@ func recall[T any](
 	return it, nil
 }
 
-// SpaceMembersAt returns which of the users were members of a space when an event
-// happened. Only one user is remembered: who asks.
+// SpaceMembersAt implements [SpaceReader]. It caches calls for one user alone: the actor.
 func (r *remembered) SpaceMembersAt(space, channel ID, at Position, users []UserID) ([]SpaceMember, error) {
 	if len(users) != 1 {
 		return r.Reader.SpaceMembersAt(space, channel, at, users)
@@ -137,8 +137,8 @@ func (r *remembered) inChannel(channel ID, user UserID) (inOneChannel, error) {
 	return in, err
 }
 
-// memberAt reports whether the member was one when an event happened, the one that
-// ended it among them.
+// memberAt reports whether the user was a member when an event happened. They still were
+// when the event happened that ended their membership.
 func (m SpaceMember) memberAt(at Position) bool {
 	return slices.ContainsFunc(m.Intervals, func(i Interval) bool {
 		return i.FromEvent <= at && (i.Open() || at <= i.ToEvent)
