@@ -8,7 +8,7 @@ import (
 	"github.com/imapi/imapi/jsonscan"
 )
 
-// Line is one line of an import. One of its fields is set.
+// Line is one line of an import. Exactly one of its fields is set.
 type Line struct {
 	Message      *im.ImportMessage
 	Conversation *im.ImportConversation
@@ -44,9 +44,9 @@ func isConversation(line []byte) (is bool) {
 	return is
 }
 
-// ParseMessage reads a message, given as a valid JSON object. Its time may be missing:
-// that is for whoever inserts a single message. The error is an [im.Error] of kind
-// [im.Invalid].
+// ParseMessage reads a message from a valid JSON object. Unlike [ParseLine] it accepts one
+// without created_at: the insertion of a single message defaults to now. The error is an
+// [im.Error] of kind [im.Invalid].
 func ParseMessage(line []byte) (im.ImportMessage, error) {
 	var (
 		m     im.ImportMessage
@@ -107,7 +107,7 @@ func ParseMessage(line []byte) (im.ImportMessage, error) {
 	case m.Type == 0:
 		return m, errMissing("type")
 	case m.Erased != nil && state == im.Active:
-		return m, im.RefuseField(im.Invalid, "invalid_request", "state", "must say how the message was taken back")
+		return m, im.RefuseField(im.Invalid, "invalid_request", "state", "must be revoked, burned or expired for an erased message")
 	case m.Erased == nil && state != im.Active:
 		return m, errMissing("erased")
 	case m.Erased != nil:
@@ -182,7 +182,7 @@ func readMentions(field string, v []byte) ([]im.UserID, error) {
 // parseConversation reads a line that is a conversation.
 func parseConversation(line []byte) (im.ImportConversation, error) {
 	var c im.ImportConversation
-	some := false
+	hasMembers := false
 	err := jsonscan.Members(line, func(field string, v []byte) error {
 		if field != "conversation" {
 			return errUnknown(field)
@@ -198,7 +198,7 @@ func parseConversation(line []byte) (im.ImportConversation, error) {
 			case "settings":
 				c.Settings, err = readSettings(name, v)
 			case "members":
-				some = true
+				hasMembers = true
 				c.Members, err = readImportMembers(name, v)
 			case "created_at":
 				err = readTime(name, v, &c.CreatedAt)
@@ -214,7 +214,7 @@ func parseConversation(line []byte) (im.ImportConversation, error) {
 		err = errMissing("conversation/id")
 	case c.Kind == 0:
 		err = errMissing("conversation/kind")
-	case !some:
+	case !hasMembers:
 		err = errMissing("conversation/members")
 	case c.CreatedAt.IsZero():
 		err = errMissing("conversation/created_at")
@@ -222,7 +222,7 @@ func parseConversation(line []byte) (im.ImportConversation, error) {
 	return c, err
 }
 
-// readSettings reads the settings that members share.
+// readSettings reads the settings of a conversation. null is the default.
 func readSettings(field string, v []byte) (im.ConversationPatch, error) {
 	var p im.ConversationPatch
 	err := readMembers(field, v, func(name string, v []byte) (err error) {
@@ -288,7 +288,7 @@ func readSettings(field string, v []byte) (im.ConversationPatch, error) {
 	return p, err
 }
 
-// readPatchText reads a text that may be null, which is as if it were not there.
+// readPatchText reads a string. It returns nil for null.
 func readPatchText(field string, v []byte) (*string, error) {
 	if isNull(v) {
 		return nil, nil

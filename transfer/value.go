@@ -30,8 +30,8 @@ func errType(field string) error {
 	return im.RefuseField(im.Invalid, "invalid_request", field, "is not of the type that is asked for")
 }
 
-// readMembers calls fn for each member of an object; fields that it refuses are within
-// this one.
+// readMembers calls fn for each member of the object v. It puts field in front of the
+// field that fn refuses.
 func readMembers(field string, v []byte, fn func(name string, v []byte) error) error {
 	if v[0] != '{' {
 		return errType(field)
@@ -39,8 +39,8 @@ func readMembers(field string, v []byte, fn func(name string, v []byte) error) e
 	return jsonscan.Members(v, func(name string, v []byte) error { return within(field, fn(name, v)) })
 }
 
-// readItems calls fn for each item of a list of at most so many; fields that it refuses
-// are within the item.
+// readItems returns the items of the array v, each read by fn. It refuses more than most
+// items, and puts field and the index in front of the field that fn refuses.
 func readItems[T any](field string, v []byte, most int, fn func(v []byte, into *T) error) ([]T, error) {
 	if v[0] != '[' {
 		return nil, errType(field)
@@ -60,8 +60,8 @@ func readItems[T any](field string, v []byte, most int, fn func(v []byte, into *
 	return list, err
 }
 
-// within says that the field that is refused is within another. Names are put together
-// so late because most fields are not refused.
+// within puts field in front of the field of a refusal. Readers do not pass paths down:
+// building one for each value would cost more than reading it.
 func within(field string, err error) error {
 	refusal, ok := im.AsError(err)
 	if !ok {
@@ -84,7 +84,7 @@ func readString[T ~string](field string, v []byte, into *T) error {
 	return nil
 }
 
-// readText reads a string that must not be empty.
+// readText reads a string and refuses an empty one.
 func readText[T ~string](field string, v []byte, into *T) error {
 	if err := readString(field, v, into); err != nil {
 		return err
@@ -109,7 +109,7 @@ func readInteger(field string, v []byte, into *int64, least, most int64) error {
 		if bad != nil || f != math.Trunc(f) {
 			return errType(field)
 		}
-		n = most + 1 // no integer that fits, or written as none
+		n = most + 1 // too large for int64, or written as 1e3 or 1.0
 	}
 	if n < least || n > most {
 		return im.RefuseField(im.Invalid, "invalid_request", field, "must be %d to %d", least, most)
@@ -143,10 +143,10 @@ func readTime(field string, v []byte, into *time.Time) error {
 	if v[0] != '"' {
 		return errType(field)
 	}
-	// Package time takes a comma for the point, and hours of one digit.
+	// Package time also takes a decimal comma, and hours of one digit.
 	loose := len(v) < len(`"2006-01-02T15:04:05Z"`) || v[len(`"2006-01-02T15`)] != ':' || bytes.IndexByte(v, ',') >= 0
 	if err := into.UnmarshalJSON(v); err != nil || into.IsZero() || loose {
-		return im.RefuseField(im.Invalid, "invalid_request", field, "must be a time as of RFC 3339")
+		return im.RefuseField(im.Invalid, "invalid_request", field, "must be an RFC 3339 time")
 	}
 	return nil
 }
@@ -158,7 +158,7 @@ func readOptionalTime(field string, v []byte, into *time.Time) error {
 	return readTime(field, v, into)
 }
 
-// readObject keeps an object as it is, for the rules to read.
+// readObject keeps an object unread: package im checks it. null leaves into as it is.
 func readObject(field string, v []byte, into *json.RawMessage) error {
 	switch {
 	case isNull(v):
