@@ -1,9 +1,17 @@
-// Package auth turns tokens into actors. It verifies JSON Web Tokens with the
-// one algorithm that is configured, issues and verifies the tickets with which
-// an EventSource opens a stream, knows whose tokens were cut off, keeps the
-// secret of a server that makes its own tokens, and mints them.
+// Package auth turns tokens into actors.
 //
-// Nothing in it logs or quotes a token, a ticket or a claim.
+// A [Verifier] accepts JSON Web Tokens signed with the one configured algorithm,
+// issues and verifies the tickets with which a browser's EventSource opens a stream,
+// and refuses tokens issued before a cut-off. [Mint] signs tokens for a server that
+// keeps its own secret.
+//
+// The package never logs or quotes a token, a ticket or a claim.
+//
+//   - config.go, verifier.go, claims.go, errors.go: verifying a token
+//   - keys.go, jwks.go: where the keys come from, a file or a JSON Web Key Set
+//   - cache.go: tokens that were verified before
+//   - cuts.go: users whose tokens were cut off
+//   - ticket.go, mint.go, secret.go: issuing tickets and tokens
 package auth
 
 import (
@@ -12,14 +20,14 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Principal is an actor and the limits of the token or ticket that names it.
+// Principal is an actor, with the times of the token or ticket that names it.
 type Principal struct {
 	im.Actor
-	// IssuedAt is when the token was issued, by whole seconds; zero if it
-	// does not say. Of a ticket it is that of the token it was issued for, so
-	// that a cut-off ends both.
+	// IssuedAt is when the token was issued, in whole seconds; zero if it does not
+	// say. For a ticket it is the time of the token that requested the ticket, so a
+	// cut-off ends both.
 	IssuedAt time.Time
-	// ExpiresAt is when the token or ticket ceases to be accepted, the leeway
-	// included: a stream opened with it ends then.
+	// ExpiresAt is when the token or ticket stops being accepted, leeway included. A
+	// stream opened with it ends then.
 	ExpiresAt time.Time
 }

@@ -2,8 +2,8 @@ package auth
 
 import "strings"
 
-// Bearer returns the token of an Authorization header. It is missing if the
-// header is empty or of another scheme. The error is of type [Error].
+// Bearer returns the token of an Authorization header. It returns [ErrTokenMissing] if
+// the header is empty or has another scheme.
 func Bearer(authorization string) (string, error) {
 	scheme, token, _ := strings.Cut(authorization, " ")
 	token = strings.TrimSpace(token)

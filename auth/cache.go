@@ -5,29 +5,28 @@ import (
 	"sync"
 )
 
-// cache remembers tokens that were verified, by their hash, so that no token
-// lies in memory longer than its request. It has two generations: when the
-// young one is full it becomes the old one, and the old one is forgotten, but
-// for what was asked for meanwhile. What has expired goes that way as well.
+// cache holds verified tokens by their hash, so a token itself stays in memory no
+// longer than its request. It has two generations. When the young one is full, it
+// becomes the old one, and the previous old one is dropped. A hit in the old
+// generation moves the entry to the young one. Expired entries leave the same way.
 type cache struct {
 	mu         sync.RWMutex
-	half       int // room in each generation
+	half       int // capacity of each generation
 	young, old map[[sha256.Size]byte]verified
-	// generation counts how often the cache was cleared, so that what was
-	// verified with keys of before is not put in after.
+	// generation counts the calls of clear. A token verified with the keys before a
+	// clear must not enter the cache after it.
 	generation uint64
 }
 
-// newCache makes a cache for at most size tokens.
+// newCache returns a cache for about size tokens.
 func newCache(size int) *cache {
 	return &cache{half: (size + 1) / 2, young: map[[sha256.Size]byte]verified{}}
 }
 
-// cacheKey is the hash under which a token is remembered.
+// cacheKey returns the key of a token in the cache.
 func cacheKey(token string) [sha256.Size]byte { return sha256.Sum256([]byte(token)) }
 
-// get finds a token. The generation is for the put that follows if it is not
-// there.
+// get looks up a token. If it is not found, the caller passes generation to put.
 func (c *cache) get(key [sha256.Size]byte) (v verified, generation uint64, ok bool) {
 	c.mu.RLock()
 	v, ok = c.young[key]
@@ -43,7 +42,8 @@ func (c *cache) get(key [sha256.Size]byte) (v verified, generation uint64, ok bo
 	return v, generation, ok || inOld
 }
 
-// put remembers a token, unless the cache was cleared since the get.
+// put adds a token, unless the cache was cleared since the get that returned
+// generation.
 func (c *cache) put(key [sha256.Size]byte, v verified, generation uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -56,7 +56,7 @@ func (c *cache) put(key [sha256.Size]byte, v verified, generation uint64) {
 	c.young[key] = v
 }
 
-// clear forgets all tokens.
+// clear drops all tokens.
 func (c *cache) clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

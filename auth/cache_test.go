@@ -7,7 +7,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// remember puts a token into the cache as Verify does.
+// remember adds a token to the cache as Verify does.
 func remember(c *cache, token string) {
 	_, generation, _ := c.get(cacheKey(token))
 	c.put(cacheKey(token), verified{Principal: Principal{Actor: im.Actor{User: im.UserID(token)}}}, generation)
@@ -25,26 +25,26 @@ func TestCacheIsBounded(t *testing.T) {
 			token := strconv.Itoa(i)
 			remember(c, token)
 			if !known(c, token) {
-				t.Errorf("size %d: the newest was not kept", size)
+				t.Errorf("size %d: the newest entry is missing", size)
 			}
 			if n := len(c.young) + len(c.old); n > size+1 {
-				t.Fatalf("size %d: holds %d", size, n)
+				t.Fatalf("size %d: the cache has %d entries", size, n)
 			}
 		}
 	}
 }
 
-func TestCacheKeepsWhatIsAskedFor(t *testing.T) {
+func TestCacheKeepsEntriesInUse(t *testing.T) {
 	c := newCache(10)
 	remember(c, "often")
 	for i := range 100 {
 		remember(c, strconv.Itoa(i))
 		if !known(c, "often") {
-			t.Fatalf("forgotten after %d others", i+1)
+			t.Fatalf("dropped after %d others", i+1)
 		}
 	}
 	if known(c, "0") {
-		t.Error("what nobody asked for was kept")
+		t.Error("an unused entry was kept")
 	}
 }
 
@@ -54,15 +54,15 @@ func TestCacheClear(t *testing.T) {
 	_, generation, _ := c.get(cacheKey("b"))
 	c.clear()
 	if known(c, "a") {
-		t.Error("not forgotten")
+		t.Error("an entry survived")
 	}
-	// What began before the clearing ends after it.
+	// A verification that began before the clear ends after it.
 	c.put(cacheKey("b"), verified{}, generation)
 	if _, _, ok := c.get(cacheKey("b")); ok {
-		t.Error("what was verified before was put in after")
+		t.Error("a token verified before the clear was added after it")
 	}
 	remember(c, "c")
 	if !known(c, "c") {
-		t.Error("no longer remembers")
+		t.Error("a new entry is missing")
 	}
 }

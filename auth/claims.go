@@ -11,24 +11,23 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// scopeAdmin is the scope that gives the rights of administration.
+// scopeAdmin is the scope that makes a user a server admin.
 const scopeAdmin = "admin"
 
-// latest is the last second that RFC 3339 can write.
+// latest is the last second that RFC 3339 can express.
 const latest = 253402300799
 
-// verified is what a good token says.
+// verified is the content of a valid token.
 type verified struct {
 	Principal
-	// notBefore is from when on the token is accepted, leeway included; zero
-	// if it does not say.
+	// notBefore is when the token starts being accepted, leeway included; zero if it
+	// does not say.
 	notBefore time.Time
 }
 
-// readClaims takes what matters from claims whose signature, exp, nbf, iss and
-// aud were found good. Names of claims are compared as they are: an issuer
-// that copies users' own data into a token may be careful about "scope" and
-// not about "Scope".
+// readClaims reads the claims of a token whose signature, exp, nbf, iss and aud were
+// verified. The names of claims are case-sensitive: an issuer that copies a user's own
+// data into a token may filter "scope" and not "Scope".
 func readClaims(claims jwt.MapClaims, leeway time.Duration) (verified, error) {
 	var v verified
 
@@ -70,9 +69,9 @@ func readClaims(claims jwt.MapClaims, leeway time.Duration) (verified, error) {
 	return v, nil
 }
 
-// readScopes reads a text with scopes between spaces, or an array of them. Only the
-// ASCII space parts them (RFC 6749 §3.3): any other white space is part of a word,
-// so that nothing but the word admin itself makes an admin.
+// readScopes reads scopes from a space-separated string or an array. Only the ASCII
+// space separates them (RFC 6749 §3.3). If other white space did too, a scope that an
+// issuer takes for one word could contain the word admin.
 func readScopes(claim any) ([]string, bool) {
 	switch claim := claim.(type) {
 	case nil:
@@ -94,9 +93,9 @@ func readScopes(claim any) ([]string, bool) {
 	}
 }
 
-// readTime reads a time in seconds since the Unix epoch, without fractions. It
-// is zero and not given if there is none, and not ok if it is anything but a
-// number that RFC 3339 could write.
+// readTime reads a claim in seconds since the Unix epoch and drops fractions. given is
+// false if the claim is missing; ok is false if it is not a number or RFC 3339 cannot
+// express it.
 func readTime(claims jwt.MapClaims, name string) (at time.Time, given, ok bool) {
 	claim, given := claims[name]
 	if !given || claim == nil {

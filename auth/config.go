@@ -13,7 +13,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// The algorithms that tokens can be signed with.
+// Supported signature algorithms.
 const (
 	HS256 = "HS256"
 	RS256 = "RS256"
@@ -21,10 +21,10 @@ const (
 	EdDSA = "EdDSA"
 )
 
-// MinSecret is the least length of a secret and of a ticket key, in bytes.
+// MinSecret is the minimum length of a secret and of a ticket key, in bytes.
 const MinSecret = 32
 
-// MaxLeeway is the longest leeway: more would make exp meaningless.
+// MaxLeeway is the maximum leeway. A longer one would make exp meaningless.
 const MaxLeeway = 10 * time.Minute
 
 const (
@@ -32,47 +32,45 @@ const (
 	defaultCacheSize = 10_000
 )
 
-// Config says which tokens are accepted. Exactly one of Secret, PublicKeyPEM
-// and JWKSURL is given: Secret for HS256, one of the others for the rest.
+// Config configures a [Verifier]. Set exactly one of Secret, PublicKeyPEM and JWKSURL:
+// Secret for HS256, one of the others for every other algorithm.
 type Config struct {
-	// Algorithm is the one that is accepted; HS256 if empty.
+	// Algorithm is the only accepted one; HS256 if empty.
 	Algorithm string
-	// Secret is the key of HS256, of at least [MinSecret] bytes.
+	// Secret is the key of HS256, at least [MinSecret] bytes.
 	Secret []byte
-	// PublicKeyPEM is one public key or certificate in PEM form.
+	// PublicKeyPEM is a single public key or certificate in PEM.
 	PublicKeyPEM []byte
-	// JWKSURL is where a JSON Web Key Set is fetched: https, or http on a
-	// loopback address.
+	// JWKSURL is the address of a JSON Web Key Set: https, or http on a loopback
+	// address.
 	JWKSURL string
 	// KeySetTransport fetches the key set; http.DefaultTransport if nil.
 	KeySetTransport http.RoundTripper
-	// Issuer and Audience, if not empty, are demanded of iss and aud.
+	// Issuer and Audience, if not empty, must match iss and aud.
 	Issuer   string
 	Audience string
-	// Leeway is allowed for clocks that differ, on exp, nbf and iat; at most
+	// Leeway is the tolerance for clock differences in exp, nbf and iat, at most
 	// [MaxLeeway].
 	Leeway time.Duration
-	// TicketKey signs tickets: at least [MinSecret] bytes, not the Secret.
+	// TicketKey signs tickets: at least [MinSecret] bytes, and not the Secret.
 	TicketKey []byte
-	// TicketTTL is how long a ticket is good for; an hour if zero.
+	// TicketTTL is the lifetime of a ticket; an hour if zero.
 	TicketTTL time.Duration
-	// MaxAge is how long after it was issued a token ends at the latest, whatever its
-	// exp says; one that does not say when it was issued is refused then. 0 sets no
-	// limit.
+	// MaxAge limits the age of a token, by its iat, whatever its exp says. If it is
+	// set, a token without iat is refused. Zero sets no limit.
 	MaxAge time.Duration
-	// CacheSize is how many verified tokens are remembered at most; 10,000
-	// if zero.
+	// CacheSize is the maximum number of verified tokens to cache; 10,000 if zero.
 	CacheSize int
-	// Now tells the time; time.Now if nil.
+	// Now returns the current time; time.Now if nil.
 	Now func() time.Time
-	// Log is told when a key set cannot be fetched; slog.Default() if nil.
+	// Log receives failures to fetch the key set; slog.Default() if nil.
 	Log *slog.Logger
 }
 
-// New makes a [Verifier], or tells what is wrong with the configuration. With
-// JWKSURL it fetches the keys once before it returns, and again in the
-// background until ctx ends; that they cannot be fetched yet is no error, for
-// who serves them may start later than this server: see [Verifier.Ready].
+// New returns a [Verifier], or an error if the configuration is invalid. With JWKSURL
+// it fetches the key set once before it returns, and then in the background until ctx
+// ends. A failure to fetch it is no error, because the server that publishes the keys
+// may start after this one: see [Verifier.Ready].
 func New(ctx context.Context, cfg Config) (*Verifier, error) {
 	if cfg.Algorithm == "" {
 		cfg.Algorithm = HS256
@@ -120,7 +118,7 @@ func New(ctx context.Context, cfg Config) (*Verifier, error) {
 
 	switch {
 	case cfg.JWKSURL != "":
-		// A key that was withdrawn must not live on in the cache.
+		// A withdrawn key must not live on in the cache.
 		set, err := newKeySet(ctx, cfg, v.cache.clear)
 		if err != nil {
 			return nil, err
@@ -138,8 +136,8 @@ func New(ctx context.Context, cfg Config) (*Verifier, error) {
 	return v, nil
 }
 
-// CheckKeys finds what is wrong with the algorithm and the public key or the URL of
-// the key set, before there is anything else to make a [Verifier] of. It fetches nothing.
+// CheckKeys checks the algorithm and the public key or the URL of the key set, and
+// nothing else. It fetches nothing.
 func (c Config) CheckKeys() error {
 	if err := c.checkAlgorithm(); err != nil {
 		return err
@@ -178,8 +176,7 @@ func (c Config) checkAlgorithm() error {
 	}
 }
 
-// check finds what is wrong with a configuration whose defaults are filled in,
-// but for the keys themselves.
+// check validates a configuration whose defaults are filled in, except for the keys.
 func (c Config) check() error {
 	if err := c.checkAlgorithm(); err != nil {
 		return err
@@ -192,7 +189,7 @@ func (c Config) check() error {
 	}
 	switch {
 	case sources != 1:
-		return errors.New("auth: exactly one of a secret, a public key and a key set URL must be given")
+		return errors.New("auth: set exactly one of a secret, a public key and a key set URL")
 	case c.Algorithm == HS256 && c.Secret == nil:
 		return errors.New("auth: HS256 needs a secret, not a public key")
 	case c.Algorithm != HS256 && c.Secret != nil:
@@ -200,8 +197,8 @@ func (c Config) check() error {
 	case c.Secret != nil && len(c.Secret) < MinSecret:
 		return fmt.Errorf("auth: the secret must have at least %d bytes", MinSecret)
 	case bytes.Contains(c.Secret, []byte("-----BEGIN ")):
-		// What is public by nature would let anyone sign.
-		return errors.New("auth: the secret is a PEM file; give it as the public key, with its algorithm")
+		// A public key used as a secret would let anyone sign tokens.
+		return errors.New("auth: the secret is a PEM file: set it as the public key, with its algorithm")
 	case len(c.TicketKey) < MinSecret:
 		return fmt.Errorf("auth: the ticket key must have at least %d bytes", MinSecret)
 	case bytes.Equal(c.TicketKey, c.Secret):
@@ -211,9 +208,9 @@ func (c Config) check() error {
 	case c.MaxAge < 0:
 		return errors.New("auth: the maximum age of tokens must not be negative")
 	case c.TicketTTL < time.Second:
-		return errors.New("auth: tickets must be good for a second at least")
+		return errors.New("auth: the lifetime of tickets must be at least a second")
 	case c.CacheSize < 0:
-		return errors.New("auth: the cache cannot have less than no room")
+		return errors.New("auth: the size of the cache must not be negative")
 	}
 	return nil
 }

@@ -7,16 +7,15 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// cuts are the users whose tokens were cut off, and when.
+// cuts holds the users whose tokens were cut off, and when.
 type cuts struct {
-	// leeway is how far the clock of who makes tokens may be ahead.
+	// leeway is how far the clock of the token issuer may be ahead.
 	leeway time.Duration
 
 	mu sync.RWMutex
-	// byUser has times in milliseconds since the Unix epoch: there may be a million.
+	// byUser holds milliseconds since the Unix epoch, to be small for a million users.
 	byUser map[im.UserID]int64
-	// forgotten is when the newest cut was made of those that are not known any more;
-	// zero if all are.
+	// forgotten is the time of the newest cut-off that was dropped; zero if none was.
 	forgotten time.Time
 }
 
@@ -24,7 +23,7 @@ func newCuts(leeway time.Duration) *cuts {
 	return &cuts{leeway: leeway, byUser: map[im.UserID]int64{}}
 }
 
-// add remembers a cut; one that is earlier than what is known changes nothing.
+// add adds a cut-off. One earlier than the user's last changes nothing.
 func (c *cuts) add(cut im.TokenCut) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -33,7 +32,7 @@ func (c *cuts) add(cut im.TokenCut) {
 	}
 }
 
-// forget forgets all cuts up to a time.
+// forget drops all cut-offs up to a time.
 func (c *cuts) forget(through time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -48,26 +47,26 @@ func (c *cuts) forget(through time.Time) {
 	}
 }
 
-// refuse reports why a principal is refused, nil if it is not: the user's tokens were
-// cut off, and it may have been there by then. It says so itself; or does not say when
-// it was issued; or it says a time up to the leeway after the cut, which a clock that
-// is ahead by that much writes before it; or a time that has not come. Whose the cuts
-// were that are forgotten is not known, so what they could have met is refused for all.
+// refuse returns an error if a cut-off applies to the principal, that is, if its token
+// may have been issued before the cut-off. That includes a token without iat; one
+// issued up to the leeway after the cut-off, since the issuer's clock may be ahead; and
+// one issued in the future. It is not known which users the dropped cut-offs belonged
+// to, so a token that one of them could apply to is refused for every user.
 func (c *cuts) refuse(p Principal, now time.Time) error {
 	c.mu.RLock()
 	at, cut := c.byUser[p.User]
 	forgotten := c.forgotten
 	c.mu.RUnlock()
 	switch {
-	case !forgotten.IsZero() && c.meets(forgotten, p):
+	case !forgotten.IsZero() && c.applies(forgotten, p):
 		return ErrTokenExpired
-	case cut && (c.meets(time.UnixMilli(at), p) || p.IssuedAt.After(now)):
+	case cut && (c.applies(time.UnixMilli(at), p) || p.IssuedAt.After(now)):
 		return ErrTokenCutOff
 	}
 	return nil
 }
 
-// meets reports whether a token may have been there at the time of a cut.
-func (c *cuts) meets(at time.Time, p Principal) bool {
+// applies reports whether a token may have been issued by the time of a cut-off.
+func (c *cuts) applies(at time.Time, p Principal) bool {
 	return p.IssuedAt.IsZero() || !p.IssuedAt.After(at.Add(c.leeway))
 }

@@ -29,7 +29,7 @@ func TestCutOff(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			token := signHS(t, with(jwt.MapClaims{"iat": tt.iat}))
 			cut := im.TokenCut{User: "alice", At: tt.cut}
-			newClock := func() *clock { // a minute later nothing here is of the future
+			newClock := func() *clock { // so late that no token is from the future
 				c := newClock()
 				c.advance(time.Minute)
 				return c
@@ -72,9 +72,10 @@ func TestCutNeverMovesBack(t *testing.T) {
 	wantCode(t, err, auth.CodeTokenCutOff)
 }
 
-// A clock that is ahead must not make tokens that outlive a cut: what says a time to
-// come is refused then and after, for it may have been there before the cut.
-func TestCutOffOfTheFuture(t *testing.T) {
+// TestCutOffOfTokensFromTheFuture: an issuer whose clock is ahead must not issue tokens
+// that outlive a cut-off. A token from the future is refused then and later, because it
+// may have been issued before the cut-off.
+func TestCutOffOfTokensFromTheFuture(t *testing.T) {
 	const leeway = 30 * time.Second
 	for name, tt := range map[string]struct {
 		leeway time.Duration
@@ -110,14 +111,14 @@ func TestCutOffOfTheFuture(t *testing.T) {
 			}
 			_, err = v.VerifyTicket(ticket)
 			if (err == nil) != (tt.code == "") {
-				t.Errorf("the ticket: %v, want it to end as the token does", err)
+				t.Errorf("the ticket: %v, want it to expire with the token", err)
 			}
 		})
 	}
 }
 
-// With a maximum age a token ends that long after it was issued, if it does not end
-// before, and so do its tickets; one that does not say when it was issued is refused.
+// TestMaxAge: a token and its tickets expire when the token reaches the maximum age, or
+// earlier by its exp. A token without iat is refused.
 func TestMaxAge(t *testing.T) {
 	const age, leeway = 10 * time.Minute, 30 * time.Second
 	for name, tt := range map[string]struct {
@@ -158,7 +159,7 @@ func TestMaxAge(t *testing.T) {
 	}
 }
 
-// Tickets of before there was a maximum age end by it, too.
+// TestMaxAgeOfOldTickets: a maximum age also applies to tickets issued before it was set.
 func TestMaxAgeOfOldTickets(t *testing.T) {
 	c := newClock()
 	cfg := hs256(c)
@@ -181,8 +182,8 @@ func TestMaxAgeOfOldTickets(t *testing.T) {
 	wantCode(t, err, auth.CodeTicketExpired)
 }
 
-// What cut-offs could have met that are forgotten is refused, whosever it is: also if
-// tokens may be older now than when they were forgotten.
+// TestForgottenCuts: tokens that a dropped cut-off could apply to are refused for every
+// user, even if the maximum age was raised after it was dropped.
 func TestForgottenCuts(t *testing.T) {
 	c := newClock()
 	v := newVerifier(t, hs256(c))

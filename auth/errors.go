@@ -2,9 +2,9 @@ package auth
 
 import "github.com/imapi/imapi/im"
 
-// The codes of the errors, stable and listed in api/openapi.yaml. All of them
-// call for a 401, but [CodeKeysUnavailable], which calls for a 503.
-const (
+// Codes of the errors. They are stable and listed in api/openapi.yaml. The status is
+// 401 for all of them except [CodeKeysUnavailable], which is 503.
+const ( //nolint:gosec // codes, no credentials
 	CodeTokenMissing     = "token_missing"
 	CodeTokenMalformed   = "token_malformed"
 	CodeTokenExpired     = "token_expired"
@@ -18,12 +18,12 @@ const (
 	CodeKeysUnavailable  = "keys_unavailable"
 )
 
-// Error says why a token or ticket is refused. There is one value for each
-// reason, so errors.Is works with the Err variables below.
+// Error is the reason why a token or ticket is refused. Compare it with the Err
+// variables by errors.Is.
 type Error struct {
 	// Code is stable and snake_case.
 	Code string
-	// Message is for a developer to read. It quotes nothing of what was sent.
+	// Message is for developers. It quotes nothing of the request.
 	Message string
 }
 
@@ -36,22 +36,22 @@ func (e *Error) Is(target error) bool {
 	return ok && t.Code == e.Code
 }
 
-// The refusals. Those of one code differ in their messages only.
+// Reasons to refuse a token or ticket.
 var (
 	ErrTokenMissing     = &Error{CodeTokenMissing, "the request carries no bearer token"}
 	ErrTokenMalformed   = &Error{CodeTokenMalformed, "the token is not a signed JWT in compact form"}
 	ErrTokenExpired     = &Error{CodeTokenExpired, "the token has expired"}
 	ErrTokenNotYetValid = &Error{CodeTokenNotYetValid, "the token is not valid yet"}
-	ErrTokenFromFuture  = &Error{CodeTokenFromFuture, "the token says that it was issued later than the server's clock allows"}
+	ErrTokenFromFuture  = &Error{CodeTokenFromFuture, "the token was issued in the future, by the server's clock"}
 	ErrTokenInvalid     = &Error{CodeTokenInvalid, "the token's signature or algorithm is not accepted"}
 	ErrInvalidSubject   = &Error{CodeInvalidSubject, "the token's claim sub is not a user id: " + im.UserIDRule}
 	ErrTokenCutOff      = &Error{CodeTokenCutOff, "the user's tokens were cut off after this one was issued"}
-	ErrTicketInvalid    = &Error{CodeTicketInvalid, "the ticket is not one of this server's"}
+	ErrTicketInvalid    = &Error{CodeTicketInvalid, "the ticket was not issued by this server"}
 	ErrTicketExpired    = &Error{CodeTicketExpired, "the ticket has expired"}
 	ErrKeysUnavailable  = &Error{CodeKeysUnavailable, "the keys that verify tokens cannot be fetched at present"}
 )
 
-// refuseClaim makes the [Error] about one claim, which it names.
+// refuseClaim returns the [Error] for a claim, which it names.
 func refuseClaim(claim string) *Error {
 	return &Error{CodeTokenInvalid, "the token's claim " + claim + " is missing or not accepted"}
 }

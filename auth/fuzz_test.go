@@ -10,7 +10,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// seeds are texts that come close to a token or a ticket.
+// seeds adds texts that are almost a token or a ticket.
 func seeds(f *testing.F) {
 	other := []byte("a key that no verifier of the fuzz tests has")
 	f.Add("")
@@ -25,7 +25,7 @@ func seeds(f *testing.F) {
 	f.Add(sign(f, jwt.SigningMethodEdDSA, ed25519Key(), with(jwt.MapClaims{"aud": "imapi:events"}), nil))
 }
 
-// FuzzVerify finds that a text which nobody signed is refused without a panic.
+// FuzzVerify checks that an unsigned text is refused without a panic.
 func FuzzVerify(f *testing.F) {
 	seeds(f)
 	c := newClock()
@@ -43,7 +43,7 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-// FuzzVerifyTicket finds the same of tickets.
+// FuzzVerifyTicket checks that an unsigned ticket is refused without a panic.
 func FuzzVerifyTicket(f *testing.F) {
 	seeds(f)
 	v := newVerifier(f, hs256(newClock()))
@@ -55,7 +55,7 @@ func FuzzVerifyTicket(f *testing.F) {
 	})
 }
 
-// FuzzTicketRoundTrip finds that a ticket says what it was given.
+// FuzzTicketRoundTrip checks that verifying a ticket returns its principal.
 func FuzzTicketRoundTrip(f *testing.F) {
 	f.Add("alice", "phone", int64(1_700_000_000))
 	f.Add(`<a&"\>`, "", int64(1))

@@ -24,11 +24,11 @@ import (
 var (
 	secret    = []byte("a secret of thirty-two bytes, or more")
 	ticketKey = []byte("a ticket key of at least thirty-two bytes")
-	// start is when the clock of the tests stands at first.
+	// start is the first time of the clock of the tests.
 	start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 )
 
-// clock is a clock that tests set.
+// clock is a clock under the control of a test.
 type clock struct{ at atomic.Pointer[time.Time] }
 
 func newClock() *clock {
@@ -41,7 +41,7 @@ func (c *clock) set(at time.Time)        { c.at.Store(&at) }
 func (c *clock) now() time.Time          { return *c.at.Load() }
 func (c *clock) advance(d time.Duration) { c.set(c.now().Add(d)) }
 
-// hs256 is a configuration that the tests start from.
+// hs256 returns a valid configuration for HS256.
 func hs256(c *clock) auth.Config {
 	return auth.Config{Secret: secret, TicketKey: ticketKey, Now: c.now}
 }
@@ -57,12 +57,12 @@ func newVerifier(t testing.TB, cfg auth.Config) *auth.Verifier {
 	return v
 }
 
-// good are claims that every verifier of the tests accepts.
+// good returns claims that every verifier of the tests accepts.
 func good() jwt.MapClaims {
 	return jwt.MapClaims{"sub": "alice", "iat": start.Unix(), "exp": start.Add(time.Hour).Unix()}
 }
 
-// with returns the good claims with some of them changed; nil removes one.
+// with returns the good claims with changes; a nil value deletes a claim.
 func with(changes jwt.MapClaims) jwt.MapClaims {
 	claims := good()
 	maps.Copy(claims, changes)
@@ -70,7 +70,7 @@ func with(changes jwt.MapClaims) jwt.MapClaims {
 	return claims
 }
 
-// sign makes a token; header changes the header, nil removes a parameter.
+// sign returns a token. header changes its header; a nil value deletes a parameter.
 func sign(t testing.TB, method jwt.SigningMethod, key any, claims jwt.Claims, header map[string]any) string {
 	t.Helper()
 	token := jwt.NewWithClaims(method, claims)
@@ -89,7 +89,7 @@ func signHS(t testing.TB, claims jwt.Claims) string {
 	return sign(t, jwt.SigningMethodHS256, secret, claims, nil)
 }
 
-// wantCode checks the code of a refusal; "" wants none.
+// wantCode checks the code of an error; "" wants no error.
 func wantCode(t testing.TB, err error, code string) {
 	t.Helper()
 	var refusal *auth.Error
@@ -103,7 +103,7 @@ func wantCode(t testing.TB, err error, code string) {
 	}
 }
 
-// Keys are slow to make, so there is one set for all tests.
+// Generating keys is slow, so all tests share one set.
 var (
 	rsaKey     = sync.OnceValue(func() *rsa.PrivateKey { return must(rsa.GenerateKey(rand.Reader, 2048)) })
 	ecKey      = sync.OnceValue(func() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) })

@@ -23,46 +23,46 @@ import (
 )
 
 const (
-	// keySetInterval is how often the key set is fetched anyway: so long may
-	// a key that was withdrawn be good.
+	// keySetInterval is the time between fetches of the key set, and so the longest
+	// that a withdrawn key stays accepted.
 	keySetInterval = 10 * time.Minute
-	// keySetPause is the least time between two fetches, whatever key ids
-	// tokens name, for anyone can make up a token.
+	// keySetPause is the minimum time between two fetches. Without it, anyone could
+	// cause a fetch with a token that names an unknown key.
 	keySetPause = 15 * time.Second
 	// keySetTimeout bounds a fetch, and with it the request that waits.
 	keySetTimeout = 5 * time.Second
-	// maxKeySet is the largest key set, in bytes.
+	// maxKeySet is the maximum size of a key set, in bytes.
 	maxKeySet = 1 << 20
 )
 
 // keySet holds the keys of a JSON Web Key Set that fit the algorithm.
 type keySet struct {
 	url       string
-	name      string // the URL as the log may have it
+	name      string // the URL without credentials, for the log
 	algorithm string
 	client    *http.Client
 	now       func() time.Time
 	log       *slog.Logger
-	// changed is called after another set of keys has come into force.
+	// changed is called after the keys have changed.
 	changed func()
 
-	// current is nil until the set was fetched once; its length may be 0.
+	// current is nil until the first successful fetch. Its length may be 0.
 	current atomic.Pointer[[]setKey]
 
-	// mu is held during a fetch: who waits for it finds the outcome.
+	// mu is held during a fetch, so that concurrent callers share one fetch.
 	mu   sync.Mutex
 	last time.Time // when the last fetch began
 	err  error     // of the last fetch
 }
 
-// setKey is a key of a set.
+// setKey is one key of a set.
 type setKey struct {
 	id     string
 	public any
 }
 
-// newKeySet fetches the set once and then in the background until ctx ends. It
-// is an error only if the URL is unfit.
+// newKeySet fetches the set once, and then in the background until ctx ends. It
+// returns an error only if the URL is not accepted.
 func newKeySet(ctx context.Context, cfg Config, changed func()) (*keySet, error) {
 	address, err := cfg.keySetAddress()
 	if err != nil {
@@ -80,33 +80,33 @@ func newKeySet(ctx context.Context, cfg Config, changed func()) (*keySet, error)
 			Timeout:   keySetTimeout,
 			CheckRedirect: func(r *http.Request, via []*http.Request) error {
 				if !safe(r.URL) || len(via) >= 3 {
-					return badAnswer("redirected to where keys must not come from")
+					return badAnswer("redirected to an address that is not accepted")
 				}
 				return nil
 			},
 		},
 	}
-	set.refresh(ctx, func() bool { return true })
+	set.fetchNow(ctx)
 	go set.keepFresh(ctx)
 	return set, nil
 }
 
-// plainName returns an address as the log may have it: keys to it are put into
-// the user info, the query and the fragment.
+// plainName returns an address without its user info, query and fragment, which may
+// contain credentials.
 func plainName(address *url.URL) string {
 	return (&url.URL{Scheme: address.Scheme, Host: address.Host, Path: address.Path, RawPath: address.RawPath}).String()
 }
 
-// badAnswer is an answer from which no key set can be read. Its text quotes
-// nothing.
+// badAnswer is an error about an answer that is not a key set. It quotes nothing of
+// the answer.
 type badAnswer string
 
 // Error returns the text.
 func (b badAnswer) Error() string { return string(b) }
 
-// fetchFault returns what the log may have of why a fetch failed. Errors of
-// net/http name the whole address, where the server redirected to, or what it
-// answered; only those that are known to quote nothing keep their texts.
+// fetchFault returns the reason why a fetch failed, for the log. Errors of net/http may
+// quote the whole address, the target of a redirect or the answer. Only errors that are
+// known to quote none of these keep their text.
 func fetchFault(err error) string {
 	if named, ok := errors.AsType[*url.Error](err); ok {
 		err = named.Err
@@ -120,7 +120,7 @@ func fetchFault(err error) string {
 	)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
-		return "took too long"
+		return "timeout"
 	case errors.As(err, &answer):
 		return answer.Error()
 	case errors.As(err, &dial):
@@ -145,7 +145,7 @@ func isTimeout(err error) bool {
 	return ok && timed.Timeout()
 }
 
-// safe reports whether what comes from the address can be trusted to.
+// safe reports whether an answer from the address can be trusted to come from it.
 func safe(address *url.URL) bool {
 	switch address.Scheme {
 	case "https":
@@ -158,8 +158,8 @@ func safe(address *url.URL) bool {
 	}
 }
 
-// keys returns the keys that a token which names kid may be signed with, and
-// fetches the set if it is not known and the last time is long enough ago.
+// keys returns the keys that may have signed a token with the given kid. If it is
+// unknown, and the last fetch was at least keySetPause ago, it fetches the set first.
 func (s *keySet) keys(kid string) (any, error) {
 	if keys := s.find(kid); keys != nil {
 		return jwt.VerificationKeySet{Keys: keys}, nil
@@ -172,7 +172,7 @@ func (s *keySet) keys(kid string) (any, error) {
 	case keys != nil:
 		return jwt.VerificationKeySet{Keys: keys}, nil
 	case err != nil:
-		// The key may well be there, where it cannot be fetched.
+		// The key may be in the set that could not be fetched.
 		return nil, ErrKeysUnavailable
 	default:
 		return nil, ErrTokenInvalid
@@ -187,7 +187,7 @@ func (s *keySet) ready() error {
 	return nil
 }
 
-// find returns the keys with this id; for a token that names none, all.
+// find returns the keys with this id, or all keys if kid is empty.
 func (s *keySet) find(kid string) []jwt.VerificationKey {
 	set := s.current.Load()
 	if set == nil {
@@ -202,7 +202,8 @@ func (s *keySet) find(kid string) []jwt.VerificationKey {
 	return found
 }
 
-// keepFresh fetches the set from time to time until ctx ends.
+// keepFresh fetches the set every keySetInterval until ctx ends, and every keySetPause
+// while there is no key.
 func (s *keySet) keepFresh(ctx context.Context) {
 	for {
 		pause := keySetInterval
@@ -213,14 +214,19 @@ func (s *keySet) keepFresh(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-time.After(pause):
-			s.refresh(ctx, func() bool { return true })
+			s.fetchNow(ctx)
 		}
 	}
 }
 
-// refresh fetches the set if needed says so once it is this caller's turn, and
-// returns the error of the last fetch. A fetch that fails leaves the keys that
-// there are.
+// fetchNow fetches the set. A failure has been logged, and its error is kept for refresh
+// to return.
+func (s *keySet) fetchNow(ctx context.Context) {
+	_ = s.refresh(ctx, func() bool { return true })
+}
+
+// refresh fetches the set if needed returns true, which it calls with mu held. It
+// returns the error of the last fetch. A failed fetch keeps the current keys.
 func (s *keySet) refresh(ctx context.Context, needed func() bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -231,14 +237,12 @@ func (s *keySet) refresh(ctx context.Context, needed func() bool) error {
 	keys, err := s.fetch(ctx)
 	s.err = err
 	if err != nil {
-		s.log.LogAttrs(ctx, slog.LevelError, "key set not fetched", slog.String("url", s.name), slog.String("error", fetchFault(err)))
+		s.log.ErrorContext(ctx, "key set not fetched", "url", s.name, "error", fetchFault(err))
 		return err
 	}
 	if len(keys) == 0 {
-		// Not a failure to get over with the old keys: they may have been
-		// withdrawn.
-		s.log.LogAttrs(ctx, slog.LevelWarn, "key set without a key for the algorithm",
-			slog.String("url", s.name), slog.String("algorithm", s.algorithm))
+		// This replaces the current keys: they may have been withdrawn.
+		s.log.WarnContext(ctx, "key set has no key for the algorithm", "url", s.name, "algorithm", s.algorithm)
 	}
 	old := s.current.Swap(&keys)
 	if old != nil && !slices.EqualFunc(*old, keys, setKey.equal) {
@@ -247,9 +251,8 @@ func (s *keySet) refresh(ctx context.Context, needed func() bool) error {
 	return nil
 }
 
-// fetch gets the set. Keys in it that cannot be understood or do not fit the
-// algorithm are passed over, as RFC 7517 §5 would have it, for they may be for
-// others.
+// fetch returns the keys of the set that fit the algorithm. It ignores all others, as
+// RFC 7517 §5 recommends: they may be for other services.
 func (s *keySet) fetch(ctx context.Context) ([]setKey, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
 	if err != nil {
@@ -260,7 +263,7 @@ func (s *keySet) fetch(ctx context.Context) ([]setKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
 		return nil, badAnswer("answered with status " + strconv.Itoa(response.StatusCode))
 	}
@@ -269,13 +272,13 @@ func (s *keySet) fetch(ctx context.Context) ([]setKey, error) {
 		return nil, err
 	}
 	if len(body) > maxKeySet {
-		return nil, badAnswer("answered with more than a key set can be")
+		return nil, badAnswer("answered with a key set that is too large")
 	}
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(body, &set); err != nil || set.Keys == nil {
-		return nil, badAnswer("answered with what is not a key set")
+		return nil, badAnswer("answered with something that is not a key set")
 	}
 	var keys []setKey
 	for _, raw := range set.Keys {
@@ -286,7 +289,7 @@ func (s *keySet) fetch(ctx context.Context) ([]setKey, error) {
 	return keys, nil
 }
 
-// read returns a key of a set if it may verify tokens of the algorithm.
+// read decodes a key and reports whether it can verify tokens of the algorithm.
 func (s *keySet) read(raw json.RawMessage) (setKey, bool) {
 	key, err := jwkset.NewJWKFromRawJSON(raw, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{})
 	if err != nil {
@@ -299,15 +302,14 @@ func (s *keySet) read(raw json.RawMessage) (setKey, bool) {
 		len(says.KEYOPS) > 0 && !slices.Contains(says.KEYOPS, jwkset.KeyOpsVerify):
 		return setKey{}, false
 	}
-	// Of a key that was published with its private part, only the public one
-	// was read.
+	// If the private part was published too, only the public part was decoded.
 	if fits(s.algorithm, key.Key()) != nil {
 		return setKey{}, false
 	}
 	return setKey{id: says.KID, public: key.Key()}, true
 }
 
-// equal reports whether two keys are the same under the same id.
+// equal reports whether two keys and their ids are equal.
 func (k setKey) equal(other setKey) bool {
 	return k.id == other.id && reflect.DeepEqual(k.public, other.public)
 }

@@ -24,7 +24,7 @@ import (
 	"github.com/imapi/imapi/auth"
 )
 
-// issuer serves a key set that tests change.
+// issuer serves a key set that a test can change.
 type issuer struct {
 	*httptest.Server
 	mu      sync.Mutex
@@ -50,7 +50,7 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, i.body)
 }
 
-// RoundTrip answers without a network, for tests with a clock of their own.
+// RoundTrip answers without a network, for tests in a synctest bubble.
 func (i *issuer) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := httptest.NewRecorder()
 	i.ServeHTTP(w, r)
@@ -75,7 +75,7 @@ func (i *issuer) answer(status int, body string) {
 	i.status, i.body = status, body
 }
 
-// jwk writes a key as an entry of a set; extra changes it, nil removes.
+// jwk encodes a key as an entry of a set. extra changes it; a nil value deletes a member.
 func jwk(t *testing.T, key any, kid string, extra map[string]any) map[string]any {
 	t.Helper()
 	k, err := jwkset.NewJWKFromKey(key, jwkset.JWKOptions{Metadata: jwkset.JWKMetadataOptions{KID: kid}})
@@ -152,7 +152,7 @@ func TestKeySetAlgorithms(t *testing.T) {
 	}
 }
 
-func TestKeySetPassesOverKeysThatDoNotFit(t *testing.T) {
+func TestKeySetIgnoresUnfitKeys(t *testing.T) {
 	public := &ecKey().PublicKey
 	unfit := map[string]map[string]any{
 		"for encryption":   jwk(t, public, "k", map[string]any{"use": "enc"}),
@@ -189,7 +189,7 @@ func TestKeySetRotation(t *testing.T) {
 	_, err := v.Verify(old)
 	wantCode(t, err, "")
 
-	// A key id that was made up is no reason to ask again so soon.
+	// An invented key id must not cause a fetch so soon.
 	for n := range 100 {
 		_, err = v.Verify(signES(t, after, fmt.Sprint("made up ", n)))
 		wantCode(t, err, auth.CodeTokenInvalid)
@@ -201,7 +201,7 @@ func TestKeySetRotation(t *testing.T) {
 	i.publish(t, jwk(t, &after.PublicKey, "2", nil))
 	c.advance(15 * time.Second)
 	var group sync.WaitGroup
-	for range 16 { // all of them find the key, one fetches it
+	for range 16 { // all find the key, one fetches it
 		group.Go(func() {
 			_, err := v.Verify(fresh)
 			wantCode(t, err, "")
@@ -211,15 +211,15 @@ func TestKeySetRotation(t *testing.T) {
 	if n := i.fetched.Load(); n != 2 {
 		t.Errorf("fetched %d times", n)
 	}
-	// What the withdrawn key has signed went with it, out of the cache too.
+	// Tokens of the withdrawn key are refused, cached ones too.
 	_, err = v.Verify(old)
 	wantCode(t, err, auth.CodeTokenInvalid)
-	// A key under a known id is not exchanged by whoever says so.
+	// A known id does not make another key acceptable.
 	_, err = v.Verify(signES(t, before, "2"))
 	wantCode(t, err, auth.CodeTokenInvalid)
 }
 
-func TestKeySetOutOfReach(t *testing.T) {
+func TestKeySetUnreachable(t *testing.T) {
 	c := newClock()
 	i := newIssuer(t)
 	key := newECKey()
@@ -246,7 +246,7 @@ func TestKeySetOutOfReach(t *testing.T) {
 			wantCode(t, err, "")
 			wantCode(t, v.Ready(), "")
 
-			// The keys that there are stay good while the set is out of reach.
+			// The current keys stay valid while the set is unreachable.
 			i.answer(answer.status, answer.body)
 			c.advance(15 * time.Second)
 			_, err = v.Verify(signES(t, key, "2"))
@@ -257,10 +257,10 @@ func TestKeySetOutOfReach(t *testing.T) {
 	}
 }
 
-func TestKeySetIsNotFetchedFromWhereARedirectLeads(t *testing.T) {
+func TestKeySetRefusesUnsafeRedirects(t *testing.T) {
 	i := newIssuer(t, jwk(t, &ecKey().PublicKey, "1", nil))
 	for name, target := range map[string]string{
-		"to another place on the loopback": i.URL,
+		"to another loopback address": i.URL,
 		"to plain http elsewhere":          "http://192.0.2.1/jwks",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -294,7 +294,7 @@ func TestKeySetIsFetchedInTheBackground(t *testing.T) {
 			synctest.Wait()
 		}
 
-		// At first it tries often.
+		// Without a key it tries often.
 		i.publish(t, jwk(t, &key.PublicKey, "1", nil))
 		wait(15 * time.Second)
 		_, err = v.Verify(token)
@@ -303,7 +303,7 @@ func TestKeySetIsFetchedInTheBackground(t *testing.T) {
 			t.Errorf("fetched %d times", n)
 		}
 
-		// Then seldom, and a key that was withdrawn goes.
+		// With a key it tries seldom, and drops a withdrawn key.
 		i.publish(t)
 		_, err = v.Verify(token)
 		wantCode(t, err, "")

@@ -12,11 +12,10 @@ import (
 	"strings"
 )
 
-// minRSA is the least length of an RSA modulus, in bits (RFC 7518 §3.3).
+// minRSA is the minimum length of an RSA modulus, in bits (RFC 7518 §3.3).
 const minRSA = 2048
 
-// fixedKey is the one key of a configuration. The kid of a token, if it names
-// one, is the issuer's business.
+// fixedKey is a single configured key. It ignores the kid of a token.
 type fixedKey struct{ key any }
 
 func (f fixedKey) keys(string) (any, error) { return f.key, nil }
@@ -30,7 +29,7 @@ func parsePublicKey(data []byte) (any, error) {
 		return nil, errors.New("auth: the public key is not a PEM file")
 	}
 	if next, _ := pem.Decode(rest); next != nil {
-		return nil, errors.New("auth: the public key file holds more than one; which one is meant is not known")
+		return nil, errors.New("auth: the public key file must hold a single key")
 	}
 	if strings.HasSuffix(block.Type, "PRIVATE KEY") {
 		return nil, errors.New("auth: the public key file holds a private key, which this server must not have")
@@ -56,7 +55,7 @@ func parsePublicKey(data []byte) (any, error) {
 	return key, nil
 }
 
-// fits tells why a public key cannot verify the algorithm, or is too weak.
+// fits returns an error if a public key is not one for the algorithm or is too weak.
 func fits(algorithm string, key any) error {
 	switch key := key.(type) {
 	case *rsa.PublicKey:
@@ -76,5 +75,5 @@ func fits(algorithm string, key any) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("auth: the public key is not one for %s", algorithm)
+	return fmt.Errorf("auth: the public key does not fit %s", algorithm)
 }

@@ -10,22 +10,23 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Grant says what a token that is minted stands for.
+// Grant is the content of a token to mint.
 type Grant struct {
 	User im.UserID
-	// Device binds the token to a device; "" leaves it to the client.
+	// Device binds the token to a device; "" lets the client choose.
 	Device string
-	// Admin gives the rights of administration.
+	// Admin makes the user a server admin.
 	Admin bool
-	// TTL is how long the token is good for: a second or more.
+	// TTL is the lifetime of the token, at least a second.
 	TTL time.Duration
-	// Issuer and Audience are those that the server demands; "" if none.
+	// Issuer and Audience must be those that the server requires; "" if it requires
+	// none.
 	Issuer   string
 	Audience string
 }
 
-// Mint signs a token with the secret of a server whose algorithm is HS256. It
-// is issued at the whole second of now.
+// Mint returns a token signed by HS256 with the secret. Its iat is now, truncated to a
+// second.
 func Mint(secret []byte, g Grant, now time.Time) (string, error) {
 	issued := now.Truncate(time.Second)
 	switch {
@@ -36,9 +37,9 @@ func Mint(secret []byte, g Grant, now time.Time) (string, error) {
 	case g.Device != "" && !im.ValidDevice(g.Device):
 		return "", fmt.Errorf("auth: a device id is 1 to %d printable ASCII characters", im.MaxDeviceID)
 	case g.TTL < time.Second:
-		return "", errors.New("auth: a token must be good for a second at least")
+		return "", errors.New("auth: the lifetime of a token must be at least a second")
 	case issued.Add(g.TTL).Unix() > latest:
-		return "", errors.New("auth: a token cannot be good for that long")
+		return "", errors.New("auth: the lifetime of the token is too long")
 	}
 	claims := jwt.MapClaims{
 		"sub": string(g.User),

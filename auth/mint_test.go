@@ -43,7 +43,7 @@ func TestMint(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(claims) != 3 {
-		t.Errorf("claims %v, want sub, iat and exp alone", claims)
+		t.Errorf("claims %v, want only sub, iat and exp", claims)
 	}
 }
 
@@ -70,7 +70,7 @@ func TestMintRefuses(t *testing.T) {
 	}
 	end := time.Date(9990, 1, 1, 0, 0, 0, 0, time.UTC)
 	if _, err := auth.Mint(secret, auth.Grant{User: "alice", TTL: math.MaxInt64}, end); err == nil {
-		t.Error("minted a token that ends beyond the year 9999")
+		t.Error("minted a token that expires after the year 9999")
 	}
 }
 
@@ -86,10 +86,12 @@ func TestBearer(t *testing.T) {
 		{"abc", "", auth.CodeTokenMissing},
 	}
 	for _, tt := range tests {
-		token, err := auth.Bearer(tt.header)
-		wantCode(t, err, tt.code)
-		if token != tt.token {
-			t.Errorf("%q: got %q", tt.header, token)
-		}
+		t.Run(tt.header, func(t *testing.T) {
+			token, err := auth.Bearer(tt.header)
+			wantCode(t, err, tt.code)
+			if token != tt.token {
+				t.Errorf("got %q, want %q", token, tt.token)
+			}
+		})
 	}
 }

@@ -12,63 +12,61 @@ import (
 	"path/filepath"
 )
 
-// maxSecretFile is the largest file that is taken for a secret, in bytes.
+// maxSecretFile is the maximum size of a secret file, in bytes.
 const maxSecretFile = 4 << 10
 
-// LoadOrCreateSecret returns the secret in the file at path, and makes one of
-// 32 random bytes if there is no file. The secret is the text of the file, as
-// it stands, without the space around it: what an application's own JWT
-// library is given, no decoding in between.
+// LoadOrCreateSecret returns the secret in the file at path, and creates the file with
+// 32 random bytes if it does not exist. The secret is the text of the file without the
+// white space around it. It is not decoded, so an application can pass the same text to
+// its own JWT library.
 //
-// A file that others than its owner may read is refused. Of several processes
-// that make one at once all end with the same; a crash leaves the whole of it
-// or nothing.
+// A file that other users may read is refused. If several processes create the file at
+// once, all get the same secret. A crash leaves a complete file or none.
 func LoadOrCreateSecret(path string) ([]byte, error) {
 	secret, err := LoadSecret(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return secret, err
 	}
 	if err := createSecret(path); err != nil {
-		return nil, fmt.Errorf("auth: the secret cannot be made: %w", err)
+		return nil, fmt.Errorf("auth: create the secret: %w", err)
 	}
-	// Another process may have been first: what lies there is the secret.
+	// Another process may have been first. Its secret counts.
 	return LoadSecret(path)
 }
 
-// LoadSecret returns the secret in the file at path, as [LoadOrCreateSecret] does. If
-// there is no file, [fs.ErrNotExist] is in the chain of its error.
+// LoadSecret returns the secret in the file at path, as [LoadOrCreateSecret] does. The
+// error wraps [fs.ErrNotExist] if there is no file.
 func LoadSecret(path string) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("auth: the secret cannot be read: %w", err)
+		return nil, fmt.Errorf("auth: read the secret: %w", err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	info, err := file.Stat()
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("auth: the secret cannot be read: %w", err)
+		return nil, fmt.Errorf("auth: read the secret: %w", err)
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("auth: the secret %s is not a file", path)
+		return nil, fmt.Errorf("auth: the secret %s is not a regular file", path)
 	case info.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("auth: the secret %s is open to others than its owner (mode %#o): "+
-			"make it 0600, and a new one if others may have read it", path, info.Mode().Perm())
+		return nil, fmt.Errorf("auth: the secret %s can be read by other users (mode %#o): "+
+			"set its mode to 0600, and replace it if they may have read it", path, info.Mode().Perm())
 	}
 	data, err := io.ReadAll(io.LimitReader(file, maxSecretFile+1))
 	if err != nil {
-		return nil, fmt.Errorf("auth: the secret cannot be read: %w", err)
+		return nil, fmt.Errorf("auth: read the secret: %w", err)
 	}
 	secret := bytes.TrimSpace(data)
 	if len(data) > maxSecretFile || len(secret) < MinSecret {
-		return nil, fmt.Errorf("auth: the secret %s must have from %d bytes to %d", path, MinSecret, maxSecretFile)
+		return nil, fmt.Errorf("auth: the secret %s must have at least %d bytes and at most %d", path, MinSecret, maxSecretFile)
 	}
 	return secret, nil
 }
 
-// createSecret makes a file with a new secret, and leaves one alone that is
-// there already.
+// createSecret creates a file with a new secret. It keeps an existing file.
 func createSecret(path string) error {
 	var random [32]byte
-	_, _ = rand.Read(random[:]) // never fails, says crypto/rand
+	_, _ = rand.Read(random[:]) // never fails
 	text := base64.RawURLEncoding.EncodeToString(random[:]) + "\n"
 
 	dir := filepath.Dir(path)
@@ -76,16 +74,16 @@ func createSecret(path string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(file.Name())
+	defer func() { _ = os.Remove(file.Name()) }()
 	if err := writeSynced(file, text); err != nil {
 		return err
 	}
-	// A link, unlike a rename, never replaces what another process has made.
+	// Unlike a rename, a link never replaces the file of another process.
 	if err := os.Link(file.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	// The name has to be as durable as the content before anyone signs with
-	// it, whoever made it.
+	// The name must be durable before anyone signs with the secret, whichever process
+	// created it.
 	return syncDir(dir)
 }
 

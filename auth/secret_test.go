@@ -11,7 +11,7 @@ import (
 	"github.com/imapi/imapi/auth"
 )
 
-func TestSecretIsMadeOnce(t *testing.T) {
+func TestSecretIsCreatedOnce(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "secret")
 	first, err := auth.LoadOrCreateSecret(path)
@@ -41,7 +41,7 @@ func TestSecretIsMadeOnce(t *testing.T) {
 	}
 }
 
-func TestSecretMadeByManyAtOnceIsOne(t *testing.T) {
+func TestConcurrentCreationYieldsOneSecret(t *testing.T) {
 	for range 20 {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "secret")
@@ -125,7 +125,7 @@ func TestSecretRefused(t *testing.T) {
 	})
 }
 
-// onlyFile checks that nothing is left in a directory but one file.
+// onlyFile checks that a directory contains nothing but one file.
 func onlyFile(t *testing.T, dir, name string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

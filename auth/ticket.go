@@ -11,22 +11,21 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// A ticket is a JWT that tells itself from a token in three ways, each enough:
-// it has a key of its own, a typ in its header and an audience.
+// A ticket is a JWT that differs from a token in three ways, each of which suffices: its
+// key, the typ in its header and its audience.
 const (
 	ticketType     = "ticket+jwt"
 	ticketAudience = "imapi:events"
 )
 
-// ticketClaims are what a ticket says. It never carries the rights of
-// administration: it is good for a stream alone. User and device are base64url,
-// for as JSON some of their characters would take six, and a ticket has to fit
-// a URL whatever they are.
+// ticketClaims are the claims of a ticket. It opens a stream and nothing else, so it
+// never makes a user an admin. User and device are base64url: JSON would escape some of
+// their characters as six, and a ticket must always fit into a URL.
 type ticketClaims struct {
 	jwt.RegisteredClaims
 	Device string `json:"device,omitempty"`
-	// TokenIssuedAt is the iat of the token that it was issued for, in
-	// seconds since the Unix epoch; absent if that had none.
+	// TokenIssuedAt is the iat of the token that requested the ticket, in seconds
+	// since the Unix epoch; absent if the token had none.
 	TokenIssuedAt *int64 `json:"tiat,omitempty"`
 }
 
@@ -40,10 +39,10 @@ func newTicketParser(now func() time.Time) *jwt.Parser {
 	)
 }
 
-// IssueTicket makes a ticket with which an EventSource opens the principal's
-// stream, on the principal's device, for the configured time but never longer
-// than the principal's own. It may be used more than once: an EventSource
-// reconnects to the same URL.
+// IssueTicket returns a ticket with which an EventSource opens a stream of the principal
+// on the principal's device, and the time at which it expires: after Config.TicketTTL,
+// but no later than the principal's token. A ticket can be used many times, because an
+// EventSource reconnects to the same URL.
 func (v *Verifier) IssueTicket(p Principal) (ticket string, expiresAt time.Time) {
 	expiresAt = v.now().Add(v.ticketTTL)
 	if p.ExpiresAt.Before(expiresAt) {
@@ -67,14 +66,14 @@ func (v *Verifier) IssueTicket(p Principal) (ticket string, expiresAt time.Time)
 	token.Header["typ"] = ticketType
 	ticket, err := token.SignedString(v.ticketKey)
 	if err != nil {
-		// Neither texts and numbers as JSON nor an HMAC can fail.
-		panic(fmt.Sprintf("auth: a ticket could not be signed: %v", err))
+		// Encoding strings and numbers as JSON cannot fail, nor can an HMAC.
+		panic(fmt.Sprintf("auth: sign a ticket: %v", err))
 	}
 	return ticket, expiresAt
 }
 
-// VerifyTicket returns who the ticket stands for, without the rights of
-// administration. Its errors are of type [Error].
+// VerifyTicket returns the principal of a ticket, which is never an admin. Its errors
+// are of type [Error].
 func (v *Verifier) VerifyTicket(ticket string) (Principal, error) {
 	if !compact(ticket) {
 		return Principal{}, ErrTicketInvalid
@@ -110,7 +109,7 @@ func (v *Verifier) VerifyTicket(ticket string) (Principal, error) {
 	now := v.now()
 	p.ExpiresAt = v.endOf(p)
 	switch {
-	case v.maxAge > 0 && p.IssuedAt.IsZero(): // of before there was a maximum
+	case v.maxAge > 0 && p.IssuedAt.IsZero(): // issued before MaxAge was set
 		return Principal{}, ErrTicketInvalid
 	case !now.Before(p.ExpiresAt):
 		return Principal{}, ErrTicketExpired

@@ -11,7 +11,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-func TestTicketStandsForItsPrincipal(t *testing.T) {
+func TestTicketRoundTrip(t *testing.T) {
 	c := newClock()
 	v := newVerifier(t, hs256(c))
 	p, err := v.Verify(signHS(t, with(jwt.MapClaims{
@@ -23,7 +23,7 @@ func TestTicketStandsForItsPrincipal(t *testing.T) {
 		t.Errorf("expires at %v, want %v", expires, want)
 	}
 	if len(ticket) > 400 || strings.ContainsAny(ticket, "+/=%&? ") {
-		t.Errorf("%d bytes, not fit for a URL: %s", len(ticket), ticket)
+		t.Errorf("%d bytes, or not safe in a URL: %s", len(ticket), ticket)
 	}
 	got, err := v.VerifyTicket(ticket)
 	wantCode(t, err, "")
@@ -42,7 +42,7 @@ func TestTicketStandsForItsPrincipal(t *testing.T) {
 	wantCode(t, err, auth.CodeTicketExpired)
 }
 
-// The contract allows a ticket 2,048 characters.
+// TestTicketFitsAURL: the OpenAPI document allows 2,048 characters for a ticket.
 func TestTicketFitsAURL(t *testing.T) {
 	v := newVerifier(t, hs256(newClock()))
 	for _, c := range []string{"a", "<", `"`, " ", "~"} {
@@ -74,7 +74,7 @@ func TestTicketNeverOutlivesToken(t *testing.T) {
 			t.Errorf("with %v left: expires at %v, want %v", left, expires, want)
 		}
 	}
-	// A principal that lasts less than a second has a ticket that is over.
+	// A principal with less than a second left gets an expired ticket.
 	c.set(start.Add(500 * time.Millisecond))
 	ticket, expires := v.IssueTicket(auth.Principal{
 		Actor: im.Actor{User: "alice"}, ExpiresAt: start.Add(900 * time.Millisecond),
@@ -86,7 +86,7 @@ func TestTicketNeverOutlivesToken(t *testing.T) {
 	wantCode(t, err, auth.CodeTicketExpired)
 }
 
-func TestTicketsAndTokensAreNotTakenForEachOther(t *testing.T) {
+func TestTicketsAreNoTokens(t *testing.T) {
 	c := newClock()
 	v := newVerifier(t, hs256(c))
 	token := signHS(t, good())
@@ -99,8 +99,7 @@ func TestTicketsAndTokensAreNotTakenForEachOther(t *testing.T) {
 	_, err = v.VerifyTicket(token)
 	wantCode(t, err, auth.CodeTicketInvalid)
 
-	// Each of the marks is enough: with the right key, but as the other one
-	// would be written.
+	// Each difference suffices: the right key, with the form of the other one.
 	audience := with(jwt.MapClaims{"aud": "imapi:events"})
 	tests := map[string]string{
 		"token with the ticket's key":   sign(t, jwt.SigningMethodHS256, ticketKey, good(), nil),

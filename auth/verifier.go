@@ -9,12 +9,12 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// maxToken is the longest token that is looked at, in bytes. Those of the
-// larger identity providers, with groups and all, take up to about 4 KiB.
+// maxToken is the maximum length of a token, in bytes. Tokens of the large identity
+// providers, groups included, have up to about 4 KiB.
 const maxToken = 16 << 10
 
-// Verifier tells who a token or ticket stands for. It is safe for concurrent
-// use. Make one with [New].
+// Verifier verifies tokens and tickets. It is safe for concurrent use. Create one with
+// [New].
 type Verifier struct {
 	parser *jwt.Parser
 	keys   keySource
@@ -29,16 +29,16 @@ type Verifier struct {
 	ticketTTL time.Duration
 }
 
-// keySource finds the keys that may have signed a token.
+// keySource returns the keys that may have signed a token.
 type keySource interface {
-	// keys returns a key, or a jwt.VerificationKeySet, that fits the
-	// configured algorithm; kid is "" for a token that names none.
+	// keys returns a key, or a jwt.VerificationKeySet, that fits the configured
+	// algorithm. kid is "" for a token without one.
 	keys(kid string) (any, error)
-	// ready reports an error while there is no key at all.
+	// ready returns an error while there is no key.
 	ready() error
 }
 
-// Verify returns who the token stands for. Its errors are of type [Error].
+// Verify returns the principal of a token. Its errors are of type [Error].
 func (v *Verifier) Verify(token string) (Principal, error) {
 	if token == "" {
 		return Principal{}, ErrTokenMissing
@@ -55,8 +55,8 @@ func (v *Verifier) Verify(token string) (Principal, error) {
 		}
 		v.cache.put(key, found, generation)
 	}
-	// A token from the cache may have run out since, and a clock that was set
-	// back makes one invalid again.
+	// A cached token may have expired since, and a clock that was set back makes a
+	// token invalid again.
 	now := v.now()
 	switch {
 	case !now.Before(found.ExpiresAt):
@@ -72,22 +72,22 @@ func (v *Verifier) Verify(token string) (Principal, error) {
 	return found.Principal, nil
 }
 
-// Cut refuses the user's tokens and tickets issued at or before the time, or up to
-// the leeway after it, from now on, cached or not, and those that do not say when
-// they were issued. The time of issue counts by whole seconds, so a token issued
-// later within the second of the cut is refused as well.
+// Cut makes Verify refuse all tokens and tickets of a user that were issued at or before
+// the cut-off, or up to the leeway after it, and those without iat. The time of issue
+// has whole seconds, so a token issued later within the second of the cut-off is refused
+// too.
 func (v *Verifier) Cut(cut im.TokenCut) { v.cuts.add(cut) }
 
-// ForgetCuts forgets the cut-offs made up to a time. Every token has ended by then that
-// they could meet: what says that it was issued before is refused as expired, whosever
-// it is, also if MaxAge is greater now than when they were forgotten. Zero forgets none.
+// ForgetCuts drops the cut-offs made up to a time. Tokens that they apply to must have
+// expired by then. From now on a token issued before that time is refused as expired,
+// whoever its user is, even if MaxAge has been raised since. A zero time drops none.
 func (v *Verifier) ForgetCuts(through time.Time) { v.cuts.forget(through) }
 
-// Ready reports an error while no token can be verified because the key set
-// has not been fetched yet.
+// Ready returns an error while no token can be verified because no key set was fetched
+// yet.
 func (v *Verifier) Ready() error { return v.keys.ready() }
 
-// verify looks at the token itself, without cache and cut-offs.
+// verify verifies a token without the cache and the cut-offs.
 func (v *Verifier) verify(token string) (verified, error) {
 	claims := jwt.MapClaims{}
 	_, err := v.parser.ParseWithClaims(token, claims, func(t *jwt.Token) (any, error) {
@@ -110,7 +110,7 @@ func (v *Verifier) verify(token string) (verified, error) {
 	return found, err
 }
 
-// endOf returns when a token or ticket ends: by itself, or once it is too old.
+// endOf returns when a token or ticket expires, by its exp or by MaxAge.
 func (v *Verifier) endOf(p Principal) time.Time {
 	if oldest := p.IssuedAt.Add(v.maxAge + v.leeway); v.maxAge > 0 && oldest.Before(p.ExpiresAt) {
 		return oldest
@@ -118,10 +118,11 @@ func (v *Verifier) endOf(p Principal) time.Time {
 	return p.ExpiresAt
 }
 
-// checkHeader refuses what no key could make good, and returns the kid.
+// checkHeader returns the kid of a header. It refuses headers that no key can make
+// valid.
 func checkHeader(header map[string]any) (kid string, err error) {
 	if _, ok := header["crit"]; ok {
-		// RFC 7515 §4.1.11: extensions that are not understood. None is.
+		// RFC 7515 §4.1.11: a list of extensions to refuse if unknown. All are.
 		return "", ErrTokenInvalid
 	}
 	if header["typ"] == ticketType {
@@ -137,8 +138,8 @@ func checkHeader(header map[string]any) (kid string, err error) {
 	}
 }
 
-// refusal finds the [Error] for what the parser answered. A fault that cannot
-// mend is told before one that time brought.
+// refusal converts an error of the parser to an [Error]. An error that is there to stay
+// comes before one about time.
 func refusal(err error) *Error {
 	if own, ok := errors.AsType[*Error](err); ok {
 		return own
@@ -163,12 +164,12 @@ func refusal(err error) *Error {
 	}
 }
 
-// errClaims is for claims of which the parser does not tell which one it is.
-var errClaims = &Error{CodeTokenInvalid, "a claim that is demanded (exp, iss, aud) is missing or of the wrong type"}
+// errClaims is about a claim that the parser does not name.
+var errClaims = &Error{CodeTokenInvalid, "a required claim (exp, iss, aud) is missing or of the wrong type"}
 
-// compact reports whether s may be a JWT in compact form: of bearable length
-// and made of the characters of base64url and dots. The decoder would skip
-// line breaks, and one token shall have one text.
+// compact reports whether s may be a JWT in compact form: at most maxToken bytes, and
+// only the characters of base64url and dots. The decoder would skip line breaks, so
+// that one token had many texts and many cache entries.
 func compact(s string) bool {
 	if len(s) > maxToken {
 		return false

@@ -18,7 +18,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-func TestVerifyTakesActorFromClaims(t *testing.T) {
+func TestVerifyReturnsActorOfClaims(t *testing.T) {
 	v := newVerifier(t, hs256(newClock()))
 	tests := map[string]struct {
 		claims jwt.MapClaims
@@ -54,7 +54,7 @@ func TestVerifyTakesActorFromClaims(t *testing.T) {
 			}
 		})
 	}
-	t.Run("null claims are absent ones", func(t *testing.T) {
+	t.Run("null claims count as missing", func(t *testing.T) {
 		claims := good()
 		claims["device"], claims["scope"], claims["iat"] = nil, nil, nil
 		p, err := v.Verify(signHS(t, claims))
@@ -147,8 +147,8 @@ func TestVerifyRefuses(t *testing.T) {
 			signHS(t, claims(jwt.MapClaims{"exp": start.Unix() - 9, "aud": "other"})), auth.CodeTokenInvalid,
 		},
 	}
-	// The sign of what a float too large becomes as an integer differs from
-	// machine to machine, so only that it is refused is certain.
+	// Converting a float that is too large to an integer depends on the machine, so the
+	// code of the refusal does too.
 	huge := tests["exp huge"].token
 	delete(tests, "exp huge")
 	if _, err := v.Verify(huge); err == nil {
@@ -157,7 +157,7 @@ func TestVerifyRefuses(t *testing.T) {
 
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			for range 2 { // a refusal must not become an acceptance by the cache
+			for range 2 { // the cache must not accept what was refused
 				_, err := v.Verify(tt.token)
 				wantCode(t, err, tt.code)
 				if err != nil && tt.token != "" {
@@ -168,7 +168,7 @@ func TestVerifyRefuses(t *testing.T) {
 	}
 }
 
-// quotesNothing checks that an error holds no part of the token and no claim.
+// quotesNothing checks that an error quotes no part of the token and no claim.
 func quotesNothing(t *testing.T, err error, token string) {
 	t.Helper()
 	for part := range strings.SplitSeq(token, ".") {
@@ -207,8 +207,8 @@ func TestVerifyPublicKeys(t *testing.T) {
 				t.Errorf("got %+v, %v", p, err)
 			}
 
-			// What is public must not serve as the secret of an HMAC, in
-			// whatever form it is had.
+			// A public key must not serve as the secret of an HMAC, in any
+			// encoding.
 			der, _ := pem.Decode(public)
 			for _, key := range [][]byte{public, []byte(strings.TrimSpace(string(public))), der.Bytes, rsaPEM} {
 				_, err = v.Verify(sign(t, jwt.SigningMethodHS256, key, good(), nil))
@@ -276,7 +276,7 @@ func TestVerifyAtTheEdgesOfTime(t *testing.T) {
 	}
 }
 
-// A token that says a time of issue to come would outlive the next cut-off.
+// TestIssuedInTheFuture: a token from the future would outlive the next cut-off.
 func TestIssuedInTheFuture(t *testing.T) {
 	const leeway = 30 * time.Second
 	iat := start.Add(time.Minute)
@@ -319,7 +319,7 @@ func TestFractionsOfASecond(t *testing.T) {
 	}
 }
 
-func TestErrorsAreToldApartByCode(t *testing.T) {
+func TestErrorsDifferByCode(t *testing.T) {
 	v := newVerifier(t, hs256(newClock()))
 	_, err := v.Verify(signHS(t, with(jwt.MapClaims{"sub": nil})))
 	if !errors.Is(err, auth.ErrTokenInvalid) || errors.Is(err, auth.ErrTokenExpired) {
@@ -387,7 +387,7 @@ func BenchmarkVerify(b *testing.B) {
 	})
 }
 
-// benchmarkUncached verifies a round of tokens that is longer than the cache.
+// benchmarkUncached verifies more tokens in turn than the cache holds.
 func benchmarkUncached(b *testing.B, cfg auth.Config, method jwt.SigningMethod, key any) {
 	cfg.CacheSize = 2
 	v := newVerifier(b, cfg)
