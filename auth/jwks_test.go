@@ -261,7 +261,7 @@ func TestKeySetRefusesUnsafeRedirects(t *testing.T) {
 	i := newIssuer(t, jwk(t, &ecKey().PublicKey, "1", nil))
 	for name, target := range map[string]string{
 		"to another loopback address": i.URL,
-		"to plain http elsewhere":          "http://192.0.2.1/jwks",
+		"to plain http elsewhere":     "http://192.0.2.1/jwks",
 	} {
 		t.Run(name, func(t *testing.T) {
 			redirect := httptest.NewServer(http.RedirectHandler(target, http.StatusFound))

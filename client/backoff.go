@@ -8,19 +8,20 @@ import (
 const (
 	defaultMinBackoff = time.Second
 	defaultMaxBackoff = 30 * time.Second
-	// leastBackoff keeps a server that says "retry: 0" from being hammered.
+	// leastBackoff applies if the server sends "retry: 0". Without it the client would
+	// reconnect in a busy loop.
 	leastBackoff = 10 * time.Millisecond
 )
 
-// backoff tells how long to wait before the next connection: at first as long
-// as the server says, and twice as long after each that got nowhere.
+// backoff computes the wait before the next connection. It starts with base, the
+// server's retry value, and doubles after each failure, up to most.
 type backoff struct {
 	base, most time.Duration
 	failures   int
 }
 
-// next returns the wait and counts a failure. Up to half of it is added at
-// random, so that those whom a restart has thrown out do not come back at once.
+// next returns the wait and counts a failure. It adds up to half of the wait at random,
+// to spread the clients that a restart of the server disconnected.
 func (b *backoff) next() time.Duration {
 	wait := max(b.base, leastBackoff)
 	for range b.failures {
@@ -30,8 +31,8 @@ func (b *backoff) next() time.Duration {
 		wait = min(2*wait, b.most)
 	}
 	b.failures++
-	return wait + rand.N(wait/2+1)
+	return wait + rand.N(wait/2+1) //nolint:gosec // spreads clients, hides nothing
 }
 
-// reset forgets the failures.
+// reset sets the number of failures to zero.
 func (b *backoff) reset() { b.failures = 0 }

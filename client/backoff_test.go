@@ -7,27 +7,29 @@ import (
 )
 
 func TestBackoff(t *testing.T) {
-	tests := []struct {
+	tests := map[string]struct {
 		base, most time.Duration
-		want       []time.Duration // without what is added at random
+		want       []time.Duration // without the random part
 	}{
-		{time.Second, 10 * time.Second, []time.Duration{1e9, 2e9, 4e9, 8e9, 10e9, 10e9}},
-		{20 * time.Second, 10 * time.Second, []time.Duration{20e9, 20e9, 20e9}}, // the server's wish wins
-		{0, time.Second, []time.Duration{leastBackoff, 2 * leastBackoff}},
+		"doubles":                               {time.Second, 10 * time.Second, []time.Duration{1e9, 2e9, 4e9, 8e9, 10e9, 10e9}},
+		"the server sets more than the maximum": {20 * time.Second, 10 * time.Second, []time.Duration{20e9, 20e9, 20e9}},
+		"the server sets 0":                     {0, time.Second, []time.Duration{leastBackoff, 2 * leastBackoff}},
 	}
-	for _, tt := range tests {
-		for range 100 {
-			b := backoff{base: tt.base, most: tt.most}
-			for i, want := range tt.want {
-				if got := b.next(); got < want || got > want+want/2 {
-					t.Fatalf("base %v, wait %d is %v, want from %v to half more", tt.base, i, got, want)
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			for range 100 {
+				b := backoff{base: tt.base, most: tt.most}
+				for i, want := range tt.want {
+					if got := b.next(); got < want || got > want+want/2 {
+						t.Fatalf("wait %d is %v, want %v to half more", i, got, want)
+					}
+				}
+				b.reset()
+				if got := b.next(); got > max(tt.base, leastBackoff)*3/2 {
+					t.Fatalf("after a success it is %v", got)
 				}
 			}
-			b.reset()
-			if got := b.next(); got > max(tt.base, leastBackoff)*3/2 {
-				t.Fatalf("after success it is %v", got)
-			}
-		}
+		})
 	}
 }
 
@@ -47,16 +49,16 @@ func TestSeenIsBounded(t *testing.T) {
 	for i := range 5 * seenEvents {
 		id := strconv.Itoa(i)
 		if !s.add(id) || s.add(id) {
-			t.Fatalf("%s: not new at first, or new again", id)
+			t.Fatalf("%s: not new the first time, or new the second time", id)
 		}
 		if len(s.ids) > seenEvents || len(s.ring) > seenEvents {
-			t.Fatalf("remembers %d", len(s.ids))
+			t.Fatalf("holds %d ids", len(s.ids))
 		}
 	}
 	if s.add(strconv.Itoa(4 * seenEvents)) {
-		t.Error("the oldest of the last ones was forgotten")
+		t.Error("the oldest of the latest ids was dropped")
 	}
 	if !s.add("0") {
-		t.Error("the first one was not")
+		t.Error("the first id was kept")
 	}
 }

@@ -1,10 +1,12 @@
-// Package client talks to an imapi server as one user on one device.
+// Package client is a client of an imapi server, for one user on one device.
 //
-// A [Client] has every operation of the server as a method that is generated
-// from the contract, such as ListMessagesWithResponse, and three things that a
-// document cannot describe: [Client.Send], which repeats a message that got no
-// answer without ever sending it twice, [Client.Events], a stream of events
-// that resumes by itself, and refusals as errors of type [*Problem].
+// A [Client] has a method for every operation of the server, such as
+// ListMessagesWithResponse, generated from the OpenAPI document. By hand it adds what a
+// document cannot describe:
+//
+//   - [Client.Send] sends a message and retries it without creating it twice.
+//   - [Client.Events] follows the event stream and resumes it after a disconnect.
+//   - A response with a status of 400 or more is an error of type [*Problem].
 package client
 
 import (
@@ -16,38 +18,37 @@ import (
 	"time"
 )
 
-// TokenSource returns the token to ask with. It is asked before every request,
-// by several goroutines at once, so it should keep a token until that is about
-// to expire. Its errors are passed on.
+// TokenSource returns the token for a request. It is called before every request, from
+// many goroutines, so it should cache a token until that is about to expire. The client
+// wraps its errors.
 type TokenSource func(ctx context.Context) (string, error)
 
-// StaticToken is a source with one token for ever.
+// StaticToken returns a [TokenSource] that always returns the same token.
 func StaticToken(token string) TokenSource {
 	return func(context.Context) (string, error) { return token, nil }
 }
 
-// Options say who asks, and how.
+// Options configure a [Client].
 type Options struct {
-	// Token is where tokens come from; nil asks without one.
+	// Token returns the tokens; nil sends none.
 	Token TokenSource
-	// Device names this installation; "" leaves it to the token. Who acts on a
-	// device is not told of it there, so no two clients that run at the same time
-	// may share one: each would stay without what the other sends, reads or hides.
+	// Device identifies this installation; "" leaves it to the token. A device does
+	// not receive the events of what it did itself, so clients that run at the same
+	// time must not share one: each would miss what the other sends, reads or hides.
 	Device string
-	// HTTPClient sends the requests; a new one if nil. Its Timeout does not
-	// concern streams.
+	// HTTPClient sends the requests; a new one if nil. Its Timeout does not apply to
+	// streams.
 	HTTPClient *http.Client
-	// SendTimeout is how long [Client.Send] waits for each answer; 10 s if
-	// zero.
+	// SendTimeout is how long [Client.Send] waits for each response; 10 s if zero.
 	SendTimeout time.Duration
 }
 
 const defaultSendTimeout = 10 * time.Second
 
-// Client talks to one server. It is safe for concurrent use.
+// Client is a client of one server. It is safe for concurrent use.
 type Client struct {
-	// The generated operations. Their errors are of type [*Problem] where the
-	// server refused, so with a nil error the answer is the good one.
+	// The generated operations. A refusal by the server is an error of type
+	// [*Problem], so if the error is nil, the operation succeeded.
 	*ClientWithResponses
 
 	server      string // ends with a slash
@@ -58,7 +59,7 @@ type Client struct {
 	sendTimeout time.Duration
 }
 
-// New makes a client of the server at an http or https URL.
+// New returns a client of the server at an http or https URL.
 func New(server string, o Options) (*Client, error) {
 	address, err := url.Parse(server)
 	if err != nil || address.Host == "" || address.Scheme != "http" && address.Scheme != "https" {
@@ -87,7 +88,7 @@ func New(server string, o Options) (*Client, error) {
 	return c, nil
 }
 
-// identify puts the token and the device into a request.
+// identify sets the token and the device of a request.
 func (c *Client) identify(ctx context.Context, r *http.Request) error {
 	token, err := c.token(ctx)
 	if err != nil {
@@ -97,7 +98,7 @@ func (c *Client) identify(ctx context.Context, r *http.Request) error {
 	return nil
 }
 
-// identifyWith does it with a token that is at hand.
+// identifyWith sets a given token and the device of a request.
 func (c *Client) identifyWith(r *http.Request, token string) {
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
@@ -106,13 +107,14 @@ func (c *Client) identifyWith(r *http.Request, token string) {
 		r.Header.Set("X-Device-Id", c.device)
 	}
 	if r.Header.Get("Accept") == "" {
-		// Else GET /v1/events would answer with a stream, which the generated
-		// operation would read to its end.
+		// Otherwise GET /v1/events would return a stream, and the generated operation
+		// would read it until it ends.
 		r.Header.Set("Accept", "application/json")
 	}
 }
 
-// refusing sends requests and turns answers that refuse into errors.
+// refusing sends requests and returns a response with a status of 400 or more as an
+// error.
 type refusing struct{ client *http.Client }
 
 // Do implements [HttpRequestDoer].
@@ -122,7 +124,7 @@ func (d refusing) Do(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if response.StatusCode >= http.StatusBadRequest {
-		defer response.Body.Close()
+		defer func() { _ = response.Body.Close() }()
 		return nil, readProblem(response)
 	}
 	return response, nil

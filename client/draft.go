@@ -3,8 +3,8 @@ package client
 // Draft is a message to be sent: a [SendText], [SendLocation] or [SendCustom].
 // Its Type need not be set.
 type Draft interface {
-	// prepare returns the body of the request, and the client_id in it, which
-	// is the one given here unless the draft has its own.
+	// prepare returns the body of the request and its client_id: that of the draft, or
+	// clientID if the draft has none.
 	prepare(clientID string) (body any, used string)
 }
 
@@ -26,7 +26,7 @@ func (m SendCustom) prepare(clientID string) (any, string) {
 	return m, *m.ClientID
 }
 
-// orElse returns own, or a pointer to other if there is none.
+// orElse returns own, or a pointer to other if own is nil or empty.
 func orElse(own *string, other string) *string {
 	if own == nil || *own == "" {
 		return &other

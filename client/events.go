@@ -15,35 +15,36 @@ import (
 
 const defaultIdleTimeout = 45 * time.Second
 
-// EventsOptions say where a stream begins and how it resumes.
+// EventsOptions configure an event stream. The callbacks run in the goroutine that
+// iterates.
 type EventsOptions struct {
-	// Cursor is the ID of the last event that was seen; "" begins now.
+	// Cursor is the position to resume after: the last value that OnCursor got, or
+	// the ID of the last event. With "" the stream begins with the next event.
 	Cursor string
-	// OnCursor is told where the stream stands, after the event of that place
-	// was dealt with, and also when nothing happens: whoever keeps it can
-	// begin there after a restart. It is called by the goroutine that
-	// iterates.
+	// OnCursor is called with the new position of the stream, after the loop has
+	// handled the event at that position. The position also moves while there are no
+	// events. Store it to resume after a restart.
 	OnCursor func(cursor string)
-	// OnDisconnect is told why a connection ended and how long it is until
-	// the next; also for a connection that was not made. It is called by the
-	// goroutine that iterates.
+	// OnDisconnect is called after a connection ended or could not be made, with the
+	// reason and the wait before the next attempt.
 	OnDisconnect func(err error, wait time.Duration)
-	// MinBackoff is the first wait before connecting again, until the server
-	// gives its own; a second if zero. It doubles up to MaxBackoff, 30 s if
-	// zero, while connections get nowhere.
+	// MinBackoff is the first wait before reconnecting; a second if zero. A retry value
+	// of the server replaces it. It doubles after each failure up to MaxBackoff; 30 s
+	// if zero.
 	MinBackoff, MaxBackoff time.Duration
-	// IdleTimeout ends a connection on which nothing comes, for the server
-	// sends something every 15 s; 45 s if zero.
+	// IdleTimeout closes a connection on which nothing arrives; 45 s if zero. The
+	// server sends something every 15 s.
 	IdleTimeout time.Duration
 }
 
-// Events follows what happens. It connects again by itself, by the cursor, and
-// yields each event once and in order. The events ready, at the start of each
-// connection, and reset, when something was missed for good, are among them.
+// Events follows the event stream of the user. It reconnects by itself, resumes at its
+// cursor, and yields each event once and in order. That includes ready, at the start of
+// each connection, and reset, which means that the server no longer has the events after
+// the cursor.
 //
-// The iteration ends with an error, unless the loop over it ends first: that
-// of ctx, that of the token source, or a [*Problem]. The server's 401 and 403
-// end it only if the token source has no other token to try with.
+// The iteration ends with an error unless the loop ends first: the error of ctx, that of
+// the token source, or a [*Problem]. A 401 or 403 ends it only if the token source
+// returns the refused token again.
 func (c *Client) Events(ctx context.Context, o EventsOptions) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		s := newStream(c, o, yield)
@@ -74,10 +75,10 @@ func (c *Client) Events(ctx context.Context, o EventsOptions) iter.Seq2[Event, e
 	}
 }
 
-// errEnded is the end of a connection that the server closed.
+// errEnded is the reason if the server closed the connection.
 var errEnded = errors.New("client: the server ended the stream")
 
-// stream is what lasts from one connection to the next.
+// stream is the state that outlives a connection.
 type stream struct {
 	client  *Client
 	options EventsOptions
@@ -85,9 +86,9 @@ type stream struct {
 	cursor  string
 	seen    *seen
 	backoff backoff
-	// token is one to try next, fetched after the last one was refused.
+	// token is the next one to try, fetched after the last one was refused.
 	token string
-	// refused counts the refusals of tokens in a row.
+	// refused counts tokens refused in a row.
 	refused int
 }
 
@@ -111,20 +112,16 @@ func newStream(c *Client, o EventsOptions, yield func(Event, error) bool) *strea
 	return s
 }
 
-// ending is how a connection ended.
+// ending describes the end of a connection.
 type ending struct {
-	err error
-	// stopped says that whoever iterates wants no more.
-	stopped bool
-	// final says that there is no use in connecting again.
-	final bool
-	// atOnce says that nothing needs waiting for.
-	atOnce bool
-	// retryAfter is how long the server asks to wait at least.
-	retryAfter time.Duration
+	err        error
+	stopped    bool          // the loop ended
+	final      bool          // reconnecting is of no use
+	atOnce     bool          // reconnect without a wait
+	retryAfter time.Duration // the minimum wait that the server asked for
 }
 
-// connect opens a connection and reads it to its end.
+// connect opens a connection and reads it until it ends.
 func (s *stream) connect(ctx context.Context) ending {
 	token := s.token
 	s.token = ""
@@ -138,7 +135,7 @@ func (s *stream) connect(ctx context.Context) ending {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	idle := time.AfterFunc(s.options.IdleTimeout, func() {
-		cancel(fmt.Errorf("client: nothing came for %v", s.options.IdleTimeout))
+		cancel(fmt.Errorf("client: nothing received for %v", s.options.IdleTimeout))
 	})
 	defer idle.Stop()
 
@@ -156,7 +153,7 @@ func (s *stream) connect(ctx context.Context) ending {
 	if err != nil {
 		return ending{err: because(ctx, err)}
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	if end, ok := s.accept(ctx, response, token); !ok {
 		return end
 	}
@@ -164,7 +161,7 @@ func (s *stream) connect(ctx context.Context) ending {
 	return s.read(ctx, &watched{response.Body, idle, s.options.IdleTimeout})
 }
 
-// because prefers the reason for which a context was cancelled.
+// because returns the cause of a cancelled context instead of err.
 func because(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
@@ -172,14 +169,14 @@ func because(ctx context.Context, err error) error {
 	return err
 }
 
-// accept looks at the head of an answer.
+// accept checks the status and the headers of a response.
 func (s *stream) accept(ctx context.Context, response *http.Response, token string) (ending, bool) {
 	status := response.StatusCode
 	switch {
 	case status == http.StatusOK:
 		kind, _, err := mime.ParseMediaType(response.Header.Get("Content-Type"))
 		if err != nil || kind != "text/event-stream" {
-			return ending{err: errors.New("client: the answer is not an event stream"), final: true}, false
+			return ending{err: errors.New("client: the response is not an event stream"), final: true}, false
 		}
 		return ending{}, true
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
@@ -192,8 +189,8 @@ func (s *stream) accept(ctx context.Context, response *http.Response, token stri
 	}
 }
 
-// refuse decides what follows the refusal of a token: another one is tried, at
-// once the first time.
+// refuse handles a refused token. It tries another token of the source, the first time
+// without a wait.
 func (s *stream) refuse(ctx context.Context, problem *Problem, token string) ending {
 	fresh, err := s.client.token(ctx)
 	switch {
@@ -207,7 +204,7 @@ func (s *stream) refuse(ctx context.Context, problem *Problem, token string) end
 	return ending{err: problem, atOnce: s.refused == 1}
 }
 
-// read yields what comes on a connection until it ends.
+// read yields the events of a connection until it ends.
 func (s *stream) read(ctx context.Context, body io.Reader) ending {
 	in := newParser(body)
 	for {
@@ -223,8 +220,8 @@ func (s *stream) read(ctx context.Context, body io.Reader) ending {
 		case err != nil:
 			return ending{err: because(ctx, err)}
 		}
-		// A server that is overloaded answers with a retry alone. All else
-		// shows that the stream works.
+		// An overloaded server sends nothing but a retry value, so a block means that
+		// the stream works.
 		s.backoff.reset()
 		if end, ok := s.take(b); !ok {
 			return end
@@ -232,13 +229,12 @@ func (s *stream) read(ctx context.Context, body io.Reader) ending {
 	}
 }
 
-// take yields the event of a block, if it has one that was not yielded yet,
-// and moves the cursor.
+// take yields the event of a block unless it was yielded before, and moves the cursor.
 func (s *stream) take(b block) (ending, bool) {
 	if b.hasData {
 		var event Event
 		if err := json.Unmarshal(b.data, &event); err != nil {
-			return ending{err: fmt.Errorf("client: the stream has an event that is not JSON: %w", err), final: true}, false
+			return ending{err: fmt.Errorf("client: decode an event: %w", err), final: true}, false
 		}
 		if s.fresh(event.Type, b) && !s.yield(event, nil) {
 			return ending{stopped: true}, false
@@ -253,9 +249,9 @@ func (s *stream) take(b block) (ending, bool) {
 	return ending{}, true
 }
 
-// fresh reports whether an event was not yielded yet. Those of the stream
-// itself stand where the event before them stands, under the same id; those
-// without an id are told once or never.
+// fresh reports whether an event was not yielded yet. Events of the stream itself, ready
+// and reset, have the id of the event before them. Events without an id are never
+// replayed.
 func (s *stream) fresh(kind EventType, b block) bool {
 	switch {
 	case kind == EventTypeReset:
@@ -268,8 +264,8 @@ func (s *stream) fresh(kind EventType, b block) bool {
 	}
 }
 
-// watched reads a body and lets the timer run only meanwhile: whoever takes
-// long over an event does not lose the connection for it.
+// watched is a body whose idle timer runs only during a read. A loop that takes long
+// over an event must not lose the connection.
 type watched struct {
 	body io.Reader
 	idle *time.Timer

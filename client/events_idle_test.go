@@ -24,8 +24,8 @@ func TestEventsIdle(t *testing.T) {
 		want(t, "events", got, []string{"1 ready", "2 " + created})
 		wantGaps(t, f, 46*time.Second, 46*time.Second)
 		for _, r := range reasons {
-			if !strings.Contains(r, "nothing came for 45s") {
-				t.Errorf("told %q", r)
+			if !strings.Contains(r, "nothing received for 45s") {
+				t.Errorf("reason %q", r)
 			}
 		}
 	})

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -48,7 +49,7 @@ func gaps(f *fake) (gaps []time.Duration) {
 	return gaps
 }
 
-// want checks two lists.
+// want compares two lists.
 func want[T any](t *testing.T, what string, got, wanted []T) {
 	t.Helper()
 	if !slices.EqualFunc(got, wanted, func(a, b T) bool { return reflect.DeepEqual(a, b) }) {
@@ -72,7 +73,7 @@ func wantGaps(t *testing.T, f *fake, wanted ...time.Duration) {
 
 const created = "message.created"
 
-// bubble runs a test with a clock of its own.
+// bubble runs a subtest in a synctest bubble.
 func bubble(t *testing.T, name string, run func(t *testing.T)) {
 	t.Run(name, func(t *testing.T) { synctest.Test(t, run) })
 }
@@ -98,7 +99,7 @@ func TestEventsResume(t *testing.T) {
 		}
 	})
 	bubble(t, "from a cursor", func(t *testing.T) {
-		// That very event, told again, is known.
+		// The event at the cursor is a duplicate.
 		f := newFake(t, held(frame("7", "ready")+frame("7", created)+frame("8", created)))
 		got, err := follow(t.Context(), f.client(client.Options{}), client.EventsOptions{Cursor: "7"}, 2)
 		if err != nil {
@@ -109,17 +110,17 @@ func TestEventsResume(t *testing.T) {
 	})
 	bubble(t, "by a heartbeat", func(t *testing.T) {
 		f := newFake(t, streams(frame("1", "ready")+"id: 5\n\n"), held(frame("6", created)))
-		var told []string
+		var positions []string
 		got, err := follow(t.Context(), f.client(client.Options{}), client.EventsOptions{
-			OnCursor: func(c string) { told = append(told, c) },
+			OnCursor: func(c string) { positions = append(positions, c) },
 		}, 2)
 		if err != nil {
 			t.Fatal(err)
 		}
 		want(t, "events", got, []string{"1 ready", "6 " + created})
 		want(t, "cursors", cursors(f), []string{"", "5"})
-		// Whoever leaves the loop may not have dealt with the last one.
-		want(t, "told", told, []string{"1", "5"})
+		// A loop that ends may not have handled the last event.
+		want(t, "positions", positions, []string{"1", "5"})
 	})
 	bubble(t, "past an event without an id", func(t *testing.T) {
 		command := "event: command\ndata: {\"id\":\"\",\"type\":\"command\",\"at\":\"2026-01-02T03:04:05.678Z\"}\n\n"
@@ -154,16 +155,16 @@ func TestEventsResume(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Of event 1 nothing but the place was told before.
+		// Only the position of event 1 was received before.
 		want(t, "events", got, []string{
 			"1 ready", "2 " + created, "3 " + created, "1 " + created, "4 " + created, "5 " + created,
 		})
 	})
 }
 
-// A server that breaks the connection after every possible number of bytes
-// makes no event come twice, none be missed, and none come out of order.
-func TestEventsWhateverIsCutOff(t *testing.T) {
+// TestEventsWithCutConnections: wherever the server breaks the connection, no event is
+// missed, duplicated or out of order.
+func TestEventsWithCutConnections(t *testing.T) {
 	var wanted []string
 	for i := 1; i <= 4; i++ {
 		wanted = append(wanted, fmt.Sprintf("%d %s", i, created))
@@ -239,24 +240,24 @@ func TestEventsBackOff(t *testing.T) {
 	for name, tt := range tests {
 		bubble(t, name, func(t *testing.T) {
 			f := newFake(t, tt.script...)
-			var told []time.Duration
+			var reported []time.Duration
 			_, err := follow(t.Context(), f.client(client.Options{}), client.EventsOptions{
 				OnDisconnect: func(err error, wait time.Duration) {
 					if err == nil {
-						t.Error("no reason was told")
+						t.Error("no reason")
 					}
-					told = append(told, wait)
+					reported = append(reported, wait)
 				},
 			}, 1)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if tt.waits[0] == 20e9 { // at least as long, and no less than that
+			if tt.waits[0] == 20e9 { // the server sets the wait exactly
 				want(t, "waits", gaps(f), tt.waits)
 			} else {
 				wantGaps(t, f, tt.waits...)
 			}
-			want(t, "told", told, gaps(f))
+			want(t, "reported waits", reported, gaps(f))
 		})
 	}
 }
@@ -271,7 +272,7 @@ func TestEventsEnd(t *testing.T) {
 		"forbidden":           {refuse(403, "device_mismatch"), 403},
 		"bad cursor":          {refuse(400, "invalid_cursor"), 400},
 		"no such place":       {reply(404, "text/html", ""), 404},
-		"told to stop":        {reply(204, "", ""), 204},
+		"asked to stop":       {reply(204, "", ""), 204},
 		"something else":      {reply(200, "text/html", "<html>"), 0},
 		"a page":              {reply(200, "application/json", "{}"), 0},
 		"not JSON":            {streams("id: 1\ndata: {\n\n"), 0},
@@ -294,7 +295,7 @@ func TestEventsEnd(t *testing.T) {
 		defer cancel()
 		f := newFake(t, held(frame("1", "ready")))
 		got, err := follow(ctx, f.client(static), client.EventsOptions{}, 9)
-		if err != context.DeadlineExceeded || len(got) != 1 {
+		if !errors.Is(err, context.DeadlineExceeded) || len(got) != 1 {
 			t.Errorf("got %v, %v", got, err)
 		}
 	})
@@ -303,15 +304,15 @@ func TestEventsEnd(t *testing.T) {
 		defer cancel()
 		begun := time.Now()
 		_, err := follow(ctx, newFake(t, unreachable).client(static), client.EventsOptions{}, 9)
-		if err != context.DeadlineExceeded || time.Since(begun) != 500*time.Millisecond {
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) != 500*time.Millisecond {
 			t.Errorf("got %v after %v", err, time.Since(begun))
 		}
 	})
-	bubble(t, "with the context, before the answer", func(t *testing.T) {
+	bubble(t, "with the context, before the response", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := follow(ctx, newFake(t, silent).client(static), client.EventsOptions{}, 9)
-		if err != context.DeadlineExceeded {
+		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -326,7 +327,8 @@ func TestEventsEnd(t *testing.T) {
 	})
 }
 
-// The same over real connections, that are broken in the middle of a frame.
+// TestEventsOverTheNetwork follows a stream over real connections that break within a
+// frame.
 func TestEventsOverTheNetwork(t *testing.T) {
 	const events = 200
 	var connections atomic.Int64

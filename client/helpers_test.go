@@ -19,8 +19,8 @@ import (
 // errRefused is the failure of a fake connection.
 var errRefused = errors.New("connection refused")
 
-// fake answers requests in order, without a network, so that the tests can run
-// in a bubble with a clock of its own.
+// fake answers requests in order and without a network, so that tests can run in a
+// synctest bubble.
 type fake struct {
 	t testing.TB
 
@@ -29,10 +29,10 @@ type fake struct {
 	requests []*request
 }
 
-// answer answers one request. The connection counts as made once it is called.
+// answer answers one request. Once it is called, there is a connection.
 type answer func(r *request) (*http.Response, error)
 
-// request is what the fake was asked, and when.
+// request is a request to the fake, with its body and time.
 type request struct {
 	*http.Request
 	content []byte
@@ -46,7 +46,7 @@ func (f *fake) RoundTrip(r *http.Request) (*http.Response, error) {
 	asked := &request{Request: r, at: time.Now()}
 	if r.Body != nil {
 		asked.content, _ = io.ReadAll(r.Body)
-		r.Body.Close()
+		_ = r.Body.Close()
 	}
 	f.mu.Lock()
 	f.requests = append(f.requests, asked)
@@ -76,30 +76,30 @@ func (f *fake) client(o client.Options) *client.Client {
 	return c
 }
 
-// connected tells the request's trace that there is a connection.
+// connected reports a connection to the trace of the request.
 func connected(r *request) {
 	if trace := httptrace.ContextClientTrace(r.Context()); trace != nil && trace.GotConn != nil {
 		trace.GotConn(httptrace.GotConnInfo{})
 	}
 }
 
-// unreachable makes no connection.
+// unreachable refuses the connection.
 func unreachable(*request) (*http.Response, error) { return nil, errRefused }
 
-// lost takes the request and breaks the connection.
+// lost accepts the request and breaks the connection.
 func lost(r *request) (*http.Response, error) {
 	connected(r)
 	return nil, io.ErrUnexpectedEOF
 }
 
-// silent takes the request and never answers.
+// silent accepts the request and never answers.
 func silent(r *request) (*http.Response, error) {
 	connected(r)
 	<-r.Context().Done()
 	return nil, r.Context().Err()
 }
 
-// unanswered gets no connection for as long as it is tried.
+// unanswered neither makes nor refuses the connection.
 func unanswered(r *request) (*http.Response, error) {
 	<-r.Context().Done()
 	return nil, r.Context().Err()
@@ -146,7 +146,7 @@ func held(text string) answer {
 	}
 }
 
-// hanging is a body on which nothing comes.
+// hanging is a body on which nothing arrives.
 type hanging struct{ ctx context.Context }
 
 func (h *hanging) Read([]byte) (int, error) {
@@ -154,12 +154,12 @@ func (h *hanging) Read([]byte) (int, error) {
 	return 0, h.ctx.Err()
 }
 
-// frame writes an event of the stream.
+// frame returns a block with an event.
 func frame(id, kind string) string {
 	return fmt.Sprintf("id: %s\nevent: %s\ndata: {\"id\":%q,\"type\":%q,\"at\":\"2026-01-02T03:04:05.678Z\"}\n\n", id, kind, id, kind)
 }
 
-// message is a message as the server answers it.
+// message returns a message as the server encodes it.
 func message(t testing.TB, clientID string) string {
 	t.Helper()
 	body, err := json.Marshal(map[string]any{
@@ -174,7 +174,7 @@ func message(t testing.TB, clientID string) string {
 	return string(body)
 }
 
-// problemOf finds the problem in an error.
+// problemOf returns the problem in an error.
 func problemOf(t testing.TB, err error) *client.Problem {
 	t.Helper()
 	var p *client.Problem

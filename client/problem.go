@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// maxAnswer is the most that is read of an answer, in bytes.
+// maxAnswer is the maximum size of a response, in bytes.
 const maxAnswer = 16 << 20
 
-// Error returns the status, the code, the detail and the field at fault.
+// Error returns the status, the code, the detail and the offending field.
 func (p *Problem) Error() string {
 	text := fmt.Sprintf("%d %s", p.Status, p.Title)
 	if p.Code != "" {
@@ -28,8 +28,8 @@ func (p *Problem) Error() string {
 	return text
 }
 
-// readProblem reads the refusal in an answer. What something in between has
-// answered, in whatever form, is a problem without a code.
+// readProblem decodes the problem in a response. A response that is not a problem, such
+// as that of a proxy, yields one without a code.
 func readProblem(response *http.Response) *Problem {
 	plain := &Problem{
 		Type: "about:blank", Status: response.StatusCode, Title: http.StatusText(response.StatusCode),
@@ -42,15 +42,13 @@ func readProblem(response *http.Response) *Problem {
 	if json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(&problem) != nil {
 		return plain
 	}
-	// The status of the answer is the one that was acted on, here and in
-	// between.
+	// Proxies and this client go by the status line, not by the body.
 	problem.Status = response.StatusCode
 	return &problem
 }
 
-// retryAfter returns how long the server asks to wait, 0 if it does not say.
-// Of the two forms of the header it knows the one that the server sends:
-// seconds.
+// retryAfter returns the wait in a Retry-After header, 0 without one. It reads only the
+// form in seconds, the one that the server sends.
 func retryAfter(response *http.Response) time.Duration {
 	seconds, err := strconv.ParseUint(response.Header.Get("Retry-After"), 10, 16)
 	if err != nil {

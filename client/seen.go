@@ -1,9 +1,9 @@
 package client
 
-// seenEvents is how many events back a repetition is noticed.
+// seenEvents is the number of latest events among which a duplicate is detected.
 const seenEvents = 1024
 
-// seen remembers the ids of the latest events.
+// seen holds the ids of the latest events.
 type seen struct {
 	ids  map[string]struct{}
 	ring []string
@@ -12,7 +12,7 @@ type seen struct {
 
 func newSeen() *seen { return &seen{ids: map[string]struct{}{}} }
 
-// add remembers an id, and reports whether it was not remembered yet.
+// add adds an id and reports whether it is new.
 func (s *seen) add(id string) bool {
 	if _, ok := s.ids[id]; ok {
 		return false

@@ -15,23 +15,22 @@ import (
 )
 
 var (
-	// ErrUnreachable says that no connection could be made: the message was
-	// not sent.
+	// ErrUnreachable means that no connection could be made. The message was not sent.
 	ErrUnreachable = errors.New("the server could not be reached")
-	// ErrConnectionLost says that the message went out and no answer came:
-	// whether it was stored is unknown until it is sent again with the same
-	// client_id.
-	ErrConnectionLost = errors.New("the connection was lost before the answer")
+	// ErrConnectionLost means that the message was sent and no response arrived. It is
+	// unknown whether the server stored it. Send it again with the same client_id to
+	// find out.
+	ErrConnectionLost = errors.New("the connection was lost before the response")
 )
 
-// SendError says that a message got no answer.
+// SendError is returned for a message that got no response.
 type SendError struct {
 	// Kind is [ErrUnreachable] or [ErrConnectionLost].
 	Kind error
-	// ClientID is what the message was sent under. Sent again under it, now or
-	// after a restart, the message will be there once.
+	// ClientID is the client_id of the message. Sent again with it, now or after a
+	// restart, the message is created only once.
 	ClientID string
-	// Cause is what happened last.
+	// Cause is the error of the last attempt.
 	Cause error
 }
 
@@ -41,21 +40,21 @@ func (e *SendError) Error() string { return e.Kind.Error() + ": " + e.Cause.Erro
 // Unwrap returns the kind and the cause.
 func (e *SendError) Unwrap() []error { return []error{e.Kind, e.Cause} }
 
-// Send sends a message to a conversation, named by its id or as "@user". It
-// gives the message a client_id unless it has one, waits up to 10 s (see
-// [Options]) for the answer, and then tries once more under the same
-// client_id, so that the message is there once however often it arrived. The
-// second attempt begins when the wait of the first is over, also if that
-// failed at once, for a server that restarts needs a moment; or earlier if the
-// server itself says when.
+// Send sends a message to a conversation, given by its id or as "@user". A message
+// without a client_id gets one.
 //
-// The error is a [*Problem] if the server refused, a [*SendError] if there was
-// no answer, and that of ctx if it ended before anything was sent.
+// If no response arrives within Options.SendTimeout, Send tries once more with the same
+// client_id, so the message is created only once. If the first attempt fails early, Send
+// waits for the rest of that time before the second one, because a restarting server
+// needs a moment. A Retry-After of the server shortens the wait.
+//
+// The error is a [*Problem] if the server refused the message, a [*SendError] if there
+// was no response, and the error of ctx if ctx ended before anything was sent.
 func (c *Client) Send(ctx context.Context, conversation string, message Draft) (Message, error) {
 	content, clientID := message.prepare(rand.Text())
 	body, err := json.Marshal(content)
 	if err != nil {
-		return Message{}, fmt.Errorf("client: the message is not JSON: %w", err)
+		return Message{}, fmt.Errorf("client: encode the message: %w", err)
 	}
 
 	begun := time.Now()
@@ -77,8 +76,8 @@ func (c *Client) Send(ctx context.Context, conversation string, message Draft) (
 	return Message{}, undecided(ctx, clientID, second.err, first.reached || second.reached)
 }
 
-// undecided is the error for a message that got no answer. Only whether the
-// server was reached, at whichever attempt, tells if it may be stored.
+// undecided returns the error for a message without a response. The message may be
+// stored if any attempt reached the server.
 func undecided(ctx context.Context, clientID string, cause error, reached bool) error {
 	switch {
 	case reached:
@@ -90,23 +89,20 @@ func undecided(ctx context.Context, clientID string, cause error, reached bool) 
 	}
 }
 
-// attempt is one try to send a message, and what came of it.
+// attempt is the result of one attempt to send a message.
 type attempt struct {
-	message Message
-	err     error
-	// reached says that there was a connection: the message may have arrived.
-	reached bool
-	// answered says that something answered, if only to try again later.
-	answered bool
-	// later says that the answer, or the lack of it, is worth another try.
-	later      bool
+	message    Message
+	err        error
+	reached    bool // there was a connection, so the message may have arrived
+	answered   bool // there was a response
+	later      bool // another attempt may succeed
 	retryAfter time.Duration
 }
 
-// decided reports whether the attempt has settled the matter.
+// decided reports whether the attempt is final.
 func (a attempt) decided() bool { return !a.later }
 
-// attempt tries once.
+// attempt makes one attempt.
 func (c *Client) attempt(ctx context.Context, conversation string, body []byte) attempt {
 	request, err := NewSendMessageRequestWithBody(c.server, conversation, nil, "application/json", bytes.NewReader(body))
 	if err != nil {
@@ -126,12 +122,12 @@ func (c *Client) attempt(ctx context.Context, conversation string, body []byte) 
 	if err != nil {
 		return attempt{err: err, reached: reached.Load(), later: true}
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 
 	switch response.StatusCode {
 	case http.StatusOK, http.StatusCreated:
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		// Not the last word: the message may be stored or not.
+		// Not final: the message may be stored or not.
 		return attempt{
 			err: readProblem(response), reached: true, answered: true,
 			later: true, retryAfter: retryAfter(response),
@@ -145,12 +141,12 @@ func (c *Client) attempt(ctx context.Context, conversation string, body []byte) 
 	}
 	var message Message
 	if err := json.Unmarshal(answer, &message); err != nil {
-		return attempt{err: fmt.Errorf("client: the answer is not a message: %w", err)}
+		return attempt{err: fmt.Errorf("client: decode the response: %w", err)}
 	}
 	return attempt{message: message}
 }
 
-// pause waits, unless ctx ends first.
+// pause waits for d, or returns the error of ctx if that ends first.
 func pause(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return ctx.Err()

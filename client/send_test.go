@@ -30,7 +30,7 @@ func TestSend(t *testing.T) {
 	tests := map[string]struct {
 		script []answer
 		took   time.Duration
-		// What the error is: one of the two, or the status of a problem.
+		// The kind of the error, or the status of a problem.
 		kind   error
 		status int
 	}{
@@ -75,7 +75,7 @@ func TestSend(t *testing.T) {
 				switch {
 				case tt.kind != nil:
 					other := client.ErrUnreachable
-					if tt.kind == other {
+					if errors.Is(tt.kind, other) {
 						other = client.ErrConnectionLost
 					}
 					var undecided *client.SendError
@@ -102,7 +102,7 @@ type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-// clientIDs returns those that were sent, and checks that they are the same.
+// clientIDs returns the client_id of each request and checks that all are equal.
 func clientIDs(t *testing.T, asked []*request) []string {
 	t.Helper()
 	var ids []string
@@ -239,7 +239,7 @@ func TestSendRefusesByItself(t *testing.T) {
 	})
 }
 
-// The two failures are told apart on real connections as well.
+// TestSendOverTheNetwork distinguishes the two failures on real connections.
 func TestSendOverTheNetwork(t *testing.T) {
 	send := func(t *testing.T, address string) error {
 		c, err := client.New(address, client.Options{SendTimeout: time.Second, HTTPClient: &http.Client{Transport: &http.Transport{}}})
@@ -254,7 +254,9 @@ func TestSendOverTheNetwork(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		listener.Close()
+		if err := listener.Close(); err != nil {
+			t.Fatal(err)
+		}
 		if err := send(t, "http://"+listener.Addr().String()); !errors.Is(err, client.ErrUnreachable) {
 			t.Errorf("got %v", err)
 		}

@@ -9,48 +9,48 @@ import (
 	"time"
 )
 
-// maxBlock is the largest block of a stream, in bytes. Messages are a few KiB.
+// maxBlock is the maximum size of a block of a stream, in bytes. Messages have a few KiB.
 const maxBlock = 4 << 20
 
-// maxRetry is the longest reconnection time that is taken from a server.
+// maxRetry is the maximum reconnection time that a server can set.
 const maxRetry = time.Hour
 
-// errBlockTooLarge ends a stream for good: it would come again.
+// errBlockTooLarge ends the iteration. After a reconnect the server would send the same
+// block again.
 var errBlockTooLarge = errors.New("client: the stream has a block that is too large")
 
-// block is what stands between two empty lines of an event stream.
+// block is a block of an event stream, up to an empty line.
 type block struct {
 	// id is the value of the last id field, if hasID.
 	id    string
 	hasID bool
 	event string
-	// data are the values of all data fields with line feeds in between, if
-	// hasData. It is good until the next block.
+	// data holds the values of all data fields, joined by line feeds, if hasData. It is
+	// valid until the next block.
 	data    []byte
 	hasData bool
 }
 
-// parser reads an event stream as the HTML standard says (§9.2.6): lines end
-// with CR, LF or CRLF; a byte order mark at the start, comments and unknown
-// fields are passed over; a block that does not end with an empty line is
-// none.
+// parser reads an event stream (HTML standard, §9.2.6). Lines end with CR, LF or CRLF. It
+// skips a byte order mark at the start, comments and unknown fields, and drops a last
+// block without an empty line after it.
 type parser struct {
 	in *bufio.Reader
-	// retry is the last reconnection time that the server gave, if hasRetry.
-	// It counts from its line on, whether its block ends or not.
+	// retry is the last reconnection time that the server set, if hasRetry. It applies
+	// even if its block never ends.
 	retry    time.Duration
 	hasRetry bool
 
 	begun  bool
-	skipLF bool // the last line ended with CR: a LF now belongs to it
+	skipLF bool // the last line ended with CR, so a LF now belongs to it
 	line   []byte
 	data   []byte
 }
 
 func newParser(in io.Reader) *parser { return &parser{in: bufio.NewReader(in)} }
 
-// next returns the next block with an id or data. Its error is that of the
-// reader, io.EOF at the end, or errBlockTooLarge.
+// next returns the next block that has an id or data. The error is that of the reader,
+// io.EOF at the end, or errBlockTooLarge.
 func (p *parser) next() (block, error) {
 	var b block
 	p.data = p.data[:0]
@@ -75,7 +75,7 @@ func (p *parser) next() (block, error) {
 	}
 }
 
-// field takes a line that is not empty.
+// field adds a line that is not empty to a block.
 func (p *parser) field(b *block, line []byte) {
 	name, value, _ := bytes.Cut(line, []byte(":"))
 	value = bytes.TrimPrefix(value, []byte(" "))
@@ -100,8 +100,7 @@ func (p *parser) field(b *block, line []byte) {
 	}
 }
 
-// nextLine returns the next line without its end. It does not wait for what
-// follows a CR.
+// nextLine returns the next line without its end. After a CR it does not wait for a LF.
 func (p *parser) nextLine() ([]byte, error) {
 	p.line = p.line[:0]
 	for {
@@ -136,20 +135,20 @@ func (p *parser) nextLine() ([]byte, error) {
 	}
 }
 
-// text decodes UTF-8 as a browser does.
+// text decodes UTF-8 like a browser: invalid bytes become U+FFFD.
 func text(value []byte) string { return strings.ToValidUTF8(string(value), "\ufffd") }
 
-// milliseconds reads a number of them made of digits alone.
+// milliseconds parses a number of milliseconds that has only digits.
 func milliseconds(value []byte) (time.Duration, bool) {
 	if len(value) == 0 {
 		return 0, false
 	}
-	var n time.Duration
+	var n int64
 	for _, c := range value {
 		if c < '0' || c > '9' {
 			return 0, false
 		}
-		n = min(n*10+time.Duration(c-'0'), maxRetry/time.Millisecond)
+		n = min(n*10+int64(c-'0'), maxRetry.Milliseconds())
 	}
-	return n * time.Millisecond, true
+	return time.Duration(n) * time.Millisecond, true
 }

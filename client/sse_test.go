@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// parsed is all that a parser made of a stream.
+// parsed is the output of a parser.
 type parsed struct {
 	blocks []string
 	retry  time.Duration
@@ -112,13 +112,13 @@ func TestParserIsBounded(t *testing.T) {
 	}
 	t.Run("many blocks", func(t *testing.T) {
 		in := io.LimitReader(&repeating{line: ": comment\n\nevent: x\n\n"}, 3*maxBlock)
-		if got := parse(in); got.err != io.EOF || got.blocks != nil {
+		if got := parse(in); !errors.Is(got.err, io.EOF) || got.blocks != nil {
 			t.Errorf("got %v", got.err)
 		}
 	})
 }
 
-// repeating reads as the same line for ever.
+// repeating reads as one line repeated without end.
 type repeating struct {
 	line string
 	at   int
@@ -132,17 +132,17 @@ func (r *repeating) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestParserDoesNotWaitForWhatFollowsACarriageReturn(t *testing.T) {
+func TestParserDoesNotWaitAfterACarriageReturn(t *testing.T) {
 	r, w := io.Pipe()
-	defer w.Close()
+	defer func() { _ = w.Close() }()
 	go func() { _, _ = io.WriteString(w, "data: x\r\r") }() // and then nothing
 	if b, err := newParser(r).next(); err != nil || string(b.data) != "x" {
 		t.Errorf("got %q, %v", b.data, err)
 	}
 }
 
-// FuzzParser finds that how a stream is cut into reads makes no difference,
-// and that no block holds what a block cannot.
+// FuzzParser checks that the sizes of reads make no difference, and that no block is
+// empty.
 func FuzzParser(f *testing.F) {
 	f.Add([]byte("retry: 1\n\nid: 1\r\nevent: a\rdata: x\ndata\n\n: c\n\nid: 2\n\n"), uint8(3))
 	f.Add([]byte("\xef\xbb\xbfdata: x\r\n\r\n"), uint8(1))
@@ -153,7 +153,7 @@ func FuzzParser(f *testing.F) {
 		if !reflect.DeepEqual(whole, cut) {
 			t.Errorf("whole %+v, in pieces %+v", whole, cut)
 		}
-		if whole.err != io.EOF {
+		if !errors.Is(whole.err, io.EOF) {
 			t.Errorf("ended with %v", whole.err)
 		}
 		for _, b := range whole.blocks {
@@ -164,7 +164,7 @@ func FuzzParser(f *testing.F) {
 	})
 }
 
-// chunks reads as pieces of one size.
+// chunks reads in pieces of one size.
 type chunks struct {
 	rest []byte
 	size int

@@ -2,5 +2,5 @@ package client
 
 import "time"
 
-// Time is a point in time, which the contract writes as RFC 3339.
+// Time is a time, in RFC 3339 in JSON.
 type Time = time.Time

@@ -1,0 +1,183 @@
+package client_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/imapi/imapi/client"
+)
+
+func ExampleClient_Send() {
+	server := startServer()
+	defer server.close()
+	ctx := context.Background()
+
+	alice, err := client.New(server.URL, client.Options{Token: server.token("alice")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	message, err := alice.Send(ctx, "@bob", client.SendText{Body: client.TextBody{Text: "Hello Bob"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(message.Seq, message.Sender, string(message.Body))
+
+	// A message with a client_id of its own can be sent again, for example after a
+	// restart. It is created once.
+	id := "draft-1"
+	for range 2 {
+		message, err = alice.Send(ctx, "@bob", client.SendText{Body: client.TextBody{Text: "Are you there?"}, ClientID: &id})
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(message.Seq, message.Sender, string(message.Body))
+	}
+
+	// Output:
+	// 1 alice {"text":"Hello Bob"}
+	// 2 alice {"text":"Are you there?"}
+	// 2 alice {"text":"Are you there?"}
+}
+
+// A client that stores the cursor continues where it stopped. It misses no event and
+// gets none twice.
+func ExampleClient_Events() {
+	server := startServer()
+	defer server.close()
+	ctx := context.Background()
+	alice, err := client.New(server.URL, client.Options{Token: server.token("alice")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	bob, err := client.New(server.URL, client.Options{Token: server.token("bob"), Device: "phone"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	send := func(text string) {
+		if _, err := alice.Send(ctx, "@bob", client.SendText{Body: client.TextBody{Text: text}}); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	var cursor string
+	keep := client.EventsOptions{OnCursor: func(c string) { cursor = c }}
+	for event, err := range bob.Events(ctx, keep) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(event.Type)
+		if event.Type == client.EventTypeReady {
+			send("one")
+		}
+		if event.Type == client.EventTypeMessageCreated {
+			cursor = event.ID // the loop ends before OnCursor is called
+			break
+		}
+	}
+
+	send("two")
+	send("three")
+
+	keep.Cursor = cursor
+	left := 2
+	for event, err := range bob.Events(ctx, keep) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		if event.Type != client.EventTypeMessageCreated {
+			continue
+		}
+		fmt.Println(event.Type, string(event.Message.Body))
+		if left--; left == 0 {
+			break
+		}
+	}
+
+	// Output:
+	// ready
+	// conversation.created
+	// message.created
+	// message.created {"text":"two"}
+	// message.created {"text":"three"}
+}
+
+// A revoked message is a tombstone for everyone: it keeps its place in the conversation
+// and loses its content.
+func ExampleClient_revoke() {
+	server := startServer()
+	defer server.close()
+	ctx := context.Background()
+	alice, err := client.New(server.URL, client.Options{Token: server.token("alice")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	bob, err := client.New(server.URL, client.Options{Token: server.token("bob")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	message, err := alice.Send(ctx, "@bob", client.SendText{Body: client.TextBody{Text: "My PIN is 4711"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	postscript := "Not for you, sorry"
+	_, err = alice.RevokeMessageWithResponse(ctx, message.ID, nil, client.RevokeMessageJSONRequestBody{Postscript: &postscript})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	found, err := bob.GetMessageWithResponse(ctx, message.ID, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	tombstone := found.JSON200
+	fmt.Println(tombstone.Seq, tombstone.State, string(tombstone.Body), *tombstone.Erased.By, *tombstone.Erased.Postscript)
+
+	// Output:
+	// 1 revoked null alice Not for you, sorry
+}
+
+// A refusal of the server is a *Problem with a code.
+func ExampleProblem() {
+	server := startServer()
+	defer server.close()
+	alice, err := client.New(server.URL, client.Options{Token: server.token("alice")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = alice.Send(context.Background(), "@alice", client.SendText{Body: client.TextBody{Text: "Note to self"}})
+	if problem, ok := errors.AsType[*client.Problem](err); ok {
+		fmt.Println(problem.Status, problem.Code)
+	}
+
+	// Output:
+	// 422 direct_with_self
+}
+
+// A message without a response may have been stored or not. Sent again with the same
+// client_id it is created once.
+func ExampleSendError() {
+	server := startServer()
+	alice, err := client.New(server.URL, client.Options{Token: server.token("alice"), SendTimeout: 10 * time.Millisecond})
+	if err != nil {
+		log.Fatal(err)
+	}
+	server.close()
+
+	id := "draft-2"
+	_, err = alice.Send(context.Background(), "@bob", client.SendText{Body: client.TextBody{Text: "Hello"}, ClientID: &id})
+	if unsent, ok := errors.AsType[*client.SendError](err); ok {
+		outbox, err := json.Marshal(map[string]string{"client_id": unsent.ClientID, "text": "Hello"})
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(errors.Is(unsent, client.ErrUnreachable), string(outbox))
+	}
+
+	// Output:
+	// true {"client_id":"draft-2","text":"Hello"}
+}
