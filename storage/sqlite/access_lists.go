@@ -12,17 +12,16 @@ const (
 		WHERE to_event = {open} AND conversation_id = ? AND list = ? AND name `
 	selectListed = "SELECT name, at" + openList + "> ? ORDER BY name LIMIT ?"
 	selectOnList = "SELECT 1" + openList + "= ?"
-	// A stay that was ended by the same event goes on.
+	// An entry that the same event ended continues.
 	insertListStay = `INSERT INTO list_stays (conversation_id, list, name, from_event, at) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (conversation_id, name, list, from_event) DO UPDATE SET to_event = {open}, at = excluded.at`
-	// Of stays on a list that came and went, the newest [im.MaxIntervals] stay.
+	// Only the newest [im.MaxIntervals] intervals of a user on a list are kept.
 	trimStaysOnList = `DELETE FROM list_stays WHERE conversation_id = ?1 AND name = ?2 AND list = ?3 AND from_event <
 		(SELECT min(from_event) FROM (SELECT n.from_event FROM list_stays n
 		WHERE n.conversation_id = ?1 AND n.name = ?2 AND n.list = ?3 ORDER BY n.from_event DESC LIMIT {max_intervals}))`
 	endListStay = `UPDATE list_stays INDEXED BY list_stays_open SET to_event = ?
 		WHERE to_event = {open} AND conversation_id = ? AND list = ? AND name = ?`
-	// endAllowed ends the places of the user ?3 on the allow lists of the
-	// channels of a space.
+	// endAllowed ends the entries of the user ?3 on the allow lists of a space's channels.
 	endAllowed = `UPDATE list_stays INDEXED BY list_stays_open SET to_event = ?1
 		WHERE to_event = {open} AND list = {allow_list} AND name = ?3
 		AND conversation_id IN (SELECT c.id` + channelsOf + "?2)"
@@ -33,7 +32,7 @@ const (
 		WHERE to_event < {open} AND to_event <= ?1 LIMIT ?2)`
 )
 
-// Listed returns who is on a list of a place now, by user.
+// Listed returns a page of the users on a list of a conversation, by user.
 func (r *reader) Listed(conversation im.ID, list im.List, page im.Page) (listed []im.Listing, err error) {
 	err = r.session.query(selectListed, []any{int64(conversation), int64(list), page.After, page.Limit},
 		func(rows *sql.Rows) (bool, error) {
@@ -47,13 +46,13 @@ func (r *reader) Listed(conversation im.ID, list im.List, page im.Page) (listed 
 	return listed, err
 }
 
-// OnList reports whether the user is on a list of a place now.
+// OnList reports whether a user is on a list of a conversation now.
 func (r *reader) OnList(conversation im.ID, list im.List, user im.UserID) (bool, error) {
 	var one int
 	return r.session.row(selectOnList, []any{int64(conversation), int64(list), string(user)}, &one)
 }
 
-// PutListed puts a user on a list of a place. Who is on it keeps their time.
+// PutListed adds a user to a list of a conversation. It does nothing if the user is on it.
 func (t *tx) PutListed(conversation im.ID, list im.List, user im.UserID, at time.Time, from im.Position) error {
 	is, err := t.OnList(conversation, list, user)
 	if err != nil || is {
@@ -67,7 +66,7 @@ func (t *tx) PutListed(conversation im.ID, list im.List, user im.UserID, at time
 	return err
 }
 
-// EndListed takes a user from a list of a place.
+// EndListed takes a user off a list of a conversation.
 func (t *tx) EndListed(conversation im.ID, list im.List, user im.UserID, to im.Position) error {
 	_, err := t.session.exec(endListStay, int64(to), int64(conversation), int64(list), string(user))
 	return err

@@ -16,45 +16,45 @@ import (
 )
 
 const (
-	// backupPages is how many pages are copied at once: 1 MiB.
+	// backupPages is how many pages are copied at a time: 1 MiB.
 	backupPages = 256
-	// backupKeys is the file of the keys in a directory of backups.
+	// backupKeys is the name of the key file in a directory of backups.
 	backupKeys = "keys"
-	// backupNew begins the names of what is not finished.
+	// backupNew is the prefix of unfinished files.
 	backupNew = ".imapi-backup-"
 )
 
-// ErrBackupInUse says that another backup into the same directory is under way.
-var ErrBackupInUse = errors.New("another backup into this directory is under way")
+// ErrBackupInUse reports that another backup into the same directory is running.
+var ErrBackupInUse = errors.New("another backup into this directory is running")
 
 var (
 	_ im.Backuper  = (*Store)(nil)
 	_ im.Reindexer = (*Store)(nil)
 )
 
-// Backup copies the data and the keys into a directory, which it makes if it is not
-// there; see [im.Backuper].
+// Backup copies the data and the keys into a directory, which it creates if necessary; see
+// [im.Backuper].
 //
-// The keys are copied after the data, so that no slot that a row of the copy names is
-// missing from them, and after the keys of all that is erased in the copy were shredded.
-// They get their name first: whatever a crash leaves, the keys are newer than all data
-// beside them.
+// The keys are copied after the data, so that they include every slot that the copied rows
+// refer to, and after the keys of everything that is erased in the copy were shredded. The
+// keys are renamed into place first: whatever a crash leaves, the keys are newer than all
+// data beside them.
 //
-// One snapshot is read, in steps: were there none, each write between two steps would
-// have SQLite begin anew. What is written meanwhile stays in the write-ahead log until
-// the copy is done.
+// The copy is made in steps from one snapshot. Without a snapshot, SQLite would restart the
+// copy after each write. Pages written meanwhile stay in the write-ahead log until the copy
+// is done.
 func (s *Store) Backup(ctx context.Context, dir string, progress func(im.Progress)) (_ im.Backup, err error) {
 	keys, ok := s.sealer.keys.(im.KeysCopier)
 	if !ok {
-		return im.Backup{}, errors.New("these keys cannot be copied to a file")
+		return im.Backup{}, errors.New("this key store cannot be copied to a file")
 	}
 	if dir, err = filepath.Abs(dir); err != nil {
 		return im.Backup{}, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return im.Backup{}, fmt.Errorf("make the directory for backups: %w", err)
+		return im.Backup{}, fmt.Errorf("create the backup directory: %w", err)
 	}
-	if err := s.mayHold(dir); err != nil {
+	if err := s.checkBackupDir(dir); err != nil {
 		return im.Backup{}, err
 	}
 	copied, err := Resolve(filepath.Join(dir, backupKeys))
@@ -84,8 +84,9 @@ func (s *Store) Backup(ctx context.Context, dir string, progress func(im.Progres
 	if err != nil {
 		return b, fmt.Errorf("finish the copy of the database: %w", err)
 	}
-	// What was erased in the copy must be gone from the keys beside it. Also of nothing:
-	// the keys count their copies, so that data are known to be a copy.
+	// What is erased in the copy must not be readable with the keys beside it. Shred is
+	// called even for an empty list: it raises the epoch, by which the data are recognised
+	// as a copy.
 	if err := s.sealer.keys.Shred(doomed); err != nil {
 		return b, err
 	}
@@ -99,21 +100,21 @@ func (s *Store) Backup(ctx context.Context, dir string, progress func(im.Progres
 	return b, err
 }
 
-// mayHold refuses the directory of the data: a start without --keys would take the copy
-// of the keys there for the keys.
-func (s *Store) mayHold(dir string) error {
+// checkBackupDir refuses the data directory. A server started without --keys would take the
+// copy of the keys there for its own.
+func (s *Store) checkBackupDir(dir string) error {
 	a, err := os.Stat(dir)
 	if err != nil {
 		return err
 	}
 	b, err := os.Stat(filepath.Dir(s.path))
 	if err == nil && os.SameFile(a, b) {
-		err = errors.New("this is the data directory: name another one for backups")
+		err = errors.New("this is the data directory: use another directory for backups")
 	}
 	return err
 }
 
-// publishBackup gives the copy its name, once it is on the disk.
+// publishBackup syncs the copy and gives it its name.
 func publishBackup(unfinished, path string) (size int64, err error) {
 	f, err := os.Open(unfinished)
 	if err != nil {
@@ -123,7 +124,7 @@ func publishBackup(unfinished, path string) (size int64, err error) {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return 0, err
 	}
-	// A link and not a rename: a backup is never overwritten.
+	// A link, not a rename, fails if the name exists: a backup is never overwritten.
 	if err := os.Link(unfinished, path); err != nil {
 		return 0, err
 	}
@@ -141,7 +142,7 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// lockBackups keeps others from making backups in the directory.
+// lockBackups locks the directory against other backups.
 func lockBackups(dir string) (unlock func(), err error) {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -156,8 +157,8 @@ func lockBackups(dir string) (unlock func(), err error) {
 	return func() { _ = d.Close() }, nil
 }
 
-// removeUnfinished removes what a backup has left that did not come to its end. The keys
-// see to their own.
+// deleteUnfinished deletes what an interrupted backup has left. Package keyring does the
+// same for the keys.
 func deleteUnfinished(dir string) error {
 	list, err := os.ReadDir(dir)
 	if err != nil {
@@ -173,7 +174,7 @@ func deleteUnfinished(dir string) error {
 	return nil
 }
 
-// copyData copies one snapshot of the database into a new file.
+// copyData copies a snapshot of the database into a new file.
 func (s *Store) copyData(ctx context.Context, to string, progress func(im.Progress)) (err error) {
 	source, err := openSession(s.path, s.options, reading)
 	if err != nil {
@@ -183,7 +184,7 @@ func (s *Store) copyData(ctx context.Context, to string, progress func(im.Progre
 	if err := source.control("BEGIN"); err != nil {
 		return err
 	}
-	var size int64 // reading it begins the snapshot
+	var size int64 // this read begins the snapshot
 	if _, err := source.row("SELECT page_size FROM pragma_page_size, meta LIMIT 1", nil, &size); err != nil {
 		return err
 	}
@@ -195,8 +196,8 @@ func (s *Store) copyData(ctx context.Context, to string, progress func(im.Progre
 	return errors.Join(err, source.control("ROLLBACK"))
 }
 
-// copyPages copies the database of a session, page by page, into a new file that is not
-// synced.
+// copyPages copies the database of a session, page by page, into a new file. It does not
+// sync it.
 func copyPages(ctx context.Context, source *session, to string, progress func(done, total int)) error {
 	f, err := os.OpenFile(to, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -206,7 +207,7 @@ func copyPages(ctx context.Context, source *session, to string, progress func(do
 		return err
 	}
 	conn, err := (&sqlite3.SQLiteDriver{ConnectHook: func(c *sqlite3.SQLiteConn) error {
-		// If it is not finished it is removed.
+		// An incomplete copy is deleted, so it needs no journal.
 		_, err := c.Exec("PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA temp_store = MEMORY", nil)
 		return err
 	}}).Open(dataSource(to))
@@ -240,11 +241,12 @@ func stepBackup(ctx context.Context, b *sqlite3.SQLiteBackup, progress func(done
 	}
 }
 
-// markBackup makes a copy of a database a backup: one file, which says that what was
-// erased since is to be found out before it is read. It returns the keys that were yet to
-// be shredded when it was copied.
+// markBackup turns a copy of a database into a backup: a single file, marked so that it is
+// reconciled with the keys before it is read. It returns the keys that were to be shredded
+// when it was copied.
 func markBackup(path string, o Options) (list []im.Shredding, err error) {
-	// As one file, which can be read where nothing can be written: without a write-ahead log.
+	// Without a write-ahead log the backup is one file, and can be read from read-only
+	// media.
 	session, err := openSession(path, o, copying)
 	if err != nil {
 		return nil, err
@@ -255,7 +257,7 @@ func markBackup(path string, o Options) (list []im.Shredding, err error) {
 		return nil, err
 	}
 	if mode != "delete" {
-		return nil, fmt.Errorf("its journal mode is %s", mode)
+		return nil, fmt.Errorf("the journal mode is %s", mode)
 	}
 	if err := session.inOne(func() error { return session.putReconcile(renewLog) }); err != nil {
 		return nil, err
@@ -264,7 +266,7 @@ func markBackup(path string, o Options) (list []im.Shredding, err error) {
 	return shreddings(doomed), err
 }
 
-// noteEpoch stores the epoch of the keys, which a backup has raised.
+// noteEpoch stores the epoch of the keys, which Backup has raised.
 func (s *Store) noteEpoch() error {
 	ctx := im.WithCaller(context.Background(), im.Caller{Job: "backup"})
 	return s.Write(ctx, func(w im.Tx) error {

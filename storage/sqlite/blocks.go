@@ -22,7 +22,7 @@ func (r *reader) Blocked(by, user im.UserID) (bool, error) {
 	return r.session.row("SELECT 1 FROM blocks WHERE by_id = ? AND name = ?", []any{key, string(user)}, &one)
 }
 
-// BlockedBy returns which of some users have blocked one.
+// BlockedBy returns which of the users have blocked user.
 func (r *reader) BlockedBy(users []im.UserID, user im.UserID) (list []im.UserID, err error) {
 	if len(users) == 0 {
 		return nil, nil
@@ -40,7 +40,7 @@ func (r *reader) BlockedBy(users []im.UserID, user im.UserID) (list []im.UserID,
 	return list, err
 }
 
-// Blocks returns whom a user has blocked, by user id.
+// Blocks returns a page of the users that by has blocked, by user.
 func (r *reader) Blocks(by im.UserID, page im.Page) ([]im.Block, error) {
 	key, err := r.userKey(by)
 	if err != nil || key == 0 {
@@ -60,7 +60,7 @@ func (r *reader) Blocks(by im.UserID, page im.Page) ([]im.Block, error) {
 	return list, err
 }
 
-// PutBlock makes by block user. A block that stands keeps its time.
+// PutBlock makes by block user. An existing block keeps its time.
 func (t *tx) PutBlock(by, user im.UserID, at time.Time) error {
 	key, err := t.intern(by)
 	if err != nil {
@@ -71,7 +71,7 @@ func (t *tx) PutBlock(by, user im.UserID, at time.Time) error {
 	return err
 }
 
-// DeleteBlock ends a block.
+// DeleteBlock deletes a block.
 func (t *tx) DeleteBlock(by, user im.UserID) error {
 	key, err := t.userKey(by)
 	if err != nil || key == 0 {
@@ -81,5 +81,5 @@ func (t *tx) DeleteBlock(by, user im.UserID) error {
 	return err
 }
 
-// fromMillis is the time of a column.
+// fromMillis converts a column to a time.
 func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }

@@ -10,67 +10,64 @@ import (
 	"github.com/imapi/imapi/faults"
 )
 
-// The write-ahead log has to be moved into the database now and then, or it would grow
-// for ever and a start would take longer and longer. SQLite lets whoever commits do that,
-// on the way of all who wait for the commit. Here a goroutine with a connection of its
-// own does it, while the writer goes on:
+// The write-ahead log must be checkpointed, that is, moved into the database. Otherwise it
+// grows without bound and starts take longer and longer. By default SQLite does that within
+// a commit, while all callers of the commit wait. Here a goroutine with its own connection
+// does it while the writer continues:
 //
-//   - from logStep bytes on that are only in the log, it moves what it can (passively:
-//     it waits for nobody, and nobody for it). What senders add meanwhile stays, and so
-//     the log has no end at which it could begin anew;
-//   - so from logRestart bytes on it has the writer pause for the little that is left
-//     to move, logPause at the most, and the next commit begins the log anew;
-//   - reads that began before keep what they may still look at in the log, and may be in
-//     the way of both. From logMost bytes on the pause is as long as reads may last,
-//     after which none can be.
+//   - When logStep bytes are not in the database, it runs a passive checkpoint, which blocks
+//     nobody. Because the writer keeps appending, the log never restarts from its beginning.
+//   - When the log has logRestart bytes, it pauses the writer for up to logPause to move the
+//     rest. The next commit then restarts the log.
+//   - Read transactions that began earlier can prevent both. When the log has logMax bytes, the
+//     pause lasts as long as read transactions may, so that none is left.
 //
-// Then only another process that holds a read open can be in the way. It is warned of, and
-// tried again.
+// Only a read transaction of another process can then prevent the restart. The checkpointer
+// logs a warning and tries again.
 const (
 	logStep    = 16 << 20
 	logRestart = 64 << 20
 	logMax     = 256 << 20
-	// lookInterval is how soon after a commit the log is looked at: many commits share a
-	// look.
+	// checkInterval is the delay between a commit and the check of the log. Commits within
+	// it share the check.
 	checkInterval = 100 * time.Millisecond
 	logPause      = 20 * time.Millisecond
-	// pauseInterval is the least time between two pauses of which the first was in vain.
-	// After a long one it is so many times as long.
+	// pauseInterval is the minimum time between a pause that failed and the next one. After
+	// a long pause it is longPauseRest times the pause.
 	pauseInterval = time.Second
 	longPauseRest = 20
-	// longPauseSlack is how much longer than a read may last a long pause is, for the log
-	// to be moved meanwhile, and longPauseLimit the longest.
+	// longPauseSlack is the time a long pause lasts beyond the read limit, for moving the
+	// log. longPauseLimit bounds the pause.
 	longPauseSlack = 250 * time.Millisecond
 	longPauseLimit = 5 * time.Second
 )
 
-// logLimits are logStep, logRestart and logMost, in bytes.
-type logLimits struct{ step, restart, most int64 }
+// logLimits holds logStep, logRestart and logMax, in bytes.
+type logLimits struct{ step, restart, max int64 }
 
-// logState is what the write-ahead log holds.
+// logState is the state of the write-ahead log.
 type logState struct {
-	// bytes is all of it, and unmoved what is not yet in the database.
+	// bytes is the size of the log, unmoved the part that is not in the database yet.
 	bytes, unmoved int64
-	// busy says that something was in the way of what was asked for.
+	// busy says that another transaction prevented the checkpoint.
 	busy bool
 }
 
 // checkpointer moves the write-ahead log into the database.
 type checkpointer struct {
 	store *Store
-	// session is kept from the store's opening to its end, for to open one when it is
-	// needed may fail, as without a free file descriptor. It is of the goroutine, and
-	// then of who closes the store.
+	// session is opened with the store, because opening it later may fail, for example
+	// without a free file descriptor. It belongs to the goroutine, then to Close.
 	session *session
 	limits  logLimits
-	// wanted holds one: commits while the log is looked at are for the next look.
+	// wanted is buffered: a commit during a check triggers another check.
 	wanted  chan struct{}
 	closing chan struct{}
 	ended   chan struct{}
-	// writing is held by the writer from the beginning to the end of a transaction, and
-	// while none is to be.
+	// writing is held by the writer during a transaction, and by the checkpointer during a
+	// pause.
 	writing sync.Mutex
-	// nextPause is when the writer may be paused next, nextLong for long.
+	// nextPause is the earliest time of the next pause, nextLong of the next long one.
 	nextPause, nextLong time.Time
 }
 
@@ -84,7 +81,7 @@ func newCheckpointer(s *Store) (*checkpointer, error) {
 	return c, err
 }
 
-// open opens a connection that waits for no lock, and has it open all of its files.
+// open opens a connection that does not wait for locks, and makes it open all of its files.
 func (c *checkpointer) open() (*session, error) {
 	session, err := openSession(c.store.path, c.store.options, moving)
 	if err != nil {
@@ -101,27 +98,25 @@ func (c *checkpointer) open() (*session, error) {
 	return session, nil
 }
 
-// renew opens the connection again after an error. The one there is stays if there can
-// be no other.
+// renew replaces the connection after an error. If that fails, the old one is kept.
 func (c *checkpointer) renew() {
 	session, err := c.open()
 	if err != nil {
-		c.store.options.Logger.Error("opening the connection that moves the write-ahead log failed", "error", faults.Text(err))
+		c.store.options.Logger.Error("cannot open the checkpoint connection", "error", faults.Text(err))
 		return
 	}
 	if err := c.session.close(); err != nil {
-		c.store.options.Logger.Error("closing the connection that moves the write-ahead log failed", "error", faults.Text(err))
+		c.store.options.Logger.Error("cannot close the checkpoint connection", "error", faults.Text(err))
 	}
 	c.session = session
 }
 
-// begin waits for the end of a pause, and keeps another one from beginning until end is
-// called.
+// begin waits for the end of a pause and prevents the next one until end is called.
 func (c *checkpointer) begin() { c.writing.Lock() }
 
 func (c *checkpointer) end() { c.writing.Unlock() }
 
-// committed has the log looked at soon. It does not wait.
+// committed schedules a check of the log. It does not block.
 func (c *checkpointer) committed() {
 	select {
 	case c.wanted <- struct{}{}:
@@ -140,10 +135,10 @@ func (c *checkpointer) loop() {
 		if !c.wait(checkInterval) {
 			return
 		}
-		if err := c.look(); err != nil {
-			c.store.options.Logger.Error("moving the write-ahead log into the database failed", "error", faults.Text(err))
+		if err := c.check(); err != nil {
+			c.store.options.Logger.Error("checkpoint failed", "error", faults.Text(err))
 			c.renew()
-			c.committed() // tried again, whoever writes
+			c.committed() // try again, even without a commit
 			if !c.wait(pauseInterval) {
 				return
 			}
@@ -151,7 +146,7 @@ func (c *checkpointer) loop() {
 	}
 }
 
-// wait lets a time pass; false says that the store is about to close.
+// wait waits. It returns false if the store is being closed.
 func (c *checkpointer) wait(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -163,8 +158,8 @@ func (c *checkpointer) wait(d time.Duration) bool {
 	}
 }
 
-// look does what the size of the log asks for.
-func (c *checkpointer) look() error {
+// check runs the checkpoints that the size of the log requires.
+func (c *checkpointer) check() error {
 	state, err := c.move("NOOP")
 	if err != nil || state.unmoved < c.limits.step && state.bytes < c.limits.restart {
 		return err
@@ -175,14 +170,14 @@ func (c *checkpointer) look() error {
 	return c.restart(state)
 }
 
-// restart has the next commit begin the log anew, for which the writer pauses. After a pause
-// in vain it is left alone for some time.
+// restart pauses the writer to move the whole log, so that the next commit restarts it.
+// After a pause that failed it does nothing for some time.
 func (c *checkpointer) restart(state logState) (err error) {
 	long, patience := false, logPause
 	switch now := time.Now(); {
-	case state.bytes >= c.limits.most && !now.Before(c.nextLong):
-		// For the reads that began before the pause, and then for those that began
-		// before the rest was moved.
+	case state.bytes >= c.limits.max && !now.Before(c.nextLong):
+		// Long enough for reads that began before the pause, and then for those that began
+		// before the rest of the log was moved.
 		long, patience = true, min(2*c.store.options.ReadLimit+longPauseSlack, longPauseLimit)
 	case now.Before(c.nextPause):
 		return nil
@@ -195,14 +190,13 @@ func (c *checkpointer) restart(state logState) (err error) {
 	c.nextPause = now.Add(pauseInterval)
 	if long {
 		c.nextLong = now.Add(longPauseRest * patience)
-		c.store.options.Logger.Warn("the write-ahead log grows: something has a read of the database open that does not end",
+		c.store.options.Logger.Warn("write-ahead log grows: a read transaction of another process does not end",
 			"bytes", state.bytes, "unmoved", state.unmoved)
 	}
 	return nil
 }
 
-// paused tries to move all of the log for as long as it is given, while there is no
-// transaction.
+// paused tries for up to patience to move the whole log while no transaction is running.
 func (c *checkpointer) paused(patience time.Duration) (state logState, err error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
@@ -221,7 +215,7 @@ func (c *checkpointer) paused(patience time.Duration) (state logState, err error
 	}
 }
 
-// move runs a checkpoint and reports what the log holds then.
+// move runs a checkpoint and returns the state of the log after it.
 func (c *checkpointer) move(mode string) (logState, error) {
 	c.session.reset()
 	state, err := c.session.moveLog(mode)
@@ -231,15 +225,15 @@ func (c *checkpointer) move(mode string) (logState, error) {
 	return state, err
 }
 
-// close ends the goroutine; the rest of the log, and the connection, are left to
-// [checkpointer.finish].
+// close ends the goroutine. [checkpointer.finish] moves the rest of the log and closes the
+// connection.
 func (c *checkpointer) close() {
 	close(c.closing)
 	<-c.ended
 }
 
-// finish moves all of the log and makes its file empty, once nobody of the store uses the
-// database any more, and closes the connection.
+// finish moves the whole log, truncates its file, and closes the connection. Nothing else
+// in this process may use the database any more.
 func (c *checkpointer) finish() error {
 	err := c.session.emptyLog()
 	if err != nil && !errors.Is(err, errLogHeld) {
@@ -249,13 +243,13 @@ func (c *checkpointer) finish() error {
 	return errors.Join(err, c.session.close())
 }
 
-// finishLimit is how long emptying the log is tried.
+// finishLimit is how long finish tries to empty the log.
 const finishLimit = 5 * time.Second
 
-var errLogHeld = errors.New("the write-ahead log could not be emptied: something else has the database open")
+var errLogHeld = errors.New("cannot empty the write-ahead log: another process has the database open")
 
-// emptyLog moves all of the log and makes its file empty, which it tries until something
-// else that reads the database has ended.
+// emptyLog moves the whole log and truncates its file. It tries until other readers have
+// ended, or finishLimit has passed.
 func (s *session) emptyLog() error {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), finishLimit, errLogHeld)
 	defer cancel()
@@ -274,17 +268,17 @@ func (s *session) emptyLog() error {
 	}
 }
 
-// frameSize is what a page takes in the log.
+// frameSize is the size of a page in the log.
 const frameSize = 4096 + 24
 
-// moveLog runs a checkpoint: NOOP looks only, PASSIVE moves what it can, RESTART has the
-// log begin anew besides, and TRUNCATE empties its file.
+// moveLog runs a checkpoint. NOOP only reads the state, PASSIVE moves what it can, RESTART
+// also makes the next commit restart the log, and TRUNCATE empties its file.
 func (s *session) moveLog(mode string) (state logState, err error) {
 	var frames, moved int64
 	if _, err := s.row("PRAGMA wal_checkpoint("+mode+")", nil, &state.busy, &frames, &moved); err != nil {
 		return state, fmt.Errorf("checkpoint: %w", err)
 	}
-	// Without a look, for somebody else just moves the log, both are -1.
+	// Both are -1 if another connection is running a checkpoint.
 	state.bytes, state.unmoved = max(frames, 0)*frameSize, (frames-moved)*frameSize
 	return state, nil
 }

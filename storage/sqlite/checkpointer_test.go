@@ -20,7 +20,7 @@ import (
 )
 
 // smallLog are limits that tests reach soon.
-var smallLog = logLimits{step: 256 << 10, restart: 1 << 20, most: 4 << 20}
+var smallLog = logLimits{step: 256 << 10, restart: 1 << 20, max: 4 << 20}
 
 // fill writes about n bytes to the log, in transactions of some pages each.
 func fill(t testing.TB, s *Store, n int64) {
@@ -68,7 +68,7 @@ func until(t *testing.T, what string, ok func() bool) {
 // nothing of the log, and that of nobody else does before it is worth it.
 func TestWriterNeverMovesLog(t *testing.T) {
 	var asked sync.Map
-	s := openNew(t, Options{Synchronous: "normal", log: logLimits{step: 1 << 40, restart: 1 << 40, most: 1 << 40}, logFault: func(_ *session, query string) error {
+	s := openNew(t, Options{Synchronous: "normal", log: logLimits{step: 1 << 40, restart: 1 << 40, max: 1 << 40}, logFault: func(_ *session, query string) error {
 		asked.Store(query, true)
 		return nil
 	}})
@@ -127,13 +127,13 @@ func TestLogBounded(t *testing.T) {
 			// Twenty times as much as the log is to hold.
 			most := int64(0)
 			for range 80 {
-				fill(t, s, smallLog.most/4)
+				fill(t, s, smallLog.max/4)
 				most = max(most, logSize(t, s))
 			}
 			stop()
 			wg.Wait()
 			// On a machine that is busy much is written before somebody looks.
-			if limit := 8 * smallLog.most; most > limit {
+			if limit := 8 * smallLog.max; most > limit {
 				t.Errorf("the log had %d bytes", most)
 			}
 			if largest.Load() == 0 {
@@ -171,7 +171,7 @@ func TestLogHeld(t *testing.T) {
 	if _, err := other.row("SELECT count(*) FROM blocks", nil, &n); err != nil {
 		t.Fatal(err)
 	}
-	fill(t, s, 2*smallLog.most)
+	fill(t, s, 2*smallLog.max)
 	until(t, "nobody was warned", func() bool { fill(t, s, 1); return warned.Load() })
 	if err := other.close(); err != nil {
 		t.Fatal(err)

@@ -13,15 +13,15 @@ const (
 	threadsOf  = " FROM conversations t INDEXED BY threads_of_parent WHERE t.deleted_at IS NULL AND t.parent_id = "
 	channelsOf = ` FROM conversations c INDEXED BY channels_of_space
 		WHERE c.kind = {channel} AND coalesce(c.deleted_event, {open}) = {open} AND c.space_id = `
-	// spacesOf finds the spaces that a user is a member of now.
+	// spacesOf finds the spaces that a user is a member of.
 	spacesOf = ` FROM intervals i INDEXED BY intervals_in_spaces
 		WHERE i.in_space = 1 AND i.to_event = {open} AND i.user_id = `
 
 	selectChildren = "SELECT t.id" + threadsOf + "?1 UNION ALL SELECT c.id" + channelsOf + `?1
 		UNION ALL SELECT t.id FROM (SELECT c.id AS id` + channelsOf + `?1) p
 		CROSS JOIN conversations t INDEXED BY threads_of_parent ON t.deleted_at IS NULL AND t.parent_id = p.id`
-	// selectSearched are those that stand in the user's list, the threads of the
-	// groups among them, the channels of the user's spaces, and their threads.
+	// selectSearched finds the conversations in the user's list, the threads of their
+	// groups, the channels of their spaces, and the threads of those.
 	selectSearched = `SELECT conversation_id FROM members INDEXED BY members_of_user WHERE user_id = ?1 AND kind <= {room}
 		UNION ALL SELECT t.id FROM members g INDEXED BY members_of_user
 		CROSS JOIN conversations t INDEXED BY threads_of_parent ON t.deleted_at IS NULL AND t.parent_id = g.conversation_id
@@ -64,18 +64,17 @@ const (
 		WHERE conversation_id = ? AND in_thread = 1 AND state = {active} AND visible_to IS NULL ORDER BY created_at DESC LIMIT 1`
 
 	selectMark = "SELECT " + markColumns + " FROM marks k WHERE k.conversation_id = ? AND k.user_id = ?"
-	// selectLastSent looks at the newest messages alone.
+	// selectLastSent only searches the newest messages.
 	selectLastSent = `SELECT m.created_at FROM (SELECT id AS of, sender_id AS by, quiet AS q FROM messages INDEXED BY messages_by_seq
 			WHERE conversation_id = ? ORDER BY seq DESC LIMIT {max_last_sent}) p
 		CROSS JOIN messages m ON m.id = p.of WHERE p.by = ? AND p.q = 0 LIMIT 1`
 )
 
-// Below returns the ids of the conversations that hang in this one: the threads
-// of a group or channel, the channels of a space and their threads.
+// Below returns the ids of all descendants of a conversation: threads of a group or
+// channel, and channels of a space with their threads.
 func (r *reader) Below(id im.ID) ([]im.ID, error) { return r.ids(selectChildren, int64(id)) }
 
-// SearchedBy returns up to limit conversations in which the user may have something
-// to find.
+// SearchedBy returns up to limit conversations that the user can search.
 func (r *reader) SearchedBy(user im.UserID, limit int) ([]im.ID, error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {
@@ -89,7 +88,7 @@ func (r *reader) Threads(parent, before im.ID, limit int) ([]im.Conversation, er
 	return r.conversations(selectThreads, int64(parent), orLast(before), limit)
 }
 
-// orLast is an id before which a list begins; 0 begins it at its end.
+// orLast returns the bound of a descending list; 0 stands for its start.
 func orLast(before im.ID) int64 {
 	if before == 0 {
 		return math.MaxInt64
@@ -97,8 +96,8 @@ func orLast(before im.ID) int64 {
 	return int64(before)
 }
 
-// orFirst is an id after which a list begins; 0 begins it at its start, which is
-// below 0: ids may be negative.
+// orFirst returns the bound of an ascending list; 0 stands for its start. Ids may be
+// negative.
 func orFirst(after im.ID) int64 {
 	if after == 0 {
 		return math.MinInt64
@@ -106,13 +105,12 @@ func orFirst(after im.ID) int64 {
 	return int64(after)
 }
 
-// ThreadOf returns the thread under a message.
+// ThreadOf returns the thread of a message.
 func (r *reader) ThreadOf(message im.ID) (im.Conversation, error) {
 	return r.conversation(selectThreadOf, int64(message))
 }
 
-// JoinedThreads returns threads that the user is a member of now, the newest
-// first.
+// JoinedThreads returns threads that the user is a member of, the newest first.
 func (r *reader) JoinedThreads(user im.UserID, before im.ID, limit int) ([]im.Conversation, error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {
@@ -121,8 +119,7 @@ func (r *reader) JoinedThreads(user im.UserID, before im.ID, limit int) ([]im.Co
 	return r.conversations(selectJoinedThreads, key, orLast(before), limit)
 }
 
-// JoinedBelow returns threads of a group, channel or space that the user is a member
-// of now.
+// JoinedBelow returns threads in a group, channel or space that the user is a member of.
 func (r *reader) JoinedBelow(user im.UserID, id im.ID, limit int) ([]im.ID, error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {
@@ -136,7 +133,7 @@ func (r *reader) Channels(space, after im.ID, limit int) ([]im.Conversation, err
 	return r.conversations(selectChannels, int64(space), orFirst(after), limit)
 }
 
-// Spaces returns spaces that the user is a member of now, by id.
+// Spaces returns spaces that the user is a member of, by id.
 func (r *reader) Spaces(user im.UserID, after im.ID, limit int) ([]im.Conversation, error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {
@@ -145,8 +142,8 @@ func (r *reader) Spaces(user im.UserID, after im.ID, limit int) ([]im.Conversati
 	return r.conversations(selectSpaces, key, orFirst(after), limit)
 }
 
-// SetRetentionBelow stores the retention of threads of a conversation, by id, and a
-// time before which their messages are past it already.
+// SetRetentionBelow sets the retention of threads of a conversation, by id. past, unless
+// zero, is a time before which messages are past the retention already.
 func (t *tx) SetRetentionBelow(
 	id im.ID, retention *time.Duration, past time.Time, after im.ID, limit int,
 ) (last im.ID, more bool, err error) {
@@ -169,22 +166,20 @@ func (t *tx) SetRetentionBelow(
 	return ids[len(ids)-1], more, err
 }
 
-// PutActivity stores how many messages a thread has, and when the newest was
-// sent.
+// PutActivity stores the number of messages of a thread and the time of the newest.
 func (t *tx) PutActivity(thread im.ID, messages int64, at time.Time) error {
 	return t.must(putActivity, messages, optionalMillis(at), int64(thread))
 }
 
-// LastActive returns when the newest message of a thread was sent of those that were
-// not erased and are for all to see.
+// LastActive returns when the newest message of a thread was sent that is not erased and is
+// visible to all.
 func (r *reader) LastActive(thread im.ID) (time.Time, bool, error) {
 	var at int64
 	found, err := r.session.row(selectLastActive, []any{int64(thread)}, &at)
 	return fromMillis(at), found, err
 }
 
-// Mark returns what a user made of a conversation, also one of which they have no
-// membership of their own.
+// Mark returns a user's settings of a conversation. The user need not be a member.
 func (r *reader) Mark(conversation im.ID, user im.UserID) (im.Mark, error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {

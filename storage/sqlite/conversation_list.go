@@ -9,18 +9,16 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// listed finds the places in the list of the user ?1 as of ?2, of those kinds that
-// stand there, which are the ones up to rooms (3): narrow rows, for
-// activity puts any conversation in front at any time, so that a page is sorted
-// out of all that are the user's. What a client sees of them is fetched for the
-// page alone.
+// listed finds the sort keys of the conversations in the list of the user ?1 as of the time
+// ?2. Kinds up to room are in the list. Any activity moves a conversation to the front, so
+// a page is sorted from all conversations of the user. The rows are narrow for that; the
+// details are read only for the page. If there are very many conversations, only the ids
+// from ?11 to ?12 are sorted.
 //
-// Of very many it finds those of a stretch of ids alone, from ?11 to ?12.
-//
-// It stands where its newest message, its creation or the joining of its member puts
-// it: of the messages, those up to the id ?10, which is the last that the list knows
-// of. LIMIT -1, which is none, has that found once for each: else it is for each
-// use of it.
+// A conversation is listed by its newest message, its creation or the joining of the user,
+// whichever is latest. Messages after the id ?10 do not count: they are newer than the
+// list. LIMIT -1 means no limit. It makes SQLite compute the sort key once for each row,
+// not for each use of it.
 const (
 	listed = `SELECT id, sort_at FROM (SELECT c.id AS id, max(o.joined_at, CASE WHEN c.listed_id <= ?10 THEN c.listed_at ELSE max(c.created_at,
 			coalesce((SELECT m.created_at FROM messages m INDEXED BY messages_by_time
@@ -44,7 +42,7 @@ const (
 	selectConversations        = listedPage + listed + listedWhere + listedOrder + listedDetails
 	selectChangedConversations = listedPage + listed + listedWhere + listedChanged + listedOrder + listedDetails
 
-	// nthConversation goes through the index alone.
+	// nthConversation only reads the index.
 	nthConversation = `SELECT max(p.id) FROM (SELECT conversation_id AS id FROM members INDEXED BY members_of_user
 		WHERE user_id = ?1 AND kind <= {room} AND conversation_id >= ?2 ORDER BY conversation_id LIMIT ?3) p HAVING count(*) = ?3`
 
@@ -52,7 +50,7 @@ const (
 		WHERE user_id = ? AND conversation_id < ? AND kind <= {room} AND kind <> {room} ORDER BY conversation_id DESC LIMIT ?`
 )
 
-// Conversations returns a stretch of those that the user is a member of now.
+// Conversations returns a page of the conversations that the user is a member of.
 func (r *reader) Conversations(q im.ConversationQuery) ([]im.ListedConversation, error) {
 	user, err := r.userKey(q.User)
 	if err != nil || user == 0 {
@@ -94,15 +92,15 @@ func (r *reader) Conversations(q im.ConversationQuery) ([]im.ListedConversation,
 		list = append(list, im.ListedConversation{Conversation: c, ActiveAt: fromMillis(sortAt)})
 		return true, err
 	})
-	// The details come in the order of the page as it happens, not as promised.
+	// SQLite does not promise that the join keeps the order of the page.
 	slices.SortFunc(list, func(a, b im.ListedConversation) int {
 		return cmp.Or(b.ActiveAt.Compare(a.ActiveAt), cmp.Compare(b.ID, a.ID))
 	})
 	return list, err
 }
 
-// NthConversation returns the id of the nth conversation of a user from an id on, 0
-// being the first.
+// NthConversation returns the id of the user's nth conversation with an id of at least
+// from; 0 is the first.
 func (r *reader) NthConversation(user im.UserID, from im.ID, n int) (im.ID, error) {
 	key, err := r.userKey(user)
 	if err != nil {
@@ -118,8 +116,8 @@ func (r *reader) NthConversation(user im.UserID, from im.ID, n int) (im.ID, erro
 	return ids[0], nil
 }
 
-// ConversationsOf returns ids of the direct conversations and groups that the user is
-// a member of now, the greatest first.
+// ConversationsOf returns ids of the direct conversations and groups that the user is a
+// member of, the greatest first.
 func (r *reader) ConversationsOf(user im.UserID, before im.ID, limit int) ([]im.ID, error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {

@@ -24,8 +24,7 @@ const (
 	selectConversationIDs = "SELECT id FROM conversations WHERE id > ? AND deleted_at IS NULL ORDER BY id LIMIT ?"
 )
 
-// scanConversation reads a conversation; also are what the statement returns
-// besides.
+// scanConversation reads a conversation. The columns after it are scanned into also.
 func (r *reader) scanConversation(rows *sql.Rows, also ...any) (im.Conversation, error) {
 	var c im.Conversation
 	var low, high, creator sql.NullString
@@ -70,15 +69,15 @@ func (r *reader) conversation(query string, args ...any) (c im.Conversation, err
 	return c, err
 }
 
-// placed is what of a conversation never changes.
+// convInfo holds the fields of a conversation that never change.
 type convInfo struct {
 	kind  im.Kind
-	space int64 // 0 without
+	space int64 // 0 if none
 }
 
 const selectInfo = "SELECT kind, coalesce(space_id, 0) FROM conversations WHERE id = ?"
 
-// place returns it of a conversation, which most use cases have read already.
+// info returns them. Most use cases have read the conversation before.
 func (t *tx) info(id im.ID) (convInfo, error) {
 	p, ok := t.infos[id]
 	if ok {
@@ -92,12 +91,12 @@ func (t *tx) info(id im.ID) (convInfo, error) {
 	return p, nil
 }
 
-// Conversation returns one by its id.
+// Conversation returns a conversation by its id.
 func (r *reader) Conversation(id im.ID) (im.Conversation, error) {
 	return r.conversation(selectConversation, int64(id))
 }
 
-// DirectConversation returns the one of two users.
+// DirectConversation returns the direct conversation of two users.
 func (r *reader) DirectConversation(peers [2]im.UserID) (im.Conversation, error) {
 	peers = im.PeersOf(peers[0], peers[1])
 	var keys [2]int64
@@ -114,12 +113,12 @@ func (r *reader) DirectConversation(peers [2]im.UserID) (im.Conversation, error)
 	return r.conversation(selectDirect, keys[0], keys[1])
 }
 
-// ConversationIDs returns ids of conversations that were not deleted, rising.
+// ConversationIDs returns ids of conversations that are not deleted, ascending.
 func (r *reader) ConversationIDs(after im.ID, limit int) ([]im.ID, error) {
 	return r.ids(selectConversationIDs, orFirst(after), limit)
 }
 
-// ids runs a query for ids.
+// ids runs a query that returns ids.
 func (r *reader) ids(query string, args ...any) (list []im.ID, err error) {
 	err = r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
 		var id im.ID
@@ -169,10 +168,10 @@ func (t *tx) CreateConversation(c im.Conversation) error {
 	return err
 }
 
-// optionalID is the id of a column that may be NULL, which is 0.
+// optionalID converts an id to a column; 0 becomes NULL.
 func optionalID(id im.ID) sql.NullInt64 { return sql.NullInt64{Int64: int64(id), Valid: id != 0} }
 
-// optionalDuration is the duration of a column that may be NULL, which is nil.
+// optionalDuration converts a column to a duration; NULL becomes nil.
 func optionalDuration(ms sql.NullInt64) *time.Duration {
 	if !ms.Valid {
 		return nil
@@ -181,7 +180,7 @@ func optionalDuration(ms sql.NullInt64) *time.Duration {
 	return &d
 }
 
-// durationMillis is the reverse of optionalDuration.
+// durationMillis is the inverse of optionalDuration.
 func durationMillis(d *time.Duration) sql.NullInt64 {
 	if d == nil {
 		return sql.NullInt64{}
@@ -189,8 +188,8 @@ func durationMillis(d *time.Duration) sql.NullInt64 {
 	return sql.NullInt64{Int64: d.Milliseconds(), Valid: true}
 }
 
-// UpdateConversation stores what a conversation is set to, UpdatedAt and
-// EditedAt. What a text was before is erased; one that stays is not sealed anew.
+// UpdateConversation stores the settings and texts of a conversation, UpdatedAt and
+// EditedAt. Texts that change are erased; those that do not are not sealed again.
 func (t *tx) UpdateConversation(c im.Conversation) error {
 	trimBefore := int64(0)
 	if !c.TrimBefore.IsZero() {
@@ -219,7 +218,8 @@ func (t *tx) UpdateConversation(c im.Conversation) error {
 		trimBefore, int64(c.ID))
 }
 
-// must runs a statement that has to change a row.
+// must runs a statement that must change at least one row. The error is [im.ErrNotFound]
+// otherwise.
 func (t *tx) must(query string, args ...any) error {
 	n, err := t.session.update(query, args...)
 	if err == nil && n == 0 {

@@ -7,10 +7,10 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// selectEntry and selectDirectEntry load at once what a use case needs that begins with a
-// conversation: ?1 and, of a direct one, ?2 say which, ?3 is the key of who comes, ?4 their
-// name, and ?5 a client_id, NULL for none. Of their stays the newest [im.MaxIntervals]
-// count.
+// selectEntry and selectDirectEntry load everything that most use cases on a conversation
+// need. ?1 is the conversation, or ?1 and ?2 are the users of a direct one; ?3 is the key
+// of the acting user, ?4 their name, and ?5 a client_id or NULL. Only the user's newest
+// [im.MaxIntervals] stays are loaded.
 const (
 	selectEntry       = entryOf + "WHERE c.id = ?1 AND ?2 = 0" + entryEnd
 	selectDirectEntry = entryOf + "WHERE c.peer_low = ?1 AND c.peer_high = ?2 AND c.deleted_at IS NULL" + entryEnd
@@ -29,7 +29,7 @@ const (
 	entryEnd = " ORDER BY i.from_event DESC LIMIT {max_intervals}"
 )
 
-// Entry returns a conversation with the user's membership and what a send needs to know.
+// Entry returns a conversation, the user's membership in it, and what a send needs.
 func (r *reader) Entry(q im.EntryQuery) (im.Entry, error) {
 	user, err := r.userKey(q.User)
 	if err != nil {
@@ -88,8 +88,8 @@ func (r *reader) Entry(q im.EntryQuery) (im.Entry, error) {
 	return e, nil
 }
 
-// remember keeps of a conversation what never changes, and its counts for as long as
-// nothing is written.
+// remember caches the fields of a conversation that never change, and its counts, which
+// stay valid until the next write.
 func (r *reader) remember(c im.Conversation, listed im.ID) {
 	if r.infos == nil {
 		return
@@ -101,7 +101,7 @@ func (r *reader) remember(c im.Conversation, listed im.ID) {
 	}}
 }
 
-// counted are the counts of a conversation after so many writes of a session.
+// counted holds the counts of a conversation as of a number of writes of a session.
 type counted struct {
 	conversation im.ID
 	writes       uint64

@@ -12,8 +12,8 @@ const (
 	selectActive     = "SELECT conversation_id, seq, type, slot FROM messages WHERE id = ? AND state = {active}"
 	deleteMentions   = "DELETE FROM mentions WHERE conversation_id = ? AND seq = ?"
 	deleteMentionAll = "DELETE FROM mentions_all WHERE conversation_id = ? AND seq = ?"
-	// eraseRow never goes back in time, though the clock may: who has asked for
-	// what was erased up to a time need not ask for it again.
+	// erase_stamp never decreases, even if the clock goes back: a client that has asked for
+	// erasures up to a time need not ask for that time again.
 	eraseRow = `UPDATE messages SET state = ?1, erased_at = ?2, erased_by = ?3,
 		erase_stamp = max(?4, coalesce((SELECT erase_stamp FROM messages INDEXED BY messages_by_erase_stamp
 			WHERE erase_stamp IS NOT NULL ORDER BY erase_stamp DESC LIMIT 1), ?4)),
@@ -25,9 +25,8 @@ const (
 	selectNextDue = "SELECT due_at FROM messages INDEXED BY messages_due WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1"
 )
 
-// Erase makes an active message a tombstone, and has the key of its content shredded
-// once that is committed. It counts as erased at the given time, or when the one before
-// it was if that is later.
+// Erase makes an active message a tombstone. The key of its content is shredded after the
+// commit. It reports false if the message is not active.
 func (t *tx) Erase(id im.ID, e im.Erasure, stamp time.Time) (bool, error) {
 	var conversation, seq int64
 	var kind im.MessageType
@@ -62,7 +61,7 @@ const (
 	putStamp    = "UPDATE meta SET value = ? WHERE key = 'stamp'"
 )
 
-// Stamped returns the latest time that Stamp has given.
+// Stamped returns the latest result of Stamp, zero if there is none.
 func (r *reader) Stamped() (time.Time, error) {
 	var last int64
 	found, err := r.session.row(selectStamp, nil, &last)
@@ -75,9 +74,8 @@ func (r *reader) Stamped() (time.Time, error) {
 	return fromMillis(last), nil
 }
 
-// Stamp returns now, or, if that is later, the millisecond after the latest stamp of
-// the transactions before. Calls of one batch are committed together, and may have the
-// same.
+// Stamp returns now or, if that is later, the millisecond after the latest stamp of earlier
+// transactions. Calls in the same batch are committed together and may get the same stamp.
 func (t *tx) Stamp(now time.Time) (time.Time, error) {
 	if t.stamp.IsZero() {
 		last, err := t.Stamped()
@@ -97,7 +95,7 @@ func (t *tx) Stamp(now time.Time) (time.Time, error) {
 	return t.stamp, t.must(putStamp, t.stamp.UnixMilli())
 }
 
-// StartBurn sets when an active message burns.
+// StartBurn sets the time at which an active message burns.
 func (t *tx) StartBurn(id im.ID, at time.Time) error {
 	m, err := t.Message(id)
 	if err != nil {
@@ -116,14 +114,14 @@ func (t *tx) StartBurn(id im.ID, at time.Time) error {
 	return err
 }
 
-// Due returns messages that erase themselves at now or before, the longest due
-// first. One of which the content cannot be read comes with an empty one: it is
-// to be erased all the same, and must not be in the way of the others.
+// Due returns messages that expire or burn at or before now, the earliest first. A message
+// whose content cannot be read is returned with empty content, so that it is erased and
+// does not block the others.
 func (r *reader) Due(now time.Time, limit int) (list []im.Message, err error) {
 	err = r.session.query(selectDue, []any{now.UnixMilli(), limit}, func(rows *sql.Rows) (bool, error) {
 		m, err := r.scanMessage(rows)
 		if errors.Is(err, errContent) {
-			r.session.logger.Error("a message is due of which the content cannot be read", "message", m.ID)
+			r.session.logger.Error("content of a due message cannot be read", "message", m.ID)
 			m.Content, err = &im.Content{}, nil
 		}
 		list = append(list, m)
@@ -132,7 +130,7 @@ func (r *reader) Due(now time.Time, limit int) (list []im.Message, err error) {
 	return list, err
 }
 
-// NextDue returns when the next message erases itself.
+// NextDue returns when the next message expires or burns.
 func (r *reader) NextDue() (time.Time, bool, error) {
 	var due sql.NullInt64
 	found, err := r.session.row(selectNextDue, nil, &due)

@@ -7,7 +7,7 @@ import (
 	"github.com/imapi/imapi/storage/record"
 )
 
-// sealNote seals what an erasure says, and returns nils if it says nothing.
+// sealNote seals the note of an erasure. It returns nils if there is none.
 func (t *tx) sealNote(e im.Erasure) (slot, sealed any, err error) {
 	note, err := record.Note(e)
 	if err != nil || note == nil {
@@ -16,7 +16,7 @@ func (t *tx) sealNote(e im.Erasure) (slot, sealed any, err error) {
 	return t.seal(note)
 }
 
-// readNote puts what was sealed into the erasure, nothing if that is to be read no more.
+// readNote unseals a note into the erasure. A note whose key is shredded is left out.
 func (r *reader) readNote(slot int64, sealed []byte, e *im.Erasure) error {
 	if sealed == nil {
 		return nil
@@ -26,7 +26,7 @@ func (r *reader) readNote(slot int64, sealed []byte, e *im.Erasure) error {
 		return nil
 	}
 	if err == nil && record.ReadNote(note, e) != nil {
-		err = errContent // the cause may quote it
+		err = errContent // the cause may quote content
 	}
 	return err
 }

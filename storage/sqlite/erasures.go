@@ -8,24 +8,23 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// erasureScan is the most erasures that one page looks at.
+// erasureScan is the maximum number of erasures that one page looks at.
 const erasureScan = 2000
 
-// erasedRows are the erasures in their order. SQLite seeks to the time of a
-// key and filters by its id, so besides its own a page looks at no more than
-// what was erased within the same millisecond.
+// erasedRows are the erasures in order. SQLite seeks to the time of a key and filters by
+// its id, so a page also reads the other erasures of the same millisecond, but no more.
 const erasedRows = ` FROM messages m INDEXED BY messages_by_erase_stamp `
 
 const (
-	// measureErasures finds where a page's scan ends, within the index.
+	// measureErasures finds the end of a page's scan. It only reads the index.
 	measureErasures = "SELECT m.erase_stamp, m.id" + erasedRows +
 		"WHERE m.erase_stamp IS NOT NULL AND (m.erase_stamp, m.id) > (?1, ?2) ORDER BY m.erase_stamp, m.id LIMIT ?3"
 	selectErasures = "SELECT " + messageColumns + withoutContent + ", m.erase_stamp, m.shredded_at" + erasedRows + messageUsers +
 		`WHERE m.erase_stamp IS NOT NULL AND (m.erase_stamp, m.id) > (?1, ?2)
 		ORDER BY m.erase_stamp, m.id LIMIT ?3`
-	// selectErasuresOf looks no further than (?4, ?5), and picks those of the
-	// conversations of the user ?6 before it fetches anything: of those that they
-	// are a member of, and those that hang in one, or in a space, of theirs.
+	// selectErasuresOf stops at (?4, ?5) and filters by conversation before it joins
+	// anything: the user ?6 must be a member of the message's conversation, its parent or
+	// its space.
 	selectErasuresOf = "SELECT " + messageColumns + withoutContent + ", m.erase_stamp, m.shredded_at" + erasedRows + messageUsers +
 		`WHERE m.erase_stamp IS NOT NULL AND (m.erase_stamp, m.id) > (?1, ?2) AND (m.erase_stamp, m.id) <= (?4, ?5)
 		AND (EXISTS (SELECT 1 FROM members WHERE conversation_id = m.conversation_id AND user_id = ?6)
@@ -47,15 +46,15 @@ const (
 		WHERE id > ?3 ORDER BY id LIMIT ?4`
 )
 
-// ErasedIn returns what was erased in a conversation, by seq.
+// ErasedIn returns the erasures in a conversation, by seq.
 func (r *reader) ErasedIn(conversation im.ID, after int64, limit int) ([]im.ErasedMessage, error) {
 	var page im.ErasurePage
 	err := r.takeErasures(&page, limit, selectErasedIn, int64(conversation), after, limit)
 	return page.Items, err
 }
 
-// ReturnedTo returns the conversations to which a user has come back since a time, and
-// the threads in them.
+// ReturnedTo returns the conversations to which a user has returned since a time, and their
+// threads.
 func (r *reader) ReturnedTo(user im.UserID, since time.Time, after im.ID, limit int) ([]im.ID, error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {
@@ -64,7 +63,7 @@ func (r *reader) ReturnedTo(user im.UserID, since time.Time, after im.ID, limit 
 	return r.ids(selectReturnedTo, key, ceilMillis(since).UnixMilli(), int64(after), limit)
 }
 
-// Erasures returns a stretch of what was erased, in the order in which it was.
+// Erasures returns a page of erasures in the order of their stamps.
 func (r *reader) Erasures(q im.ErasureQuery) (im.ErasurePage, error) {
 	var page im.ErasurePage
 	if q.Limit <= 0 {
@@ -102,8 +101,8 @@ func (r *reader) Erasures(q im.ErasureQuery) (im.ErasurePage, error) {
 	return page, err
 }
 
-// takeErasures adds what a query finds, which is asked for one more than the
-// limit, to see whether there is a page to follow.
+// takeErasures adds the results of a query to the page. The query must return one row more
+// than the limit if there is a next page.
 func (r *reader) takeErasures(page *im.ErasurePage, limit int, query string, args ...any) error {
 	return r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
 		if len(page.Items) == limit {

@@ -12,12 +12,12 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// The refusals of a store. The cause goes to the log, not to the client.
+// The errors that callers get. The cause is logged, not sent to the client.
 
 func unavailable(cause error) *im.Error {
 	return &im.Error{
 		Kind: im.Unavailable, Code: "storage_unavailable",
-		Message: "the storage cannot do this now", Cause: cause,
+		Message: "the storage is not available", Cause: cause,
 	}
 }
 
@@ -28,7 +28,7 @@ func overloaded(message string) *im.Error {
 func full(cause error) *im.Error {
 	return &im.Error{
 		Kind: im.Full, Code: "storage_full",
-		Message: "the storage has no room left", Cause: cause,
+		Message: "the storage is full", Cause: cause,
 	}
 }
 
@@ -36,12 +36,12 @@ var (
 	errClosed     = errors.New("the storage is closed")
 	errOverloaded = overloaded("too many writes are waiting")
 	errTooManyOwn = overloaded("too many of your own writes are waiting")
-	errSlowRead   = unavailable(errors.New("a read took too long"))
+	errSlowRead   = unavailable(errors.New("the read transaction exceeded its time limit"))
 )
 
-// refusal turns an error of the driver into what callers are answered. What
-// may pass is [im.Unavailable], no room is [im.Full]; the rest, a violated
-// constraint above all, is a fault of this program and stays what it is.
+// refusal converts an error of the driver. Errors that may go away are [im.Unavailable], a
+// full disk is [im.Full]. Others, such as a violated constraint, are bugs and stay as they
+// are.
 func refusal(err error) error {
 	if _, ok := im.AsError(err); ok {
 		return err

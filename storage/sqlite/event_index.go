@@ -2,14 +2,13 @@ package sqlite
 
 import "github.com/imapi/imapi/im"
 
-// An event that tells of a message is not put into the index of its conversation's
-// events at once. Senders write to many conversations, and each would write a page of the
-// index for its own entry. Instead the newest such events are looked through, of which
-// there are few, and when there are too many the oldest of them are filed: the entries of
-// one conversation then share a page.
+// The event of a message is not added to the index of its conversation's events at once.
+// Senders write to many conversations, and each event would dirty an index page of its own.
+// Instead, readers scan the newest events without the index. When there are too many of
+// them, the oldest are added together, so that events of one conversation share a page.
 
-// mostUnfiled is how many positions may be unfiled. A quarter of them is filed at once, by
-// the transaction that goes over it.
+// maxUnindexed is how many events may be unindexed. The transaction that exceeds it adds a
+// quarter of them to the index.
 const maxUnindexed = 2048
 
 const (
@@ -18,21 +17,21 @@ const (
 	indexEvents          = "UPDATE events SET indexed = 1 WHERE pos > ? AND pos <= ? AND indexed = 0"
 )
 
-// filedThrough returns the position up to which all events are filed.
+// indexedThrough returns the position up to which all events are indexed.
 func (r *reader) indexedThrough() (pos im.Position, err error) {
 	_, err = r.session.row(selectIndexedThrough, nil, &pos)
 	return pos, err
 }
 
-// file files events if too many are not.
-func (t *tx) file() error {
+// indexOldest indexes the oldest events if there are too many unindexed ones.
+func (t *tx) indexOldest() error {
 	if t.last-t.indexed <= t.maxUnindexed {
 		return nil
 	}
 	return t.indexThrough(t.indexed + t.maxUnindexed/4 + 1)
 }
 
-// fileThrough files all events up to a position.
+// indexThrough indexes all events up to a position.
 func (t *tx) indexThrough(pos im.Position) error {
 	if pos <= t.indexed {
 		return nil

@@ -14,9 +14,9 @@ const eventColumns = `e.pos, e.type, e.at, e.conversation_id, t.name, e.message_
 const eventUsers = ` LEFT JOIN users t ON t.id = e.to_user LEFT JOIN users a ON a.id = e.actor
 	LEFT JOIN users u ON u.id = e.user_id `
 
-// memberEvents finds what happened while ?1 was a member: of those stays that
-// reach into the stretch (?2, ?3] of the log, in those conversations that have
-// news since ?2, the events of the conversation's own index.
+// memberEvents finds the events of the conversations that ?1 was a member of: for each stay
+// that overlaps the positions (?2, ?3], in a conversation with events since ?2, through the
+// index of the conversation's events.
 const memberEvents = ` FROM intervals i INDEXED BY intervals_of_user
 	CROSS JOIN conversations c ON c.id = i.conversation_id AND c.last_event > ?2
 	CROSS JOIN events e INDEXED BY events_of_conversation ON e.conversation_id = c.id
@@ -24,18 +24,17 @@ const memberEvents = ` FROM intervals i INDEXED BY intervals_of_user
 
 const memberStays = ` WHERE i.user_id = ?1 AND i.to_event > ?2 AND i.from_event <= ?3 AND e.to_user IS NULL AND e.indexed = 1 `
 
-// unfiledEvents finds among those after ?5 that are not in the index what happened while
-// ?1 was a member: it looks through them.
+// unindexedEvents finds such events among those after ?5 that are not indexed, by scanning
+// them.
 const (
 	unindexedEvents = ` FROM events e CROSS JOIN intervals i ON i.conversation_id = e.conversation_id AND i.user_id = ?1
 		AND e.pos >= i.from_event AND e.pos <= +i.to_event `
 	unindexed = ` WHERE e.pos > max(?2, ?5) AND e.pos <= ?3 AND e.indexed = 0 `
 )
 
-// channelEvents finds what happened in the channels of spaces while ?1 was a member
-// of those, in the same way: of those spaces and channels that have news, also
-// channels that were deleted since. Who could see the channel then is decided
-// elsewhere.
+// channelEvents finds the events of the channels of spaces that ?1 was a member of, in the
+// same way. It includes channels that were deleted since. The caller checks which channels
+// the user could see.
 const channelEvents = ` FROM intervals i INDEXED BY intervals_in_spaces
 	CROSS JOIN conversations s ON s.id = i.conversation_id AND s.last_event > ?2
 	CROSS JOIN conversations c INDEXED BY channels_of_space ON c.space_id = s.id AND c.kind = {channel}
@@ -45,12 +44,12 @@ const channelEvents = ` FROM intervals i INDEXED BY intervals_in_spaces
 
 const channelStays = ` WHERE i.in_space = 1 AND i.user_id = ?1 AND i.to_event > ?2 AND i.from_event <= ?3 AND e.to_user IS NULL AND e.indexed = 1 `
 
-// unfiledInChannels is unfiledEvents for the channels of spaces.
+// unindexedInChannels is like unindexedEvents, for channels of spaces.
 const unindexedInChannels = ` FROM events e CROSS JOIN conversations c ON c.id = e.conversation_id AND c.kind = {channel}
 	CROSS JOIN intervals i ON i.conversation_id = c.space_id AND i.user_id = ?1
 		AND e.pos >= i.from_event AND e.pos <= +i.to_event `
 
-// addressedEvents finds what was addressed to ?1.
+// addressedEvents finds the events that are only for ?1.
 const (
 	addressedEvents = ` FROM events e INDEXED BY events_of_user `
 	addressed       = ` WHERE e.to_user = ?1 AND e.pos > ?2 AND e.pos <= ?3 `
@@ -61,13 +60,13 @@ const (
 		"UNION ALL SELECT " + eventColumns + unindexedEvents + eventUsers + unindexed +
 		"UNION ALL SELECT " + eventColumns + addressedEvents + eventUsers + addressed +
 		"ORDER BY 1 LIMIT ?4"
-	// countEvents counts no further than ?4.
+	// countEvents counts up to ?4.
 	countEvents = "SELECT count(*) FROM (SELECT 1" + memberEvents + memberStays +
 		"UNION ALL SELECT 1" + unindexedEvents + unindexed +
 		"UNION ALL SELECT 1" + addressedEvents + addressed + "LIMIT ?4)"
 
-	// The same for who was in a space. One more to merge makes all of it an eighth
-	// slower, whatever is in it.
+	// The same for a user who was in a space. It is a separate statement because another
+	// branch makes every query an eighth slower, even if it finds nothing.
 	selectEventsInSpaces = "SELECT " + eventColumns + channelEvents + eventUsers + channelStays +
 		"UNION ALL SELECT " + eventColumns + unindexedInChannels + eventUsers + unindexed +
 		"UNION ALL " + selectEvents
@@ -80,7 +79,7 @@ const (
 
 	selectHead = "SELECT max(pos) FROM events"
 	selectCut  = "SELECT value FROM meta WHERE key = 'log_cut'"
-	// selectOldest begins at the log's start, which is where old events are.
+	// selectOldest begins at the log's start, where the old events are.
 	selectOldest = "SELECT pos, at FROM events WHERE pos > ? ORDER BY pos LIMIT ?"
 )
 
@@ -92,25 +91,23 @@ func (r *reader) LogBounds() (im.LogBounds, error) {
 	}
 	var head sql.NullInt64
 	_, err := r.session.row(selectHead, nil, &head)
-	b.Head = max(b.Cut, im.Position(head.Int64)) // a log may be cut to its end
+	b.Head = max(b.Cut, im.Position(head.Int64)) // all events may be trimmed
 	return b, err
 }
 
 const (
-	// windowGrowth is how much further the next look reaches when one found
-	// little.
+	// windowGrowth is the factor by which the range grows when it had few events.
 	windowGrowth = 4
-	// mostSorted is how many events, for each one asked for, may be sorted at
-	// once.
+	// maxSorted is the maximum number of events to sort, as a multiple of the limit.
 	maxSorted = 4
 )
 
-// Events returns what of the log a user is told.
+// Events returns the events in a range of positions that a user receives.
 //
-// The events of many conversations have to be sorted, and a stretch of the log
-// bounds how many there can be. It begins short, which is enough for who is in
-// the midst of things, and grows while little is found, so that who is told
-// one event in a thousand gets a full page at the cost of a few looks.
+// Events of many conversations must be sorted, and the size of the range bounds how many
+// there can be. The range begins small, which is enough for a user who is up to date, and
+// grows while few events are found. So a user who receives one event in a thousand still
+// gets full pages with few queries.
 func (r *reader) Events(user im.UserID, after, upTo im.Position, limit int) (im.EventWindow, error) {
 	w := im.EventWindow{Through: after}
 	if after >= upTo || limit <= 0 {
@@ -164,14 +161,14 @@ func (r *reader) Events(user im.UserID, after, upTo im.Position, limit int) (im.
 	return w, nil
 }
 
-// manyEvents reports whether a stretch has more events than is worth sorting.
+// manyEvents reports whether a range has at least limit events.
 func (r *reader) manyEvents(query string, user int64, after, upTo im.Position, limit int, indexed im.Position) (bool, error) {
 	var n int
 	_, err := r.session.row(query, []any{user, int64(after), int64(upTo), limit, int64(indexed)}, &n)
 	return n >= limit, err
 }
 
-// addEvents adds the events up to a position, unless the page gets full before.
+// addEvents adds the events up to a position, or until the page is full.
 func (r *reader) addEvents(w *im.EventWindow, query string, user int64, upTo im.Position, limit int, indexed im.Position) error {
 	after := w.Through
 	err := r.session.query(query, []any{user, int64(after), int64(upTo), limit - len(w.Events), int64(indexed)},
@@ -231,7 +228,7 @@ func (t *tx) Append(e im.Event) (im.Position, error) {
 	return e.Position, nil
 }
 
-// insertEvent adds an event to the log at its position, the next one.
+// insertEvent adds an event to the log at its position, which must be the next one.
 func (t *tx) insertEvent(e im.Event, indexed bool) error {
 	var users [3]any
 	for i, name := range []im.UserID{e.To, e.Actor, e.User} {
@@ -257,8 +254,8 @@ func (t *tx) insertEvent(e im.Event, indexed bool) error {
 	return nil
 }
 
-// noteInSpace notes an event of a channel in its space, too, so that a replay looks
-// at the channels of those spaces alone that have news.
+// putLastEventOfSpace records an event of a channel in its space as well. A replay then
+// only looks at the channels of spaces with new events.
 func (t *tx) putLastEventOfSpace(conversation im.ID, pos im.Position) error {
 	at, err := t.info(conversation)
 	if err != nil || at.kind != im.Channel || at.space == 0 {
@@ -267,8 +264,8 @@ func (t *tx) putLastEventOfSpace(conversation im.ID, pos im.Position) error {
 	return t.must("UPDATE conversations SET last_event = ? WHERE id = ?", int64(pos), at.space)
 }
 
-// TrimLog removes up to limit events older than before from the log's start, and
-// as many of each kind of what ended before that and decides nothing any more.
+// TrimLog trims up to limit events older than before from the start of the log. It also
+// trims up to limit rows of each kind of version that ended before the new start.
 func (t *tx) TrimLog(before time.Time, limit int) (int, error) {
 	var cut int64
 	if _, err := t.session.row(selectCut, nil, &cut); err != nil {

@@ -13,31 +13,32 @@ import (
 
 const (
 	selectHidden = "SELECT to_seq" + ofRanges + "AND from_seq <= ?4 ORDER BY from_seq DESC LIMIT 1"
-	// selectHiding finds whose marks hide a message of seq ?2 and time ?3.
+	// selectHiding finds the users whose marks hide a message of seq ?2 and time ?3.
 	selectHiding = `SELECT u.name FROM marks k INDEXED BY marks_hiding CROSS JOIN users u ON u.id = k.user_id
 		WHERE k.conversation_id = ?1 AND k.hidden_at IS NOT NULL AND (k.hidden_seq >= ?2 OR k.hidden_before > ?3)`
 	selectHiddenSince = `SELECT conversation_id, at, from_seq, to_seq FROM seq_ranges INDEXED BY seq_ranges_hidden
 		WHERE kind = {hidden_range} AND user_id = ? AND at >= ? ORDER BY at DESC LIMIT ?`
 	selectMarksSince = `SELECT conversation_id, hidden_at, hidden_seq, hidden_before FROM marks INDEXED BY marks_hidden
 		WHERE user_id = ? AND hidden_at >= ? ORDER BY hidden_at DESC LIMIT ?`
-	// What is gone is found among all that may be, of which each statement returns a
-	// bounded number, with whether it is.
+	// Each of the following statements reads a bounded number of candidates and returns
+	// whether each qualifies.
 
-	// selectGoneSince finds conversations that a member has hidden, unless
-	// something was said there since.
+	// selectGoneSince finds conversations that a member has hidden and that have no new
+	// message since.
 	selectGoneSince = `SELECT k.conversation_id, k.changed_at, 0, 0, c.deleted_at IS NULL AND k.gone_counted >= c.counted
 			AND EXISTS (SELECT 1 FROM members WHERE conversation_id = k.conversation_id AND user_id = ?1)
 		FROM marks k INDEXED BY marks_changed CROSS JOIN conversations c ON c.id = k.conversation_id
 		WHERE k.user_id = ?1 AND k.changed_at >= ?2
 		ORDER BY k.changed_at DESC LIMIT ?3`
-	// selectDeletedSince finds those whose end was the end of a stay, too. Spaces
-	// are no conversations to anybody.
+	// selectDeletedSince finds deleted conversations whose deletion ended a stay of the
+	// user. Spaces are not included.
 	selectDeletedSince = `SELECT c.id, c.deleted_at, 0, 0, c.deleted_event = i.to_event AND c.kind <> {space} AND c.deleted_at >= ?2
 		FROM intervals i INDEXED BY intervals_of_user CROSS JOIN conversations c ON c.id = i.conversation_id
 		WHERE i.user_id = ?1 AND i.to_event < {open}
 		ORDER BY i.to_event DESC LIMIT ?3`
-	// selectChannelsGoneSince finds channels of spaces in which ?1 was then, by events
-	// after ?4: of what came before, it is not known who could see it.
+	// selectChannelsGoneSince finds deleted channels of spaces that ?1 was a member of at
+	// that time. Positions up to ?4 are trimmed: for those it is not known who could see
+	// the channel.
 	selectChannelsGoneSince = `SELECT c.id, c.deleted_at, c.space_id, c.deleted_event, c.deleted_at >= ?2
 		FROM intervals i INDEXED BY intervals_in_spaces
 		CROSS JOIN conversations c INDEXED BY channels_of_space ON c.space_id = i.conversation_id AND c.kind = {channel}
@@ -46,11 +47,10 @@ const (
 		WHERE i.in_space = 1 AND i.user_id = ?1 AND i.to_event > ?4 LIMIT ?3`
 )
 
-// goneLooked is how many of what may be gone are looked at.
+// goneScan is the maximum number of candidates per statement.
 const goneScan = 20_000
 
-// Hidden reports whether the user has hidden the message with this seq by its
-// id.
+// Hidden reports whether the user has hidden a message by its id.
 func (r *reader) Hidden(conversation im.ID, user im.UserID, seq int64) (bool, error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {
@@ -61,18 +61,18 @@ func (r *reader) Hidden(conversation im.ID, user im.UserID, seq int64) (bool, er
 	return found && to >= seq, err
 }
 
-// HiddenIn returns which messages of a range the user has hidden by their ids.
+// HiddenIn returns the messages in a range that the user has hidden by id.
 func (r *reader) HiddenIn(conversation im.ID, user im.UserID, of im.SeqRange) (seqs.Set, error) {
 	return r.rangesIn(record.Hidden, conversation, user, of)
 }
 
-// Hide hides the messages in the range from the user and returns those parts of
-// it that were not.
+// Hide hides the messages in a range from the user and returns those that were not hidden
+// before.
 func (t *tx) Hide(conversation im.ID, user im.UserID, r im.SeqRange, at time.Time) (seqs.Set, error) {
 	return t.addRange(record.Hidden, conversation, user, r, at)
 }
 
-// HiddenBy returns who has hidden a message, in whichever way, by user.
+// HiddenBy returns the users who have hidden a message in any way, by user.
 func (r *reader) HiddenBy(m im.Message) ([]im.UserID, error) {
 	hidden, err := r.usersWith(record.Hidden, m.Conversation, m.Seq)
 	if err != nil {
@@ -126,9 +126,9 @@ func (r *reader) HiddenSince(user im.UserID, since time.Time, limit int) ([]im.H
 	return list[:min(len(list), limit)], err
 }
 
-// GoneSince returns conversations that the user was a member of when they were
-// deleted, or that they have hidden, and deleted channels of their spaces, since a
-// time, the newest first, and whether there may be more.
+// GoneSince returns the conversations that, since a time, the user has hidden or that were
+// deleted while the user was a member, and deleted channels of their spaces, the newest
+// first. more reports whether there may be others.
 func (r *reader) GoneSince(user im.UserID, since time.Time, limit int) (list []im.GoneConversation, more bool, err error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {
@@ -147,10 +147,10 @@ func (r *reader) GoneSince(user im.UserID, since time.Time, limit int) (list []i
 		err := r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
 			g := im.GoneConversation{Deleted: deleted}
 			var at sql.NullInt64
-			var gone sql.NullBool
-			err := rows.Scan(&g.Conversation, &at, &g.Space, &g.By, &gone)
+			var qualifies sql.NullBool
+			err := rows.Scan(&g.Conversation, &at, &g.Space, &g.By, &qualifies)
 			g.At = optionalTime(at)
-			if gone.Bool {
+			if qualifies.Bool {
 				list = append(list, g)
 			}
 			looked++

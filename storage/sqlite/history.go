@@ -12,40 +12,40 @@ import (
 	"github.com/imapi/imapi/storage/record"
 )
 
-// historyScan is the most messages that one page looks at.
+// historyScan is the maximum number of messages that one page looks at.
 const historyScan = 2000
 
-// senderScan is the same of a page of one sender, who is found in the index.
+// senderScan is the same for a page of one sender, which is in the index.
 const senderScan = 10 * historyScan
 
-// rangeCost is what beginning with one more range counts for, in messages.
+// rangeCost is the cost of starting another range, in messages.
 const rangeCost = 10
 
-// history is one page in the making.
+// history builds one page.
 //
-// A page walks along one index: by time where a time range was asked for, else
-// by type, or by seq, whichever leaves the least to look at. What
-// the index does not decide is filtered while walking; then the stretch to be
-// walked is measured first, so that it has no more than historyScan rows. What
-// nearly every message is, active, of late and for all to see, is not filtered
-// in SQL: who is not is dropped when read, and counts against the same bound.
+// A page follows one index: by time if a time range was given, otherwise by type or by seq,
+// whichever has the fewest rows. Conditions that the index does not cover are filtered
+// while scanning. The scan is then measured first, so that it has at most historyScan rows.
+// Conditions that nearly every message meets (active, recent, visible to all) are not
+// filtered in SQL: other messages are dropped after reading them and count against the same
+// limit.
 type history struct {
 	r      *reader
 	q      im.HistoryQuery
 	sender int64
 
 	index  string
-	equal  string // the condition that the index decides
-	args   []any  // of equal
-	filter string // the conditions that it does not
-	extra  []any  // of filter
+	equal  string // the condition that the index covers
+	args   []any  // arguments of equal
+	filter string // the other conditions
+	extra  []any  // arguments of filter
 
-	budget   int  // rows that may still be looked at
-	measured bool // so many were, and are not to be counted again
+	budget   int  // rows that may still be read
+	measured bool // the rows of the scan are already counted
 	page     im.HistoryPage
 }
 
-// Messages returns a stretch of a conversation's history.
+// Messages returns a page of a conversation's history.
 func (r *reader) Messages(q im.HistoryQuery) (im.HistoryPage, error) {
 	h := &history{r: r, q: q, budget: historyScan}
 	if q.Limit <= 0 || len(q.Ranges) == 0 {
@@ -58,7 +58,7 @@ func (r *reader) Messages(q im.HistoryQuery) (im.HistoryPage, error) {
 		}
 	}
 	h.choose()
-	if err := h.hide(); err != nil {
+	if err := h.excludeHidden(); err != nil {
 		return h.page, err
 	}
 	if q.ByTime() {
@@ -67,14 +67,14 @@ func (r *reader) Messages(q im.HistoryQuery) (im.HistoryPage, error) {
 	return h.page, h.bySeq()
 }
 
-// choose picks the index and says what is left to filter.
+// choose chooses the index and the filters.
 func (h *history) choose() {
 	h.equal, h.args = "m.conversation_id = ?", []any{int64(h.q.Conversation)}
 	bySender, byType := h.sender != 0, h.q.Type != 0
 	switch {
 	case h.q.ByTime(): // see byTime
 	case bySender:
-		// The sender is in the index: much more of it can be looked at.
+		// The sender is in the index, so more rows can be scanned.
 		h.index = "messages_by_seq"
 		h.budget = senderScan
 	case byType && h.q.Type != im.Text:
@@ -96,13 +96,13 @@ func (h *history) choose() {
 
 const (
 	selectAnyRange = "SELECT 1 FROM seq_ranges WHERE conversation_id = ? AND kind = ? AND user_id = ? LIMIT 1"
-	// notHidden is of messages that are in no range of a user.
+	// notHidden excludes messages in a range of a user.
 	notHidden = ` AND coalesce((SELECT to_seq FROM seq_ranges WHERE conversation_id = ? AND kind = ? AND user_id = ?
 		AND from_seq <= m.seq ORDER BY from_seq DESC LIMIT 1), 0) < m.seq`
 )
 
-// hide filters what the reader has hidden by ids, if there is any.
-func (h *history) hide() error {
+// excludeHidden excludes the messages that the reader has hidden by id, if there are any.
+func (h *history) excludeHidden() error {
 	if h.q.Reader == "" {
 		return nil
 	}
@@ -121,7 +121,7 @@ func (h *history) hide() error {
 	return nil
 }
 
-// order returns the direction of the walk, for SQL.
+// order returns the direction of the scan in SQL.
 func (h *history) order() string {
 	if h.q.Ascending {
 		return "ASC"
@@ -129,7 +129,7 @@ func (h *history) order() string {
 	return "DESC"
 }
 
-// bySeq walks the ranges one after the other.
+// bySeq scans the ranges one after the other.
 func (h *history) bySeq() error {
 	ranges := slices.Clone(h.q.Ranges)
 	if !h.q.Ascending {
@@ -162,11 +162,10 @@ func (h *history) bySeq() error {
 	return nil
 }
 
-// walkSeqs adds the messages of one range and reports whether the page has
-// come to its end.
+// walkSeqs adds the messages of a range and reports whether the page is complete.
 func (h *history) walkSeqs(rng im.SeqRange) (full bool, err error) {
 	h.budget -= rangeCost
-	stop := int64(0) // where the walk ends before the range does
+	stop := int64(0) // the last seq of the scan, if that ends before the range
 	if h.filter != "" {
 		seqs, err := h.measureRange(rng)
 		if err != nil {
@@ -189,7 +188,7 @@ func (h *history) walkSeqs(rng im.SeqRange) (full bool, err error) {
 		WHERE %s AND m.seq BETWEEN ? AND ?%s ORDER BY m.seq %s`,
 		messageColumns+withContent, h.index, messageUsers, h.equal, h.filter, h.order())
 	args := slices.Concat(h.args, []any{rng.From, rng.To}, h.extra)
-	if full, err = h.take(query, args); err != nil || full {
+	if full, err = h.collect(query, args); err != nil || full {
 		return true, err
 	}
 	if stop != 0 {
@@ -199,14 +198,13 @@ func (h *history) walkSeqs(rng im.SeqRange) (full bool, err error) {
 	return false, nil
 }
 
-// stretch is a part of a range: the length of it and the last seq.
+// span is the part of a range that is scanned: its number of rows and its last seq.
 type span struct {
 	rows int
 	last int64
 }
 
-// measureSeqs looks how far the budget reaches into a range, in the index
-// alone.
+// measureRange finds how much of a range the budget covers. It only reads the index.
 func (h *history) measureRange(rng im.SeqRange) (s span, err error) {
 	end := "max"
 	if !h.q.Ascending {
@@ -220,9 +218,9 @@ func (h *history) measureRange(rng im.SeqRange) (s span, err error) {
 	return s, err
 }
 
-// take adds what a query finds, up to one more than the limit, which says that
-// there is a page to follow.
-func (h *history) take(query string, args []any) (full bool, err error) {
+// collect adds the results of a query to the page, up to the limit. One row more means that
+// there is a next page.
+func (h *history) collect(query string, args []any) (full bool, err error) {
 	err = h.r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
 		if len(h.page.Messages) == h.q.Limit {
 			last := h.page.Messages[h.q.Limit-1]
@@ -250,22 +248,22 @@ func (h *history) take(query string, args []any) (full bool, err error) {
 	return full, err
 }
 
-// shown reports whether a message is neither too old nor for somebody else to
-// see, and active, if only such were asked for.
+// visible reports whether the reader may see a message: it is not older than Since, not for
+// another user only, and active if only active messages were asked for.
 func (h *history) visible(m im.Message) bool {
 	return !m.CreatedAt.Before(h.q.Since) &&
 		(m.VisibleTo == "" || h.q.Reader == "" || m.VisibleTo == h.q.Reader) &&
 		(h.q.ActiveAt.IsZero() || m.AsOf(h.q.ActiveAt).State == im.Active)
 }
 
-// timeRange is a stretch of the order by time, both ends included. There is
-// one condition for each end, for an index seeks to no more than one; others
-// would be asked of every row.
+// timeRange is a range of the order by time, both ends included. It is one row comparison
+// for each end, because SQLite seeks to only one and would check further conditions on
+// every row.
 type timeRange struct{ from, to im.HistoryKey }
 
 const (
 	inTimeRange = " AND (m.created_at, m.seq) >= (?, ?) AND (m.created_at, m.seq) <= (?, ?)"
-	// inTimesOf is the same of rows that another range has found.
+	// inTimesOf is the same for rows found by another range.
 	inTimesOf = " AND (m.created_at, +m.seq) >= (?, ?) AND (m.created_at, +m.seq) <= (?, ?)"
 )
 
@@ -273,9 +271,9 @@ func (r timeRange) args() []any {
 	return []any{r.from.CreatedAt.UnixMilli(), r.from.Seq, r.to.CreatedAt.UnixMilli(), r.to.Seq}
 }
 
-// byTime walks the time range twice: through those messages that are timed, by time, and
-// through the others by seq, which is the order of their times. Each has a page of its own;
-// together they go as far as both.
+// byTime scans the time range twice: the timed messages by time, and the others by seq,
+// which is the order of their times. Each scan makes a page; the result ends where the
+// shorter one does.
 func (h *history) byTime() error {
 	walk := h.timeRange()
 	byTime, bySeq := *h, *h
@@ -311,8 +309,8 @@ func (h *history) byTime() error {
 	return nil
 }
 
-// timed walks the time range. The ranges of seq are a filter here; what is
-// outside of all of them is not even fetched.
+// timed scans the timed messages. The ranges of seq are a filter here, so that messages
+// outside of them are not read.
 func (h *history) timed(walk timeRange) error {
 	h.index = "messages_by_time"
 	if !h.readsAll() {
@@ -321,7 +319,7 @@ func (h *history) timed(walk timeRange) error {
 	}
 	where := h.equal + " AND m.timed = 1" + inTimeRange
 	order := fmt.Sprintf("m.created_at %[1]s, m.seq %[1]s", h.order())
-	var stop *im.HistoryKey // where the walk ends before the range does
+	var stop *im.HistoryKey // the last key of the scan, if that ends before the range
 	if h.filter != "" {
 		measure := fmt.Sprintf("SELECT m.created_at, m.seq FROM messages m INDEXED BY %s WHERE %s ORDER BY %s LIMIT ?",
 			h.index, where, order)
@@ -340,15 +338,15 @@ func (h *history) timed(walk timeRange) error {
 	}
 	query := fmt.Sprintf("SELECT %s FROM messages m INDEXED BY %s %s WHERE %s%s ORDER BY %s",
 		messageColumns+withContent, h.index, messageUsers, where, h.filter, order)
-	full, err := h.take(query, slices.Concat(h.args, walk.args(), h.extra))
+	full, err := h.collect(query, slices.Concat(h.args, walk.args(), h.extra))
 	if err == nil && !full {
 		h.page.Next = stop
 	}
 	return err
 }
 
-// untimed walks the seqs of the time range, as far as the budget reaches: what was stored
-// there and is timed is passed over.
+// untimed scans the seqs of the time range as far as the budget reaches, and skips timed
+// messages.
 func (h *history) untimed(walk timeRange) error {
 	h.index = "messages_by_seq"
 	seqs := im.SeqRange{From: h.q.Ranges[0].From, To: h.q.Ranges[len(h.q.Ranges)-1].To}
@@ -381,15 +379,15 @@ func (h *history) untimed(walk timeRange) error {
 	query := fmt.Sprintf("SELECT %s FROM messages m INDEXED BY %s %s WHERE %s AND m.timed = 0 %s%s ORDER BY %s",
 		messageColumns+withContent, h.index, messageUsers, where, inTimesOf, h.filter, order)
 	h.measured = true
-	full, err := h.take(query, slices.Concat(h.args, []any{seqs.From, seqs.To}, walk.args(), h.extra))
+	full, err := h.collect(query, slices.Concat(h.args, []any{seqs.From, seqs.To}, walk.args(), h.extra))
 	if err == nil && !full && rows == h.budget {
 		h.page.Next = &last
 	}
 	return err
 }
 
-// measure looks how far the budget reaches in an index, and returns the last key there; at
-// makes a time of what the query returns first.
+// measure finds how far the budget reaches in an index and returns the last key. at
+// converts the first column of the query to a time.
 func (h *history) measure(query string, args []any, at func(int64) time.Time) (rows int, last im.HistoryKey, err error) {
 	err = h.r.session.query(query, append(args, h.budget), func(row *sql.Rows) (bool, error) {
 		var first int64
@@ -400,7 +398,7 @@ func (h *history) measure(query string, args []any, at func(int64) time.Time) (r
 	return rows, last, err
 }
 
-// readsAll reports whether the ranges are the whole of the history.
+// readsAll reports whether the ranges cover the whole history.
 func (h *history) readsAll() bool {
 	if len(h.q.Ranges) != 1 {
 		return false
@@ -409,7 +407,7 @@ func (h *history) readsAll() bool {
 	return err == nil && h.q.Ranges[0].From <= c.FirstSeq && c.LastSeq <= h.q.Ranges[0].To
 }
 
-// timeRange returns what was asked for, less the pages before.
+// timeRange returns the requested time range without the pages before.
 func (h *history) timeRange() timeRange {
 	r := timeRange{
 		from: im.HistoryKey{CreatedAt: fromMillis(math.MinInt64)},
@@ -434,8 +432,8 @@ func (h *history) timeRange() timeRange {
 	return r
 }
 
-// ceilMillis rounds a bound up: what was made in a millisecond is not before a
-// moment within it.
+// ceilMillis rounds a time up to a millisecond. Stored times have no fraction, so a message
+// created within the same millisecond is before t.
 func ceilMillis(t time.Time) time.Time {
 	ms := fromMillis(t.UnixMilli())
 	if t.After(ms) {

@@ -8,15 +8,15 @@ import (
 )
 
 const (
-	// A message is counted in its conversation in two statements: im decides in between.
+	// Counting a message takes two statements, because package im computes the new counts.
 	selectCounts = `SELECT last_seq, first_seq, counted, updated_at, listed_at, listed_id, oldest_at
 		FROM conversations WHERE id = ?`
 	putCounts = `UPDATE conversations SET last_seq = ?, counted = ?, updated_at = ?, listed_at = ?, listed_id = ?
 		WHERE id = ?`
-	// putSent is putCounts and putLastEvent at once.
+	// putSent combines putCounts and putLastEvent.
 	putSent = `UPDATE conversations SET last_seq = ?, counted = ?, updated_at = ?, listed_at = ?, listed_id = ?,
 		last_event = ?, changed_at = max(changed_at, ?) WHERE id = ?`
-	// putOldest is apart from it, for it moves the conversation in an index.
+	// putOldest is separate because it moves the conversation in an index.
 	putOldest = "UPDATE conversations SET first_seq = ?, oldest_at = ? WHERE id = ?"
 
 	insertMessage = `INSERT INTO messages
@@ -25,14 +25,14 @@ const (
 		slot, sealed, expires_at, burn_after, burn_unread_ttl, burn_at, due_at, in_thread)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
-	// insertMentions is for those of the users named ?3 who are members of ?4.
+	// insertMentions inserts those of the users named ?3 who are members of ?4.
 	insertMentions = `INSERT OR IGNORE INTO mentions (conversation_id, seq, user_id)
 		SELECT ?1, ?2, m.user_id FROM json_each(?3) j CROSS JOIN users u ON u.name = j.value
 		CROSS JOIN members m ON m.user_id = u.id AND m.conversation_id = ?4`
 )
 
-// InsertMessage stores a message under the next seq of its conversation or its
-// own.
+// InsertMessage stores a message with the next seq of its conversation, or its own seq if
+// that is greater.
 func (t *tx) InsertMessage(m im.Message) (seq int64, err error) {
 	before, err := t.countsOf(m.Conversation)
 	if err != nil {
@@ -47,8 +47,7 @@ func (t *tx) InsertMessage(m im.Message) (seq int64, err error) {
 	return after.LastSeq, t.insertMessage(m, before, after)
 }
 
-// Send stores a message and the event that tells of it, with one UPDATE of their
-// conversation.
+// Send stores a message and its event with a single update of the conversation.
 func (t *tx) Send(m im.Message, e im.Event) (seq int64, at im.Position, err error) {
 	before, err := t.countsOf(m.Conversation)
 	if err != nil {
@@ -69,7 +68,7 @@ func (t *tx) Send(m im.Message, e im.Event) (seq int64, at im.Position, err erro
 	if err := t.insertEvent(e, false); err != nil {
 		return 0, 0, err
 	}
-	if err := t.file(); err != nil {
+	if err := t.indexOldest(); err != nil {
 		return 0, 0, err
 	}
 	return m.Seq, e.Position, t.putLastEventOfSpace(e.Conversation, e.Position)
@@ -92,7 +91,7 @@ func (t *tx) countsOf(id im.ID) (im.Counts, error) {
 	return c, nil
 }
 
-// insertMessage stores a message that was counted, as the last of its conversation.
+// insertMessage stores a message that was counted as the last of its conversation.
 func (t *tx) insertMessage(m im.Message, before, after im.Counts) error {
 	if before.OldestAt.IsZero() || after.OldestAt.Before(before.OldestAt) {
 		if _, err := t.session.exec(putOldest, after.FirstSeq, after.OldestAt.UnixMilli(), int64(m.Conversation)); err != nil {
@@ -149,7 +148,7 @@ func (t *tx) insertMessage(m im.Message, before, after im.Counts) error {
 	return nil
 }
 
-// insertMentions notes whom a message mentions, for their counts.
+// insertMentions stores the mentions of a message, for unread counts.
 func (t *tx) insertMentions(m im.Message, at convInfo, seq, sender int64) error {
 	users, everyone := m.Mentioning()
 	if everyone {

@@ -30,7 +30,7 @@ func (r *reader) invitations(query string, args ...any) (list []im.Invitation, e
 	return list, err
 }
 
-// Invitation returns that of a user to a conversation.
+// Invitation returns the invitation of a user to a conversation.
 func (r *reader) Invitation(conversation im.ID, user im.UserID) (im.Invitation, error) {
 	list, err := r.invitations(selectInvitation, int64(conversation), string(user))
 	if err != nil || len(list) == 0 {
@@ -39,17 +39,17 @@ func (r *reader) Invitation(conversation im.ID, user im.UserID) (im.Invitation, 
 	return list[0], nil
 }
 
-// Invitations returns those to a conversation, by user.
+// Invitations returns a page of the invitations to a conversation, by user.
 func (r *reader) Invitations(conversation im.ID, page im.Page) ([]im.Invitation, error) {
 	return r.invitations(selectInvitations, int64(conversation), page.After, page.Limit)
 }
 
-// InvitationsOf returns those of a user, by conversation.
+// InvitationsOf returns the invitations of a user, by conversation.
 func (r *reader) InvitationsOf(user im.UserID, after im.ID, limit int) ([]im.Invitation, error) {
 	return r.invitations(selectInvitationOf, string(user), orFirst(after), limit)
 }
 
-// PutInvitation stores an invitation in place of one that is there.
+// PutInvitation stores an invitation and replaces an existing one.
 func (t *tx) PutInvitation(i im.Invitation) error {
 	by, err := t.intern(i.By)
 	if err != nil {
@@ -59,7 +59,7 @@ func (t *tx) PutInvitation(i im.Invitation) error {
 	return err
 }
 
-// DeleteInvitation removes it.
+// DeleteInvitation deletes an invitation.
 func (t *tx) DeleteInvitation(conversation im.ID, user im.UserID) error {
 	_, err := t.session.exec(deleteInvitation, int64(conversation), string(user))
 	return err

@@ -10,20 +10,19 @@ import (
 	"syscall"
 )
 
-// lockFile is the file in a data directory that its owner holds locked. It is
-// never removed: a lock on a removed file keeps nobody out.
+// lockFile is the file in a data directory that its owner locks. It is never deleted,
+// because a lock on a deleted file would not keep another process out.
 const lockFile = "imapi.lock"
 
-// ErrInUse says that another process owns a data directory or a database file.
+// ErrInUse reports that another process owns a data directory or a database file.
 var ErrInUse = errors.New("in use by another imapi process")
 
-// DirLock is the ownership of a data directory.
+// DirLock is the lock of a data directory.
 type DirLock struct{ file *os.File }
 
-// LockDir makes this process the only owner of a data directory, which must
-// exist. It fails at once, with an error that names the directory, if another
-// one owns it. The system takes the lock back when the process ends, however
-// it ends.
+// LockDir locks an existing data directory for this process. It does not wait: if another
+// process has the lock, it fails with [ErrInUse] in the chain and names the directory. The
+// system releases the lock when the process ends.
 func LockDir(dir string) (*DirLock, error) {
 	file, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -39,22 +38,21 @@ func LockDir(dir string) (*DirLock, error) {
 	return &DirLock{file: file}, nil
 }
 
-// Unlock gives the directory up.
+// Unlock releases the lock.
 func (l *DirLock) Unlock() error { return l.file.Close() }
 
 func flock(file *os.File) error {
 	return syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 }
 
-// lockDatabase opens the database file at path, makes it if it is not there, takes
-// from others the permission to read it (SQLite gives its log the same), and makes
-// this process its only owner, by whatever other name another one opens it: through a
-// hard link SQLite itself would look for the write-ahead log in the wrong place, and
-// neither would know of the other. It fails with [ErrInUse] in the chain if the file
-// has an owner.
+// lockDatabase opens or creates the database file at path, restricts its permissions
+// (SQLite gives the same to its log), and locks it for this process. The lock holds for all
+// names of the file: through a hard link, SQLite would look for the write-ahead log in the
+// wrong place, and two processes would not notice each other. The error has [ErrInUse] in
+// its chain if the file is locked.
 //
-// The lock is held until the result is closed. That must come after SQLite has closed
-// the file, for closing any descriptor of it drops the locks that SQLite has on it.
+// Closing the result releases the lock. That must happen after SQLite has closed the file,
+// because closing any descriptor of a file releases SQLite's locks on it.
 func lockDatabase(path string) (io.Closer, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -69,7 +67,7 @@ func lockDatabase(path string) (io.Closer, error) {
 
 func ownDatabase(file *os.File) error {
 	if err := file.Chmod(0o600); err != nil {
-		return fmt.Errorf("cannot be made private: %w", err)
+		return fmt.Errorf("permissions cannot be restricted: %w", err)
 	}
 	switch err := flock(file); {
 	case errors.Is(err, syscall.EWOULDBLOCK):
@@ -77,9 +75,9 @@ func ownDatabase(file *os.File) error {
 	case err != nil:
 		return fmt.Errorf("cannot be locked: %w", err)
 	}
-	// SQLite locks the file by fcntl. On Linux the two kinds of locks do not know of
-	// each other; on BSD and macOS, and over networks, this one would keep out SQLite.
-	// The first byte is one that SQLite never locks.
+	// SQLite locks the file with fcntl. On Linux, flock and fcntl locks are independent; on
+	// BSD, macOS and network file systems this lock would keep SQLite out. SQLite never
+	// locks the first byte, so it shows which is the case.
 	probe := syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart, Len: 1}
 	if syscall.FcntlFlock(file.Fd(), syscall.F_GETLK, &probe) == nil && probe.Type == syscall.F_UNLCK {
 		return nil
@@ -90,32 +88,32 @@ func ownDatabase(file *os.File) error {
 	return oneName(file)
 }
 
-// oneName refuses a file that has hard links. With one name, and that resolved, the
-// lock of its directory is enough.
+// oneName refuses a file with hard links. If the file has a single name, the lock of its
+// directory is sufficient.
 func oneName(file *os.File) error {
 	info, err := file.Stat()
 	if err != nil {
 		return err
 	}
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Nlink > 1 {
-		return errors.New("has another name, a hard link: remove one of the two")
+		return errors.New("has more than one hard link: delete all but one")
 	}
 	return nil
 }
 
-// Resolve returns the path of the file that a path leads to, through symbolic links
-// also of the file itself, which need not be there yet. SQLite keeps its log next to
-// that file, and the lock belongs there, too. What is renamed to it replaces the file and
-// not the link.
+// Resolve returns the file that a path leads to, following all symbolic links, including
+// one at the path itself. The file need not exist. SQLite keeps its log beside that file,
+// and the lock belongs there as well. A file renamed to the result replaces the file, not
+// the link.
 func Resolve(path string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return "", err
 	}
-	for range 40 { // links; more are a circle
+	for range 40 { // more links than this are a cycle
 		dir, err := filepath.EvalSymlinks(filepath.Dir(path))
 		if errors.Is(err, fs.ErrNotExist) {
-			return path, nil // nothing of it is there yet
+			return path, nil // the directory does not exist yet
 		}
 		if err != nil {
 			return "", err
@@ -123,7 +121,7 @@ func Resolve(path string) (string, error) {
 		path = filepath.Join(dir, filepath.Base(path))
 		target, err := os.Readlink(path)
 		if err != nil {
-			return path, nil // no link: what else is wrong shows when it is opened
+			return path, nil // not a link; other errors show when the file is opened
 		}
 		if !filepath.IsAbs(target) {
 			target = filepath.Join(dir, target)

@@ -9,7 +9,7 @@ import (
 const markColumns = `k.pinned_at, k.muted, k.cleared_seq, k.hidden_seq, k.hidden_before, k.hidden_at,
 	k.gone_counted, k.changed_at`
 
-// notGone is the gone_counted of a conversation that is not hidden.
+// notHiddenCount is the gone_counted of a conversation that is not hidden from the list.
 const notHiddenCount = -1
 
 const putMark = `INSERT INTO marks (conversation_id, user_id, pinned_at, muted, cleared_seq, hidden_seq,
@@ -19,14 +19,14 @@ const putMark = `INSERT INTO marks (conversation_id, user_id, pinned_at, muted, 
 		hidden_before = excluded.hidden_before, hidden_at = excluded.hidden_at,
 		gone_counted = excluded.gone_counted, changed_at = excluded.changed_at`
 
-// storedMark is a row of marks, or the NULLs where there is none.
+// storedMark is a row of marks, or the NULLs of a join without one.
 type storedMark struct {
 	pinned, cleared, hidden, before, hiddenAt, gone, changed sql.NullInt64
 
 	muted sql.NullBool
 }
 
-// dest are where the columns go.
+// dest returns the destinations of markColumns.
 func (s *storedMark) dest() []any {
 	return []any{&s.pinned, &s.muted, &s.cleared, &s.hidden, &s.before, &s.hiddenAt, &s.gone, &s.changed}
 }
@@ -43,7 +43,7 @@ func (s *storedMark) mark() im.Mark {
 	return m
 }
 
-// PutMark stores what a user made of a conversation.
+// PutMark stores a user's settings of a conversation.
 func (t *tx) PutMark(conversation im.ID, user im.UserID, m im.Mark) error {
 	key, err := t.intern(user)
 	if err != nil {

@@ -19,7 +19,7 @@ const (
 		FROM members m CROSS JOIN users u ON u.id = m.user_id
 		LEFT JOIN mutes n ON n.conversation_id = m.conversation_id AND n.user_id = m.user_id
 		WHERE m.conversation_id = ? AND m.user_id > ? ORDER BY m.user_id LIMIT ?`
-	// selectEveryMember finds all who ever were members, by name, ?3 after ?2.
+	// selectEveryMember finds up to ?3 users after ?2, by name, who are or were members.
 	selectEveryMember = stayColumns + `FROM (
 			SELECT u.id AS id FROM (SELECT DISTINCT user_id FROM intervals WHERE conversation_id = ?1) d
 			CROSS JOIN users u ON u.id = d.user_id WHERE u.name > ?2 ORDER BY u.name LIMIT ?3
@@ -34,8 +34,7 @@ const (
 		WHERE conversation_id = ? AND user_id = ? AND to_event = {open}`
 )
 
-// Membership returns the user's standing, also of a former member, with their
-// mark.
+// Membership returns the membership of a user, present or former, with their mark.
 func (r *reader) Membership(conversation im.ID, user im.UserID) (im.Membership, error) {
 	key, err := r.userKey(user)
 	if err != nil {
@@ -63,7 +62,7 @@ func (r *reader) Membership(conversation im.ID, user im.UserID) (im.Membership, 
 	return m, nil
 }
 
-// EveryMembership returns the standing of all who are or were members, by user.
+// EveryMembership returns the memberships of all present and former members, by user.
 func (r *reader) EveryMembership(conversation im.ID, after im.UserID, limit int) (list []im.Membership, err error) {
 	err = r.session.query(selectEveryMember, []any{int64(conversation), string(after), limit},
 		func(rows *sql.Rows) (more bool, err error) {
@@ -74,14 +73,13 @@ func (r *reader) EveryMembership(conversation im.ID, after im.UserID, limit int)
 	return list, err
 }
 
-// Members returns a page of who is a member now, in the order in which the
-// store came to know the users.
+// Members returns a page of the present members. Their order is stable but unspecified.
 func (r *reader) Members(conversation im.ID, page im.Page) ([]im.Membership, error) {
 	list, _, err := r.members(conversation, page)
 	return list, err
 }
 
-// members returns them with their keys.
+// members is like Members and also returns the keys of the users.
 func (r *reader) members(conversation im.ID, page im.Page) (list []im.Membership, keys []int64, err error) {
 	var after int64
 	if page.After != "" {
@@ -102,7 +100,7 @@ func (r *reader) members(conversation im.ID, page im.Page) (list []im.Membership
 	return list, keys, err
 }
 
-// AddMember makes a user a member from the event and the next message on.
+// AddMember makes a user a member, from an event and from the next message.
 func (t *tx) AddMember(m im.Membership, from im.Position) error {
 	user, err := t.intern(m.User)
 	if err != nil {
@@ -125,7 +123,7 @@ func (t *tx) AddMember(m im.Membership, from im.Position) error {
 	return t.openInterval(m.Conversation, user, kind, from, lastSeq+1)
 }
 
-// insertMember stores who is a member now, of a conversation of this kind.
+// insertMember stores a present member of a conversation of a kind.
 func (t *tx) insertMember(m im.Membership, user int64, kind im.Kind) error {
 	_, err := t.session.exec(insertMember, int64(m.Conversation), user, int64(m.Role), m.JoinedAt.UnixMilli(), int64(kind),
 		optionalMillis(m.ReturnedAt))
@@ -138,7 +136,7 @@ func (t *tx) openInterval(conversation im.ID, user int64, kind im.Kind, from im.
 	return err
 }
 
-// RemoveMember ends a membership with the event and the newest message.
+// RemoveMember ends a membership with an event and the newest message.
 func (t *tx) RemoveMember(conversation im.ID, user im.UserID, to im.Position, left bool) error {
 	key, err := t.userKey(user)
 	if err != nil {
@@ -158,7 +156,7 @@ func (t *tx) RemoveMember(conversation im.ID, user im.UserID, to im.Position, le
 	return t.must(endInterval, int64(to), lastSeq, left, int64(conversation), key)
 }
 
-// OwnerOf returns who owns a conversation now.
+// OwnerOf returns the owner of a conversation.
 func (r *reader) OwnerOf(conversation im.ID) (owner im.UserID, err error) {
 	found, err := r.session.row(selectOwner, []any{int64(conversation)}, &owner)
 	if err == nil && !found {
@@ -167,7 +165,7 @@ func (r *reader) OwnerOf(conversation im.ID) (owner im.UserID, err error) {
 	return owner, err
 }
 
-// SetRole changes a member's role.
+// SetRole sets a member's role.
 func (t *tx) SetRole(conversation im.ID, user im.UserID, role im.Role) error {
 	key, err := t.userKey(user)
 	if err != nil {

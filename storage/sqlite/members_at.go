@@ -9,16 +9,16 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// stayColumns are a user and one of their stays; the stays of a user come one
-// after the other, oldest first.
+// stayColumns are a user and one of their stays. Statements return the stays of a user
+// together, the oldest first.
 const stayColumns = "SELECT u.name, m.role, m.joined_at, i.from_event, i.to_event, i.from_seq, i.to_seq, i.by_self "
 
 const (
 	selectMemberCount = "SELECT member_count FROM conversations WHERE id = ?"
-	// Those who were members of ?2 at ?3, out of a list of users: the last stay that
-	// had begun by then says so. LIMIT -1, which is none, has that asked once for each,
-	// not for each of their stays. Of those the newest hundred count, as in
-	// selectMembership ...
+	// selectMembersAtByUser finds which of a list of users were members of ?2 at position
+	// ?3: those whose last stay that began by then reaches ?3. LIMIT -1 means no limit; it
+	// makes SQLite check that once for each user, not for each stay. As in
+	// selectMembership, only the newest [im.MaxIntervals] stays are returned.
 	selectMembersAtByUser = stayColumns + `, i.user_id FROM (
 			SELECT u.id AS id, (SELECT min(from_event) FROM (SELECT n.from_event FROM intervals n
 				WHERE n.conversation_id = ?2 AND n.user_id = u.id ORDER BY n.from_event DESC LIMIT {max_intervals})) AS since
@@ -28,7 +28,7 @@ const (
 		CROSS JOIN users u ON u.id = p.id
 		CROSS JOIN intervals i ON i.conversation_id = ?2 AND i.user_id = p.id AND i.from_event >= p.since
 		LEFT JOIN members m ON m.conversation_id = ?2 AND m.user_id = p.id`
-	// ... or all of them: who is one now, and who left since.
+	// selectMembersAt finds all of them: present members, and those who left since.
 	selectMembersAt = stayColumns + `, i.user_id FROM intervals w INDEXED BY intervals_of_conversation
 		CROSS JOIN users u ON u.id = w.user_id
 		CROSS JOIN intervals i ON i.conversation_id = ?1 AND i.user_id = w.user_id
@@ -40,9 +40,8 @@ const (
 		ORDER BY u.name LIMIT ?3`
 )
 
-// scanStay reads a stay and adds it to the last of the list, if that is of the
-// same user, else as the first of another one; also are what the statement
-// returns besides.
+// scanStay reads a stay. If it belongs to the last user of the list, it is added there,
+// otherwise a new membership is appended. Further columns are scanned into also.
 func scanStay(rows *sql.Rows, conversation im.ID, list []im.Membership, also ...any) ([]im.Membership, error) {
 	m := im.Membership{Conversation: conversation}
 	var i im.Interval
@@ -63,14 +62,13 @@ func scanStay(rows *sql.Rows, conversation im.ID, list []im.Membership, also ...
 	return list, err
 }
 
-// MembersAt returns which of the users were members when the event at this
-// position happened, each once. It looks each of them up, or goes through the
-// members, whichever are fewer.
+// MembersAt returns which of the users were members at the time of an event, without
+// duplicates. It looks up the users or scans the members, whichever are fewer.
 func (r *reader) MembersAt(conversation im.ID, at im.Position, users []im.UserID) ([]im.Membership, error) {
 	return r.membersAt(conversation, at, users, nil)
 }
 
-// membersAt puts their keys into a map, too, unless that is nil.
+// membersAt is like MembersAt and also stores the users' keys in keys, unless that is nil.
 func (r *reader) membersAt(conversation im.ID, at im.Position, users []im.UserID, keys map[im.UserID]int64) ([]im.Membership, error) {
 	if len(users) == 0 {
 		return nil, nil
@@ -102,16 +100,16 @@ func (r *reader) membersAt(conversation im.ID, at im.Position, users []im.UserID
 	if err := r.session.query(selectMembersAt, []any{int64(conversation), int64(at)}, collect); err != nil {
 		return nil, err
 	}
-	asked := make(map[im.UserID]bool, len(users))
+	wanted := make(map[im.UserID]bool, len(users))
 	for _, u := range users {
-		asked[u] = true
+		wanted[u] = true
 	}
-	members = slices.DeleteFunc(members, func(m im.Membership) bool { return !asked[m.User] })
+	members = slices.DeleteFunc(members, func(m im.Membership) bool { return !wanted[m.User] })
 	slices.SortFunc(members, func(a, b im.Membership) int { return cmp.Compare(a.User, b.User) })
 	return members, nil
 }
 
-// MembersAtSeq returns who were members when a message was sent, by user.
+// MembersAtSeq returns the members at the time a message was sent, by user.
 func (r *reader) MembersAtSeq(conversation im.ID, seq int64, limit int) ([]im.UserID, error) {
 	var users []im.UserID
 	err := r.session.query(selectMembersAtSeq, []any{int64(conversation), seq, limit}, func(rows *sql.Rows) (bool, error) {

@@ -15,15 +15,14 @@ const messageColumns = `m.id, m.conversation_id, m.seq, u.name, m.sender_device,
 	m.burn_after, m.burn_unread_ttl, m.burn_at,
 	m.erased_at, by.name, m.note_slot, m.note, m.slot, `
 
-// withContent ends the columns of a message that is read whole, withoutContent
-// those of one of which nobody wants to know what it says.
+// withContent ends the columns of a message with its content, withoutContent those without.
 const (
 	withContent    = "m.sealed"
 	withoutContent = "NULL"
 )
 
-// messageUsers joins the names that a message is put together with. A quote is looked
-// up by its reader, never joined here.
+// messageUsers joins the names of the users in a message. A quoted message is not joined;
+// the reader looks it up.
 const (
 	messageUsers = ` CROSS JOIN users u ON u.id = m.sender_id LEFT JOIN users by ON by.id = m.erased_by
 		LEFT JOIN users v ON v.id = m.visible_to `
@@ -40,10 +39,10 @@ const (
 		"WHERE m.id >= ?2 AND m.id < ?4 AND +m.conversation_id = ?1 AND m.timed = 0 AND +m.sender_id = ?3 AND +m.state = {active} ORDER BY m.id"
 )
 
-// errContent is met in a message of which the content cannot be read.
+// errContent reports content that cannot be read.
 var errContent = errors.New("the stored content cannot be read")
 
-// scanMessage reads a message; also are what the statement returns besides.
+// scanMessage reads a message. The columns after it are scanned into also.
 func (r *reader) scanMessage(rows *sql.Rows, also ...any) (im.Message, error) {
 	var m im.Message
 	var slot, noteSlot sql.NullInt64
@@ -75,12 +74,12 @@ func (r *reader) scanMessage(rows *sql.Rows, also ...any) (im.Message, error) {
 		return m, nil
 	}
 	data, err := r.unseal(slot.Int64, sealed)
-	if gone := (*im.ShreddedError)(nil); errors.As(err, &gone) {
-		return m.Shredded(gone.Code), nil
+	if shredded := (*im.ShreddedError)(nil); errors.As(err, &shredded) {
+		return m.Shredded(shredded.Code), nil
 	}
 	if err == nil {
 		if m.Content, err = im.ParseContent(data); err != nil {
-			err = errContent // the cause may quote it
+			err = errContent // the cause may quote content
 		}
 	}
 	if err != nil {
@@ -89,7 +88,7 @@ func (r *reader) scanMessage(rows *sql.Rows, also ...any) (im.Message, error) {
 	return m, err
 }
 
-// optionalTime is the time of a column that may be NULL, which is zero.
+// optionalTime converts a column to a time; NULL becomes the zero time.
 func optionalTime(ms sql.NullInt64) time.Time {
 	if !ms.Valid {
 		return time.Time{}
@@ -97,7 +96,7 @@ func optionalTime(ms sql.NullInt64) time.Time {
 	return fromMillis(ms.Int64)
 }
 
-// optionalMillis is the reverse of optionalTime.
+// optionalMillis is the inverse of optionalTime.
 func optionalMillis(t time.Time) sql.NullInt64 {
 	return sql.NullInt64{Int64: t.UnixMilli(), Valid: !t.IsZero()}
 }
@@ -126,19 +125,18 @@ func (r *reader) messages(query string, args ...any) (list []im.Message, err err
 	return list, err
 }
 
-// Message returns one with its content.
+// Message returns a message with its content.
 func (r *reader) Message(id im.ID) (im.Message, error) {
 	return r.message(selectMessage, int64(id))
 }
 
-// LastMessage returns the highest id of a message, 0 without any.
+// LastMessage returns the greatest id of a message, 0 if there is none.
 func (r *reader) LastMessage() (id im.ID, err error) {
 	_, err = r.session.row(selectLastID, nil, &id)
 	return id, err
 }
 
-// MessageByClientID returns the message that the sender sent under this
-// client_id.
+// MessageByClientID returns the message that the sender sent with a client_id.
 func (r *reader) MessageByClientID(sender im.UserID, clientID string) (im.Message, error) {
 	key, err := r.userKey(sender)
 	if err != nil {
@@ -150,8 +148,7 @@ func (r *reader) MessageByClientID(sender im.UserID, clientID string) (im.Messag
 	return r.message(selectMessageByClientID, key, clientID)
 }
 
-// MessageAt returns a message of the sender in the conversation that was created
-// at this time and says this.
+// MessageAt returns the message of a sender in a conversation with this time and content.
 func (r *reader) MessageAt(conversation im.ID, sender im.UserID, at time.Time, sent []byte) (im.Message, error) {
 	key, err := r.userKey(sender)
 	if err != nil {
@@ -160,8 +157,8 @@ func (r *reader) MessageAt(conversation im.ID, sender im.UserID, at time.Time, s
 	if key == 0 {
 		return im.Message{}, im.ErrNotFound
 	}
-	var found *im.Message // the first by seq, of those whose ids say the time and of the others
-	look := func(rows *sql.Rows) (bool, error) {
+	var found *im.Message // the one with the least seq, timed or not
+	compare := func(rows *sql.Rows) (bool, error) {
 		m, err := r.scanMessage(rows)
 		same := err == nil && m.Content != nil && bytes.Equal(m.Content.Sent, sent)
 		if same && (found == nil || m.Seq < found.Seq) {
@@ -170,11 +167,11 @@ func (r *reader) MessageAt(conversation im.ID, sender im.UserID, at time.Time, s
 		return !same, err
 	}
 	args := []any{int64(conversation), at.UnixMilli(), key}
-	if err := r.session.query(selectMessageAt, args, look); err != nil {
+	if err := r.session.query(selectMessageAt, args, compare); err != nil {
 		return im.Message{}, err
 	}
 	args = []any{int64(conversation), int64(im.FirstID(at)), key, int64(im.FirstID(at.Add(time.Millisecond)))}
-	if err := r.session.query(selectMessageMade, args, look); err != nil {
+	if err := r.session.query(selectMessageMade, args, compare); err != nil {
 		return im.Message{}, err
 	}
 	if found == nil {

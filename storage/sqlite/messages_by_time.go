@@ -11,13 +11,13 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Ids rise with seq and say when they were made, which is when a message was created,
-// unless it was imported or the clock was set back. So most messages are in the order of
-// time by seq, and where a time begins is found by halving; see [reader.SeqSince]. Those
-// others are timed, and alone in the index by time. What asks by time asks for both, and
-// puts them together.
+// Ids rise with seq and contain the time at which they were made. That is when the message
+// was created, unless it was imported or the clock was set back. So for most messages the
+// order of seqs is the order of time, and a time is found by binary search; see
+// [reader.SeqSince]. The other messages are called timed, and only they are in the index by
+// time. A query by time reads both and merges the results.
 
-// timed reports whether a message was not created when its id was made.
+// timed reports whether a message was created at another time than its id says.
 func timed(id im.ID, created time.Time) bool {
 	return id.Made().UnixMilli() != created.UnixMilli()
 }
@@ -39,9 +39,9 @@ const (
 		+ (SELECT count(*) FROM messages INDEXED BY messages_by_seq WHERE conversation_id = ?1 AND seq < ?3 AND timed = 0)`
 )
 
-// seqAt returns the first seq whose id is of this time in milliseconds or later: what is
-// not timed and before it was created earlier, the rest was not. Times that no id has are
-// before or after all.
+// seqAt returns the first seq whose id is of this millisecond or later. Of the messages
+// that are not timed, exactly those with a lower seq were created earlier. Times outside
+// the range of ids are before or after all messages.
 func (r *reader) seqAt(conversation, millis int64) (int64, error) {
 	switch {
 	case millis <= 0:
@@ -56,7 +56,7 @@ func (r *reader) seqAt(conversation, millis int64) (int64, error) {
 	return seq, err
 }
 
-// messagesBefore returns the oldest messages, up to a number.
+// messagesBefore returns up to limit of the oldest messages created before a cutoff.
 func (r *reader) messagesBefore(conversation, cutoff int64, limit int) (list []deletion, err error) {
 	add := func(rows *sql.Rows) (bool, error) {
 		m, err := scanDeletion(rows)
@@ -67,7 +67,7 @@ func (r *reader) messagesBefore(conversation, cutoff int64, limit int) (list []d
 		return nil, err
 	}
 	if len(list) == limit && limit > 0 {
-		cutoff = list[limit-1].created + 1 // others only if they are as old as those
+		cutoff = list[limit-1].created + 1 // untimed messages matter only if they are as old
 	}
 	end, err := r.seqAt(conversation, cutoff)
 	if err != nil {
@@ -82,7 +82,7 @@ func (r *reader) messagesBefore(conversation, cutoff int64, limit int) (list []d
 	return list[:min(len(list), limit)], nil
 }
 
-// oldestAt returns when the oldest message was created, NULL without any.
+// oldestAt returns when the oldest message was created, NULL if there is none.
 func (r *reader) oldestAt(conversation int64) (oldest sql.NullInt64, err error) {
 	end := int64(math.MaxInt64)
 	if _, err := r.session.row(selectOldestAt, []any{conversation}, &oldest); err != nil {
@@ -97,7 +97,7 @@ func (r *reader) oldestAt(conversation int64) (oldest sql.NullInt64, err error) 
 	return oldest, err
 }
 
-// CountBefore counts the messages that were created before a time.
+// CountBefore counts the messages created before a time.
 func (r *reader) CountBefore(conversation im.ID, before time.Time) (n int64, err error) {
 	cutoff := ceilMillis(before).UnixMilli()
 	end, err := r.seqAt(int64(conversation), cutoff)

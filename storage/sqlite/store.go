@@ -117,7 +117,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.unindexed = maxUnindexed
 	}
 	if o.log == (logLimits{}) {
-		o.log = logLimits{step: logStep, restart: logRestart, most: logMax}
+		o.log = logLimits{step: logStep, restart: logRestart, max: logMax}
 	}
 	return o, nil
 }
