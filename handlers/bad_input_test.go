@@ -25,15 +25,14 @@ func manyMentions() string {
 	return strings.Join(names, ",")
 }
 
-// TestNamesMayRepeatInOtherObjects holds that only one object's own names must
-// differ.
+// TestNamesMayRepeatInOtherObjects checks that names must be unique only within one object.
 func TestNamesMayRepeatInOtherObjects(t *testing.T) {
 	w := newWorld(t)
 	w.must(http.StatusCreated, "alice", http.MethodPost, toBob,
 		`{"type":"custom","body":{"name":"x","data":{"a":{"a":{"a":["a","a",{"a":1},{"a":1}]}},"b":"\"a\":1,\"a\":","c":{}}},"ext":{"name":"x"}}`)
 }
 
-func TestMethodNotAllowedSaysWhatIs(t *testing.T) {
+func TestMethodNotAllowedListsTheAllowed(t *testing.T) {
 	w := newWorld(t)
 	for path, want := range map[string]string{"/v1/blocks/a%2Fb": "PUT, DELETE", "/v1/conversations": "GET, HEAD, POST", "/healthz": "GET, HEAD"} {
 		a := w.do("alice", http.MethodPatch, path, "")
@@ -43,8 +42,8 @@ func TestMethodNotAllowedSaysWhatIs(t *testing.T) {
 	}
 }
 
-// TestBadInput holds that what does not fit the document is refused with a
-// code and the field, and changes nothing.
+// TestBadInput checks that requests that do not fit the OpenAPI document are refused with a
+// code and the field, and change nothing.
 func TestBadInput(t *testing.T) {
 	w := newWorld(t)
 	deep := strings.Repeat("[", 100) + strings.Repeat("]", 100)
@@ -240,7 +239,7 @@ func TestLargeBodiesAreNotRead(t *testing.T) {
 	})
 }
 
-func TestWhoIsNotKnownIsRefusedBeforeAnythingElse(t *testing.T) {
+func TestAuthenticationComesFirst(t *testing.T) {
 	w := newWorld(t)
 	expired := mint(t, auth.Grant{User: "alice", TTL: time.Minute}, time.Hour)
 	for name, c := range map[string]struct{ header, code string }{
@@ -264,8 +263,8 @@ func TestWhoIsNotKnownIsRefusedBeforeAnythingElse(t *testing.T) {
 	}
 }
 
-// TestOthersIDsAreLikeUnknownOnes holds that nothing tells an id that exists
-// from one that does not.
+// TestOthersIDsAreLikeUnknownOnes checks that answers do not distinguish ids that exist
+// from ids that do not.
 func TestOthersIDsAreLikeUnknownOnes(t *testing.T) {
 	w := newWorld(t)
 	m := w.say("alice", "@bob", "secret")
@@ -366,7 +365,7 @@ func TestUserIDsArePercentEncodedInPaths(t *testing.T) {
 	}
 }
 
-func TestFaultsTellNothingOfTheInside(t *testing.T) {
+func TestFaultsRevealNothing(t *testing.T) {
 	observed := make(chan int, 1)
 	w := newWorld(t, func(o *handlers.Options, _ *events.Options, _ *im.Policy) {
 		o.Observe = func(_ string, status int, _ time.Duration) { observed <- status }
@@ -391,8 +390,8 @@ func TestFaultsTellNothingOfTheInside(t *testing.T) {
 	}
 }
 
-// TestTimesNameTheLostPlus holds that every time in a query says what became of a
-// + that was not encoded, and takes it encoded.
+// TestTimesNameTheLostPlus checks that every time in a query explains the effect of a +
+// that was not encoded, and accepts an encoded one.
 func TestTimesNameTheLostPlus(t *testing.T) {
 	w := newWorld(t)
 	const lost = "2026-01-01T00:00:00+08:00"

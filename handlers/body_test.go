@@ -30,7 +30,7 @@ func filled(length int, begin, part, end string) string {
 	return begin + strings.Repeat(part, n) + end
 }
 
-// numbered is filled with a part that has a number in it.
+// numbered is filled with a part that contains a number.
 func numbered(n int, begin, part, end string) string {
 	var b strings.Builder
 	b.WriteString(begin)
@@ -45,11 +45,11 @@ func numbered(n int, begin, part, end string) string {
 
 func heavyBodies() []heavyBody {
 	const (
-		send    = 90112 // what a send may have
+		send    = 90112 // the limit of a send
 		most    = 1 << 20
 		text    = `{"type":"text","body":{"text":"hi"}}`
 		custom  = `{"type":"custom","body":{"name":"x","data":`
-		group   = `{"kind":"direct","name":"x","members":[` // refused by its kind, after all else
+		group   = `{"kind":"direct","name":"x","members":[` // refused by its kind, after all other checks
 		groups  = "/v1/conversations"
 		revoke  = "/v1/messages/revoke"
 		members = "/v1/conversations/x/members"
@@ -82,14 +82,14 @@ func heavyBodies() []heavyBody {
 	}
 }
 
-// mostPerByte is how much a request may allocate for each byte of its body, beyond what the
-// same operation does for a small one, and besides what goes for pages of the database and
-// such. What is in use at once is less.
+// mostPerByte is how many bytes a request may allocate for each byte of its body, beyond
+// what a small request of the same operation and pages of the database take. Less is in use
+// at once.
 const (
 	mostPerByte = 10
 	besides     = 16 << 10
-	// storing a message, indexing its words and publishing it have their own copies of it,
-	// and more of them with the race detector, which empties pools.
+	// Storing, indexing and publishing a message copy it, and more often with the race
+	// detector, which empties pools.
 	besidesStored = 96 << 10
 )
 
@@ -180,7 +180,7 @@ func TestImportLinesTakeLittleMemory(t *testing.T) {
 }
 
 // BenchmarkBody measures the same. peak-B/body-B is what is allocated for each byte of the
-// body, which is the peak if nothing of it is collected meanwhile.
+// body, which is the peak if nothing is collected in between.
 func BenchmarkBody(b *testing.B) {
 	w := newWorld(b)
 	for _, heavy := range heavyBodies() {
@@ -194,12 +194,13 @@ func BenchmarkBody(b *testing.B) {
 	}
 }
 
-// TestBodyLimits holds that each operation takes what it can need, and no more.
+// TestBodyLimits checks that each operation accepts bodies up to its limit, and no larger
+// ones.
 func TestBodyLimits(t *testing.T) {
 	large := newWorld(t, func(_ *handlers.Options, _ *events.Options, p *im.Policy) { p.MaxMessageBytes = 100_000 })
 	w := newWorld(t)
 	padded := func(body string, length int) string { return body + strings.Repeat(" ", length-len(body)) }
-	escaped := func(canonical int) string { // as many bytes, each of them written as six
+	escaped := func(canonical int) string { // as many characters, each of them escaped
 		text := func(n int) string { return strings.Repeat(`\u0061`, n) }
 		return `{"type":"custom","body":{"name":"` + text(canonical-len(`{"name":""}{}`)) + `"},"push":{"a":"` + text(canonical-len(`{"a":""}`)) +
 			`"},"mentions":["` + text(128) + `"]}`
@@ -243,8 +244,8 @@ func TestBodyLimits(t *testing.T) {
 	}
 }
 
-// TestBodiesWaitForRoom holds that a request whose body there is no memory for is asked to come
-// again, and that all of it is given back.
+// TestBodiesWaitForRoom checks that a request for whose body there is no memory is 503, and
+// that all memory is released.
 func TestBodiesWaitForRoom(t *testing.T) {
 	w := newWorld(t)
 	release := w.server.HoldBodies()
@@ -258,5 +259,5 @@ func TestBodiesWaitForRoom(t *testing.T) {
 		w.say("alice", "@bob", "x")
 		w.do("alice", http.MethodPost, toBob, `{"type":`)
 	}
-	w.server.HoldBodies()() // there is all of it
+	w.server.HoldBodies()() // all of it is free
 }

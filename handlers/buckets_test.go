@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestRateBucketsAreForgotten holds that as many are held as are not full again, and that
-// whoever comes all the time stays limited.
+// TestRateBucketsAreForgotten checks that only buckets that are not full are kept, and that
+// a user who makes requests all the time stays limited.
 func TestRateBucketsAreForgotten(t *testing.T) {
 	now := time.Now()
 	clock := func() time.Time { return now }

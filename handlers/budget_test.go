@@ -32,9 +32,9 @@ func TestBudgetIsSharedInTurn(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		ask("large", 20, 3*time.Second) // as much as there is
+		ask("large", 20, 3*time.Second) // all there is
 		ask("impatient", 1, time.Second)
-		ask("small", 1, time.Minute) // there is room for it, but not before those who came first
+		ask("small", 1, time.Minute) // it would fit, but must wait for earlier ones
 		if len(got) != 0 {
 			t.Errorf("%s has its turn before the one who waits longest", <-got)
 		}
@@ -56,7 +56,7 @@ func TestBudgetIsSharedInTurn(t *testing.T) {
 		}
 		b.release("small", 1)
 
-		// Who goes away gives up their turn.
+		// A caller that gives up loses its turn.
 		if err := b.acquire(ctx, "", 10, time.Second); err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +79,8 @@ func TestBudgetIsSharedInTurn(t *testing.T) {
 	})
 }
 
-// TestBudgetIsSharedByUsers holds that what one user has and waits for leaves room for others.
+// TestBudgetIsSharedByUsers checks that what one user holds and waits for leaves room for
+// others.
 func TestBudgetIsSharedByUsers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(10, 4)
@@ -92,7 +93,7 @@ func TestBudgetIsSharedByUsers(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		if err := b.acquire(t.Context(), "alice", 9, time.Second); err != nil { // as much as one may have
+		if err := b.acquire(t.Context(), "alice", 9, time.Second); err != nil { // the most of one user
 			t.Errorf("another user: %v", err)
 		}
 		b.release("alice", 9)
@@ -119,8 +120,8 @@ func (s *slowBody) Read(b []byte) (int, error) {
 	return 0, io.EOF
 }
 
-// TestSlowBodiesHoldOnlyTheirShare holds that to announce many bytes takes nothing, that those
-// of one user who sends slowly leave room for others, and that all of it is given back.
+// TestSlowBodiesHoldOnlyTheirShare checks that announcing many bytes takes no memory, that
+// slow bodies of one user leave room for others, and that all memory is released.
 func TestSlowBodiesHoldOnlyTheirShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bodyBudgets{reading: share{free: readingBytes, ofUser: readingBytesOfUser, takenBy: map[im.UserID]int{}}}
@@ -152,7 +153,8 @@ func TestSlowBodiesHoldOnlyTheirShare(t *testing.T) {
 				t.Errorf("refused with %v", err)
 			}
 		}
-		// Nor do many users who send little of much keep others from sending.
+		// Many users who send a little of large bodies do not prevent others from sending,
+		// either.
 		for n := range 2 * readingBytes / readingBytesOfUser {
 			for range 10 {
 				slow(im.UserID(fmt.Sprint("user", n)), readingFree+1)

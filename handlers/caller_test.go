@@ -13,7 +13,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// witness is a store that notes on whose behalf it is asked.
+// witness is a store that records the caller of each call.
 type witness struct {
 	im.Store
 	mu    sync.Mutex
@@ -34,7 +34,8 @@ func (s *witness) View(ctx context.Context, fn func(im.Reader) error) error {
 	return s.Store.View(ctx, fn)
 }
 
-// TestStoreIsAskedForUsers: the store learns who asks, by which it is fair.
+// TestStoreIsAskedForUsers checks that the store learns the caller of each request, which
+// its fairness needs.
 func TestStoreIsAskedForUsers(t *testing.T) {
 	w := newWorld(t)
 	store := &witness{Store: w.store}
@@ -71,7 +72,7 @@ func TestStoreIsAskedForUsers(t *testing.T) {
 	store.expect(t, control)
 }
 
-// expect checks for whom the store was asked since the last time.
+// expect checks the callers since the last call of expect.
 func (s *witness) expect(t *testing.T, want im.Caller) {
 	t.Helper()
 	s.mu.Lock()

@@ -30,8 +30,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// contract is the document, with a way of its own to match a request to an
-// operation: the server's is what is being tested.
+// contract is the OpenAPI document, with its own way to match a request to an operation,
+// because the server's is under test.
 var contract = sync.OnceValues(func() (*openapi3.T, routers.Router) {
 	spec, err := api.Load()
 	if err != nil {
@@ -51,11 +51,11 @@ func (w *world) conforms(req *http.Request, res *http.Response, body []byte) {
 	_, router := contract()
 	route, params, err := router.FindRoute(req)
 	if err != nil || res.StatusCode == http.StatusMethodNotAllowed {
-		return // the document has no such operation
+		return // not an operation of the document
 	}
 	if route.Operation.OperationID == "getEvents" && res.Header.Get("Content-Type") == "application/json" {
-		// A page by Accept, as it was before that had a path of its own: what
-		// that path answers.
+		// A page by Accept, from before pages had a path of their own, is answered like
+		// that path.
 		item := route.Spec.Paths.Find("/v1/events/log")
 		route = &routers.Route{Spec: route.Spec, Path: route.Path, PathItem: item, Method: req.Method, Operation: item.Get}
 	}
@@ -63,11 +63,11 @@ func (w *world) conforms(req *http.Request, res *http.Response, body []byte) {
 		w.known(route, res, body)
 	}
 	if !strings.HasSuffix(res.Header.Get("Content-Type"), "json") && len(body) > 0 {
-		return // text of another kind, which has no shape to hold it against
+		return // text of another type, without a schema
 	}
 	parts := [][]byte{body}
 	if res.Header.Get("Content-Type") == "application/x-ndjson" {
-		parts = bytes.Split(bytes.TrimSpace(body), []byte("\n")) // the document has the shape of a line
+		parts = bytes.Split(bytes.TrimSpace(body), []byte("\n")) // the schema is that of a line
 		if len(body) == 0 {
 			return
 		}
@@ -86,8 +86,8 @@ func (w *world) conforms(req *http.Request, res *http.Response, body []byte) {
 	}
 }
 
-// known holds that a refusal is a problem with a code that the document lists for
-// the operation, under the status that this code has.
+// known checks that a refusal is a problem with a code that the document lists for the
+// operation, under the status of that code.
 func (w *world) known(route *routers.Route, res *http.Response, body []byte) {
 	w.t.Helper()
 	var p api.Problem
@@ -133,9 +133,9 @@ var statusOfCode = sync.OnceValue(func() map[string]int {
 	return statuses
 })
 
-// TestProblemCodesAndStatusesAgree holds the lists of codes: the enumeration and
-// the table have the same ones, and an operation has the responses for the statuses
-// of its codes, and codes for those of its responses that do not list their own.
+// TestProblemCodesAndStatusesAgree compares the lists of codes: the enumeration and the
+// table have the same codes; an operation has responses for the statuses of its codes, and
+// codes for those of its responses that list none.
 func TestProblemCodesAndStatusesAgree(t *testing.T) {
 	spec, _ := contract()
 	statuses := statusOfCode()
@@ -412,8 +412,8 @@ func stateNamed(name string) im.State {
 	return 0
 }
 
-// TestEnumerationsAreThoseOfTheDomain holds that what the domain knows is what
-// the document lists.
+// TestEnumerationsAreThoseOfTheDomain checks that the document lists exactly the values of
+// the domain.
 func TestEnumerationsAreThoseOfTheDomain(t *testing.T) {
 	spec, _ := contract()
 	for name, parse := range map[string]func(string) bool{
@@ -455,9 +455,9 @@ func TestEnumerationsAreThoseOfTheDomain(t *testing.T) {
 	}
 }
 
-// TestEveryEventHasASchema holds the catalogue: each event of the log, and the two
-// of the stream itself, has a schema that it is told apart by, and the one type
-// that Go has for all of them has exactly the members that these have.
+// TestEveryEventHasASchema checks that each event of the log, and the two of the stream
+// itself, has a schema with a discriminator, and that the one Go type for all of them has
+// exactly their members.
 func TestEveryEventHasASchema(t *testing.T) {
 	spec, _ := contract()
 	event := spec.Components.Schemas["Event"].Value
@@ -502,8 +502,8 @@ func TestEveryEventHasASchema(t *testing.T) {
 	}
 }
 
-// TestEveryMemberIsDescribed holds that whoever reads what a generator made of the
-// document finds what each thing is.
+// TestEveryMemberIsDescribed checks that everything in the document has a description,
+// which generators copy.
 func TestEveryMemberIsDescribed(t *testing.T) {
 	spec, _ := contract()
 	var walk func(at string, s *openapi3.Schema)
@@ -536,8 +536,8 @@ func TestEveryMemberIsDescribed(t *testing.T) {
 	}
 }
 
-// TestLastMessageIsAMessage holds that the preview of a conversation is described
-// as messages are. It is a schema of its own, for it may be null.
+// TestLastMessageIsAMessage checks that the preview of a conversation has the schema of a
+// message. It is a copy, because it may be null.
 func TestLastMessageIsAMessage(t *testing.T) {
 	spec, _ := contract()
 	message, last := spec.Components.Schemas["Message"].Value, spec.Components.Schemas["LastMessage"].Value
@@ -560,8 +560,8 @@ func TestLastMessageIsAMessage(t *testing.T) {
 
 func names(schemas openapi3.Schemas) []string { return slices.Sorted(maps.Keys(schemas)) }
 
-// TestTheServedDocumentIsForEverybody holds that nothing in it is for our own
-// generator, and that it is the file that is in the repository.
+// TestTheServedDocumentIsForEverybody checks that the served document is the file in the
+// repository, and has nothing for our own generator in it.
 func TestTheServedDocumentIsForEverybody(t *testing.T) {
 	w := newWorld(t)
 	served := w.do("", http.MethodGet, "/openapi.yaml", "").body
@@ -581,7 +581,7 @@ func TestTheServedDocumentIsForEverybody(t *testing.T) {
 		"scheme":    slices.Collect(maps.Keys(spec.Components.SecuritySchemes)),
 	} {
 		for _, name := range list {
-			// Generators put them all into one package, and capitalize them.
+			// Generators put all of them into one package and capitalize them.
 			if other, ok := used[strings.ToLower(name)]; ok {
 				t.Errorf("%s is the name of a %s and of a %s", name, kind, other)
 			}

@@ -18,12 +18,11 @@ import (
 	"github.com/imapi/imapi/auth"
 )
 
-// What is thrown at the server here is made of the document: requests that fit it,
-// and requests that do not, by every kind of user to every operation. Whatever the
-// server makes of one, the answer is held against the document by conforms: its
-// status, type, shape, and the code of a refusal.
+// These tests make requests from the OpenAPI document, valid and invalid ones, by every
+// kind of user and to every operation. conforms validates each answer: its status, type,
+// shape, and the code of a refusal.
 
-// FuzzAnswers is one request an input, which is the seed that it is made from.
+// FuzzAnswers makes one request from each input, which is its seed.
 func FuzzAnswers(f *testing.F) {
 	for seed := range uint64(16) {
 		f.Add(seed)
@@ -42,7 +41,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		s *things
 	)
 	for seed := range uint64(4000) {
-		if seed%500 == 0 { // much of what there was is deleted by then
+		if seed%500 == 0 { // by now much of it is deleted
 			w = newWorld(t)
 			s = newThings(w)
 		}
@@ -53,7 +52,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	}
 }
 
-// things are what a request can name.
+// things are the ids that a request can name.
 type things struct {
 	tokens                                []string
 	conversations, messages, spaces, role []string
@@ -140,7 +139,7 @@ func throw(w *world, s *things, seed uint64) {
 	body := g.body(spec, header)
 	req, err := http.NewRequest(o.method, w.url+path+"?"+raw, bytes.NewReader(body))
 	if err != nil {
-		return // what Go does not send
+		return // a request that Go does not send
 	}
 	req.Header = header
 	if token := s.tokens[g.IntN(len(s.tokens))]; token != "" {
@@ -176,7 +175,7 @@ func printable(r rune) rune {
 	return r
 }
 
-// thrower makes what a request has.
+// thrower makes the parts of a request.
 type thrower struct {
 	*things
 	*rand.Rand
@@ -184,7 +183,7 @@ type thrower struct {
 
 func (g *thrower) oneOf(list []string) string { return list[g.IntN(len(list))] }
 
-// junk is what is named when nothing that is there is.
+// junk is named if nothing that exists is.
 func (g *thrower) junk() string {
 	return g.oneOf([]string{
 		"nothing", "@", "@@", "%", "a/b", "..", ".", "é", "\x00", "\xff", " ", "0", "-1", "null", "@nobody at all",
@@ -192,7 +191,7 @@ func (g *thrower) junk() string {
 	})
 }
 
-// named returns something of what a member or a parameter of this name takes.
+// named returns a value for a member or parameter of this name.
 func (g *thrower) named(name string) string {
 	if g.IntN(8) == 0 {
 		return g.junk()
@@ -223,7 +222,7 @@ func (g *thrower) text(name string, s *openapi3.Schema) string {
 	return fmt.Sprint(g.value(name, s, 0))
 }
 
-// body makes a body, if the operation has one, and says what type it is of.
+// body makes a body, if the operation has one, and returns its content type.
 func (g *thrower) body(o *openapi3.Operation, header http.Header) []byte {
 	if o.RequestBody == nil {
 		if g.IntN(20) == 0 {
@@ -273,7 +272,7 @@ func (g *thrower) body(o *openapi3.Operation, header http.Header) []byte {
 	return out
 }
 
-// value makes a value that fits a schema, by and large.
+// value makes a value that mostly fits a schema.
 func (g *thrower) value(name string, s *openapi3.Schema, depth int) any {
 	if s.Nullable && g.IntN(6) == 0 {
 		return nil

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// erasedSince returns the ids of all pages of what was erased since a time, and the
-// as_of of the list.
+// erasedSince returns the ids on all pages of messages erased since a time, and the as_of
+// of the list.
 func (w *world) erasedSince(user, since string) (ids []string, asOf string) {
 	w.t.Helper()
 	query := "limit=2"
@@ -37,7 +37,7 @@ func (w *world) erasedSince(user, since string) (ids []string, asOf string) {
 // clock of its own, however fast one follows another.
 func TestErasedGoesOnFromAsOf(t *testing.T) {
 	w := newWorld(t)
-	var told, revoked []string
+	var listed, revoked []string
 	_, asOf := w.erasedSince("bob", "")
 	for round := range 20 {
 		for n := range round % 4 {
@@ -47,15 +47,15 @@ func TestErasedGoesOnFromAsOf(t *testing.T) {
 		}
 		var ids []string
 		ids, asOf = w.erasedSince("bob", asOf)
-		told = append(told, ids...)
+		listed = append(listed, ids...)
 	}
-	if !slices.Equal(told, revoked) {
-		t.Errorf("told of %v, revoked were %v", told, revoked)
+	if !slices.Equal(listed, revoked) {
+		t.Errorf("listed %v, revoked %v", listed, revoked)
 	}
 }
 
-// Who was away from a group while messages were taken back there is given them after
-// coming back, whenever it was.
+// A user who was away from a group while messages were erased there gets them after
+// rejoining, however long ago that was.
 func TestErasedWhileAwayFromAGroup(t *testing.T) {
 	w := newWorld(t)
 	group := w.group("alice", "bob")

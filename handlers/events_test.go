@@ -19,7 +19,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-func TestStreamTellsWhatHappensAndResumes(t *testing.T) {
+func TestStreamDeliversAndResumes(t *testing.T) {
 	w := newWorld(t)
 	s := w.listen("bob", nil)
 	if ct := s.res.Header.Get("Content-Type"); ct != "text/event-stream" {
@@ -34,7 +34,7 @@ func TestStreamTellsWhatHappensAndResumes(t *testing.T) {
 	one, v := s.expect("message.created")
 	if v["message_id"] != sent["id"] || v["actor"] != "alice" || v["sender"] != "alice" || v["seq"] != 1.0 ||
 		v["conversation_id"] != sent["conversation_id"] || v["message"].(map[string]any)["body"].(map[string]any)["text"] != "one" {
-		t.Errorf("told %v", v)
+		t.Errorf("received %v", v)
 	}
 	s.close()
 
@@ -55,7 +55,7 @@ func TestStreamTellsWhatHappensAndResumes(t *testing.T) {
 	again.expect("ready")
 	again.expect("conversation.created")
 	if f, _ := again.expect("message.created"); f.id != one.id {
-		t.Errorf("replayed under %s, was told under %s", f.id, one.id)
+		t.Errorf("replayed under %s, delivered under %s", f.id, one.id)
 	}
 }
 
@@ -73,12 +73,12 @@ func TestStreamLeavesOutTheActingDevice(t *testing.T) {
 	for name, s := range map[string]*reader{"tablet": tablet, "no device": none} {
 		s.expect("conversation.created")
 		if _, v := s.expect("message.created"); v["message_id"] != m["id"] || v["actor_device"] != "phone" {
-			t.Errorf("%s: told %v", name, v)
+			t.Errorf("%s: received %v", name, v)
 		}
 		s.expect("message.created")
 	}
 	if _, v := phone.expect("message.created"); v["sender"] != "bob" {
-		t.Errorf("the acting device was told of its own act: %v", v)
+		t.Errorf("the acting device received its own event: %v", v)
 	}
 	for device, want := range map[string]int{"phone": 1, "tablet": 3, "": 3} {
 		header := []string{"Accept", "application/json"}
@@ -198,14 +198,14 @@ func TestCursorTheLogCannotResumeGivesReset(t *testing.T) {
 	}
 }
 
-// TestWhatIsNoCursorGivesReset holds that a stream never answers a damaged cursor
-// with a status that is final for an EventSource, and that a page does refuse it.
-func TestWhatIsNoCursorGivesReset(t *testing.T) {
+// TestDamagedCursorGivesReset checks that a stream never answers a damaged cursor with a
+// status at which an EventSource gives up, and that a page refuses it.
+func TestDamagedCursorGivesReset(t *testing.T) {
 	w := newWorld(t)
 	first := w.listen("bob", nil)
 	w.say("alice", "@bob", "x")
 	for f, _ := first.event(); f.event != "message.created"; {
-		f, _ = first.event() // the hub has published it then
+		f, _ = first.event() // by then the hub has published it
 	}
 	first.close()
 	good := events.Cursor{Log: w.store.Instance().Log, Position: 1}.String()
@@ -247,7 +247,7 @@ func TestWhatIsNoCursorGivesReset(t *testing.T) {
 			})
 		}
 	}
-	// An empty cursor is no place either; a client that has none may send the header.
+	// An empty cursor is damaged, too; a client without a cursor may send the empty header.
 	s := w.listen("bob", url.Values{"cursor": {""}})
 	s.expect("ready")
 	s.expect("reset")
@@ -266,7 +266,7 @@ func TestTicketOpensTheStreamAndNothingElse(t *testing.T) {
 	w.must(http.StatusCreated, "bob", http.MethodPost, "/v1/conversations/@alice/messages", `{"type":"text","body":{"text":"own"}}`, "X-Device-Id", "browser")
 	w.say("alice", "@bob", "x")
 	if _, v := s.expect("message.created"); v["sender"] != "alice" {
-		t.Errorf("the ticket lost its device: told %v", v)
+		t.Errorf("the ticket lost its device: received %v", v)
 	}
 	for _, c := range []struct{ method, path, header string }{
 		{"GET", "/v1/conversations?ticket=" + url.QueryEscape(ticket), ""},
@@ -333,7 +333,7 @@ func TestStreamEndsWithItsToken(t *testing.T) {
 	w := newWorld(t)
 	var short string
 	var s *reader
-	for ttl := 2 * time.Second; s == nil; ttl *= 2 { // on a busy machine it may have ended before it is read
+	for ttl := 2 * time.Second; s == nil; ttl *= 2 { // on a busy machine it may have expired before it is read
 		short = mint(t, auth.Grant{User: "bob", TTL: ttl}, 0)
 		if a := w.do("", http.MethodGet, "/v1/conversations", "", "Authorization", "Bearer "+short); a.status == http.StatusOK {
 			s = w.listen("", nil, "Authorization", "Bearer "+short)
@@ -415,8 +415,8 @@ func TestOnlyAllowedOriginsMayCall(t *testing.T) {
 	}
 }
 
-// TestPreflightAllowsUsualHeaders holds that a page may send what libraries for event
-// streams, request wrappers and tracing add, and read what it needs of an answer.
+// TestPreflightAllowsUsualHeaders checks that a page may send the headers of libraries for
+// event streams, request wrappers and tracing, and read the headers that it needs.
 func TestPreflightAllowsUsualHeaders(t *testing.T) {
 	const origin = "https://app.example"
 	w := newWorld(t, func(o *handlers.Options, _ *events.Options, _ *im.Policy) { o.Origins = []string{origin} })
@@ -448,7 +448,7 @@ func TestPreflightAllowsUsualHeaders(t *testing.T) {
 	}
 }
 
-// TestHeadIsAnsweredAsGet asks for the headers of every GET of the document.
+// TestHeadIsAnsweredAsGet requests the headers of every GET of the document.
 func TestHeadIsAnsweredAsGet(t *testing.T) {
 	w := newWorld(t, func(o *handlers.Options, _ *events.Options, _ *im.Policy) {
 		o.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("a 1\n")) })
@@ -500,8 +500,8 @@ func TestHeadIsAnsweredAsGet(t *testing.T) {
 	}
 }
 
-// TestIdleStreamOutlivesItsWriteDeadline holds that a deadline ends a write
-// that blocks, and not the silence after one: HTTP/2 would reset the stream.
+// TestIdleStreamOutlivesItsWriteDeadline checks that a write deadline ends a write that
+// blocks, and not the silence after one, at which HTTP/2 would reset the stream.
 func TestIdleStreamOutlivesItsWriteDeadline(t *testing.T) {
 	const deadline = time.Second // in which a busy machine writes something
 	for name, protocol := range map[string]func(*http.Protocols){
@@ -537,11 +537,11 @@ func TestIdleStreamOutlivesItsWriteDeadline(t *testing.T) {
 	}
 }
 
-// TestPagesOfOnesOwnDoingAreBounded holds that a page costs by what it looks
-// through, not a read for each event that is left out of it.
+// TestPagesOfOnesOwnDoingAreBounded checks that events left out of a page do not cost a
+// read each.
 func TestPagesOfOnesOwnDoingAreBounded(t *testing.T) {
 	w := newWorld(t)
-	const n = 2*64*32 + 1 // more than a page looks through
+	const n = 2*64*32 + 1 // more than a page reads
 	g := w.group("alice", "bob")
 	var sending sync.WaitGroup
 	for worker := range 16 {
@@ -575,8 +575,7 @@ func TestPagesOfOnesOwnDoingAreBounded(t *testing.T) {
 	}
 }
 
-// TestPagesAreBoundedInBytes holds that large messages make more pages, not
-// larger ones.
+// TestPagesAreBoundedInBytes checks that large messages make more pages, not larger ones.
 func TestPagesAreBoundedInBytes(t *testing.T) {
 	w := newWorld(t)
 	large := strings.Repeat("<", 4000)

@@ -13,11 +13,11 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// lived fills a server with all that an export has to keep.
+// lived fills a server with everything that an export has to contain.
 func (w *world) lived() {
 	w.t.Helper()
-	send := func(user, place, body string) string {
-		return w.must(http.StatusCreated, user, http.MethodPost, "/v1/conversations/"+place+"/messages", body)["id"].(string)
+	send := func(user, conversation, body string) string {
+		return w.must(http.StatusCreated, user, http.MethodPost, "/v1/conversations/"+conversation+"/messages", body)["id"].(string)
 	}
 	group := w.must(http.StatusCreated, "alice", http.MethodPost, "/v1/conversations",
 		`{"kind":"group","name":"<g> & \"ü\"","members":["bob","zoe"],"settings":{"history":"all","revoke_window_seconds":0,"revoke_others_window_seconds":60,"expire_after_seconds":3600,"retention_days":0,"announcement":"<hi> ü","avatar":"https://example.com/a?b&c","join":"open","invite":"members"}}`)["id"].(string)
@@ -33,7 +33,7 @@ func (w *world) lived() {
 	w.must(http.StatusOK, "bob", http.MethodPost, "/v1/messages/"+revoked+"/revoke", `{"postscript":"sorry <3","extension":{"why":["x"]}}`)
 	w.must(http.StatusOK, "alice", http.MethodPost, "/v1/messages/"+send("alice", "@bob", `{"type":"text","body":{"text":"gone, too"}}`)+"/revoke", "")
 
-	// Carol is removed, misses one, comes back, and leaves for good; dave joins.
+	// Carol is removed, misses a message, rejoins, and leaves for good; dave joins.
 	send("alice", joined, `{"type":"text","body":{"text":"1"}}`)
 	w.must(http.StatusNoContent, "bob", http.MethodDelete, g+"/members/carol", "")
 	send("alice", joined, `{"type":"text","body":{"text":"2"}}`)
@@ -58,10 +58,9 @@ func (w *world) lived() {
 	w.must(http.StatusNoContent, "emptied", http.MethodPost, "/v1/conversations/"+w.group("emptied", "emptied")+"/leave", "")
 }
 
-// TestExportComesBack holds that what was exported and imported into an empty
-// server is exported as the same bytes, and that importing it again changes
-// nothing.
-func TestExportComesBack(t *testing.T) {
+// TestExportRoundTrip checks that an export that is imported into an empty server is
+// exported again as the same bytes, and that importing it again changes nothing.
+func TestExportRoundTrip(t *testing.T) {
 	from, to := newWorld(t), newWorld(t)
 	from.lived()
 	whole := from.export()
@@ -82,7 +81,7 @@ func TestExportComesBack(t *testing.T) {
 		}
 	}
 
-	// Who left by themselves is not added again here, either.
+	// Here, too, a user who left by themselves is not added again.
 	for i, w := range []*world{from, to} {
 		joined := ""
 		for _, c := range w.must(200, "bob", "GET", "/v1/conversations", "")["items"].([]any) {
@@ -95,9 +94,9 @@ func TestExportComesBack(t *testing.T) {
 		}
 	}
 
-	// It is told to nobody, counts as read, and goes on as if it had been here.
+	// The import publishes nothing, counts as read, and the conversation continues from it.
 	if page := to.must(200, "bob", "GET", "/v1/events?limit=100", "", "Accept", "application/json"); len(page["items"].([]any)) != 0 {
-		t.Errorf("told: %v", page)
+		t.Errorf("published: %v", page)
 	}
 	if unread := to.must(200, "bob", "GET", "/v1/unread", "")["total"].(float64); unread != 0 {
 		t.Errorf("unread %v", unread)
@@ -114,7 +113,7 @@ func TestExportComesBack(t *testing.T) {
 				}
 			}
 			if w == to {
-				break // what she says would be seen by the others
+				break // the others would see her message
 			}
 		}
 	}
@@ -141,9 +140,9 @@ func diff(a, b string) string {
 	return out.String()
 }
 
-// TestExportLeavesOutWhatIsPastRetention holds that what is past retention is in
-// no export, that answers to it do not keep an import from taking them, and that
-// members who joined later see what comes next.
+// TestExportLeavesOutWhatIsPastRetention checks that messages past retention are not
+// exported, that replies to them can be imported all the same, and that members who joined
+// later see what comes next.
 func TestExportLeavesOutWhatIsPastRetention(t *testing.T) {
 	week := func(_ *handlers.Options, _ *events.Options, p *im.Policy) { p.Retention = 7 * 24 * time.Hour }
 	from, to := newWorld(t), newWorld(t, week)
@@ -172,8 +171,8 @@ func TestExportLeavesOutWhatIsPastRetention(t *testing.T) {
 	}
 }
 
-// TestExportOfOneConversation holds that one is exported alone, and unknown ones
-// are said to be.
+// TestExportOfOneConversation checks that one conversation can be exported alone, and that
+// an unknown one is refused.
 func TestExportOfOneConversation(t *testing.T) {
 	w := newWorld(t)
 	one, gone := w.group("alice", "bob"), w.group("alice", "bob")
@@ -195,9 +194,9 @@ func TestExportOfOneConversation(t *testing.T) {
 	}
 }
 
-// TestRetentionRemovesWhatItTells holds that a run answers exactly what was told
-// before, page by page.
-func TestRetentionRemovesWhatItTells(t *testing.T) {
+// TestRetentionTrimsWhatTheDryRunShows checks that a run trims exactly what a dry run has
+// shown, page by page.
+func TestRetentionTrimsWhatTheDryRunShows(t *testing.T) {
 	w := newWorld(t)
 	var ids []string
 	for i := range 5 {
@@ -210,13 +209,13 @@ func TestRetentionRemovesWhatItTells(t *testing.T) {
 		ids = append(ids, id)
 	}
 	admin := []string{"Authorization", adminOf(t)}
-	told := map[string]string{}
+	planned := map[string]string{}
 	path := "/v1/admin/retention?limit=1"
 	for page := path; page != ""; {
 		p := w.must(200, "", "GET", page, "", admin...)
 		for _, item := range p["items"].([]any) {
 			b, _ := json.Marshal(item)
-			told[item.(map[string]any)["conversation_id"].(string)] = string(b)
+			planned[item.(map[string]any)["conversation_id"].(string)] = string(b)
 		}
 		page = ""
 		if next, more := p["next_page_token"].(string); more {
@@ -226,8 +225,8 @@ func TestRetentionRemovesWhatItTells(t *testing.T) {
 			path = "/v1/admin/retention?as_of=" + asOf
 		}
 	}
-	if len(told) != 4 {
-		t.Fatalf("told of %d conversations: %v", len(told), told)
+	if len(planned) != 4 {
+		t.Fatalf("the dry run lists %d conversations: %v", len(planned), planned)
 	}
 	a := w.do("", "POST", path, "", admin...)
 	done := 0
@@ -237,8 +236,8 @@ func TestRetentionRemovesWhatItTells(t *testing.T) {
 			t.Fatal(err)
 		}
 		b, _ := json.Marshal(v)
-		if want := told[v.(map[string]any)["conversation_id"].(string)]; string(b) != want {
-			t.Errorf("ran %s, told %s", b, want)
+		if want := planned[v.(map[string]any)["conversation_id"].(string)]; string(b) != want {
+			t.Errorf("trimmed %s, the dry run said %s", b, want)
 		}
 		done++
 	}

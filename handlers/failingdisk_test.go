@@ -20,7 +20,7 @@ import (
 	"github.com/imapi/imapi/storage/sqlite/disktest"
 )
 
-// newFailingWorld is a world on a disk that can be told to fail.
+// newFailingWorld returns a world on a disk that tests can make fail.
 func newFailingWorld(t *testing.T) (*world, *disktest.Disk) {
 	dir := t.TempDir()
 	disk := disktest.New(t, dir)
@@ -45,7 +45,7 @@ func newFailingWorld(t *testing.T) (*world, *disktest.Disk) {
 	return newWorldOn(t, store), disk
 }
 
-// failing has all writes to files fail that begin so.
+// failing makes writes fail to all files whose names have this prefix.
 func failing(disk *disktest.Disk, name string, err error) {
 	disk.Fail(func(op disktest.Op) error {
 		if strings.HasPrefix(op.Name, name) {
@@ -65,8 +65,8 @@ func within(t *testing.T, what string, so func() bool) {
 	}
 }
 
-// TestFailingDisk: who sends while the disk is full or broken, be it that of the database
-// or that of the keys, is told so by 507 or 503, and has lost nothing once it works again.
+// TestFailingDisk checks that sends get 507 or 503 while the disk of the database or of the
+// keys is full or broken, and that no answered message is lost once it works again.
 func TestFailingDisk(t *testing.T) {
 	for _, file := range []string{"imapi.db", "keys"} {
 		for failure, want := range map[error]struct {
@@ -88,7 +88,7 @@ func TestFailingDisk(t *testing.T) {
 				}
 				failing(disk, file, failure)
 				refused := answer{}
-				// Keys are made ahead of use, so it takes some until there are none.
+				// Keys are made ahead of use: it takes some sends to use them up.
 				for len(sent) < 5000 {
 					if refused = send(len(sent)); refused.status != http.StatusCreated {
 						break
@@ -119,8 +119,8 @@ func TestFailingDisk(t *testing.T) {
 	}
 }
 
-// TestShreddingWaits: what is revoked while the key file cannot be written to is a
-// tombstone at once. /readyz and a metric say that its key waits, for as long as it does.
+// TestShreddingWaits checks that a message revoked while the key file cannot be written is
+// a tombstone at once, and that /readyz and a metric report its key until it is shredded.
 func TestShreddingWaits(t *testing.T) {
 	for _, failure := range []error{syscall.ENOSPC, syscall.EIO} {
 		t.Run(failure.Error(), func(t *testing.T) {

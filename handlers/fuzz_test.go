@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// FuzzPageToken holds that a token is one that a list gave, or a 400.
+// FuzzPageToken checks that a page token either comes from the list or is a 400.
 func FuzzPageToken(f *testing.F) {
 	w := newWorld(f)
 	g := w.group("alice", "bob", "carol")
@@ -24,7 +24,7 @@ func FuzzPageToken(f *testing.F) {
 	})
 }
 
-// FuzzCursor holds that a cursor is one that the log gave, or a 400.
+// FuzzCursor checks that a cursor either comes from the log or is a 400.
 func FuzzCursor(f *testing.F) {
 	w := newWorld(f)
 	w.say("alice", "@bob", "x")
@@ -44,8 +44,8 @@ func FuzzCursor(f *testing.F) {
 	})
 }
 
-// FuzzSend holds that any body is stored as it was sent or refused, and that
-// the server never takes the fault for it.
+// FuzzSend checks that any body is stored as sent or refused, and never causes a server
+// error.
 func FuzzSend(f *testing.F) {
 	w := newWorld(f)
 	for _, body := range []string{

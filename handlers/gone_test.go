@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// TestWhatWasRemovedDoesNotComeBack holds that a retry, an insertion and a line of an
-// import are answered 410 once the conversation was deleted, and make no new one.
-func TestWhatWasRemovedDoesNotComeBack(t *testing.T) {
+// TestPurgedMessagesStayPurged checks that after a conversation was deleted, a retry, an
+// insertion and a line of an import of its messages are 410 and create no conversation.
+func TestPurgedMessagesStayPurged(t *testing.T) {
 	for name, purge := range map[string]bool{"deleted": false, "purged": true} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

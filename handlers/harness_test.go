@@ -103,14 +103,14 @@ func newWorldOn(t testing.TB, store im.Store, with ...option) *world {
 	return w
 }
 
-// in is the same server for a test within the one that made it.
+// in returns the same server for a subtest.
 func (w *world) in(t testing.TB) *world {
 	inner := *w
 	inner.t = t
 	return &inner
 }
 
-// mint makes a token that was issued some time ago.
+// mint makes a token issued some time ago.
 func mint(t testing.TB, g auth.Grant, ago time.Duration) string {
 	t.Helper()
 	if g.TTL == 0 {
@@ -286,8 +286,8 @@ func (w *world) followWith(c *http.Client, req *http.Request) *reader {
 
 func (r *reader) close() { _ = r.res.Body.Close() }
 
-// next returns the next block; false, with what there is of one, at the end of the
-// stream. It reads as simple libraries do, which take any empty line for a block's end.
+// next returns the next block; at the end of the stream it returns false with what there is
+// of one. Like simple libraries, it takes any empty line for the end of a block.
 func (r *reader) next() (frame, bool) {
 	var f frame
 	for r.in.Scan() {

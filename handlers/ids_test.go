@@ -5,10 +5,10 @@ import (
 	"testing"
 )
 
-// TestWhatAnIDGives holds what docs/security.md says: by the id of a room, or of a
-// group or space that is open, one can join it; the ids of everything else give
-// nothing to who is no member, not even of what hangs in an open group or space.
-func TestWhatAnIDGives(t *testing.T) {
+// TestRightsByID checks what docs/security.md says: knowing the id of a room, or of an open
+// group or space, allows joining it. Knowing any other id gives nothing to a user who is
+// not a member, not even the id of a thread or channel in an open group or space.
+func TestRightsByID(t *testing.T) {
 	w := newWorld(t)
 	direct := w.say("alice", "@bob", "between us")
 	group := w.group("alice", "bob")
@@ -67,15 +67,15 @@ func TestWhatAnIDGives(t *testing.T) {
 	w.must(http.StatusOK, "alice", http.MethodPatch, "/v1/spaces/"+space, `{"settings":{"join":"open"}}`)
 	for _, id := range []string{thread, channel, under, direct["conversation_id"].(string)} {
 		if got := join("mallory", id); got != http.StatusNotFound {
-			t.Errorf("joining by the id of what hangs in something open: %d", got)
+			t.Errorf("joining by the id of a thread or channel in an open group or space: %d", got)
 		}
 	}
 	if a := w.do("mallory", http.MethodGet, "/v1/conversations/"+group, ""); a.status != http.StatusNotFound {
-		t.Errorf("looking into an open group before joining it: %d", a.status)
+		t.Errorf("reading an open group before joining it: %d", a.status)
 	}
 	for _, id := range []string{group, room} {
 		if got := join("mallory", id); got != http.StatusOK {
-			t.Errorf("joining by the id of something open: %d", got)
+			t.Errorf("joining by the id of an open group or space: %d", got)
 		}
 	}
 	w.must(http.StatusOK, "mallory", http.MethodPost, "/v1/spaces/"+space+"/join", "")

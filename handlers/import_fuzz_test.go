@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// FuzzImportLine holds a line of an import against the same as a body of its own,
-// which the validator of the document reads: what the one takes, so does the
-// other, and no line keeps the one after it from being read.
+// FuzzImportLine compares a line of an import with the same text as a body of its own,
+// which the validator reads: both are accepted or both refused, and no line prevents the
+// next one from being read.
 func FuzzImportLine(f *testing.F) {
 	w := newWorld(f)
 	for _, with := range []string{

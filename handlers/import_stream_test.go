@@ -19,11 +19,10 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// soon bounds what must happen soon, on a machine that may be busy.
+// soon is a deadline for what happens soon, on a busy machine.
 const soon = time.Minute
 
-// TestImportAnswersAsItGoes holds that results come while the request is being
-// sent.
+// TestImportAnswersAsItGoes checks that results arrive while the request is being sent.
 func TestImportAnswersAsItGoes(t *testing.T) {
 	w := newWorld(t)
 	in := w.openImport()
@@ -40,7 +39,7 @@ func TestImportAnswersAsItGoes(t *testing.T) {
 	in.end()
 }
 
-// TestDrainEndsAnImport holds that a server that stops says where it did.
+// TestDrainEndsAnImport checks that a server that shuts down reports where it stopped.
 func TestDrainEndsAnImport(t *testing.T) {
 	w := newWorld(t)
 	in := w.openImport()
@@ -57,7 +56,7 @@ func TestDrainEndsAnImport(t *testing.T) {
 	}
 }
 
-// openedImport is an import that goes on.
+// openedImport is an import in progress.
 type openedImport struct {
 	t       testing.TB
 	body    *io.PipeWriter
@@ -123,8 +122,8 @@ func (in *openedImport) end() {
 	}
 }
 
-// TestImportDropsAClientThatDoesNotRead holds that a client that sends and never
-// reads is dropped, and that the server goes on.
+// TestImportDropsAClientThatDoesNotRead checks that a client that sends and never reads is
+// disconnected, and that the server still works.
 func TestImportDropsAClientThatDoesNotRead(t *testing.T) {
 	w := newWorld(t, func(o *handlers.Options, _ *events.Options, _ *im.Policy) { o.WriteTimeout = 100 * time.Millisecond })
 	conn, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
@@ -153,8 +152,8 @@ func TestImportDropsAClientThatDoesNotRead(t *testing.T) {
 	}
 }
 
-// TestImportEndsWithItsClient holds that a client that goes away in the midst of
-// a line leaves nothing behind but what it has sent whole.
+// TestImportEndsWithItsClient checks that a client that disconnects within a line leaves
+// only its complete lines behind.
 func TestImportEndsWithItsClient(t *testing.T) {
 	ended := make(chan struct{}, 1)
 	w := newWorld(t, func(o *handlers.Options, _ *events.Options, _ *im.Policy) {
@@ -194,7 +193,7 @@ func TestImportEndsWithItsClient(t *testing.T) {
 	}
 }
 
-// unending is a text that goes on for n bytes.
+// unending is a text of n bytes.
 type unending struct {
 	unit string
 	at   int
@@ -214,8 +213,8 @@ func (e *unending) Read(b []byte) (n int, err error) {
 	return n, err
 }
 
-// TestImportTakesBoundedMemory holds that the memory that an import takes does
-// not grow with what is sent, in lines and in one that never ends.
+// TestImportTakesBoundedMemory checks that the memory of an import does not grow with its
+// size, in lines or in one endless line.
 func TestImportTakesBoundedMemory(t *testing.T) {
 	const total, allowed = 48 << 20, 24 << 20
 	for name, unit := range map[string]string{

@@ -14,7 +14,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// result is what became of a line.
+// result is the result of a line.
 type result struct {
 	Line   int64  `json:"line"`
 	Status int    `json:"status"`
@@ -85,8 +85,8 @@ func importable(with string) string {
 	return string(b)
 }
 
-// TestImportRefusals holds what keeps a line from being stored, and that the
-// same keeps a single message from being inserted.
+// TestImportRefusals checks why lines are refused, and that single messages are refused for
+// the same reasons when they are inserted.
 func TestImportRefusals(t *testing.T) {
 	w := newWorld(t, func(_ *handlers.Options, _ *events.Options, p *im.Policy) { p.Retention = 3650 * 24 * time.Hour })
 	group := w.group("alice", "bob")
@@ -99,65 +99,65 @@ func TestImportRefusals(t *testing.T) {
 		status      int
 		code, field string
 	}{
-		"unknown member":      {importable(`"boby":{}`), 400, "invalid_request", "boby"},
-		"other case":          {importable(`"Type":"text"`), 400, "invalid_request", "Type"},
-		"no conversation":     {importable(`"conversation_id":"-"`), 400, "invalid_request", "conversation_id"},
-		"no sender":           {importable(`"sender":"-"`), 400, "invalid_request", "sender"},
-		"no type":             {importable(`"type":"-"`), 400, "invalid_request", "type"},
-		"no body":             {importable(`"body":"-"`), 400, "invalid_request", "body"},
-		"null id":             {importable(`"id":null`), 400, "invalid_request", "id"},
-		"foreign id":          {importable(`"id":"42"`), 400, "invalid_request", "id"},
-		"empty id":            {importable(`"id":""`), 400, "invalid_request", "id"},
-		"sender of no user":   {importable(`"sender":"a\u0308"`), 400, "invalid_request", "sender"},
-		"number for a sender": {importable(`"sender":1`), 400, "invalid_request", "sender"},
-		"bad device":          {importable(`"sender_device":"a\u0308"`), 400, "invalid_request", "sender_device"},
-		"bad client_id":       {importable(`"client_id":"a\u0308"`), 400, "invalid_request", "client_id"},
-		"unknown type":        {importable(`"type":"command"`), 400, "invalid_request", "type"},
-		"seq 0":               {importable(`"seq":0`), 400, "invalid_request", "seq"},
-		"seq too great":       {importable(`"seq":9007199254740992`), 400, "invalid_request", "seq"},
-		"seq of halves":       {importable(`"seq":1.5`), 400, "invalid_request", "seq"},
-		"body of no type":     {importable(`"body":{"txt":"hi"}`), 400, "invalid_request", "body"},
-		"body of a list":      {importable(`"body":[]`), 400, "invalid_request", "body"},
-		"null address":        {importable(`"type":"location","body":{"latitude":1,"longitude":1,"address":null}`), 400, "invalid_request", "body"},
-		"ext of a list":       {importable(`"ext":[]`), 400, "invalid_request", "ext"},
-		"mention of null":     {importable(`"mentions":[null]`), 400, "invalid_request", "mentions/0"},
-		"mention all of 1":    {importable(`"mention_all":1`), 400, "invalid_request", "mention_all"},
-		"mention twice":       {importable(`"mentions":["bob","bob"]`), 400, "invalid_request", "mentions/1"},
-		"receipt of text":     {importable(`"receipt":"yes"`), 400, "invalid_request", "receipt"},
-		"unknown state":       {importable(`"state":"gone"`), 400, "invalid_request", "state"},
-		"no such day":         {importable(`"created_at":"2025-02-31T03:04:05Z"`), 400, "invalid_request", "created_at"},
-		"the future":          {importable(`"created_at":"2525-01-02T03:04:05Z"`), 400, "invalid_request", "created_at"},
-		"before ids":          {importable(`"created_at":"1950-01-02T03:04:05Z"`), 400, "invalid_request", "created_at"},
-		"expired before":      {importable(`"expires_at":"2024-01-02T03:04:05Z"`), 400, "invalid_request", "expires_at"},
-		"expires in years":    {importable(`"expires_at":"2029-01-02T03:04:05Z"`), 400, "invalid_request", "expires_at"},
-		"burn without time":   {importable(`"burn":{}`), 400, "invalid_request", "burn/after_seconds"},
-		"burn too late":       {importable(`"burn":{"after_seconds":604801}`), 400, "invalid_request", "burn/after_seconds"},
-		"burn misspelt":       {importable(`"burn":{"after_seconds":1,"x":1}`), 400, "invalid_request", "burn/x"},
-		"erased with a body":  {importable(`"state":"revoked","erased":{"at":"2025-01-02T03:04:06Z"}`), 400, "invalid_request", "body"},
-		"erased with ext":     {importable(`"body":null,"ext":{},"state":"revoked","erased":{"at":"2025-01-02T03:04:06Z"}`), 400, "invalid_request", "ext"},
-		"erased, no state":    {importable(`"body":null,"erased":{"at":"2025-01-02T03:04:06Z"}`), 400, "invalid_request", "state"},
-		"state, not erased":   {importable(`"body":null,"state":"revoked"`), 400, "invalid_request", "erased"},
-		"erased at no time":   {importable(`"body":null,"state":"revoked","erased":{}`), 400, "invalid_request", "erased/at"},
-		"erased later":        {importable(`"body":null,"state":"revoked","erased":{"at":"2525-01-02T03:04:06Z"}`), 400, "invalid_request", "erased/at"},
-		"erased by no user":   {importable(`"body":null,"state":"revoked","erased":{"at":"2025-01-02T03:04:06Z","by":"a\u0308"}`), 400, "invalid_request", "erased/by"},
-		"long postscript":     {importable(`"body":null,"state":"revoked","erased":{"at":"2025-01-02T03:04:06Z","postscript":"` + strings.Repeat("x", 1025) + `"}`), 400, "invalid_request", "erased/postscript"},
-		"too large":           {importable(`"body":{"text":"` + strings.Repeat("x", 5000) + `"}`), 413, "message_too_large", "body"},
-		"unknown place":       {importable(`"conversation_id":"0000000000001"`), 404, "conversation_not_found", ""},
-		"no place":            {importable(`"conversation_id":"nowhere"`), 404, "conversation_not_found", ""},
-		"with oneself":        {importable(`"conversation_id":"@alice"`), 422, "direct_with_self", "conversation"},
-		"id elsewhere":        {importable(`"id":"` + elsewhere + `"`), 409, "id_taken", "id"},
-		"id says other":       {importable(`"id":"` + direct + `","body":{"text":"ho"}`), 409, "id_taken", "id"},
-		"id of another":       {importable(`"id":"` + direct + `","sender":"bob","conversation_id":"@alice"`), 409, "id_taken", "id"},
-		"client_id says":      {importable(`"client_id":"c-1","body":{"text":"ho"}`), 409, "client_id_reused", "client_id"},
-		"client_id elsewhere": {importable(`"client_id":"c-1","conversation_id":"` + group + `"`), 409, "client_id_reused", "client_id"},
-		"past retention":      {importable(`"created_at":"2015-01-02T03:04:05Z"`), 422, "past_retention", "created_at"},
-		"burn in a group":     {importable(`"conversation_id":"` + group + `","burn":{"after_seconds":1}`), 422, "burn_unsupported", "burn"},
-		"quote of nothing":    {importable(`"reply_to":"0000000000001"`), 422, "reply_to_not_found", "reply_to"},
-		"quote of no id":      {importable(`"reply_to":"x"`), 422, "reply_to_not_found", "reply_to"},
-		"quote of elsewhere":  {importable(`"reply_to":"` + inGroup + `"`), 422, "reply_to_not_found", "reply_to"},
-		"quote in a new one":  {importable(`"conversation_id":"@zoe","reply_to":"` + inGroup + `"`), 422, "reply_to_not_found", "reply_to"},
-		"visible to nobody":   {importable(`"conversation_id":"` + other + `","visible_to":"bob"`), 404, "member_not_found", ""},
-		"visible to a third":  {importable(`"conversation_id":"@zoe","visible_to":"bob"`), 404, "member_not_found", ""},
+		"unknown member":            {importable(`"boby":{}`), 400, "invalid_request", "boby"},
+		"other case":                {importable(`"Type":"text"`), 400, "invalid_request", "Type"},
+		"no conversation":           {importable(`"conversation_id":"-"`), 400, "invalid_request", "conversation_id"},
+		"no sender":                 {importable(`"sender":"-"`), 400, "invalid_request", "sender"},
+		"no type":                   {importable(`"type":"-"`), 400, "invalid_request", "type"},
+		"no body":                   {importable(`"body":"-"`), 400, "invalid_request", "body"},
+		"null id":                   {importable(`"id":null`), 400, "invalid_request", "id"},
+		"foreign id":                {importable(`"id":"42"`), 400, "invalid_request", "id"},
+		"empty id":                  {importable(`"id":""`), 400, "invalid_request", "id"},
+		"sender of no user":         {importable(`"sender":"a\u0308"`), 400, "invalid_request", "sender"},
+		"number for a sender":       {importable(`"sender":1`), 400, "invalid_request", "sender"},
+		"bad device":                {importable(`"sender_device":"a\u0308"`), 400, "invalid_request", "sender_device"},
+		"bad client_id":             {importable(`"client_id":"a\u0308"`), 400, "invalid_request", "client_id"},
+		"unknown type":              {importable(`"type":"command"`), 400, "invalid_request", "type"},
+		"seq 0":                     {importable(`"seq":0`), 400, "invalid_request", "seq"},
+		"seq too great":             {importable(`"seq":9007199254740992`), 400, "invalid_request", "seq"},
+		"seq of halves":             {importable(`"seq":1.5`), 400, "invalid_request", "seq"},
+		"body of no type":           {importable(`"body":{"txt":"hi"}`), 400, "invalid_request", "body"},
+		"body of a list":            {importable(`"body":[]`), 400, "invalid_request", "body"},
+		"null address":              {importable(`"type":"location","body":{"latitude":1,"longitude":1,"address":null}`), 400, "invalid_request", "body"},
+		"ext of a list":             {importable(`"ext":[]`), 400, "invalid_request", "ext"},
+		"mention of null":           {importable(`"mentions":[null]`), 400, "invalid_request", "mentions/0"},
+		"mention all of 1":          {importable(`"mention_all":1`), 400, "invalid_request", "mention_all"},
+		"mention twice":             {importable(`"mentions":["bob","bob"]`), 400, "invalid_request", "mentions/1"},
+		"receipt of text":           {importable(`"receipt":"yes"`), 400, "invalid_request", "receipt"},
+		"unknown state":             {importable(`"state":"gone"`), 400, "invalid_request", "state"},
+		"no such day":               {importable(`"created_at":"2025-02-31T03:04:05Z"`), 400, "invalid_request", "created_at"},
+		"the future":                {importable(`"created_at":"2525-01-02T03:04:05Z"`), 400, "invalid_request", "created_at"},
+		"before ids":                {importable(`"created_at":"1950-01-02T03:04:05Z"`), 400, "invalid_request", "created_at"},
+		"expired before":            {importable(`"expires_at":"2024-01-02T03:04:05Z"`), 400, "invalid_request", "expires_at"},
+		"expires in years":          {importable(`"expires_at":"2029-01-02T03:04:05Z"`), 400, "invalid_request", "expires_at"},
+		"burn without time":         {importable(`"burn":{}`), 400, "invalid_request", "burn/after_seconds"},
+		"burn too late":             {importable(`"burn":{"after_seconds":604801}`), 400, "invalid_request", "burn/after_seconds"},
+		"burn misspelt":             {importable(`"burn":{"after_seconds":1,"x":1}`), 400, "invalid_request", "burn/x"},
+		"erased with a body":        {importable(`"state":"revoked","erased":{"at":"2025-01-02T03:04:06Z"}`), 400, "invalid_request", "body"},
+		"erased with ext":           {importable(`"body":null,"ext":{},"state":"revoked","erased":{"at":"2025-01-02T03:04:06Z"}`), 400, "invalid_request", "ext"},
+		"erased, no state":          {importable(`"body":null,"erased":{"at":"2025-01-02T03:04:06Z"}`), 400, "invalid_request", "state"},
+		"state, not erased":         {importable(`"body":null,"state":"revoked"`), 400, "invalid_request", "erased"},
+		"erased at no time":         {importable(`"body":null,"state":"revoked","erased":{}`), 400, "invalid_request", "erased/at"},
+		"erased later":              {importable(`"body":null,"state":"revoked","erased":{"at":"2525-01-02T03:04:06Z"}`), 400, "invalid_request", "erased/at"},
+		"erased by no user":         {importable(`"body":null,"state":"revoked","erased":{"at":"2025-01-02T03:04:06Z","by":"a\u0308"}`), 400, "invalid_request", "erased/by"},
+		"long postscript":           {importable(`"body":null,"state":"revoked","erased":{"at":"2025-01-02T03:04:06Z","postscript":"` + strings.Repeat("x", 1025) + `"}`), 400, "invalid_request", "erased/postscript"},
+		"too large":                 {importable(`"body":{"text":"` + strings.Repeat("x", 5000) + `"}`), 413, "message_too_large", "body"},
+		"unknown conversation":      {importable(`"conversation_id":"0000000000001"`), 404, "conversation_not_found", ""},
+		"malformed conversation id": {importable(`"conversation_id":"nowhere"`), 404, "conversation_not_found", ""},
+		"with oneself":              {importable(`"conversation_id":"@alice"`), 422, "direct_with_self", "conversation"},
+		"id elsewhere":              {importable(`"id":"` + elsewhere + `"`), 409, "id_taken", "id"},
+		"id says other":             {importable(`"id":"` + direct + `","body":{"text":"ho"}`), 409, "id_taken", "id"},
+		"id of another":             {importable(`"id":"` + direct + `","sender":"bob","conversation_id":"@alice"`), 409, "id_taken", "id"},
+		"client_id says":            {importable(`"client_id":"c-1","body":{"text":"ho"}`), 409, "client_id_reused", "client_id"},
+		"client_id elsewhere":       {importable(`"client_id":"c-1","conversation_id":"` + group + `"`), 409, "client_id_reused", "client_id"},
+		"past retention":            {importable(`"created_at":"2015-01-02T03:04:05Z"`), 422, "past_retention", "created_at"},
+		"burn in a group":           {importable(`"conversation_id":"` + group + `","burn":{"after_seconds":1}`), 422, "burn_unsupported", "burn"},
+		"quote of nothing":          {importable(`"reply_to":"0000000000001"`), 422, "reply_to_not_found", "reply_to"},
+		"quote of no id":            {importable(`"reply_to":"x"`), 422, "reply_to_not_found", "reply_to"},
+		"quote of elsewhere":        {importable(`"reply_to":"` + inGroup + `"`), 422, "reply_to_not_found", "reply_to"},
+		"quote in a new one":        {importable(`"conversation_id":"@zoe","reply_to":"` + inGroup + `"`), 422, "reply_to_not_found", "reply_to"},
+		"visible to nobody":         {importable(`"conversation_id":"` + other + `","visible_to":"bob"`), 404, "member_not_found", ""},
+		"visible to a third":        {importable(`"conversation_id":"@zoe","visible_to":"bob"`), 404, "member_not_found", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := w.in(t)
@@ -181,8 +181,8 @@ func TestImportRefusals(t *testing.T) {
 	}
 }
 
-// TestImportOfBadLines holds that lines that cannot be read are answered as such
-// and do not keep the others from being stored.
+// TestImportOfBadLines checks that malformed lines are refused and do not affect the
+// others.
 func TestImportOfBadLines(t *testing.T) {
 	w := newWorld(t)
 	long := strings.Repeat("x", 1<<20)
@@ -225,8 +225,7 @@ func TestImportOfBadLines(t *testing.T) {
 	}
 }
 
-// TestImportConversationRefusals holds what keeps a conversation from being
-// stored.
+// TestImportConversationRefusals checks why lines with conversations are refused.
 func TestImportConversationRefusals(t *testing.T) {
 	w := newWorld(t)
 	group := w.group("alice", "bob")
@@ -309,8 +308,8 @@ func TestImportConversationRefusals(t *testing.T) {
 	}
 }
 
-// TestImportIsForAdmins holds who may import, export and run retention, and what
-// the body must be.
+// TestImportIsForAdmins checks who may import, export and run retention, and the required
+// body.
 func TestImportIsForAdmins(t *testing.T) {
 	w := newWorld(t)
 	for _, c := range [][3]string{

@@ -8,8 +8,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// HoldBodies takes all the room there is for decoding bodies until release is called, and has
-// requests wait for it no longer than a moment.
+// HoldBodies takes all memory for decoding bodies until release is called. Requests then
+// wait for it only a moment.
 func (s *Server) HoldBodies() (release func()) {
 	s.bodies.wait = time.Nanosecond
 	users := make([]im.UserID, decodingBytes/decodingOfUser)

@@ -20,7 +20,7 @@ import (
 	"github.com/imapi/imapi/storage"
 )
 
-// logBook keeps what all of a server's parts log, at every level.
+// logBook records what all parts of a server log, at every level.
 type logBook struct {
 	mu    sync.Mutex
 	text  bytes.Buffer
@@ -98,7 +98,7 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 
 	for name, path := range map[string]struct {
 		take func(*testing.T)
-		says string // what the log has to say of it, so that the path was taken
+		says string // a line that shows that the path was taken
 	}{
 		"key set, refused connection":   {keySet(gone.URL), "connection refused"},
 		"key set, status":               {keySet(answers(http.StatusTeapot, "")), "answered with status 418"},
@@ -112,14 +112,14 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 		"panic in a transaction": {func(t *testing.T) {
 			err := w.store.Write(t.Context(), func(im.Tx) error { panic(secret) })
 			if err == nil || strings.Contains(err.Error(), secret) {
-				t.Errorf("the caller is told %v", err)
+				t.Errorf("the caller gets %v", err)
 			}
 		}, "panic in a transaction"},
 		"panic in a listener": {func(t *testing.T) {
 			panics = true
 			defer func() { panics = false }()
 			w.in(t).say("alice", "@bob", secret)
-			// Once the next commit is answered the listeners of this one have run.
+			// Once the next commit is answered, the listeners of this one have run.
 			_ = w.store.Write(t.Context(), func(im.Tx) error { return errors.New("nothing") })
 		}, "panic in a commit listener"},
 		"requests": {func(t *testing.T) {

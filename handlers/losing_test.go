@@ -13,16 +13,16 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// losing is a way in which bob, who listens, loses a place, and gets it back. What
-// is done is done by others, or by him on another device.
+// losing is a way in which bob, who listens, loses and regains access to a conversation.
+// Others do it, or he himself on another device.
 type losing struct {
-	place func(*scene) string
-	// alone is set of a place in which no thread hangs.
+	conversation func(*scene) string
+	// alone is set for a conversation without threads.
 	alone bool
-	// reads is set of a thread, which he can read all the same: its parent tells
-	// that something was said.
+	// reads is set for a thread that he can read all the same: he receives events of its
+	// parent about it.
 	reads bool
-	// before is what has to be done first, nil for nothing.
+	// before comes first; it may be nil.
 	before func(*scene)
 	take   func(*scene)
 	taken  []im.EventType
@@ -30,7 +30,7 @@ type losing struct {
 	given  []im.EventType
 }
 
-// elsewhere is the device on which bob does what he is to be told of.
+// elsewhere is the device on which bob does what his listening device is to receive.
 var elsewhere = ear{"bob", "watch"}
 
 func waysToLose() map[string]losing {
@@ -68,44 +68,44 @@ func waysToLose() map[string]losing {
 		remove    = http.MethodDelete
 
 		members = `{"members":["bob"]}`
-		// Of all threads of the place that he joined, and then of the place.
+		// The threads that he joined, then their parent.
 		leftSpace = []im.EventType{im.MemberRemoved, im.MemberRemoved, im.MemberRemoved, im.MemberRemoved}
 		leftGroup = []im.EventType{im.MemberRemoved, im.MemberRemoved, im.MemberRemoved}
 	)
 	type types = []im.EventType
 	return map[string]losing{
 		"put on the deny list": {
-			place: lobby,
-			take:  do(acting, put, "{lobby}/lists/deny/bob", ""), taken: types{im.ChannelClosed},
+			conversation: lobby,
+			take:         do(acting, put, "{lobby}/lists/deny/bob", ""), taken: types{im.ChannelClosed},
 			give: do(acting, remove, "{lobby}/lists/deny/bob", ""), given: types{im.ChannelOpened},
 		},
 		"taken from the allow list": {
-			place: den,
-			take:  do(acting, remove, "{den}/lists/allow/bob", ""), taken: types{im.ChannelClosed},
+			conversation: den,
+			take:         do(acting, remove, "{den}/lists/allow/bob", ""), taken: types{im.ChannelClosed},
 			give: do(acting, put, "{den}/lists/allow/bob", ""), given: types{im.ChannelOpened},
 		},
 		"his role's override is taken": {
-			place: staff,
-			take:  do(acting, remove, "{staff}/overrides/{role}", ""), taken: types{im.ChannelUpdated},
+			conversation: staff,
+			take:         do(acting, remove, "{staff}/overrides/{role}", ""), taken: types{im.ChannelUpdated},
 			give: do(acting, put, "{staff}/overrides/{role}", seesStaff), given: types{im.ChannelUpdated},
 		},
 		"everyone's override": {
-			place: lobby,
-			take:  do(acting, put, "{lobby}/overrides/everyone", `{"permissions":{"view":"deny"}}`), taken: types{im.ChannelUpdated},
+			conversation: lobby,
+			take:         do(acting, put, "{lobby}/overrides/everyone", `{"permissions":{"view":"deny"}}`), taken: types{im.ChannelUpdated},
 			give: do(acting, remove, "{lobby}/overrides/everyone", ""), given: types{im.ChannelUpdated},
 		},
 		"his role denies it": {
-			place: lobby,
-			take:  do(acting, patch, "{space}/roles/{role}", `{"permissions":{"view":"deny"}}`), taken: types{im.RoleUpdated},
+			conversation: lobby,
+			take:         do(acting, patch, "{space}/roles/{role}", `{"permissions":{"view":"deny"}}`), taken: types{im.RoleUpdated},
 			give: do(acting, patch, "{space}/roles/{role}", `{"permissions":{"view":"inherit"}}`), given: types{im.RoleUpdated},
 		},
 		"everyone's role denies it": {
-			place: lobby,
-			take:  do(acting, patch, "{space}/roles/everyone", `{"permissions":{"view":"deny"}}`), taken: types{im.RoleUpdated},
+			conversation: lobby,
+			take:         do(acting, patch, "{space}/roles/everyone", `{"permissions":{"view":"deny"}}`), taken: types{im.RoleUpdated},
 			give: do(acting, patch, "{space}/roles/everyone", `{"permissions":{"view":"allow"}}`), given: types{im.RoleUpdated},
 		},
-		"his roles change places": {
-			place: lobby,
+		"his roles change conversations": {
+			conversation: lobby,
 			before: func(s *scene) {
 				do(acting, patch, "{space}/roles/{role}", `{"permissions":{"view":"allow"}}`)(s)
 				lower := s.act(acting, post, "spaces/"+s.space+"/roles", `{"name":"lower","permissions":{"view":"deny"}}`)["id"].(string)
@@ -115,8 +115,8 @@ func waysToLose() map[string]losing {
 			give: do(acting, patch, "{space}/roles/{role}", `{"position":1}`), given: types{im.RoleUpdated},
 		},
 		"his role is deleted": {
-			place: staff,
-			take:  do(acting, remove, "{space}/roles/{role}", ""), taken: types{im.RoleDeleted},
+			conversation: staff,
+			take:         do(acting, remove, "{space}/roles/{role}", ""), taken: types{im.RoleDeleted},
 			give: func(s *scene) {
 				s.role = s.act(acting, post, "spaces/"+s.space+"/roles", `{"name":"anew","permissions":{}}`)["id"].(string)
 				do(acting, put, "{staff}/overrides/{role}", seesStaff)(s)
@@ -124,71 +124,71 @@ func waysToLose() map[string]losing {
 			}, given: types{im.RoleCreated, im.MemberUpdated},
 		},
 		"his role is taken": {
-			place: staff,
-			take:  do(acting, remove, "{space}/roles/{role}/members/bob", ""), taken: types{im.MemberUpdated},
+			conversation: staff,
+			take:         do(acting, remove, "{space}/roles/{role}/members/bob", ""), taken: types{im.MemberUpdated},
 			give: do(acting, put, "{space}/roles/{role}/members/bob", ""), given: types{im.MemberUpdated},
 		},
 		"he gets a role that denies it": {
-			place: lobby,
+			conversation: lobby,
 			before: all(do(acting, remove, "{space}/roles/{role}/members/bob", ""),
 				do(acting, patch, "{space}/roles/{role}", `{"permissions":{"view":"deny"}}`)),
 			take: do(acting, patch, "{space}/members/bob", `{"roles":["{role}"]}`), taken: types{im.MemberUpdated},
 			give: do(acting, patch, "{space}/members/bob", `{"roles":[]}`), given: types{im.MemberUpdated},
 		},
 		"it becomes private": {
-			place: lobby,
-			take:  do(acting, patch, "{lobby}", `{"visibility":"private"}`), taken: types{im.ChannelUpdated},
+			conversation: lobby,
+			take:         do(acting, patch, "{lobby}", `{"visibility":"private"}`), taken: types{im.ChannelUpdated},
 			give: do(acting, patch, "{lobby}", `{"visibility":"public"}`), given: types{im.ChannelUpdated},
 		},
 		"it becomes public, where he is denied": {
-			place:  den,
-			before: all(do(acting, put, "{den}/lists/deny/bob", "")),
-			take:   do(acting, patch, "{den}", `{"visibility":"public"}`), taken: types{im.ChannelUpdated},
+			conversation: den,
+			before:       all(do(acting, put, "{den}/lists/deny/bob", "")),
+			take:         do(acting, patch, "{den}", `{"visibility":"public"}`), taken: types{im.ChannelUpdated},
 			give: do(acting, patch, "{den}", `{"visibility":"private"}`), given: types{im.ChannelUpdated},
 		},
 		"put out of the space": {
-			place: lobby,
-			take:  do(acting, remove, "{space}/members/bob", ""), taken: leftSpace,
+			conversation: lobby,
+			take:         do(acting, remove, "{space}/members/bob", ""), taken: leftSpace,
 			give: do(acting, post, "{space}/members", members), given: types{im.MemberAdded},
 		},
 		"he leaves the space": {
-			place: lobby,
-			take:  do(elsewhere, post, "{space}/leave", ""), taken: leftSpace,
+			conversation: lobby,
+			take:         do(elsewhere, post, "{space}/leave", ""), taken: leftSpace,
 			give:  all(do(acting, post, "{space}/invitations", `{"users":["bob"]}`), do(elsewhere, post, "{space}/join", "")),
 			given: types{im.SpaceInvited, im.MemberAdded},
 		},
 		"put out of a room": {
-			place: room, alone: true,
+			conversation: room, alone: true,
 			take: do(acting, remove, "{room}/members/bob", ""), taken: types{im.MemberRemoved},
 			give: do(acting, post, "{room}/members", members), given: types{im.MemberAdded},
 		},
 		"denied a room": {
-			place: room, alone: true,
+			conversation: room, alone: true,
 			take: do(acting, put, "{room}/lists/deny/bob", ""), taken: types{im.MemberRemoved},
 			give: all(do(acting, remove, "{room}/lists/deny/bob", ""), do(elsewhere, post, "{room}/join", "")), given: types{im.MemberAdded},
 		},
 		"put out of a group": {
-			place: group,
-			take:  do(acting, remove, "{group}/members/bob", ""), taken: leftGroup,
+			conversation: group,
+			take:         do(acting, remove, "{group}/members/bob", ""), taken: leftGroup,
 			give: do(acting, post, "{group}/members", members), given: types{im.MemberAdded},
 		},
 		"put out of a thread": {
-			place: thread, alone: true, reads: true,
+			conversation: thread, alone: true, reads: true,
 			take: do(acting, remove, "{thread}/members/bob", ""), taken: types{im.MemberRemoved, im.ThreadUpdated, im.ThreadUpdated, im.ThreadUpdated},
 			give: do(elsewhere, post, "{thread}/join", ""), given: types{im.MemberAdded},
 		},
 		"he leaves a thread of a channel": {
-			place: talk, alone: true, reads: true,
+			conversation: talk, alone: true, reads: true,
 			take: do(elsewhere, post, "{talk}/leave", ""), taken: types{im.MemberRemoved, im.ThreadUpdated, im.ThreadUpdated, im.ThreadUpdated},
 			give: do(elsewhere, post, "{talk}/join", ""), given: types{im.MemberAdded},
 		},
 	}
 }
 
-// Nothing is told to somebody after the event that takes a place from them, and all
-// from the next one on once they have it back: to a stream that is open, to one that
-// falls behind all the time, and to who comes later.
-func TestLosingAPlace(t *testing.T) {
+// After the event that ends a user's access nothing more is delivered to them, and
+// everything from the event on that restores it: to an open stream, to one that keeps
+// falling behind, and on replay.
+func TestLosingAccess(t *testing.T) {
 	for name, tt := range waysToLose() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -196,8 +196,8 @@ func TestLosingAPlace(t *testing.T) {
 		})
 		t.Run(name+" while behind", func(t *testing.T) {
 			t.Parallel()
-			// Whom a place is told is looked up for each event, and two at a time do
-			// not fit into a queue.
+			// With these options recipients are looked up for each event, and the queue
+			// holds one event.
 			tt.run(t, newWorld(t, func(_ *handlers.Options, eo *events.Options, _ *im.Policy) {
 				eo.QueueSize, eo.MaxConversations = 1, 1
 			}))
@@ -210,15 +210,15 @@ func (tt losing) run(t *testing.T, w *world) {
 	if tt.before != nil {
 		tt.before(s)
 	}
-	places := []string{tt.place(s)}
+	conversations := []string{tt.conversation(s)}
 	if !tt.alone {
-		root := s.say("alice", places[0], "root")["id"].(string)
-		places = append(places, s.act(bob, http.MethodPost, "messages/"+root+"/thread", `{"name":"t"}`)["id"].(string))
-		s.act(acting, http.MethodPost, "conversations/"+places[1]+"/join", "")
+		root := s.say("alice", conversations[0], "root")["id"].(string)
+		conversations = append(conversations, s.act(bob, http.MethodPost, "messages/"+root+"/thread", `{"name":"t"}`)["id"].(string))
+		s.act(acting, http.MethodPost, "conversations/"+conversations[1]+"/join", "")
 	}
 	saidIn := func(text string) (ids []string) {
-		for _, place := range places {
-			ids = append(ids, s.say("alice", place, text)["id"].(string))
+		for _, conversation := range conversations {
+			ids = append(ids, s.say("alice", conversation, text)["id"].(string))
 		}
 		return ids
 	}
@@ -230,7 +230,7 @@ func (tt losing) run(t *testing.T, w *world) {
 	tt.take(s)
 	mid := s.page(bob, begin)
 	if items := fmt.Sprint(mid["items"]); strings.Contains(items, "text:before") && !tt.reads {
-		t.Errorf("who has lost the place is replayed what was said there: %s", items)
+		t.Errorf("messages replayed to a user who lost access: %s", items)
 	}
 	resumed := s.listen(bob.user, nil, "X-Device-Id", bob.device, "Last-Event-ID", mid["cursor"].(string))
 	resumed.expect("ready")
@@ -240,8 +240,8 @@ func (tt losing) run(t *testing.T, w *world) {
 		s.act(acting, http.MethodPost, "messages/"+id+"/revoke", "")
 	}
 	tt.give(s)
-	if !tt.alone && s.do(bob.user, http.MethodGet, "/v1/conversations/"+places[1], "").json(t)["role"] == nil {
-		s.act(bob, http.MethodPost, "conversations/"+places[1]+"/join", "")
+	if !tt.alone && s.do(bob.user, http.MethodGet, "/v1/conversations/"+conversations[1], "").json(t)["role"] == nil {
+		s.act(bob, http.MethodPost, "conversations/"+conversations[1]+"/join", "")
 	}
 	after := saidIn("after")
 	barrier := s.say("zoe", s.barrier, "so far")["id"].(string)
@@ -261,32 +261,32 @@ func (tt losing) run(t *testing.T, w *world) {
 		want = append(want, string(typ)+" ")
 	}
 	heard(after)
-	told := open.until(barrier)
-	if got := typesAndMessages(told); !slices.Equal(got, want) {
-		t.Errorf("was told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	received := open.until(barrier)
+	if got := typesAndMessages(received); !slices.Equal(got, want) {
+		t.Errorf("received\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	for _, v := range told[min(lost, len(told)):] {
+	for _, v := range received[min(lost, len(received)):] {
 		if text := fmt.Sprint(v); strings.Contains(text, "text:before") || strings.Contains(text, "text:unheard") {
-			t.Errorf("was told what was said while the place was lost: %s", text)
+			t.Errorf("received a message sent while access was lost: %s", text)
 		}
 	}
-	// Who was away for a moment is told the rest.
+	// A user who was away for a moment receives the rest.
 	rest := resumed.until(barrier)
 	mids := len(typesAndMessages(asMaps(mid["items"])))
 	if got := typesAndMessages(rest); mids > len(want) || !slices.Equal(got, want[mids:]) {
-		t.Errorf("after the loss was told\n%s\nafter %d of\n%s", strings.Join(got, "\n"), mids, strings.Join(want, "\n"))
+		t.Errorf("after the loss received\n%s\nafter %d of\n%s", strings.Join(got, "\n"), mids, strings.Join(want, "\n"))
 	}
 	late := s.listen(bob.user, nil, "X-Device-Id", bob.device, "Last-Event-ID", begin)
 	late.expect("ready")
 	paged := asMaps(s.page(bob, begin)["items"])
 	for how, again := range map[string][]map[string]any{"as a stream": late.until(barrier), "as a page": paged[:len(paged)-1]} {
 		if got := typesAndMessages(again); !slices.Equal(got, want) {
-			t.Errorf("%s is replayed\n%s\nwas told\n%s", how, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			t.Errorf("%s replayed\n%s\nreceived\n%s", how, strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
 	}
 }
 
-// typesAndMessages is what events are, in short.
+// typesAndMessages describes events briefly.
 func typesAndMessages(list []map[string]any) []string {
 	out := make([]string, len(list))
 	for i, v := range list {
@@ -305,9 +305,9 @@ func asMaps(items any) []map[string]any {
 	return out
 }
 
-// While others speak and change who sees the place, both at once, an open stream is
-// told the same as who comes later, and nothing while the place is lost.
-func TestLosingAPlaceWhileItIsSpokenIn(t *testing.T) {
+// While others send and change who has access at the same time, an open stream receives
+// what a replay does, and nothing while access is lost.
+func TestLosingAccessWhileOthersSend(t *testing.T) {
 	ways := waysToLose()
 	for name, with := range map[string]option{
 		"with room":    func(*handlers.Options, *events.Options, *im.Policy) {},
@@ -322,7 +322,7 @@ func TestLosingAPlaceWhileItIsSpokenIn(t *testing.T) {
 
 			var speaking sync.WaitGroup
 			done := make(chan struct{})
-			for _, place := range []string{s.lobby, s.talk} {
+			for _, conversation := range []string{s.lobby, s.talk} {
 				speaking.Go(func() {
 					for {
 						select {
@@ -330,7 +330,7 @@ func TestLosingAPlaceWhileItIsSpokenIn(t *testing.T) {
 							return
 						default:
 						}
-						a := s.do("alice", http.MethodPost, "/v1/conversations/"+place+"/messages", `{"type":"text","body":{"text":"x"}}`)
+						a := s.do("alice", http.MethodPost, "/v1/conversations/"+conversation+"/messages", `{"type":"text","body":{"text":"x"}}`)
 						if a.status != http.StatusCreated {
 							t.Errorf("%d %s", a.status, a.body)
 							return
@@ -348,13 +348,13 @@ func TestLosingAPlaceWhileItIsSpokenIn(t *testing.T) {
 			speaking.Wait()
 			barrier := s.say("zoe", s.barrier, "so far")["id"].(string)
 
-			told := open.until(barrier)
+			received := open.until(barrier)
 			lost, changes, heard := false, 0, 0
-			for _, v := range told {
+			for _, v := range received {
 				switch typ := im.EventType(v["type"].(string)); typ {
 				case im.MessageCreated, im.ThreadUpdated:
 					if heard++; lost {
-						t.Errorf("was told %v while the place was lost", v)
+						t.Errorf("received %v while access was lost", v)
 					}
 				default:
 					lost = !lost
@@ -362,7 +362,7 @@ func TestLosingAPlaceWhileItIsSpokenIn(t *testing.T) {
 				}
 			}
 			if lost || changes != 2*3*5 || heard == 0 {
-				t.Errorf("was told of %d changes and %d messages, lost=%t", changes, heard, lost)
+				t.Errorf("received %d changes and %d messages, lost=%t", changes, heard, lost)
 			}
 			var again []string
 			for cursor := begin; ; {
@@ -373,8 +373,8 @@ func TestLosingAPlaceWhileItIsSpokenIn(t *testing.T) {
 				}
 				cursor = page["cursor"].(string)
 			}
-			if got := typesAndMessages(told); !slices.Equal(again[:len(again)-1], got) {
-				t.Errorf("is replayed\n%s\nwas told\n%s", strings.Join(again, "\n"), strings.Join(got, "\n"))
+			if got := typesAndMessages(received); !slices.Equal(again[:len(again)-1], got) {
+				t.Errorf("replayed\n%s\nreceived\n%s", strings.Join(again, "\n"), strings.Join(got, "\n"))
 			}
 		})
 	}

@@ -23,15 +23,15 @@ import (
 	"github.com/imapi/imapi/storage"
 )
 
-// Who may do what is written in testdata/matrix: a table for each kind of place,
-// with a row for each operation of the document and a column for each relation
-// that somebody can have to the place. README.md there says how to read them.
+// The tables in testdata/matrix say who may do what: one for each kind of conversation,
+// with a row for each operation of the OpenAPI document and a column for each relation that
+// a user can have to the conversation. See README.md there.
 
 //go:embed testdata/matrix
 var matrixFiles embed.FS
 
-// matrices are the kinds of place, with their tables and by what a request names
-// them. What is not there any more, or never was, has a table for all.
+// matrices are the kinds of conversations with their tables, by what a request names them.
+// Conversations that are deleted or never existed share a table.
 var matrices = []struct{ kind, table, names string }{
 	{"direct", "direct", "conversation"},
 	{"group", "group", "conversation"},
@@ -53,7 +53,7 @@ var matrices = []struct{ kind, table, names string }{
 	{"nothing", "elsewhere", "nothing"},
 }
 
-// matrixHeaders are what requests have besides what a table of them says.
+// matrixHeaders are headers that the requests of a table have.
 var matrixHeaders = map[string][]string{
 	"importMessages": {"Content-Type", "application/x-ndjson"},
 	"getEvents":      {"Accept", "application/json"},
@@ -78,7 +78,7 @@ func operations() map[string]operation {
 	return out
 }
 
-// namedBy finds out what a request names: by its path, its query or its body.
+// namedBy returns what a request names, by its path, query or body.
 func namedBy(item *openapi3.PathItem, o *openapi3.Operation) string {
 	names := make(map[string]bool)
 	for _, list := range []openapi3.Parameters{item.Parameters, o.Parameters} {
@@ -103,7 +103,7 @@ func namedBy(item *openapi3.PathItem, o *openapi3.Operation) string {
 	}
 }
 
-// addProperties adds the properties of a body, whatever shape it has.
+// addProperties adds the properties of a body of any shape.
 func addProperties(names map[string]bool, s *openapi3.Schema) {
 	for name := range s.Properties {
 		names[name] = true
@@ -115,7 +115,7 @@ func addProperties(names map[string]bool, s *openapi3.Schema) {
 	}
 }
 
-// unknown is the code by which an operation says that it knows of no such thing.
+// unknown returns the code of an operation for a thing that does not exist.
 func (o operation) unknown() string {
 	switch {
 	case strings.Contains(o.path, "{message}") || o.id == "revokeMessages":
@@ -127,12 +127,12 @@ func (o operation) unknown() string {
 	}
 }
 
-// request is what is sent for a row, with names of a scene in braces.
+// request is the request of a row, with names of a scene in braces.
 type request struct {
 	params map[string]string
 	query  string
 	body   string
-	// before is another row, and as whom it is done before this one.
+	// before is another row that comes first, and its actor.
 	before, beforeAs string
 }
 
@@ -221,8 +221,8 @@ func readMatrix(t testing.TB, name string) matrix {
 	return m
 }
 
-// TestMatrixIsComplete holds that each operation of the document is in the table of
-// each kind of place that it can name, and that there is nothing else in them.
+// TestMatrixIsComplete checks that each operation of the OpenAPI document is in the table
+// of each kind that it can name, and nothing else.
 func TestMatrixIsComplete(t *testing.T) {
 	known, asked := operations(), requests(t)
 	used := make(map[string]bool)
@@ -259,7 +259,7 @@ func TestMatrixIsComplete(t *testing.T) {
 	}
 }
 
-// TestMatrix asks for everything as everybody. What is refused must change nothing.
+// TestMatrix makes every request as every actor. A refused request must change nothing.
 func TestMatrix(t *testing.T) {
 	known, asked := operations(), requests(t)
 	var unknown sync.Map
@@ -278,21 +278,20 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// matrixRun goes through one table. A scene is used until something has changed in
-// it.
+// matrixRun runs one table. A scene is used until a request has changed it.
 type matrixRun struct {
 	*world
 	known map[string]operation
 	asked map[string]request
-	// unknown is how each operation says that it knows of no such thing, which is
-	// the same whether there is none or it is not for who asks.
+	// unknown is the answer of each operation for a thing that does not exist, which must
+	// be the same as for one that the actor may not see.
 	unknown *sync.Map
 	kind    string
 	scene   *matrixScene
 	made    int
 }
 
-// cell does what a row says as the one whom a column is about.
+// cell makes the request of a row as the actor of a column.
 func (r *matrixRun) cell(row matrixRow, column, want string) {
 	r.t.Helper()
 	if r.scene == nil {
@@ -325,7 +324,7 @@ func (r *matrixRun) cell(row matrixRow, column, want string) {
 	}
 }
 
-// do sends what a row says.
+// do sends the request of a row.
 func (r *matrixRun) do(row, column string) (operation, answer) {
 	r.t.Helper()
 	id, _, _ := strings.Cut(row, " ")
@@ -360,10 +359,10 @@ func (o operation) short(a answer) string {
 		Items  []json.RawMessage
 	}
 	body := a.body
-	_ = json.Unmarshal(body, &p) // what is no JSON has no code
+	_ = json.Unmarshal(body, &p) // no JSON, so no code
 	if a.status < http.StatusMultipleChoices {
 		switch o.id {
-		case "revokeMessages": // what became of the one message
+		case "revokeMessages": // the result for the one message
 			body = p.Items[0]
 			fallthrough
 		case "importMessages": // of the one line
@@ -386,25 +385,25 @@ func (o operation) short(a answer) string {
 	}
 }
 
-// matrixScene is a place with everybody who has some relation to it. Their names
-// are those of the columns.
+// matrixScene is a conversation or space with a user in each relation to it. The users have
+// the names of the columns.
 type matrixScene struct {
 	*world
 	ctx context.Context
 	n   int
-	// names are what requests call things, by column and for "" by all.
+	// names are the names that requests use, by column, and under "" for all.
 	names map[string]map[string]string
 }
 
 func newMatrixScene(w *world, kind string, n int) *matrixScene {
 	w.t.Helper()
 	s := &matrixScene{world: w, ctx: context.Background(), n: n, names: make(map[string]map[string]string)}
-	s.call("", "role", im.ID(1)) // where there are no roles
+	s.call("", "role", im.ID(1)) // without roles
 	scenes[kind](s)
 	return s
 }
 
-// user is who has a name in this scene: nobody is in two of them.
+// user returns the user of a name in this scene. Scenes share no users.
 func (s *matrixScene) user(name string) im.UserID {
 	return im.UserID(fmt.Sprintf("%s-%d", name, s.n))
 }
@@ -426,8 +425,8 @@ func (s *matrixScene) token(column string) string {
 	return mint(s.t, auth.Grant{User: s.user(column), Admin: column == "server-admin"}, time.Minute)
 }
 
-// name returns what a request as somebody means by a name: a thing of the scene, or
-// else a user.
+// name returns the meaning of a name in a request of this actor: a thing of the scene, or a
+// user.
 func (s *matrixScene) name(column, name string) string {
 	s.t.Helper()
 	for _, list := range []string{column, ""} {
@@ -438,7 +437,7 @@ func (s *matrixScene) name(column, name string) string {
 	switch name {
 	case "me":
 		return string(s.user(column))
-	case "own", "stale": // who has none of their own has to do with another's
+	case "own", "stale": // an actor without their own uses another's
 		return s.name(column, "message")
 	default:
 		return string(s.user(name))

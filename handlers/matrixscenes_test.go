@@ -7,10 +7,10 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// scenes make the place that each table is about, and everybody whom its columns
-// are about. Besides them there are: author, who wrote the message; user, who is a
-// plain member; peer-admin or peer-moderator, who are as high as admin and
-// moderator; and new, who is not there yet.
+// scenes make the conversation or space of each table and the users of its columns. There
+// are also author, who wrote the message; user, an ordinary member; peer-admin and
+// peer-moderator, who have the same roles as admin and moderator; and new, who is not a
+// member yet.
 var scenes = map[string]func(*matrixScene){
 	"nothing": func(*matrixScene) {},
 	"direct":  directScene,
@@ -70,7 +70,7 @@ var scenes = map[string]func(*matrixScene){
 	},
 	"deleted space": func(s *matrixScene) { s.ok(s.service.DeleteSpace(s.ctx, s.as("owner"), s.space())) },
 
-	// A space and a channel have ids of one form. Neither is what the other is.
+	// Ids of spaces and channels have the same form, but one does not name the other.
 	"space as a conversation": func(s *matrixScene) {
 		space, open := s.space(), im.JoinOpen
 		s.call("", "conversation", space)
@@ -91,7 +91,7 @@ func (s *matrixScene) delete(ref im.ConversationRef) {
 
 var hello = json.RawMessage(`{"text":"hello"}`)
 
-// say sends a message. Its sender, or everybody for "", calls it by a name.
+// say sends a message and gives it a name for its sender, or for everybody if user is "".
 func (s *matrixScene) say(c im.ID, sender, column, name string, d im.Draft) {
 	s.t.Helper()
 	d.Type, d.Body = im.Text, hello
@@ -100,8 +100,7 @@ func (s *matrixScene) say(c im.ID, sender, column, name string, d im.Draft) {
 	s.call(column, name, sent.Message.ID)
 }
 
-// theirs has users send a message each, which they call own, and have sent one an
-// hour ago, which they call stale.
+// theirs makes each user send a message named own, and one of an hour ago named stale.
 func (s *matrixScene) theirs(c im.ID, receipt bool, users ...string) {
 	s.t.Helper()
 	for _, user := range users {
@@ -114,8 +113,8 @@ func (s *matrixScene) theirs(c im.ID, receipt bool, users ...string) {
 	}
 }
 
-// directScene has two conversations: one of sender and peer, and one of blocker and
-// blocked. Of both, the first wrote what is there.
+// directScene has two conversations: between sender and peer, and between blocker and
+// blocked. The first of each wrote the message.
 func directScene(s *matrixScene) {
 	for _, pair := range [][2]string{{"sender", "peer"}, {"blocker", "blocked"}} {
 		sent, err := s.service.Send(s.ctx, s.as(pair[0]), im.ConversationRef{Peer: s.user(pair[1])}, im.Draft{
@@ -147,7 +146,7 @@ func (s *matrixScene) groupScene(kind im.Kind) {
 // group makes a group or a room with the message of author in it.
 func (s *matrixScene) group(kind im.Kind) im.ConversationRef {
 	members := s.users("author", "user", "muted", "member", "former", "denied", "reader", "left", "joined", "creator")
-	v, err := s.service.CreateGroup(s.ctx, s.as("owner"), im.GroupDraft{Kind: kind, Name: "place", Members: members})
+	v, err := s.service.CreateGroup(s.ctx, s.as("owner"), im.GroupDraft{Kind: kind, Name: "group", Members: members})
 	s.ok(err)
 	ref := im.ConversationRef{ID: v.ID}
 	_, err = s.service.AddMembers(s.ctx, s.as("owner"), ref, s.users("admin", "peer-admin"), im.Admin)
@@ -160,7 +159,7 @@ func (s *matrixScene) group(kind im.Kind) im.ConversationRef {
 	return ref
 }
 
-// blocks has blocker block users.
+// blocks makes blocker block users.
 func (s *matrixScene) blocks(users ...string) {
 	s.t.Helper()
 	for _, user := range users {
@@ -168,7 +167,7 @@ func (s *matrixScene) blocks(users ...string) {
 	}
 }
 
-// restrainInGroup makes of former, denied and muted what they are called.
+// restrainInGroup removes former, denies denied and mutes muted.
 func (s *matrixScene) restrainInGroup(group im.ConversationRef) {
 	s.ok(s.service.Leave(s.ctx, s.as("former"), group))
 	s.ok(s.service.PutListed(s.ctx, s.as("owner"), group, im.DenyList, s.user("denied")))
@@ -176,8 +175,8 @@ func (s *matrixScene) restrainInGroup(group im.ConversationRef) {
 	s.ok(err)
 }
 
-// thread makes one under the message of a place, which users join and, as its
-// creator, write to. From then on it is what requests are about.
+// thread makes a thread under the message. The users join it and write to it, its creator
+// included. From then on requests are about the thread.
 func (s *matrixScene) thread(creator string, users ...string) im.ConversationRef {
 	root, _ := im.ParseID(s.names[""]["message"])
 	v, err := s.service.CreateThread(s.ctx, s.as(creator), root, "thread")
@@ -193,8 +192,7 @@ func (s *matrixScene) thread(creator string, users ...string) im.ConversationRef
 	return ref
 }
 
-// hidden makes a channel that only the owner sees, in which the lowest role says
-// something.
+// hidden makes a channel that only the owner sees, with an override of the lowest role.
 func (s *matrixScene) hidden(space im.ID) {
 	v, err := s.service.CreateChannel(s.ctx, s.as("owner"), space, im.ChannelDraft{Name: "hidden", Private: true})
 	s.ok(err)
@@ -205,9 +203,8 @@ func (s *matrixScene) hidden(space im.ID) {
 	s.ok(err)
 }
 
-// space makes a space. From its highest role to its lowest it has those of
-// moderator, junior, by-role, restricted and helper, of whom restricted does not have
-// theirs yet.
+// space makes a space with roles of, from the highest to the lowest, moderator, junior,
+// by-role, restricted and helper. restricted does not have theirs yet.
 func (s *matrixScene) space() im.ID {
 	v, err := s.service.CreateSpace(s.ctx, s.as("owner"), im.SpaceDraft{Name: "space"})
 	s.ok(err)
@@ -232,7 +229,7 @@ func (s *matrixScene) space() im.ID {
 	return space
 }
 
-// role makes the lowest role of a space but everyone's, and gives it to users.
+// role makes the lowest role of a space above everyone's, and gives it to users.
 func (s *matrixScene) role(space im.ID, name string, allow, deny im.Permissions, users ...string) {
 	role, _, err := s.service.CreateRole(s.ctx, s.as("owner"), space, im.RoleDraft{Name: &name, Allow: allow, Deny: deny})
 	s.ok(err)
@@ -242,7 +239,7 @@ func (s *matrixScene) role(space im.ID, name string, allow, deny im.Permissions,
 	}
 }
 
-// restrainInSpace makes of former, muted and restricted what they are called.
+// restrainInSpace removes former, mutes muted and gives restricted their role.
 func (s *matrixScene) restrainInSpace(space im.ID) {
 	s.ok(s.service.LeaveSpace(s.ctx, s.as("former"), space))
 	_, err := s.service.MuteSpaceMember(s.ctx, s.as("owner"), space, s.user("muted"), 0)
@@ -251,8 +248,8 @@ func (s *matrixScene) restrainInSpace(space im.ID) {
 	s.ok(s.service.GrantRole(s.ctx, s.as("owner"), space, role, s.user("restricted")))
 }
 
-// channel makes a channel with the message of author in it. A private one is seen by
-// those on its allow list, and by whom a role of theirs lets view it.
+// channel makes a channel with the message of author in it. A private one is visible to
+// users on its allow list and by an override of a role.
 func (s *matrixScene) channel(private bool) (space im.ID, ref im.ConversationRef) {
 	space = s.space()
 	v, err := s.service.CreateChannel(s.ctx, s.as("owner"), space, im.ChannelDraft{Name: "channel", Private: private})
@@ -271,8 +268,8 @@ func (s *matrixScene) channel(private bool) (space im.ID, ref im.ConversationRef
 	return space, ref
 }
 
-// restrainInChannel is restrainInSpace, but that muted is muted in the channel, of
-// which denied is kept out.
+// restrainInChannel is like restrainInSpace, but mutes muted in the channel and denies
+// denied there.
 func (s *matrixScene) restrainInChannel(space im.ID, channel im.ConversationRef) {
 	s.restrainInSpace(space)
 	s.ok(s.service.UnmuteSpaceMember(s.ctx, s.as("owner"), space, s.user("muted")))

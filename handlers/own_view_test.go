@@ -36,8 +36,8 @@ func (w *world) same(what, got, want string) {
 	}
 }
 
-// TestAnOwnViewFromOutside walks through what a client does with its list.
-func TestAnOwnViewFromOutside(t *testing.T) {
+// TestOwnViewFromOutside does what a client does with its list.
+func TestOwnViewFromOutside(t *testing.T) {
 	w := newWorld(t)
 	quiet := w.group("alice", "bob")
 	busy := w.group("alice", "bob")
@@ -185,9 +185,9 @@ func TestBadInputOfOwnViews(t *testing.T) {
 	}
 }
 
-// TestPageTokensTellNothing: a search goes on after what its reader must not know
-// of, so the place is sealed.
-func TestPageTokensTellNothing(t *testing.T) {
+// TestPageTokensAreSealed: the position of a search may be that of a message that its
+// reader must not know of.
+func TestPageTokensAreSealed(t *testing.T) {
 	w := newWorld(t)
 	own := w.group("mallory", "eve")
 	w.say("mallory", own, "merger")

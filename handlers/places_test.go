@@ -15,13 +15,13 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestNullEndsASetting holds what null, nothing and a value make of each setting
-// that can be ended.
+// TestNullEndsASetting checks the effect of null, of nothing and of a value on each setting
+// that can be reset.
 func TestNullEndsASetting(t *testing.T) {
 	w := newWorld(t)
 	room := w.must(http.StatusCreated, "alice", http.MethodPost, "/v1/conversations", `{"kind":"room","name":"r"}`)["id"].(string)
 	space, _ := w.newSpace("alice")
-	places := map[string]map[string]any{
+	targets := map[string]map[string]any{
 		"/v1/conversations/" + room: {
 			"announcement": "Welcome", "avatar": "https://example.com/a.png", "slow_mode_seconds": 60.0, "expire_after_seconds": 60.0,
 			"revoke_window_seconds": 0.0, "revoke_others_window_seconds": 5.0, "retention_days": 7.0,
@@ -30,7 +30,7 @@ func TestNullEndsASetting(t *testing.T) {
 			"announcement": "Welcome", "avatar": "a", "revoke_window_seconds": 5.0, "revoke_others_window_seconds": 0.0,
 		},
 	}
-	for path, settings := range places {
+	for path, settings := range targets {
 		for name, set := range settings {
 			value, _ := json.Marshal(set)
 			for _, step := range []struct {
@@ -50,9 +50,8 @@ func TestNullEndsASetting(t *testing.T) {
 	}
 }
 
-// TestWhatAKindHas holds which members of a conversation say something of which
-// kind.
-func TestWhatAKindHas(t *testing.T) {
+// TestMembersByKind checks which members of a conversation have a value for which kind.
+func TestMembersByKind(t *testing.T) {
 	w := newWorld(t)
 	group := w.group("alice", "bob")
 	space, public := w.newSpace("alice", "bob")
@@ -98,8 +97,8 @@ func TestWhatAKindHas(t *testing.T) {
 	}
 }
 
-// TestSlowModeSaysHowLong holds that who is too fast is told when to come again,
-// and that it is not too early then.
+// TestSlowModeSaysHowLong checks that a user who sends too soon gets a Retry-After, after
+// which sending works.
 func TestSlowModeSaysHowLong(t *testing.T) {
 	w := newWorld(t)
 	group := w.group("alice", "bob")
@@ -112,54 +111,54 @@ func TestSlowModeSaysHowLong(t *testing.T) {
 		t.Fatalf("got %d %s, Retry-After %q", a.status, a.body, a.header.Get("Retry-After"))
 	}
 	if again := time.Now().Add(time.Duration(wait) * time.Second); again.Before(sent.Add(time.Hour)) || wait > 3600 {
-		t.Errorf("told to wait for %d seconds", wait)
+		t.Errorf("asked to wait for %d seconds", wait)
 	}
 }
 
-// TestMutedUntil holds how a mute is told, with and without an end.
+// TestMutedUntil checks how mutes are shown, with and without an end.
 func TestMutedUntil(t *testing.T) {
 	w := newWorld(t)
 	group := w.group("alice", "bob")
 	space, channel := w.newSpace("alice", "bob")
-	for _, c := range []struct{ place, seen string }{
+	for _, c := range []struct{ path, seen string }{
 		{"/v1/conversations/" + group, "/v1/conversations/" + group},
 		{"/v1/conversations/" + channel, ""},
 		{"/v1/spaces/" + space, "/v1/spaces/" + space},
 	} {
-		mute := c.place + "/members/bob/mute"
+		mute := c.path + "/members/bob/mute"
 		until := func(body string) any {
 			got := w.must(http.StatusOK, "alice", http.MethodPut, mute, body)
 			if got["user"] != "bob" {
-				t.Errorf("%s: %v was muted", c.place, got["user"])
+				t.Errorf("%s: %v was muted", c.path, got["user"])
 			}
 			if c.seen != "" {
 				if seen := w.must(http.StatusOK, "bob", http.MethodGet, c.seen, "")["muted_until"]; seen != got["muted_until"] {
-					t.Errorf("%s: muted until %v, seen by them as %v", c.place, got["muted_until"], seen)
+					t.Errorf("%s: muted until %v, seen by them as %v", c.path, got["muted_until"], seen)
 				}
 			}
 			return got["muted_until"]
 		}
 		forGood := im.MutedForGood.Format("2006-01-02T15:04:05.000Z07:00")
 		if got := until(""); got != forGood {
-			t.Errorf("%s: without a body until %v, want %s", c.place, got, forGood)
+			t.Errorf("%s: without a body until %v, want %s", c.path, got, forGood)
 		}
 		if got := until(`{}`); got != forGood {
-			t.Errorf("%s: without seconds until %v, want %s", c.place, got, forGood)
+			t.Errorf("%s: without seconds until %v, want %s", c.path, got, forGood)
 		}
 		at, err := time.Parse(time.RFC3339, until(`{"seconds":3600}`).(string))
 		if ahead := time.Until(at); err != nil || ahead > time.Hour || ahead < time.Minute {
-			t.Errorf("%s: for an hour is until %v", c.place, at)
+			t.Errorf("%s: for an hour is until %v", c.path, at)
 		}
 		w.must(http.StatusNoContent, "alice", http.MethodDelete, mute, "")
 		if c.seen != "" {
 			if seen := w.must(http.StatusOK, "bob", http.MethodGet, c.seen, "")["muted_until"]; seen != nil {
-				t.Errorf("%s: unmuted, muted until %v", c.place, seen)
+				t.Errorf("%s: unmuted, muted until %v", c.path, seen)
 			}
 		}
 	}
 }
 
-// TestEndedMuteIsShownNowhere stores a mute that has ended: no answer has it.
+// TestEndedMuteIsShownNowhere stores a mute that has ended: no answer shows it.
 func TestEndedMuteIsShownNowhere(t *testing.T) {
 	w := newWorld(t)
 	group := w.group("alice", "bob")
@@ -182,8 +181,8 @@ func TestEndedMuteIsShownNowhere(t *testing.T) {
 	}
 }
 
-// TestRolesAsTheyAreTold holds the shape of roles, grants and overrides.
-func TestRolesAsTheyAreTold(t *testing.T) {
+// TestRolesAsShown holds the shape of roles, grants and overrides.
+func TestRolesAsShown(t *testing.T) {
 	w := newWorld(t)
 	space, channel := w.newSpace("alice", "bob")
 	roles := "/v1/spaces/" + space + "/roles"
@@ -239,9 +238,9 @@ func TestRolesAsTheyAreTold(t *testing.T) {
 	}
 }
 
-// TestPagesOfPlaces holds that each list goes on where its page ended, to its end,
-// and takes no token of another list.
-func TestPagesOfPlaces(t *testing.T) {
+// TestPagesOfLists checks that the pages of each list continue to its end, and that a page
+// token of another list is refused.
+func TestPagesOfLists(t *testing.T) {
 	w := newWorld(t)
 	group := w.group("alice", "bob")
 	space, first := w.newSpace("alice", "bob", "carol")
@@ -311,9 +310,9 @@ func TestPagesOfPlaces(t *testing.T) {
 	}
 }
 
-// TestMentionAllIsTold holds that a message says that it mentions everyone only if
-// it does.
-func TestMentionAllIsTold(t *testing.T) {
+// TestMentionAllIsShown checks that a message says that it mentions everyone only if it
+// does.
+func TestMentionAllIsShown(t *testing.T) {
 	w := newWorld(t)
 	group := w.group("alice", "bob")
 	for body, want := range map[string]any{
@@ -330,10 +329,10 @@ func TestMentionAllIsTold(t *testing.T) {
 	}
 }
 
-// TestEventsOfPlaces holds what events say of places, and what they leave out.
-func TestEventsOfPlaces(t *testing.T) {
+// TestEventsOfConversations checks which members events of conversations and spaces have.
+func TestEventsOfConversations(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	const place, space, thread, root, role im.ID = 1 << 40, 2 << 40, 3 << 40, 4 << 40, 5 << 40
+	const conversation, space, thread, root, role im.ID = 1 << 40, 2 << 40, 3 << 40, 4 << 40, 5 << 40
 	for name, c := range map[string]struct {
 		event im.Event
 		want  map[string]any
@@ -347,19 +346,19 @@ func TestEventsOfPlaces(t *testing.T) {
 			map[string]any{"type": "member.updated", "space_id": space.String(), "user": "bob", "role": "member", "muted_until": "2026-01-02T03:04:05.000Z"},
 		},
 		"of a channel": {
-			im.Event{Type: im.ChannelOpened, Conversation: place, Space: space, User: "bob", To: "bob"},
-			map[string]any{"type": "channel.opened", "conversation_id": place.String(), "space_id": space.String(), "user": "bob"},
+			im.Event{Type: im.ChannelOpened, Conversation: conversation, Space: space, User: "bob", To: "bob"},
+			map[string]any{"type": "channel.opened", "conversation_id": conversation.String(), "space_id": space.String(), "user": "bob"},
 		},
 		"of a thread": {
-			im.Event{Type: im.ThreadUpdated, Conversation: place, Thread: thread, Root: root, Activity: &im.Activity{At: at}},
+			im.Event{Type: im.ThreadUpdated, Conversation: conversation, Thread: thread, Root: root, Activity: &im.Activity{At: at}},
 			map[string]any{
-				"type": "thread.updated", "conversation_id": place.String(), "thread_id": thread.String(), "root_id": root.String(),
+				"type": "thread.updated", "conversation_id": conversation.String(), "thread_id": thread.String(), "root_id": root.String(),
 				"message_count": 0.0, "last_activity_at": "2026-01-02T03:04:05.000Z",
 			},
 		},
 		"of a thread that is gone": {
-			im.Event{Type: im.ThreadDeleted, Conversation: place, Thread: thread, Root: root},
-			map[string]any{"type": "thread.deleted", "conversation_id": place.String(), "thread_id": thread.String(), "root_id": root.String()},
+			im.Event{Type: im.ThreadDeleted, Conversation: conversation, Thread: thread, Root: root},
+			map[string]any{"type": "thread.deleted", "conversation_id": conversation.String(), "thread_id": thread.String(), "root_id": root.String()},
 		},
 		"of a role": {
 			im.Event{Type: im.RoleCreated, Conversation: space, Space: space, RoleID: role},
@@ -370,14 +369,14 @@ func TestEventsOfPlaces(t *testing.T) {
 			map[string]any{"type": "role.updated", "space_id": space.String(), "role_id": "everyone"},
 		},
 		"of a message to all": {
-			im.Event{Type: im.MessageRevoked, Conversation: place, MessageID: root, Seq: 7, MentionedAll: true},
+			im.Event{Type: im.MessageRevoked, Conversation: conversation, MessageID: root, Seq: 7, MentionedAll: true},
 			map[string]any{
-				"type": "message.revoked", "conversation_id": place.String(), "message_id": root.String(), "seq": 7.0, "mention_all": true,
+				"type": "message.revoked", "conversation_id": conversation.String(), "message_id": root.String(), "seq": 7.0, "mention_all": true,
 			},
 		},
 		"of a group": {
-			im.Event{Type: im.ConversationUpdated, Conversation: place},
-			map[string]any{"type": "conversation.updated", "conversation_id": place.String()},
+			im.Event{Type: im.ConversationUpdated, Conversation: conversation},
+			map[string]any{"type": "conversation.updated", "conversation_id": conversation.String()},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// stillClock stands until it is moved.
+// stillClock does not move by itself.
 type stillClock struct {
 	mu sync.Mutex
 	at time.Time
@@ -35,7 +35,7 @@ func (c *stillClock) move(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
-// refusals counts requests that were refused, by whose limit it was.
+// refusals counts refused requests by limit.
 type refusals struct {
 	mu sync.Mutex
 	by map[string]int
@@ -53,8 +53,7 @@ func (r *refusals) of(by string) int {
 	return r.by[by]
 }
 
-// limitedWorld is a world in which a user may make so many requests a second, by a
-// clock that stands.
+// limitedWorld is a world with a rate limit, by a clock that does not move by itself.
 func limitedWorld(t testing.TB, rate float64, with ...option) (*world, *stillClock, *refusals) {
 	clock, counted := &stillClock{at: time.Now()}, &refusals{by: map[string]int{}}
 	return newWorld(t, append(with, func(o *handlers.Options, _ *events.Options, _ *im.Policy) {
@@ -62,8 +61,8 @@ func limitedWorld(t testing.TB, rate float64, with ...option) (*world, *stillClo
 	})...), clock, counted
 }
 
-// spend makes requests that cost one each until one is refused, and returns how many
-// were not.
+// spend makes requests of cost one until one is refused, and returns how many were
+// accepted.
 func (w *world) spend(user string) (n int) {
 	for ; n < 10_000; n++ {
 		a := w.do(user, http.MethodGet, "/v1/blocks", "")
@@ -100,7 +99,7 @@ func TestRateOfAUser(t *testing.T) {
 	if n := counted.of("user"); n != 4 {
 		t.Errorf("%d refusals were counted, want 4", n)
 	}
-	// What is refused takes nothing, and every path counts.
+	// A refused request costs nothing, and every path counts.
 	if a := w.do("alice", http.MethodGet, "/v1/nothing", ""); a.status != http.StatusTooManyRequests {
 		t.Errorf("a path that there is not: %d", a.status)
 	}
@@ -125,8 +124,8 @@ func TestNoRate(t *testing.T) {
 	}
 }
 
-// TestRateCosts holds what is left in a full bucket of 120 after a request that takes
-// more than one.
+// TestRateCosts checks what is left in a full bucket of 120 after a request that costs more
+// than one.
 func TestRateCosts(t *testing.T) {
 	list := func(member string, n int) string {
 		items := make([]string, n)
@@ -165,8 +164,8 @@ func TestRateCosts(t *testing.T) {
 	}
 }
 
-// TestRateOfABatch holds that a batch that there is no room for changes nothing, and that
-// one which no bucket has room for takes all of it.
+// TestRateOfABatch checks that a batch changes nothing if the bucket is too low, and that
+// one larger than the bucket empties it.
 func TestRateOfABatch(t *testing.T) {
 	w, clock, _ := limitedWorld(t, 10)
 	m := w.say("alice", "@bob", "x")["id"].(string)
@@ -205,7 +204,7 @@ func TestRateOfStreams(t *testing.T) {
 	}
 }
 
-// failing makes requests with a bad token until one is refused for their rate, and
+// failing makes requests with a bad token until one is refused by the rate limit, and
 // returns how many were not.
 func (w *world) failing(forwarded string) (n int) {
 	for ; n < 1000; n++ {
@@ -221,7 +220,7 @@ func (w *world) failing(forwarded string) (n int) {
 	return n
 }
 
-func TestRateOfWhoIsNotKnown(t *testing.T) {
+func TestRateOfFailedAuthentication(t *testing.T) {
 	w, clock, counted := limitedWorld(t, 3)
 	if n := w.failing("192.0.2.1"); n != 6 {
 		t.Errorf("%d requests, want twice the rate", n)
@@ -239,8 +238,8 @@ func TestRateOfWhoIsNotKnown(t *testing.T) {
 	}
 }
 
-// TestRateBehindProxies holds that whom a trusted proxy has a request from counts, and
-// that nobody else can say.
+// TestRateBehindProxies checks that a trusted proxy's X-Forwarded-For counts, and nobody
+// else's.
 func TestRateBehindProxies(t *testing.T) {
 	w, clock, _ := limitedWorld(t, 3, func(o *handlers.Options, _ *events.Options, _ *im.Policy) {
 		o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8")}

@@ -31,8 +31,8 @@ func (s *heldStore) View(ctx context.Context, fn func(im.Reader) error) error {
 	})
 }
 
-// TestOneUserDoesNotStarveTheOthers has one user read as much as they may: others
-// read meanwhile, and what is more than their share is refused in time.
+// TestOneUserDoesNotStarveTheOthers makes one user read as much as they may: others can
+// read at the same time, and what exceeds the user's share is refused in time.
 func TestOneUserDoesNotStarveTheOthers(t *testing.T) {
 	store, err := storage.Open(t.Context(), "", storage.Options{
 		DataDir: t.TempDir(), Synchronous: "normal", ReadLimit: time.Minute,
@@ -70,8 +70,8 @@ func TestOneUserDoesNotStarveTheOthers(t *testing.T) {
 	}
 }
 
-// TestUnreadByPages holds that who is in more conversations than one answer counts
-// gets the rest by the token.
+// TestUnreadByPages checks that a user with more conversations than one answer counts gets
+// the rest by the page token.
 func TestUnreadByPages(t *testing.T) {
 	const n = 5001
 	w := newWorld(t)

@@ -14,7 +14,7 @@ import (
 	"github.com/imapi/imapi/jsonscan"
 )
 
-// TestOutline holds what is left of a body.
+// TestOutline checks what the outline of a body is.
 func TestOutline(t *testing.T) {
 	rules := bodyRules(t)
 	for _, c := range []struct{ operation, body, want string }{
@@ -57,8 +57,8 @@ func bodyRules(t testing.TB) map[string]*bodyRule {
 	return rules
 }
 
-// TestListsInRequestsHaveBounds holds that the document bounds each list of a request, so
-// that one which is longer can be refused unread.
+// TestListsInRequestsHaveBounds checks that the OpenAPI document bounds each list of a
+// request, so that a longer one can be refused before its items are read.
 func TestListsInRequestsHaveBounds(t *testing.T) {
 	for operation, rule := range bodyRules(t) {
 		var look func(path string, s *shape)
@@ -77,7 +77,7 @@ func TestListsInRequestsHaveBounds(t *testing.T) {
 	}
 }
 
-// FuzzOutline holds that a body fits the document if and only if its outline does.
+// FuzzOutline checks that a body is valid if and only if its outline is.
 func FuzzOutline(f *testing.F) {
 	rules := bodyRules(f)
 	operations := slices.Sorted(maps.Keys(rules))

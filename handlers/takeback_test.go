@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestRevokeIsToldOnceAndNotToTheActingDevice is a revoke as everyone sees it.
-func TestRevokeIsToldOnceAndNotToTheActingDevice(t *testing.T) {
+// TestRevokeIsDeliveredOnceAndNotToTheActingDevice is a revoke as everyone sees it.
+func TestRevokeIsDeliveredOnceAndNotToTheActingDevice(t *testing.T) {
 	for name, extension := range map[string]string{"object": `{"why":["typo"]}`, "text": `"typo"`, "number": `7`, "list": `[null]`} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -31,7 +31,7 @@ func TestRevokeIsToldOnceAndNotToTheActingDevice(t *testing.T) {
 			for name, s := range streams {
 				if name == "phone" {
 					if _, v := s.expect("message.created"); v["sender"] != "bob" {
-						t.Errorf("the acting device was told of its own act: %v", v)
+						t.Errorf("the acting device received its own event: %v", v)
 					}
 					continue
 				}
@@ -45,10 +45,10 @@ func TestRevokeIsToldOnceAndNotToTheActingDevice(t *testing.T) {
 				}
 				if erased["by"] != "alice" || erased["postscript"] != "sorry" || string(kept) != extension ||
 					v["push_content"] != "taken back" || v["sender"] != "alice" || v["mentions"].([]any)[0] != "bob" {
-					t.Errorf("%s was told %v", name, v)
+					t.Errorf("%s received %v", name, v)
 				}
 				if strings.Contains(f.data, "secret") {
-					t.Errorf("%s was told the content: %s", name, f.data)
+					t.Errorf("%s received the content: %s", name, f.data)
 				}
 				if name == "tablet" {
 					s.expect("message.created")

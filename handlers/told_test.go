@@ -19,14 +19,14 @@ type ear struct{ user, device string }
 
 func (e ear) String() string { return e.user + "/" + e.device }
 
-// The listeners of a scene. What happens is done by alice on her phone.
+// The listeners of a scene. Alice acts, on her phone.
 var (
 	acting = ear{"alice", "phone"}
 	tablet = ear{"alice", "tablet"}
 	bob    = ear{"bob", "laptop"}
-	hider  = ear{"carol", "phone"} // a member, who has hidden the message
+	hider  = ear{"carol", "phone"} // a member who has hidden the message
 	former = ear{"dave", "phone"}  // was a member
-	nobody = ear{"eve", "phone"}   // never was one
+	nobody = ear{"eve", "phone"}   // never a member
 
 	ears = []ear{acting, tablet, bob, hider, former, nobody}
 )
@@ -39,7 +39,7 @@ type scene struct {
 	message string // alice's, in the group
 	direct  string // of alice and bob
 	burning string // bob's to alice, which burns
-	barrier string // a group of all, in which a message ends what is looked at
+	barrier string // a group of all; a message in it ends the observation
 	town           // empty unless it was built
 	live    map[ear]*reader
 	cursors map[ear]string // where those begin
@@ -73,7 +73,7 @@ func newSceneIn(w *world, also ...func(*scene)) *scene {
 	return s
 }
 
-// act makes a request of a device, which must succeed.
+// act makes a request on a device, which must succeed.
 func (s *scene) act(e ear, method, path, body string) map[string]any {
 	s.t.Helper()
 	a := s.do(e.user, method, "/v1/"+path, body, "X-Device-Id", e.device)
@@ -97,8 +97,8 @@ func (s *scene) page(e ear, cursor string) map[string]any {
 		"Accept", "application/json", "X-Device-Id", e.device)
 }
 
-// told is what a listener was told until all that was done is told.
-func (s *scene) told(e ear, barrier string) []map[string]any {
+// received returns the events that a listener has received up to the last act.
+func (s *scene) received(e ear, barrier string) []map[string]any {
 	s.t.Helper()
 	return s.live[e].until(barrier)
 }
@@ -106,18 +106,17 @@ func (s *scene) told(e ear, barrier string) []map[string]any {
 // until is all events before that of a message.
 func (r *reader) until(message string) []map[string]any {
 	r.t.Helper()
-	var told []map[string]any
+	var received []map[string]any
 	for {
 		_, v := r.event()
 		if v["message_id"] == message {
-			return told
+			return received
 		}
-		told = append(told, v)
+		received = append(received, v)
 	}
 }
 
-// comparableOf is an event without what is only for those who are told as it
-// happens.
+// comparableOf returns an event without the members that only open streams receive.
 func comparableOf(v map[string]any) string {
 	v = maps.Clone(v)
 	for _, key := range []string{"mentions", "push_content", "push_payload"} {
@@ -132,22 +131,22 @@ func (s *scene) later(d time.Duration) *im.Service {
 	return im.NewService(s.store, im.DefaultPolicy(), func() time.Time { return time.Now().Add(d) })
 }
 
-// want is who is told of what, once for each time that they are.
+// want lists the listeners of each event, once for each time that they receive it.
 type want map[im.EventType][]ear
 
-// told is something that happens, and who is told of it.
-type told struct {
+// delivery is something that happens, and who receives it.
+type delivery struct {
 	act  func(*scene)
 	want want
 }
 
-// Every event is told live and on replay to the same, on the same devices.
-func TestWhoIsToldOfWhat(t *testing.T) {
+// Every event is delivered to the same listeners and devices live and on replay.
+func TestRecipientsOfEvents(t *testing.T) {
 	seen := make(map[im.EventType]bool)
-	for name, tt := range toldOfConversations() {
+	for name, tt := range deliveriesOfConversations() {
 		tt.run(t, name, seen)
 	}
-	for name, tt := range toldOfPlaces() {
+	for name, tt := range deliveriesOfTown() {
 		tt.run(t, name, seen, (*scene).build)
 	}
 	for _, typ := range im.EventTypes {
@@ -157,8 +156,8 @@ func TestWhoIsToldOfWhat(t *testing.T) {
 	}
 }
 
-// run has it happen in a scene of its own, and notes what it is about.
-func (tt told) run(t *testing.T, name string, seen map[im.EventType]bool, also ...func(*scene)) {
+// run makes it happen in a scene of its own and records the ids concerned.
+func (tt delivery) run(t *testing.T, name string, seen map[im.EventType]bool, also ...func(*scene)) {
 	for typ := range tt.want {
 		seen[typ] = true
 	}
@@ -170,14 +169,14 @@ func (tt told) run(t *testing.T, name string, seen map[im.EventType]bool, also .
 	})
 }
 
-// toldOfConversations is what happens in conversations that hang in nothing.
-func toldOfConversations() map[string]told {
+// deliveriesOfConversations is what happens in conversations without a parent.
+func deliveriesOfConversations() map[string]delivery {
 	members := []ear{tablet, bob, hider}
 	group := func(s *scene, method, path, body string) {
 		s.t.Helper()
 		s.act(acting, method, "conversations/"+s.group+path, body)
 	}
-	return map[string]told{
+	return map[string]delivery{
 		"a message is sent": {func(s *scene) {
 			group(s, http.MethodPost, "/messages", `{"type":"text","body":{"text":"news"},"mentions":["bob"]}`)
 		}, want{im.MessageCreated: members}},
@@ -254,12 +253,12 @@ func (s *scene) erase(after time.Duration) {
 	}
 }
 
-// check holds what was told against what is wanted, and against the log.
+// check compares what was received with what is wanted, and with the log.
 func (s *scene) check(want map[im.EventType][]ear) {
 	s.t.Helper()
 	barrier := s.say("zoe", s.barrier, "so far")["id"].(string)
 	for _, e := range ears {
-		live := s.told(e, barrier)
+		live := s.received(e, barrier)
 		var types, wanted []string
 		for _, v := range live {
 			types = append(types, v["type"].(string))
@@ -274,7 +273,7 @@ func (s *scene) check(want map[im.EventType][]ear) {
 		slices.Sort(types)
 		slices.Sort(wanted)
 		if !slices.Equal(types, wanted) {
-			s.t.Errorf("%v was told %v, want %v", e, types, wanted)
+			s.t.Errorf("%v received %v, want %v", e, types, wanted)
 		}
 		items := s.page(e, s.cursors[e])["items"].([]any)
 		replayed := items[:len(items)-1] // but the barrier
@@ -286,11 +285,11 @@ func (s *scene) check(want map[im.EventType][]ear) {
 	}
 }
 
-// compare holds what was told live against what the log says now: the same,
-// but that the messages are as they are now.
+// compare compares what was received live with the log now: they are the same, except that
+// messages are in their current state.
 func (s *scene) compare(e ear, live, again []map[string]any) {
 	s.t.Helper()
-	gone := make(map[any]any) // tombstones, and nil for what is told no more
+	gone := make(map[any]any) // tombstones, and nil for events that the log does not deliver any more
 	for _, v := range live {
 		if m, ok := v["message"].(map[string]any); ok {
 			gone[v["message_id"]] = m
@@ -308,12 +307,12 @@ func (s *scene) compare(e ear, live, again []map[string]any) {
 		got = append(got, comparableOf(v))
 	}
 	if !slices.Equal(got, want) {
-		s.t.Errorf("%v is replayed\n%s\nwas told\n%s", e, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		s.t.Errorf("%v replayed\n%s\nreceived\n%s", e, strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 
-// The log tells of a deleted conversation that it was there and is gone, and
-// nothing of its messages; nothing that came after one left.
+// For a deleted conversation the log still delivers its creation and deletion, and nothing
+// about its messages; to a user who left, nothing after that.
 func TestReplayOfADeletedConversation(t *testing.T) {
 	s := newScene(t)
 	s.act(acting, http.MethodPost, "messages/"+s.message+"/revoke", "")
@@ -344,8 +343,9 @@ func TestReplayOfADeletedConversation(t *testing.T) {
 	}
 }
 
-// What was hidden or left behind has no place on replay, but that it was.
-func TestReplayLeavesOutWhatWasHidden(t *testing.T) {
+// On replay, an event about a hidden message, or one in a conversation that the user left,
+// only says that it happened.
+func TestReplayLeavesOutHiddenMessages(t *testing.T) {
 	s := newScene(t)
 	s.act(acting, http.MethodPost, "messages/"+s.message+"/revoke", "")
 	s.act(hider, http.MethodPost, "conversations/"+s.group+"/leave", "")

@@ -11,23 +11,23 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// town is the places of a scene that hang in others, and a room. Of the space alice
-// is the owner, bob and carol are members, dave was one. Bob has the role.
+// town has the threads, space and channels of a scene, and a room. Alice owns the space,
+// bob and carol are members, dave was one. Bob has the role.
 type town struct {
-	room   string // of alice, bob and carol, which dave has left
+	room   string // of alice, bob and carol; dave has left
 	thread string // under a message of the group; carol has not joined it
 	space  string
 	lobby  string // a public channel
 	closed string // a public one that carol must not see
-	den    string // a private one, for bob besides the owner
+	den    string // private, for the owner and bob
 	staff  string // a private one, for those with the role
-	vault  string // a private one, for nobody but the owner
+	vault  string // private, for the owner only
 	talk   string // a thread in the lobby that carol has not joined
 	secret string // a thread in the den that carol joined when she could see it
 	role   string
 
 	lobbys string // alice's message in the lobby, which carol has hidden
-	talks  string // alice's in the talk, which bob has hidden
+	talks  string // alice's message in the talk, which bob has hidden
 	dens   string // bob's in the den
 }
 
@@ -38,15 +38,15 @@ func (s *scene) build() {
 		s.t.Helper()
 		return s.act(e, http.MethodPost, path, body)["id"].(string)
 	}
-	under := func(place string) string {
+	under := func(target string) string {
 		s.t.Helper()
-		root := s.say("alice", place, "root")["id"].(string)
+		root := s.say("alice", target, "root")["id"].(string)
 		return id(bob, "messages/"+root+"/thread", `{"name":"below"}`)
 	}
-	join := func(place string, ears ...ear) {
+	join := func(target string, ears ...ear) {
 		s.t.Helper()
 		for _, e := range ears {
-			s.act(e, http.MethodPost, "conversations/"+place+"/join", "")
+			s.act(e, http.MethodPost, "conversations/"+target+"/join", "")
 		}
 	}
 	s.room = id(acting, "conversations", `{"kind":"room","name":"r","members":["bob","carol","dave"]}`)
@@ -75,9 +75,9 @@ func (s *scene) build() {
 	s.act(acting, http.MethodDelete, "conversations/"+s.den+"/lists/allow/carol", "")
 	s.act(former, http.MethodPost, "spaces/"+s.space+"/leave", "")
 
-	hide := func(e ear, place, message string) {
+	hide := func(e ear, target, message string) {
 		s.t.Helper()
-		s.act(e, http.MethodPost, "conversations/"+place+"/hide", fmt.Sprintf(`{"message_ids":[%q]}`, message))
+		s.act(e, http.MethodPost, "conversations/"+target+"/hide", fmt.Sprintf(`{"message_ids":[%q]}`, message))
 	}
 	s.lobbys = s.say("alice", s.lobby, "said")["id"].(string)
 	s.talks = s.say("alice", s.talk, "said")["id"].(string)
@@ -86,15 +86,15 @@ func (s *scene) build() {
 	hide(bob, s.talk, s.talks)
 }
 
-// toldOfPlaces is what happens in a town.
-func toldOfPlaces() map[string]told {
+// deliveriesOfTown is what happens in a town.
+func deliveriesOfTown() map[string]delivery {
 	var (
 		all   = []ear{tablet, bob, hider}
 		few   = []ear{tablet, bob}
 		owner = []ear{tablet}
 	)
-	conversation := func(method string, place func(*scene) string, path, body string) func(*scene) {
-		return func(s *scene) { s.act(acting, method, "conversations/"+place(s)+path, body) }
+	conversation := func(method string, target func(*scene) string, path, body string) func(*scene) {
+		return func(s *scene) { s.act(acting, method, "conversations/"+target(s)+path, body) }
 	}
 	space := func(method, path, body string) func(*scene) {
 		return func(s *scene) { s.act(acting, method, "spaces/"+s.space+path, body) }
@@ -110,15 +110,15 @@ func toldOfPlaces() map[string]told {
 		talk   = func(s *scene) string { return s.talk }
 		secret = func(s *scene) string { return s.secret }
 	)
-	say := func(place func(*scene) string) func(*scene) {
-		return conversation(http.MethodPost, place, "/messages", `{"type":"text","body":{"text":"news"},"mention_all":true}`)
+	say := func(target func(*scene) string) func(*scene) {
+		return conversation(http.MethodPost, target, "/messages", `{"type":"text","body":{"text":"news"},"mention_all":true}`)
 	}
 	group := func(s *scene) string { return s.group }
-	invited := func(place func(*scene) string) func(*scene) {
-		return conversation(http.MethodPost, place, "/invitations", `{"users":["eve","bob"]}`)
+	invited := func(target func(*scene) string) func(*scene) {
+		return conversation(http.MethodPost, target, "/invitations", `{"users":["eve","bob"]}`)
 	}
 	put, post, patch, remove := http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete
-	return map[string]told{
+	return map[string]delivery{
 		// Rooms.
 		"a room is made": {func(s *scene) {
 			s.act(acting, post, "conversations", `{"kind":"room","name":"new","members":["bob"]}`)
@@ -187,7 +187,7 @@ func toldOfPlaces() map[string]told {
 		"somebody may speak again there": {func(s *scene) { space(put, "/members/bob/mute", "")(s); space(remove, "/members/bob/mute", "")(s) }, want{im.MemberUpdated: {bob, bob}}},
 		"a space is handed over":         {space(patch, "/members/bob", `{"role":"owner"}`), want{im.MemberUpdated: {tablet, bob}, im.SpaceUpdated: all}},
 		"a space is handed over, with what was before it": {func(s *scene) {
-			s.act(acting, put, "conversations/"+s.vault+"/lists/allow/alice", "") // she goes on seeing it
+			s.act(acting, put, "conversations/"+s.vault+"/lists/allow/alice", "") // she still sees it
 			say(vault)(s)
 			space(patch, "/members/bob", `{"role":"owner"}`)(s)
 		}, want{im.MessageCreated: owner, im.MemberUpdated: {tablet, bob}, im.SpaceUpdated: all}},
@@ -253,41 +253,41 @@ func (s *scene) invite(user string) {
 	s.act(acting, http.MethodPost, "spaces/"+s.space+"/invitations", fmt.Sprintf(`{"users":[%q]}`, user))
 }
 
-// threadIn makes a thread under a new message in a place.
-func threadIn(place func(*scene) string) func(*scene) {
+// threadIn makes a thread under a new message of a conversation.
+func threadIn(target func(*scene) string) func(*scene) {
 	return func(s *scene) {
-		root := s.act(acting, http.MethodPost, "conversations/"+place(s)+"/messages", `{"type":"text","body":{"text":"root"}}`)["id"].(string)
+		root := s.act(acting, http.MethodPost, "conversations/"+target(s)+"/messages", `{"type":"text","body":{"text":"root"}}`)["id"].(string)
 		s.act(acting, http.MethodPost, "messages/"+root+"/thread", `{"name":"t"}`)
 	}
 }
 
-// expireIn has a message expire.
-func expireIn(place func(*scene) string) func(*scene) {
+// expireIn makes a message expire.
+func expireIn(target func(*scene) string) func(*scene) {
 	return func(s *scene) {
-		s.act(acting, http.MethodPost, "conversations/"+place(s)+"/messages", `{"type":"text","body":{"text":"short"},"expire_after_seconds":5}`)
+		s.act(acting, http.MethodPost, "conversations/"+target(s)+"/messages", `{"type":"text","body":{"text":"short"},"expire_after_seconds":5}`)
 		s.erase(6 * time.Second)
 	}
 }
 
-// trimIn has retention remove what a place holds.
-func trimIn(place func(*scene) string) func(*scene) {
+// trimIn trims a conversation by retention.
+func trimIn(target func(*scene) string) func(*scene) {
 	return func(s *scene) {
-		s.act(acting, http.MethodPatch, "conversations/"+place(s), `{"settings":{"retention_days":1}}`)
+		s.act(acting, http.MethodPatch, "conversations/"+target(s), `{"settings":{"retention_days":1}}`)
 		if err := s.later(25*time.Hour).Trim(s.t.Context(), time.Time{}, nil); err != nil {
 			s.t.Fatal(err)
 		}
 	}
 }
 
-// The log tells of a deleted place what it told while it was there, but nothing of
-// its messages, whether it was destroyed already or not. What hung in it is gone
+// After a conversation was deleted, the log delivers its earlier events, but none about its
+// messages, whether they are purged already or not. Its threads or channels are deleted
 // with it.
-func TestReplayOfADeletedPlace(t *testing.T) {
+func TestReplayOfDeletedThreadsAndChannels(t *testing.T) {
 	for name, tt := range map[string]struct {
-		path  func(*scene) string
-		about func(*scene) []string
-		last  im.EventType
-		told  []ear
+		path       func(*scene) string
+		about      func(*scene) []string
+		last       im.EventType
+		recipients []ear
 	}{
 		"a space": {
 			func(s *scene) string { return "spaces/" + s.space },
@@ -328,7 +328,7 @@ func TestReplayOfADeletedPlace(t *testing.T) {
 				want[e] = slices.DeleteFunc(s.logAbout(e, tt.about(s)), func(typ string) bool {
 					return strings.HasPrefix(typ, "message.") && typ != string(im.MessageHidden)
 				})
-				if slices.Contains(tt.told, e) {
+				if slices.Contains(tt.recipients, e) {
 					want[e] = append(want[e], string(tt.last))
 				}
 			}
@@ -349,14 +349,15 @@ func TestReplayOfADeletedPlace(t *testing.T) {
 	}
 }
 
-// logAbout is the types of what the log tells somebody of some places.
-func (s *scene) logAbout(e ear, places []string) []string {
+// logAbout returns the types of the events about some conversations that the log delivers
+// to a user.
+func (s *scene) logAbout(e ear, ids []string) []string {
 	s.t.Helper()
 	var types []string
 	for _, item := range s.page(e, "")["items"].([]any) {
 		v := item.(map[string]any)
 		for _, key := range []string{"conversation_id", "thread_id", "space_id"} {
-			if place, _ := v[key].(string); place != "" && slices.Contains(places, place) {
+			if target, _ := v[key].(string); target != "" && slices.Contains(ids, target) {
 				types = append(types, v["type"].(string))
 				break
 			}

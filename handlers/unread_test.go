@@ -14,9 +14,9 @@ func (u unwanted) Read([]byte) (int, error) {
 	return 0, http.ErrBodyReadAfterClose
 }
 
-// TestBodiesThatNobodyWantsAreNotRead sends a body to an operation that takes
-// none: the server must not keep it, for a stream would hold it for its life.
-func TestBodiesThatNobodyWantsAreNotRead(t *testing.T) {
+// TestUnwantedBodiesAreNotRead sends a body to an operation without one: the server must
+// not keep it, because a stream would hold it for its life.
+func TestUnwantedBodiesAreNotRead(t *testing.T) {
 	w := newWorld(t)
 	req := httptest.NewRequest(http.MethodGet, "/v1/conversations", unwanted{t})
 	req.Header.Set("Authorization", "Bearer "+tokenOf(t, "alice"))

@@ -13,8 +13,8 @@ func importedDirect(to, sender string) string {
 	return `{"conversation_id":"@` + to + `","sender":"` + sender + `","type":"text","body":{"text":"old"},"created_at":"2026-01-02T03:04:05Z"}`
 }
 
-// What is not a user id is refused wherever one is taken, with a word on where, and
-// changes nothing.
+// A malformed user id is refused wherever one is accepted, with its field, and changes
+// nothing.
 func TestNoUserID(t *testing.T) {
 	w := newWorld(t)
 	group := w.group("alice", "bob")
