@@ -12,8 +12,8 @@ const (
 	Room    Kind = 3 // an open chat room
 	Thread  Kind = 4 // under a message of a group or channel
 	Channel Kind = 5 // in a space
-	// Space holds channels and is no place for messages itself: it is kept as a
-	// conversation for its members' sake, and shown to nobody as one.
+	// Space holds channels and has no messages of its own. It is stored as a conversation
+	// because it has members, and never returned as one.
 	Space Kind = 6
 )
 
@@ -27,8 +27,8 @@ func (k Kind) String() string { return kindNames[k] }
 // ParseKind reads what [Kind.String] wrote.
 func ParseKind(s string) (Kind, bool) { return kindNames.parse(s) }
 
-// Role is what a member is in a conversation. A higher role may do all that a
-// lower one may.
+// Role is the role of a member. In a direct conversation, group or room a higher role has all
+// permissions of the lower ones.
 type Role uint8
 
 // The roles. Their numbers are stored: never reuse one.
@@ -46,12 +46,12 @@ func (r Role) String() string { return roleNames[r] }
 // ParseRole reads what [Role.String] wrote.
 func ParseRole(s string) (Role, bool) { return roleNames.parse(s) }
 
-// History says how much of a conversation somebody who joins may read.
+// History says how much of a conversation a new member may read.
 type History uint8
 
 // The settings of history. Their numbers are stored: never reuse one.
 const (
-	HistoryJoined History = 1 // from the joining on
+	HistoryJoined History = 1 // from joining on
 	HistoryAll    History = 2 // all of it
 )
 
@@ -63,82 +63,81 @@ func (h History) String() string { return historyNames[h] }
 // ParseHistory reads what [History.String] wrote.
 func ParseHistory(s string) (History, bool) { return historyNames.parse(s) }
 
-// Conversation is a place for messages.
+// Conversation is where messages are. A space is stored as one, too.
 type Conversation struct {
 	ID      ID
 	Kind    Kind
 	Name    string
 	History History
-	// RevokeWindow is how long a member may revoke what they sent; nil leaves
-	// that to the policy, 0 sets no limit.
+	// RevokeWindow is how long members may revoke their own messages; nil takes the policy's,
+	// 0 is no limit.
 	RevokeWindow *time.Duration
-	// RevokeOthersWindow is the same for those who may revoke what others sent.
+	// RevokeOthersWindow is how long members with [PermissionRevokeOthers] may revoke
+	// messages of others; nil takes the policy's, 0 is no limit.
 	RevokeOthersWindow *time.Duration
-	// ExpireAfter is when messages expire that do not say so themselves; 0
-	// lets them stay.
+	// ExpireAfter is after how long messages expire that were sent without a time of their
+	// own; 0 is never.
 	ExpireAfter time.Duration
-	// Retention is the longest that a message is kept; nil leaves that to the
-	// policy, 0 keeps it for ever.
+	// Retention is the longest that a message is kept; nil takes the policy's, 0 is for ever.
 	Retention *time.Duration
-	// Announcement and Avatar are the application's to show; the avatar is a URL,
-	// or whatever it makes of it.
+	// Announcement and Avatar are for the application to show. The avatar is a URL, or any
+	// other text.
 	Announcement string
 	Avatar       string
-	// Join and Invite are of groups and spaces.
+	// Join is set for groups and spaces, Invite for groups.
 	Join   JoinPolicy
 	Invite InvitePolicy
-	// MuteAll keeps all from sending who may not mute others.
+	// MuteAll keeps members without [PermissionMute] from sending.
 	MuteAll bool
-	// SlowMode is how long somebody who may not mute others waits between two
-	// messages; 0 does not make them.
+	// SlowMode is how long members without [PermissionMute] wait between two messages; 0 is
+	// no wait.
 	SlowMode time.Duration
-	// Private is set for a channel that only some members of its space see.
+	// Private is set for a channel that only some members of its space can see.
 	Private bool
 	// Peers are the two users of a direct conversation, in byte order.
 	Peers [2]UserID
-	// Creator is who created it, "" where that is not known.
+	// Creator is the user who created it, "" if that is not known.
 	Creator UserID
-	// Parent is the group or channel that a thread hangs in, and Root the message
-	// that it hangs under.
+	// Parent is the group or channel of a thread, and Root the message that the thread is
+	// about.
 	Parent, Root ID
-	// Space is that of a channel, and of a thread in one.
+	// Space is the space of a channel, or of a thread in a channel.
 	Space ID
-	// Messages is how many messages of a thread were not erased, and ActiveAt when
-	// the newest of them was sent, or the thread created.
+	// Messages is the number of messages of a thread that are not erased. ActiveAt is when
+	// the newest of them was sent, or when the thread was created if there is none.
 	Messages int64
 	ActiveAt time.Time
 	// MemberCount is the number of users who are members now.
 	MemberCount int
 	// LastSeq is the seq of the newest message, 0 without any.
 	LastSeq int64
-	// FirstSeq is the lowest seq that is left, or the next one if none is.
+	// FirstSeq is the lowest seq of the messages that are left, or the next seq if none is.
 	FirstSeq int64
-	// Counted is how many messages there ever were that were not quiet.
+	// Counted is the number of messages that were ever sent. Quiet ones, which were imported,
+	// do not count.
 	Counted int64
-	// OldestAt is the oldest CreatedAt of the messages that are left, zero
-	// without any.
+	// OldestAt is the oldest CreatedAt of the messages that are left, zero if none is.
 	OldestAt time.Time
-	// TrimBefore is the cutoff of a trimming that is under way, zero without
-	// one.
+	// TrimBefore is the cutoff of the trimming in progress, zero if there is none.
 	TrimBefore time.Time
-	// DeletedAt is when it was deleted for everyone, zero while it was not. What
-	// is deleted is known to no one but the event log and who cleans up.
+	// DeletedAt is when the conversation was deleted for everyone, zero if it was not. Users
+	// cannot see a deleted conversation; the event log and the purge job still need it.
 	DeletedAt time.Time
 	// LastEvent is the position of the newest event for its members.
 	LastEvent Position
 	CreatedAt time.Time
-	// UpdatedAt is the time of the last activity: creation, a message that was
-	// told, or a change of what clients see of the conversation itself.
+	// UpdatedAt is the time of the last activity: the creation, a published message, or a
+	// change of the conversation itself.
 	UpdatedAt time.Time
-	// ListedAt is when it was last active: when it was created, or the CreatedAt of the
-	// newest message that was told or that all can see, if that is later. Unlike
-	// UpdatedAt it does not change with name and settings. The store keeps it.
+	// ListedAt is when it was last active: the latest of its creation and the CreatedAt of
+	// messages that were published or that all members can see. Unlike UpdatedAt, it does not
+	// change with name and settings. The store computes it.
 	ListedAt time.Time
-	// EditedAt is the time of the last such change, or of the creation.
+	// EditedAt is the time of the last change of the conversation itself, or of its creation.
 	EditedAt time.Time
 }
 
-// Peer returns the other user of a direct conversation, "" for other kinds.
+// Peer returns the other user of a direct conversation, and "" for other kinds.
 func (c Conversation) Peer(user UserID) UserID {
 	switch {
 	case c.Kind != Direct:
@@ -150,8 +149,8 @@ func (c Conversation) Peer(user UserID) UserID {
 	}
 }
 
-// PeersOf returns two users in the order in which a direct conversation keeps
-// them, so that there is one conversation for the two.
+// PeersOf returns two users in the order of [Conversation.Peers]. So two users have one
+// direct conversation, whichever of them is named first.
 func PeersOf(a, b UserID) [2]UserID {
 	if b < a {
 		a, b = b, a
@@ -163,28 +162,27 @@ func PeersOf(a, b UserID) [2]UserID {
 type ConversationView struct {
 	Conversation
 	Me Access
-	// LastMessage is the newest message that the member may read, nil
-	// without one.
+	// LastMessage is the newest message that the member may read, nil if there is none.
 	LastMessage *Message
-	// Hidden is set while the member has hidden it.
+	// Hidden is set while the member has hidden the conversation.
 	Hidden bool
 	// Unread counts what the member has not read.
 	Unread UnreadCount
-	// Later is set for who joined what a thread hangs in later than the thread was
-	// created, where it shows its history from joining on: Messages are none of theirs
-	// to know, nor a name or an activity from before, which are empty then.
+	// Later is set for a member who joined the parent of a thread after the thread was
+	// created, if the parent shows its history from joining on. They may not learn how many
+	// messages it has; Messages is 0 then. Name and ActiveAt are empty if they are from
+	// before the joining.
 	Later bool
 }
 
-// ConversationRef names a conversation in a request: by its id, or, as
-// "@user", as the actor's direct conversation with that user.
+// ConversationRef names a conversation in a request: by its id or, as "@user", as the actor's
+// direct conversation with that user.
 type ConversationRef struct {
 	ID   ID
 	Peer UserID
 }
 
-// ParseConversationRef reads an id or "@user". It reports false for what can
-// name no conversation.
+// ParseConversationRef reads an id or "@user". It reports false for any other text.
 func ParseConversationRef(s string) (ConversationRef, bool) {
 	if len(s) > 0 && s[0] == '@' {
 		peer := UserID(s[1:])
@@ -194,7 +192,7 @@ func ParseConversationRef(s string) (ConversationRef, bool) {
 	return ConversationRef{ID: id}, ok
 }
 
-// names are the texts by which clients know the values of an enumeration.
+// names maps the values of an enumeration to their names in the API.
 type names[T comparable] map[T]string
 
 func (n names[T]) parse(s string) (T, bool) {

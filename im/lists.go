@@ -6,14 +6,15 @@ import (
 	"time"
 )
 
-// List is one of the lists of a place.
+// List is one of the lists of users of a conversation or space.
 type List uint8
 
 // The lists. Their numbers are stored: never reuse one.
 const (
-	// AllowList has who may see a private channel.
+	// AllowList holds the users who may see a private channel.
 	AllowList List = 1
-	// DenyList has who may not see a public channel, or be in a room or group.
+	// DenyList holds the users who may not see a public channel, or may not be members of a
+	// group, room or space.
 	DenyList List = 2
 )
 
@@ -25,13 +26,13 @@ func (l List) String() string { return listNames[l] }
 // ParseList reads what [List.String] wrote.
 func ParseList(s string) (List, bool) { return listNames.parse(s) }
 
-// Listing is somebody on a list.
+// Listing is an entry of a list.
 type Listing struct {
 	User UserID
 	At   time.Time
 }
 
-// Listed returns who is on a list of a place.
+// Listed returns a page of a list of a conversation.
 func (s *Service) Listed(ctx context.Context, actor Actor, ref ConversationRef, list List, p Page) ([]Listing, error) {
 	return view(ctx, s, func(r Reader) ([]Listing, error) {
 		c, _, err := s.enterList(r, actor, ref, list)
@@ -42,7 +43,8 @@ func (s *Service) Listed(ctx context.Context, actor Actor, ref ConversationRef, 
 	})
 }
 
-// enterList finds a place that has a list, for an actor who may keep it.
+// enterList returns a conversation and the actor's access to it. It refuses a kind without
+// such a list and an actor who may not edit it.
 func (s *Service) enterList(r Reader, actor Actor, ref ConversationRef, list List) (Conversation, Access, error) {
 	c, me, err := s.enter(r, actor, ref)
 	if err != nil {
@@ -54,14 +56,14 @@ func (s *Service) enterList(r Reader, actor Actor, ref ConversationRef, list Lis
 	return c, me, Allow(c, me, PermissionManageMembers)
 }
 
-// PutListed puts a user on a list of a place: with the deny list they lose it if
-// they are in it. It is no error if they are on it already.
+// PutListed puts a user on a list of a conversation. On a deny list they lose their
+// membership or invitation. It is no error if they are on the list.
 func (s *Service) PutListed(ctx context.Context, actor Actor, ref ConversationRef, list List, user UserID) error {
 	return s.setListed(ctx, actor, ref, list, user, true)
 }
 
-// DeleteListed takes a user from a list of a place. It is no error if they are not
-// on it.
+// DeleteListed takes a user off a list of a conversation. It is no error if they are not on
+// it.
 func (s *Service) DeleteListed(ctx context.Context, actor Actor, ref ConversationRef, list List, user UserID) error {
 	return s.setListed(ctx, actor, ref, list, user, false)
 }
@@ -82,8 +84,8 @@ func (s *Service) setListed(ctx context.Context, actor Actor, ref ConversationRe
 	})
 }
 
-// setDenied keeps the deny list of a group or room. Who comes on it loses their
-// membership, or their invitation.
+// setDenied changes the deny list of a group or room. A user who is put on it loses their
+// membership or invitation. If more is true, the caller calls again in a new transaction.
 func (s *Service) setDenied(tx Tx, actor Actor, c Conversation, me Access, user UserID, on bool) (more bool, err error) {
 	target, found, err := maybe(tx.Membership(c.ID, user))
 	if err != nil {
@@ -109,7 +111,7 @@ func (s *Service) setDenied(tx Tx, actor Actor, c Conversation, me Access, user 
 	return false, s.putListedNow(tx, c.ID, DenyList, user, on)
 }
 
-// putListed puts somebody on a list from an event on, or takes them off it.
+// putListed puts a user on a list, or takes them off it, from an event on.
 func (s *Service) putListed(tx Tx, id ID, list List, user UserID, at Position, on bool) error {
 	if on {
 		return tx.PutListed(id, list, user, s.time(), at)
@@ -117,7 +119,8 @@ func (s *Service) putListed(tx Tx, id ID, list List, user UserID, at Position, o
 	return tx.EndListed(id, list, user, at)
 }
 
-// putListedNow is putListed from the newest event on, where none tells of it.
+// putListedNow is putListed from the newest event on, for a change that has no event of its
+// own.
 func (s *Service) putListedNow(tx Tx, id ID, list List, user UserID, on bool) error {
 	bounds, err := tx.LogBounds()
 	if err != nil {
@@ -126,8 +129,8 @@ func (s *Service) putListedNow(tx Tx, id ID, list List, user UserID, on bool) er
 	return s.putListed(tx, id, list, user, bounds.Head, on)
 }
 
-// setListedInChannel keeps the lists of a channel. A member who sees it by that, or
-// does not any more, is told.
+// setListedInChannel changes a list of a channel. If this shows or hides the channel to the
+// user, they receive an event.
 func (s *Service) setListedInChannel(tx Tx, actor Actor, c Conversation, me Access, list List, user UserID, on bool) error {
 	before, found, err := maybeMember(spaceMember(tx, c.Space, c.ID, user))
 	if err != nil {
@@ -142,7 +145,7 @@ func (s *Service) setListedInChannel(tx Tx, actor Actor, c Conversation, me Acce
 	if before.onListAt(list, Latest) == on {
 		return nil
 	}
-	if user != actor.User || list == DenyList { // nobody stands below themselves
+	if user != actor.User || list == DenyList { // with an allow list members may add themselves
 		if _, err := s.belowMe(tx, actor, c.Space, c.ID, me, user, PermissionManageMembers); err != nil {
 			return err
 		}
@@ -161,21 +164,21 @@ func (s *Service) setListedInChannel(tx Tx, actor Actor, c Conversation, me Acce
 	if saw == sees {
 		return s.putListedNow(tx, c.ID, list, user, on)
 	}
-	told := c.event(updated, actor, s.time())
-	told.Type, told.To, told.User = ChannelClosed, user, user
+	published := c.event(updated, actor, s.time())
+	published.Type, published.To, published.User = ChannelClosed, user, user
 	if sees {
-		told.Type = ChannelOpened
+		published.Type = ChannelOpened
 	}
-	at, err := tx.Append(told)
+	at, err := tx.Append(published)
 	if err != nil {
 		return err
 	}
-	if sees { // as if they joined: what was said before is not unread
+	if sees { // as after joining, earlier messages are not unread
 		mark, err := tx.Mark(c.ID, user)
 		if err != nil {
 			return err
 		}
-		mark.ClearedSeq, mark.ChangedAt = c.LastSeq, told.At
+		mark.ClearedSeq, mark.ChangedAt = c.LastSeq, published.At
 		if err := tx.PutMark(c.ID, user, mark); err != nil {
 			return err
 		}
@@ -183,7 +186,7 @@ func (s *Service) setListedInChannel(tx Tx, actor Actor, c Conversation, me Acce
 	return s.putListed(tx, c.ID, list, user, at, on)
 }
 
-// maybeMember turns "no such member" into false.
+// maybeMember returns false for the error member_not_found.
 func maybeMember(m SpaceMember, err error) (SpaceMember, bool, error) {
 	if e, ok := AsError(err); ok && e.Kind == NotFound {
 		return m, false, nil
@@ -191,7 +194,7 @@ func maybeMember(m SpaceMember, err error) (SpaceMember, bool, error) {
 	return m, err == nil, err
 }
 
-// SpaceDenied returns who is on the deny list of a space.
+// SpaceDenied returns a page of the deny list of a space.
 func (s *Service) SpaceDenied(ctx context.Context, actor Actor, id ID, p Page) ([]Listing, error) {
 	return view(ctx, s, func(r Reader) ([]Listing, error) {
 		if _, _, err := s.enterSpaceTo(r, actor, id, PermissionManageMembers); err != nil {
@@ -201,13 +204,14 @@ func (s *Service) SpaceDenied(ctx context.Context, actor Actor, id ID, p Page) (
 	})
 }
 
-// DenyInSpace keeps a user out of a space: they lose it if they are a member, and any
-// invitation. It is no error if they are on its deny list already.
+// DenyInSpace puts a user on the deny list of a space. They lose their membership or
+// invitation. It is no error if they are on the list.
 func (s *Service) DenyInSpace(ctx context.Context, actor Actor, id ID, user UserID) error {
 	return s.setDeniedInSpace(ctx, actor, id, user, true)
 }
 
-// AllowInSpace takes them off it. It is no error if they are not on it.
+// AllowInSpace takes a user off the deny list of a space. It is no error if they are not on
+// it.
 func (s *Service) AllowInSpace(ctx context.Context, actor Actor, id ID, user UserID) error {
 	return s.setDeniedInSpace(ctx, actor, id, user, false)
 }
@@ -230,9 +234,9 @@ func (s *Service) setDeniedInSpace(ctx context.Context, actor Actor, id ID, user
 	})
 }
 
-// takeFromSpace takes from a user who is to be denied what they have of a space: their
-// membership, if they stand below the actor, or an invitation. It reports whether there
-// is more than one step does.
+// takeFromSpace ends the membership and the invitation of a user who is denied. It refuses if
+// the member's highest role is not below the actor's. If more is true, the caller calls again
+// in a new transaction.
 func (s *Service) takeFromSpace(tx Tx, actor Actor, c Conversation, me Access, user UserID) (more bool, err error) {
 	target, found, err := maybeMember(s.belowMe(tx, actor, c.ID, 0, me, user, PermissionManageMembers))
 	if err != nil {

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// MemberPage is a stretch of the members of a conversation.
+// MemberPage is a page of the members of a conversation.
 type MemberPage struct {
 	Items []MemberView
-	// Next is the Page.After of the page that follows, "" at the end.
+	// Next is the Page.After of the next page, "" on the last one.
 	Next UserID
 }
 
-// Members returns a page of who is a member now. Those of a channel are the
-// members of its space who can see it.
+// Members returns a page of the current members. Members of a channel are the members of its
+// space who can see it.
 func (s *Service) Members(ctx context.Context, actor Actor, ref ConversationRef, p Page) (MemberPage, error) {
 	return view(ctx, s, func(r Reader) (MemberPage, error) {
 		c, _, err := s.enter(r, actor, ref)
@@ -34,7 +34,7 @@ func (s *Service) Members(ctx context.Context, actor Actor, ref ConversationRef,
 	})
 }
 
-// Member returns one who is a member now.
+// Member returns a current member. It refuses with member_not_found if the user is not one.
 func (s *Service) Member(ctx context.Context, actor Actor, ref ConversationRef, user UserID) (MemberView, error) {
 	return view(ctx, s, func(r Reader) (MemberView, error) {
 		c, _, err := s.enter(r, actor, ref)
@@ -56,8 +56,8 @@ func (s *Service) Member(ctx context.Context, actor Actor, ref ConversationRef, 
 	})
 }
 
-// checkAfter refuses a page that does not go on after somebody who is or was
-// here. A token made up of another name would tell whether that is known
+// checkAfter refuses a page that begins after a user who never was a member here. Such a
+// token was not issued by this list, and accepting it would reveal whether the user is known
 // elsewhere.
 func checkAfter(r Reader, id ID, p Page) error {
 	if p.After == "" {
@@ -70,7 +70,7 @@ func checkAfter(r Reader, id ID, p Page) error {
 	return err
 }
 
-// pageOfMembers makes a page of a list that was asked for one more than it holds.
+// pageOfMembers makes a page of a list that was read with one item more than the page holds.
 func pageOfMembers(list []MemberView, limit int) MemberPage {
 	if len(list) <= limit {
 		return MemberPage{Items: list}
@@ -78,9 +78,9 @@ func pageOfMembers(list []MemberView, limit int) MemberPage {
 	return MemberPage{Items: list[:limit], Next: list[limit-1].User}
 }
 
-// AddMembers adds users to a group or room, each told by an event of their own,
-// and returns their standing. Who is a member already is left as they are. Who has
-// blocked the actor, or left by themselves, cannot be added.
+// AddMembers adds users to a group or room, publishes an event for each, and returns them as
+// members. Users who are members already keep their roles. It adds nobody if one of the users
+// has blocked the actor, is on the deny list or left at their own request.
 func (s *Service) AddMembers(ctx context.Context, actor Actor, ref ConversationRef, users []UserID, role Role) ([]MemberView, error) {
 	if err := checkUsers("members", users); err != nil {
 		return nil, err
@@ -105,22 +105,22 @@ func (s *Service) AddMembers(ctx context.Context, actor Actor, ref ConversationR
 			}
 		}
 		if role == Owner {
-			return c, RefuseField(Rule, "one_owner", "role", "there is one owner; hand it over to a member instead")
+			return c, RefuseField(Rule, "one_owner", "role", "a conversation has one owner; give the role to a member instead")
 		}
 		return c, nil
 	})
 }
 
 const (
-	// membersAtOnce is the most members that one transaction adds, and membersLookedAt
-	// the most that one read looks at before.
+	// membersAtOnce is the most members that one transaction adds; membersLookedAt is the
+	// most users that one read checks before.
 	membersAtOnce   = 100
 	membersLookedAt = 500
 )
 
-// addMembers adds users to the conversation that enter finds for an actor who may, and
-// returns their standing. If they are more than one transaction adds, all are looked at
-// before the first is added: who is not to be refuses them all.
+// addMembers adds users to the conversation that enter returns, and returns them as members.
+// enter refuses an actor who may not add them. If one transaction cannot add all, all are
+// checked before the first is added, so that one refused user refuses the whole request.
 func (s *Service) addMembers(
 	ctx context.Context, actor Actor, users []UserID, role Role, enter func(Reader) (Conversation, error),
 ) ([]MemberView, error) {
@@ -163,7 +163,7 @@ func (s *Service) addMembers(
 	}
 }
 
-// lookAtNewcomers refuses what adding users would refuse, as of now.
+// lookAtNewcomers refuses what adding the users would refuse now.
 func (s *Service) lookAtNewcomers(
 	ctx context.Context, actor Actor, named, users []UserID, role Role, enter func(Reader) (Conversation, error),
 ) error {
@@ -188,17 +188,16 @@ func (s *Service) lookAtNewcomers(
 	return nil
 }
 
-// hasOwnMembers refuses to change who is in a place that has no members but by
-// another one.
+// hasOwnMembers refuses channels and threads, whose members and roles cannot be set.
 func hasOwnMembers(c Conversation) error {
 	if c.Kind != Channel && c.Kind != Thread {
 		return nil
 	}
-	return Refuse(Rule, "members_unsupported", "who is in a %s, and as what, follows from what it hangs in", c.Kind)
+	return Refuse(Rule, "members_unsupported", "the members and roles of a %s cannot be set", c.Kind)
 }
 
-// sortOut returns the standing of users with those who are to become members,
-// and these by themselves, with the stays that they had.
+// sortOut returns the memberships that users have or would get, and in fresh only those who
+// are not members now, with their former stays.
 func sortOut(r Reader, c Conversation, users []UserID, role Role, now time.Time) (all, fresh []Membership, err error) {
 	for _, u := range users {
 		m, found, err := maybe(r.Membership(c.ID, u))
@@ -215,9 +214,9 @@ func sortOut(r Reader, c Conversation, users []UserID, role Role, now time.Time)
 	return all, fresh, nil
 }
 
-// newcomers is sortOut for users who are about to be added by somebody else: it refuses
-// them all if one has blocked that one, is on the deny list or has left, or if they are
-// too many. named are the users as the request has them.
+// newcomers is sortOut for users whom the actor adds. It refuses all of them if one has
+// blocked the actor, is on the deny list or left at their own request, or if they are too
+// many. named are the users in the order of the request.
 func (s *Service) newcomers(r Reader, actor Actor, c Conversation, named, users []UserID, role Role) (all, fresh []Membership, err error) {
 	all, fresh, err = sortOut(r, c, users, role, s.time())
 	if err != nil {
@@ -244,7 +243,7 @@ func (s *Service) newcomers(r Reader, actor Actor, c Conversation, named, users 
 	return all, fresh, nil
 }
 
-// usersOf are the users of memberships.
+// usersOf returns the users of memberships.
 func usersOf(list []Membership) []UserID {
 	users := make([]UserID, len(list))
 	for i, m := range list {
@@ -253,13 +252,13 @@ func usersOf(list []Membership) []UserID {
 	return users
 }
 
-// fieldOf says where in a request a user is named.
+// fieldOf returns the pointer to a user in a field of the request.
 func fieldOf(field string, named []UserID, user UserID) string {
 	return fmt.Sprintf("%s/%d", field, slices.Index(named, user))
 }
 
-// addMember makes somebody a member and publishes it. Who had hidden the conversation
-// sees it in their list again. An invitation has done its work then.
+// addMember makes a user a member and publishes it. It deletes an invitation of theirs, and a
+// conversation that they had hidden is back in their list.
 func addMember(tx Tx, actor Actor, c Conversation, m MemberView) error {
 	before, back, err := maybe(tx.Membership(c.ID, m.User))
 	if err != nil {
@@ -313,18 +312,18 @@ func (s *Service) join(tx Tx, actor Actor, c Conversation, mutedUntil time.Time)
 	return addMember(tx, actor, c, m)
 }
 
-// notDenied refuses who is on the deny list of a group, a room or a space.
+// notDenied refuses a user who is on the deny list of a group, room or space.
 func notDenied(r Reader, c Conversation, user UserID, field string) error {
 	denied, err := r.OnList(c.ID, DenyList, user)
 	if err == nil && denied {
-		err = RefuseField(Conflict, "on_deny_list", field, "is on the deny list here: take them off it first")
+		err = RefuseField(Conflict, "on_deny_list", field, "is on the deny list: take them off it first")
 	}
 	return err
 }
 
-// Join makes the actor a member of a room, of a group that is open or that they were
-// invited to, or of a thread that they can read. Who is one already stays as they are;
-// of a channel that is everyone who can see it.
+// Join makes the actor a member of a room, of a group that is open or to which they are
+// invited, or of a thread that they can read. A member stays as they are; in a channel that
+// is every user who can see it.
 func (s *Service) Join(ctx context.Context, actor Actor, ref ConversationRef) (ConversationView, error) {
 	id, err := write(ctx, s, func(tx Tx) (ID, error) {
 		c, err := lookup(tx, actor, ref)
@@ -358,7 +357,8 @@ func (s *Service) Join(ctx context.Context, actor Actor, ref ConversationRef) (C
 	return s.Conversation(ctx, actor, ConversationRef{ID: id})
 }
 
-// mayJoin refuses a group or room to who may not join it, as if it were not there.
+// mayJoin refuses a group or room that the actor may not join. They get the same answer as if
+// it did not exist.
 func (s *Service) mayJoin(r Reader, actor Actor, c Conversation) error {
 	_, invited, err := maybe(r.Invitation(c.ID, actor.User))
 	if err != nil {
@@ -376,8 +376,8 @@ func (s *Service) mayJoin(r Reader, actor Actor, c Conversation) error {
 	return nil
 }
 
-// SetRole gives a member of a group or room another role. Making somebody the
-// owner hands it over: who owned it becomes an admin.
+// SetRole gives a member of a group or room another role. A member who becomes the owner
+// takes over from the former owner, who becomes an admin.
 func (s *Service) SetRole(ctx context.Context, actor Actor, ref ConversationRef, user UserID, role Role) (MemberView, error) {
 	if err := checkRole(role); err != nil {
 		return MemberView{}, err
@@ -433,8 +433,8 @@ func (s *Service) unmuteOwner(tx Tx, c Conversation, m *MemberView) error {
 	return nil
 }
 
-// setRoles stores the roles of members and publishes them. It returns the position of
-// the last event.
+// setRoles stores the roles of members and publishes them. It returns the position of the
+// last event.
 func (s *Service) setRoles(tx Tx, actor Actor, c Conversation, changes ...MemberView) (at Position, err error) {
 	now := s.time()
 	for _, m := range changes {
@@ -448,8 +448,8 @@ func (s *Service) setRoles(tx Tx, actor Actor, c Conversation, changes ...Member
 	return at, nil
 }
 
-// RemoveMember takes a user out of a group, a room or a thread. Removing oneself
-// is leaving, which the owner may do only as the last one or after handing over.
+// RemoveMember removes a user from a group, a room or a thread. Removing oneself is leaving;
+// the owner may leave only as the last member.
 func (s *Service) RemoveMember(ctx context.Context, actor Actor, ref ConversationRef, user UserID) error {
 	return s.inSteps(ctx, func(tx Tx) (more bool, err error) {
 		c, me, target, err := s.other(tx, actor, ref, user)
@@ -471,9 +471,9 @@ func (s *Service) RemoveMember(ctx context.Context, actor Actor, ref Conversatio
 	})
 }
 
-// removeMember ends a membership, after those of the threads that hang in the
-// conversation, and tells of it. It reports whether there are more of these than one
-// step does: then the next one goes on.
+// removeMember ends a membership and publishes that, after it has ended the memberships of
+// threads of the conversation. If one step cannot end all of those, more is true and the
+// membership stays: the caller calls again in a new transaction.
 func (s *Service) removeMember(tx Tx, actor Actor, c Conversation, target MemberView) (more bool, err error) {
 	more, err = s.leaveThreads(tx, actor, c, target.User)
 	if err != nil || more {
@@ -482,7 +482,7 @@ func (s *Service) removeMember(tx Tx, actor Actor, c Conversation, target Member
 	return false, s.endMembership(tx, actor, c, target)
 }
 
-// endMembership ends a membership, but not those of threads, and tells of it.
+// endMembership ends a membership and publishes that. It leaves threads alone.
 func (s *Service) endMembership(tx Tx, actor Actor, c Conversation, target MemberView) error {
 	at, err := tx.Append(memberEvent(MemberRemoved, actor, c, target, s.time()))
 	if err != nil {
@@ -491,7 +491,7 @@ func (s *Service) endMembership(tx Tx, actor Actor, c Conversation, target Membe
 	return tx.RemoveMember(c.ID, target.User, at, target.User == actor.User)
 }
 
-// Leave takes the actor out of a group, a room or a thread.
+// Leave removes the actor from a group, a room or a thread.
 func (s *Service) Leave(ctx context.Context, actor Actor, ref ConversationRef) error {
 	return s.RemoveMember(ctx, actor, ref, actor.User)
 }
@@ -511,8 +511,8 @@ func (s *Service) other(r Reader, actor Actor, ref ConversationRef, user UserID)
 	return c, me, s.memberView(m), err
 }
 
-// memberEvent is the event that tells of a member. Those of rooms and spaces, of
-// which there may be very many, are told to that member alone.
+// memberEvent returns an event about a member. In rooms and spaces, which may have very many
+// members, only that member receives it.
 func memberEvent(t EventType, actor Actor, c Conversation, m MemberView, at time.Time) Event {
 	e := Event{
 		Type: t, At: at, Conversation: c.ID, Space: c.Space, Actor: actor.User, ActorDevice: actor.Device,
@@ -536,7 +536,7 @@ func (s *Service) errTooManyMembers(k Kind, field string) error {
 	return RefuseField(Rule, "too_many_members", field, "a %s has at most %d members", k, s.policy.maxMembers(k))
 }
 
-// unique returns users, or ids, in their order, each once.
+// unique returns users or ids without duplicates, in their order.
 func unique[T comparable](users []T) []T {
 	seen := make(map[T]bool, len(users))
 	return slices.DeleteFunc(slices.Clone(users), func(u T) bool {

@@ -5,12 +5,11 @@ import (
 	"time"
 )
 
-// MaxMute is the longest for which somebody is muted of whom it is said for how
-// long.
+// MaxMute is the longest duration of a mute. A mute without a duration has no end.
 const MaxMute = 365 * 24 * time.Hour
 
-// MuteMember keeps a member of a group, a room or a channel from sending for some
-// time, 0 for good, and returns until when. It outlives their leaving.
+// MuteMember mutes a member of a group, room or channel for a duration, where 0 is for good,
+// and returns until when. The mute outlasts the membership.
 func (s *Service) MuteMember(ctx context.Context, actor Actor, ref ConversationRef, user UserID, long time.Duration) (time.Time, error) {
 	until, err := s.muteEnd(long)
 	if err != nil {
@@ -19,7 +18,7 @@ func (s *Service) MuteMember(ctx context.Context, actor Actor, ref ConversationR
 	return until, s.putMute(ctx, actor, user, until, s.muteIn(actor, ref, user))
 }
 
-// UnmuteMember lets them send again.
+// UnmuteMember ends the mute of a member of a group, room or channel.
 func (s *Service) UnmuteMember(ctx context.Context, actor Actor, ref ConversationRef, user UserID) error {
 	return s.putMute(ctx, actor, user, time.Time{}, s.muteIn(actor, ref, user))
 }
@@ -33,7 +32,7 @@ func (s *Service) MuteSpaceMember(ctx context.Context, actor Actor, space ID, us
 	return until, s.putMute(ctx, actor, user, until, s.muteInSpace(actor, space, user))
 }
 
-// UnmuteSpaceMember lets them send again, where they are not muted in a channel.
+// UnmuteSpaceMember ends that mute. Mutes of single channels stay.
 func (s *Service) UnmuteSpaceMember(ctx context.Context, actor Actor, space ID, user UserID) error {
 	return s.putMute(ctx, actor, user, time.Time{}, s.muteInSpace(actor, space, user))
 }
@@ -53,12 +52,12 @@ func (s *Service) muteEnd(long time.Duration) (time.Time, error) {
 type muteTarget struct {
 	conversation Conversation
 	member       MemberView
-	// stored is until when they are muted there, also if that is over, and inSpace until
-	// when in all of the space, if the conversation is a channel.
+	// stored is until when they are muted in the conversation, also if that time is over.
+	// inSpace is until when they are muted in the whole space of a channel.
 	stored, inSpace time.Time
 }
 
-// muting finds the member to mute. It refuses an actor who may not mute them.
+// muting returns the member to mute. It refuses an actor who may not mute them.
 type muting func(Reader) (muteTarget, error)
 
 func (s *Service) muteIn(actor Actor, ref ConversationRef, user UserID) muting {
@@ -79,7 +78,7 @@ func (s *Service) muteIn(actor Actor, ref ConversationRef, user UserID) muting {
 		}
 		target, found, err := maybe(r.Membership(c.ID, user))
 		if err == nil && (!found || !target.Active()) {
-			err = errUnknownMember() // also for a former member: the actor need not learn that they were one
+			err = errUnknownMember() // also for a former member: whether they were one must stay unknown
 		}
 		if err == nil {
 			err = Allow(c, me, PermissionMute)
@@ -91,8 +90,8 @@ func (s *Service) muteIn(actor Actor, ref ConversationRef, user UserID) muting {
 	}
 }
 
-// seesChannel refuses a user who cannot see a channel. They must not learn of it, which
-// an event of their mute would tell them.
+// seesChannel refuses a target who cannot see the channel, because the event of the mute
+// would reveal the channel to them.
 func (s *Service) seesChannel(r Reader, c Conversation, user UserID) error {
 	a, err := s.access(r, c, user)
 	if err == nil && !a.Can(PermissionView) {

@@ -6,42 +6,41 @@ import (
 	"slices"
 )
 
-// Permissions is a set of things that somebody may do in a place. A place is a
-// conversation of any kind, or a space.
+// Permissions is a set of permissions of one user in a conversation or space.
 type Permissions uint32
 
-// The permissions, each a set of one. Their numbers are stored: never reuse one.
+// The permissions, each a set of one. The numbers are stored: never reuse one.
 const (
-	// PermissionView is seeing that the place is there, and reading it.
+	// PermissionView is to see that the conversation exists, and to read it.
 	PermissionView Permissions = 1 << iota
 	PermissionSend
-	// PermissionMentionAll is mentioning everyone at once.
+	// PermissionMentionAll is to mention all members at once.
 	PermissionMentionAll
 	PermissionCreateThread
-	// PermissionManageThreads is renaming and dissolving threads, and removing
-	// their members.
+	// PermissionManageThreads is to rename and delete threads, and to remove their members.
 	PermissionManageThreads
 	PermissionRevokeOwn
 	PermissionRevokeOthers
-	// PermissionDeleteOthers is deleting messages for everyone, however old.
+	// PermissionDeleteOthers is to revoke messages of any age, without a window.
 	PermissionDeleteOthers
 	PermissionInvite
 	PermissionKick
-	// PermissionMute is keeping members, or all, from sending for a time.
+	// PermissionMute is to mute members, to mute all, and to set slow mode.
 	PermissionMute
-	// PermissionManageMembers is adding members of a space without asking them,
-	// and the lists of who may not, or may, see a place.
+	// PermissionManageMembers is to add members to a space without an invitation, and to edit
+	// the allow and deny lists.
 	PermissionManageMembers
-	// PermissionManageRoles is changing roles, what they may, and who has them.
+	// PermissionManageRoles is to change roles and their permissions, and to give them to
+	// members.
 	PermissionManageRoles
-	// PermissionManageConversation is the name and the settings; in a space,
-	// creating and deleting channels, too.
+	// PermissionManageConversation is to change the name and the settings; in a space also to
+	// create and delete channels.
 	PermissionManageConversation
-	// PermissionManageSpace is the name and the settings of a space.
+	// PermissionManageSpace is to change the name and the settings of a space.
 	PermissionManageSpace
-	// PermissionManageRetention is about how long messages are kept.
+	// PermissionManageRetention is to change how long messages are kept.
 	PermissionManageRetention
-	// PermissionDelete is about the whole place, for everyone.
+	// PermissionDelete is to delete the conversation or space for everyone.
 	PermissionDelete
 
 	pastPermissions // ends the list
@@ -49,12 +48,12 @@ const (
 
 const allPermissions = pastPermissions - 1
 
-// RolePermissions are those that roles of a space can give and take. The others
-// stay with its owner.
+// RolePermissions are the permissions that roles of a space can allow and deny. Only the
+// owner has the others.
 const RolePermissions = allPermissions &^ (PermissionManageRetention | PermissionDelete)
 
-// ChannelPermissions are those of them that are about a channel. The others are about
-// the space: no channel says something else.
+// ChannelPermissions are the permissions that overrides of a channel can allow and deny. The
+// others concern the space as a whole.
 const ChannelPermissions = RolePermissions &^ (PermissionInvite | PermissionKick | PermissionManageSpace)
 
 var permissionNames = names[Permissions]{
@@ -67,16 +66,16 @@ var permissionNames = names[Permissions]{
 	PermissionManageRetention: "manage_retention", PermissionDelete: "delete",
 }
 
-// String returns the name of one permission as clients know it.
+// String returns the name of one permission in the API, "" for a set of several.
 func (p Permissions) String() string { return permissionNames[p] }
 
 // ParsePermission reads what [Permissions.String] wrote.
 func ParsePermission(s string) (Permissions, bool) { return permissionNames.parse(s) }
 
-// Has reports whether all of others are in the set.
+// Has reports whether the set has all of the others.
 func (p Permissions) Has(others Permissions) bool { return p&others == others }
 
-// Each are the single permissions of the set.
+// Each returns the permissions of the set one by one.
 func (p Permissions) Each() iter.Seq[Permissions] {
 	return func(yield func(Permissions) bool) {
 		for ; p != 0; p &= p - 1 {
@@ -87,11 +86,10 @@ func (p Permissions) Each() iter.Seq[Permissions] {
 	}
 }
 
-// speaking are the permissions that somebody who is muted does not have.
+// speaking are the permissions that a muted member loses.
 const speaking = PermissionSend | PermissionMentionAll | PermissionCreateThread
 
-// What members of each role may in the kinds that have roles of their own. A
-// higher role may all that a lower one may.
+// The permissions of each role in the kinds with fixed roles.
 const (
 	memberOfDirect = PermissionView | PermissionSend | PermissionRevokeOwn | PermissionDelete
 
@@ -107,22 +105,22 @@ const (
 	ownerOfGroup  = ownerOfRoom | PermissionCreateThread | PermissionManageThreads
 )
 
-// EveryoneMay is what every member of a new space may.
+// EveryoneMay are the permissions of all members of a new space.
 const EveryoneMay = PermissionView | PermissionSend | PermissionCreateThread | PermissionRevokeOwn
 
-// Grants is what a role says of permissions: those that it gives, and those that
-// it takes. Of the others it says nothing: what decides those is below it.
+// Grants are the permissions that a role allows and denies. About all others the role says
+// nothing, and the next lower role decides.
 type Grants struct{ Allow, Deny Permissions }
 
-// over decides by g, then by what is below.
+// over returns the grants of g completed with those of the next lower role, below.
 func (g Grants) over(below Grants) Grants {
 	said := g.Allow | g.Deny
 	return Grants{Allow: g.Allow | below.Allow&^said, Deny: g.Deny | below.Deny&^said}
 }
 
-// SpaceRole is what of a role of a space decides who may what.
+// SpaceRole is a role of a space without its name.
 type SpaceRole struct {
-	// ID is [Everyone] of the role that every member has.
+	// ID is [Everyone] for the role that every member has.
 	ID ID
 	Grants
 }
@@ -133,24 +131,24 @@ type NamedRole struct {
 	Name string
 }
 
-// Everyone is the id of the role that every member of a space has, and everyoneName its
+// Everyone is the id of the role that every member of a space has, and everyoneName is its
 // name.
 const (
 	Everyone     ID = 0
 	everyoneName    = "everyone"
 )
 
-// RoleSet is the roles of a space, the highest first. Everyone's is the last.
+// RoleSet holds the roles of a space, the highest first. The last is everyone's.
 type RoleSet []SpaceRole
 
-// SpaceRoles is what decides, besides what a channel has of its own, who may do what in a
-// space: its owner, who may do everything, and its roles.
+// SpaceRoles are the owner of a space, who has all permissions, and its roles. A channel may
+// have overrides in addition.
 type SpaceRoles struct {
-	Owner UserID // "" while nobody owns it
+	Owner UserID // "" if all members have left
 	Roles RoleSet
 }
 
-// roleOf returns whether a member of the space is its owner or one of its other members.
+// roleOf returns [Owner] for the owner of the space and [Member] for other members.
 func (s SpaceRoles) roleOf(user UserID) Role {
 	if user == s.Owner {
 		return Owner
@@ -158,8 +156,8 @@ func (s SpaceRoles) roleOf(user UserID) Role {
 	return Member
 }
 
-// rank returns the place of a role: 0 is the highest. Of one that is not there it
-// is below all.
+// rank returns the index of a role, where 0 is the highest, and the length of the set for an
+// unknown role.
 func (s RoleSet) rank(id ID) int {
 	if i := slices.IndexFunc(s, func(r SpaceRole) bool { return r.ID == id }); i >= 0 {
 		return i
@@ -167,22 +165,22 @@ func (s RoleSet) rank(id ID) int {
 	return len(s)
 }
 
-// Override is what a role says in one channel.
+// Override is what a role allows and denies in one channel.
 type Override struct {
 	Role ID
 	Grants
 }
 
-// ChannelAccess is what decides, besides the roles of the space, who may what in
-// a channel.
+// ChannelAccess is what decides about access to a channel in addition to the roles of its
+// space.
 type ChannelAccess struct {
-	// Private leaves the channel to those on its allow list and to the roles
+	// Private hides the channel from members who are not on its allow list and have no role
 	// that an override lets view it.
 	Private   bool
 	Overrides []Override
 }
 
-// override returns what a role says in the channel: nothing, mostly.
+// override returns the grants of a role in the channel, which are empty for most roles.
 func (a ChannelAccess) override(role ID) Grants {
 	for i := range a.Overrides {
 		if a.Overrides[i].Role == role {
@@ -192,36 +190,37 @@ func (a ChannelAccess) override(role ID) Grants {
 	return Grants{}
 }
 
-// PermissionInput is all that decides what somebody may do in a place. It is of one
-// kind, and what others have is left out.
+// PermissionInput is what decides about the permissions of one user in a conversation or
+// space of one kind. Fields of other kinds are zero.
 type PermissionInput struct {
 	Kind Kind
-	// Member is set for a member, of a channel for one of its space.
+	// Member is set for a member, in a channel for a member of its space.
 	Member bool
-	// Role is what a member is.
+	// Role is the role of a member.
 	Role Role
-	// Muted is set while they may not speak, MuteAll while none may who cannot
-	// mute.
+	// Muted is set while the user is muted. MuteAll is set while all are who do not have
+	// [PermissionMute].
 	Muted, MuteAll bool
-	// MembersInvite is set in a group that lets every member add others.
+	// MembersInvite is set for a group in which every member may add others.
 	MembersInvite bool
-	// Creator is set for who created a thread, and Parent is what they may in
-	// the place that it hangs in.
+	// Creator is set for the user who created a thread, and Parent are the user's permissions
+	// in the parent.
 	Creator bool
 	Parent  Permissions
 
-	// Of a space and of a channel: its roles, and which of them the member has,
-	// besides everyone's.
+	// Roles are the roles of the space, and Has those of the member without everyone's. They
+	// are set for spaces and channels.
 	Roles RoleSet
 	Has   []ID
-	// Of a channel alone.
+	// Channel is set for a channel.
 	Channel *ChannelAccess
-	// Allowed and Denied say whether they are on those lists of the channel.
+	// Allowed and Denied say whether the member is on the allow and deny lists of the
+	// channel.
 	Allowed, Denied bool
 }
 
-// Permissions returns what somebody may do in a place of any kind. It decides
-// all that depends on who they are: nothing, if they cannot know of the place.
+// Permissions returns the permissions of the user. There are none if they cannot see the
+// conversation.
 func (s PermissionInput) Permissions() Permissions {
 	var may Permissions
 	switch {
@@ -265,8 +264,8 @@ func byRole(r Role, member, admin, owner Permissions) Permissions {
 	}
 }
 
-// inThread follows what somebody may in the parent: who can read that can read
-// the thread, who has joined can speak there.
+// inThread derives permissions in a thread from those in its parent. A user who can read the
+// parent can read the thread; only members of the thread can send.
 func (s PermissionInput) inThread() Permissions {
 	if !s.Parent.Has(PermissionView) {
 		return 0
@@ -284,9 +283,9 @@ func (s PermissionInput) inThread() Permissions {
 	return may
 }
 
-// said goes from the highest of the member's roles to everyone's: the first that
-// says something of a permission decides it. It returns what they say in the
-// channel, and what in the space.
+// said combines the grants of the member's roles. For each permission the highest role
+// decides that allows or denies it. It returns the grants of the channel's overrides and
+// those of the space.
 func (s PermissionInput) said() (here, space Grants) {
 	for i := range s.Roles {
 		role := &s.Roles[i]
@@ -301,8 +300,8 @@ func (s PermissionInput) said() (here, space Grants) {
 	return here, space
 }
 
-// inChannel asks the channel's overrides before the space. Whether the channel can
-// be seen at all, its lists decide first.
+// inChannel applies the lists of the channel first, which decide about [PermissionView], then
+// its overrides, then the roles of the space.
 func (s PermissionInput) inChannel() Permissions {
 	if s.Channel == nil {
 		return 0
