@@ -12,7 +12,7 @@ func Allow(c Conversation, a Access, p Permissions) error {
 	return errDenied(p)
 }
 
-// errDenied names the permission that somebody lacks.
+// errDenied names the permission that the actor lacks.
 func errDenied(p Permissions) error {
 	return Refuse(Forbidden, "permission_denied", "you need the permission %s here", p)
 }
@@ -29,8 +29,8 @@ func allowRemoval(c Conversation, a Access, target MemberView) error {
 	return nil
 }
 
-// errUnknownConversation is the answer for a conversation that is not there
-// and for one that the actor is not in: the two must not be told apart.
+// errUnknownConversation is the answer for a conversation that does not exist and for one
+// that the actor cannot see. The two must not differ.
 func errUnknownConversation() error {
 	return Refuse(NotFound, "conversation_not_found", "no such conversation")
 }
@@ -40,7 +40,7 @@ func errUnknownMessage() error {
 }
 
 func errNotAdmin() error {
-	return Refuse(Forbidden, "admin_required", "this takes a token with the scope admin")
+	return Refuse(Forbidden, "admin_required", "this needs a token with the scope admin")
 }
 
 func errUnknownMember() error {

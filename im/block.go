@@ -6,15 +6,14 @@ import (
 	"time"
 )
 
-// Block says that its maker gets no direct messages from a user, and is neither added
-// nor invited to anything by them.
+// Block is an entry of a user's block list. The blocked user cannot send them direct
+// messages, nor add or invite them to anything.
 type Block struct {
 	User UserID
 	At   time.Time
 }
 
-// PutBlock keeps a user from writing to the actor directly and from adding or
-// inviting them, from now on. Doing it again changes nothing.
+// PutBlock blocks a user for the actor. It is no error if they are blocked already.
 func (s *Service) PutBlock(ctx context.Context, actor Actor, user UserID) error {
 	if err := checkBlocked(actor, user); err != nil {
 		return err
@@ -22,7 +21,7 @@ func (s *Service) PutBlock(ctx context.Context, actor Actor, user UserID) error 
 	return s.store.Write(ctx, func(tx Tx) error { return tx.PutBlock(actor.User, user, s.time()) })
 }
 
-// DeleteBlock ends a block. Without one it changes nothing.
+// DeleteBlock ends a block. It is no error if there is none.
 func (s *Service) DeleteBlock(ctx context.Context, actor Actor, user UserID) error {
 	if err := checkBlocked(actor, user); err != nil {
 		return err
@@ -30,7 +29,7 @@ func (s *Service) DeleteBlock(ctx context.Context, actor Actor, user UserID) err
 	return s.store.Write(ctx, func(tx Tx) error { return tx.DeleteBlock(actor.User, user) })
 }
 
-// Blocks returns a page of whom the actor has blocked.
+// Blocks returns a page of the users whom the actor has blocked.
 func (s *Service) Blocks(ctx context.Context, actor Actor, p Page) ([]Block, error) {
 	return view(ctx, s, func(r Reader) ([]Block, error) { return r.Blocks(actor.User, p) })
 }
@@ -45,19 +44,19 @@ func blockedByPeer(r Reader, actor Actor, c Conversation) (bool, error) {
 	return r.Blocked(peer, actor.User)
 }
 
-// notBlockedBy refuses to have the actor add or invite users of whom one has blocked
-// them. named are the users as a field of the request has them.
+// notBlockedBy refuses an actor who adds or invites users if one of them has blocked the
+// actor. named are the users in that field of the request.
 func notBlockedBy(r Reader, actor Actor, users []UserID, field string, named []UserID) error {
 	by, err := r.BlockedBy(users, actor.User)
 	if err != nil || len(by) == 0 {
 		return err
 	}
 	first := slices.IndexFunc(named, func(u UserID) bool { return slices.Contains(by, u) })
-	return RefuseField(Forbidden, "blocked", fieldOf(field, named, named[first]), "this user does not want to be added or invited by you")
+	return RefuseField(Forbidden, "blocked", fieldOf(field, named, named[first]), "this user has blocked you: you cannot add or invite them")
 }
 
-// livesLonger reports whether a change has messages live longer that are sent to a
-// conversation or are in it. Who is blocked may only have them live shorter.
+// livesLonger reports whether a change makes messages live longer, those of now or later
+// ones. A user who is blocked by their peer may only make them live shorter.
 func (p Policy) livesLonger(before, after Conversation) bool {
 	longer := func(before, after time.Duration) bool { // 0 is for ever
 		return before != 0 && (after == 0 || after > before)
@@ -66,7 +65,7 @@ func (p Policy) livesLonger(before, after Conversation) bool {
 }
 
 func errBlocked() error {
-	return Refuse(Forbidden, "blocked", "this user takes no direct messages from you")
+	return Refuse(Forbidden, "blocked", "this user has blocked you: you cannot write to them")
 }
 
 func checkBlocked(actor Actor, user UserID) error {

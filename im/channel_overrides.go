@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// enterOverrides finds a channel whose overrides the actor may change, with the
-// roles of its space.
+// enterOverrides returns a channel with its overrides, and the roles of its space, to which
+// the actor's access in the channel is added.
 func (s *Service) enterOverrides(r Reader, actor Actor, ref ConversationRef) (Conversation, roleChange, ChannelAccess, error) {
 	c, me, err := s.enter(r, actor, ref)
 	if err != nil {
@@ -19,17 +19,17 @@ func (s *Service) enterOverrides(r Reader, actor Actor, ref ConversationRef) (Co
 	if err != nil {
 		return c, roles, ChannelAccess{}, err
 	}
-	roles.space, roles.me = c, me // what counts is what they may here
+	roles.space, roles.me = c, me // the permissions in the channel count
 	access, err := r.AccessAt(c.ID, Latest)
 	if err != nil {
 		return c, roles, access, err
 	}
-	// What a role said that was deleted since is gone.
+	// Overrides of a role that was deleted have no effect.
 	access.Overrides = slices.DeleteFunc(access.Overrides, func(o Override) bool { return roles.roles.rank(o.Role) == len(roles.roles) })
 	return c, roles, access, nil
 }
 
-// Overrides returns what roles say in a channel, the highest role first.
+// Overrides returns the overrides of a channel, that of the highest role first.
 func (s *Service) Overrides(ctx context.Context, actor Actor, ref ConversationRef) ([]Override, error) {
 	return view(ctx, s, func(r Reader) ([]Override, error) {
 		_, roles, access, err := s.enterOverrides(r, actor, ref)
@@ -38,8 +38,8 @@ func (s *Service) Overrides(ctx context.Context, actor Actor, ref ConversationRe
 	})
 }
 
-// PutOverride makes this what a role says in a channel, and tells who can see it,
-// before it or after it. One that says nothing is none.
+// PutOverride stores what a role allows and denies in a channel, and publishes it to members
+// who can see the channel before or after the change. An override without grants is deleted.
 func (s *Service) PutOverride(ctx context.Context, actor Actor, ref ConversationRef, o Override) (Override, error) {
 	return o, s.store.Write(ctx, func(tx Tx) error {
 		c, roles, access, err := s.enterOverrides(tx, actor, ref)
@@ -76,10 +76,10 @@ func (s *Service) PutOverride(ctx context.Context, actor Actor, ref Conversation
 	})
 }
 
-// spares refuses a change of what decides about a channel by which a role above the
-// actor's highest loses the sight of it, or what that role itself allows there: who has
-// that role, and could set it right, would be shut out by who stands below them. roles
-// are those after the change.
+// spares refuses a change of a channel's access if a role above the actor's highest would
+// lose the view of the channel or a permission that the role itself allows there. Otherwise a
+// member could lock out those with higher roles, who could not undo it. roles are the roles
+// after the change.
 func (c roleChange) spares(roles RoleSet, before, after ChannelAccess) error {
 	for rank := range max(c.rank, 0) {
 		role := c.roles[rank]
@@ -91,13 +91,14 @@ func (c roleChange) spares(roles RoleSet, before, after ChannelAccess) error {
 	return nil
 }
 
-// mayWith returns what somebody may in a channel who has one role besides everyone's.
+// mayWith returns the permissions in a channel of a member who has one role besides
+// everyone's.
 func (s RoleSet) mayWith(role ID, access ChannelAccess) Permissions {
 	return PermissionInput{Kind: Channel, Member: true, Role: Member, Roles: s, Has: []ID{role}, Channel: &access}.Permissions()
 }
 
-// DeleteOverride has a role say in a channel what it says in the space. It is no
-// error if it does.
+// DeleteOverride deletes the override of a role in a channel. It is no error if there is
+// none.
 func (s *Service) DeleteOverride(ctx context.Context, actor Actor, ref ConversationRef, role ID) error {
 	_, err := s.PutOverride(ctx, actor, ref, Override{Role: role})
 	return err

@@ -2,15 +2,15 @@ package im
 
 import "context"
 
-// ChannelDraft is a channel as it is asked for.
+// ChannelDraft is a channel to be created.
 type ChannelDraft struct {
 	Name     string
 	Private  bool
 	Settings ConversationPatch
 }
 
-// CreateChannel makes a channel of a space. Who creates a private one is put on
-// its allow list, but for the owner, who sees it by that.
+// CreateChannel creates a channel of a space. The creator of a private channel is put on its
+// allow list; the owner of the space sees it anyway.
 func (s *Service) CreateChannel(ctx context.Context, actor Actor, space ID, d ChannelDraft) (ConversationView, error) {
 	d.Settings.Name, d.Settings.Private = &d.Name, &d.Private
 	if err := d.Settings.checkFor(Channel, s.policy); err != nil {
@@ -57,8 +57,8 @@ func (s *Service) CreateChannel(ctx context.Context, actor Actor, space ID, d Ch
 	})
 }
 
-// allowCreation refuses settings that take more than creating a channel does, and a
-// channel that who creates it would not see.
+// allowCreation refuses settings that need other permissions than creating a channel does,
+// and a channel that the actor would not see.
 func (s *Service) allowCreation(r Reader, actor Actor, space Conversation, me Access, d ChannelDraft) error {
 	for _, one := range shared {
 		if one.given(d.Settings) {
@@ -67,12 +67,12 @@ func (s *Service) allowCreation(r Reader, actor Actor, space Conversation, me Ac
 			}
 		}
 	}
-	return s.staysInSight(r, actor, Conversation{Kind: Channel, Space: space.ID}, ChannelAccess{Private: d.Private})
+	return s.staysVisible(r, actor, Conversation{Kind: Channel, Space: space.ID}, ChannelAccess{Private: d.Private})
 }
 
-// staysInSight refuses to let a channel be seen by others than before if who does so
-// would not see it any more. Of a private one they are on the allow list then.
-func (s *Service) staysInSight(r Reader, actor Actor, c Conversation, access ChannelAccess) error {
+// staysVisible refuses a change of who can see a channel if the actor could not see it any
+// more. The creator of a private channel counts as being on its allow list.
+func (s *Service) staysVisible(r Reader, actor Actor, c Conversation, access ChannelAccess) error {
 	m, err := spaceMember(r, c.Space, c.ID, actor.User)
 	if err != nil {
 		return err
@@ -90,9 +90,9 @@ func (s *Service) staysInSight(r Reader, actor Actor, c Conversation, access Cha
 	return nil
 }
 
-// Channels returns a page of the channels of a space that the actor can see, by
-// id; after is the last of the page before, 0 begins. Next has its ID alone. A page is
-// full if there are enough: a short one would tell of channels that they do not see.
+// Channels returns a page of the channels of a space that the actor can see, by id. after is
+// the last id of the page before, 0 begins. Next has only an ID. Every page but the last is
+// full: a shorter one would disclose channels that the actor cannot see.
 func (s *Service) Channels(ctx context.Context, actor Actor, space, after ID, limit int) (ConversationPage, error) {
 	return view(ctx, s, func(r Reader) (page ConversationPage, err error) {
 		if _, _, err := s.enterSpace(r, actor, space); err != nil {
@@ -124,17 +124,17 @@ func (s *Service) Channels(ctx context.Context, actor Actor, space, after ID, li
 	})
 }
 
-// membersLooked is how many members of a space one page of those of a channel looks
-// at, and how many at a time.
+// membersScanned is the most members of a space that one page of members of a channel looks
+// at, and membersAtATime the most that one statement returns.
 const (
-	membersLooked  = 10_000
+	membersScanned = 10_000
 	membersAtATime = 1000
-	// rolesLooked is how many roles of a member count for as much as the member.
-	rolesLooked = 8
+	// rolesScanned roles of a member cost as much as one more member.
+	rolesScanned = 8
 )
 
-// channelMembers returns those members of a space who can see a channel of it. It
-// looks at a bounded number: a page may be short, even empty, and yet have a Next.
+// channelMembers returns the members of a space who can see one of its channels. It looks at
+// a bounded number of members, so that a page may be short or empty although it has a Next.
 func (s *Service) channelMembers(r Reader, c Conversation, p Page) (MemberPage, error) {
 	var page MemberPage
 	if err := checkAfter(r, c.Space, p); err != nil {
@@ -145,7 +145,7 @@ func (s *Service) channelMembers(r Reader, c Conversation, p Page) (MemberPage, 
 		return page, err
 	}
 	after := p.After
-	for looked := 0; looked < membersLooked; {
+	for looked := 0; looked < membersScanned; {
 		list, err := r.SpaceMembers(c.Space, c.ID, Page{After: after, Limit: membersAtATime})
 		if err != nil {
 			return page, err
@@ -156,7 +156,7 @@ func (s *Service) channelMembers(r Reader, c Conversation, p Page) (MemberPage, 
 				return page, nil
 			}
 			after = string(m.User)
-			looked += 1 + len(m.Roles)/rolesLooked
+			looked += 1 + len(m.Roles)/rolesScanned
 			if s.mayInSpace(c, m, rules, Latest).Has(PermissionView) {
 				page.Items = append(page.Items, s.channelMemberView(m))
 			}

@@ -2,10 +2,10 @@ package im
 
 import "context"
 
-// DeleteConversation deletes a conversation for everyone, with all of its
-// messages and threads: nobody can read it from then on, and [Service.Purge]
-// destroys what it held. For the owner of a group or room, either side of a direct
-// conversation, who may manage a channel or the threads of a place, and admins.
+// DeleteConversation deletes a conversation for everyone, with its messages and threads.
+// Nobody can read it from then on, and [Service.Purge] erases its contents. The owner of a
+// group or room may do it, either side of a direct conversation, members who may manage a
+// channel or thread, and admins.
 func (s *Service) DeleteConversation(ctx context.Context, actor Actor, ref ConversationRef) error {
 	return s.store.Write(WithBulk(ctx), func(tx Tx) error {
 		c, me, err := s.enter(tx, actor, ref)
@@ -25,16 +25,16 @@ func (s *Service) DeleteConversation(ctx context.Context, actor Actor, ref Conve
 	})
 }
 
-// delete deletes a place with what hangs in it and tells of it.
+// delete deletes a conversation or space with its children and publishes that.
 func (s *Service) delete(tx Tx, actor Actor, c Conversation) error {
-	below, err := tx.Below(c.ID)
+	children, err := tx.Below(c.ID)
 	if err != nil {
 		return err
 	}
 	now := s.time()
-	told := c.event(deleted, actor, now)
-	told.Gone = append(below, c.ID)
-	at, err := tx.Append(told)
+	published := c.event(deleted, actor, now)
+	published.Gone = append(children, c.ID)
+	at, err := tx.Append(published)
 	if err != nil {
 		return err
 	}
@@ -45,8 +45,8 @@ func (s *Service) delete(tx Tx, actor Actor, c Conversation) error {
 	return tx.DeleteConversation(c.ID, stamp, at)
 }
 
-// Purge destroys what deleted conversations held, in batches that let senders in
-// between; what a crash leaves over is done by the next call.
+// Purge erases what is left of deleted conversations, in batches between which other writers
+// run. A call after a crash continues.
 func (s *Service) Purge(ctx context.Context) error {
 	ctx = asJob(ctx, "purge")
 	for {

@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// GroupDraft is a group or a room as its owner asks for it.
+// GroupDraft is a group or a room to be created.
 type GroupDraft struct {
-	// Kind is [Group], also if it is 0, or [Room].
+	// Kind is [Group] or [Room]; 0 is [Group].
 	Kind Kind
 	Name string
-	// Settings are those that are not to be as they are by default.
+	// Settings are those that differ from the defaults.
 	Settings ConversationPatch
-	// Members are added besides the owner; naming the owner or somebody twice
-	// does no harm.
+	// Members are added besides the owner. It is no error to name the owner or to name a user
+	// twice.
 	Members []UserID
 }
 
-// CreateGroup makes a group or a room that the actor owns and tells its members. Nobody
-// is put into it who has blocked the actor.
+// CreateGroup creates a group or a room that the actor owns and publishes it to its members.
+// It refuses if one of the members has blocked the actor.
 func (s *Service) CreateGroup(ctx context.Context, actor Actor, d GroupDraft) (ConversationView, error) {
 	if d.Kind == 0 {
 		d.Kind = Group
@@ -56,7 +56,7 @@ func (s *Service) CreateGroup(ctx context.Context, actor Actor, d GroupDraft) (C
 	})
 }
 
-// newConversation is a conversation as it is by default, under an id of its own.
+// newConversation returns a conversation of a kind with its default settings and a new id.
 func (s *Service) newConversation(r Reader, kind Kind, actor Actor, now time.Time) (Conversation, error) {
 	id, err := s.newID(r, kind, now)
 	c := Conversation{
@@ -72,8 +72,8 @@ func (s *Service) newConversation(r Reader, kind Kind, actor Actor, now time.Tim
 	return c, err
 }
 
-// newID returns an id for a conversation of a kind that none has or had. What may be
-// open to whoever knows its id has one that cannot be guessed.
+// newID returns an id that no conversation has or had. Kinds that users may join by knowing
+// the id get a random one, which cannot be guessed.
 func (s *Service) newID(r Reader, kind Kind, now time.Time) (ID, error) {
 	for {
 		var id ID
@@ -89,7 +89,7 @@ func (s *Service) newID(r Reader, kind Kind, now time.Time) (ID, error) {
 	}
 }
 
-// maxMembers returns how many members a place of a kind may have.
+// maxMembers returns the most members of a conversation or space of a kind.
 func (p Policy) maxMembers(k Kind) int {
 	switch k {
 	case Room:

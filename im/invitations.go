@@ -13,23 +13,23 @@ type Invitation struct {
 	At           time.Time
 }
 
-// InvitationView is an invitation with what the one who is invited is shown of what
-// it is to.
+// InvitationView is an invitation as the invited user sees it, with the kind and name of the
+// conversation or space.
 type InvitationView struct {
 	Invitation
 	Kind Kind
 	Name string
 }
 
-// viewOf returns an invitation to c as it is shown.
+// viewOf returns the view of an invitation to c.
 func (c Conversation) viewOf(i Invitation) InvitationView {
 	return InvitationView{Invitation: i, Kind: c.Kind, Name: c.Name}
 }
 
-// MaxInvited is how many users one request may invite.
+// MaxInvited is the most users that one request may invite.
 const MaxInvited = 200
 
-// inviting finds what users are invited to, for an actor who may invite.
+// inviting returns what the actor invites to. It refuses an actor who may not invite to it.
 type inviting func(Reader, Actor) (Conversation, error)
 
 func (s *Service) intoSpace(id ID) inviting {
@@ -52,9 +52,9 @@ func (s *Service) intoConversation(ref ConversationRef) inviting {
 	}
 }
 
-// InviteToSpace asks users to join a space, each told by an event of their own. Who is
-// a member or is on the deny list is passed over; the invitations of the users named
-// are returned. Who has blocked the actor cannot be invited.
+// InviteToSpace invites users to a space, publishes an event to each and returns their
+// invitations. It skips members and users on the deny list, and it invites nobody if one of
+// the users has blocked the actor.
 func (s *Service) InviteToSpace(ctx context.Context, actor Actor, id ID, users []UserID) ([]InvitationView, error) {
 	return s.invite(ctx, actor, users, s.intoSpace(id))
 }
@@ -98,8 +98,7 @@ func (s *Service) invite(ctx context.Context, actor Actor, named []UserID, into 
 	})
 }
 
-// inviteOne returns the invitation of one user, the zero one if they are on the deny
-// list.
+// inviteOne invites one user. It returns the zero Invitation if they are on the deny list.
 func (s *Service) inviteOne(tx Tx, actor Actor, c Conversation, user UserID) (Invitation, error) {
 	i, found, err := maybe(tx.Invitation(c.ID, user))
 	if err != nil || found {
@@ -112,11 +111,12 @@ func (s *Service) inviteOne(tx Tx, actor Actor, c Conversation, user UserID) (In
 	if err := tx.PutInvitation(i); err != nil {
 		return i, err
 	}
-	return i, tellInvited(tx, actor, c, i, true)
+	return i, publishInvitation(tx, actor, c, i, true)
 }
 
-// tellInvited tells a user that they are invited to c, or are not any more.
-func tellInvited(tx Tx, actor Actor, c Conversation, i Invitation, invited bool) error {
+// publishInvitation publishes to a user that they were invited to c, or that their invitation
+// has ended.
+func publishInvitation(tx Tx, actor Actor, c Conversation, i Invitation, invited bool) error {
 	e := Event{
 		Type: ConversationUninvited, At: i.At, Conversation: c.ID, To: i.User, User: i.User,
 		Actor: actor.User, ActorDevice: actor.Device,
@@ -133,7 +133,7 @@ func tellInvited(tx Tx, actor Actor, c Conversation, i Invitation, invited bool)
 	return err
 }
 
-// SpaceInvitations returns those to a space that are open, by user.
+// SpaceInvitations returns a page of the open invitations to a space.
 func (s *Service) SpaceInvitations(ctx context.Context, actor Actor, id ID, p Page) ([]InvitationView, error) {
 	return s.invitations(ctx, actor, p, s.intoSpace(id))
 }
@@ -158,8 +158,8 @@ func (s *Service) invitations(ctx context.Context, actor Actor, p Page, into inv
 	})
 }
 
-// MyInvitations returns those of the actor, by the id of what they are to, those after
-// one; 0 begins.
+// MyInvitations returns up to limit invitations of the actor, by the id of the conversation
+// or space, those after one; 0 begins.
 func (s *Service) MyInvitations(ctx context.Context, actor Actor, after ID, limit int) ([]InvitationView, error) {
 	return view(ctx, s, func(r Reader) ([]InvitationView, error) {
 		list, err := r.InvitationsOf(actor.User, after, limit)
@@ -178,8 +178,8 @@ func (s *Service) MyInvitations(ctx context.Context, actor Actor, after ID, limi
 	})
 }
 
-// DeleteSpaceInvitation withdraws an invitation to a space; with oneself as the user it
-// declines one.
+// DeleteSpaceInvitation withdraws the invitation of a user to a space. The invited user
+// declines with it.
 func (s *Service) DeleteSpaceInvitation(ctx context.Context, actor Actor, id ID, user UserID) error {
 	return s.store.Write(ctx, func(tx Tx) error {
 		c, err := findSpace(tx, id)
@@ -210,8 +210,8 @@ func (s *Service) DeleteInvitation(ctx context.Context, actor Actor, ref Convers
 	})
 }
 
-// deleteInvitation ends the invitation of a user to c. enter refuses who cannot see c,
-// and into who may not invite to it.
+// deleteInvitation ends the invitation of a user to c. into refuses an actor who may not
+// invite to c, and enter one who cannot see it.
 func (s *Service) deleteInvitation(tx Tx, actor Actor, c Conversation, user UserID, into inviting, enter func() error) error {
 	if user != actor.User {
 		if _, err := into(tx, actor); err != nil {
@@ -222,7 +222,7 @@ func (s *Service) deleteInvitation(tx Tx, actor Actor, c Conversation, user User
 	if err == nil && !found {
 		err = Refuse(NotFound, "invitation_not_found", "no such invitation")
 		if user == actor.User {
-			// A stranger must not learn that there is such a place.
+			// A user without access must not learn that c exists.
 			if hidden := enter(); hidden != nil {
 				err = hidden
 			}
@@ -234,11 +234,11 @@ func (s *Service) deleteInvitation(tx Tx, actor Actor, c Conversation, user User
 	return s.endInvitation(tx, actor, c, i)
 }
 
-// endInvitation removes an invitation and tells who was invited.
+// endInvitation deletes an invitation and publishes that to the invited user.
 func (s *Service) endInvitation(tx Tx, actor Actor, c Conversation, i Invitation) error {
 	if err := tx.DeleteInvitation(c.ID, i.User); err != nil {
 		return err
 	}
 	i.At = s.time()
-	return tellInvited(tx, actor, c, i, false)
+	return publishInvitation(tx, actor, c, i, false)
 }

@@ -51,7 +51,7 @@ func (s *Service) enterList(r Reader, actor Actor, ref ConversationRef, list Lis
 		return c, me, err
 	}
 	if c.Kind == Direct || c.Kind == Thread || list == AllowList && c.Kind != Channel {
-		return c, me, Refuse(Rule, "list_unsupported", "a %s has no list of the kind %s", c.Kind, list)
+		return c, me, Refuse(Rule, "list_unsupported", "a %s has no %s list", c.Kind, list)
 	}
 	return c, me, Allow(c, me, PermissionManageMembers)
 }

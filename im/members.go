@@ -112,10 +112,10 @@ func (s *Service) AddMembers(ctx context.Context, actor Actor, ref ConversationR
 }
 
 const (
-	// membersAtOnce is the most members that one transaction adds; membersLookedAt is the
+	// membersAtOnce is the most members that one transaction adds; membersChecked is the
 	// most users that one read checks before.
-	membersAtOnce   = 100
-	membersLookedAt = 500
+	membersAtOnce  = 100
+	membersChecked = 500
 )
 
 // addMembers adds users to the conversation that enter returns, and returns them as members.
@@ -127,7 +127,7 @@ func (s *Service) addMembers(
 	named, users := users, unique(users)
 	if len(users) > membersAtOnce {
 		ctx = WithBulk(ctx)
-		if err := s.lookAtNewcomers(ctx, actor, named, users, role, enter); err != nil {
+		if err := s.checkNewcomers(ctx, actor, named, users, role, enter); err != nil {
 			return nil, err
 		}
 	}
@@ -163,12 +163,12 @@ func (s *Service) addMembers(
 	}
 }
 
-// lookAtNewcomers refuses what adding the users would refuse now.
-func (s *Service) lookAtNewcomers(
+// checkNewcomers refuses what adding the users would refuse now.
+func (s *Service) checkNewcomers(
 	ctx context.Context, actor Actor, named, users []UserID, role Role, enter func(Reader) (Conversation, error),
 ) error {
 	newcomers := 0
-	for part := range slices.Chunk(users, membersLookedAt) {
+	for part := range slices.Chunk(users, membersChecked) {
 		n, err := view(ctx, s, func(r Reader) (int, error) {
 			c, err := enter(r)
 			if err != nil {

@@ -242,7 +242,7 @@ func (s PermissionInput) Permissions() Permissions {
 	case s.Role == Owner:
 		may = allPermissions
 	case s.Kind == Space:
-		_, said := s.said()
+		_, said := s.combined()
 		may = said.Allow | PermissionView
 	case s.Kind == Channel:
 		may = s.inChannel()
@@ -283,10 +283,10 @@ func (s PermissionInput) inThread() Permissions {
 	return may
 }
 
-// said combines the grants of the member's roles. For each permission the highest role
-// decides that allows or denies it. It returns the grants of the channel's overrides and
-// those of the space.
-func (s PermissionInput) said() (here, space Grants) {
+// combined returns the combined grants of the member's roles, from the overrides of the
+// channel and from the space. For each permission the highest role decides that allows or
+// denies it.
+func (s PermissionInput) combined() (here, space Grants) {
 	for i := range s.Roles {
 		role := &s.Roles[i]
 		if role.ID != Everyone && !slices.Contains(s.Has, role.ID) {
@@ -306,7 +306,7 @@ func (s PermissionInput) inChannel() Permissions {
 	if s.Channel == nil {
 		return 0
 	}
-	here, space := s.said()
+	here, space := s.combined()
 	may := here.over(space).Allow & ChannelPermissions
 	switch {
 	case s.Channel.Private && s.Allowed:

@@ -7,13 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// JoinPolicy says who may join a group or space by themselves.
+// JoinPolicy says who may join a group or space without being added.
 type JoinPolicy uint8
 
-// The policies of joining. Their numbers are stored: never reuse one.
+// The policies of joining. The numbers are stored: never reuse one.
 const (
-	JoinClosed JoinPolicy = 1 // who was added or invited
-	JoinOpen   JoinPolicy = 2 // who knows its id
+	JoinClosed JoinPolicy = 1 // only users who are added or invited
+	JoinOpen   JoinPolicy = 2 // every user who knows its id
 )
 
 var joinNames = names[JoinPolicy]{JoinClosed: "closed", JoinOpen: "open"}
@@ -49,36 +49,35 @@ const (
 	MaxAvatar       = 1024
 )
 
-// ConversationPatch is what of a conversation or space is to change; nil leaves
-// it.
+// ConversationPatch is a change of a conversation or space. Fields that are nil change
+// nothing.
 type ConversationPatch struct {
 	Name    *string
 	History *History
-	// RevokeWindow and RevokeOthersWindow are the conversation's own; a pointer to
-	// nil leaves them to what is above it again.
+	// RevokeWindow and RevokeOthersWindow point to nil to take the value of the parent or the
+	// policy again.
 	RevokeWindow       **time.Duration
 	RevokeOthersWindow **time.Duration
-	// ExpireAfter is the default of messages; 0 ends it.
+	// ExpireAfter is the default for messages; 0 is never.
 	ExpireAfter *time.Duration
-	// Retention is the conversation's own; a pointer to nil leaves it to the
-	// server again.
+	// Retention points to nil to take the value of the policy again.
 	Retention **time.Duration
-	// Announcement and Avatar are ended by "".
+	// Announcement and Avatar are deleted with "".
 	Announcement, Avatar *string
 	Join                 *JoinPolicy
 	Invite               *InvitePolicy
 	MuteAll              *bool
-	// SlowMode is ended by 0.
+	// SlowMode is switched off with 0.
 	SlowMode *time.Duration
 	Private  *bool
-	// Pinned and Muted are the actor's own.
+	// Pinned and Muted are the actor's own settings.
 	Pinned, Muted *bool
 }
 
-// setting is one thing of a patch that all members see.
+// setting is one field of a patch that changes the conversation for all members.
 type setting struct {
 	field string
-	// kinds are those that have it, and needs what it takes to change it there.
+	// kinds have the setting. needs is the permission to change it.
 	kinds []Kind
 	needs Permissions
 	given func(ConversationPatch) bool
@@ -100,12 +99,12 @@ var shared = []setting{
 	{"visibility", []Kind{Channel}, PermissionManageConversation, func(p ConversationPatch) bool { return p.Private != nil }},
 }
 
-// shared reports whether the patch changes what all members see.
+// shared reports whether the patch changes the conversation for all members.
 func (p ConversationPatch) shared() bool {
 	return slices.ContainsFunc(shared, func(s setting) bool { return s.given(p) })
 }
 
-// unsupported refuses what a kind of place does not have.
+// unsupported refuses settings that a kind does not have.
 func (p ConversationPatch) unsupported(k Kind) error {
 	for _, s := range shared {
 		if s.given(p) && !slices.Contains(s.kinds, k) {
@@ -115,18 +114,16 @@ func (p ConversationPatch) unsupported(k Kind) error {
 	return nil
 }
 
-// MaxRevokeWindow is the longest revoke window that a conversation may set;
-// no limit at all is set by 0.
+// MaxRevokeWindow is the longest revoke window of a conversation; 0 is no limit.
 const MaxRevokeWindow = 365 * 24 * time.Hour
 
-// MaxRetention is the longest retention that a conversation may set; to keep
-// messages for ever is set by 0.
+// MaxRetention is the longest retention of a conversation; 0 is for ever.
 const MaxRetention = 36500 * day
 
-// MaxSlowMode is the longest that slow mode makes somebody wait.
+// MaxSlowMode is the longest interval of slow mode.
 const MaxSlowMode = 6 * time.Hour
 
-// checkFor is check for a place of this kind that is to be created.
+// checkFor is check for a new conversation of a kind.
 func (p ConversationPatch) checkFor(k Kind, policy Policy) error {
 	if err := p.check(policy); err != nil {
 		return err
@@ -134,7 +131,7 @@ func (p ConversationPatch) checkFor(k Kind, policy Policy) error {
 	return p.unsupported(k)
 }
 
-// check refuses values that no place may have.
+// check refuses values that no conversation may have.
 func (p ConversationPatch) check(policy Policy) error {
 	if p.Name != nil {
 		if err := checkName(*p.Name, MaxName); err != nil {
@@ -180,11 +177,11 @@ func (p ConversationPatch) check(policy Policy) error {
 	}
 	switch {
 	case p.History != nil && p.History.String() == "":
-		return RefuseField(Invalid, "invalid_request", "settings/history", "is not a setting of history")
+		return RefuseField(Invalid, "invalid_request", "settings/history", "is not a value of history")
 	case p.Join != nil && p.Join.String() == "":
-		return RefuseField(Invalid, "invalid_request", "settings/join", "is not a policy of joining")
+		return RefuseField(Invalid, "invalid_request", "settings/join", "is not a value of join")
 	case p.Invite != nil && p.Invite.String() == "":
-		return RefuseField(Invalid, "invalid_request", "settings/invite", "is not a policy of adding members")
+		return RefuseField(Invalid, "invalid_request", "settings/invite", "is not a value of invite")
 	}
 	return nil
 }
@@ -196,7 +193,7 @@ func checkName(name string, most int) error {
 	return nil
 }
 
-// apply returns the conversation as the patch has it.
+// apply returns the conversation after the patch.
 func (p ConversationPatch) apply(c Conversation) Conversation {
 	set(&c.Name, p.Name)
 	set(&c.History, p.History)
@@ -220,9 +217,8 @@ func set[T any](to, value *T) {
 	}
 }
 
-// allowPatch refuses a patch of what all members see. When messages disappear
-// is for either side of a direct conversation to choose; nothing else of one can
-// be changed.
+// allowPatch refuses a patch that the actor may not apply. Either side of a direct
+// conversation may change when its messages disappear, and nothing else.
 func allowPatch(c Conversation, m Access, p ConversationPatch) error {
 	if c.Kind == Direct && p.unsupported(Direct) == nil {
 		return nil
@@ -236,7 +232,7 @@ func allowPatch(c Conversation, m Access, p ConversationPatch) error {
 		}
 		needs := s.needs
 		if !slices.Contains(s.kinds, c.Kind) {
-			needs = PermissionManageConversation // to be told that there is no such thing
+			needs = PermissionManageConversation // who lacks it is not told that the kind has no such setting
 		}
 		if c.Kind == Space && needs == PermissionManageConversation {
 			needs = PermissionManageSpace
@@ -248,8 +244,7 @@ func allowPatch(c Conversation, m Access, p ConversationPatch) error {
 	return p.unsupported(c.Kind)
 }
 
-// sameSettings reports whether two versions of a conversation are the same to
-// its members.
+// sameSettings reports whether two versions of a conversation look the same to its members.
 func sameSettings(a, b Conversation) bool {
 	same := func(a, b *time.Duration) bool { return a == b || a != nil && b != nil && *a == *b }
 	return a.Name == b.Name && a.History == b.History && a.ExpireAfter == b.ExpireAfter &&
@@ -259,9 +254,9 @@ func sameSettings(a, b Conversation) bool {
 		a.Private == b.Private
 }
 
-// UpdateConversation changes a conversation's name or settings and tells its
-// members, and what the actor set for themselves, and tells their other devices.
-// A patch that changes nothing is told to nobody.
+// UpdateConversation changes the name or settings of a conversation and publishes that to its
+// members. It also changes the actor's own settings and publishes those to their other
+// devices. It publishes nothing if nothing changes.
 func (s *Service) UpdateConversation(ctx context.Context, actor Actor, ref ConversationRef, p ConversationPatch) (ConversationView, error) {
 	if err := p.check(s.policy); err != nil {
 		return ConversationView{}, err
@@ -297,13 +292,13 @@ func (s *Service) UpdateConversation(ctx context.Context, actor Actor, ref Conve
 		ctx = finishing
 	}
 	id := done.id
-	// What it looks like takes reads that nobody else has to wait for.
+	// The view is read outside the transaction, so that no writer waits for it.
 	return s.Conversation(ctx, actor, ConversationRef{ID: id})
 }
 
-// patchShared changes what all members see. The retention is that of any number of
-// threads, too: these change first, those after one, and the conversation with the last
-// of them. Until then it returns through which they were changed.
+// patchShared changes the conversation for all members. A change of the retention applies to
+// its threads, too, of which there may be any number. They change first, in steps: while more
+// is true nothing else has changed, and the caller calls again with through.
 func (s *Service) patchShared(
 	tx Tx, actor Actor, c Conversation, m Access, p ConversationPatch, after ID,
 ) (through ID, more bool, err error) {
@@ -326,7 +321,7 @@ func (s *Service) patchShared(
 	cutoff := s.cutoff(c)
 	if p.Retention != nil {
 		if s.holds() {
-			return 0, false, s.errClockJumped() // what is past retention now would be so for good
+			return 0, false, s.errClockJumped() // a wrong clock would trim messages for good
 		}
 		through, more, err = s.setRetentionBelow(tx, c.ID, changed.Retention, cutoff, after)
 		if err != nil || more {
@@ -336,8 +331,7 @@ func (s *Service) patchShared(
 	return 0, false, s.putShared(tx, actor, c, changed, m, access, cutoff)
 }
 
-// setRetentionBelow changes the retention of threads, those after one, until the step is
-// over.
+// setRetentionBelow changes the retention of threads after one id until the step is over.
 func (s *Service) setRetentionBelow(tx Tx, id ID, retention *time.Duration, past time.Time, after ID) (through ID, more bool, err error) {
 	for step := s.pace(); ; after = through {
 		through, more, err = tx.SetRetentionBelow(id, retention, past, after, threadsAtOnce)
@@ -347,7 +341,8 @@ func (s *Service) setRetentionBelow(tx Tx, id ID, retention *time.Duration, past
 	}
 }
 
-// allowPatchOf refuses a patch of what all members see, by the state of a conversation.
+// allowPatchOf refuses a patch for what the actor may not do and for the state of the
+// conversation.
 func (s *Service) allowPatchOf(r Reader, actor Actor, c Conversation, m Access, p ConversationPatch) error {
 	if err := allowPatch(c, m, p); err != nil {
 		return err
@@ -364,16 +359,16 @@ func (s *Service) allowPatchOf(r Reader, actor Actor, c Conversation, m Access, 
 	return err
 }
 
-// putShared stores what all members see and tells them.
+// putShared stores a change for all members and publishes it.
 func (s *Service) putShared(
 	tx Tx, actor Actor, c, changed Conversation, m Access, access *ChannelAccess, cutoff time.Time,
 ) error {
 	changed.UpdatedAt = s.time()
 	changed.EditedAt = changed.UpdatedAt
-	// Not for another change: the clock may be wrong, and then nothing is to stay past
-	// retention by it.
+	// Only a change of the retention advances TrimBefore. If the clock is wrong, no other
+	// change may put messages past retention for good.
 	if changed.Retention != c.Retention && !c.OldestAt.IsZero() && c.OldestAt.Before(cutoff) {
-		changed.TrimBefore = cutoff // it stays past, whatever the retention is now
+		changed.TrimBefore = cutoff // messages past the old retention stay so
 	}
 	if err := tx.UpdateConversation(changed); err != nil {
 		return err
@@ -385,12 +380,12 @@ func (s *Service) putShared(
 	if err := tx.PutAccess(c.ID, *access, at); err != nil || !changed.Private || m.role == Owner {
 		return err
 	}
-	// Who makes it private does not lose it by that.
+	// The actor who makes a channel private keeps seeing it.
 	return tx.PutListed(c.ID, AllowList, actor.User, changed.UpdatedAt, at)
 }
 
-// visibility returns what decides about a channel that becomes private or public, nil
-// if it stays what it is.
+// visibility returns the access of a channel that the patch makes private or public, nil if
+// it changes neither.
 func (s *Service) visibility(r Reader, actor Actor, changed, c Conversation) (*ChannelAccess, error) {
 	if changed.Private == c.Private {
 		return nil, nil
@@ -401,7 +396,7 @@ func (s *Service) visibility(r Reader, actor Actor, changed, c Conversation) (*C
 	}
 	before := access
 	access.Private = changed.Private
-	if err := s.staysInSight(r, actor, c, access); err != nil {
+	if err := s.staysVisible(r, actor, c, access); err != nil {
 		return nil, err
 	}
 	roles, err := s.changeRoles(r, actor, c.Space)
@@ -411,7 +406,7 @@ func (s *Service) visibility(r Reader, actor Actor, changed, c Conversation) (*C
 	return &access, roles.spares(roles.roles, before, access)
 }
 
-// patchOwn changes what the actor set for themselves.
+// patchOwn changes the actor's own settings.
 func (s *Service) patchOwn(tx Tx, actor Actor, c Conversation, m Access, p ConversationPatch) error {
 	now, mark := s.time(), m.mark
 	switch {

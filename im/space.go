@@ -2,7 +2,7 @@ package im
 
 import "context"
 
-// SpaceDraft is a space as its owner asks for it.
+// SpaceDraft is a space to be created.
 type SpaceDraft struct {
 	Name     string
 	Settings ConversationPatch
@@ -17,8 +17,8 @@ type SpaceView struct {
 
 func errUnknownSpace() error { return Refuse(NotFound, "space_not_found", "no such space") }
 
-// enterSpace finds a space that the actor is a member of now, with their standing
-// there.
+// enterSpace returns a space and the actor's access to it. It refuses with space_not_found if
+// the actor is not a member.
 func (s *Service) enterSpace(r Reader, actor Actor, id ID) (Conversation, Access, error) {
 	c, err := findSpace(r, id)
 	if err != nil {
@@ -31,7 +31,7 @@ func (s *Service) enterSpace(r Reader, actor Actor, id ID) (Conversation, Access
 	return c, me, err
 }
 
-// enterSpaceTo is enterSpace for what takes a permission.
+// enterSpaceTo is enterSpace for a use case that needs a permission.
 func (s *Service) enterSpaceTo(r Reader, actor Actor, id ID, p Permissions) (Conversation, Access, error) {
 	c, me, err := s.enterSpace(r, actor, id)
 	if err == nil {
@@ -40,7 +40,7 @@ func (s *Service) enterSpaceTo(r Reader, actor Actor, id ID, p Permissions) (Con
 	return c, me, err
 }
 
-// findSpace finds a space, whoever asks.
+// findSpace returns a space without regard to the actor.
 func findSpace(r Reader, id ID) (Conversation, error) {
 	c, found, err := maybe(r.Conversation(id))
 	if err == nil && (!found || c.Kind != Space || !c.DeletedAt.IsZero()) {
@@ -49,13 +49,13 @@ func findSpace(r Reader, id ID) (Conversation, error) {
 	return c, err
 }
 
-// spaceView completes a space to what its member sees of it.
+// spaceView returns the view of a space for a member.
 func spaceView(r Reader, c Conversation, me Access) (SpaceView, error) {
 	owner, _, err := maybe(r.OwnerOf(c.ID))
 	return SpaceView{Conversation: c, Me: me, Owner: owner}, err
 }
 
-// CreateSpace makes a space that the actor owns.
+// CreateSpace creates a space that the actor owns.
 func (s *Service) CreateSpace(ctx context.Context, actor Actor, d SpaceDraft) (SpaceView, error) {
 	d.Settings.Name = &d.Name
 	if err := d.Settings.checkFor(Space, s.policy); err != nil {
@@ -86,7 +86,7 @@ func (s *Service) CreateSpace(ctx context.Context, actor Actor, d SpaceDraft) (S
 	})
 }
 
-// seenSpace loads a space as the actor sees it after a change.
+// seenSpace returns the actor's view of a space.
 func (s *Service) seenSpace(r Reader, actor Actor, id ID) (SpaceView, error) {
 	c, me, err := s.enterSpace(r, actor, id)
 	if err != nil {
@@ -95,12 +95,12 @@ func (s *Service) seenSpace(r Reader, actor Actor, id ID) (SpaceView, error) {
 	return spaceView(r, c, me)
 }
 
-// SpaceOf returns a space that the actor is a member of.
+// SpaceOf returns a space of which the actor is a member.
 func (s *Service) SpaceOf(ctx context.Context, actor Actor, id ID) (SpaceView, error) {
 	return view(ctx, s, func(r Reader) (SpaceView, error) { return s.seenSpace(r, actor, id) })
 }
 
-// Spaces returns those that the actor is a member of, by id, those after one.
+// Spaces returns up to limit spaces of which the actor is a member, by id, those after one.
 func (s *Service) Spaces(ctx context.Context, actor Actor, after ID, limit int) ([]SpaceView, error) {
 	return view(ctx, s, func(r Reader) ([]SpaceView, error) {
 		list, err := r.Spaces(actor.User, after, limit)
@@ -123,7 +123,7 @@ func (s *Service) Spaces(ctx context.Context, actor Actor, after ID, limit int) 
 	})
 }
 
-// UpdateSpace changes a space's name or settings and tells its members.
+// UpdateSpace changes the name or settings of a space and publishes that to its members.
 func (s *Service) UpdateSpace(ctx context.Context, actor Actor, id ID, p ConversationPatch) (SpaceView, error) {
 	if err := p.check(s.policy); err != nil {
 		return SpaceView{}, err
@@ -140,8 +140,8 @@ func (s *Service) UpdateSpace(ctx context.Context, actor Actor, id ID, p Convers
 	})
 }
 
-// DeleteSpace deletes a space with its channels and all that was said in them. It
-// takes its owner or an admin.
+// DeleteSpace deletes a space with its channels and their messages. The actor must be its
+// owner or an admin.
 func (s *Service) DeleteSpace(ctx context.Context, actor Actor, id ID) error {
 	return s.store.Write(WithBulk(ctx), func(tx Tx) error {
 		c, err := findSpace(tx, id)

@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// RoleStay says that a member of a space had a role, from one event to another.
-// An event that changes who has a role is told by the state before it and by the
-// one after it.
+// RoleStay is the time during which a member of a space had a role, from one event to
+// another. An event that changes it belongs to both: its audience is found by the state
+// before and after it.
 type RoleStay struct {
 	Role ID
 	From Position
 	To   Position // 0 while it lasts
 }
 
-// ListStay says that somebody was on a list, from one event to another.
+// ListStay is the time during which a user was on a list, from one event to another.
 type ListStay struct {
 	List List
 	From Position
@@ -25,34 +25,34 @@ type ListStay struct {
 // SpaceMember is what is stored of a member of a space, with what decides their access
 // to it and to one of its channels.
 type SpaceMember struct {
-	// Membership is that of the space.
+	// Membership is the membership of the space.
 	Membership
-	// Roles are those that they had or have, besides everyone's; the log may
-	// still have events from the time of those that ended.
+	// Roles are the present and former roles without everyone's. Former ones are needed for
+	// as long as the log has events of their time.
 	Roles []RoleStay
-	// Lists are the same for the lists of the channel.
+	// Lists are the present and former entries on the lists of the channel.
 	Lists []ListStay
-	// MutedHere is until when they are muted in the channel.
+	// MutedHere is until when the member is muted in the channel.
 	MutedHere time.Time
 }
 
-// ChannelOf is what decides about a channel now, and what besides the space decides
-// about one user there.
+// ChannelOf is what decides, besides the roles of the space, about the access of one user to
+// a channel.
 type ChannelOf struct {
 	Channel ID
 	MuteAll bool
 	Access  ChannelAccess
-	// Lists are the stays of the user on its lists, and MutedHere is until when they
-	// are muted there.
+	// Lists are the user's entries on the lists of the channel, and MutedHere is until when
+	// they are muted there.
 	Lists     []ListStay
 	MutedHere time.Time
 }
 
-// holds reports whether a stay from one event to another, 0 while it lasts, was
-// after an event.
+// holds reports whether an interval from one event to another, 0 if it is open, contains the
+// time after an event.
 func holds(from, to, at Position) bool { return from <= at && (to == 0 || at < to) }
 
-// rolesAt returns the roles that the member had after an event.
+// rolesAt returns the roles of the member after an event.
 func (m SpaceMember) rolesAt(at Position) []ID {
 	var out []ID
 	for _, r := range m.Roles {
@@ -73,8 +73,8 @@ func (m SpaceMember) onListAt(list List, at Position) bool {
 	return false
 }
 
-// JoinSpace makes the actor a member of a space that is open or that they were
-// invited to. Who is one already stays as they are.
+// JoinSpace makes the actor a member of a space that is open or to which they are invited. A
+// member stays as they are.
 func (s *Service) JoinSpace(ctx context.Context, actor Actor, id ID) (SpaceView, error) {
 	return write(ctx, s, func(tx Tx) (SpaceView, error) {
 		c, err := findSpace(tx, id)
@@ -109,7 +109,7 @@ func (s *Service) JoinSpace(ctx context.Context, actor Actor, id ID) (SpaceView,
 	})
 }
 
-// LeaveSpace takes the actor out of a space.
+// LeaveSpace removes the actor from a space.
 func (s *Service) LeaveSpace(ctx context.Context, actor Actor, id ID) error {
 	return s.RemoveSpaceMember(ctx, actor, id, actor.User)
 }
@@ -120,8 +120,8 @@ type SpaceMemberView struct {
 	Roles []ID
 }
 
-// spaceMemberView returns the view of a member of a space, with those of the roles that
-// they have.
+// spaceMemberView returns the view of a member of a space. Roles that were deleted are left
+// out.
 func (s *Service) spaceMemberView(m SpaceMember, roles SpaceRoles) SpaceMemberView {
 	out := SpaceMemberView{MemberView: s.memberView(m.Membership), Roles: []ID{}}
 	has := m.rolesAt(Latest)
@@ -133,7 +133,7 @@ func (s *Service) spaceMemberView(m SpaceMember, roles SpaceRoles) SpaceMemberVi
 	return out
 }
 
-// spaceMemberViews returns the view of each of several members, with the roles of now.
+// spaceMemberViews returns the views of members of a space, with its present roles.
 func (s *Service) spaceMemberViews(r Reader, id ID, list []SpaceMember) ([]SpaceMemberView, error) {
 	roles, err := r.RolesAt(id, Latest)
 	if err != nil {
@@ -163,7 +163,7 @@ func (s *Service) SpaceMembers(ctx context.Context, actor Actor, id ID, p Page) 
 	})
 }
 
-// SpaceMember returns one who is a member of a space now.
+// SpaceMember returns a current member of a space.
 func (s *Service) SpaceMember(ctx context.Context, actor Actor, id ID, user UserID) (SpaceMemberView, error) {
 	return view(ctx, s, func(r Reader) (SpaceMemberView, error) {
 		if _, _, err := s.enterSpace(r, actor, id); err != nil {
@@ -178,9 +178,9 @@ func (s *Service) SpaceMember(ctx context.Context, actor Actor, id ID, user User
 	})
 }
 
-// AddSpaceMembers makes users members of a space without asking them, and returns
-// their standing. Who is one already is left as they are. Who has blocked the actor,
-// or left by themselves, cannot be added.
+// AddSpaceMembers adds users to a space without an invitation and returns them as members.
+// Users who are members already stay as they are. It adds nobody if one of the users has
+// blocked the actor, is on the deny list or left at their own request.
 func (s *Service) AddSpaceMembers(ctx context.Context, actor Actor, id ID, users []UserID) ([]SpaceMemberView, error) {
 	if err := checkUsers("members", users); err != nil {
 		return nil, err
@@ -201,9 +201,8 @@ func (s *Service) AddSpaceMembers(ctx context.Context, actor Actor, id ID, users
 	})
 }
 
-// RemoveSpaceMember takes a user out of a space, with their roles and threads.
-// Removing oneself is leaving, which the owner may do only as the last one or
-// after handing over.
+// RemoveSpaceMember removes a user from a space, its threads and their roles. Removing
+// oneself is leaving; the owner may leave only as the last member.
 func (s *Service) RemoveSpaceMember(ctx context.Context, actor Actor, id ID, user UserID) error {
 	return s.inSteps(ctx, func(tx Tx) (more bool, err error) {
 		c, me, err := s.enterSpace(tx, actor, id)
@@ -225,8 +224,9 @@ func (s *Service) RemoveSpaceMember(ctx context.Context, actor Actor, id ID, use
 	})
 }
 
-// removeFromSpace ends a membership of a space with all that hangs on it, and tells of
-// it. It reports whether there is more than one step does.
+// removeFromSpace ends a membership of a space with the member's threads, roles and entries
+// on allow lists, and publishes it. If more is true, the membership stays: the caller calls
+// again in a new transaction.
 func (s *Service) removeFromSpace(tx Tx, actor Actor, c Conversation, target MemberView) (more bool, err error) {
 	if more, err = s.leaveThreads(tx, actor, c, target.User); err != nil || more {
 		return more, err
@@ -295,8 +295,8 @@ func putOwner(tx Tx, space ID, owner UserID, from Position) error {
 	return tx.PutRoles(space, roles, from)
 }
 
-// spaceMember returns somebody who is a member of a space now, with their standing
-// in one of its channels.
+// spaceMember returns a current member of a space, with what concerns them in one of its
+// channels; channel 0 is none.
 func spaceMember(r Reader, space, channel ID, user UserID) (SpaceMember, error) {
 	list, err := r.SpaceMembersAt(space, channel, Latest, []UserID{user})
 	if err == nil && len(list) == 0 {
@@ -312,9 +312,8 @@ func errNotBelow() error {
 	return Refuse(Forbidden, "permission_denied", "you may only do this to members whose highest role is below yours")
 }
 
-// belowMe finds a member of a space whom the actor, who is one with the standing
-// me there or in a channel, may do something to: it takes a permission, and a role
-// above theirs.
+// belowMe returns a member of a space whose highest role is below the actor's. me is the
+// actor's access to the space or channel, where they need the permission.
 func (s *Service) belowMe(r Reader, actor Actor, space, channel ID, me Access, user UserID, p Permissions) (SpaceMember, error) {
 	target, err := spaceMember(r, space, channel, user)
 	if err != nil {
@@ -334,8 +333,8 @@ func (s *Service) belowMe(r Reader, actor Actor, space, channel ID, me Access, u
 	return target, err
 }
 
-// rank returns the place of a member's highest role among those of the space, -1
-// of its owner.
+// rank returns the index of the member's highest role, where 0 is the highest role of the
+// space and -1 the owner.
 func (m SpaceMember) rank(roles SpaceRoles) int {
 	if m.User == roles.Owner {
 		return -1

@@ -5,14 +5,14 @@ import (
 	"slices"
 )
 
-// RoleDraft is what a role is to be; what is left out stays as it is.
+// RoleDraft is a role to be created, or a change of one. Fields that are zero change nothing.
 type RoleDraft struct {
 	Name *string
-	// Allow, Deny and Inherit are what the role is to say of permissions: of those
-	// that are in none of them it says what it did.
+	// Allow, Deny and Inherit are the permissions that the role is to allow, to deny and to
+	// say nothing about.
 	Allow, Deny, Inherit Permissions
-	// Position is its place among the roles, 1 the highest; 0 leaves it, and makes
-	// a new role the lowest but everyone's.
+	// Position is the position among the roles, 1 being the highest. 0 keeps the position; a
+	// new role gets the lowest above everyone's.
 	Position int
 }
 
@@ -22,7 +22,7 @@ const MaxRoleName = 64
 func errUnknownRole() error { return Refuse(NotFound, "role_not_found", "no such role") }
 
 func errEveryone() error {
-	return Refuse(Rule, "everyone_role", "the role that everyone has is neither named, moved, given nor deleted")
+	return Refuse(Rule, "everyone_role", "the role everyone cannot be renamed, moved, given or deleted")
 }
 
 func (d RoleDraft) check() error {
@@ -34,22 +34,22 @@ func (d RoleDraft) check() error {
 	return nil
 }
 
-// grants returns what the role says after the draft.
+// grants returns the grants of a role after the draft.
 func (d RoleDraft) grants(g Grants) Grants {
 	said := d.Allow | d.Deny | d.Inherit
 	return Grants{Allow: g.Allow&^said | d.Allow, Deny: g.Deny&^said | d.Deny}
 }
 
-// changes are the permissions of which something else is said after a change.
+// changes returns the permissions whose grants differ.
 func (g Grants) changes(after Grants) Permissions {
 	return (g.Allow ^ after.Allow) | (g.Deny ^ after.Deny)
 }
 
-// allowGrants refuses to have a role say something of permissions that it cannot
-// have in a place, or that the actor does not have: nobody gives or takes those.
+// allowGrants refuses a change of grants to permissions that cannot be granted here, or that
+// the actor does not have.
 func allowGrants(may Permissions, before, after Grants, grantable Permissions) error {
 	if p := (after.Allow | after.Deny) &^ grantable; p != 0 {
-		return RefuseField(Rule, "permission_not_grantable", "permissions/"+first(p).String(), "roles do not give or take this here")
+		return RefuseField(Rule, "permission_not_grantable", "permissions/"+first(p).String(), "roles cannot allow or deny this permission here")
 	}
 	if lacks := before.changes(after) &^ may; lacks != 0 {
 		return errDenied(first(lacks))
@@ -73,7 +73,7 @@ func (s *Service) SpaceRoles(ctx context.Context, actor Actor, id ID) ([]NamedRo
 	})
 }
 
-// named adds their names to roles of a space.
+// named returns roles of a space with their names.
 func named(r Reader, space ID, roles ...SpaceRole) ([]NamedRole, error) {
 	names, err := r.RoleNames(space)
 	if err != nil {
@@ -89,7 +89,7 @@ func named(r Reader, space ID, roles ...SpaceRole) ([]NamedRole, error) {
 	return list, nil
 }
 
-// roleChange is a change of the roles of a space in the making.
+// roleChange is the state of a change of the roles of a space.
 type roleChange struct {
 	space Conversation
 	me    Access
@@ -99,7 +99,7 @@ type roleChange struct {
 	roles RoleSet
 }
 
-// changeRoles loads the roles of a space for an actor who may change them.
+// changeRoles loads what a change of roles needs. It checks only that the actor is a member.
 func (s *Service) changeRoles(r Reader, actor Actor, id ID) (roleChange, error) {
 	c, me, err := s.enterSpace(r, actor, id)
 	if err != nil {
@@ -113,11 +113,11 @@ func (s *Service) changeRoles(r Reader, actor Actor, id ID) (roleChange, error) 
 	return roleChange{space: c, me: me, mine: mine, rank: mine.rank(roles), owner: roles.Owner, roles: roles.Roles}, err
 }
 
-// spaceRoles returns the roles as they are after the change.
+// spaceRoles returns the owner and the roles after the change.
 func (c roleChange) spaceRoles() SpaceRoles { return SpaceRoles{Owner: c.owner, Roles: c.roles} }
 
-// role finds a role that the actor may change. The order of what is asked is that
-// of every refusal: is it there, may they, and then the rest.
+// role returns the rank of a role that the actor may change. An unknown role is refused
+// before an actor who may not change roles.
 func (c roleChange) role(id ID) (int, error) {
 	at := c.roles.rank(id)
 	if at == len(c.roles) {
@@ -126,7 +126,7 @@ func (c roleChange) role(id ID) (int, error) {
 	return at, c.allow(at)
 }
 
-// allow refuses to change a role at a rank, or to put one there.
+// allow refuses an actor who may not change roles, or not at this rank.
 func (c roleChange) allow(rank int) error {
 	if err := Allow(c.space, c.me, PermissionManageRoles); err != nil {
 		return err
@@ -137,18 +137,18 @@ func (c roleChange) allow(rank int) error {
 	return nil
 }
 
-// touch is what is done to a role: its rank, and whether somebody gets by it what the
-// role allows, or loses it and gets back what it denies. Moving it may do both.
+// touch is a change of the role at a rank, as far as its holders are concerned. gives is set
+// if a user may get the role's grants by it, takes if a user may lose them. Moving a role can
+// do both.
 type touch struct {
 	rank         int
 	gives, takes bool
 }
 
-// allowTouching refuses to give, take, move or delete roles of which one says
-// something, in the space or in one of its channels, of a permission that the actor
-// does not have there: somebody would get or lose it by that. Of a channel that the
-// actor does not see that is refused alone by which somebody may come to see it: any
-// other refusal would tell that there is such a channel.
+// allowTouching refuses to give, take, move or delete roles that allow or deny a permission,
+// in the space or by an override, which the actor lacks there: the change would pass on more
+// than the actor has. In a channel that the actor cannot see, only a change that may reveal
+// the channel to a user is refused. Any other refusal would disclose that the channel exists.
 func (s *Service) allowTouching(r Reader, actor Actor, c roleChange, touched ...touch) error {
 	ids := make([]ID, len(touched))
 	for i, t := range touched {
@@ -176,13 +176,13 @@ func (s *Service) allowTouching(r Reader, actor Actor, c roleChange, touched ...
 	return nil
 }
 
-// opens reports whether somebody may come to see a channel by what is done to a role
-// that says this there.
+// opens reports whether the change may reveal a channel to a user, given the grants of the
+// role there.
 func (t touch) opens(said Grants) bool {
 	return t.gives && said.Allow.Has(PermissionView) || t.takes && said.Deny.Has(PermissionView)
 }
 
-// mayInChannel returns what the actor may in a channel of the space.
+// mayInChannel returns the actor's permissions in a channel of the space.
 func (s *Service) mayInChannel(c roleChange, in ChannelOf) Permissions {
 	mine := c.mine
 	mine.Lists, mine.MutedHere = in.Lists, in.MutedHere
@@ -193,12 +193,12 @@ func (s *Service) mayInChannel(c roleChange, in ChannelOf) Permissions {
 	return may
 }
 
-// move puts a role at a position, and returns its rank.
+// move moves a role to a position and returns its new rank.
 func (c *roleChange) move(from, position int) (int, error) {
 	if position == 0 {
 		return from, nil
 	}
-	to := min(position, len(c.roles)-1) - 1 // everyone's stays the last
+	to := min(position, len(c.roles)-1) - 1 // everyone's role stays the last
 	if to == from {
 		return from, nil
 	}
@@ -210,7 +210,7 @@ func (c *roleChange) move(from, position int) (int, error) {
 	return to, nil
 }
 
-// put stores the roles and tells of it.
+// putRoles stores the roles and publishes the change.
 func (s *Service) putRoles(tx Tx, actor Actor, c roleChange, t EventType, role ID) error {
 	at, err := tx.Append(Event{
 		Type: t, At: s.time(), Conversation: c.space.ID, Space: c.space.ID, RoleID: role,
@@ -222,7 +222,7 @@ func (s *Service) putRoles(tx Tx, actor Actor, c roleChange, t EventType, role I
 	return tx.PutRoles(c.space.ID, c.spaceRoles(), at)
 }
 
-// CreateRole makes a role of a space and returns it with its position.
+// CreateRole creates a role of a space and returns it with its position.
 func (s *Service) CreateRole(ctx context.Context, actor Actor, id ID, d RoleDraft) (NamedRole, int, error) {
 	if err := d.check(); err != nil {
 		return NamedRole{}, 0, err
@@ -257,8 +257,8 @@ func (s *Service) CreateRole(ctx context.Context, actor Actor, id ID, d RoleDraf
 	})
 }
 
-// UpdateRole changes a role of a space and returns it with its position. A draft
-// that changes nothing is told to nobody.
+// UpdateRole changes a role of a space and returns it with its position. It publishes nothing
+// if nothing changes.
 func (s *Service) UpdateRole(ctx context.Context, actor Actor, id, role ID, d RoleDraft) (NamedRole, int, error) {
 	if err := d.check(); err != nil {
 		return NamedRole{}, 0, err
@@ -293,7 +293,7 @@ func (s *Service) UpdateRole(ctx context.Context, actor Actor, id, role ID, d Ro
 		}
 		changed := slices.Clone(c.roles)
 		changed[at] = after.SpaceRole
-		if err := c.spares(changed, ChannelAccess{}, ChannelAccess{}); err != nil { // a public channel
+		if err := c.spares(changed, ChannelAccess{}, ChannelAccess{}); err != nil { // as in a public channel
 			return NamedRole{}, 0, err
 		}
 		c.roles = changed
@@ -311,7 +311,7 @@ func (s *Service) UpdateRole(ctx context.Context, actor Actor, id, role ID, d Ro
 	})
 }
 
-// writeRole is write for a use case with a role and its position.
+// writeRole is [write] for a use case that returns a role and its position.
 func (s *Service) writeRole(ctx context.Context, fn func(Tx) (NamedRole, int, error)) (role NamedRole, position int, err error) {
 	err = s.store.Write(WithBulk(ctx), func(tx Tx) (err error) {
 		role, position, err = fn(tx)
@@ -320,8 +320,7 @@ func (s *Service) writeRole(ctx context.Context, fn func(Tx) (NamedRole, int, er
 	return role, position, err
 }
 
-// DeleteRole deletes a role: nobody has it any more, and what it said in channels
-// is gone.
+// DeleteRole deletes a role. Members lose it, and its overrides have no effect any more.
 func (s *Service) DeleteRole(ctx context.Context, actor Actor, id, role ID) error {
 	return s.store.Write(WithBulk(ctx), func(tx Tx) error {
 		c, err := s.changeRoles(tx, actor, id)
@@ -346,20 +345,20 @@ func (s *Service) DeleteRole(ctx context.Context, actor Actor, id, role ID) erro
 	})
 }
 
-// GrantRole gives a member of a space a role. It is no error if they have it.
+// GrantRole gives a role to a member of a space. It is no error if they have it.
 func (s *Service) GrantRole(ctx context.Context, actor Actor, id, role ID, user UserID) error {
-	return s.setHeld(ctx, actor, id, user, func(held []ID) []ID { return append(held, role) }, role)
+	return s.setMemberRoles(ctx, actor, id, user, func(held []ID) []ID { return append(held, role) }, role)
 }
 
-// RevokeRole takes it from them. It is no error if they do not have it.
+// RevokeRole takes a role from a member of a space. It is no error if they do not have it.
 func (s *Service) RevokeRole(ctx context.Context, actor Actor, id, role ID, user UserID) error {
 	without := func(held []ID) []ID { return slices.DeleteFunc(held, func(r ID) bool { return r == role }) }
-	return s.setHeld(ctx, actor, id, user, without, role)
+	return s.setMemberRoles(ctx, actor, id, user, without, role)
 }
 
-// SetSpaceRoles gives a member of a space these roles and takes all others.
+// SetSpaceRoles gives a member of a space exactly these roles.
 func (s *Service) SetSpaceRoles(ctx context.Context, actor Actor, id ID, user UserID, roles []ID) (SpaceMemberView, error) {
-	if err := s.setHeld(ctx, actor, id, user, func([]ID) []ID { return slices.Clone(roles) }, roles...); err != nil {
+	if err := s.setMemberRoles(ctx, actor, id, user, func([]ID) []ID { return slices.Clone(roles) }, roles...); err != nil {
 		return SpaceMemberView{}, err
 	}
 	return view(ctx, s, func(r Reader) (SpaceMemberView, error) {
@@ -372,9 +371,9 @@ func (s *Service) SetSpaceRoles(ctx context.Context, actor Actor, id ID, user Us
 	})
 }
 
-// setHeld changes which roles a member has, by a function of those that they have.
-// named are the roles of the request, which have to be there.
-func (s *Service) setHeld(ctx context.Context, actor Actor, id ID, user UserID, change func([]ID) []ID, named ...ID) error {
+// setMemberRoles changes the roles of a member with a function of their present roles. named are the
+// roles in the request, which must exist.
+func (s *Service) setMemberRoles(ctx context.Context, actor Actor, id ID, user UserID, change func([]ID) []ID, named ...ID) error {
 	return s.store.Write(WithBulk(ctx), func(tx Tx) error {
 		c, err := s.changeRoles(tx, actor, id)
 		if err != nil {
@@ -434,7 +433,7 @@ func (s *Service) setHeld(ctx context.Context, actor Actor, id ID, user UserID, 
 	})
 }
 
-// missing returns those of a list that are not in another.
+// missing returns the elements of list that are not in the other one.
 func missing(list, in []ID) []ID {
 	return slices.DeleteFunc(slices.Clone(list), func(id ID) bool { return slices.Contains(in, id) })
 }

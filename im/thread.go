@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// CreateThread makes a thread under a message of a group or channel, of which the
-// actor is the first member, and tells all members of that. A message has one.
+// CreateThread creates a thread under a message of a group or channel and publishes it to all
+// members there. The actor is its first member. A message has at most one thread.
 func (s *Service) CreateThread(ctx context.Context, actor Actor, message ID, name string) (ConversationView, error) {
 	if err := checkName(name, MaxThreadName); err != nil {
 		return ConversationView{}, err
@@ -43,10 +43,10 @@ func (s *Service) CreateThread(ctx context.Context, actor Actor, message ID, nam
 	})
 }
 
-// allowThread refuses a thread under a message as of now.
+// allowThread refuses a thread that the actor may not create under a message.
 func (s *Service) allowThread(r Reader, parent Conversation, me Access, m Message) error {
 	if parent.Kind != Group && parent.Kind != Channel || m.VisibleTo != "" {
-		return Refuse(Rule, "thread_unsupported", "threads hang under messages of groups and channels")
+		return Refuse(Rule, "thread_unsupported", "only messages of groups and channels that all members can see have threads")
 	}
 	if err := allowSpeaking(parent, me, PermissionCreateThread); err != nil {
 		return err
@@ -61,7 +61,8 @@ func (s *Service) allowThread(r Reader, parent Conversation, me Access, m Messag
 	return err
 }
 
-// ThreadUnder returns the thread under a message.
+// ThreadUnder returns the thread under a message. It refuses with thread_not_found if there
+// is none.
 func (s *Service) ThreadUnder(ctx context.Context, actor Actor, message ID) (ConversationView, error) {
 	return view(ctx, s, func(r Reader) (ConversationView, error) {
 		_, _, m, err := s.readable(r, actor, message)
@@ -79,8 +80,8 @@ func (s *Service) ThreadUnder(ctx context.Context, actor Actor, message ID) (Con
 	})
 }
 
-// Threads returns a page of the threads of a group or channel, the newest first,
-// by id; before is the last of the page before, 0 begins. Next has its ID alone.
+// Threads returns a page of the threads of a group or channel, the newest first, by id.
+// before is the last id of the page before, 0 begins. Next has only an ID.
 func (s *Service) Threads(ctx context.Context, actor Actor, ref ConversationRef, before ID, limit int) (ConversationPage, error) {
 	return view(ctx, s, func(r Reader) (ConversationPage, error) {
 		c, _, err := s.enter(r, actor, ref)
@@ -91,7 +92,7 @@ func (s *Service) Threads(ctx context.Context, actor Actor, ref ConversationRef,
 		if err != nil {
 			return ConversationPage{}, err
 		}
-		return s.lookAll(r, actor, list, limit)
+		return s.viewVisible(r, actor, list, limit)
 	})
 }
 
@@ -102,13 +103,13 @@ func (s *Service) MyThreads(ctx context.Context, actor Actor, before ID, limit i
 		if err != nil {
 			return ConversationPage{}, err
 		}
-		return s.lookAll(r, actor, list, limit)
+		return s.viewVisible(r, actor, list, limit)
 	})
 }
 
-// lookAll makes a page of those of a list that the actor can see now. It was
-// asked for one more than the page looks at, and the page may be short.
-func (s *Service) lookAll(r Reader, actor Actor, list []Conversation, limit int) (ConversationPage, error) {
+// viewVisible returns the views of those conversations of a list that the actor can see. The
+// list was read with one item more than the limit; the page may be shorter.
+func (s *Service) viewVisible(r Reader, actor Actor, list []Conversation, limit int) (ConversationPage, error) {
 	var page ConversationPage
 	size := 0
 	for i, c := range list {
@@ -135,13 +136,12 @@ func (s *Service) lookAll(r Reader, actor Actor, list []Conversation, limit int)
 	return page, nil
 }
 
-// threadsAtOnce is the most threads that one transaction takes a user out of, who may
-// have joined any number.
+// threadsAtOnce is the most threads that one transaction removes a user from. They may have
+// joined any number.
 const threadsAtOnce = 100
 
-// leaveThreads takes a user out of the threads that hang in a group or space that they
-// leave: who cannot see that any more has lost them. It reports whether there are more
-// than one step does.
+// leaveThreads removes a user from the threads of a group or space that they leave. more is
+// true if there are more threads than one step takes.
 func (s *Service) leaveThreads(tx Tx, actor Actor, c Conversation, user UserID) (more bool, err error) {
 	if c.Kind != Group && c.Kind != Space {
 		return false, nil
@@ -166,15 +166,15 @@ func (s *Service) leaveThreads(tx Tx, actor Actor, c Conversation, user UserID) 
 	return false, nil
 }
 
-// newInThread counts a message that is new in a thread.
+// newInThread counts a new message of a thread.
 func (s *Service) newInThread(tx Tx, actor Actor, c Conversation, at time.Time) error {
 	c.Messages++
 	c.ActiveAt = at
 	return s.putActivity(tx, actor, c, s.time())
 }
 
-// lessInThread counts messages that are not in a thread any more, and looks for the
-// newest that is.
+// lessInThread subtracts messages that were erased or trimmed in a thread, and finds the
+// newest that is left.
 func (s *Service) lessInThread(tx Tx, actor Actor, id ID, n int) error {
 	c, err := tx.Conversation(id)
 	if err != nil || c.Kind != Thread || n == 0 || !c.DeletedAt.IsZero() {
@@ -191,8 +191,8 @@ func (s *Service) lessInThread(tx Tx, actor Actor, id ID, n int) error {
 	return s.putActivity(tx, actor, c, s.time())
 }
 
-// putActivity stores what a thread holds and tells the members of the place that
-// it hangs in, which need not have joined it.
+// putActivity stores the number of messages and the last activity of a thread, and publishes
+// them to the members of the parent.
 func (s *Service) putActivity(tx Tx, actor Actor, c Conversation, now time.Time) error {
 	if err := tx.PutActivity(c.ID, c.Messages, c.ActiveAt); err != nil {
 		return err

@@ -7,20 +7,19 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// UserID names a user as the application's tokens do. imapi keeps no accounts:
-// whoever a valid token names is a user.
+// UserID is the subject of the application's tokens. imapi keeps no accounts: every subject
+// of a valid token is a user.
 type UserID string
 
 // MaxUserID is the longest user id, in bytes.
 const MaxUserID = 128
 
-// UserIDRule says in words what [UserID.Valid] demands.
+// UserIDRule describes what [UserID.Valid] accepts.
 const UserIDRule = "1 to 128 bytes of printable characters in UTF-8 and Unicode's normal form C, and not . or .."
 
-// Valid reports whether this can be a user id: 1 to 128 bytes of UTF-8 in normal form
-// C, of characters that print. Two ids that look the same because one is composed and
-// the other is not would be two users, and so would those that differ in what nobody
-// sees; "." and ".." are taken out of paths by browsers before they ask.
+// Valid reports whether the id is valid: 1 to 128 bytes of printable UTF-8 in normal form C.
+// Without the normal form, or with invisible characters, two ids could look the same. "." and
+// ".." are invalid because browsers resolve them in paths.
 func (u UserID) Valid() bool {
 	if u == "." || u == ".." {
 		return false
@@ -35,9 +34,9 @@ func (u UserID) Valid() bool {
 		switch {
 		case !unicode.IsPrint(r):
 			return false
-		case r == utf8.RuneError: // of bytes that are no UTF-8, or what a decoder made of them
+		case r == utf8.RuneError: // invalid UTF-8, or what a decoder put in its place
 			return false
-		case i == 0 && unicode.Is(unicode.M, r): // it would stand on the @ before it
+		case i == 0 && unicode.Is(unicode.M, r): // it would combine with the @ before it
 			return false
 		}
 	}
@@ -47,8 +46,7 @@ func (u UserID) Valid() bool {
 // MaxDeviceID is the longest device id, in bytes.
 const MaxDeviceID = 128
 
-// ValidDevice reports whether a device id is 1 to 128 printable ASCII
-// characters.
+// ValidDevice reports whether a device id is 1 to 128 printable ASCII characters.
 func ValidDevice(device string) bool {
 	return printable(device, MaxDeviceID)
 }
@@ -66,16 +64,16 @@ func printable(s string, most int) bool {
 	return true
 }
 
-// Actor is who asks: a user, by a device if it named itself, perhaps with the
-// rights of the application's own administration.
+// Actor is the user who makes a request, with their device if the token or the request names
+// it. Admin is set for tokens with the scope admin.
 type Actor struct {
 	User   UserID
 	Device string
 	Admin  bool
 }
 
-// ActedHere reports whether an event with this actor and device was caused by
-// the very device a, which knows of it from the answer and is not told again.
+// ActedHere reports whether an event was caused by this very device. The device knows it from
+// the answer and does not receive the event.
 func (a Actor) ActedHere(actor UserID, device string) bool {
 	return a.Device != "" && a.Device == device && a.User == actor
 }
