@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -12,30 +13,40 @@ import (
 
 // canonicalObject returns the one text of a JSON object: members sorted by
 // name, no white space, numbers as they were written, so that a retry that
-// was encoded anew is seen to be the same.
+// was encoded anew is seen to be the same. It refuses what is no JSON object.
 func canonicalObject(field string, raw json.RawMessage) (json.RawMessage, error) {
-	if !bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n"), []byte("{")) {
-		return nil, RefuseField(Invalid, "invalid_request", field, "must be a JSON object")
-	}
-	return canonicalValue(field, raw)
+	return appendCanonicalObject(make([]byte, 0, len(raw)), field, raw)
 }
 
 // canonicalValue is canonicalObject for any value but null.
 func canonicalValue(field string, raw json.RawMessage) (json.RawMessage, error) {
-	if !json.Valid(raw) || bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n"), []byte("null")) {
-		return nil, RefuseField(Invalid, "invalid_request", field, "must be a JSON value")
+	return appendCanonical(make([]byte, 0, len(raw)), field, raw)
+}
+
+// appendCanonicalObject appends what canonicalObject returns.
+func appendCanonicalObject(into []byte, field string, raw json.RawMessage) ([]byte, error) {
+	if !bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n"), []byte("{")) {
+		return into, RefuseField(Invalid, "invalid_request", field, "must be a JSON object")
 	}
-	c := canonical{in: raw, out: make([]byte, 0, len(raw)), members: make([]span, 0, mostOpen(raw))}
-	c.value()
+	return appendCanonical(into, field, raw)
+}
+
+// appendCanonical appends what canonicalValue returns.
+func appendCanonical(into []byte, field string, raw json.RawMessage) ([]byte, error) {
+	c := canonical{in: raw, out: into}
+	c.members = c.few[:0]
+	if c.next() == 'n' || !c.value(0) || c.next() != 0 || c.at < len(raw) {
+		return into, RefuseField(Invalid, "invalid_request", field, "must be a JSON value")
+	}
 	if c.beyond {
-		return nil, RefuseField(Invalid, "invalid_request", field, "has a number beyond the range of a double")
+		return into, RefuseField(Invalid, "invalid_request", field, "has a number beyond the range of a double")
 	}
 	return c.out, nil
 }
 
-// canonical writes a valid JSON text as canonicalObject has it. It decodes nothing into
-// values: of what some bytes make, such as empty objects in a list, those take a
-// hundred times as many.
+// canonical writes a JSON text as canonicalObject has it, and checks its syntax on the way,
+// as strictly as encoding/json. It decodes nothing into values: of what some bytes make,
+// such as empty objects in a list, those take a hundred times as many.
 type canonical struct {
 	in  []byte
 	at  int
@@ -44,6 +55,7 @@ type canonical struct {
 	// one message that they cannot parse would cost them the whole page it is on.
 	beyond bool
 
+	few     [16]span
 	members []span // of the objects that are open, those of the innermost last
 	names   []byte // theirs, without escapes
 	sorted  []byte // for putting the members of an object in order
@@ -53,75 +65,180 @@ type canonical struct {
 // colon.
 type span struct{ name, nameEnd, from, to int32 }
 
+// maxNesting is how deep JSON may be nested: as encoding/json has it.
+const maxNesting = 10_000
+
+// next skips white space and returns what follows; 0 at the end.
 func (c *canonical) next() byte {
-	for {
+	for ; c.at < len(c.in); c.at++ {
 		switch b := c.in[c.at]; b {
-		case ' ', '\t', '\r', '\n', ',', ':':
-			c.at++
+		case ' ', '\t', '\r', '\n':
 		default:
 			return b
 		}
 	}
+	return 0
 }
 
-// value writes the value that begins next.
-func (c *canonical) value() {
-	switch c.next() {
+// value writes the value that begins next. It reports false if there is none.
+func (c *canonical) value(depth int) bool {
+	if depth > maxNesting {
+		return false
+	}
+	switch b := c.next(); b {
 	case '{':
-		c.object()
+		return c.object(depth)
 	case '[':
-		c.at++
-		c.out = append(c.out, '[')
-		for first := true; c.next() != ']'; first = false {
-			if !first {
-				c.out = append(c.out, ',')
-			}
-			c.value()
-		}
-		c.at++
-		c.out = append(c.out, ']')
+		return c.list(depth)
 	case '"':
+		from := len(c.out)
 		c.out = append(c.out, '"')
-		var one [utf8.UTFMax]byte
-		for c.at++; c.in[c.at] != '"'; {
-			c.out = quoteTo(c.out, c.char(one[:0]))
+		for c.at++; ; {
+			// Most strings need no care at all.
+			plain := c.at
+			for c.at < len(c.in) && isPlain(c.in[c.at]) {
+				c.at++
+			}
+			c.out = append(c.out, c.in[plain:c.at]...)
+			if c.at < len(c.in) && c.in[c.at] == '"' {
+				c.at++
+				c.out = append(c.out, '"')
+				return true
+			}
+			var one [utf8.UTFMax]byte
+			char, ok := c.char(one[:0])
+			if !ok {
+				c.out = c.out[:from]
+				return false
+			}
+			c.out = quoteTo(c.out, char)
 		}
-		c.at++
-		c.out = append(c.out, '"')
+	case 't':
+		return c.literal("true")
+	case 'f':
+		return c.literal("false")
+	case 'n':
+		return c.literal("null")
 	default:
-		from := c.at
-		for c.at < len(c.in) && bytes.IndexByte([]byte(" \t\r\n,]}"), c.in[c.at]) < 0 {
-			c.at++
-		}
-		literal := c.in[from:c.at]
-		if literal[0] == '-' || literal[0] >= '0' && literal[0] <= '9' {
-			_, err := strconv.ParseFloat(string(literal), 64)
-			c.beyond = c.beyond || err != nil
-		}
-		c.out = append(c.out, literal...)
+		return (b == '-' || b >= '0' && b <= '9') && c.number()
 	}
 }
 
+// isPlain reports whether a byte of a string stands for itself in both forms.
+func isPlain(b byte) bool { return b >= ' ' && b < utf8.RuneSelf && b != '"' && b != '\\' }
+
+func (c *canonical) literal(text string) bool {
+	if !bytes.HasPrefix(c.in[c.at:], []byte(text)) {
+		return false
+	}
+	c.at += len(text)
+	c.out = append(c.out, text...)
+	return true
+}
+
+func (c *canonical) number() bool {
+	from := c.at
+	digits := func() bool {
+		first := c.at
+		for c.at < len(c.in) && c.in[c.at] >= '0' && c.in[c.at] <= '9' {
+			c.at++
+		}
+		return c.at > first
+	}
+	is := func(set string) bool {
+		if c.at < len(c.in) && strings.IndexByte(set, c.in[c.at]) >= 0 {
+			c.at++
+			return true
+		}
+		return false
+	}
+	is("-")
+	if !is("0") && !digits() {
+		return false
+	}
+	short := c.at-from < 300
+	if is(".") && !digits() {
+		return false
+	}
+	if is("eE") {
+		short = false
+		if is("+-"); !digits() {
+			return false
+		}
+	}
+	number := c.in[from:c.at]
+	if !short {
+		_, err := strconv.ParseFloat(string(number), 64)
+		c.beyond = c.beyond || err != nil
+	}
+	c.out = append(c.out, number...)
+	return true
+}
+
+func (c *canonical) list(depth int) bool {
+	c.at++
+	c.out = append(c.out, '[')
+	if c.next() == ']' {
+		c.at++
+		c.out = append(c.out, ']')
+		return true
+	}
+	for c.value(depth + 1) {
+		switch b := c.next(); b {
+		case ',', ']':
+			c.at++
+			if c.out = append(c.out, b); b == ']' {
+				return true
+			}
+		default:
+			return false
+		}
+	}
+	return false
+}
+
 // object writes an object. Of members with one name the last one counts.
-func (c *canonical) object() {
+func (c *canonical) object(depth int) bool {
 	c.at++
 	c.out = append(c.out, '{')
 	first, names, begin := len(c.members), len(c.names), len(c.out)
-	inOrder := true
-	for c.next() != '}' {
+	inOrder, empty := true, c.next() == '}'
+	if empty {
+		c.at++
+	}
+	for last := empty; !last; {
 		m := span{name: int32(len(c.names)), from: int32(len(c.out))}
-		c.names = c.text(c.names)
+		var ok bool
+		if c.next() != '"' {
+			return false
+		}
+		if c.names, ok = c.text(c.names); !ok || c.next() != ':' {
+			return false
+		}
+		c.at++
 		m.nameEnd = int32(len(c.names))
 		c.out = append(AppendQuoted(c.out, c.names[m.name:]), ':')
-		c.value()
+		if !c.value(depth + 1) {
+			return false
+		}
 		m.to = int32(len(c.out))
+		switch c.next() {
+		case ',':
+		case '}':
+			last = true
+		default:
+			return false
+		}
+		c.at++
 		c.out = append(c.out, ',')
 		if n := len(c.members); n > first && c.compare(c.members[n-1], m) >= 0 {
 			inOrder = false
 		}
+		if len(c.members) == len(c.few) {
+			c.members = slices.Grow(c.members, mostOpen(c.in)-len(c.members))
+		}
 		c.members = append(c.members, m)
 	}
-	c.at++
 	if !inOrder {
 		own := c.members[first:]
 		slices.SortStableFunc(own, c.compare)
@@ -138,65 +255,105 @@ func (c *canonical) object() {
 	}
 	c.out = append(c.out, '}')
 	c.members, c.names = c.members[:first], c.names[:names]
+	return true
 }
 
 func (c *canonical) compare(a, b span) int {
 	return bytes.Compare(c.names[a.name:a.nameEnd], c.names[b.name:b.nameEnd])
 }
 
-// text appends what the JSON string that begins here says.
-func (c *canonical) text(into []byte) []byte {
-	for c.at++; c.in[c.at] != '"'; {
-		into = c.char(into)
+// text appends what the JSON string that begins here says. It reports false if it is none.
+func (c *canonical) text(into []byte) ([]byte, bool) {
+	for c.at++; c.at < len(c.in); {
+		plain := c.at
+		for c.at < len(c.in) && isPlain(c.in[c.at]) {
+			c.at++
+		}
+		into = append(into, c.in[plain:c.at]...)
+		if c.at < len(c.in) && c.in[c.at] == '"' {
+			c.at++
+			return into, true
+		}
+		var ok bool
+		if into, ok = c.char(into); !ok {
+			return into, false
+		}
 	}
-	c.at++
-	return into
+	return into, false
 }
 
 // char appends the next character of a string, as encoding/json reads it: for what is
-// none there is U+FFFD.
-func (c *canonical) char(into []byte) []byte {
+// none there is U+FFFD. It reports false where a string must not go on.
+func (c *canonical) char(into []byte) ([]byte, bool) {
+	if c.at >= len(c.in) {
+		return into, false
+	}
 	switch b := c.in[c.at]; {
 	case b == '\\':
 		return c.escape(into)
+	case b < ' ':
+		return into, false
 	case b < utf8.RuneSelf:
 		c.at++
-		return append(into, b)
+		return append(into, b), true
 	default:
 		r, n := utf8.DecodeRune(c.in[c.at:])
 		c.at += n
-		return utf8.AppendRune(into, r)
+		return utf8.AppendRune(into, r), true
 	}
 }
 
 // escape appends the character whose escape begins here.
-func (c *canonical) escape(into []byte) []byte {
-	b := c.in[c.at+1]
-	if b != 'u' {
+func (c *canonical) escape(into []byte) ([]byte, bool) {
+	if c.at+1 >= len(c.in) {
+		return into, false
+	}
+	switch b := c.in[c.at+1]; b {
+	case '"', '\\', '/':
 		c.at += 2
-		if i := bytes.IndexByte([]byte("bfnrt"), b); i >= 0 {
-			b = "\b\f\n\r\t"[i]
+		return append(into, b), true
+	case 'u':
+	default:
+		i := strings.IndexByte("bfnrt", b)
+		if i < 0 {
+			return into, false
 		}
-		return append(into, b)
+		c.at += 2
+		return append(into, "\b\f\n\r\t"[i]), true
 	}
-	r := c.hex()
+	r, ok := c.hex()
+	if !ok {
+		return into, false
+	}
 	if utf16.IsSurrogate(r) {
-		if c.in[c.at] != '\\' || c.in[c.at+1] != 'u' {
-			return utf8.AppendRune(into, unicode.ReplacementChar)
-		}
 		before := c.at
-		if r = utf16.DecodeRune(r, c.hex()); r == unicode.ReplacementChar {
-			c.at = before // the second may be a character by itself
+		second, ok := c.hex()
+		if r = utf16.DecodeRune(r, second); !ok || r == unicode.ReplacementChar {
+			r, c.at = unicode.ReplacementChar, before // the second may be a character by itself
 		}
 	}
-	return utf8.AppendRune(into, r)
+	return utf8.AppendRune(into, r), true
 }
 
-// hex reads \u and four digits.
-func (c *canonical) hex() rune {
-	n, _ := strconv.ParseUint(string(c.in[c.at+2:c.at+6]), 16, 16) // a valid text has them
+// hex reads \u and four digits. It reports false, and stays, if there are none.
+func (c *canonical) hex() (rune, bool) {
+	if len(c.in)-c.at < len(`\u0000`) || c.in[c.at] != '\\' || c.in[c.at+1] != 'u' {
+		return 0, false
+	}
+	var r rune
+	for _, b := range c.in[c.at+2 : c.at+6] {
+		switch {
+		case b >= '0' && b <= '9':
+			b -= '0'
+		case b|' ' >= 'a' && b|' ' <= 'f':
+			b = b | ' ' - 'a' + 10
+		default:
+			return 0, false
+		}
+		r = r<<4 | rune(b)
+	}
 	c.at += 6
-	return rune(n)
+	return r, true
 }
 
 // AppendQuoted appends a text as a JSON string, as encoding/json writes it with HTML left
@@ -235,12 +392,12 @@ func quoteTo[T ~string | ~[]byte](into []byte, text T) []byte {
 	return into
 }
 
-// mostOpen returns how many members the objects of a valid text have together.
+// mostOpen returns how many members the objects of a text have together, if it is valid.
 func mostOpen(text []byte) (n int) {
 	for i := 0; i < len(text); i++ {
 		switch text[i] {
 		case '"':
-			for i++; text[i] != '"'; i++ {
+			for i++; i < len(text) && text[i] != '"'; i++ {
 				if text[i] == '\\' {
 					i++
 				}
@@ -253,13 +410,16 @@ func mostOpen(text []byte) (n int) {
 }
 
 // AppendText appends what a valid JSON string, with its quotes, says.
-func AppendText(into, text []byte) []byte { return (&canonical{in: text}).text(into) }
+func AppendText(into, text []byte) []byte {
+	into, _ = (&canonical{in: text}).text(into)
+	return into
+}
 
 // CanonicalSize returns how many bytes a valid JSON text takes in its canonical form,
 // without making that; in which all members count, also those of one name.
 func CanonicalSize(text []byte) (n int) {
 	c := canonical{in: text}
-	var one [6]byte
+	var one, quoted [6]byte
 	for c.at < len(text) {
 		switch text[c.at] {
 		case ' ', '\t', '\r', '\n':
@@ -267,8 +427,10 @@ func CanonicalSize(text []byte) (n int) {
 		case '"':
 			n += 2
 			for c.at++; text[c.at] != '"'; {
-				char := c.char(one[:0])
-				var quoted [6]byte
+				char, ok := c.char(one[:0])
+				if !ok {
+					return n // it is not valid
+				}
 				n += len(quoteTo(quoted[:0], char))
 			}
 			c.at++

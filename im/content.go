@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -38,28 +39,6 @@ const MaxClientID = 128
 
 // MaxMentions is how many users one message may mention.
 const MaxMentions = 200
-
-// sent is the form in which a draft is stored: all that makes it the message
-// that it is, and nothing that imapi adds. Keys are in byte order.
-type sent struct {
-	Body     json.RawMessage `json:"body"`
-	Burn     *sentBurn       `json:"burn,omitempty"`
-	Expire   int64           `json:"expire_after_seconds,omitempty"`
-	Ext      json.RawMessage `json:"ext,omitempty"`
-	All      bool            `json:"mention_all,omitempty"`
-	Mentions []UserID        `json:"mentions,omitempty"`
-	Push     json.RawMessage `json:"push,omitempty"`
-	Receipt  bool            `json:"receipt,omitempty"`
-	ReplyTo  string          `json:"reply_to,omitempty"`
-	Type     string          `json:"type"`
-
-	VisibleTo UserID `json:"visible_to,omitempty"`
-}
-
-type sentBurn struct {
-	After     int64 `json:"after_seconds"`
-	UnreadTTL int64 `json:"unread_ttl_seconds"`
-}
 
 // The limits of timers. A burn may wait 7 days, as the systems do that imapi
 // stands in for; more than a year is not a timer.
@@ -114,40 +93,93 @@ func (d Draft) Content(maxBytes int) (*Content, error) {
 	if err := d.checkTimers(); err != nil {
 		return nil, err
 	}
-	if json.Valid(d.Body) && (len(d.Ext) == 0 || json.Valid(d.Ext)) && (len(d.Push) == 0 || json.Valid(d.Push)) {
-		if err := CheckSize(d.Body, d.Ext, d.Push, maxBytes); err != nil {
-			return nil, err
-		}
+	if err := d.checkSize(maxBytes); err != nil {
+		return nil, err
 	}
-	body, err := canonicalObject("body", d.Body)
+	return d.stored()
+}
+
+// checkSize is CheckSize for what may be no JSON at all. A canonical text has at most twice
+// as many bytes as it was sent with, so small ones need not be measured.
+func (d Draft) checkSize(maxBytes int) error {
+	if 2*(len(d.Body)+max(len(d.Ext), len("{}"))) <= maxBytes && 2*len(d.Push) <= maxBytes {
+		return nil
+	}
+	if json.Valid(d.Body) && (len(d.Ext) == 0 || json.Valid(d.Ext)) && (len(d.Push) == 0 || json.Valid(d.Push)) {
+		return CheckSize(d.Body, d.Ext, d.Push, maxBytes)
+	}
+	return nil
+}
+
+// stored returns the form in which a draft is stored: canonical JSON of all that makes it
+// the message that it is, and nothing that imapi adds. Members are in the order of their
+// names.
+func (d Draft) stored() (*Content, error) {
+	c := &Content{Ext: json.RawMessage("{}"), Mentions: d.Mentions, MentionAll: d.MentionAll}
+	out := make([]byte, 0, 128+len(d.Body)+len(d.Ext)+len(d.Push)+32*len(d.Mentions))
+	var err error
+	object := func(name string, raw json.RawMessage) (from int) {
+		out = append(out, name...)
+		from = len(out)
+		if err == nil {
+			out, err = appendCanonicalObject(out, name[2:len(name)-2], raw)
+		}
+		return from
+	}
+	from := object(`{"body":`, d.Body)
+	bodyEnd := len(out)
+	if err == nil {
+		err = checkBody(d.Type, out[from:])
+	}
 	if err != nil {
 		return nil, err
 	}
-	if err := checkBody(d.Type, body); err != nil {
+	bodyFrom := from
+	if b := d.Burn; b != nil {
+		out = strconv.AppendInt(append(out, `,"burn":{"after_seconds":`...), int64(b.After/time.Second), 10)
+		out = append(strconv.AppendInt(append(out, `,"unread_ttl_seconds":`...), int64(b.UnreadTTL/time.Second), 10), '}')
+	}
+	if n := int64(d.ExpireAfter / time.Second); n != 0 {
+		out = strconv.AppendInt(append(out, `,"expire_after_seconds":`...), n, 10)
+	}
+	ext := d.Ext
+	if len(ext) == 0 {
+		ext = json.RawMessage("{}")
+	}
+	extFrom := object(`,"ext":`, ext)
+	extEnd := len(out)
+	if d.MentionAll {
+		out = append(out, `,"mention_all":true`...)
+	}
+	for i, u := range d.Mentions {
+		if i == 0 {
+			out = append(out, `,"mentions":[`...)
+		} else {
+			out = append(out, ',')
+		}
+		if out = AppendQuoted(out, u); i+1 == len(d.Mentions) {
+			out = append(out, ']')
+		}
+	}
+	if len(d.Push) > 0 {
+		object(`,"push":`, d.Push)
+	}
+	if err != nil {
 		return nil, err
 	}
-	ext := json.RawMessage("{}")
-	if len(d.Ext) > 0 {
-		if ext, err = canonicalObject("ext", d.Ext); err != nil {
-			return nil, err
-		}
+	if d.Receipt {
+		out = append(out, `,"receipt":true`...)
 	}
-	var push json.RawMessage
-	if len(d.Push) > 0 {
-		if push, err = canonicalObject("push", d.Push); err != nil {
-			return nil, err
-		}
+	if d.ReplyTo != "" {
+		out = AppendQuoted(append(out, `,"reply_to":`...), d.ReplyTo)
 	}
-	asSent := sent{
-		Body: body, Expire: int64(d.ExpireAfter / time.Second), Ext: ext, Mentions: d.Mentions, Push: push,
-		Receipt: d.Receipt, ReplyTo: d.ReplyTo, Type: d.Type.String(), VisibleTo: d.VisibleTo, All: d.MentionAll,
+	out = AppendQuoted(append(out, `,"type":`...), d.Type.String())
+	if d.VisibleTo != "" {
+		out = AppendQuoted(append(out, `,"visible_to":`...), d.VisibleTo)
 	}
-	if b := d.Burn; b != nil {
-		asSent.Burn = &sentBurn{int64(b.After / time.Second), int64(b.UnreadTTL / time.Second)}
-	}
-	c := &Content{Body: body, Ext: ext, Mentions: d.Mentions, MentionAll: d.MentionAll}
-	c.Sent, err = marshal(asSent)
-	return c, err
+	c.Sent = append(out, '}')
+	c.Body, c.Ext = c.Sent[bodyFrom:bodyEnd:bodyEnd], c.Sent[extFrom:extEnd:extEnd]
+	return c, nil
 }
 
 // CheckSize refuses a message whose parts are too large as canonical JSON: body and ext
@@ -264,94 +296,56 @@ func storedLength(b []byte) int {
 	return 0
 }
 
-// checkBody holds a body against the shape that its type asks for. The HTTP
-// contract says the same; imports and tests come by here alone.
-func checkBody(t MessageType, body json.RawMessage) error {
+// checkBody holds a canonical body against the shape that its type asks for. The OpenAPI
+// document says the same; imports and tests come by here alone.
+func checkBody(t MessageType, body []byte) error {
+	var required, optional []string
 	switch t {
 	case Text:
-		var b struct {
-			Text *string `json:"text"`
-		}
-		if err := strict(body, &b, "text"); err != nil {
-			return err
-		}
-		if b.Text == nil || *b.Text == "" {
-			return RefuseField(Invalid, "invalid_request", "body/text", "must not be empty")
-		}
+		required = []string{"text"}
 	case Location:
-		var b struct {
-			Latitude  *float64     `json:"latitude"`
-			Longitude *float64     `json:"longitude"`
-			Address   optionalText `json:"address"`
-		}
-		if err := strict(body, &b, "latitude", "longitude", "address"); err != nil {
-			return err
-		}
-		if b.Latitude == nil || math.Abs(*b.Latitude) > 90 {
-			return RefuseField(Invalid, "invalid_request", "body/latitude", "must be degrees from -90 to 90")
-		}
-		if b.Longitude == nil || math.Abs(*b.Longitude) > 180 {
-			return RefuseField(Invalid, "invalid_request", "body/longitude", "must be degrees from -180 to 180")
-		}
+		required, optional = []string{"latitude", "longitude"}, []string{"address"}
 	case Custom:
-		var b struct {
-			Name *string         `json:"name"`
-			Data json.RawMessage `json:"data"`
-		}
-		if err := strict(body, &b, "name", "data"); err != nil {
-			return err
-		}
-		if b.Name == nil || *b.Name == "" {
-			return RefuseField(Invalid, "invalid_request", "body/name", "must not be empty")
-		}
+		required, optional = []string{"name"}, []string{"data"}
 	default:
 		return RefuseField(Invalid, "invalid_request", "type", "is not a type of message")
 	}
-	return nil
-}
-
-// optionalText is a string that may be left out, but not be null.
-type optionalText string
-
-// UnmarshalJSON refuses null, of which other decoders make no text at all.
-func (t *optionalText) UnmarshalJSON(b []byte) error {
-	var s *string
-	if err := json.Unmarshal(b, &s); err != nil {
-		return err
-	}
-	if s == nil {
-		return errors.New("null is no text")
-	}
-	*t = optionalText(*s)
-	return nil
-}
-
-// strict decodes a body into its shape and refuses members of any other name.
-// Names are held against the list because a decoder takes "Text" for "text".
-func strict(body json.RawMessage, into any, names ...string) error {
-	var members map[string]json.RawMessage
-	err := json.Unmarshal(body, &members)
-	for name := range members {
-		if !slices.Contains(names, name) {
-			err = fmt.Errorf("unknown member")
+	var values [2][]byte // of those that are required; nil for null
+	err := eachStored(body, func(name, value []byte) error {
+		i := slices.Index(required, string(name))
+		fits := i >= 0 || slices.Contains(optional, string(name))
+		switch {
+		case i >= 0 && t == Location:
+			fits = value[0] == '-' || value[0] >= '0' && value[0] <= '9' || value[0] == 'n'
+		case i >= 0:
+			fits = value[0] == '"' || value[0] == 'n'
+		case string(name) == "address":
+			fits = value[0] == '"'
 		}
-	}
-	if err == nil {
-		err = json.Unmarshal(body, into)
-	}
-	if err != nil {
+		if !fits {
+			return errStoredForm
+		}
+		if i >= 0 && value[0] != 'n' {
+			values[i] = value
+		}
+		return nil
+	})
+	if err != nil && len(body) > len("{}") {
 		return RefuseField(Invalid, "invalid_request", "body", "does not fit the type of message")
 	}
+	for i, name := range required {
+		switch most := [2]float64{90, 180}[i]; {
+		case t == Location && !isDegrees(values[i], most):
+			return RefuseField(Invalid, "invalid_request", "body/"+name, "must be degrees from -%.0f to %.0f", most, most)
+		case t != Location && len(values[i]) <= len(`""`):
+			return RefuseField(Invalid, "invalid_request", "body/"+name, "must not be empty")
+		}
+	}
 	return nil
 }
 
-// marshal is json.Marshal that leaves <, > and & as they are.
-func marshal(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+// isDegrees reports whether a JSON number is at most so far from 0; nil is none.
+func isDegrees(number []byte, most float64) bool {
+	n, err := strconv.ParseFloat(string(number), 64)
+	return err == nil && math.Abs(n) <= most
 }
