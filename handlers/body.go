@@ -49,6 +49,7 @@ type bodyRule struct {
 	// message is how many bytes a message in it may have, 0 without one.
 	message int
 	schema  *openapi3.Schema
+	fit     *fit
 	shape   *shape
 }
 
@@ -69,7 +70,7 @@ func readBodyRule(o *openapi3.Operation, maxMessage int) (*bodyRule, error) {
 		mediaType: mediaType, optional: !o.RequestBody.Value.Required,
 		most: defaultBody, values: mostValues, schema: content[mediaType].Schema.Value,
 	}
-	rule.shape = shapeOf(rule.schema)
+	rule.shape, rule.fit = shapeOf(rule.schema), fitOf(rule.schema)
 	if v, there := o.Extensions[bodyExtension]; there {
 		n, ok := wholeNumber(v)
 		if !ok || n > maxBody {
@@ -140,28 +141,28 @@ func bodyTooLarge(format string, args ...any) api.Problem {
 // scan refuses a body that is no JSON value, or one that holds more than the operation
 // can take, before anything is made of it.
 func (rule *bodyRule) scan(body []byte) error {
-	malformed := func(fault string) error {
-		return im.Refuse(im.Invalid, "malformed_json", "the body %s", fault)
-	}
-	if fault := jsonscan.SyntaxFault(body); fault != "" {
-		return malformed(fault)
-	}
-	// Before names are compared, of which there may be as many as fit.
-	n, named := jsonscan.Count(body)
-	if n > rule.values {
+	switch found := jsonscan.Scan(body, rule.values); {
+	case found.Fault != "":
+		return im.Refuse(im.Invalid, "malformed_json", "the body %s", found.Fault)
+	case found.Values > rule.values:
 		return im.Refuse(im.TooLarge, "body_too_large", "the request body holds over %d values", rule.values)
 	}
-	if fault := jsonscan.NameFault(body, named); fault != "" {
-		return malformed(fault)
-	}
-	if rule.message == 0 || !jsonscan.IsObject(body) {
+	if rule.message == 0 || 2*len(body) <= rule.message || !jsonscan.IsObject(body) { // canonical JSON has at most twice as many bytes
 		return nil
 	}
 	return im.CheckSize(jsonscan.Member(body, "body"), jsonscan.Member(body, "ext"), jsonscan.Member(body, "push"), rule.message)
 }
 
-// validate holds a body that was scanned against the document.
+// validate holds a body that was scanned against the OpenAPI document.
 func (rule *bodyRule) validate(body []byte) *api.Problem {
+	if rule.fit.accepts(bytes.Trim(body, " \t\r\n")) {
+		return nil
+	}
+	return rule.refuse(body)
+}
+
+// refuse is validate by the validator, which says what does not fit.
+func (rule *bodyRule) refuse(body []byte) *api.Problem {
 	text, err := outline(body, rule.shape)
 	if long, ok := errors.AsType[*tooLong](err); ok {
 		p := invalidField(long.field, long.Error())

@@ -2,10 +2,9 @@ package handlers
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/imapi/imapi/api"
@@ -30,56 +29,95 @@ func (s *Server) SendMessage(ctx context.Context, r api.SendMessageRequestObject
 	return s.send(ctx, ref, d)
 }
 
+// direct serves the hot operations without the generated code, which would scan and copy a
+// body that was scanned already.
+type direct struct {
+	api.ServerInterface
+	server *Server
+}
+
+// SendMessage hands the text of the body over as it is.
+func (d direct) SendMessage(w http.ResponseWriter, r *http.Request, conversation api.ConversationID) {
+	request := api.SendMessageRequestObject{Conversation: conversation, Body: new(api.SendMessageJSONRequestBody)}
+	body, _ := r.Body.(*validBody) // the operation requires one
+	var response api.SendMessageResponseObject
+	err := request.Body.UnmarshalJSON(body.text)
+	if err == nil {
+		response, err = d.server.SendMessage(r.Context(), request)
+	}
+	if err == nil {
+		err = response.VisitSendMessageResponse(w)
+	}
+	if err != nil {
+		d.server.fail(w, r, err)
+	}
+}
+
 // readDraft reads a SendMessage of any type, which the document has been held against.
 // What is the application's own stays as it was sent, in the same memory.
 func readDraft(raw []byte) (im.Draft, error) {
-	var (
-		d      im.Draft
-		expire int64
-	)
-	err := jsonscan.Members(raw, func(name string, v []byte) (err error) {
-		switch name {
-		case "client_id":
-			err = json.Unmarshal(v, &d.ClientID)
-		case "type":
-			var text string
-			err = json.Unmarshal(v, &text)
-			d.Type, _ = im.ParseMessageType(text) // the document has these alone
-		case "body":
-			d.Body = v
-		case "ext":
-			d.Ext = v
-		case "push":
-			d.Push = v
-		case "mentions":
-			err = json.Unmarshal(v, &d.Mentions)
-		case "mention_all":
-			err = json.Unmarshal(v, &d.MentionAll)
-		case "reply_to":
-			err = json.Unmarshal(v, &d.ReplyTo)
-		case "receipt":
-			err = json.Unmarshal(v, &d.Receipt)
-		case "expire_after_seconds":
-			err = json.Unmarshal(v, &expire)
-		case "burn":
-			var b *api.SendBurn
-			if err = json.Unmarshal(v, &b); err == nil && b != nil {
-				d.Burn = &im.Burn{
-					After:     duration(b.AfterSeconds),
-					UnreadTTL: duration(value(b.UnreadTTLSeconds, seconds(im.DefaultUnreadTTL))),
-				}
-			}
+	var d im.Draft
+	for quoted, v := range jsonscan.Object(raw) {
+		name, err := jsonscan.Unquote(quoted)
+		if err == nil {
+			err = readDraftMember(&d, name, v)
 		}
-		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-			err = im.RefuseField(im.Invalid, "invalid_request", undecodedField(name, wrong), "%s", undecodedDetail)
+		if err != nil {
+			return d, fmt.Errorf("request body: %w", err)
 		}
-		return err
-	})
-	if err != nil {
-		return d, fmt.Errorf("request body: %w", err)
 	}
-	d.ExpireAfter = duration(expire)
 	return d, nil
+}
+
+// readDraftMember reads a member of a SendMessage, the type of which is as it must be.
+func readDraftMember(d *im.Draft, name string, v []byte) (err error) {
+	switch name {
+	case "client_id":
+		d.ClientID, err = jsonscan.Unquote(v)
+	case "type":
+		var text string
+		text, err = jsonscan.Unquote(v)
+		d.Type, _ = im.ParseMessageType(text) // the document has these alone
+	case "body":
+		d.Body = v
+	case "ext":
+		d.Ext = v
+	case "push":
+		d.Push = v
+	case "mentions":
+		err = jsonscan.Items(v, func(_ int, v []byte) error {
+			user, err := jsonscan.Unquote(v)
+			d.Mentions = append(d.Mentions, im.UserID(user))
+			return err
+		})
+	case "mention_all":
+		d.MentionAll = v[0] == 't'
+	case "reply_to":
+		d.ReplyTo, err = jsonscan.Unquote(v)
+	case "receipt":
+		d.Receipt = v[0] == 't'
+	case "expire_after_seconds":
+		err = readSeconds(name, v, &d.ExpireAfter)
+	case "burn":
+		d.Burn = &im.Burn{UnreadTTL: im.DefaultUnreadTTL}
+		err = jsonscan.Members(v, func(name string, v []byte) error {
+			if name == "after_seconds" {
+				return readSeconds("burn/after_seconds", v, &d.Burn.After)
+			}
+			return readSeconds("burn/unread_ttl_seconds", v, &d.Burn.UnreadTTL)
+		})
+	}
+	return err
+}
+
+// readSeconds reads an integer that fits the OpenAPI document.
+func readSeconds(field string, v []byte, into *time.Duration) error {
+	n, err := strconv.ParseInt(string(v), 10, 64)
+	if err != nil {
+		return im.RefuseField(im.Invalid, "invalid_request", field, "%s", undecodedDetail)
+	}
+	*into = duration(n)
+	return nil
 }
 
 func (s *Server) send(ctx context.Context, ref im.ConversationRef, d im.Draft) (api.SendMessageResponseObject, error) {

@@ -135,7 +135,7 @@ func New(o Options) (*Server, http.Handler, error) {
 		ResponseErrorHandlerFunc: s.fail,
 	})
 	held := []api.MiddlewareFunc{s.validated(doc)}
-	api.HandlerWithOptions(strict, api.ChiServerOptions{
+	api.HandlerWithOptions(direct{strict, s}, api.ChiServerOptions{
 		BaseRouter: r, Middlewares: held, ErrorHandlerFunc: s.badRequest,
 	})
 	byOldName := api.ServerInterfaceWrapper{Handler: strict, HandlerMiddlewares: held, ErrorHandlerFunc: s.badRequest}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -169,10 +168,19 @@ func (s *Server) validate(d *document, w http.ResponseWriter, r *http.Request, n
 			write(w, *refused)
 			return
 		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
+		r.Body = &validBody{bytes.NewReader(body), body}
 	}
 	next.ServeHTTP(w, r)
 }
+
+// validBody is a body that was scanned and fits the OpenAPI document.
+type validBody struct {
+	*bytes.Reader
+	text []byte
+}
+
+// Close does nothing.
+func (*validBody) Close() error { return nil }
 
 // unknownParameter refuses query parameters that the operation does not have:
 // a misspelt filter must fail, not be ignored.
@@ -293,19 +301,13 @@ func (s *Server) badRequest(w http.ResponseWriter, r *http.Request, err error) {
 func undecoded(err error) (field, detail string) {
 	var wrong *json.UnmarshalTypeError
 	if errors.As(err, &wrong) && wrong.Field != "" {
-		return undecodedField("", wrong), undecodedDetail
+		return im.ClipField(strings.ReplaceAll(wrong.Field, ".", "/")), undecodedDetail
 	}
 	return "body", "does not fit the API document"
 }
 
 // undecodedDetail is said of integers: to JSON Schema 1e3 and 1.0 are some.
 const undecodedDetail = "must be an integer, written in digits alone"
-
-// undecodedField names what could not be decoded, in a member of the body or, with
-// "", in the body itself.
-func undecodedField(member string, wrong *json.UnmarshalTypeError) string {
-	return im.ClipField(strings.Trim(member+"/"+strings.ReplaceAll(wrong.Field, ".", "/"), "/"))
-}
 
 // lostPlus reports whether a text would be a time if its space were a +, which a
 // query has for a space: whoever wrote it sees nothing wrong with the time.
