@@ -23,8 +23,8 @@ func (s *Server) ExportMessages(ctx context.Context, r api.ExportMessagesRequest
 	return answering(func(w http.ResponseWriter) error { return s.export(ctx, w, only) }), nil
 }
 
-// export writes everything, or one conversation. What one read found is on its
-// way before the next one is made.
+// export writes all conversations, or one. It writes between two reads of the store, so
+// that a slow client keeps no read open.
 func (s *Server) export(ctx context.Context, w http.ResponseWriter, only im.ID) error {
 	out := newLineWriter(s, w)
 	encoder := transfer.NewEncoder(&out.buffer)
@@ -51,9 +51,8 @@ func (s *Server) export(ctx context.Context, w http.ResponseWriter, only im.ID) 
 	return out.close(err)
 }
 
-// errHeadersOnly ends an export of which only the headers are asked for, once it
-// was not refused.
+// errHeadersOnly ends an export for a HEAD request, once it is known not to be refused.
 var errHeadersOnly = errors.New("headers only")
 
-// exportFlush is how many bytes of an export are worth a write.
+// exportFlush is the least that is written at once, in bytes.
 const exportFlush = 32 << 10

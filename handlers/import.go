@@ -12,12 +12,12 @@ import (
 	"github.com/imapi/imapi/transfer"
 )
 
-// InsertMessage implements POST /v1/admin/import/message, and /v1/admin/insert, as that
-// was called before.
+// InsertMessage implements POST /v1/admin/import/message and its former path,
+// /v1/admin/insert.
 func (s *Server) InsertMessage(ctx context.Context, r api.InsertMessageRequestObject) (api.InsertMessageResponseObject, error) {
 	line, err := json.Marshal(r.Body)
 	if err != nil {
-		return nil, im.RefuseField(im.Invalid, "invalid_request", "body", "does not fit the API document")
+		return nil, im.RefuseField(im.Invalid, "invalid_request", "body", "does not fit the OpenAPI document")
 	}
 	m, err := transfer.ParseMessage(line)
 	if err != nil {
@@ -42,9 +42,8 @@ func (s *Server) ImportMessages(ctx context.Context, r api.ImportMessagesRequest
 	return importing{ctx: ctx, server: s, body: r.Body}, nil
 }
 
-// importing is a response that is written while the request is read. Lines are
-// read and prepared by one goroutine while another stores those before them;
-// both hold a bounded number.
+// importing is a response that is written while the request is read. One goroutine reads
+// and prepares lines while another stores those before them. Both hold a bounded number.
 type importing struct {
 	ctx    context.Context
 	server *Server
@@ -52,44 +51,44 @@ type importing struct {
 }
 
 const (
-	// chunkWeight is how many rows the goroutine that reads hands over at once,
-	// and chunksAhead how many times it may do so before they are taken.
+	// The reading goroutine hands over chunks of chunkWeight rows. It may be
+	// chunksAhead chunks ahead of the one that stores them.
 	chunkWeight = 256
 	chunksAhead = 4
-	// importIdle is how long a client may keep an import waiting for a line.
+	// importIdle is how long an import waits for the client to send something.
 	importIdle = 2 * time.Minute
-	// While the store is overloaded an import tries again, so long and so often.
+	// While the store is overloaded, a batch is tried importRetries times with a
+	// pause of importRetry between two tries.
 	importRetry   = 50 * time.Millisecond
 	importRetries = 100
 )
 
-// The bounds of how many rows are stored in one transaction, and how long one may
-// last: others wait meanwhile. Below the lesser bound most of the time would be
-// that of commits, which on a busy machine are slow whatever is in them.
+// A transaction stores minBatch to maxBatch rows, as many as take less than maxBatchTime:
+// all other writers wait for it. Smaller batches would spend most of the time in commits,
+// which are slow on a busy machine whatever they hold.
 const (
-	leastBatch = 512
-	mostBatch  = 2048
-	batchTime  = 40 * time.Millisecond
+	minBatch     = 512
+	maxBatch     = 2048
+	maxBatchTime = 40 * time.Millisecond
 )
 
-// importedLine is a line with its number, from 1.
+// importedLine is a prepared line with its number. Numbers begin at 1.
 type importedLine struct {
 	number   int64
 	prepared im.Prepared
 }
 
-// VisitImportMessagesResponse reads to the end of the request, of the server, or
-// of the store's will, and answers each line.
+// VisitImportMessagesResponse stores and answers lines until the request ends, the server
+// drains or the store fails.
 func (i importing) VisitImportMessagesResponse(w http.ResponseWriter) error {
 	ctx, cancel := context.WithCancel(i.ctx)
 	defer cancel()
-	rc := http.NewResponseController(w)
-	_ = rc.EnableFullDuplex()            // HTTP/2 is so by itself
-	_ = rc.SetWriteDeadline(time.Time{}) // each write has one of its own
+	out := newLineWriter(i.server, w)
+	_ = out.rc.EnableFullDuplex() // HTTP/2 always is
 
 	in := &lineReader{
 		server: i.server, out: make(chan []importedLine, chunksAhead), done: make(chan struct{}),
-		in: transfer.NewReader(&patientReader{ctx, i.body, rc}),
+		in: transfer.NewReader(&patientReader{ctx, i.body, out.rc}),
 	}
 	go in.run(ctx)
 	defer func() {
@@ -97,26 +96,24 @@ func (i importing) VisitImportMessagesResponse(w http.ResponseWriter) error {
 		select {
 		case <-in.done:
 		default:
-			// It may be waiting for the client, and nobody may read a body
-			// after its handler has returned.
-			_ = rc.SetReadDeadline(time.Now())
+			// The goroutine may be waiting for the client. A body must not be read after
+			// its handler has returned.
+			_ = out.rc.SetReadDeadline(time.Now())
 			<-in.done
 		}
 	}()
 
-	out := resultWriter{server: i.server, w: w, rc: rc}
-	if err := i.store(ctx, in, &out); err != nil {
-		// There is no status left to tell it by.
-		panic(http.ErrAbortHandler)
+	if err := i.store(ctx, in, out); err != nil {
+		panic(http.ErrAbortHandler) // the status may be written already
 	}
-	return out.end()
+	return out.flush()
 }
 
-// store stores what is read until the end and answers it. An error means that
-// the client is gone, or was too slow.
-func (i importing) store(ctx context.Context, in *lineReader, out *resultWriter) error {
+// store stores lines and answers them until there are no more. An error means that the
+// client has disconnected or is too slow.
+func (i importing) store(ctx context.Context, in *lineReader, out *lineWriter) error {
 	var pending []importedLine
-	batch := batchSize(leastBatch)
+	size := batchSize(minBatch)
 	for {
 		if len(pending) == 0 {
 			select {
@@ -134,21 +131,26 @@ func (i importing) store(ctx context.Context, in *lineReader, out *resultWriter)
 			if len(pending) > 0 {
 				next = pending[0].number
 			}
-			return out.write(failed(next, problem(http.StatusServiceUnavailable, "shutting_down", "the server is about to stop")))
+			return out.add(failed(next, problem(http.StatusServiceUnavailable, "shutting_down", "the server is about to stop")))
 		default:
 		}
-		pending = in.fill(pending, int(batch))
-		n := prefix(pending, int(batch))
-		results, ok := i.storeBatch(ctx, pending[:n], &batch)
-		if err := out.write(results...); err != nil || !ok {
+		pending = in.fill(pending, int(size))
+		n := prefix(pending, int(size))
+		results, ok := i.storeBatch(ctx, pending[:n], &size)
+		for _, r := range results {
+			if err := out.add(r); err != nil {
+				return err
+			}
+		}
+		if err := out.flush(); err != nil || !ok {
 			return err
 		}
 		pending = pending[n:]
 	}
 }
 
-// storeBatch stores lines in one transaction. It reports false if the store does
-// not take any more.
+// storeBatch stores lines in one transaction. It returns false if the store has failed
+// and the import must end.
 func (i importing) storeBatch(ctx context.Context, lines []importedLine, size *batchSize) ([]api.ImportResult, bool) {
 	prepared := make([]im.Prepared, len(lines))
 	weight := 0
@@ -158,7 +160,7 @@ func (i importing) storeBatch(ctx context.Context, lines []importedLine, size *b
 	}
 	began := time.Now()
 	stored, err := i.tryToStore(ctx, prepared)
-	size.learn(weight, time.Since(began))
+	size.adapt(weight, time.Since(began))
 	results := make([]api.ImportResult, len(lines))
 	for j, l := range lines {
 		switch {
@@ -176,7 +178,7 @@ func (i importing) storeBatch(ctx context.Context, lines []importedLine, size *b
 	return results, err == nil
 }
 
-// tryToStore waits while the store is overloaded: an import is in no hurry.
+// tryToStore stores a batch, and tries again while the store is overloaded.
 func (i importing) tryToStore(ctx context.Context, batch []im.Prepared) ([]im.ImportResult, error) {
 	for tries := 1; ; tries++ {
 		results, err := i.server.service.Import(ctx, actor(ctx), batch)
@@ -200,17 +202,18 @@ func failed(line int64, p api.Problem) api.ImportResult {
 // batchSize is how many rows are stored in one transaction.
 type batchSize int
 
-// learn adapts the size to how long a batch of some weight took.
-func (b *batchSize) learn(weight int, took time.Duration) {
+// adapt changes the size by how long a batch of weight rows took.
+func (b *batchSize) adapt(weight int, took time.Duration) {
 	switch {
-	case took > batchTime:
-		*b = max(leastBatch, *b/2)
-	case took < batchTime/2 && weight >= int(*b):
-		*b = min(mostBatch, *b*2)
+	case took > maxBatchTime:
+		*b = max(minBatch, *b/2)
+	case took < maxBatchTime/2 && weight >= int(*b):
+		*b = min(maxBatch, *b*2)
 	}
 }
 
-// prefix returns how many lines weigh no more than this; at least one.
+// prefix returns how many of the first lines have at most weight rows together, and 1 if
+// the first line alone has more.
 func prefix(lines []importedLine, weight int) int {
 	for n, l := range lines {
 		if weight -= l.prepared.Weight(); weight < 0 {

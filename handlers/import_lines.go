@@ -14,25 +14,22 @@ import (
 	"github.com/imapi/imapi/transfer"
 )
 
-// lineReader reads and prepares the lines of an import.
+// lineReader reads and prepares the lines of an import in a goroutine of its own.
 type lineReader struct {
 	server *Server
 	in     *transfer.Reader
 	out    chan []importedLine
-	done   chan struct{} // closed when nothing is read any more
-	// err is why it ended, nil at the end of the request; to be read once out is
-	// closed.
-	err error
-	// last is the number of the last line that was read.
-	last atomic.Int64
+	done   chan struct{} // closed when the goroutine has ended
+	err    error         // why it ended, nil at the end of the request; set before out is closed
+	last   atomic.Int64  // the number of the last line that was read
 }
 
-// run reads to the end and closes out.
+// run sends prepared lines to out, and closes out at the end.
 func (l *lineReader) run(ctx context.Context) {
 	defer close(l.out)
 	defer close(l.done)
 	defer func() {
-		if v := recover(); v != nil { // here nobody else would keep it from ending the process
+		if v := recover(); v != nil { // the HTTP server recovers from panics of its own goroutines only
 			l.server.log.ErrorContext(ctx, "panic in an import", faults.Panic(v)...)
 			l.err = faults.Recovered(v)
 		}
@@ -63,9 +60,8 @@ func (l *lineReader) run(ctx context.Context) {
 	}
 }
 
-// prepare reads one line and prepares it; it reports false for a blank one. The
-// last one comes with io.EOF. With any other error the line may not be whole,
-// and is left out.
+// prepare reads and prepares one line. It returns false for a blank line, io.EOF with the
+// last line, and false with any other error, because the line may be incomplete then.
 func (l *lineReader) prepare(ctx context.Context) (importedLine, bool, error) {
 	text, err := l.in.Next()
 	line := importedLine{number: l.last.Add(1)}
@@ -76,7 +72,8 @@ func (l *lineReader) prepare(ctx context.Context) (importedLine, bool, error) {
 	if len(text) == 0 || err != nil && !errors.Is(err, io.EOF) {
 		return line, false, err
 	}
-	// Like any other body; but an import is in no hurry.
+	// A line takes memory for decoding from the same budget as other bodies, and may
+	// wait for it longer.
 	user := principal(ctx).User
 	if err := l.server.bodies.decoding.acquire(ctx, user, len(text), importIdle); err != nil {
 		return line, false, err
@@ -99,7 +96,7 @@ func (s *Server) prepareLine(text []byte) im.Prepared {
 	}
 }
 
-// fill adds to lines what is there already, up to a weight.
+// fill appends lines that are ready until they have weight rows. It does not block.
 func (l *lineReader) fill(lines []importedLine, weight int) []importedLine {
 	for _, line := range lines {
 		weight -= line.prepared.Weight()
@@ -108,7 +105,7 @@ func (l *lineReader) fill(lines []importedLine, weight int) []importedLine {
 		select {
 		case more, open := <-l.out:
 			if !open {
-				return lines // whoever waits for more will see it
+				return lines // the next receive finds out closed, too
 			}
 			for _, line := range more {
 				weight -= line.prepared.Weight()
@@ -121,23 +118,25 @@ func (l *lineReader) fill(lines []importedLine, weight int) []importedLine {
 	return lines
 }
 
-// patientReader lets a client take its time for each read, but not for ever, and
-// none at all once the import has ended.
+// patientReader reads a body with a deadline of importIdle for each read. It returns the
+// error of ctx once that has ended.
 type patientReader struct {
 	ctx  context.Context
 	body io.Reader
 	rc   *http.ResponseController
 }
 
-// Read reads from the body.
+// Read implements [io.Reader].
 func (p *patientReader) Read(b []byte) (int, error) {
-	_ = p.rc.SetReadDeadline(time.Now().Add(importIdle)) // where it cannot be set there is none
+	_ = p.rc.SetReadDeadline(time.Now().Add(importIdle)) // response recorders have no deadlines
+	// In this order: the handler cancels ctx and then sets a deadline in the past, which
+	// the one above must not replace.
 	if p.ctx.Err() != nil {
-		return 0, p.ctx.Err() // who ended it has set an earlier deadline than this
+		return 0, p.ctx.Err()
 	}
 	n, err := p.body.Read(b)
 	if errors.Is(err, io.EOF) {
-		_ = p.rc.SetReadDeadline(time.Time{}) // it would end the request while it is answered
+		_ = p.rc.SetReadDeadline(time.Time{}) // passing it would cancel the request
 	}
 	return n, err
 }
