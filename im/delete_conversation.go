@@ -3,9 +3,10 @@ package im
 import "context"
 
 // DeleteConversation deletes a conversation for everyone, with its messages and threads.
-// Nobody can read it from then on, and [Service.Purge] erases its contents. The owner of a
-// group or room may do it, either side of a direct conversation, members who may manage a
-// channel or thread, and admins.
+// Nobody can read it afterwards, and [Service.Purge] deletes the rest. It refuses an actor
+// who is no admin and lacks [PermissionDelete] in the conversation, which the owner of a
+// group or room has, either user of a direct conversation, and managers of channels and
+// threads.
 func (s *Service) DeleteConversation(ctx context.Context, actor Actor, ref ConversationRef) error {
 	return s.store.Write(WithBulk(ctx), func(tx Tx) error {
 		c, me, err := s.enter(tx, actor, ref)
@@ -45,8 +46,9 @@ func (s *Service) delete(tx Tx, actor Actor, c Conversation) error {
 	return tx.DeleteConversation(c.ID, stamp, at)
 }
 
-// Purge erases what is left of deleted conversations, in batches between which other writers
-// run. A call after a crash continues.
+// Purge deletes the messages and other rows of deleted conversations and shreds their keys.
+// It works in steps with pauses, see [PauseAfter]. If it is interrupted, the next call
+// finishes the rest. The error is that of the store, or the context's cause.
 func (s *Service) Purge(ctx context.Context) error {
 	ctx = asJob(ctx, "purge")
 	for {

@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// erased are the events that tell of each erasure.
+// erased are the types of the events about erasures, by state.
 var erased = map[State]EventType{Revoked: MessageRevoked, Burned: MessageBurned, Expired: MessageExpired}
 
-// errErased is the answer to who comes too late to do something with a message
-// that has been taken back in another way.
+// errErased refuses to erase a message that was erased in another way already.
 func errErased(s State) error {
 	return Refuse(Conflict, "already_"+s.String(), "the message is %s already", s)
 }
 
-// erase is the one way in which a message is taken back: it becomes a
-// tombstone, its content is destroyed, and everyone who could see it is told.
-// The message must be active. told is the event as far as its cause knows it.
-func (s *Service) erase(tx Tx, m Message, e Erasure, told Event) (Message, error) {
+// erase erases an active message; nothing else does. The message becomes a tombstone, its
+// key is shredded after the commit, and an event is published to the users who could see
+// it. event is that event with the fields that the caller knows. It refuses a message that
+// is not active any more.
+func (s *Service) erase(tx Tx, m Message, e Erasure, event Event) (Message, error) {
 	now := s.time()
 	if e.By != "" {
-		now = e.At // one moment, not two
+		now = e.At // the event and the tombstone have the same time
 	}
 	hiddenBy, err := tx.HiddenBy(m)
 	if err != nil {
@@ -39,24 +39,24 @@ func (s *Service) erase(tx Tx, m Message, e Erasure, told Event) (Message, error
 		return Message{}, errErased(e.State) // another node was first
 	}
 	tombstone := m.Tombstone(e)
-	told.Type, told.At, told.Conversation = erased[e.State], now, m.Conversation
-	told.MessageID, told.Seq, told.Message, told.To = m.ID, m.Seq, &tombstone, m.VisibleTo
-	told.HiddenBy = hiddenBy
+	event.Type, event.At, event.Conversation = erased[e.State], now, m.Conversation
+	event.MessageID, event.Seq, event.Message, event.To = m.ID, m.Seq, &tombstone, m.VisibleTo
+	event.HiddenBy = hiddenBy
 	if m.Content != nil {
-		told.Mentioned, told.MentionedAll = m.Content.Mentions, m.Content.MentionAll
+		event.Mentioned, event.MentionedAll = m.Content.Mentions, m.Content.MentionAll
 	}
-	if _, err = tx.Append(told); err != nil || m.VisibleTo != "" {
+	if _, err = tx.Append(event); err != nil || m.VisibleTo != "" {
 		return tombstone, err
 	}
-	return tombstone, s.lessInThread(tx, Actor{User: told.Actor, Device: told.ActorDevice}, m.Conversation, 1)
+	return tombstone, s.lessInThread(tx, Actor{User: event.Actor, Device: event.ActorDevice}, m.Conversation, 1)
 }
 
-// dueBatch bounds how long one transaction of EraseDue holds up senders.
+// dueBatch bounds the messages that one transaction of EraseDue erases.
 const dueBatch = 200
 
-// EraseDue erases what is due, in batches that let senders in between, and
-// returns how many messages it erased and when the next one is due, zero if
-// none is.
+// EraseDue erases the messages that are due. It returns how many it erased and when the next
+// one is due, zero if none is. It works in steps, without pauses: a due message must be
+// erased in time. The error is that of the store.
 func (s *Service) EraseDue(ctx context.Context) (n int, next time.Time, err error) {
 	ctx = asJob(ctx, "timers")
 	for {
@@ -96,8 +96,8 @@ func (s *Service) EraseDue(ctx context.Context) (n int, next time.Time, err erro
 	return n, next, err
 }
 
-// ErasureKey is the place of an erasure among all: by when, then by id. With In it is
-// among those of conversations to which a user came back, which are listed first: by
+// ErasureKey is the position of an erasure in a list: by its stamp, then by id. If In is set,
+// it is one of a conversation that the user has joined again; those come first, by
 // conversation, then by seq.
 type ErasureKey struct {
 	Stamp time.Time
@@ -106,45 +106,46 @@ type ErasureKey struct {
 	Seq   int64
 }
 
-// ErasureQuery asks a [Reader] for erasures.
+// ErasureQuery asks for a page of erasures.
 type ErasureQuery struct {
-	// User asks for what is theirs to know; "" for all.
+	// User asks for the erasures in conversations of this user; "" asks for all.
 	User UserID
-	// Since leaves out what was erased before.
+	// Since leaves out earlier erasures.
 	Since time.Time
-	// AsOf and Past continue a list: those of the page before.
+	// AsOf and Past continue a list: they are AsOf and Next of the previous page.
 	AsOf  time.Time
 	Past  *ErasureKey
 	Limit int
 }
 
-// ErasedMessage is a tombstone and when it became one here.
+// ErasedMessage is the tombstone of an erased message.
 type ErasedMessage struct {
 	Message
+	// Stamp is the time under which the erasure is listed, see [ErasureWriter.Stamp].
 	Stamp time.Time
-	// Shredded is when its key was destroyed, zero until then.
+	// Shredded is when its key was shredded, zero until then.
 	Shredded time.Time
 }
 
-// ErasurePage is a stretch of what was erased.
+// ErasurePage is a page of erasures.
 type ErasurePage struct {
 	Items []ErasedMessage
-	// AsOf is, for a user, the time up to which the list is complete, as of its first
-	// page: the Since of the list that goes on from it.
+	// AsOf is, for a user, the time up to which the list is complete, as of its first page.
+	// It is the Since of a later list that continues this one.
 	AsOf time.Time
 	Next *ErasureKey
 }
 
-// Erased returns the tombstones of what the actor could read, in the order in
-// which it was erased: for a client that has missed events. Before them come those of
-// conversations to which the actor came back since, whenever it was that their messages
-// were erased: while away they were told of none.
+// Erased returns the tombstones of erased messages that the actor could read, in the order
+// of their stamps. It is for a client that has missed events. Erasures in conversations that
+// the actor has joined again since come first, whatever their stamps, because the actor
+// received no events while away. The error is that of the store.
 func (s *Service) Erased(ctx context.Context, actor Actor, q ErasureQuery) (ErasurePage, error) {
 	q.User = actor.User
 	return view(ctx, s, func(r Reader) (ErasurePage, error) {
 		asOf, q := q.AsOf, q
 		if asOf.IsZero() {
-			// Not by the clock: whatever is committed later has a later stamp.
+			// From the stamps and not from the clock: a later commit has a later stamp.
 			last, err := r.Stamped()
 			if err != nil {
 				return ErasurePage{}, err
@@ -185,15 +186,15 @@ func (s *Service) Erased(ctx context.Context, actor Actor, q ErasureQuery) (Eras
 	})
 }
 
-// What one page looks at of what was erased while somebody was away: messages, and
-// conversations, each of which counts as so many.
+// What one page examines of the erasures while the user was away: awayScan messages, where
+// each conversation costs as much as awayCost of them.
 const (
 	awayScan = 2000
 	awayCost = 10
 )
 
-// erasedWhileAway returns what was erased before the query's Since in conversations to
-// which the actor came back after it.
+// erasedWhileAway returns the erasures before q.Since in conversations that the actor has
+// joined again after it.
 func erasedWhileAway(q ErasureQuery, known accessCache) (list []ErasedMessage, next *ErasureKey, err error) {
 	var from ErasureKey
 	if q.Past != nil {
@@ -201,7 +202,7 @@ func erasedWhileAway(q ErasureQuery, known accessCache) (list []ErasedMessage, n
 	}
 	budget := awayScan
 	for {
-		after := ID(math.MinInt64) // ids of groups may be of any sign
+		after := ID(math.MinInt64) // ids of groups may be negative
 		if from.In != 0 {
 			after = from.In - 1
 		}
@@ -240,8 +241,7 @@ func erasedWhileAway(q ErasureQuery, known accessCache) (list []ErasedMessage, n
 	}
 }
 
-// Erasures returns what was erased, how, when, by whom and how late. It is for
-// admins.
+// Erasures returns a page of all erasures. It refuses an actor who is no admin.
 func (s *Service) Erasures(ctx context.Context, actor Actor, q ErasureQuery) (ErasurePage, error) {
 	if !actor.Admin {
 		return ErasurePage{}, errNotAdmin()

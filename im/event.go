@@ -6,18 +6,17 @@ import (
 	"time"
 )
 
-// Position is a place in the event log. Positions rise in the order in which
-// events become readable; the cursor of a client is one.
+// Position is a position in the event log. Positions rise in the order in which events
+// become readable. A client's cursor is a sealed position.
 type Position int64
 
-// Latest is a position after every event: what is asked for as of it is asked for
-// as of now.
+// Latest is a position after every event. Reads as of it return the current state.
 const Latest Position = math.MaxInt64
 
-// EventType names what happened, in the past tense.
+// EventType is the name of what happened, in the past tense.
 type EventType string
 
-// The events of the log. Their names are the contract with clients.
+// The types of events. Their names are part of the API.
 const (
 	MessageCreated        EventType = "message.created"
 	MessageRevoked        EventType = "message.revoked"
@@ -56,7 +55,7 @@ const (
 	RoleDeleted           EventType = "role.deleted"
 )
 
-// EventTypes are all of them, for those who must know every one.
+// EventTypes are all types of events.
 var EventTypes = []EventType{
 	MessageCreated, MessageRevoked, MessageBurnStarted, MessageBurned, MessageExpired,
 	MessageHidden, ReceiptDelivered, ReceiptRead, UnreadChanged,
@@ -69,7 +68,7 @@ var EventTypes = []EventType{
 	RoleCreated, RoleUpdated, RoleDeleted,
 }
 
-// change is what became of a place.
+// change is what happened to a conversation or space.
 type change uint8
 
 const (
@@ -78,8 +77,8 @@ const (
 	deleted
 )
 
-// placeEvents tell of each kind of place, what it is called to clients.
-var placeEvents = map[Kind][3]EventType{
+// changeEvents are the types of the events about changes, by kind and change.
+var changeEvents = map[Kind][3]EventType{
 	Direct:  {ConversationCreated, ConversationUpdated, ConversationDeleted},
 	Group:   {ConversationCreated, ConversationUpdated, ConversationDeleted},
 	Room:    {ConversationCreated, ConversationUpdated, ConversationDeleted},
@@ -88,11 +87,11 @@ var placeEvents = map[Kind][3]EventType{
 	Space:   {SpaceCreated, SpaceUpdated, SpaceDeleted},
 }
 
-// event is the event that tells what became of a place. What becomes of a thread
-// is told to the members of the place that it hangs in.
+// event returns the event about a change of the conversation. For a thread it goes to the
+// members of the parent.
 func (c Conversation) event(what change, actor Actor, at time.Time) Event {
 	e := Event{
-		Type: placeEvents[c.Kind][what], At: at, Conversation: c.ID, Space: c.Space,
+		Type: changeEvents[c.Kind][what], At: at, Conversation: c.ID, Space: c.Space,
 		Actor: actor.User, ActorDevice: actor.Device,
 	}
 	switch c.Kind {
@@ -108,7 +107,7 @@ func (c Conversation) event(what change, actor Actor, at time.Time) Event {
 	return e
 }
 
-// Deletes reports whether the event says that a place was deleted.
+// Deletes reports whether the event says that a conversation or space was deleted.
 func (t EventType) Deletes() bool {
 	return t == ConversationDeleted || t == ThreadDeleted || t == ChannelDeleted || t == SpaceDeleted
 }
@@ -118,8 +117,8 @@ func (t EventType) Erases() bool {
 	return t == MessageRevoked || t == MessageBurned || t == MessageExpired
 }
 
-// OfMessages reports whether the event is about messages and nothing else: retention
-// removes it with them. An unread count stays, for it is of what is left.
+// OfMessages reports whether the event is about messages alone, so that retention trims it
+// with them. An unread count is not: it is still true afterwards.
 func (t EventType) OfMessages() bool {
 	switch t {
 	case MessageCreated, MessageRevoked, MessageBurnStarted, MessageBurned, MessageExpired, MessageHidden,
@@ -130,25 +129,24 @@ func (t EventType) OfMessages() bool {
 	}
 }
 
-// Event is a fact that clients are told: one row of the log whatever the
-// number of its readers. It is for those who were members of its conversation
-// at its position, or addressed to one user. It carries ids, never a copy of
-// content that could outlive it.
+// Event is a fact published to clients: one row of the log, however many users receive it.
+// It is for the users who were members of its conversation at its position, or addressed to
+// one user. It has ids and never content, which could outlive an erasure.
 type Event struct {
 	Position Position
 	Type     EventType
 	At       time.Time
-	// Conversation is whose members are told.
+	// Conversation is the conversation whose members receive the event.
 	Conversation ID
-	// To is the one user who is told; "" tells the members.
+	// To is the only user who receives it, "" for the members.
 	To UserID
-	// MessageID and Seq are of the message that it is about, if any.
+	// MessageID and Seq identify the message that it is about, if any.
 	MessageID ID
 	Seq       int64
-	// Actor caused it, on ActorDevice if that named itself.
+	// Actor is the user who caused it, ActorDevice their device if it has a name.
 	Actor       UserID
 	ActorDevice string
-	// User and Role are of the member that it is about, if any.
+	// User and Role are those of the member that it is about, if any.
 	User UserID
 	Role Role
 	// MessageIDs or UpTo say which messages a receipt is for.
@@ -156,22 +154,21 @@ type Event struct {
 	UpTo       ID
 	// BurnAt is when the message that it is about burns.
 	BurnAt time.Time
-	// UpToSeq is the last of the messages that it is about, Before the time
-	// before which those were created, FirstSeq the first that is left.
+	// UpToSeq is the seq of the last message that it is about, Before the time before which
+	// they were created, FirstSeq the seq of the first message that is left.
 	UpToSeq  int64
 	Before   time.Time
 	FirstSeq int64
-	// Unread is how many messages its reader has not read, nil if it does not
-	// say.
+	// Unread is the unread count of the user who receives it, nil if it has none.
 	Unread *UnreadCount
-	// Own is what its reader set for themselves, nil if it does not say.
+	// Own are the own settings of the user who receives it, nil if it has none.
 	Own *OwnSettings
-	// Space is the space that it is about, or that its channel is in.
+	// Space is the space that it is about, or the space of its channel.
 	Space ID
-	// Thread is the thread that it tells the members of the parent of, and Root the
-	// message under which that is.
+	// Thread is the thread that it is about, when it goes to the members of the thread's
+	// parent, and Root the message that the thread is under.
 	Thread, Root ID
-	// Activity is what a thread holds, nil if it does not say.
+	// Activity is that of the thread, nil if it has none.
 	Activity *Activity
 	// RoleID is the role of a space that it is about.
 	RoleID ID
@@ -180,98 +177,95 @@ type Event struct {
 
 	// What follows is never stored with the event.
 
-	// Push is what who revoked a message gives to push: for those who are told
-	// as it happens, and kept nowhere.
+	// Push is the push notification of the user who revoked a message. Only open streams
+	// receive it.
 	Push Push
-	// Mentioned are the users whom an erased message mentioned, for those who
-	// are told as it happens, so that they can count.
-	Mentioned []UserID
-	// MentionedAll is the same of everyone.
+	// Mentioned are the users whom an erased message mentioned, and MentionedAll is set if
+	// it mentioned all members. Clients with open streams adapt their counts by them.
+	Mentioned    []UserID
 	MentionedAll bool
-	// Gone are the conversations that were deleted by it.
+	// Gone are the conversations that the event deleted.
 	Gone []ID
-	// HiddenBy are the members who have hidden the message that it is about, and
-	// are not told.
+	// HiddenBy are the members who have hidden the message that it is about and do not
+	// receive it.
 	HiddenBy []UserID
-	// Tracked is set when being told of the message counts as a receipt.
+	// Tracked is set if delivering the event counts as a delivered receipt.
 	Tracked bool
-	// Late is how long after it was due a timer erased the message.
+	// Late is how long after its due time a timer erased the message.
 	Late time.Duration
-	// Message is what the reader may see of the message: on the way out of a
-	// commit as it was committed, on replay as it is now.
+	// Message is the message that it is about: as committed when it is published, as it
+	// reads now when it is replayed.
 	Message *Message
 }
 
-// Activity is how many messages of a thread were not erased, and when the newest
+// Activity is the number of messages of a thread that were not erased, and when the newest
 // of them was sent.
 type Activity struct {
 	Messages int64
 	At       time.Time
-	// Since is when the thread was created. In a group that shows its history from
-	// joining on, ThreadUpdated comes without an activity to who joined later.
+	// Since is when the thread was created. Users who joined the group later receive
+	// ThreadUpdated without an activity if the group shows its history from joining on.
 	Since time.Time
 }
 
-// OwnSettings are those of a conversation that each member has of their own.
+// OwnSettings are the settings of a conversation that each member has for themselves.
 type OwnSettings struct{ Pinned, Muted bool }
 
-// Push is for the application's push service: text, and any JSON value.
+// Push is a notification for the application's push service: a text and any JSON value.
 type Push struct {
 	Content string
 	Payload json.RawMessage
 }
 
-// EventWindow is a stretch of the log as one user sees it.
+// EventWindow is a part of the log as one user receives it.
 type EventWindow struct {
 	// Events are in the order of the log.
 	Events []Event
-	// Through is the position up to which the log has been looked through:
-	// where the next window begins after.
+	// Through is the position up to which the log was examined. The next window begins after
+	// it.
 	Through Position
-	// Cut is the log's, as of the same moment: if it is past where the window
-	// begins, events may be missing from it.
+	// Cut is [LogBounds].Cut in the same snapshot. If it is greater than the position that
+	// the window begins after, events may be missing.
 	Cut Position
 }
 
 // LogBounds are the ends of the event log.
 type LogBounds struct {
-	// Cut is the newest position that is gone; a reader who has not passed it
-	// has missed something.
+	// Cut is the greatest position whose event was trimmed. A client with a lower cursor has
+	// missed events.
 	Cut Position
-	// Head is the newest position, readable now.
+	// Head is the greatest position.
 	Head Position
-	// Past are the logs that this one goes on from.
+	// Past are the logs that this one continues.
 	Past []PastLog
 }
 
-// PastLog is a log that a restored backup has ended: the one that follows begins with
-// all of it up to Head, and what it told after that is not known any more.
+// PastLog is a log that ended with a restored backup. The next log has its events up to
+// Head; those after it are lost.
 type PastLog struct {
 	Log  uint32
 	Head Position
 }
 
-// TokenCut says that a user's tokens issued at or before a time are no longer
-// good.
+// TokenCut says that a user's tokens issued at or before a time are invalid.
 type TokenCut struct {
 	User UserID
 	At   time.Time
 }
 
-// Commit is what a transaction made known, told by the store after COMMIT, in
+// Commit is what a committed transaction publishes. The store gives it to its listeners in
 // the order of commits.
 type Commit struct {
-	// Events are those appended, in the order of their positions, each with
-	// its Message.
+	// Events are the appended events, in the order of their positions, each with its
+	// Message.
 	Events []Event
-	// Cuts are the token cut-offs made.
+	// Cuts are the cut-offs of tokens.
 	Cuts []TokenCut
-	// Due is the earliest time at which a message of the commit erases itself,
-	// zero if none does.
+	// Due is the earliest due time that the commit has set for a message, zero if none.
 	Due time.Time
-	// Head is the newest position of the log after the commit.
+	// Head is the greatest position of the log after the commit.
 	Head Position
-	// Gap says that events up to Head may be missing from Events, after a
-	// commit of unknown outcome: whoever follows must read the log.
+	// Gap is set after a commit of unknown outcome: events up to Head may be missing from
+	// Events, and a listener must read the log.
 	Gap bool
 }

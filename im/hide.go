@@ -9,8 +9,8 @@ import (
 	"github.com/imapi/imapi/seqs"
 )
 
-// HideDraft says which messages of a conversation somebody wants to see no
-// more: those named, those created before a time, or all that there are.
+// HideDraft says which messages of a conversation to hide: those named, those created before
+// a time, or all that there are now.
 type HideDraft struct {
 	MessageIDs []string
 	Before     time.Time
@@ -20,8 +20,8 @@ type HideDraft struct {
 // MaxHiddenIDs is how many messages one call may hide by their ids.
 const MaxHiddenIDs = 200
 
-// HiddenPart are messages that a user has hidden: those of the range, or, if
-// that is empty, those created before a time.
+// HiddenPart says which messages a user has hidden at a time: those of the range, or those
+// created before a time if the range is empty.
 type HiddenPart struct {
 	Conversation ID
 	At           time.Time
@@ -29,18 +29,20 @@ type HiddenPart struct {
 	Before       time.Time
 }
 
-// GoneConversation is one that was deleted, or that a user has hidden.
+// GoneConversation is a conversation that was deleted, or that a user has hidden.
 type GoneConversation struct {
 	Conversation ID
 	At           time.Time
 	Deleted      bool
-	// Space is that of a deleted channel, and By the event by which it was.
+	// Space is the space of a deleted channel, and By the position of the event that
+	// deleted it.
 	Space ID
 	By    Position
 }
 
-// Hide hides messages from the actor, on all their devices and for good, and
-// tells the other ones. Hiding again what is hidden tells nobody.
+// Hide hides messages from the actor, on all their devices and for ever, and publishes that
+// to their other devices. It publishes nothing if all of them are hidden already. It refuses
+// a conversation or message that the actor cannot see, and too many ids.
 func (s *Service) Hide(ctx context.Context, actor Actor, ref ConversationRef, d HideDraft) error {
 	if len(d.MessageIDs) > MaxHiddenIDs {
 		return RefuseField(Invalid, "invalid_request", "message_ids", "at most %d messages", MaxHiddenIDs)
@@ -58,12 +60,12 @@ func (s *Service) Hide(ctx context.Context, actor Actor, ref ConversationRef, d 
 	return err
 }
 
-// hideIDs hides the messages named, all of which the member can see or has
-// hidden before.
+// hideIDs hides the messages named. It refuses one that the user neither can see nor has
+// hidden.
 func (s *Service) hideIDs(tx Tx, actor Actor, c Conversation, me Access, names []string) error {
 	var ids []ID
 	var list []int64
-	all := me.withMark(Mark{}) // hiding what is hidden already is no error
+	all := me.withMark(Mark{}) // hiding a hidden message again is no error
 	for i, text := range names {
 		m, err := s.namedAt(tx, c, all, fmt.Sprintf("message_ids/%d", i), text)
 		if err != nil {
@@ -72,7 +74,7 @@ func (s *Service) hideIDs(tx Tx, actor Actor, c Conversation, me Access, names [
 		ids, list = append(ids, m.ID), append(list, m.Seq)
 	}
 	ranges := seqs.Of(list...)
-	// Of what is about to be hidden; all is counted once, if that changes it.
+	// Counted in the ranges alone; the whole count is needed only if these change it.
 	unread, err := s.unreadIn(tx, c, me, ranges)
 	if err != nil {
 		return err
@@ -107,25 +109,25 @@ func (s *Service) hideIDs(tx Tx, actor Actor, c Conversation, me Access, names [
 	if err != nil {
 		return err
 	}
-	return tellUnread(tx, actor, c, after, Event{At: now})
+	return publishUnread(tx, actor, c, after, Event{At: now})
 }
 
-// hideUpTo hides what is before a time or all that there is.
+// hideUpTo hides the messages created before a time, or all that there are now.
 func (s *Service) hideUpTo(tx Tx, actor Actor, c Conversation, me Access, d HideDraft) error {
 	before, err := s.unread(tx, c, me)
 	if err != nil {
 		return err
 	}
 	now := s.time()
-	told := Event{
+	event := Event{
 		Type: MessageHidden, At: now, Conversation: c.ID, To: actor.User, Actor: actor.User, ActorDevice: actor.Device,
 	}
 	mark := me.mark
 	if d.All {
 		mark.HiddenSeq = c.LastSeq
-		told.UpToSeq = c.LastSeq
+		event.UpToSeq = c.LastSeq
 	} else {
-		// What is yet to come is not hidden by a time that is.
+		// A time in the future must not hide messages that are sent until then.
 		at := ceilMillis(d.Before)
 		if at.After(now) {
 			at = now
@@ -133,7 +135,7 @@ func (s *Service) hideUpTo(tx Tx, actor Actor, c Conversation, me Access, d Hide
 		if at.After(mark.HiddenBefore) {
 			mark.HiddenBefore = at
 		}
-		told.Before = mark.HiddenBefore
+		event.Before = mark.HiddenBefore
 	}
 	if mark == me.mark {
 		return nil
@@ -145,15 +147,15 @@ func (s *Service) hideUpTo(tx Tx, actor Actor, c Conversation, me Access, d Hide
 	if err := tx.PutMark(c.ID, actor.User, mark); err != nil {
 		return err
 	}
-	if _, err := tx.Append(told); err != nil {
+	if _, err := tx.Append(event); err != nil {
 		return err
 	}
-	return s.tellIfChanged(tx, actor, c, me.withMark(mark), before, now)
+	return s.publishIfChanged(tx, actor, c, me.withMark(mark), before, now)
 }
 
-// HideConversation takes a conversation out of the actor's list until something
-// new is said there, with its messages or without, and tells their other
-// devices.
+// HideConversation hides a conversation from the actor's list until the next message, and
+// its messages for ever unless keepMessages is set. It publishes that to the actor's other
+// devices. It refuses a conversation that the actor cannot see.
 func (s *Service) HideConversation(ctx context.Context, actor Actor, ref ConversationRef, keepMessages bool) error {
 	_, err := write(ctx, s, func(tx Tx) (struct{}, error) {
 		c, me, err := s.enter(tx, actor, ref)
@@ -162,13 +164,13 @@ func (s *Service) HideConversation(ctx context.Context, actor Actor, ref Convers
 		}
 		mark, now := me.mark, s.time()
 		mark.Gone, mark.GoneCounted, mark.ClearedSeq = true, c.Counted, c.LastSeq
-		told := Event{
+		event := Event{
 			Type: ConversationHidden, At: now, Conversation: c.ID, To: actor.User,
 			Actor: actor.User, ActorDevice: actor.Device,
 		}
 		if !keepMessages {
 			mark.HiddenSeq = c.LastSeq
-			told.UpToSeq = c.LastSeq
+			event.UpToSeq = c.LastSeq
 		}
 		if mark == me.mark {
 			return struct{}{}, nil
@@ -182,13 +184,13 @@ func (s *Service) HideConversation(ctx context.Context, actor Actor, ref Convers
 		if err := tx.PutMark(c.ID, actor.User, mark); err != nil {
 			return struct{}{}, err
 		}
-		_, err = tx.Append(told)
+		_, err = tx.Append(event)
 		return struct{}{}, err
 	})
 	return err
 }
 
-// Lost is what is not there for a user any more, besides what was erased.
+// Lost is what a user cannot see any more, besides erased messages.
 type Lost struct {
 	Hidden []HiddenPart
 	Gone   []GoneConversation
@@ -196,12 +198,12 @@ type Lost struct {
 	More bool
 }
 
-// maxLost is how much of either is told: who was away for more than that reads
-// anew.
+// maxLost bounds both lists: a client that has missed more loads everything again.
 const maxLost = 1000
 
-// Lost returns what the actor has hidden, and which conversations were deleted or
-// hidden, since a time: for a client that has missed events.
+// Lost returns which messages the actor has hidden, and which conversations were deleted or
+// hidden, since a time. It is for a client that has missed events. The error is that of the
+// store.
 func (s *Service) Lost(ctx context.Context, actor Actor, since time.Time) (Lost, error) {
 	out, err := view(ctx, s, func(r Reader) (out Lost, err error) {
 		if out.Hidden, err = r.HiddenSince(actor.User, since, maxLost+1); err != nil {
@@ -219,12 +221,12 @@ func (s *Service) Lost(ctx context.Context, actor Actor, since time.Time) (Lost,
 	return out, err
 }
 
-// couldSee returns those of conversations that are gone for the actor that they could
-// see: of deleted channels not all. Who could see one does not change any more, so
-// that it is asked in several reads, each of which is short.
+// couldSee returns those of the conversations that the actor could see: deleted channels
+// only if they could view them then. That does not change any more, so it is computed in
+// several short reads.
 func (s *Service) couldSee(ctx context.Context, actor Actor, list []GoneConversation) ([]GoneConversation, error) {
 	var out []GoneConversation
-	for part := range slices.Chunk(list, atATime) {
+	for part := range slices.Chunk(list, conversationsAtOnce) {
 		err := s.read(ctx, func(r Reader) error {
 			for _, g := range part {
 				if g.Space != 0 {
@@ -246,18 +248,18 @@ func (s *Service) couldSee(ctx context.Context, actor Actor, list []GoneConversa
 	return out, nil
 }
 
-// tellIfChanged tells the actor's other devices the unread count, unless it is
+// publishIfChanged publishes the unread count to the actor's other devices, unless it is
 // what it was before.
-func (s *Service) tellIfChanged(tx Tx, actor Actor, c Conversation, me Access, before UnreadCount, now time.Time) error {
+func (s *Service) publishIfChanged(tx Tx, actor Actor, c Conversation, me Access, before UnreadCount, now time.Time) error {
 	after, err := s.unread(tx, c, me)
 	if err != nil || after == before {
 		return err
 	}
-	return tellUnread(tx, actor, c, after, Event{At: now})
+	return publishUnread(tx, actor, c, after, Event{At: now})
 }
 
-// namedAt finds a message of the conversation by what a request calls it, which
-// the member can see but for what they hid by its id.
+// namedAt returns the message of the conversation that a request names by a text. It refuses
+// one that the user cannot see; that they have hidden it by its id does not count.
 func (s *Service) namedAt(r Reader, c Conversation, me Access, field, text string) (Message, error) {
 	refusal := errNamed(field)
 	id, ok := ParseID(text)
@@ -271,8 +273,7 @@ func (s *Service) namedAt(r Reader, c Conversation, me Access, field, text strin
 	return m, err
 }
 
-// named finds a message of the conversation that the member can see, by what a
-// request calls it.
+// named is namedAt and also refuses a message that the user has hidden by its id.
 func (s *Service) named(r Reader, c Conversation, me Access, field, text string) (Message, error) {
 	m, err := s.namedAt(r, c, me, field, text)
 	if err != nil {
@@ -289,8 +290,8 @@ func errNamed(field string) error {
 	return RefuseField(NotFound, "message_not_found", field, "no such message")
 }
 
-// ceilMillis rounds a bound up: what was made in a millisecond is not before a
-// moment within it.
+// ceilMillis rounds a time up to a millisecond. Stored times are truncated: one of the same
+// millisecond is not before t.
 func ceilMillis(t time.Time) time.Time {
 	ms := t.UTC().Truncate(time.Millisecond)
 	if t.After(ms) {

@@ -340,7 +340,7 @@ func (b *importing) saidAt(c *place, m Message) (ID, bool, error) {
 	}
 	page, err := b.tx.Messages(HistoryQuery{
 		Conversation: c.ID, Ranges: seqs.Set{{From: 1, To: c.LastSeq}}, Sender: m.Sender,
-		From: m.CreatedAt, To: m.CreatedAt.Add(time.Millisecond), Limit: atATime,
+		From: m.CreatedAt, To: m.CreatedAt.Add(time.Millisecond), Limit: conversationsAtOnce,
 	})
 	for _, there := range page.Messages {
 		if there.State != Active && there.ClientID == "" && there.VisibleTo == m.VisibleTo {

@@ -138,7 +138,7 @@ func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationR
 				if err := touchMark(tx, c, me, now); err != nil {
 					return step{}, err
 				}
-				err = tellUnread(tx, actor, c, out.Unread, d.readEvent(ranges, now))
+				err = publishUnread(tx, actor, c, out.Unread, d.readEvent(ranges, now))
 			}
 			return out, err
 		})
@@ -250,7 +250,7 @@ func (s *Service) putReceipt(tx Tx, actor Actor, c Conversation, me Access, d Re
 	if err := record(tx, d.Kind, c, me, ranges, now); err != nil {
 		return nil, err
 	}
-	return ranges, s.tellSenders(tx, c, messages, said)
+	return ranges, s.publishReceipts(tx, c, messages, said)
 }
 
 // newIn returns for which messages a receipt of this kind is news. What was read
@@ -375,9 +375,9 @@ func receiptEvent(kind ReceiptKind, actor Actor, c Conversation, now time.Time) 
 	return e
 }
 
-// tellSenders publishes a receipt for messages: in a group to the sender of each, by
+// publishReceipts publishes a receipt for messages: in a group to the sender of each, by
 // the ids.
-func (s *Service) tellSenders(tx Tx, c Conversation, messages []Message, said Event) error {
+func (s *Service) publishReceipts(tx Tx, c Conversation, messages []Message, said Event) error {
 	var senders []UserID
 	ids := make(map[UserID][]ID)
 	for _, m := range messages {
@@ -529,7 +529,7 @@ func (s *Service) deliver(tx Tx, d Delivery, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		if err := s.tellSenders(tx, c, messages, receiptEvent(Delivered, actor, c, now)); err != nil {
+		if err := s.publishReceipts(tx, c, messages, receiptEvent(Delivered, actor, c, now)); err != nil {
 			return err
 		}
 		if through == 0 {

@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// plans are the retentions that have a name.
+// plans are the named retentions.
 var plans = map[string]time.Duration{
 	"none": 0, "free": 3 * day, "basic": 7 * day, "advanced": 90 * day, "enterprise": 180 * day,
 }
 
 const day = 24 * time.Hour
 
-// ParseRetention reads a retention: the name of a plan (free is 3 days, basic 7,
-// advanced 90, enterprise 180, none keeps for ever), a number of days such as 30
-// or 30d, or a duration such as 36h. It reports false for anything else.
+// ParseRetention parses a retention: the name of a plan (free is 3 days, basic 7, advanced
+// 90, enterprise 180, none is for ever), a number of days such as 30 or 30d, or a duration
+// such as 36h. It reports false for any other text, and for one over [MaxRetention].
 func ParseRetention(text string) (time.Duration, bool) {
 	if keep, ok := plans[text]; ok {
 		return keep, true
@@ -29,7 +29,7 @@ func ParseRetention(text string) (time.Duration, bool) {
 	return keep, err == nil && keep > 0 && keep <= MaxRetention
 }
 
-// FormatRetention writes what [ParseRetention] reads.
+// FormatRetention returns a text that [ParseRetention] parses.
 func FormatRetention(keep time.Duration) string {
 	switch {
 	case keep == 0:
@@ -41,41 +41,41 @@ func FormatRetention(keep time.Duration) string {
 	}
 }
 
-// Trimmed is what one step of a trimming did.
+// Trimmed is the result of one step of a trimming.
 type Trimmed struct {
-	// Messages is how many it removed, and Active how many of those were not erased
-	// and for all to see.
+	// Messages is how many messages were deleted, and Active how many of those were not
+	// erased and visible to every member.
 	Messages int
 	Active   int
 	// FirstSeq is the first seq that is left.
 	FirstSeq int64
-	// Done is set when nothing is left to remove.
+	// Done is set when nothing is left to trim.
 	Done bool
 }
 
-// RetentionOf is what retention removes, or would remove, of a conversation.
+// RetentionOf is what retention trims, or would trim, of a conversation.
 type RetentionOf struct {
 	Conversation ID
-	// Messages is how many messages, tombstones too, were created before Before.
+	// Messages is how many messages, tombstones included, were created before Before.
 	Messages int64
 	Before   time.Time
 }
 
-// OldestKey is the place of a conversation among those of one setting of
-// retention: by its oldest message, then by id.
+// OldestKey is the position of a conversation among those with one setting of retention: by
+// the time of its oldest message, then by id.
 type OldestKey struct {
 	OldestAt time.Time
 	ID       ID
 }
 
-// RetentionKey is the place of a conversation in what retention would remove.
+// RetentionKey is the position of a conversation among those that retention would trim.
 type RetentionKey struct {
-	// Setting counts the settings of retention, in the order of the store.
+	// Setting is the index of the setting in the result of [RetentionReader.Retentions].
 	Setting int
 	OldestKey
 }
 
-// RetentionPage is a stretch of what retention would remove.
+// RetentionPage is a page of what retention would trim.
 type RetentionPage struct {
 	// AsOf is the time that it was asked for.
 	AsOf  time.Time
@@ -83,8 +83,8 @@ type RetentionPage struct {
 	Next  *RetentionKey
 }
 
-// checkAsOf refuses a time of the future, for what is not past retention must
-// not be removed; zero is now.
+// checkAsOf returns asOf, or now if it is zero. It refuses a time in the future: it would
+// trim messages that are not past retention.
 func (s *Service) checkAsOf(asOf time.Time) (time.Time, error) {
 	now := s.time()
 	if asOf.IsZero() {
@@ -96,16 +96,16 @@ func (s *Service) checkAsOf(asOf time.Time) (time.Time, error) {
 	return ceilMillis(asOf), nil
 }
 
-// overdue calls fn for conversations of which messages were past retention at a
-// time, until it returns false. It begins after past.
+// overdue calls fn for each conversation with messages past retention at asOf, until fn
+// returns false. It begins after past.
 func (s *Service) overdue(r Reader, asOf time.Time, past *RetentionKey, fn func(RetentionKey, Conversation, time.Time) (bool, error)) error {
 	settings, err := r.Retentions()
 	if err != nil {
 		return err
 	}
 	if past == nil {
-		// Those that were past retention before it was made longer.
-		list, err := r.Trimming(atATime)
+		// Conversations with messages that were past a retention that is longer now.
+		list, err := r.Trimming(conversationsAtOnce)
 		if err != nil {
 			return err
 		}
@@ -133,7 +133,7 @@ func (s *Service) overdue(r Reader, asOf time.Time, past *RetentionKey, fn func(
 			continue
 		}
 		for {
-			list, err := r.Oldest(setting, before, after, atATime)
+			list, err := r.Oldest(setting, before, after, conversationsAtOnce)
 			if err != nil {
 				return err
 			}
@@ -144,7 +144,7 @@ func (s *Service) overdue(r Reader, asOf time.Time, past *RetentionKey, fn func(
 				}
 				after = &key.OldestKey
 			}
-			if len(list) < atATime {
+			if len(list) < conversationsAtOnce {
 				break
 			}
 		}
@@ -152,9 +152,9 @@ func (s *Service) overdue(r Reader, asOf time.Time, past *RetentionKey, fn func(
 	return nil
 }
 
-// Overdue returns what retention would remove as of a time, now if that is
-// zero: exactly what [Service.Trim] as of the same time removes. It is for
-// admins.
+// Overdue returns what retention would trim as of a time, now if that is zero: exactly what
+// [Service.Trim] trims as of the same time. It refuses an actor who is no admin, and a time
+// in the future.
 func (s *Service) Overdue(ctx context.Context, actor Actor, asOf time.Time, past *RetentionKey, limit int) (RetentionPage, error) {
 	if !actor.Admin {
 		return RetentionPage{}, errNotAdmin()
@@ -183,14 +183,15 @@ func (s *Service) Overdue(ctx context.Context, actor Actor, asOf time.Time, past
 	})
 }
 
-// enoughCounted is how many messages one read counts, for it to be short.
+// enoughCounted is the number of messages after which one read stops counting.
 const enoughCounted = 1_000_000
 
-// Trim removes what was past retention at a time, now if that is zero, in
-// batches that let senders in between, and tells of each conversation once it is
-// done, to its members and to told. What a crash or the context's end leaves
-// over is done by the next call. It does nothing while the clock is not trusted.
-func (s *Service) Trim(ctx context.Context, asOf time.Time, told func(RetentionOf) error) error {
+// Trim deletes the messages that were past retention at a time, now if that is zero. It
+// works in steps with pauses, see [PauseAfter]. When a conversation is done it appends an
+// event for its members and calls trimmed, which may be nil. If a crash or the end of ctx
+// interrupts it, the next call finishes the rest. It does nothing while the clock is not
+// trusted. It returns an error of trimmed unchanged, and refuses a time in the future.
+func (s *Service) Trim(ctx context.Context, asOf time.Time, trimmed func(RetentionOf) error) error {
 	asOf, err := s.checkAsOf(asOf)
 	if err != nil {
 		return err
@@ -199,33 +200,32 @@ func (s *Service) Trim(ctx context.Context, asOf time.Time, told func(RetentionO
 	if s.holds() {
 		return nil
 	}
-	if err := s.finishTrimming(ctx, told); err != nil {
+	if err := s.finishTrimming(ctx, trimmed); err != nil {
 		return err
 	}
 	for {
 		list, err := view(ctx, s, func(r Reader) (list []RetentionOf, err error) {
 			err = s.overdue(r, asOf, nil, func(_ RetentionKey, c Conversation, before time.Time) (bool, error) {
 				list = append(list, RetentionOf{Conversation: c.ID, Before: before})
-				return len(list) < atATime, nil
+				return len(list) < conversationsAtOnce, nil
 			})
 			return list, err
 		})
 		if err != nil || len(list) == 0 {
 			return err
 		}
-		removed, err := s.trimAll(ctx, list, told)
-		if err != nil || removed == 0 { // somebody else was first
+		n, err := s.trimAll(ctx, list, trimmed)
+		if err != nil || n == 0 { // another call was first
 			return err
 		}
 	}
 }
 
-// finishTrimming does what a trimming has left over that did not come to its
-// end.
-func (s *Service) finishTrimming(ctx context.Context, told func(RetentionOf) error) error {
+// finishTrimming finishes the trimmings that were interrupted.
+func (s *Service) finishTrimming(ctx context.Context, trimmed func(RetentionOf) error) error {
 	for {
 		list, err := view(ctx, s, func(r Reader) (list []RetentionOf, err error) {
-			trimming, err := r.Trimming(atATime)
+			trimming, err := r.Trimming(conversationsAtOnce)
 			for _, c := range trimming {
 				list = append(list, RetentionOf{Conversation: c.ID, Before: c.TrimBefore})
 			}
@@ -234,21 +234,21 @@ func (s *Service) finishTrimming(ctx context.Context, told func(RetentionOf) err
 		if err != nil || len(list) == 0 {
 			return err
 		}
-		if _, err := s.trimAll(ctx, list, told); err != nil {
+		if _, err := s.trimAll(ctx, list, trimmed); err != nil {
 			return err
 		}
 	}
 }
 
-// trimTurn is how many messages of a conversation go in one turn at least: each turn has
-// work of its own.
+// trimTurn is the least number of messages of a conversation in one turn: each turn has a
+// cost of its own.
 const trimTurn = 4
 
-// trimAll removes the messages of conversations that were created before a time, and
-// returns how many those were. It takes a few of each in turn: messages of one time stand
-// side by side in the store, whatever conversation they are of, so a transaction that goes
-// round writes fewer pages than one that takes as many of one conversation.
-func (s *Service) trimAll(ctx context.Context, list []RetentionOf, told func(RetentionOf) error) (removed int64, err error) {
+// trimAll trims conversations and returns how many messages it deleted. It takes a few of
+// each in turn: the store has messages in the order of their ids, whatever their
+// conversation, so a transaction that takes turns writes fewer pages than one that takes as
+// many of a single conversation.
+func (s *Service) trimAll(ctx context.Context, list []RetentionOf, trimmed func(RetentionOf) error) (deleted int64, err error) {
 	for p := newPacer(trimRows); len(list) > 0; {
 		type turn struct {
 			Trimmed
@@ -270,31 +270,31 @@ func (s *Service) trimAll(ctx context.Context, list []RetentionOf, told func(Ret
 			return turns, nil
 		})
 		if err != nil {
-			return removed, err
+			return deleted, err
 		}
 		var again []RetentionOf
 		for i, t := range turns {
 			of := list[i]
 			of.Before = t.before
 			of.Messages += int64(t.Messages)
-			removed += int64(t.Messages)
+			deleted += int64(t.Messages)
 			switch {
 			case !t.Done:
 				again = append(again, of)
-			case told != nil && of.Messages > 0:
-				if err := told(of); err != nil {
-					return removed, err
+			case trimmed != nil && of.Messages > 0:
+				if err := trimmed(of); err != nil {
+					return deleted, err
 				}
 			}
 		}
 		list = append(list[len(turns):], again...)
 	}
-	return removed, nil
+	return deleted, nil
 }
 
-// trim removes up to limit messages of a conversation, or as much of what was kept of them.
-// It returns the time before which they were created, which is later than was asked for if
-// a trimming under way says so.
+// trim deletes up to limit messages of a conversation, or as many of their events, receipts
+// and hides. It returns the time before which they were created: that of a trimming under
+// way if it is later.
 func (s *Service) trim(tx Tx, of RetentionOf, limit int) (Trimmed, time.Time, error) {
 	id, before := of.Conversation, of.Before
 	c, found, err := maybe(tx.Conversation(id))
@@ -315,19 +315,19 @@ func (s *Service) trim(tx Tx, of RetentionOf, limit int) (Trimmed, time.Time, er
 	return step, before, err
 }
 
-// TrimAs is [Service.Trim] for an actor, who has to be an admin.
-func (s *Service) TrimAs(ctx context.Context, actor Actor, asOf time.Time, told func(RetentionOf) error) error {
+// TrimAs is [Service.Trim] for an actor. It refuses one who is no admin, and all while the
+// clock is not trusted.
+func (s *Service) TrimAs(ctx context.Context, actor Actor, asOf time.Time, trimmed func(RetentionOf) error) error {
 	if !actor.Admin {
 		return errNotAdmin()
 	}
 	if s.holds() {
 		return s.errClockJumped()
 	}
-	return s.Trim(ctx, asOf, told)
+	return s.Trim(ctx, asOf, trimmed)
 }
 
-// OldestMessage returns when the oldest message that is kept was created; false
-// without any.
+// OldestMessage returns when the oldest message was created; false if there is none.
 func (s *Service) OldestMessage(ctx context.Context) (at time.Time, found bool, err error) {
 	err = s.read(ctx, func(r Reader) error {
 		at, found, err = r.OldestMessage()

@@ -10,22 +10,22 @@ import (
 	"github.com/imapi/imapi/seqs"
 )
 
-// MaxUnread is how far unread messages are counted in one conversation.
+// MaxUnread is the greatest count of unread messages in one conversation.
 const MaxUnread = 1000
 
-// UnreadCount is how many messages of a conversation a user has not read.
+// UnreadCount is the number of messages of a conversation that a user has not read.
 type UnreadCount struct {
-	// Messages is exact up to MaxUnread; More says that there are more.
+	// Messages is exact up to MaxUnread; More is set if there are more.
 	Messages int
 	More     bool
 	// Mentions is how many of them mention the user, up to MaxUnread.
 	Mentions int
 }
 
-// Full reports whether to count further would change nothing in [UnreadCount.Capped].
+// Full reports whether counting further cannot change the result of [UnreadCount.Capped].
 func (u UnreadCount) Full() bool { return u.Messages > MaxUnread && u.Mentions >= MaxUnread }
 
-// Capped returns what was counted, up to [MaxUnread].
+// Capped returns the count, limited to [MaxUnread].
 func (u UnreadCount) Capped() UnreadCount {
 	if u.Messages > MaxUnread {
 		u.Messages, u.More = MaxUnread, true
@@ -34,9 +34,9 @@ func (u UnreadCount) Capped() UnreadCount {
 	return u
 }
 
-// UnreadQuery asks a [Reader] for what a user has not read: of the messages in
-// the ranges those that are not quiet, not the user's own, not erased and not
-// due by Now, not read and not hidden by their ids.
+// UnreadQuery asks for the number of messages in ranges that a user has not read: those that
+// are not quiet, not the user's own, not erased or due by Now, not read, and not hidden by
+// their ids.
 type UnreadQuery struct {
 	Conversation ID
 	User         UserID
@@ -44,21 +44,22 @@ type UnreadQuery struct {
 	Now          time.Time
 }
 
-// UnreadOf is what a user has not read of one conversation.
+// UnreadOf is a user's unread count in one conversation.
 type UnreadOf struct {
 	Conversation ID
 	UnreadCount
 	Muted bool
 }
 
-// Unread is what a user has not read at all.
+// Unread is a user's unread counts.
 type Unread struct {
+	// Total and Mentions are sums; More is set if Total is a lower bound.
 	Total    int64
 	More     bool
 	Mentions int64
-	// Items are the conversations that have any, by last activity.
+	// Items are the conversations with unread messages, by last activity.
 	Items []UnreadOf
-	// Next is where [Service.UnreadPast] goes on, 0 at the end.
+	// Next is the past of the next page of [Service.UnreadPast], 0 at the end.
 	Next ID
 }
 
@@ -72,14 +73,13 @@ func (u *Unread) add(of UnreadOf) {
 	u.More = u.More || of.More
 }
 
-// unread counts what a member has not read. Being shown what was said before
-// one came does not make it unread: only what was said since one's newest joining
-// is. A room has no unread messages.
+// unread counts the messages that a member has not read. Only messages since their latest
+// joining count, even if they can read older ones. A room has no unread messages.
 func (s *Service) unread(r Reader, c Conversation, me Access) (UnreadCount, error) {
 	return s.unreadIn(r, c, me, seqs.Set{{From: 1, To: c.LastSeq}})
 }
 
-// unreadIn is unread of some messages alone.
+// unreadIn counts as unread does, but only the messages in ranges.
 func (s *Service) unreadIn(r Reader, c Conversation, me Access, of seqs.Set) (UnreadCount, error) {
 	if !me.IsMember() || c.Counted == 0 || c.Kind == Room {
 		return UnreadCount{}, nil
@@ -104,9 +104,8 @@ func (s *Service) unreadIn(r Reader, c Conversation, me Access, of seqs.Set) (Un
 	return r.Unread(UnreadQuery{Conversation: c.ID, User: me.user, Ranges: ranges, Now: s.time()})
 }
 
-// Unread returns what the actor has not read, of one conversation or, without a
-// ref, of all that are not hidden. Of very many it looks at the first only, and says
-// where to go on.
+// Unread returns the actor's unread count in one conversation or, without a ref, the first
+// page of [Service.UnreadPast]. It refuses a conversation that the actor cannot see.
 func (s *Service) Unread(ctx context.Context, actor Actor, ref *ConversationRef) (Unread, error) {
 	if ref != nil {
 		return view(ctx, s, func(r Reader) (Unread, error) {
@@ -118,7 +117,7 @@ func (s *Service) Unread(ctx context.Context, actor Actor, ref *ConversationRef)
 			n, err := s.unread(r, c, me)
 			of := UnreadOf{Conversation: c.ID, UnreadCount: n, Muted: me.mark.Muted}
 			if out.add(of); len(out.Items) == 0 {
-				out.Items = []UnreadOf{of} // it was asked for
+				out.Items = []UnreadOf{of} // named in the request
 			}
 			return out, err
 		})
@@ -126,12 +125,12 @@ func (s *Service) Unread(ctx context.Context, actor Actor, ref *ConversationRef)
 	return s.UnreadPast(ctx, actor, 0)
 }
 
-// unreadLooked is how many conversations one page of what is unread looks at.
+// unreadLooked is how many conversations one page of unread counts examines.
 const unreadLooked = 5000
 
-// UnreadPast returns what the actor has not read of the conversations whose ids are
-// less than past; 0 begins. What is there is counted in several reads, each of which
-// is short.
+// UnreadPast returns a page of the actor's unread counts: of their direct conversations and
+// groups that are not hidden, with ids less than past; 0 begins. It counts in several short
+// reads, so the counts are not of one moment. The error is that of the store.
 func (s *Service) UnreadPast(ctx context.Context, actor Actor, past ID) (Unread, error) {
 	var out Unread
 	active := make(map[ID]time.Time)
@@ -150,18 +149,17 @@ func (s *Service) UnreadPast(ctx context.Context, actor Actor, past ID) (Unread,
 	return out, err
 }
 
-// atATime is how many conversations one read looks at when all of a user's are
-// asked for: few enough for it to be short.
-const atATime = 200
+// conversationsAtOnce bounds the conversations that one read examines, which keeps it short.
+const conversationsAtOnce = 200
 
-// eachConversation looks at up to limit conversations of the actor whose ids are less
-// than past, 0 begins, in reads of a bounded length, and calls fn for each that is not
-// hidden and in which something was ever told. It returns where to go on, 0 at the end.
+// eachConversation examines up to limit direct conversations and groups of the actor with
+// ids less than past; 0 begins. It calls fn for each that is not hidden and has messages
+// that count, in several short reads. It returns the past of the next call, 0 at the end.
 func (s *Service) eachConversation(
 	ctx context.Context, actor Actor, past ID, limit int, fn func(Reader, Conversation, Access) error,
 ) (next ID, err error) {
 	for looked := 0; looked < limit; {
-		most := min(atATime, limit-looked)
+		most := min(conversationsAtOnce, limit-looked)
 		err := s.read(ctx, func(r Reader) error {
 			ids, err := r.ConversationsOf(actor.User, past, most+1)
 			if err != nil {
@@ -201,8 +199,9 @@ func (s *Service) eachConversation(
 	return next, nil
 }
 
-// ClearUnread makes what there is now in a conversation not unread any more and
-// tells the actor's other devices. It is not a read receipt.
+// ClearUnread makes all current messages of a conversation count as read by the actor, and
+// publishes the count to their other devices. It is no read receipt. It refuses a
+// conversation that the actor cannot see.
 func (s *Service) ClearUnread(ctx context.Context, actor Actor, ref ConversationRef) (UnreadOf, error) {
 	return write(ctx, s, func(tx Tx) (UnreadOf, error) {
 		c, me, err := s.enter(tx, actor, ref)
@@ -224,12 +223,12 @@ func (s *Service) clearUnread(tx Tx, actor Actor, c Conversation, me Access) err
 	if err := tx.PutMark(c.ID, actor.User, mark); err != nil {
 		return err
 	}
-	return tellUnread(tx, actor, c, UnreadCount{}, Event{At: now, UpToSeq: c.LastSeq})
+	return publishUnread(tx, actor, c, UnreadCount{}, Event{At: now, UpToSeq: c.LastSeq})
 }
 
-// ClearAllUnread is ClearUnread for every conversation of the actor, in
-// transactions of a bounded length, each conversation told on its own: what
-// arrives meanwhile stays unread.
+// ClearAllUnread is ClearUnread for every direct conversation and group of the actor, in
+// short transactions. Each conversation has an event of its own. Messages that arrive
+// meanwhile may stay unread.
 func (s *Service) ClearAllUnread(ctx context.Context, actor Actor) error {
 	var all []ID
 	_, err := s.eachConversation(ctx, actor, 0, math.MaxInt, func(r Reader, c Conversation, me Access) error {
@@ -270,13 +269,12 @@ func (s *Service) ClearAllUnread(ctx context.Context, actor Actor) error {
 	return nil
 }
 
-// tellUnread tells the actor's other devices how many messages they have not
-// read now. told has the time, and which they have read since, unless another
-// event says so: without that, a client that counts could not tell whether one
-// that is erased later is among those.
-func tellUnread(tx Tx, actor Actor, c Conversation, n UnreadCount, told Event) error {
-	told.Type, told.Conversation, told.To = UnreadChanged, c.ID, actor.User
-	told.Actor, told.ActorDevice, told.Unread = actor.User, actor.Device, &n
-	_, err := tx.Append(told)
+// publishUnread publishes the unread count to the actor's other devices. event has the time
+// and says which messages were read, unless another event does: without that, a client that
+// counts by itself could not tell whether a message that is erased later was unread.
+func publishUnread(tx Tx, actor Actor, c Conversation, n UnreadCount, event Event) error {
+	event.Type, event.Conversation, event.To = UnreadChanged, c.ID, actor.User
+	event.Actor, event.ActorDevice, event.Unread = actor.User, actor.Device, &n
+	_, err := tx.Append(event)
 	return err
 }
