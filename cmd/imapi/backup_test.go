@@ -26,8 +26,8 @@ func eventsFrom(t *testing.T, c *client.Client, cursor *string) ([]client.Event,
 	return res.JSON200.Items, res.JSON200.Cursor
 }
 
-// TestBackupAndRestore goes the whole way as an operator does: a backup of a server that
-// runs, an erasure, a restore, and what clients are told then.
+// TestBackupAndRestore does what an operator does: a backup of a running server, an
+// erasure, a restore; then it checks what clients receive.
 func TestBackupAndRestore(t *testing.T) {
 	s := startServer(t)
 	alice, bob := s.client("alice", ""), s.client("bob", "")
@@ -102,8 +102,8 @@ func TestBackupAndRestore(t *testing.T) {
 			t.Errorf("a search for %s does not find %d: %v", word, want, err)
 		}
 	}
-	// Who had come up to the backup goes on and is told of the erasure. Who had come
-	// further has to begin anew.
+	// A cursor from before the backup resumes and leads to the erasure. A later one gets
+	// reset.
 	types := func(cursor string) (list []string) {
 		items, _ := eventsFrom(t, bob, &cursor)
 		for _, e := range items {
@@ -117,7 +117,7 @@ func TestBackupAndRestore(t *testing.T) {
 	if got := types(after); len(got) == 0 || got[0] != "reset" {
 		t.Errorf("after the cursor of after it come %v", got)
 	}
-	// Also once the log has come as far again.
+	// Also once the log has grown beyond it again.
 	for i := range 10 {
 		if _, err := say(ctx, alice, group, "", fmt.Sprint("more ", i)); err != nil {
 			t.Fatal(err)
@@ -131,7 +131,8 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 }
 
-// TestRestoreElsewhere: a new machine has the backups and their copy of the keys alone.
+// TestRestoreElsewhere restores on a new machine that has only the backups and their copy
+// of the keys.
 func TestRestoreElsewhere(t *testing.T) {
 	s := startServer(t)
 	alice := s.client("alice", "")
@@ -163,8 +164,8 @@ func TestRestoreElsewhere(t *testing.T) {
 	}
 }
 
-// TestVerifyFindsDamage: a key that is gone, and one that is another, are found, named and
-// make the exit status 1; lost keys stop a server until they are given up.
+// TestVerifyFindsDamage checks that a missing key and a wrong key are found and named, and
+// that the exit status is 1. Lost keys stop a server until the operator accepts the loss.
 func TestVerifyFindsDamage(t *testing.T) {
 	s := startServer(t)
 	alice := s.client("alice", "")
@@ -211,8 +212,8 @@ func TestVerifyFindsDamage(t *testing.T) {
 	}
 }
 
-// TestReindex makes the search index anew, with a server and without one, after which it
-// finds what it should.
+// TestReindex rebuilds the search index with a server and without one; afterwards messages
+// are found again.
 func TestReindex(t *testing.T) {
 	s := startServer(t)
 	alice := s.client("alice", "")
@@ -243,8 +244,8 @@ func TestReindex(t *testing.T) {
 	finds("without one")
 }
 
-// TestJobsAreForCommandsAlone: what writes files cannot be asked for over the network, not
-// even by an admin, and what is misused is told so.
+// TestJobsAreForCommandsAlone checks that jobs that write files cannot be requested over
+// the network, not even by an admin, and that misuse is reported.
 func TestJobsAreForCommandsAlone(t *testing.T) {
 	s := startServer(t)
 	dir := filepath.Join(t.TempDir(), "backups")
@@ -291,7 +292,7 @@ func TestBackupIsInterrupted(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	_ = cmd.Wait() // it may have been done
+	_ = cmd.Wait() // it may have finished
 	out, _ := s.mustCommand("", "backup", dir)
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 3 {
 		t.Errorf("after %s there are %v, %v", out, entries, err)

@@ -16,9 +16,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// The benchmarks here go through the whole stack: a node as serve runs it, over
-// TCP. Client and server share the process and its cores, so the client is one
-// that costs little.
+// These benchmarks go through the whole stack: a node as serve runs it, over TCP. Client
+// and server share the process and its cores, so the client is a cheap one.
 
 // benchNode is a node that serves.
 type benchNode struct {
@@ -39,7 +38,7 @@ func startNode(b testing.TB, args ...string) *benchNode {
 		b.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	// The level that serve has by default; the text goes nowhere.
+	// The default level of serve; the output is discarded.
 	n, err := newNode(ctx, c, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {
 		b.Fatal(err)
@@ -58,8 +57,8 @@ func startNode(b testing.TB, args ...string) *benchNode {
 	}
 }
 
-// cpuTime returns the time that this process has had on the processors, which
-// other processes disturb less than they do the clock's.
+// cpuTime returns the processor time of this process, which other processes disturb less
+// than wall time.
 func cpuTime(b *testing.B) time.Duration {
 	b.Helper()
 	var u syscall.Rusage
@@ -69,7 +68,7 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// group makes a group of users; the first one owns it.
+// group creates a group of users; the first one owns it.
 func (n *benchNode) group(users []im.UserID) im.ID {
 	n.b.Helper()
 	v, err := n.service.CreateGroup(context.Background(), im.Actor{User: users[0]},
@@ -80,7 +79,7 @@ func (n *benchNode) group(users []im.UserID) im.ID {
 	return v.ID
 }
 
-// direct makes the direct conversation of two users.
+// direct creates the direct conversation of two users.
 func (n *benchNode) direct(a, b im.UserID) im.ID {
 	n.b.Helper()
 	d := im.Draft{Type: im.Text, Body: []byte(`{"text":"first"}`), ExpireAfter: time.Hour}
@@ -94,8 +93,8 @@ func (n *benchNode) direct(a, b im.UserID) im.ID {
 // fillBatch is how many messages fill stores in a transaction.
 const fillBatch = 1000
 
-// fill stores count messages of a user past HTTP, with their events. Those that
-// are not usual are made so by edit, which is told which one it is.
+// fill stores count messages of a user without HTTP, with their events. edit may change
+// each message; it gets its number.
 func (n *benchNode) fill(user im.UserID, conversation im.ID, count int, edit ...func(i int, m *im.Message)) {
 	n.b.Helper()
 	content, err := im.Draft{Type: im.Text, Body: fmt.Appendf(nil, `{"text":"%s"}`, benchText)}.Content(im.MinMessageBytes)
@@ -133,7 +132,7 @@ func (n *benchNode) fill(user im.UserID, conversation im.ID, count int, edit ...
 	}
 }
 
-// benchText is about as much as people say at a time.
+// benchText has about the length of a typical message.
 const benchText = "about a hundred bytes of what people say to each other, which is about what a message takes"
 
 func benchUsers(count int) []im.UserID {
@@ -144,7 +143,7 @@ func benchUsers(count int) []im.UserID {
 	return users
 }
 
-// benchConn is a connection that is kept alive, with no goroutine of its own.
+// benchConn is a kept-alive connection without a goroutine of its own.
 type benchConn struct {
 	net.Conn
 	in *bufio.Reader
@@ -159,7 +158,7 @@ func dial(b testing.TB, addr string) *benchConn {
 	return &benchConn{Conn: c, in: bufio.NewReader(c)}
 }
 
-// request returns a request as it goes over the wire, up to its body.
+// request returns a request as sent over the wire, up to its body.
 func request(method, path, token string, header ...string) []byte {
 	var r bytes.Buffer
 	fmt.Fprintf(&r, "%s %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n", method, path, token)
@@ -169,7 +168,7 @@ func request(method, path, token string, header ...string) []byte {
 	return r.Bytes()
 }
 
-// roundTrip sends a request and returns the answer, whose body is unread.
+// roundTrip sends a request and returns the answer with its body unread.
 func (c *benchConn) roundTrip(request []byte) (*http.Response, error) {
 	if _, err := c.Write(request); err != nil {
 		return nil, err

@@ -15,9 +15,9 @@ import (
 	"github.com/imapi/imapi/client"
 )
 
-// TestKilledUnderLoad kills the server at random points while senders write.
-// Every send that was answered is there once, its event is in the log once and
-// was told once to a subscriber that resumed, and the database is sound.
+// TestKilledUnderLoad kills the server at random points while senders write. Every answered
+// send is stored once, its event is in the log once and was delivered once to a subscriber
+// that resumed, and the database is intact.
 func TestKilledUnderLoad(t *testing.T) {
 	const (
 		kills   = 20
@@ -31,15 +31,15 @@ func TestKilledUnderLoad(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	defer cancel()
 
-	// A subscriber follows through all of it.
-	told := make(chan client.Event, 1<<16)
+	// A subscriber that resumes after each kill.
+	received := make(chan client.Event, 1<<16)
 	started := make(chan struct{})
 	follow, stopFollowing := context.WithCancel(ctx)
 	defer stopFollowing()
 	bob := s.client("bob", "tablet")
 	var following sync.WaitGroup
 	following.Go(func() {
-		defer close(told)
+		defer close(received)
 		once := sync.OnceFunc(func() { close(started) })
 		for e, err := range bob.Events(follow, client.EventsOptions{MinBackoff: time.Millisecond, MaxBackoff: 20 * time.Millisecond}) {
 			if err != nil {
@@ -52,13 +52,13 @@ func TestKilledUnderLoad(t *testing.T) {
 				once()
 				continue
 			}
-			told <- e
+			received <- e
 		}
 	})
 	<-started
 
-	// Senders write until they are told to stop, each message under a
-	// client_id of its own until it is answered.
+	// Senders repeat each message under its client_id until it is answered, until they are
+	// stopped.
 	var (
 		mu       sync.Mutex
 		answered = make(map[string]client.Message)
@@ -66,7 +66,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	)
 	enough := make(chan struct{})
 	stopSending := sync.OnceFunc(func() { close(enough) })
-	// Also when the test fails: none of them may speak up after its end.
+	// Also when the test fails: none of them may log after its end.
 	defer func() {
 		stopSending()
 		cancel()
@@ -135,28 +135,28 @@ func TestKilledUnderLoad(t *testing.T) {
 		}
 	}
 
-	// The subscriber has it all by now, or soon.
-	toldOf := make(map[string]int)
+	// The subscriber has received everything, or will soon.
+	receivedOf := make(map[string]int)
 	last := int64(0)
-	for len(toldOf) < len(byClientID) {
+	for len(receivedOf) < len(byClientID) {
 		select {
-		case e := <-told:
+		case e := <-received:
 			if e.Type != client.EventTypeMessageCreated {
 				continue
 			}
-			toldOf[*e.MessageID]++
+			receivedOf[*e.MessageID]++
 			if *e.Seq != last+1 {
-				t.Errorf("told seq %d after %d", *e.Seq, last)
+				t.Errorf("received seq %d after %d", *e.Seq, last)
 			}
 			last = *e.Seq
 		case <-time.After(patience):
-			t.Fatalf("the subscriber was told of %d messages of %d", len(toldOf), len(byClientID))
+			t.Fatalf("the subscriber received %d messages of %d", len(receivedOf), len(byClientID))
 		}
 	}
 	stopFollowing()
 	following.Wait()
-	for e := range told {
-		t.Errorf("told of %s once too often", e.ID)
+	for e := range received {
+		t.Errorf("received %s once too often", e.ID)
 	}
 
 	if err := s.stop(); err != nil {

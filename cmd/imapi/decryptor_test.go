@@ -16,9 +16,9 @@ import (
 	"testing"
 )
 
-// What is here reads sealed content as docs/erasure.md says, and by nothing else: it
-// neither knows nor uses a line of the server. So it shows that the document says it all,
-// and what somebody can do who has got hold of the files.
+// The decryptor reads sealed content by docs/erasure.md alone and shares no code with the
+// server. So it shows that the document is complete, and what an attacker with the files
+// can do.
 
 // keyFile is a copy of a key file.
 type keyFile struct {
@@ -80,8 +80,7 @@ func (k keyFile) unsealWith(key []byte, s sealedContent) ([]byte, bool) {
 	return content, err == nil
 }
 
-// sealedColumns returns a query for each column that has sealed content, which returns
-// slots and bytes.
+// sealedColumns returns a query of slots and bytes for each column with sealed content.
 func sealedColumns(t *testing.T) map[string]string {
 	t.Helper()
 	queries := make(map[string]string)
@@ -93,8 +92,8 @@ func sealedColumns(t *testing.T) map[string]string {
 	return queries
 }
 
-// readSealed calls found with all that is sealed in a copy of a database. It opens it for
-// writing, so that SQLite reads what is in the log.
+// readSealed calls found with everything sealed in a copy of a database. It opens the copy
+// for writing, so that SQLite reads the write-ahead log.
 func readSealed(path string, queries map[string]string, found func(sealedContent)) error {
 	db, err := sql.Open("sqlite3", "file:"+(&url.URL{Path: path}).EscapedPath()+"?mode=rw")
 	if err != nil {
@@ -129,8 +128,8 @@ func readColumn(db *sql.DB, where, query string, found func(sealedContent)) erro
 	return rows.Err()
 }
 
-// copyFiles copies all files below a directory but some by name, and calls each with what is in
-// them.
+// copyFiles copies all files below a directory except those with some names, and calls each
+// with their content.
 func copyFiles(from, to string, without []string, each func(name string, b []byte)) error {
 	entries, err := os.ReadDir(from) // sorted: the database before its log
 	if err != nil {
@@ -155,14 +154,14 @@ next:
 		}
 		b, err := os.ReadFile(filepath.Join(from, entry.Name()))
 		if errors.Is(err, os.ErrNotExist) {
-			continue // it went meanwhile
+			continue // it was deleted in between
 		}
 		if err != nil {
 			return err
 		}
 		each(entry.Name(), b)
 		if strings.HasSuffix(entry.Name(), "-shm") {
-			continue // of the process that has it open
+			continue // belongs to the process that has it open
 		}
 		if err := os.WriteFile(path, b, 0o600); err != nil {
 			return err

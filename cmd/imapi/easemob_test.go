@@ -42,7 +42,7 @@ func TestImportOfEasemob(t *testing.T) {
 		t.Errorf("bob sees %d messages", len(got))
 	}
 
-	// What is deleted for everyone stays so, whatever the server lives through.
+	// A conversation deleted for everyone stays deleted after restarts and imports.
 	s.device("zw123", "").must(http.MethodDelete, "/v1/conversations/@1402541206787?scope=everyone", "", nil)
 	for _, restart := range []func(){func() {}, s.kill, func() { _ = s.stop() }} {
 		if restart(); s.process == nil {

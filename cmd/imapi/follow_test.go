@@ -15,9 +15,9 @@ import (
 	"github.com/imapi/imapi/client"
 )
 
-// TestSubscriberThatComesAndGoes disconnects and resumes at random while four
-// senders write to three conversations, and sees every event once, in order.
-// Another subscriber, which reads a byte a second, harms nobody.
+// TestSubscriberThatComesAndGoes disconnects and resumes at random while four senders write
+// to three conversations, and receives every event once, in order. Another subscriber,
+// which reads a byte a second, affects nobody.
 func TestSubscriberThatComesAndGoes(t *testing.T) {
 	const (
 		senders  = 4
@@ -57,10 +57,10 @@ func TestSubscriberThatComesAndGoes(t *testing.T) {
 	}
 
 	// Each connection of bob's lasts for a random number of events.
-	var told []client.Event
+	var received []client.Event
 	cursor := start.JSON200.Cursor
 	connections := 0
-	for len(told) < senders*messages && ctx.Err() == nil {
+	for len(received) < senders*messages && ctx.Err() == nil {
 		connections++
 		left := 1 + rand.IntN(20)
 		for e, err := range bob.Events(ctx, client.EventsOptions{Cursor: cursor}) {
@@ -70,30 +70,30 @@ func TestSubscriberThatComesAndGoes(t *testing.T) {
 			if e.Type == client.EventTypeReady {
 				continue
 			}
-			told, cursor = append(told, e), e.ID
-			if left--; left == 0 || len(told) == senders*messages {
+			received, cursor = append(received, e), e.ID
+			if left--; left == 0 || len(received) == senders*messages {
 				break
 			}
 		}
 	}
 	sending.Wait()
-	t.Logf("%d events over %d connections", len(told), connections)
+	t.Logf("%d events over %d connections", len(received), connections)
 
 	next := make(map[string]int64)
-	for _, e := range told {
+	for _, e := range received {
 		if e.Type != client.EventTypeMessageCreated {
-			t.Errorf("told %s", e.Type)
+			t.Errorf("received %s", e.Type)
 			continue
 		}
 		next[*e.ConversationID]++
 		if *e.Seq != next[*e.ConversationID] {
-			t.Errorf("told seq %d of %s, want %d", *e.Seq, *e.ConversationID, next[*e.ConversationID])
+			t.Errorf("received seq %d of %s, want %d", *e.Seq, *e.ConversationID, next[*e.ConversationID])
 		}
 	}
 	all := eventLog(t, bob)
-	all = all[len(all)-len(told):]
-	if !slices.EqualFunc(told, all, func(a, b client.Event) bool { return a.ID == b.ID }) {
-		t.Error("the streams told other events than the log has, or in another order")
+	all = all[len(all)-len(received):]
+	if !slices.EqualFunc(received, all, func(a, b client.Event) bool { return a.ID == b.ID }) {
+		t.Error("the streams delivered other events than the log, or in another order")
 	}
 }
 
@@ -122,9 +122,9 @@ func crawl(t *testing.T, s *server) {
 	t.Cleanup(func() { _ = conn.Close(); <-done })
 }
 
-// TestMembersAreToldWhileTheyAreIn holds that an event is told to those who
-// were members when it happened: live, on resuming, and on replay.
-func TestMembersAreToldWhileTheyAreIn(t *testing.T) {
+// TestEventsGoToMembersOfTheTime checks that an event is delivered to those who were
+// members when it happened: live, on resuming, and on replay.
+func TestEventsGoToMembersOfTheTime(t *testing.T) {
 	s := startServer(t)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -172,11 +172,11 @@ func TestMembersAreToldWhileTheyAreIn(t *testing.T) {
 	}
 	for i, w := range want {
 		if got[i] != string(w) {
-			t.Fatalf("told live %v, want %v", got, want)
+			t.Fatalf("received live %v, want %v", got, want)
 		}
 	}
 	if wantTexts := []string{`{"text":"first stay"}`, `{"text":"second stay"}`, `{"text":"the end"}`}; !slices.Equal(texts, wantTexts) {
-		t.Errorf("told live %v, want %v", texts, wantTexts)
+		t.Errorf("received live %v, want %v", texts, wantTexts)
 	}
 	var replayed []string
 	for _, e := range eventLog(t, bob) {
@@ -186,14 +186,14 @@ func TestMembersAreToldWhileTheyAreIn(t *testing.T) {
 		}
 	}
 	if !slices.Equal(replayed, got) {
-		t.Errorf("replayed %v, told live %v", replayed, got)
+		t.Errorf("replayed %v, received live %v", replayed, got)
 	}
 }
 
-// follow returns what a client is told from now on, without ready.
+// follow returns the events that a client receives from now on, without ready.
 func follow(ctx context.Context, t *testing.T, c *client.Client) <-chan client.Event {
 	t.Helper()
-	told := make(chan client.Event, 1024)
+	received := make(chan client.Event, 1024)
 	ready := make(chan struct{})
 	var done sync.WaitGroup
 	ctx, cancel := context.WithCancel(ctx)
@@ -210,7 +210,7 @@ func follow(ctx context.Context, t *testing.T, c *client.Client) <-chan client.E
 				once()
 				continue
 			}
-			told <- e
+			received <- e
 		}
 	})
 	t.Cleanup(func() { cancel(); done.Wait() })
@@ -219,11 +219,11 @@ func follow(ctx context.Context, t *testing.T, c *client.Client) <-chan client.E
 	case <-time.After(patience):
 		t.Fatal("the stream did not open")
 	}
-	return told
+	return received
 }
 
-// TestThousandStreams opens a stream for each of 1,000 members of a group and
-// sends one message: all are told.
+// TestThousandStreams opens a stream for each of 1,000 members of a group and sends one
+// message, which all receive.
 func TestThousandStreams(t *testing.T) {
 	const n = 1000
 	s := startServer(t)
@@ -239,7 +239,7 @@ func TestThousandStreams(t *testing.T) {
 	defer cancel()
 	transport := &http.Transport{MaxIdleConnsPerHost: n}
 	defer transport.CloseIdleConnections()
-	told := make(chan string, n)
+	received := make(chan string, n)
 	var ready, ended sync.WaitGroup
 	ready.Add(n)
 	follow, stop := context.WithCancel(ctx)
@@ -262,7 +262,7 @@ func TestThousandStreams(t *testing.T) {
 				case e.Type == client.EventTypeReady:
 					once()
 				case e.Type == client.EventTypeMessageCreated:
-					told <- *e.MessageID
+					received <- *e.MessageID
 				}
 			}
 		})
@@ -276,18 +276,18 @@ func TestThousandStreams(t *testing.T) {
 	answered := time.Since(began)
 	for range n {
 		select {
-		case id := <-told:
+		case id := <-received:
 			if id != m.ID {
-				t.Errorf("told of %s", id)
+				t.Errorf("received %s", id)
 			}
 		case <-ctx.Done():
-			t.Fatal("not all were told")
+			t.Fatal("not all have received it")
 		}
 	}
-	t.Logf("answered after %v, all %d told after %v", answered, n, time.Since(began))
+	t.Logf("answered after %v, all %d received it after %v", answered, n, time.Since(began))
 	stop()
 	ended.Wait()
-	if len(told) > 0 {
-		t.Errorf("%d were told twice", len(told))
+	if len(received) > 0 {
+		t.Errorf("%d received it twice", len(received))
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/imapi/imapi/storage"
 )
 
-// hours is a server of which a backup is made every hour, by a clock of its own.
+// hours is a server with a clock of its own that is backed up every hour.
 type hours struct {
 	*testing.T
 	*im.Service
@@ -35,7 +35,7 @@ func (h *hours) must(err error) {
 	}
 }
 
-// text returns one that is in nothing yet.
+// text returns a new random text.
 func (h *hours) text() string {
 	h.made++
 	return fmt.Sprintf("%sn%05dn", h.run.text, h.made)
@@ -62,7 +62,7 @@ func (h *hours) send(to im.ConversationRef, text string, more func(*im.Draft)) i
 	return sent.Message.ID
 }
 
-// speak has something said that is taken back later, in each way, and returns how.
+// speak sends a message that is erased later in each way, and returns how to erase it.
 func (h *hours) speak() (takeBack map[string]func()) {
 	h.Helper()
 	ctx := h.Context()
@@ -100,9 +100,9 @@ func (h *hours) speak() (takeBack map[string]func()) {
 	return takeBack
 }
 
-// TestForensicsBackups makes a backup every hour for two days, and keeps each. Somebody
-// who has all of them can unseal what was not erased, and nothing else: neither with the
-// keys as they are in the end, nor with the copy of them beside the last backup.
+// TestForensicsBackups makes a backup every hour for two days and keeps each. With all of
+// them, content that was not erased can be unsealed, and no erased content: neither with
+// the keys at the end, nor with the copy of them beside the last backup.
 func TestForensicsBackups(t *testing.T) {
 	data, backups := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "backups")
 	h := &hours{
@@ -130,7 +130,7 @@ func TestForensicsBackups(t *testing.T) {
 	var files []string
 	for hour := range 48 {
 		h.passed.Add(int64(time.Hour))
-		// Taken back so many hours later: in the next backup, or in many.
+		// Erased that many hours later: by the next backup, or after many.
 		pending[hour+1+hour%7] = append(pending[hour+1+hour%7], h.speak())
 		text := h.text()
 		h.send(h.group, text, nil)
@@ -193,7 +193,7 @@ func TestForensicsBackups(t *testing.T) {
 	c.inNoFile(h.run)
 }
 
-// unsealed returns what can be read of a backup.
+// unsealed returns the content that can be read in a backup.
 func (h *hours) unsealed(file, keysPath string, queries map[string]string) map[string]bool {
 	h.Helper()
 	keys, err := readKeyFile(keysPath)

@@ -25,17 +25,17 @@ import (
 
 var kills = flag.Int("kills", 8, "how often a server is killed in TestForensicsKilled")
 
-// promise is within what a key is shredded after its content was erased.
+// promise is the time within which a key is shredded after its content was erased.
 const promise = 5 * time.Second
 
-// spy takes copies of all that a server keeps but its keys, as often as it can, and
-// remembers what it finds sealed in them. To show that it would find what there is, it
-// looks at the keys as well: a secret counts as known once it was unsealed from a copy.
+// spy copies all files of a server except its keys, as often as it can, and remembers the
+// sealed bytes in them. To show that it would find what exists, it also reads the keys: a
+// secret counts as known once it was unsealed from a copy.
 type spy struct {
 	t       *testing.T
 	data    string
 	dir     string // for copies
-	run     marker // what all secrets of the run have in common
+	run     marker // a text that all secrets of the run contain
 	queries map[string]string
 
 	mu      sync.Mutex
@@ -52,10 +52,10 @@ type spy struct {
 
 // secret is a text that is in one content.
 type secret struct {
-	way  string           // in which it is taken back; "" if it is to stay
+	way  string           // of erasing it; "" if it is kept
 	keys map[int64][]byte // of its content, by their slots, once it was found
-	// erased is when it was taken back, zero if it was not, and shredded when its keys
-	// were seen to be gone.
+	// erased is when it was erased, zero if it was not; shredded is when its keys were seen
+	// to be destroyed.
 	erased, shredded time.Time
 }
 
@@ -79,7 +79,7 @@ func (s *spy) end() {
 	s.ended.Wait()
 }
 
-// secret makes one.
+// secret makes a secret.
 func (s *spy) secret(way string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,8 +119,8 @@ func (s *spy) takeCopy(dir string) {
 	s.read(filepath.Join(dir, "imapi.db"))
 }
 
-// read looks for what is sealed in a copy of a database, and unseals it with the keys of
-// this moment.
+// read collects the sealed bytes in a copy of a database, and unseals them with the present
+// keys.
 func (s *spy) read(path string) {
 	keys, noKeys := readKeyFile(filepath.Join(s.data, "keys"))
 	s.mu.Lock()
@@ -177,14 +177,14 @@ func (s *spy) waitKnown(texts ...string) {
 	}
 }
 
-// erased notes that a secret was taken back, and when at the earliest.
+// erased records that a secret was erased, and when at the earliest.
 func (s *spy) erased(text string, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.secrets[text].erased = at
 }
 
-// watchKeys notes when the keys of what was erased go.
+// watchKeys records when the keys of erased secrets are destroyed.
 func (s *spy) watchKeys() {
 	for last := time.Now(); ; {
 		select {
@@ -218,7 +218,7 @@ func (s *secret) readable(keys keyFile) bool {
 	return false
 }
 
-// waiting returns in what ways those were erased that wait.
+// waiting returns the ways of the erased secrets whose keys still wait.
 func (s *spy) waiting() (ways []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -230,8 +230,8 @@ func (s *spy) waiting() (ways []string) {
 	return ways
 }
 
-// judge looks through all that was ever found with the keys as they are in the end.
-// running says that the server ran all the time, so that the promise holds.
+// judge tries everything that was ever found with the final keys. running says that the
+// server ran all the time, so that the 5 seconds are promised.
 func (s *spy) judge(late keyFile, running bool) {
 	s.t.Helper()
 	s.mu.Lock()
@@ -297,7 +297,7 @@ func (s *spy) judge(late keyFile, running bool) {
 	}
 }
 
-// keysElsewhere holds that no key of what was erased is in any file.
+// keysElsewhere checks that no key of an erased secret is in any file.
 func (s *spy) keysElsewhere() {
 	s.t.Helper()
 	s.mu.Lock()
@@ -356,8 +356,8 @@ func newStage(s *spy, srv *server) *stage {
 	return st
 }
 
-// call makes a request until it is answered, also by a server that was started again. It
-// returns nil and fails the test if it was refused.
+// call repeats a request until it is answered, also by a restarted server. If the request
+// is refused, it returns nil and fails the test.
 func (st *stage) call(user, method, path, body string) map[string]any {
 	for began := time.Now(); time.Since(began) < patience; time.Sleep(5 * time.Millisecond) {
 		req, err := http.NewRequest(method, "http://"+st.addr+path, strings.NewReader(body))
@@ -409,7 +409,7 @@ func (st *stage) newGroup() string {
 // direct is the conversation of the two, whichever it is by now.
 func (st *stage) direct() string { return "@" + st.bob }
 
-// send sends a message that has a secret in all that is content.
+// send sends a message with a secret in every part of its content.
 func (st *stage) send(conversation, text, more string) string {
 	st.n++
 	return st.post(st.alice, "/v1/conversations/"+conversation+"/messages", fmt.Sprintf(
@@ -450,7 +450,7 @@ func (st *stage) timed(way, conversation, more string) {
 				continue
 			}
 			if !known {
-				st.forget(text) // nobody could have copied it, either
+				st.forget(text) // a copy could not have contained it, either
 				break
 			}
 			at, err := time.Parse(time.RFC3339Nano, erased["at"].(string))
@@ -463,14 +463,14 @@ func (st *stage) timed(way, conversation, more string) {
 	}
 }
 
-// forget has a secret be none.
+// forget makes a secret count as none.
 func (s *spy) forget(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.secrets, text)
 }
 
-// rename has a name say a secret, and then no more.
+// rename puts a secret into a name, and then replaces the name.
 func (st *stage) rename(way, path, body string) {
 	text := st.secret(way)
 	st.call(st.alice, http.MethodPatch, path, fmt.Sprintf(body, text))
@@ -548,8 +548,8 @@ var erasings = map[string]func(st *stage, way string){
 	},
 }
 
-// inBatches are those ways of erasings that may go on after a crash: each batch is
-// erased by a transaction of its own.
+// inBatches are the ways of erasing that may continue after a crash: each batch is a
+// transaction of its own.
 var inBatches = map[string]bool{"conversation of two deleted": true, "group deleted": true, "group deleted, its name": true}
 
 // slowErasings are further ones: they take time, or cannot be repeated.
@@ -622,8 +622,7 @@ var slowErasings = map[string]func(st *stage, way string){
 	},
 }
 
-// work takes back in the ways given until the end, each as often as it comes to it and
-// once at least, in an order of its own.
+// work erases in the given ways until the end, each at least once, in random order.
 func (st *stage) work(ways map[string]func(*stage, string), rounds int, enough func() bool) {
 	names := make([]string, 0, len(ways))
 	for name := range ways {
@@ -640,7 +639,7 @@ func (st *stage) work(ways map[string]func(*stage, string), rounds int, enough f
 	}
 }
 
-// keep sends what nobody takes back, and reads, until the end.
+// keep sends messages that are not erased, and reads, until the end.
 func (st *stage) keep(ended <-chan struct{}) {
 	for {
 		select {
@@ -658,7 +657,7 @@ func (st *stage) keep(ended <-chan struct{}) {
 	}
 }
 
-// waitShredded waits until the keys of all that was taken back are gone.
+// waitShredded waits until the keys of all erased secrets are destroyed.
 func (s *spy) waitShredded() {
 	s.t.Helper()
 	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
@@ -672,10 +671,9 @@ func (s *spy) waitShredded() {
 	}
 }
 
-// TestForensics erases in every way while others send and read. Whatever copies somebody
-// took of all files but the keys, at any moment: with the keys as they are after the last
-// erasure nothing that was erased can be unsealed, and all else can. Nothing is ever in any
-// file in the clear.
+// TestForensics erases in every way while others send and read, and copies all files but
+// the keys all the time. With the keys after the last erasure no erased content can be
+// unsealed from any copy, and everything else can. No file ever has content in the clear.
 func TestForensics(t *testing.T) {
 	s := startServer(t)
 	spy := newSpy(t, s.data)
@@ -715,7 +713,7 @@ func (s *spy) conclude(running bool) {
 	s.keysElsewhere()
 }
 
-// finish ends the copying once all that was kept was found.
+// finish ends the copying once all kept secrets were found.
 func (s *spy) finish() {
 	s.t.Helper()
 	s.mu.Lock()
@@ -730,9 +728,9 @@ func (s *spy) finish() {
 	s.end()
 }
 
-// TestForensicsKilled kills the server at random moments of that. What was acknowledged
-// as erased before cannot be unsealed once the next one is ready; what was acknowledged
-// as sent can.
+// TestForensicsKilled does the same while it kills the server at random moments.
+// Acknowledged erasures cannot be unsealed once the next server is ready; acknowledged
+// sends can.
 func TestForensicsKilled(t *testing.T) {
 	s := startServer(t)
 	spy := newSpy(t, s.data)
@@ -784,7 +782,7 @@ func TestForensicsKilled(t *testing.T) {
 	}
 }
 
-// erasures returns what was erased.
+// erasures returns the list of erasures.
 func (s *spy) erasures() (list []*secret) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -796,7 +794,8 @@ func (s *spy) erasures() (list []*secret) {
 	return list
 }
 
-// TestTheDecryptorRefuses holds that it reads nothing that does not fit.
+// TestTheDecryptorRefuses checks that the decryptor unseals nothing under a wrong key, slot
+// or store.
 func TestTheDecryptorRefuses(t *testing.T) {
 	b := make([]byte, 4096+2*16)
 	copy(b, "imapikey")

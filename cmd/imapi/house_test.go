@@ -17,11 +17,11 @@ const ourModule = "github.com/imapi/imapi/"
 // anything stands for every package of the module.
 const anything = "*"
 
-// house is which of our packages each of them may import. A package that is
-// not here has no place yet: give it one.
+// house lists the packages of the module that each package may import. A new package has to
+// be added here.
 //
-// Requests go one way: handlers → im → storage → events. So nobody below
-// handlers knows of HTTP requests, and nobody but cmd knows who stores.
+// Calls go one way: handlers → im → storage → events. So only handlers know HTTP requests,
+// and only cmd knows the engine of the store.
 var house = map[string][]string{
 	"seqs":                {},
 	"im":                  {"seqs"},
@@ -51,7 +51,7 @@ var house = map[string][]string{
 	"storage/sqlite/disktest":  {}, // for tests alone
 }
 
-// soleImporters are imports from outside that only few places may have.
+// soleImporters are outside packages that only some of ours may import.
 var soleImporters = []struct {
 	what  string
 	is    func(path string) bool
@@ -61,7 +61,7 @@ var soleImporters = []struct {
 	{"the SQLite driver", func(p string) bool { return strings.Contains(p, "sqlite3") }, []string{"storage/sqlite", "storage/searchindex"}},
 }
 
-// forbiddenOutside are imports from outside that a place may not have.
+// forbiddenOutside are outside packages that some of ours may not import.
 var forbiddenOutside = []struct {
 	below string
 	what  string
@@ -75,7 +75,7 @@ var forbiddenOutside = []struct {
 	{"storage", "HTTP", func(p string) bool { return p == "net/http" || strings.HasPrefix(p, "net/http/") }},
 }
 
-// houseFaults says what is wrong with an import of a package; nothing if nothing is.
+// houseFaults returns what is wrong with an import of a package; nothing if it is allowed.
 func houseFaults(pkg, path string) (list []string) {
 	if ours, found := strings.CutPrefix(path+"/", ourModule); found {
 		ours = strings.TrimSuffix(ours, "/")
@@ -121,7 +121,7 @@ func TestHouse(t *testing.T) {
 		}
 		pkg := filepath.ToSlash(dir)
 		if _, known := house[pkg]; !known && !found[pkg] {
-			t.Errorf("%s has no place in the house: say here what it may import", pkg)
+			t.Errorf("%s is not in the table: add what it may import", pkg)
 		}
 		found[pkg] = true
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
@@ -144,12 +144,12 @@ func TestHouse(t *testing.T) {
 	}
 	for _, pkg := range []string{"im", "storage/sqlite", "handlers", "cmd/imapi"} {
 		if !found[pkg] {
-			t.Errorf("no Go files found in %s: the test looks in the wrong place", pkg)
+			t.Errorf("no Go files found in %s: the test looks in the wrong directory", pkg)
 		}
 	}
 }
 
-// The rules that the table has to say, whatever else it says.
+// The rules that the table must imply, whatever else it says.
 func TestHouseRules(t *testing.T) {
 	for _, test := range []struct {
 		pkg, path string
@@ -205,8 +205,7 @@ func TestHouseRules(t *testing.T) {
 	}
 }
 
-// notOfTheModule reports whether a directory is no part of the module, as the go
-// command sees it.
+// notOfTheModule reports whether the go command excludes a directory from the module.
 func notOfTheModule(path, name string) bool {
 	if strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") || name == "testdata" || name == "vendor" || name == "node_modules" {
 		return true
@@ -215,7 +214,7 @@ func notOfTheModule(path, name string) bool {
 	return err == nil
 }
 
-// houseRoot is the nearest directory upwards that has a go.mod.
+// houseRoot returns the nearest parent directory with a go.mod.
 func houseRoot(t *testing.T) string {
 	t.Helper()
 	dir, err := os.Getwd()

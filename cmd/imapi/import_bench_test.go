@@ -9,10 +9,9 @@ import (
 	"time"
 )
 
-// BenchmarkImport imports b.N messages through a running server over HTTP and
-// reads each answer: "new" ones of 8 conversations as another system has them,
-// with a client_id and no id, "again" the same ones. The one who sends them takes
-// its part of the machine.
+// BenchmarkImport imports b.N messages through a running server over HTTP and reads each
+// answer: "new" imports messages of another system in 8 conversations, with a client_id and
+// no id; "again" repeats them. The client takes part of the machine.
 func BenchmarkImport(b *testing.B) {
 	n := startNode(b)
 	defer n.stop()

@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// command runs a subcommand on the server's data directory and returns its exit
-// status and what it wrote.
+// command runs a subcommand on the server's data directory and returns its exit status and
+// output.
 func (s *server) command(stdin string, args ...string) (status int, out, diag string) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -50,8 +50,8 @@ func importLines(n int, with string) string {
 	return b.String()
 }
 
-// TestCommandsWithAndWithoutAServer holds that import, export and retention do
-// the same through a server that runs, whatever tokens it takes, and without one.
+// TestCommandsWithAndWithoutAServer checks that import, export and retention do the same
+// through a running server, whatever tokens it accepts, and without one.
 func TestCommandsWithAndWithoutAServer(t *testing.T) {
 	var exports [2]string
 	for i, running := range []bool{true, false} {
@@ -82,7 +82,7 @@ func TestCommandsWithAndWithoutAServer(t *testing.T) {
 				!strings.Contains(diag, "line 53: 400 malformed_json") || !strings.Contains(diag, "line 54: 400 invalid_request: seq ") {
 				t.Errorf("again, and more: exit %d %s", status, diag)
 			}
-			// Of the group nothing is kept for longer than 30 days.
+			// The group keeps messages for 30 days.
 			if status, _, diag := s.command(strings.ReplaceAll(importLines(3, ""), `"@bob"`, `"02qh5dd5g0001"`), "import", "-"); status != 1 || !strings.Contains(diag, "past_retention") && !strings.Contains(diag, "client_id_reused") {
 				t.Errorf("past retention: exit %d %s", status, diag)
 			}
@@ -116,7 +116,7 @@ func TestCommandsWithAndWithoutAServer(t *testing.T) {
 	}
 }
 
-// withoutIDs leaves out what a server makes up itself.
+// withoutIDs leaves out what a server chooses itself.
 func withoutIDs(t *testing.T, export string) string {
 	var out strings.Builder
 	for line := range strings.Lines(export) {
@@ -135,9 +135,9 @@ func withoutIDs(t *testing.T, export string) string {
 	return out.String()
 }
 
-// TestRetentionCommandRemovesWhatItPrinted holds that a run removes exactly what
-// the dry run printed, with the policy that it is given.
-func TestRetentionCommandRemovesWhatItPrinted(t *testing.T) {
+// TestRetentionCommandTrimsWhatItPrinted checks that a run trims exactly what the dry run
+// printed, with the policy of its flags.
+func TestRetentionCommandTrimsWhatItPrinted(t *testing.T) {
 	s := newServer(t)
 	if err := os.MkdirAll(s.data, 0o700); err != nil {
 		t.Fatal(err)
@@ -148,23 +148,22 @@ func TestRetentionCommandRemovesWhatItPrinted(t *testing.T) {
 	if _, diag := s.mustCommand("", "retention", "--dry-run"); !strings.Contains(diag, "no --retention") {
 		t.Errorf("without a policy: %s", diag)
 	}
-	told, _ := s.mustCommand("", "retention", "--dry-run", "--retention", "basic")
-	lines := strings.Split(told, "\n")
+	planned, _ := s.mustCommand("", "retention", "--dry-run", "--retention", "basic")
+	lines := strings.Split(planned, "\n")
 	_, asOf, _ := strings.Cut(lines[1], " as of ")
 	if fields := strings.Split(lines[0], "\t"); len(fields) != 3 || fields[1] != "500" || asOf == "" {
-		t.Fatalf("told %q", told)
+		t.Fatalf("the dry run printed %q", planned)
 	}
 	done, _ := s.mustCommand("", "retention", "--retention", "basic", "--as-of", asOf)
 	if strings.Split(done, "\n")[0] != lines[0] {
-		t.Errorf("told %q, did %q", told, done)
+		t.Errorf("the dry run printed %q, the run %q", planned, done)
 	}
 	if left, _ := s.mustCommand("", "export"); strings.Count(left, "\n") != 4 {
 		t.Errorf("left: %s", left)
 	}
 }
 
-// TestControlTakesItsKeyAlone holds who gets through the control listener, and to
-// what.
+// TestControlTakesItsKeyAlone checks who may use the control listener, and for what.
 func TestControlTakesItsKeyAlone(t *testing.T) {
 	s := startServer(t)
 	b, err := os.ReadFile(filepath.Join(s.data, "control.json"))
@@ -206,8 +205,8 @@ func TestControlTakesItsKeyAlone(t *testing.T) {
 	}
 }
 
-// TestImportAfterAKill holds that an import that was killed can be repeated, as
-// can one whose server was, and that nothing is there twice.
+// TestImportAfterAKill checks that an import can be repeated after it, or its server, was
+// killed, and that nothing is stored twice.
 func TestImportAfterAKill(t *testing.T) {
 	for _, victim := range []string{"server", "command", "interrupted"} {
 		t.Run(victim, func(t *testing.T) {
@@ -249,7 +248,7 @@ func TestImportAfterAKill(t *testing.T) {
 				t.Errorf("%d stored before", stored)
 			}
 			_, out := s.mustCommand("", "import", file)
-			// The server may have stored more after the command was gone.
+			// The server may have stored more lines after the command ended.
 			if !strings.Contains(out, ", 0 failed") || strings.Contains(out, ", 0 there already") {
 				t.Errorf("%d were there: %s", stored, out)
 			}
@@ -280,7 +279,7 @@ func (s *server) count(admin string) int {
 	return max(0, bytes.Count(b.Bytes(), []byte("\n"))-1) // less the conversation
 }
 
-// TestImportCommandMisuse holds what the command refuses before it begins.
+// TestImportCommandMisuse checks what the command refuses before it starts.
 func TestImportCommandMisuse(t *testing.T) {
 	s := newServer(t)
 	for _, c := range []struct {
@@ -295,7 +294,7 @@ func TestImportCommandMisuse(t *testing.T) {
 		{2, []string{"import", "--retention", "x", "-"}},
 		{1, []string{"import", "/no/such/file"}},
 		{1, []string{"import", "/"}},
-		{1, []string{"export"}}, // of what is not there
+		{1, []string{"export"}}, // of a conversation that does not exist
 		{1, []string{"retention"}},
 		{0, []string{"import", "-"}}, // may be the first
 		{0, []string{"export"}},
@@ -309,8 +308,8 @@ func TestImportCommandMisuse(t *testing.T) {
 	}
 }
 
-// TestImportOverHTTP2 holds that results come while the request is being sent
-// over HTTP/2, too.
+// TestImportOverHTTP2 checks that results arrive while the request is being sent over
+// HTTP/2, too.
 func TestImportOverHTTP2(t *testing.T) {
 	s := startServer(t)
 	protocols := new(http.Protocols)

@@ -28,7 +28,7 @@ import (
 	"github.com/imapi/imapi/api"
 )
 
-// marker is a random text and the forms in which it could be kept.
+// marker is a random text and the encodings in which it could be kept.
 type marker struct {
 	text  string
 	forms map[string][]byte
@@ -45,8 +45,8 @@ func newMarker() marker {
 		m.forms[name] = b
 	}
 	for shift := range 3 {
-		// What is in base64 at any alignment, less the digits at both ends
-		// that depend on what is around it.
+		// In base64 at any alignment, without the digits at both ends that depend on the
+		// text around it.
 		digits := base64.StdEncoding.EncodeToString([]byte(strings.Repeat(" ", shift) + text))
 		m.forms[fmt.Sprintf("base64+%d", shift)] = []byte(strings.ToLower(digits[4 : len(digits)-4]))
 	}
@@ -64,23 +64,23 @@ func (m marker) in(b []byte) string {
 	return ""
 }
 
-// document is what a crawler goes by.
+// document is the OpenAPI document that a crawler reads.
 var document = sync.OnceValues(func() (*openapi3.T, error) {
 	return api.Load()
 })
 
-// crawler asks a server everything that its document says can be asked.
+// crawler makes every GET request of the OpenAPI document.
 type crawler struct {
 	t      *testing.T
 	server *server
 	tokens map[string]string
-	// ids are what path parameters are filled with, and queries what query
-	// parameters are that have to be there.
+	// ids are the values of path parameters, and queries those of required query
+	// parameters.
 	ids, queries map[string][]string
 }
 
-// leaks returns where any of the markers is to be found: in what anybody can
-// ask for, in the server's output, and in its files.
+// leaks returns where any of the markers is found: in answers to anybody, in the server's
+// output, or in its files.
 func (c *crawler) leaks(markers ...marker) []string {
 	c.t.Helper()
 	var found []string
@@ -124,13 +124,13 @@ func (c *crawler) leaks(markers ...marker) []string {
 	return found
 }
 
-// fill returns a path with every combination of ids for its parameters and of
-// values for those of the query that have to be there.
+// fill returns a path with every combination of ids for its parameters and of values for
+// the required ones of its query.
 func (c *crawler) fill(path string, parameters openapi3.Parameters) []string {
 	c.t.Helper()
 	for _, p := range parameters {
 		if p.Value.In == openapi3.ParameterInQuery && p.Value.Required {
-			path += "?" + p.Value.Name + "={" + p.Value.Name + "}" // there is one at the most
+			path += "?" + p.Value.Name + "={" + p.Value.Name + "}" // there is at most one
 			c.ids[p.Value.Name] = c.queries[p.Value.Name]
 		}
 	}
@@ -206,8 +206,7 @@ func (c *crawler) get(user, target string, page bool) (int, []byte) {
 	}
 }
 
-// stream reads all that the log has for a user as a stream, from its start to
-// its end.
+// stream reads the whole log of a user as a stream.
 func (c *crawler) stream(user string) []byte {
 	c.t.Helper()
 	if c.tokens[user] == "" {
@@ -277,7 +276,7 @@ func (c *crawler) inFiles(markers ...marker) []string {
 	return found
 }
 
-// inNoFile holds that no file has a marker: neither before it was erased nor after.
+// inNoFile checks that no file contains a marker, before or after its erasure.
 func (c *crawler) inNoFile(markers ...marker) {
 	c.t.Helper()
 	if found := c.inFiles(markers...); len(found) > 0 {
@@ -285,15 +284,15 @@ func (c *crawler) inNoFile(markers ...marker) {
 	}
 }
 
-// scene is a conversation of each kind and what is in it. All are alice's, bob is
-// in all of them, and carol in all that are not private or of two.
+// scene is a conversation of each kind and its messages. Alice owns all of them, bob is in
+// all of them, and carol in all that are neither private nor direct.
 type scene struct {
 	*crawler
 	direct, group string
 	town
 }
 
-// town is the places that are not direct conversations or groups.
+// town is the space, channels, threads and rooms of a scene.
 type town struct {
 	room    string
 	thread  string // in the group
@@ -303,8 +302,8 @@ type town struct {
 	nested  string // a thread in that
 }
 
-// places are those of the town in which messages are.
-func (t town) places() []string { return []string{t.room, t.thread, t.channel, t.den, t.nested} }
+// conversations are those of the town that have messages.
+func (t town) conversations() []string { return []string{t.room, t.thread, t.channel, t.den, t.nested} }
 
 func newScene(t *testing.T) *scene {
 	s := startServer(t)
@@ -341,9 +340,9 @@ func (sc *scene) build() {
 		sc.t.Helper()
 		return sc.post(user, path, body)["id"].(string)
 	}
-	under := func(place string) string {
+	under := func(conversation string) string {
 		sc.t.Helper()
-		root := id("alice", "/v1/conversations/"+place+"/messages", `{"type":"text","body":{"text":"root"}}`)
+		root := id("alice", "/v1/conversations/"+conversation+"/messages", `{"type":"text","body":{"text":"root"}}`)
 		thread := id("alice", "/v1/messages/"+root+"/thread", `{"name":"t"}`)
 		sc.post("bob", "/v1/conversations/"+thread+"/join", "")
 		sc.ids["message"] = append(sc.ids["message"], root)
@@ -361,12 +360,12 @@ func (sc *scene) build() {
 	sc.call(http.MethodPut, "alice", "/v1/conversations/"+sc.den+"/lists/allow/bob", "")
 	sc.call(http.MethodPut, "alice", "/v1/conversations/"+sc.den+"/overrides/"+role, `{"permissions":{"send":"deny"}}`)
 	sc.nested = under(sc.den)
-	sc.ids["conversation"] = append(sc.ids["conversation"], sc.places()...)
+	sc.ids["conversation"] = append(sc.ids["conversation"], sc.conversations()...)
 	sc.ids["space"] = append(sc.ids["space"], sc.space)
 	sc.ids["role"] = append(sc.ids["role"], role, "everyone")
 }
 
-// post makes a request that must succeed.
+// post makes a POST request that must succeed.
 func (sc *scene) post(user, path, body string) map[string]any {
 	sc.t.Helper()
 	return sc.call(http.MethodPost, user, path, body)
@@ -402,8 +401,8 @@ func (sc *scene) call(method, user, path, body string) map[string]any {
 	return v
 }
 
-// send sends a message that has the marker in all that is to be erased. It is in no file,
-// also before it is.
+// send sends a message with the marker in all parts of its content. No file has the marker,
+// even before it is erased.
 func (sc *scene) send(conversation string, m marker, more string) string {
 	sc.t.Helper()
 	body := fmt.Sprintf(`{"type":"text","body":{"text":"words and %[1]s among them"},"ext":{"%[1]s":["%[1]s"]},`+
@@ -422,26 +421,25 @@ func (sc *scene) send(conversation string, m marker, more string) string {
 	return id
 }
 
-// sendAll sends one to each place of the town.
+// sendAll sends a message to each conversation of the town.
 func (sc *scene) sendAll(m marker, more string) []string {
 	sc.t.Helper()
 	var ids []string
-	for _, place := range sc.places() {
-		ids = append(ids, sc.send(place, m, more))
+	for _, conversation := range sc.conversations() {
+		ids = append(ids, sc.send(conversation, m, more))
 	}
 	return ids
 }
 
-// destroy deletes a place for everyone.
-func (sc *scene) destroy(places ...string) {
+// destroy deletes a conversation for everyone.
+func (sc *scene) destroy(conversations ...string) {
 	sc.t.Helper()
-	for _, place := range places {
-		sc.call(http.MethodDelete, "alice", "/v1/conversations/"+place+"?scope=everyone", "")
+	for _, conversation := range conversations {
+		sc.call(http.MethodDelete, "alice", "/v1/conversations/"+conversation+"?scope=everyone", "")
 	}
 }
 
-// insert puts a message in silently that has the marker in all that is to be
-// erased.
+// insert inserts a message silently with the marker in all parts of its content.
 func (sc *scene) insert(m marker, conversation, more string, at time.Time) string {
 	sc.t.Helper()
 	body := fmt.Sprintf(`{"conversation_id":%q,"sender":"alice","type":"text","body":{"text":"words and %[2]s"},"ext":{"%[2]s":1},"created_at":%q%s}`,
@@ -452,12 +450,12 @@ func (sc *scene) insert(m marker, conversation, more string, at time.Time) strin
 	return id
 }
 
-// age puts an old message into places, and has others, which those are or hang in,
-// keep none so old.
-func (sc *scene) age(m marker, places []string, keepers ...string) {
+// age inserts an old message into conversations, and sets retention on conversations or
+// their parents so that it is past.
+func (sc *scene) age(m marker, conversations []string, keepers ...string) {
 	sc.t.Helper()
-	for _, place := range places {
-		sc.insert(m, place, "", time.Now().Add(-48*time.Hour))
+	for _, conversation := range conversations {
+		sc.insert(m, conversation, "", time.Now().Add(-48*time.Hour))
 	}
 	for _, keeper := range keepers {
 		sc.call(http.MethodPatch, "alice", "/v1/conversations/"+keeper, `{"settings":{"retention_days":1}}`)
@@ -473,7 +471,7 @@ func (sc *scene) waitState(id, state string) {
 	})
 }
 
-// ways are the ways in which a message is taken back.
+// ways are the ways in which a message is erased, trimmed or purged.
 var ways = map[string]func(sc *scene, m marker){
 	"revoked": func(sc *scene, m marker) {
 		id := sc.send(sc.direct, m, "")
@@ -509,7 +507,7 @@ var ways = map[string]func(sc *scene, m marker){
 	"deleted with its conversation": func(sc *scene, m marker) {
 		sc.send(sc.direct, m, "")
 		sc.call(http.MethodDelete, "bob", "/v1/conversations/@alice?scope=everyone", "")
-		// There is another one then, and what is asked of the old one is 404.
+		// A new one is created then, and requests for the old one are 404.
 		sc.post("bob", "/v1/conversations/@alice/messages", `{"type":"text","body":{"text":"anew"}}`)
 	},
 	"past retention": func(sc *scene, m marker) {
@@ -523,43 +521,43 @@ var ways = map[string]func(sc *scene, m marker){
 	"expired": func(sc *scene, m marker) {
 		sc.waitState(sc.send(sc.group, m, `,"expire_after_seconds":1`), "expired")
 	},
-	"revoked and deleted in every place": func(sc *scene, m marker) {
+	"revoked and deleted in every conversation": func(sc *scene, m marker) {
 		for _, id := range sc.sendAll(m, "") {
 			sc.post("alice", "/v1/messages/"+id+"/revoke", `{"postscript":"sorry"}`)
 		}
 		for _, id := range sc.sendAll(m, `,"mention_all":true`) {
 			sc.call(http.MethodDelete, "alice", "/v1/messages/"+id, "")
 		}
-		for _, place := range sc.places() {
-			id := sc.insert(m, place, `,"visible_to":"bob"`, time.Now().Add(-time.Hour))
+		for _, conversation := range sc.conversations() {
+			id := sc.insert(m, conversation, `,"visible_to":"bob"`, time.Now().Add(-time.Hour))
 			sc.call(http.MethodDelete, "root", "/v1/messages/"+id, "")
 		}
 		// The thread under a message outlives it.
-		for _, place := range []string{sc.group, sc.channel, sc.den} {
-			id := sc.send(place, m, "")
+		for _, conversation := range []string{sc.group, sc.channel, sc.den} {
+			id := sc.send(conversation, m, "")
 			thread := sc.post("alice", "/v1/messages/"+id+"/thread", `{"name":"below"}`)["id"].(string)
 			sc.ids["conversation"] = append(sc.ids["conversation"], thread)
 			sc.post("alice", "/v1/messages/"+id+"/revoke", "")
 		}
 	},
-	"expired in every place": func(sc *scene, m marker) {
+	"expired in every conversation": func(sc *scene, m marker) {
 		for _, id := range sc.sendAll(m, `,"expire_after_seconds":1`) {
 			sc.waitState(id, "expired")
 		}
 	},
-	"past retention in every place": func(sc *scene, m marker) {
+	"past retention in every conversation": func(sc *scene, m marker) {
 		sc.age(m, []string{sc.room, sc.thread}, sc.room, sc.group)
 		sc.age(m, []string{sc.channel, sc.den, sc.nested}, sc.channel, sc.den)
 	},
-	"deleted with what they are in": func(sc *scene, m marker) {
-		send := func(places ...string) {
-			for _, place := range places {
-				sc.send(place, m, "")
+	"deleted with their parent": func(sc *scene, m marker) {
+		send := func(conversations ...string) {
+			for _, conversation := range conversations {
+				sc.send(conversation, m, "")
 			}
 		}
 		send(sc.thread, sc.nested)
 		sc.destroy(sc.thread, sc.nested)
-		// There are others after each, and what is asked of the old ones is 404.
+		// New ones are created after each, and requests for the old ones are 404.
 		sc.build()
 		send(sc.room, sc.thread, sc.channel, sc.den, sc.nested)
 		sc.destroy(sc.room, sc.group)
@@ -573,10 +571,10 @@ var ways = map[string]func(sc *scene, m marker){
 	},
 }
 
-// TestNothingLeaks takes a message back in each way and then looks for it
-// wherever anybody could: every GET of the document as every member, as a
-// stranger, as an admin and as nobody, the whole log as pages and as a stream,
-// the server's output and its files.
+// TestNothingLeaks removes a message in each way and then looks for it everywhere: in every
+// GET of the OpenAPI document as every member, as a stranger, as an admin and without a
+// token, in the whole log as pages and as a stream, in the server's output and in its
+// files.
 func TestNothingLeaks(t *testing.T) {
 	for way, takeBack := range ways {
 		t.Run(way, func(t *testing.T) {
@@ -594,7 +592,7 @@ func TestNothingLeaks(t *testing.T) {
 // TestNothingLeaksAfterACrash kills the server right after the answer.
 func TestNothingLeaksAfterACrash(t *testing.T) {
 	for _, way := range []string{
-		"revoked", "burned by hand", "burned by reading", "revoked and deleted in every place", "deleted with what they are in",
+		"revoked", "burned by hand", "burned by reading", "revoked and deleted in every conversation", "deleted with their parent",
 	} {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
@@ -611,8 +609,8 @@ func TestNothingLeaksAfterACrash(t *testing.T) {
 	}
 }
 
-// TestTheCrawlerFinds holds that the crawler would see a leak: it finds a
-// message that was not taken back in every place where it has to be.
+// TestTheCrawlerFinds checks that the crawler would find a leak: it finds a message that
+// was not erased everywhere it should be.
 func TestTheCrawlerFinds(t *testing.T) {
 	sc := newScene(t)
 	m := newMarker()
@@ -638,15 +636,15 @@ func TestTheCrawlerFinds(t *testing.T) {
 		}
 	}
 	onlyTheirs(found)
-	for _, places := range [][]string{{sc.room, sc.thread, sc.channel}, {sc.den, sc.nested}} {
+	for _, conversations := range [][]string{{sc.room, sc.thread, sc.channel}, {sc.den, sc.nested}} {
 		m := newMarker()
 		wanted := []string{"GET /v1/events as bob", "the stream of bob", "GET /v1/messages/search?q=" + m.text + " as bob"}
-		private := slices.Contains(places, sc.den)
-		for _, place := range places {
-			id := sc.send(place, m, "")
-			wanted = append(wanted, "GET /v1/messages/"+id+" as bob", "GET /v1/conversations/"+place+"/messages as alice")
+		private := slices.Contains(conversations, sc.den)
+		for _, conversation := range conversations {
+			id := sc.send(conversation, m, "")
+			wanted = append(wanted, "GET /v1/messages/"+id+" as bob", "GET /v1/conversations/"+conversation+"/messages as alice")
 			if private {
-				wanted = append(wanted, "GET /v1/conversations/"+place+" as alice")
+				wanted = append(wanted, "GET /v1/conversations/"+conversation+" as alice")
 			} else {
 				wanted = append(wanted, "GET /v1/messages/"+id+" as carol")
 			}
@@ -665,7 +663,7 @@ func TestTheCrawlerFinds(t *testing.T) {
 			}
 		}
 	}
-	// Of the files none has it, which send has looked for. It would be found.
+	// No file has it, as send has checked. It would be found there.
 	if err := os.WriteFile(filepath.Join(sc.server.data, "leak"), []byte("before "+m.text+" after"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestNoErrorIsLoggedAsItIs holds that the text of an error, which may quote a request,
-// comes into the log by package faults, or by what knows the error's kinds.
+// TestNoErrorIsLoggedAsItIs checks that the text of an error, which may quote a request, is
+// logged only through package faults, or by code that knows the kinds of the error.
 func TestNoErrorIsLoggedAsItIs(t *testing.T) {
 	levels := []string{"Debug", "Info", "Warn", "Error", "DebugContext", "InfoContext", "WarnContext", "ErrorContext", "Log", "LogAttrs"}
 	root := houseRoot(t)
@@ -61,12 +61,12 @@ func TestNoErrorIsLoggedAsItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	if seen < 10 {
-		t.Errorf("only %d lines of the log were found: the test looks in the wrong place", seen)
+		t.Errorf("only %d lines of the log were found: the test looks in the wrong directory", seen)
 	}
 }
 
-// guarded reports whether a call returns what the log may have of an error: its text
-// looked at, or a number.
+// guarded reports whether a call returns what may be logged of an error: its checked text,
+// or a number.
 func guarded(call *ast.CallExpr) bool {
 	switch f := call.Fun.(type) {
 	case *ast.Ident:

@@ -24,13 +24,12 @@ const (
 	placeStreams = 1000
 )
 
-// BenchmarkPlaces has one sender wait for one message at a time: in a direct
-// conversation, in a room of ten, in a room and in a channel of 10,000 members, of
-// whom 1,000 are on streams. The places take turns, and each message is told to
-// everyone on a stream before the next is sent, which is not counted. What it
-// reports is the median of what the sender waits for, and, of the latter three, how
-// many times that of a direct message that is.
-func BenchmarkPlaces(b *testing.B) {
+// BenchmarkSendByKind sends one message at a time: in a direct conversation, in a room of ten,
+// and in a room and a channel of 10,000 members, of whom 1,000 have streams. These take
+// turns, and each message is delivered to all streams before the next is sent, which is not
+// timed. It reports the median latency of the sender, and its ratio to that of a direct
+// message.
+func BenchmarkSendByKind(b *testing.B) {
 	n := startNode(b)
 	defer n.stop()
 	ctx, users := context.Background(), benchUsers(placeMembers)
@@ -56,18 +55,18 @@ func BenchmarkPlaces(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	places := []struct {
-		name string
-		id   im.ID
-		told int64 // streams for each message, the sender's left out
+	kinds := []struct {
+		name     string
+		id       im.ID
+		received int64 // streams for each message, the sender's left out
 	}{
 		{"direct", n.direct(users[0], users[1]), 1},
 		{"room-10", room(users[1:10]), 9},
 		{"room-10000", room(users[1:]), placeStreams},
 		{"channel-10000", channel.ID, placeStreams},
 	}
-	// Clients have processes of their own: in this one they would be in each other's
-	// way, and in the server's.
+	// Clients have processes of their own: in this one they would disturb each other and
+	// the server.
 	streams := startChild(b, "listen", n.addr)
 	for _, user := range users[1 : placeStreams+1] {
 		streams.say(mintFor(b, n.secret, string(user)))
@@ -76,24 +75,24 @@ func BenchmarkPlaces(b *testing.B) {
 	streams.hear() // all are open
 	sender := startChild(b, "send", n.addr)
 	sender.say(mintFor(b, n.secret, string(users[0])))
-	took := make([][]time.Duration, len(places))
-	told := int64(0)
+	took := make([][]time.Duration, len(kinds))
+	received := int64(0)
 	send := func(i, turn int) time.Duration {
-		p := places[i]
+		p := kinds[i]
 		sender.say(fmt.Sprintf("%v %d-%d", p.id, i, turn))
 		waited := sender.hear()
-		told += p.told
-		for streams.hear() < told {
+		received += p.received
+		for streams.hear() < received {
 		}
 		return time.Duration(waited)
 	}
-	for i := range places {
-		send(i, -1) // whoever is online is looked up
+	for i := range kinds {
+		send(i, -1) // all who are online are looked up
 	}
 	b.ResetTimer()
 	for turn := range b.N {
-		for i := range places {
-			i = (i + turn) % len(places)
+		for i := range kinds {
+			i = (i + turn) % len(kinds)
 			took[i] = append(took[i], send(i, turn))
 		}
 	}
@@ -104,13 +103,12 @@ func BenchmarkPlaces(b *testing.B) {
 	}
 	direct := median(0)
 	b.ReportMetric(float64(direct.Microseconds()), "direct-µs")
-	for i, p := range places[1:] {
+	for i, p := range kinds[1:] {
 		b.ReportMetric(float64(median(i+1))/float64(direct), p.name+"-of-direct")
 	}
 }
 
-// child is a process that talks to the server as a client does: this binary, which
-// sees by its environment what it is to be.
+// child is a client process: this binary, with a role given by its environment.
 type child struct {
 	b   *testing.B
 	in  io.Writer
@@ -149,7 +147,7 @@ func (c *child) say(line string) {
 	}
 }
 
-// hear waits for the number that the child says next.
+// hear waits for the next number from the child.
 func (c *child) hear() int64 {
 	c.b.Helper()
 	if !c.out.Scan() {
@@ -162,7 +160,7 @@ func (c *child) hear() int64 {
 	return n
 }
 
-// A process that was started as a client never comes to its tests.
+// A process that was started as a client runs no tests.
 func init() {
 	role, addr, found := strings.Cut(os.Getenv(childRole), " ")
 	if !found {
@@ -179,10 +177,10 @@ func init() {
 	os.Exit(0)
 }
 
-// childListens opens a stream for each token, up to an empty line, and says how many
-// messages all of them together were told of, whenever that has grown.
+// childListens opens a stream for each token, up to an empty line, and prints how many
+// messages all of them together have received, whenever that has grown.
 func childListens(tokens *bufio.Scanner, addr string) error {
-	var told atomic.Int64
+	var received atomic.Int64
 	news := make(chan struct{}, 1)
 	for tokens.Scan() && tokens.Text() != "" {
 		c, err := net.Dial("tcp", addr)
@@ -205,7 +203,7 @@ func childListens(tokens *bufio.Scanner, addr string) error {
 					return
 				}
 				if string(line) == "event: message.created\n" {
-					told.Add(1)
+					received.Add(1)
 					select {
 					case news <- struct{}{}:
 					default:
@@ -224,15 +222,15 @@ func childListens(tokens *bufio.Scanner, addr string) error {
 	for {
 		select {
 		case <-news:
-			fmt.Println(told.Load())
+			fmt.Println(received.Load())
 		case <-ended:
 			return nil
 		}
 	}
 }
 
-// childSends sends a message for each line, to the conversation that it names and
-// under its client_id, and says how many nanoseconds it waited for the answer.
+// childSends sends a message for each line, to the conversation in it and under its
+// client_id, and prints how many nanoseconds the answer took.
 func childSends(lines *bufio.Scanner, addr string) error {
 	lines.Scan()
 	token := lines.Text()
@@ -255,9 +253,8 @@ func childSends(lines *bufio.Scanner, addr string) error {
 	return nil
 }
 
-// BenchmarkAudience measures what the process holds for a room of which 100 members
-// are on streams: with nobody else in it, and with 10,000 and 50,000 others who are
-// not connected.
+// BenchmarkAudience measures the memory for a room in which 100 members have streams:
+// without others, and with 10,000 and 50,000 others who are not connected.
 func BenchmarkAudience(b *testing.B) {
 	const online = 100
 	for _, others := range []int{0, 10_000, 50_000} {
@@ -279,15 +276,15 @@ func BenchmarkAudience(b *testing.B) {
 			}
 			streams.say("")
 			streams.hear()
-			told := int64(0)
+			received := int64(0)
 			d := im.Draft{Type: im.Text, Body: []byte(`{"text":"hi"}`)}
 			before := memory()
 			for b.Loop() {
-				told += online - 1
+				received += online - 1
 				if _, err := n.service.Send(b.Context(), owner, im.ConversationRef{ID: v.ID}, d); err != nil {
 					b.Fatal(err)
 				}
-				for streams.hear() < told {
+				for streams.hear() < received {
 				}
 			}
 			b.ReportMetric(float64(int64(memory())-int64(before)), "bytes-grown")

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestProgressLine holds what the bar says, with and without a known size.
+// TestProgressLine checks the text of the bar, with and without a known size.
 func TestProgressLine(t *testing.T) {
 	p := newProgress(&bytes.Buffer{}, 4_000_000)
 	p.add(1_000_000)
@@ -22,7 +22,7 @@ func TestProgressLine(t *testing.T) {
 	}
 }
 
-// TestProgressOfCounts: the same of what is counted, once it is known how much there is.
+// TestProgressOfCounts does the same for counts, whose total becomes known later.
 func TestProgressOfCounts(t *testing.T) {
 	p := newCount(&bytes.Buffer{}, "messages")
 	p.at(30, 0)
@@ -40,8 +40,8 @@ func TestProgressOfCounts(t *testing.T) {
 	}
 }
 
-// TestProgressIsForPeople holds that there is no bar where nobody watches, and
-// that text is written above one that is there.
+// TestProgressIsForPeople checks that there is no bar without a terminal, and that text is
+// written above the bar.
 func TestProgressIsForPeople(t *testing.T) {
 	file, err := os.Create(t.TempDir() + "/out")
 	if err != nil {

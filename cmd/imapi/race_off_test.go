@@ -2,5 +2,5 @@
 
 package main
 
-// raceFlag has the binary under test built like the test itself.
+// raceFlag builds the binary under test like the test itself.
 const raceFlag = "-race=false"

@@ -26,8 +26,8 @@ import (
 	"github.com/imapi/imapi/metrics"
 )
 
-// What README.md and docs/ show is held here to be what happens: the walk is
-// walked, the Go program built and run, the tables compared.
+// These tests check that README.md and docs/ show what happens: the walk is run, the Go
+// program is built and run, and the tables are compared.
 
 var update = flag.Bool("update", false, "write what the walk prints into README.md")
 
@@ -45,12 +45,12 @@ func readDoc(t *testing.T, name string) string {
 	return string(b)
 }
 
-// walkStep finds the steps of the walk: a comment that says whose terminal
-// does what, and the block that follows it.
+// walkStep matches a step of the walk: a comment with the user of the terminal and the kind
+// of step, and the block that follows.
 var walkStep = regexp.MustCompile("(?s)<!-- walk: (\\w+) (runs|prints|stops|waits) -->(?:\n```\\w+\n(.*?)```)?")
 
-// TestReadmeWalk types what README.md says into shells of their own, and finds
-// them to print what it shows, but for ids, times and cursors.
+// TestReadmeWalk types the commands in README.md into shells, and checks that they print
+// what it shows, except for ids, times and cursors.
 func TestReadmeWalk(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Fatal("the walk needs curl")
@@ -90,7 +90,7 @@ func TestReadmeWalk(t *testing.T) {
 		case "stops":
 			term.interrupt()
 		case "waits":
-			// People take their time, in which receipts come to be stored.
+			// People take their time, in which receipts are stored.
 			time.Sleep(2 * time.Second)
 		case "prints":
 			if *update {
@@ -113,7 +113,7 @@ func TestReadmeWalk(t *testing.T) {
 	}
 }
 
-// terminal is a shell and what it has printed.
+// terminal is a shell and its output.
 type terminal struct {
 	t     *testing.T
 	shell *exec.Cmd
@@ -141,7 +141,7 @@ func openTerminal(t *testing.T, dir string) *terminal {
 		_ = syscall.Kill(-term.shell.Process.Pid, syscall.SIGKILL)
 		_ = term.shell.Wait()
 	})
-	// A shell that nobody sits at would end by Ctrl-C with what it runs.
+	// A shell that is not interactive would end by Ctrl-C together with its command.
 	term.run("trap : INT\n")
 	return term
 }
@@ -165,15 +165,15 @@ func (term *terminal) interrupt() {
 	term.read = len(term.out.String())
 }
 
-// heartbeat is what a stream has between events when it is quiet for long.
+// heartbeat is what an idle stream sends between events.
 var heartbeat = regexp.MustCompile(`(?m)^:\nid: \S+\n`)
 
 func (term *terminal) unread() string {
 	return heartbeat.ReplaceAllString(term.out.String()[term.read:], "")
 }
 
-// expect waits until the terminal has printed this and nothing else. known are
-// the values for those in README.md that differ from run to run.
+// expect waits until the terminal has printed exactly this. known maps values in README.md
+// that differ from run to run to those of this run.
 func (term *terminal) expect(want string, known map[string]string) error {
 	pattern, values := shape(want)
 	var match []string
@@ -203,7 +203,7 @@ func (term *terminal) expect(want string, known map[string]string) error {
 	return nil
 }
 
-// settled returns what the terminal prints until it falls silent.
+// settled returns the output of the terminal once it is quiet.
 func (term *terminal) settled() string {
 	text := ""
 	for {
@@ -217,8 +217,8 @@ func (term *terminal) settled() string {
 	}
 }
 
-// varying are what differs from run to run: cursors, ids, page tokens, times,
-// and how long to wait before connecting again.
+// varying matches what differs from run to run: cursors, ids, page tokens, times, and the
+// time to wait before reconnecting.
 var varying = []string{
 	`A[Q-Za-f][A-Za-z0-9_-]{18}`,
 	`"[0-9a-f][0-9a-v]{12}"`,
@@ -229,8 +229,8 @@ var varying = []string{
 
 var anyVarying = regexp.MustCompile(strings.Join(varying, "|"))
 
-// shape returns a pattern for output like this, and the values in it for which
-// the pattern has a group.
+// shape returns a pattern for output like this, and the values in it for the groups of the
+// pattern.
 func shape(text string) (pattern *regexp.Regexp, values []string) {
 	text = strings.TrimRight(text, "\n")
 	var b strings.Builder
@@ -312,7 +312,7 @@ func TestReadmeGo(t *testing.T) {
 		})
 	}
 	answered(2)
-	// What is taken back must not throw it.
+	// An erased message must not confuse it.
 	hello := history(t, alice, "@bot")[0].ID
 	if _, err := alice.RevokeMessageWithResponse(context.Background(), hello, nil, client.RevokeMessageJSONRequestBody{}); err != nil {
 		t.Fatal(err)
@@ -327,8 +327,8 @@ func TestReadmeGo(t *testing.T) {
 	}
 }
 
-// TestReadmeDemo holds that the demo listens to every type of event: an
-// EventSource passes over those that nobody asked for.
+// TestReadmeDemo checks that the demo listens to every type of event: an EventSource
+// ignores types without a listener.
 func TestReadmeDemo(t *testing.T) {
 	list := regexp.MustCompile(`(?s)const types = \[(.*?)\];`).FindStringSubmatch(readDoc(t, "web/demo.html"))
 	if list == nil {

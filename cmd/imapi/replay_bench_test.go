@@ -9,8 +9,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// BenchmarkReplayHTTP has one client resume 10,000 events back and reads until it
-// was told the last of them.
+// BenchmarkReplayHTTP resumes one client 10,000 events back and reads until it has received
+// the last.
 func BenchmarkReplayHTTP(b *testing.B) {
 	const count = 10_000
 	n := startNode(b)
@@ -30,8 +30,8 @@ func BenchmarkReplayHTTP(b *testing.B) {
 			b.Fatal(res, err)
 		}
 		in := make([]byte, 64<<10)
-		rest, told := in[:0], 0
-		for told < count {
+		rest, received := in[:0], 0
+		for received < count {
 			k, err := res.Body.Read(in[len(rest):])
 			if err != nil {
 				b.Fatal(err)
@@ -43,7 +43,7 @@ func BenchmarkReplayHTTP(b *testing.B) {
 					break
 				}
 				if bytes.Equal(line, []byte("event: message.created")) {
-					told++
+					received++
 				}
 				rest = after
 			}

@@ -26,11 +26,10 @@ const (
 	sendGroups = 8
 )
 
-// BenchmarkSend sends messages over 64 connections that are kept alive: "bare"
-// to a chi handler that verifies the token, decodes the JSON, answers a message
-// and stores nothing; "full" and "normal" to a node that is told so by
-// --synchronous. These take turns with "bare", whose time is not counted, so
-// that both see the same machine: "of-bare" is the rate relative to it.
+// BenchmarkSend sends messages over 64 kept-alive connections: "bare" to a chi handler that
+// verifies the token, decodes the JSON, answers a message and stores nothing; "full" and
+// "normal" to a node with that --synchronous. These alternate with "bare", whose time is
+// not counted, so that both see the same machine: "of-bare" is the rate relative to it.
 func BenchmarkSend(b *testing.B) {
 	users := benchUsers(sendConns)
 	srv := startBare(b)
@@ -83,8 +82,8 @@ func benchNodeSends(b *testing.B, bare *senders, users []im.UserID, synchronous,
 	})
 }
 
-// commits returns how many writes have been committed in how many
-// transactions. With --synchronous full each is one fsync of the log.
+// commits returns the number of committed writes and of transactions. With --synchronous
+// full each transaction is one fsync of the log.
 func (n *benchNode) commits(b *testing.B) (calls, commits float64) {
 	b.Helper()
 	w := httptest.NewRecorder()
@@ -108,7 +107,7 @@ type senders struct {
 	sent  atomic.Int64
 }
 
-// newSenders connects users; to tells which conversation each sends to.
+// newSenders connects users; to returns the conversation that each sends to.
 func newSenders(b *testing.B, addr string, secret []byte, users []im.UserID, to func(int) im.ID) *senders {
 	b.Helper()
 	s := &senders{}
@@ -158,8 +157,8 @@ func (s *senders) send(b *testing.B, count int) time.Duration {
 
 var bareSecret = bytes.Repeat([]byte("s"), auth.MinSecret)
 
-// startBare serves what there is to be gained: the same route, token, decoding
-// and answer, and nothing else.
+// startBare serves the upper bound: the same route, token, decoding and answer, and nothing
+// else.
 func startBare(b *testing.B) *httptest.Server {
 	b.Helper()
 	verifier, err := auth.New(context.Background(), auth.Config{Secret: bareSecret, TicketKey: bytes.Repeat([]byte("t"), auth.MinSecret)})

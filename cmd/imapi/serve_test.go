@@ -123,8 +123,8 @@ func TestSIGTERMDrainsWithStreamsOpen(t *testing.T) {
 	s.start()
 }
 
-// TestLogHoldsNoContentAndNoSecrets runs what clients do at the most talkative
-// level and looks for what was in it.
+// TestLogHoldsNoContentAndNoSecrets does what clients do at the most verbose level and
+// looks for their content and secrets in the log.
 func TestLogHoldsNoContentAndNoSecrets(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		t.Run(format, func(t *testing.T) {
@@ -189,7 +189,7 @@ func TestMetrics(t *testing.T) {
 		regexp.MustCompile(`(?m)^imapi_event_lag_seconds_count 2$`),
 		regexp.MustCompile(`(?m)^imapi_build_info{version="dev"} 1$`),
 	}
-	// A stream counts what it wrote after it wrote it.
+	// A stream counts after it has written.
 	waitFor(t, func() bool {
 		res, err := http.Get("http://" + s.addr + "/metrics")
 		if err != nil {
@@ -208,7 +208,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// TestHTTP2 holds that streams work over HTTP/2, with and without TLS.
+// TestHTTP2 checks that streams work over HTTP/2, with and without TLS.
 func TestHTTP2(t *testing.T) {
 	dir := t.TempDir()
 	roots := writeCertificate(t, dir)
@@ -303,7 +303,7 @@ func TestPublicKeyAlgorithm(t *testing.T) {
 	dir := t.TempDir()
 	writeCertificate(t, dir)
 	s := startServer(t, "--auth-algorithm", "ES256", "--auth-public-key", filepath.Join(dir, "cert.pem"))
-	// A token of the secret's algorithm is not taken then, whoever made it.
+	// A token of the secret's algorithm is refused then, whoever made it.
 	req, _ := http.NewRequest(http.MethodGet, "http://"+s.addr+"/v1/conversations", nil)
 	req.Header.Set("Authorization", "Bearer "+mintFor(t, readSecret(t, dataDir(t)), "alice"))
 	res, err := http.DefaultClient.Do(req)
@@ -316,8 +316,8 @@ func TestPublicKeyAlgorithm(t *testing.T) {
 	}
 }
 
-// TestRateByDefault holds that the server as it is started limits a user to 100 requests
-// a second and 200 at once, and that it counts what it refuses.
+// TestRateByDefault checks that the default server limits a user to 100 requests a second
+// with bursts of 200, and that it counts refusals.
 func TestRateByDefault(t *testing.T) {
 	if c, err := parseConfig(nil, io.Discard); err != nil || c.rate != 100 || c.trustedProxies != nil {
 		t.Errorf("by default %v, %v, %v", c.rate, c.trustedProxies, err)
@@ -418,7 +418,7 @@ func TestCommandLine(t *testing.T) {
 			}
 		}
 		if _, _, diag := run("serve", "--help"); !strings.Contains(diag, "IMAPI_LISTEN") {
-			t.Errorf("the environment is not told of:\n%s", diag)
+			t.Errorf("the help lacks environment variables:\n%s", diag)
 		}
 		if status, out, _ := run("help"); status != 0 || !strings.Contains(out, "serve") {
 			t.Errorf("help: %d %q", status, out)
@@ -431,7 +431,7 @@ func TestCommandLine(t *testing.T) {
 			}
 		}
 	})
-	t.Run("a mistake is told alone", func(t *testing.T) {
+	t.Run("a mistake is reported alone", func(t *testing.T) {
 		for _, args := range []string{
 			"serve --nothing", "serve --max-members many", "serve --log-level loud", "serve extra", "token --nothing", "token",
 			"import --nothing", "export --nothing", "retention --nothing", "version --nothing", "serve --cors-origins a.example",
@@ -445,7 +445,7 @@ func TestCommandLine(t *testing.T) {
 		}
 	})
 	t.Run("help names what a flag takes", func(t *testing.T) {
-		// The word stands for the value in the usage, so it says of what kind that is.
+		// The word stands for the value in the usage, so it names the kind of value.
 		kinds := []string{
 			"address", "age", "algorithm", "audience", "directory", "duration", "file", "format", "id", "issuer", "level", "list",
 			"mode", "number", "origins", "policy", "time", "URL",
@@ -482,8 +482,8 @@ func TestCommandLine(t *testing.T) {
 	})
 }
 
-// TestStartsWhateverTheReadLimit holds that no limit for requests keeps a server from
-// starting, however much there is to read, and that what it has read holds.
+// TestStartsWhateverTheReadLimit checks that no --read-limit prevents a start, however much
+// there is to read.
 func TestStartsWhateverTheReadLimit(t *testing.T) {
 	const cuts = 5000
 	s := newServer(t, "--read-limit", "1ns")
@@ -515,8 +515,8 @@ func TestStartsWhateverTheReadLimit(t *testing.T) {
 	}
 }
 
-// TestClockGuard holds that a server whose clock is ahead of what it showed before says
-// so loudly, wherever an operator may look.
+// TestClockGuard checks that a server whose clock jumped ahead says so wherever an operator
+// may look.
 func TestClockGuard(t *testing.T) {
 	s := newServer(t, "--clock-guard", "90m")
 	store, err := storage.Open(t.Context(), "", storage.Options{DataDir: s.data, Synchronous: "normal"})

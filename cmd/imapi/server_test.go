@@ -22,7 +22,7 @@ import (
 // The end-to-end tests here drive the real binary over real HTTP, with the
 // client that users get.
 
-// patience bounds what must happen soon, on a machine that may be busy.
+// patience is a deadline for what happens soon, on a busy machine.
 const patience = 5 * time.Minute
 
 // binary builds imapi once, as the test itself was built.
@@ -136,7 +136,7 @@ func (s *server) kill() {
 	s.process = nil
 }
 
-// stop asks the process to end and returns how it did.
+// stop asks the process to end and returns its exit.
 func (s *server) stop() error {
 	s.t.Helper()
 	if err := s.process.Process.Signal(syscall.SIGTERM); err != nil {
@@ -180,7 +180,7 @@ func (s *server) clientWith(token, device string) *client.Client {
 	return c
 }
 
-// group makes a group and returns its id.
+// group creates a group and returns its id.
 func (s *server) group(owner *client.Client, members ...string) string {
 	s.t.Helper()
 	res, err := owner.CreateConversationWithResponse(context.Background(), &client.CreateConversationParams{},
@@ -250,7 +250,7 @@ func history(t testing.TB, c *client.Client, conversation string) []client.Messa
 	}
 }
 
-// eventLog returns all events that a user can be told, from pages.
+// eventLog returns all events of a user, from pages.
 func eventLog(t testing.TB, c *client.Client) []client.Event {
 	t.Helper()
 	var (

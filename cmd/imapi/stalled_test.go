@@ -27,7 +27,7 @@ func (c *deafConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// stop has it read no more, and returns what has it read again.
+// stop makes it stop reading, and returns a function that makes it read again.
 func (c *deafConn) stop() (goOn func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -36,9 +36,9 @@ func (c *deafConn) stop() (goOn func()) {
 	return sync.OnceFunc(func() { close(hearing) })
 }
 
-// TestClientThatStopsReading holds that an HTTP/2 connection whose client is
-// there and takes nothing does not keep its streams: ending one does not
-// unblock the connection that all of them share, so that must end itself.
+// TestClientThatStopsReading checks that an HTTP/2 connection whose client stops reading
+// does not keep its streams. Ending a stream does not unblock the connection that all of
+// them share, so the connection itself must end.
 func TestClientThatStopsReading(t *testing.T) {
 	t.Parallel()
 	const streams = 8

@@ -14,7 +14,7 @@ import (
 	"github.com/imapi/imapi/auth"
 )
 
-// dataDir is a data directory in which a server has been, as far as tokens go.
+// dataDir is a data directory with the token secret of an earlier server.
 func dataDir(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
@@ -27,7 +27,7 @@ func dataDir(t *testing.T) string {
 	return dir
 }
 
-// TestUnsupportedBuildsSayWhy holds that the compiler says what is missing, and nothing
+// TestUnsupportedBuildsSayWhy checks that the compiler reports what is missing, and nothing
 // else.
 func TestUnsupportedBuildsSayWhy(t *testing.T) {
 	for setting, says := range map[string]string{
@@ -45,7 +45,7 @@ func TestUnsupportedBuildsSayWhy(t *testing.T) {
 	}
 }
 
-// TestOriginsThatBrowsersSend holds that an origin of any kind of page is taken.
+// TestOriginsThatBrowsersSend checks that origins of all kinds of pages are accepted.
 func TestOriginsThatBrowsersSend(t *testing.T) {
 	const list = "https://app.example, http://localhost:5173,https://app.example:8443,http://[::1]:3000," +
 		"https://*.app.example,capacitor://localhost,chrome-extension://abcdef,null,"
@@ -58,8 +58,8 @@ func TestOriginsThatBrowsersSend(t *testing.T) {
 	}
 }
 
-// TestARefusedStartMakesNothing holds that what the command line gets wrong, or the
-// machine does not allow, is found before there is a data directory or a greeting.
+// TestARefusedStartMakesNothing checks that mistakes on the command line, and ports in use,
+// are found before there is a data directory or a greeting.
 func TestARefusedStartMakesNothing(t *testing.T) {
 	bin, err := binary()
 	if err != nil {
@@ -105,8 +105,8 @@ func TestARefusedStartMakesNothing(t *testing.T) {
 	}
 }
 
-// TestTokenWhereNoServerHasBeen holds that a misspelt directory is refused, and made by
-// nobody.
+// TestTokenWhereNoServerHasBeen checks that a misspelt directory is refused and not
+// created.
 func TestTokenWhereNoServerHasBeen(t *testing.T) {
 	empty := t.TempDir()
 	missing := filepath.Join(empty, "wrong")
@@ -122,8 +122,8 @@ func TestTokenWhereNoServerHasBeen(t *testing.T) {
 	}
 }
 
-// TestCommandsWhereNoServerHasBeen holds that no command takes a misspelt directory for an
-// empty server, and that an import, which may be the first to use one, says so.
+// TestCommandsWhereNoServerHasBeen checks that no command takes a misspelt directory for an
+// empty server, and that an import, which may create the directory, says so.
 func TestCommandsWhereNoServerHasBeen(t *testing.T) {
 	empty := t.TempDir()
 	missing := filepath.Join(empty, "wrong")
@@ -157,8 +157,8 @@ func TestCommandsWhereNoServerHasBeen(t *testing.T) {
 	}
 }
 
-// TestGreetingSaysWhereItListens holds that 0.0.0.0 is told, and taken, as what it is,
-// and that the demo's address is one that a browser can go to.
+// TestGreetingSaysWhereItListens checks that 0.0.0.0 is used and shown as given, and that
+// the address of the demo is one that a browser can open.
 func TestGreetingSaysWhereItListens(t *testing.T) {
 	s := newServer(t)
 	_, port, err := net.SplitHostPort(s.addr)
@@ -183,8 +183,8 @@ func TestGreetingSaysWhereItListens(t *testing.T) {
 	_ = res.Body.Close()
 }
 
-// TestOneServerForADatabase holds that a second server does not start on a database
-// that one serves, by whatever name it is given.
+// TestOneServerForADatabase checks that a second server does not start on the same
+// database, whatever name it is given.
 func TestOneServerForADatabase(t *testing.T) {
 	s := startServer(t)
 	db, dir := filepath.Join(s.data, "imapi.db"), t.TempDir()

@@ -12,13 +12,12 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// BenchmarkStranger has a stranger send one message after another while others do what
-// takes the writer long, all of it asked for at once: 48 changes of roles in a space of
-// 100 channels and 100 roles with 20 overrides a channel, by one user and by 48; 200
-// requests that revoke 100 messages each, older than those whose words are in memory;
-// the leaving of a group by who has joined 12,000 of its threads; and 2,000 members
-// added to each of 8 rooms. It reports what the stranger waits for, until the last of
-// the others is answered or for 20 s, and how many of theirs were answered by then.
+// BenchmarkStranger sends one message after another while others request long writes all at
+// once: 48 changes of roles in a space of 100 channels and 100 roles with 20 overrides a
+// channel, by one user and by 48; 200 requests that revoke 100 messages each, older than
+// those whose words are in memory; leaving a group with 12,000 joined threads; and 2,000
+// members added to each of 8 rooms. It reports the latency of the sends until the last of
+// the others is answered or for 20 s, and how many of the others were answered by then.
 func BenchmarkStranger(b *testing.B) {
 	for _, load := range []struct {
 		name string
@@ -66,7 +65,7 @@ type strangers struct {
 	*benchNode
 }
 
-// run sends what is asked and a stranger's messages meanwhile.
+// run makes the requests, and sends a stranger's messages at the same time.
 func (s *strangers) run(asks []ask) (answered int, took []time.Duration) {
 	end := make(chan struct{})
 	results := make(chan error, len(asks))
@@ -132,7 +131,7 @@ func (s *strangers) must(err error) {
 	}
 }
 
-// roles has users change the position of a role each.
+// roles makes each user change the position of a role.
 func (s *strangers) roles(users int) (asks []ask) {
 	ctx, owner := context.Background(), im.Actor{User: "owner"}
 	space, err := s.service.CreateSpace(ctx, owner, im.SpaceDraft{Name: "bench"})
@@ -182,7 +181,7 @@ func (s *strangers) roles(users int) (asks []ask) {
 	return asks
 }
 
-// revokes has the owner of a group revoke what somebody said there long ago.
+// revokes makes the owner of a group revoke old messages of another member.
 func (s *strangers) revokes() (asks []ask) {
 	const requests, each = 200, 100
 	group := s.group([]im.UserID{"owner", "author"})
@@ -195,7 +194,7 @@ func (s *strangers) revokes() (asks []ask) {
 	return asks
 }
 
-// leave has somebody leave a group who has joined many of its threads.
+// leave makes a user leave a group with many joined threads.
 func (s *strangers) leave() []ask {
 	group := s.group([]im.UserID{"owner", "leaver"})
 	for range 24 {
@@ -224,7 +223,7 @@ func (s *strangers) leave() []ask {
 	return []ask{{"leaver", http.MethodDelete, fmt.Sprintf("/v1/conversations/%v/members/leaver", group), ""}}
 }
 
-// members has owners of rooms add many members at once.
+// members makes owners of rooms add many members at once.
 func (s *strangers) members() (asks []ask) {
 	var names []string
 	for _, user := range benchUsers(2000) {

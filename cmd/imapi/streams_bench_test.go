@@ -9,10 +9,10 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// BenchmarkIdleStreamsHTTP measures what 1,000 idle streams of as many users
-// hold in the process: connections with their buffers, goroutines with their
-// stacks, the hub's part, and the verified tokens. The client's ends are in it
-// as bare sockets, without buffers or goroutines. What the kernel holds is not.
+// BenchmarkIdleStreamsHTTP measures the memory of 1,000 idle streams of 1,000 users in the
+// process: connections with their buffers, goroutines with their stacks, the hub's part,
+// and the verified tokens. The client's ends are bare sockets, without buffers or
+// goroutines. Memory of the kernel is not included.
 func BenchmarkIdleStreamsHTTP(b *testing.B) {
 	const streams = 1000
 	n := startNode(b)
@@ -33,7 +33,7 @@ func BenchmarkIdleStreamsHTTP(b *testing.B) {
 	}
 }
 
-// memory returns the bytes in use by what can be reached, and by stacks.
+// memory returns the bytes of reachable memory and of stacks.
 func memory() uint64 {
 	runtime.GC()
 	runtime.GC()

@@ -13,12 +13,11 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// BenchmarkTakeBack takes messages back over 64 connections that are kept
-// alive, each waiting for its answer: "revoke" by who sent them, "burn" by who
-// got them. The messages are direct ones and are sent over the same connections
-// in turns with it: "of-send" is the time relative to the sending's, "cpu-of-send"
-// the processor time, with what shredding takes after it.
-func BenchmarkTakeBack(b *testing.B) {
+// BenchmarkRevokeAndBurn erases messages over 64 kept-alive connections, each waiting for its
+// answer: "revoke" by the senders, "burn" by the recipients. The messages are direct ones,
+// sent over the same connections in turns with it: "of-send" is the time relative to
+// sending, "cpu-of-send" the processor time, including shredding.
+func BenchmarkRevokeAndBurn(b *testing.B) {
 	const each = 16 // messages of a user in a turn
 	for _, way := range []string{"revoke", "burn"} {
 		b.Run(way, func(b *testing.B) {
@@ -62,7 +61,7 @@ func BenchmarkTakeBack(b *testing.B) {
 	}
 }
 
-// pairs are users who each have a connection and send to their neighbour.
+// pairs are users with a connection each who send to their neighbour.
 type pairs struct {
 	b      testing.TB
 	conns  []*benchConn
@@ -107,8 +106,8 @@ func (p *pairs) each(fn func(i int, c *benchConn) error) time.Duration {
 	return 0
 }
 
-// send has every user send count messages, and returns their ids by sender and
-// how long it took.
+// send makes every user send count messages, and returns their ids by sender and the
+// duration.
 func (p *pairs) send(count int, more string) (ids [][]string, took time.Duration) {
 	p.b.Helper()
 	p.rounds++
@@ -133,7 +132,7 @@ func (p *pairs) send(count int, more string) (ids [][]string, took time.Duration
 	return ids, took
 }
 
-// post makes a request of a user and reads its answer, into out if not nil.
+// post makes a request of a user and decodes its answer into out, unless that is nil.
 func (p *pairs) post(i int, c *benchConn, path, body string, status int, out *[]byte) error {
 	header := []string{"Content-Length", fmt.Sprint(len(body))}
 	if body != "" {
@@ -164,9 +163,8 @@ func (n *benchNode) waitShredded() {
 	})
 }
 
-// BenchmarkReadUpTo reads 1,000 unread messages with one receipt: of a direct
-// conversation, of one whose messages all burn, and of a group whose messages
-// all ask for receipts.
+// BenchmarkReadUpTo reads 1,000 unread messages with one receipt: in a direct conversation,
+// in one whose messages all burn, and in a group whose messages all ask for receipts.
 func BenchmarkReadUpTo(b *testing.B) {
 	const count = 1000
 	for _, kind := range []string{"direct", "burning", "group"} {
@@ -228,12 +226,11 @@ func percentile(list []time.Duration, percent int) time.Duration {
 
 func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// BenchmarkDue has 10,000 messages come due at the same moment while 64 users
-// send: as fast as they are answered ("full"), or each every 160 ms, 400 a
-// second in all ("paced"). "late" is from when a message was due to after the
-// commit that erased it; "send" is how long answers took meanwhile,
-// "send-before" in the two seconds before, of the same senders; "of-before"
-// is the ratio of both.
+// BenchmarkDue makes 10,000 messages come due at the same moment while 64 users send: as
+// fast as they are answered ("full"), or each every 160 ms, 400 a second in all ("paced").
+// "late" is from a message's due time to the commit of its erasure; "send" is the latency
+// of the sends at the time, "send-before" in the two seconds before; "of-before" is their
+// ratio.
 func BenchmarkDue(b *testing.B) {
 	b.Run("full", func(b *testing.B) { benchDue(b, 0) })
 	b.Run("paced", func(b *testing.B) { benchDue(b, 160*time.Millisecond) })
@@ -248,7 +245,7 @@ func benchDue(b *testing.B, pace time.Duration) {
 	defer n.stop()
 	p := newPairs(b, n, benchUsers(sendConns))
 	defer p.close()
-	p.send(1, "") // makes the conversations
+	p.send(1, "") // creates the conversations
 	conversation := n.group([]im.UserID{"alice", "bob"})
 
 	var (
@@ -299,7 +296,7 @@ func benchDue(b *testing.B, pace time.Duration) {
 // were under way between it and an end.
 type dueSpans struct{ before, while []time.Duration }
 
-// collect has users send until work returns.
+// collect makes users send until work returns.
 func (d *dueSpans) collect(p *pairs, pace time.Duration, due time.Time, work func()) {
 	done := make(chan struct{})
 	var sent [][]span
@@ -322,8 +319,8 @@ func (d *dueSpans) collect(p *pairs, pace time.Duration, due time.Time, work fun
 // span is when a request was made and when it was answered.
 type span struct{ begin, end time.Time }
 
-// sendUntil has every user send until done, no more than a message each pace,
-// and returns when each sent what.
+// sendUntil makes every user send until done, at most a message each pace, and returns when
+// each was sent.
 func (p *pairs) sendUntil(done <-chan struct{}, pace time.Duration) [][]span {
 	p.b.Helper()
 	sent := make([][]span, len(p.conns))

@@ -15,8 +15,7 @@ import (
 	"time"
 )
 
-// device is a device of a user. It speaks plain HTTP, to see what goes over
-// the wire and not what a client makes of it.
+// device is a device of a user. It uses plain HTTP, to see what goes over the wire.
 type device struct {
 	t           testing.TB
 	server      *server
@@ -91,7 +90,7 @@ type note struct {
 	}
 }
 
-// gone reports whether nothing of what a message said is left.
+// gone reports whether a message has no content.
 func (n *note) gone() bool {
 	return n != nil && n.State != "active" && n.Erased != nil && isNull(n.Body) && isNull(n.Ext) && n.Mentions == nil
 }
@@ -157,7 +156,7 @@ func (d device) events(token string, out any) {
 	}
 }
 
-// log returns all that the log has for a user.
+// log returns the whole log of a user.
 func (d device) log() []heard {
 	d.t.Helper()
 	var all []heard
@@ -218,7 +217,7 @@ type ear struct {
 	events chan heard
 }
 
-// listen opens a stream, which goes on after the cursor if there is one.
+// listen opens a stream, which resumes after the cursor if there is one.
 func (d device) listen(cursor string) *ear {
 	d.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -245,7 +244,7 @@ func (d device) listen(cursor string) *ear {
 			}
 			h := heard{raw: data}
 			if err := json.Unmarshal([]byte(data), &h); err != nil {
-				d.t.Errorf("told %s: %v", data, err)
+				d.t.Errorf("received %s: %v", data, err)
 				return
 			}
 			e.events <- h
@@ -261,27 +260,27 @@ func (d device) listen(cursor string) *ear {
 	return e
 }
 
-// until returns what is told up to the event that is waited for.
+// until returns the received events up to the given one.
 func (e *ear) until(last func(heard) bool) []heard {
 	e.t.Helper()
-	var told []heard
+	var received []heard
 	deadline := time.After(patience)
 	for {
 		select {
 		case h, open := <-e.events:
 			if !open {
-				e.t.Fatalf("the stream ended after %d events", len(told))
+				e.t.Fatalf("the stream ended after %d events", len(received))
 			}
-			if told = append(told, h); last(h) {
-				return told
+			if received = append(received, h); last(h) {
+				return received
 			}
 		case <-deadline:
-			e.t.Fatalf("not told within %v; told %d events", patience, len(told))
+			e.t.Fatalf("not received within %v; received %d events", patience, len(received))
 		}
 	}
 }
 
-// untilMessage returns what is told up to a message.
+// untilMessage returns the received events up to a message.
 func (e *ear) untilMessage(id string) []heard {
 	e.t.Helper()
 	return e.until(func(h heard) bool { return h.Type == "message.created" && h.MessageID == id })
@@ -316,9 +315,9 @@ func (s *server) metric(name string) float64 {
 	return sum
 }
 
-// TestRevokeIsToldOnce revokes a message on the phone that sent it: everybody
-// else's streams are told once, the sender's tablet too, the phone is not.
-func TestRevokeIsToldOnce(t *testing.T) {
+// TestRevokeIsDeliveredOnce revokes a message on the phone that sent it: everybody else's
+// streams receive it once, the sender's tablet too, the phone does not.
+func TestRevokeIsDeliveredOnce(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"direct", "group"} {
 		t.Run(kind, func(t *testing.T) {
@@ -344,41 +343,41 @@ func TestRevokeIsToldOnce(t *testing.T) {
 			last := s.device("bob", "tablet").send(conversation, "last", "")
 
 			for who, e := range map[string]*ear{"alice's tablet": onTablet, "bob": toBob} {
-				told := e.untilMessage(last.ID)
-				revoked := about(told, "message.revoked")
+				received := e.untilMessage(last.ID)
+				revoked := about(received, "message.revoked")
 				if len(revoked) != 1 {
-					t.Fatalf("%s was told of %d revokes", who, len(revoked))
+					t.Fatalf("%s received %d revokes", who, len(revoked))
 				}
 				h := revoked[0]
 				if h.MessageID != sent.ID || h.Seq != sent.Seq || h.Actor != "alice" || !h.Message.gone() ||
 					h.Message.Erased.Postscript != "sorry" || string(h.Message.Erased.Extension) != `{"why":"typo"}` ||
 					h.PushContent != "taken back" || string(h.PushPayload) != `{"badge":1}` {
-					t.Errorf("%s was told %s", who, h.raw)
+					t.Errorf("%s received %s", who, h.raw)
 				}
 				if form := m.in([]byte(h.raw)); form != "" {
-					t.Errorf("%s was told the content, as %s: %s", who, form, h.raw)
+					t.Errorf("%s received the content, as %s: %s", who, form, h.raw)
 				}
-				if created := about(told, "message.created"); len(created) != 2 || created[0].MessageID != sent.ID {
-					t.Errorf("%s was told of %d messages", who, len(created))
+				if created := about(received, "message.created"); len(created) != 2 || created[0].MessageID != sent.ID {
+					t.Errorf("%s received %d messages", who, len(created))
 				}
 			}
-			told := onPhone.untilMessage(last.ID)
-			if acts := about(told, "message.created", "message.revoked"); len(acts) != 1 {
-				t.Errorf("the phone was told what it did: %+v", acts)
+			received := onPhone.untilMessage(last.ID)
+			if acts := about(received, "message.created", "message.revoked"); len(acts) != 1 {
+				t.Errorf("the phone received its own events: %+v", acts)
 			}
 			carol.send("@bob", "fence", "")
 			toBob.until(func(h heard) bool { return h.Message != nil && strings.Contains(string(h.Message.Body), "fence") })
 			phone.send("@carol", "fence", "")
-			if told := toCarol.until(func(h heard) bool { return h.Type == "message.created" }); len(about(told, "message.revoked")) > 0 {
-				t.Errorf("a stranger was told %+v", told)
+			if received := toCarol.until(func(h heard) bool { return h.Type == "message.created" }); len(about(received, "message.revoked")) > 0 {
+				t.Errorf("a stranger received %+v", received)
 			}
 		})
 	}
 }
 
-// TestDeliveredByBeingWritten holds that being written to the recipient's
-// stream is a receipt, that a busy stream's are told and stored together, and
-// that a group's messages that ask for none have none.
+// TestDeliveredByBeingWritten checks that delivery to the recipient's stream is a receipt,
+// that those of a busy stream are published and stored together, and that group messages
+// that do not ask for receipts have none.
 func TestDeliveredByBeingWritten(t *testing.T) {
 	t.Parallel()
 	const count = 200
@@ -403,17 +402,17 @@ func TestDeliveredByBeingWritten(t *testing.T) {
 		return about(toAlice.until(func(h heard) bool { return h.Type == "receipt.delivered" && last(h) }), "receipt.delivered")
 	}
 
-	// What is told on resuming is delivered, a tombstone is not.
+	// A message received on resuming is delivered, a tombstone is not.
 	bob.listen(before)
 	carol.listen("")
-	if told := delivered(func(heard) bool { return true }); !told[0].isFor(missed.ID) || told[0].isFor(erased.ID) || told[0].User != "bob" {
-		t.Errorf("told of what was missed: %s", told[0].raw)
+	if received := delivered(func(heard) bool { return true }); !received[0].isFor(missed.ID) || received[0].isFor(erased.ID) || received[0].User != "bob" {
+		t.Errorf("received after being away: %s", received[0].raw)
 	}
 
 	began := time.Now()
 	one := alice.send(direct, "one", "")
 	delivered(func(h heard) bool { return h.isFor(one.ID) })
-	t.Logf("told of a delivery %v after the sending", time.Since(began).Round(time.Millisecond))
+	t.Logf("delivery published %v after the send", time.Since(began).Round(time.Millisecond))
 	var got receipts
 	alice.must(http.MethodGet, "/v1/messages/"+one.ID+"/receipts", "", &got)
 	if len(got.Delivered) != 1 || got.Delivered[0].User != "bob" || len(got.Read) != 0 || !slices.Equal(got.Unread, []string{"bob"}) {
@@ -423,8 +422,8 @@ func TestDeliveredByBeingWritten(t *testing.T) {
 		t.Errorf("the recipient was answered %d %s", status, answer)
 	}
 
-	// sendAll sends many, and returns the ids and a check of how often
-	// receipts for them may have been stored, counted in writes.
+	// sendAll sends many messages, and returns the ids and a check of how often receipts
+	// for them may have been stored, counted in writes.
 	sendAll := func(conversation, more string) (ids []string, stored func() (writes, allowed int)) {
 		writes, began := s.metric("imapi_commit_batch_size_sum"), time.Now()
 		for i := range count {
@@ -436,24 +435,24 @@ func TestDeliveredByBeingWritten(t *testing.T) {
 	}
 
 	ids, stored := sendAll(direct, "")
-	told := delivered(func(h heard) bool { return h.isFor(ids[count-1]) })
+	received := delivered(func(h heard) bool { return h.isFor(ids[count-1]) })
 	writes, allowed := stored()
-	t.Logf("direct: %d events, %d writes", len(told), writes)
-	if len(told) > allowed || writes > allowed {
-		t.Errorf("%d direct messages to an open stream took %d events and %d writes, want at most %d", count, len(told), writes, allowed)
+	t.Logf("direct: %d events, %d writes", len(received), writes)
+	if len(received) > allowed || writes > allowed {
+		t.Errorf("%d direct messages to an open stream took %d events and %d writes, want at most %d", count, len(received), writes, allowed)
 	}
 
 	ids, stored = sendAll(group, `,"receipt":true`)
 	has := map[string][]string{}
-	told = delivered(func(h heard) bool {
+	received = delivered(func(h heard) bool {
 		has[h.User] = append(has[h.User], h.MessageIDs...)
 		return len(has["bob"]) >= count && len(has["carol"]) >= count
 	})
 	writes, allowed = stored()
-	t.Logf("group: %d events, %d writes", len(told), writes)
-	if len(told) > 2*allowed || writes > allowed {
+	t.Logf("group: %d events, %d writes", len(received), writes)
+	if len(received) > 2*allowed || writes > allowed {
 		t.Errorf("%d group messages to two open streams took %d events and %d writes, want at most %d and %d",
-			count, len(told), writes, 2*allowed, allowed)
+			count, len(received), writes, 2*allowed, allowed)
 	}
 	for user, got := range has {
 		if !slices.Equal(got, ids) {
@@ -481,8 +480,8 @@ func TestDeliveredByBeingWritten(t *testing.T) {
 	}
 }
 
-// TestReadUpTo reads many messages with one receipt: it is told once, to the
-// sender and to the reader's other device.
+// TestReadUpTo reads many messages with one receipt, which the sender and the reader's
+// other device receive once.
 func TestReadUpTo(t *testing.T) {
 	t.Parallel()
 	const count, burning = 300, 10
@@ -537,27 +536,27 @@ func TestReadUpTo(t *testing.T) {
 
 	fence := alice.send("@bob", "fence", "")
 	for who, e := range map[string]*ear{"the reader's other device": onTablet, "the acting device": onPhone} {
-		told := e.untilMessage(fence.ID)
+		received := e.untilMessage(fence.ID)
 		want, wantStarted := 1, burning
 		if e == onPhone {
 			want, wantStarted = 0, 0
 		}
-		if reads, started := about(told, "receipt.read"), about(told, "message.burn_started"); len(reads) != want || len(started) != wantStarted {
-			t.Errorf("%s was told of %d reads and %d fires, want %d and %d", who, len(reads), len(started), want, wantStarted)
+		if reads, started := about(received, "receipt.read"), about(received, "message.burn_started"); len(reads) != want || len(started) != wantStarted {
+			t.Errorf("%s received %d reads and %d fires, want %d and %d", who, len(reads), len(started), want, wantStarted)
 		}
 	}
-	// The sender is not told of the fence on this device, but that it was
-	// delivered, later than all else.
-	told := toAlice.until(func(h heard) bool { return h.Type == "receipt.delivered" && h.isFor(fence.ID) })
-	reads, started := about(told, "receipt.read"), about(told, "message.burn_started")
+	// The sending device does not receive the fence itself, but its delivery, after all
+	// else.
+	received := toAlice.until(func(h heard) bool { return h.Type == "receipt.delivered" && h.isFor(fence.ID) })
+	reads, started := about(received, "receipt.read"), about(received, "message.burn_started")
 	if len(reads) != 1 || reads[0].UpTo != last.ID || reads[0].User != "bob" || len(started) != burning {
-		t.Errorf("the sender was told of %d reads, %+v, and %d fires", len(reads), reads, len(started))
+		t.Errorf("the sender received %d reads, %+v, and %d fires", len(reads), reads, len(started))
 	}
 }
 
-// TestElevenRevokedThenTwelfth sends eleven messages to somebody who is
-// offline, revokes them all and sends another: the resumed stream shows what
-// happened, and of the eleven no content.
+// TestElevenRevokedThenTwelfth sends eleven messages to a user who is offline, revokes them
+// all and sends another: the resumed stream delivers what happened, and no content of the
+// eleven.
 func TestElevenRevokedThenTwelfth(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
@@ -580,21 +579,21 @@ func TestElevenRevokedThenTwelfth(t *testing.T) {
 	twelfth := alice.send("@bob", "here it is", "")
 	want = append(want, step{"message.created", twelfth.ID})
 
-	told := bob.listen(cursor).untilMessage(twelfth.ID)
+	received := bob.listen(cursor).untilMessage(twelfth.ID)
 	var got []step
-	for _, h := range told {
+	for _, h := range received {
 		got = append(got, step{h.Type, h.MessageID})
 		if form := m.in([]byte(h.raw)); form != "" {
-			t.Errorf("told the content as %s: %s", form, h.raw)
+			t.Errorf("received the content as %s: %s", form, h.raw)
 		}
 		if h.MessageID != twelfth.ID && (!h.Message.gone() || h.Message.State != "revoked") {
-			t.Errorf("told %s", h.raw)
+			t.Errorf("received %s", h.raw)
 		}
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("told %v, want %v", got, want)
+		t.Errorf("received %v, want %v", got, want)
 	}
-	if text := string(told[len(told)-1].Message.Body); text != `{"text":"here it is"}` {
+	if text := string(received[len(received)-1].Message.Body); text != `{"text":"here it is"}` {
 		t.Errorf("the twelfth is %s", text)
 	}
 }

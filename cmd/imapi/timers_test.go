@@ -14,9 +14,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestKilledWhileErasing kills the server at random points while it works off
-// 2,000 messages that came due at the same moment: each is erased, and told so,
-// once.
+// TestKilledWhileErasing kills the server at random points while it erases 2,000 messages
+// that came due at the same moment: each is erased and published once.
 func TestKilledWhileErasing(t *testing.T) {
 	t.Parallel()
 	const (
@@ -27,17 +26,17 @@ func TestKilledWhileErasing(t *testing.T) {
 	m := newMarker()
 	direct, group, cursor := fillDue(t, s.data, count, m)
 
-	// A subscriber follows through all of it.
+	// A subscriber that resumes after each kill.
 	ctx, cancel := context.WithCancel(context.Background())
 	var (
 		mu        sync.Mutex
-		told      = make(map[string]int)
+		received  = make(map[string]int)
 		following sync.WaitGroup
 	)
 	toldOf := func() int {
 		mu.Lock()
 		defer mu.Unlock()
-		return len(told)
+		return len(received)
 	}
 	bob := s.clientWith(mintFor(t, readSecret(t, s.data), "bob"), "tablet")
 	following.Go(func() {
@@ -51,7 +50,7 @@ func TestKilledWhileErasing(t *testing.T) {
 			}
 			if e.Type == client.EventTypeMessageBurned || e.Type == client.EventTypeMessageExpired {
 				mu.Lock()
-				told[*e.MessageID]++
+				received[*e.MessageID]++
 				mu.Unlock()
 			}
 		}
@@ -70,7 +69,7 @@ func TestKilledWhileErasing(t *testing.T) {
 	}
 	waitFor(t, func() bool { return toldOf() == count })
 
-	// Who lists the log sees each once, and when; so does who was told.
+	// The log and the subscriber have each erasure once, with its time.
 	alice := s.device("alice", "phone")
 	logged := make(map[string]int)
 	lives := make([]int, kills+1)
@@ -79,7 +78,7 @@ func TestKilledWhileErasing(t *testing.T) {
 			continue
 		}
 		if logged[h.MessageID]++; !h.Message.gone() {
-			t.Errorf("told %s with %+v", h.Type, h.Message)
+			t.Errorf("received %s with %+v", h.Type, h.Message)
 		}
 		life := 0
 		for life < kills && h.At.After(killed[life]) {
@@ -91,15 +90,15 @@ func TestKilledWhileErasing(t *testing.T) {
 	if lives[0] == count {
 		t.Error("the first kill came too late to tell anything")
 	}
-	messages := append(alice.history(direct)[1:], alice.history(group)...) // the first made the conversation
+	messages := append(alice.history(direct)[1:], alice.history(group)...) // the first created the conversation
 	if len(messages) != count || len(logged) != count {
 		t.Errorf("%d messages are left and the log tells of %d, want %d", len(messages), len(logged), count)
 	}
 	mu.Lock()
 	for i := range messages {
 		n := &messages[i]
-		if !n.gone() || logged[n.ID] != 1 || told[n.ID] != 1 {
-			t.Errorf("%s is %s, told of %d times and logged %d times", n.ID, n.State, told[n.ID], logged[n.ID])
+		if !n.gone() || logged[n.ID] != 1 || received[n.ID] != 1 {
+			t.Errorf("%s is %s, received %d times and logged %d times", n.ID, n.State, received[n.ID], logged[n.ID])
 		}
 	}
 	mu.Unlock()
@@ -111,9 +110,9 @@ func TestKilledWhileErasing(t *testing.T) {
 	integrity(t, s.data)
 }
 
-// fillDue fills a data directory with messages of alice's to bob that come due
-// at the same moment in every way there is, soon, and returns the conversations
-// and where the log stood before.
+// fillDue fills a data directory with messages from alice to bob that come due at the same
+// moment soon, in every possible way, and returns the conversations and the previous head
+// of the log.
 func fillDue(t *testing.T, data string, count int, m marker) (direct, group, cursor string) {
 	t.Helper()
 	n := startNode(t, "--data", data)
@@ -155,8 +154,8 @@ func fillDue(t *testing.T, data string, count int, m marker) (direct, group, cur
 	return inDirect.String(), inGroup.String(), cursor
 }
 
-// TestDueWhileDown has messages come due while no server runs, and then one
-// run that was told to be stricter in everything: they are erased at once.
+// TestDueWhileDown lets messages come due while no server runs. The next server, with
+// stricter flags, erases them at once.
 func TestDueWhileDown(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, "--burn-policy", "any", "--revoke-window", "1h")
@@ -175,7 +174,7 @@ func TestDueWhileDown(t *testing.T) {
 	add("expired", alice.send(group, m.text, ""))
 	bob.must(http.MethodPost, "/v1/messages/"+byHand.ID+"/burn", "", nil)
 	bob.must(http.MethodPost, "/v1/conversations/@alice/receipts", `{"kind":"read","message_ids":["`+read.ID+`"]}`, nil)
-	// The default is for what is sent from then on.
+	// The default applies to messages sent from then on.
 	alice.must(http.MethodPatch, "/v1/conversations/"+group, `{"settings":{"expire_after_seconds":null}}`, nil)
 	add("active", alice.send(group, "stays", ""))
 	due := time.Now().Add(2 * time.Second)
@@ -208,16 +207,16 @@ func TestDueWhileDown(t *testing.T) {
 	}
 	(&crawler{t: t, server: s}).inNoFile(m)
 	waitFor(t, func() bool { return s.metric("imapi_shredding_waiting") == 0 })
-	told := map[string]int{}
+	received := map[string]int{}
 	for _, h := range about(alice.log(), "message.burned", "message.expired") {
-		told[h.MessageID]++
+		received[h.MessageID]++
 	}
 	for id, state := range states {
-		if state != "active" && told[id] != 1 {
-			t.Errorf("%s was told %d times", id, told[id])
+		if state != "active" && received[id] != 1 {
+			t.Errorf("%s was received %d times", id, received[id])
 		}
 	}
-	// What the new server does not allow, it does not.
+	// The new server refuses what its flags do not allow.
 	if status, answer := bob.ask(http.MethodPost, "/v1/messages/"+stays.ID+"/burn", ""); status != http.StatusConflict {
 		t.Errorf("burning what was not sent for it: %d %s", status, answer)
 	}

@@ -38,16 +38,16 @@ type news struct {
 	Message        *shown
 }
 
-// place is a conversation as a client keeps it.
-type place struct {
+// view is a conversation as a client keeps it.
+type view struct {
 	in                    bool // whether the user is a member
 	hidden, pinned, muted bool
 	messages              map[string]*shown
-	unread                map[string]bool // ids, also of what cannot be read for now
+	unread                map[string]bool // ids, also of messages that cannot be read now
 }
 
-// counts returns the unread messages, and those of them that mention the user.
-func (p *place) counts(me string) (unread, mentions int) {
+// counts returns the number of unread messages, and of those that mention the user.
+func (p *view) counts(me string) (unread, mentions int) {
 	for id := range p.unread {
 		if m := p.messages[id]; m != nil && m.State == "active" {
 			unread++
@@ -60,35 +60,33 @@ func (p *place) counts(me string) (unread, mentions int) {
 }
 
 // sorted are the messages, oldest first.
-func (p *place) sorted() []*shown {
+func (p *view) sorted() []*shown {
 	return slices.SortedFunc(maps.Values(p.messages), func(a, b *shown) int { return int(a.Seq - b.Seq) })
 }
 
-// drop takes out the messages that a function says.
-func (p *place) drop(gone func(*shown) bool) {
+// drop removes the messages that match.
+func (p *view) drop(gone func(*shown) bool) {
 	maps.DeleteFunc(p.messages, func(_ string, m *shown) bool { return gone(m) })
 }
 
-// model is a client on one device. It knows what the events tell it, and reads
-// a conversation's history only when it comes to be in it, or when its settings
-// change.
+// model is a client on one device. It applies events, and reads the history of a
+// conversation only when it becomes a member or its settings change.
 type model struct {
 	device
-	me     string
-	places map[string]*place
+	me    string
+	views map[string]*view
 }
 
-// take changes the model as an event says. Counts that are told live must be
-// those that the model has by itself.
+// take applies an event. Counts in events received live must be those of the model.
 func (m *model) take(e news, live bool) {
 	m.t.Helper()
 	if e.ConversationID == "" {
 		return
 	}
-	p := m.places[e.ConversationID]
+	p := m.views[e.ConversationID]
 	if p == nil {
-		p = &place{messages: make(map[string]*shown), unread: make(map[string]bool)}
-		m.places[e.ConversationID] = p
+		p = &view{messages: make(map[string]*shown), unread: make(map[string]bool)}
+		m.views[e.ConversationID] = p
 	}
 	switch e.Type {
 	case "conversation.created":
@@ -127,7 +125,7 @@ func (m *model) take(e news, live bool) {
 			}
 		}
 		if unread, mentions := p.counts(m.me); live && (unread != *e.Unread || mentions != e.UnreadMentions) {
-			m.t.Errorf("told %d unread, %d mentions; counted %d and %d", *e.Unread, e.UnreadMentions, unread, mentions)
+			m.t.Errorf("received %d unread, %d mentions; counted %d and %d", *e.Unread, e.UnreadMentions, unread, mentions)
 		}
 	case "conversation.updated":
 		if e.Pinned != nil {
@@ -140,14 +138,14 @@ func (m *model) take(e news, live bool) {
 		p.drop(func(s *shown) bool { return s.Seq <= e.UpToSeq })
 		clear(p.unread)
 	case "conversation.deleted":
-		delete(m.places, e.ConversationID)
+		delete(m.views, e.ConversationID)
 	case "conversation.trimmed":
 		p.drop(func(s *shown) bool { return s.Seq < e.FirstSeq })
 	}
 }
 
-// fetch reads the history anew, if it can be read.
-func (m *model) fetch(id string, p *place) {
+// fetch reads the history again, if it can be read.
+func (m *model) fetch(id string, p *view) {
 	m.t.Helper()
 	clear(p.messages)
 	if status, answer := m.ask(http.MethodGet, "/v1/conversations/"+id+"/messages?limit=200", ""); status == http.StatusOK {
@@ -170,8 +168,8 @@ type listed struct {
 	LastMessage           *shown `json:"last_message"`
 }
 
-// state is what the model and the server both can say of a conversation, with
-// its newest messages.
+// state is what the model and the server can both say about a conversation, with its newest
+// messages.
 func (l listed) state(messages []*shown) string {
 	messages = messages[max(0, len(messages)-200):]
 	var b strings.Builder
@@ -188,7 +186,7 @@ func (l listed) state(messages []*shown) string {
 // want is the model's view of all that is not hidden, by conversation.
 func (m *model) want() map[string]string {
 	all := make(map[string]string)
-	for id, p := range m.places {
+	for id, p := range m.views {
 		if !p.in || p.hidden {
 			continue
 		}
@@ -243,7 +241,7 @@ func (m *model) check(after string) {
 	m.must(http.MethodGet, "/v1/unread", "", &unread)
 	total, mentions := 0, 0
 	for _, of := range unread.Items {
-		p := m.places[of.ConversationID]
+		p := m.views[of.ConversationID]
 		if p == nil {
 			m.t.Fatalf("after %s there are unread messages in an unknown conversation", after)
 		}
@@ -252,7 +250,7 @@ func (m *model) check(after string) {
 		}
 		total, mentions = total+of.Unread, mentions+of.UnreadMentions
 	}
-	for _, p := range m.places {
+	for _, p := range m.views {
 		if n, mentioned := p.counts(m.me); p.in && !p.hidden {
 			total, mentions = total-n, mentions-mentioned
 		}

@@ -11,12 +11,12 @@ import (
 	"testing"
 )
 
-// twoDevices is alice with two devices, and those whom she talks to.
+// twoDevices is alice with two devices, and the users she talks to.
 type twoDevices struct {
 	*model
 	phone   device
 	others  map[string]device
-	barrier string // a group in which a message ends what is looked at
+	barrier string // a group; a message in it ends the observation
 	random  *rand.Rand
 }
 
@@ -30,9 +30,9 @@ func pick[T any](r *rand.Rand, list []T) T {
 }
 
 // conversation picks one that alice is in.
-func (w *twoDevices) conversation() (string, *place) {
+func (w *twoDevices) conversation() (string, *view) {
 	var ids []string
-	for id, p := range w.places {
+	for id, p := range w.views {
 		if p.in && id != w.barrier {
 			ids = append(ids, id)
 		}
@@ -40,13 +40,13 @@ func (w *twoDevices) conversation() (string, *place) {
 	slices.Sort(ids)
 	id := pick(w.random, ids)
 	if id == "" {
-		return "@bob", &place{}
+		return "@bob", &view{}
 	}
-	return id, w.places[id]
+	return id, w.views[id]
 }
 
 // message picks one that alice can read, most of the time a new one.
-func (w *twoDevices) message(p *place) *shown {
+func (w *twoDevices) message(p *view) *shown {
 	all := p.sorted()
 	if w.random.IntN(3) > 0 {
 		all = all[max(0, len(all)-4):]
@@ -57,8 +57,8 @@ func (w *twoDevices) message(p *place) *shown {
 	return &shown{ID: "0000000000000"}
 }
 
-// other picks somebody who has spoken in a place, or may be there.
-func (w *twoDevices) other(p *place) string {
+// other picks a user who has sent to a conversation, or may be a member.
+func (w *twoDevices) other(p *view) string {
 	for _, s := range p.sorted() {
 		if s.Sender != w.me && w.random.IntN(4) > 0 {
 			return s.Sender
@@ -67,7 +67,7 @@ func (w *twoDevices) other(p *place) string {
 	return pick(w.random, []string{"bob", "carol"})
 }
 
-// do makes a request that may be refused, but not fail.
+// do makes a request that may be refused, but may not fail.
 func (w *twoDevices) do(d device, method, path, body string) string {
 	w.t.Helper()
 	status, answer := d.ask(method, "/v1/"+path, body)
@@ -89,8 +89,8 @@ func (w *twoDevices) draft(conversation string) string {
 	return `{"type":"text","body":{"text":"words"}` + more + `}`
 }
 
-// step does something at random, on alice's phone or as somebody else, and
-// returns what.
+// step does something random, on alice's phone or as another user, and returns a
+// description.
 func (w *twoDevices) step() string {
 	id, p := w.conversation()
 	s := w.message(p)
@@ -184,10 +184,10 @@ func (w *twoDevices) newGroup(owner device, member string) string {
 		fmt.Sprintf(`{"kind":"group","name":"group","members":[%q],"settings":{"history":%q}}`, member, history))
 }
 
-// back has somebody add alice to a conversation that she was removed from.
+// back makes another user add alice to a conversation that she was removed from.
 func (w *twoDevices) back() string {
-	for _, id := range slices.Sorted(maps.Keys(w.places)) {
-		if !w.places[id].in {
+	for _, id := range slices.Sorted(maps.Keys(w.views)) {
+		if !w.views[id].in {
 			for _, d := range w.others {
 				w.do(d, http.MethodPost, "conversations/"+id+"/members", `{"members":["alice"]}`)
 			}
@@ -197,13 +197,13 @@ func (w *twoDevices) back() string {
 	return "nothing"
 }
 
-// sync ends with a message what was done, and returns it.
+// sync sends a message that ends the observation, and returns it.
 func (w *twoDevices) sync() string {
 	w.t.Helper()
 	return w.others["zoe"].send(w.barrier, "so far", "").ID
 }
 
-// hear takes what was told up to the end of what was done.
+// hear applies the events received up to that message.
 func (w *twoDevices) hear(e *ear, end string) {
 	w.t.Helper()
 	for _, h := range e.untilMessage(end) {
@@ -215,7 +215,7 @@ func (w *twoDevices) hear(e *ear, end string) {
 	}
 }
 
-// catchUp takes what the log has after a cursor and returns where that ends.
+// catchUp applies the log after a cursor and returns the new cursor.
 func (w *twoDevices) catchUp(cursor string) string {
 	w.t.Helper()
 	for {
@@ -234,9 +234,8 @@ func (w *twoDevices) catchUp(cursor string) string {
 	}
 }
 
-// A client that follows the events of one device knows what another device of
-// the user and other users did, as the server answers it: as it happens, and
-// after it was away for a while.
+// A client that applies the events of one device agrees with the server about what another
+// device of the user and other users did, live and after being away for a while.
 func TestTwoDevices(t *testing.T) {
 	for _, away := range []bool{false, true} {
 		t.Run(fmt.Sprintf("away=%t", away), func(t *testing.T) {
@@ -245,7 +244,7 @@ func TestTwoDevices(t *testing.T) {
 			t.Logf("seed %d", seed)
 			tablet := s.device("alice", "tablet")
 			w := &twoDevices{
-				model:  &model{device: tablet, me: "alice", places: make(map[string]*place)},
+				model:  &model{device: tablet, me: "alice", views: make(map[string]*view)},
 				phone:  s.device("alice", "phone"),
 				others: map[string]device{"bob": s.device("bob", "bob"), "carol": s.device("carol", "carol"), "zoe": s.device("zoe", "zoe")},
 				random: rand.New(rand.NewPCG(seed, 0)),
