@@ -2,12 +2,12 @@ package im
 
 import "context"
 
-// mayBurn refuses the burning of a message by hand. The message is as of now.
-// One that is burned already is no refusal.
+// mayBurn returns why the actor may not burn a message, nil if they may or it is burned
+// already. m is the message as of now.
 func (p Policy) mayBurn(actor Actor, c Conversation, m Message) error {
 	switch {
 	case c.Kind == Direct && m.Sender == actor.User:
-		return Refuse(Forbidden, "not_recipient", "only who gets a message may burn it")
+		return Refuse(Forbidden, "not_recipient", "only the recipient of a message may burn it")
 	case m.State == Burned:
 		return nil
 	case m.State != Active:
@@ -21,8 +21,10 @@ func (p Policy) mayBurn(actor Actor, c Conversation, m Message) error {
 	}
 }
 
-// Burn destroys a direct message that the actor got, now, and returns its
-// tombstone. Repeating it returns the same and tells nobody.
+// Burn burns a direct message that the actor received and returns its tombstone. For a
+// burned message it returns the tombstone and publishes nothing. It refuses a message that
+// the actor cannot read or has sent, that is not direct, or that was not sent for burning
+// unless the policy lets any burn.
 func (s *Service) Burn(ctx context.Context, actor Actor, id ID) (Message, error) {
 	return write(ctx, s, func(tx Tx) (Message, error) {
 		c, _, m, err := s.readable(tx, actor, id)

@@ -2,30 +2,30 @@ package im
 
 import "time"
 
-// Mark is what a user made of a conversation, for themselves, on all of their
-// devices. The zero value is that of who did nothing.
+// Mark is a user's own state in a conversation, on all of their devices. A user without one
+// has the zero Mark.
 type Mark struct {
 	// PinnedAt is when they pinned it, zero if it is not.
 	PinnedAt time.Time
 	Muted    bool
-	// ClearedSeq is the last message that does not count as unread because they
+	// ClearedSeq is the seq up to which messages do not count as unread, because they
 	// cleared the count.
 	ClearedSeq int64
-	// HiddenSeq is the last message of those that they hid all at once, and
-	// HiddenBefore the time before which what was created is hidden.
+	// HiddenSeq is the seq up to which messages are hidden, and HiddenBefore the time before
+	// which they were created if they are hidden.
 	HiddenSeq    int64
 	HiddenBefore time.Time
-	// HiddenAt is when they last moved one of the two.
+	// HiddenAt is when they last changed one of the two.
 	HiddenAt time.Time
-	// Gone is set while the conversation is hidden, and GoneCounted is the
-	// Counted of the conversation then: one more brings it back.
+	// Gone is set if they have hidden the conversation, and GoneCounted is its Counted at
+	// that time. The conversation shows up again when Counted is greater.
 	Gone        bool
 	GoneCounted int64
 	// ChangedAt is when they last changed any of it.
 	ChangedAt time.Time
 }
 
-// hides reports whether the conversation is hidden from its member.
+// hides reports whether the user has hidden the conversation and it has not changed since.
 func (k Mark) hides(c Conversation) bool { return k.Gone && c.Counted <= k.GoneCounted }
 
 // Parts returns the messages that the mark hides, as ranges: up to HiddenSeq, and those
@@ -41,8 +41,8 @@ func (k Mark) Parts(conversation ID) []HiddenPart {
 	return list
 }
 
-// touchMark notes that a user has changed what they see of a conversation.
-func touchMark(tx Tx, c Conversation, me Access, now time.Time) error {
+// touchMark stores that a user has changed their own state in a conversation.
+func touchMark(tx HideWriter, c Conversation, me Access, now time.Time) error {
 	mark := me.mark
 	mark.ChangedAt = now
 	return tx.PutMark(c.ID, me.user, mark)

@@ -10,7 +10,7 @@ import (
 	"github.com/imapi/imapi/seqs"
 )
 
-// ReceiptKind is what a receipt says.
+// ReceiptKind is the kind of a receipt.
 type ReceiptKind uint8
 
 // The kinds of receipt. Their numbers are stored: never reuse one.
@@ -24,20 +24,20 @@ var receiptKindNames = names[ReceiptKind]{Delivered: "delivered", Read: "read"}
 // String returns the kind as clients know it.
 func (k ReceiptKind) String() string { return receiptKindNames[k] }
 
-// ParseReceiptKind reads what [ReceiptKind.String] wrote.
+// ParseReceiptKind parses the result of [ReceiptKind.String].
 func ParseReceiptKind(s string) (ReceiptKind, bool) { return receiptKindNames.parse(s) }
 
-// receiptEvents tell of each kind.
+// receiptEvents are the types of the events about receipts, by kind.
 var receiptEvents = map[ReceiptKind]EventType{Delivered: ReceiptDelivered, Read: ReceiptRead}
 
-// Receipt says that a user got or read a message, and when.
+// Receipt says that a user received or read a message, and when.
 type Receipt struct {
 	User UserID
 	At   time.Time
 }
 
-// ReceiptDraft says which messages of a conversation were delivered or read:
-// those named, or all up to one.
+// ReceiptDraft says which messages of a conversation a receipt is for: those named, or all
+// up to one.
 type ReceiptDraft struct {
 	Kind       ReceiptKind
 	MessageIDs []string
@@ -47,13 +47,13 @@ type ReceiptDraft struct {
 // MaxReceiptIDs is how many messages one receipt may name.
 const MaxReceiptIDs = 200
 
-// maxTracked bounds the messages whose senders one transaction publishes a receipt
-// to; a receipt for more takes several.
+// maxTracked bounds the messages for which one transaction publishes receipts to their
+// senders. A receipt for more takes several transactions.
 const maxTracked = 1000
 
-// maxBurning bounds the burning messages that one receipt is answered with: far
-// more than a client shows. maxStarted bounds those that one transaction sets
-// on fire; a receipt for more takes several.
+// maxBurning bounds the burning messages in the answer to one receipt: far more than a
+// client shows. maxStarted bounds the messages that one transaction starts to burn. A
+// receipt for more takes several transactions.
 const (
 	maxBurning = 1000
 	maxStarted = 32
@@ -61,25 +61,26 @@ const (
 
 // Receipted is the answer to a receipt.
 type Receipted struct {
-	// Unread is how many messages of the conversation are unread now.
+	// Unread is the unread count of the conversation afterwards.
 	Unread UnreadCount
-	// Burning are the messages among those named that burn, with when.
+	// Burning are the messages of the receipt that have started to burn, now or before.
 	Burning []Message
 }
 
-// PutReceipt records that the actor got or read messages. Reading starts the
-// clock of messages that burn, and erases at once those that burn at once.
-// What was recorded before is published to nobody again.
+// PutReceipt stores that the actor has received or read messages, and publishes what is new
+// in it. Reading a message that burns starts its time, or erases it at once if it has none.
 //
-// A receipt is for messages of others that the actor can read, was a member for
-// and has not hidden. One for many messages takes several transactions.
+// A receipt is for messages of other users that the actor can read, that were sent while
+// they were a member and that they have not hidden. One for many messages takes several
+// transactions. It refuses a conversation or message that the actor cannot see, a room, and
+// a thread that they have not joined.
 func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationRef, d ReceiptDraft) (Receipted, error) {
 	type step struct {
 		Receipted
 		before UnreadCount
 		more   bool
 	}
-	now := s.time() // of all its transactions: what burns by being read was read
+	now := s.time() // one time for all transactions
 	var first *step
 	for {
 		done, err := write(ctx, s, func(tx Tx) (step, error) {
@@ -107,8 +108,8 @@ func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationR
 					return step{}, err
 				}
 			}
-			// What has begun to burn is not found again: the receipt itself is
-			// recorded with the last of it.
+			// A message that has started to burn is not found again, so the last
+			// transaction, which starts the rest, stores the receipt.
 			more := len(unstarted) > maxStarted
 			if !more {
 				put, err := s.putReceipt(tx, actor, c, me, d, ranges, now)
@@ -151,8 +152,8 @@ func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationR
 	}
 }
 
-// takesReceipts refuses receipts where there are none. In a channel they are for
-// the reader's own unread count.
+// takesReceipts refuses receipts in rooms and from users who are no members. In a channel a
+// receipt only changes the reader's own unread count.
 func takesReceipts(c Conversation, me Access) error {
 	switch {
 	case c.Kind == Room:
@@ -164,9 +165,9 @@ func takesReceipts(c Conversation, me Access) error {
 	}
 }
 
-// receiptRanges finds the messages that a receipt is for: those that the member
-// can read, and that were sent while they were one. Naming one's own, or a
-// tombstone, is no mistake, and no receipt.
+// receiptRanges returns the messages that a receipt is for: those that the member can read
+// and that were sent while they were a member. It leaves out their own messages and
+// tombstones.
 func (s *Service) receiptRanges(r Reader, actor Actor, c Conversation, me Access, d ReceiptDraft) (seqs.Set, error) {
 	if d.UpTo != "" {
 		m, err := s.named(r, c, me, "up_to", d.UpTo)
@@ -191,8 +192,8 @@ func (s *Service) receiptRanges(r Reader, actor Actor, c Conversation, me Access
 	return seqs.Of(list...).And(me.stays.Messages(c.LastSeq)), nil
 }
 
-// receivable returns what of a stretch of a conversation a member can give a
-// receipt for. What they have hidden without reading it they have not read.
+// receivable returns the messages of a range that a member can give a receipt for. Messages
+// that they have hidden unread stay unread.
 func (s *Service) receivable(r Reader, c Conversation, me Access, of SeqRange) (seqs.Set, error) {
 	q, err := s.visible(r, c, me)
 	if err != nil {
@@ -206,8 +207,8 @@ func (s *Service) receivable(r Reader, c Conversation, me Access, of SeqRange) (
 	return ranges.Without(hidden), err
 }
 
-// readEvent is what an event about a receipt for ranges says of what was read:
-// the messages that were named, or all up to the last one.
+// readEvent returns an event that says what a receipt for ranges was for: the messages that
+// were named, or all up to the last one.
 func (d ReceiptDraft) readEvent(ranges seqs.Set, now time.Time) Event {
 	if d.UpTo != "" {
 		return Event{At: now, UpToSeq: ranges.End()}
@@ -219,8 +220,8 @@ func (d ReceiptDraft) readEvent(ranges seqs.Set, now time.Time) Event {
 	return Event{At: now, MessageIDs: ids}
 }
 
-// putReceipt records a receipt, as far as one transaction should, publishes what is
-// new in it, and returns for what it was recorded.
+// putReceipt stores a receipt for as many messages as one transaction should, publishes what
+// is new in it, and returns the messages that it was stored for.
 func (s *Service) putReceipt(tx Tx, actor Actor, c Conversation, me Access, d ReceiptDraft, ranges seqs.Set, now time.Time) (seqs.Set, error) {
 	fresh, err := newIn(tx, d.Kind, c, me, ranges)
 	if err != nil || len(fresh) == 0 {
@@ -253,9 +254,9 @@ func (s *Service) putReceipt(tx Tx, actor Actor, c Conversation, me Access, d Re
 	return ranges, s.publishReceipts(tx, c, messages, said)
 }
 
-// newIn returns for which messages a receipt of this kind is news. What was read
-// was delivered.
-func newIn(r Reader, kind ReceiptKind, c Conversation, me Access, ranges seqs.Set) (seqs.Set, error) {
+// newIn returns the messages for which a receipt of a kind is new. A message that was read
+// was delivered, too.
+func newIn(r ReceiptReader, kind ReceiptKind, c Conversation, me Access, ranges seqs.Set) (seqs.Set, error) {
 	if len(ranges) == 0 {
 		return nil, nil
 	}
@@ -275,7 +276,7 @@ func newIn(r Reader, kind ReceiptKind, c Conversation, me Access, ranges seqs.Se
 }
 
 // record stores a receipt.
-func record(tx Tx, kind ReceiptKind, c Conversation, me Access, ranges seqs.Set, now time.Time) error {
+func record(tx ReceiptWriter, kind ReceiptKind, c Conversation, me Access, ranges seqs.Set, now time.Time) error {
 	for _, r := range ranges {
 		if _, err := tx.PutReceipt(kind, c.ID, me.user, r, now); err != nil {
 			return err
@@ -284,10 +285,10 @@ func record(tx Tx, kind ReceiptKind, c Conversation, me Access, ranges seqs.Set,
 	return nil
 }
 
-// newestOf returns the newest message of the peer in a direct conversation for which
-// a receipt for all up to one is news, nil without one, and whether it may be
-// published as a receipt for all up to that: not where it would name messages that
-// the member has hidden unread, or for which they gave no receipt of this kind.
+// newestOf returns the newest message of the peer in a direct conversation for which a
+// receipt is new, nil without one. holds reports whether the receipt may be published as one
+// for all messages up to that: not if it would include messages that the member has hidden
+// unread or given no receipt of this kind for.
 func (s *Service) newestOf(r Reader, kind ReceiptKind, c Conversation, me Access, ranges, fresh seqs.Set) (m *Message, holds bool, err error) {
 	m, sure, err := s.oneOf(r, c, me, me.user, fresh)
 	if err != nil || !sure || m == nil {
@@ -301,8 +302,8 @@ func (s *Service) newestOf(r Reader, kind ReceiptKind, c Conversation, me Access
 	return m, sure && missing == nil, err
 }
 
-// oneOf returns the newest active message of the member's peer in the ranges that the
-// reader can read, anybody if that is "". It is sure of what it looked at whole.
+// oneOf returns the newest active message of the member's peer in the ranges that reader can
+// read; reader "" can read all. It is not sure if it has examined only a part of them.
 func (s *Service) oneOf(r Reader, c Conversation, me Access, reader UserID, ranges seqs.Set) (m *Message, sure bool, err error) {
 	q := HistoryQuery{
 		Conversation: c.ID, Ranges: ranges, Reader: reader, ActiveAt: s.time(), Since: s.cutoff(c), Sender: c.Peer(me.user), Limit: 1,
@@ -323,10 +324,10 @@ func (s *Service) oneOf(r Reader, c Conversation, me Access, reader UserID, rang
 	return nil, false, nil
 }
 
-// owed returns the messages in the ranges of which a receipt of the member is
-// published to who sent them, by seq: active ones that the member can read, in
-// groups those that were sent with receipt. If there are more than the limit,
-// through is the seq up to which these are all.
+// owed returns the messages in the ranges for which a receipt of the member is published to
+// their senders, by seq: active ones that the member can read, in groups only those that
+// were sent with receipt. If there are more than the limit, through is the seq up to which
+// the result is complete.
 func (s *Service) owed(r Reader, c Conversation, me Access, ranges seqs.Set, limit int) (list []Message, through int64, err error) {
 	now := s.time()
 	if c.Kind == Direct {
@@ -361,9 +362,8 @@ func (s *Service) owed(r Reader, c Conversation, me Access, ranges seqs.Set, lim
 	return list, 0, nil
 }
 
-// receiptEvent is the event of a receipt but for what it is for. Of a direct
-// message, that it was read is published to both sides; that it was delivered, to
-// its sender.
+// receiptEvent returns the event about a receipt without the messages that it is for. A read
+// receipt in a direct conversation goes to both users, a delivered receipt to the sender.
 func receiptEvent(kind ReceiptKind, actor Actor, c Conversation, now time.Time) Event {
 	e := Event{
 		Type: receiptEvents[kind], At: now, Conversation: c.ID,
@@ -376,7 +376,7 @@ func receiptEvent(kind ReceiptKind, actor Actor, c Conversation, now time.Time) 
 }
 
 // publishReceipts publishes a receipt for messages: in a group to the sender of each, by
-// the ids.
+// their ids.
 func (s *Service) publishReceipts(tx Tx, c Conversation, messages []Message, said Event) error {
 	var senders []UserID
 	ids := make(map[UserID][]ID)
@@ -393,7 +393,7 @@ func (s *Service) publishReceipts(tx Tx, c Conversation, messages []Message, sai
 				return err
 			}
 			if !them.Can(PermissionView) {
-				continue // they have left, or lost sight of it
+				continue // the sender cannot see the conversation any more
 			}
 			said.To = sender
 		}
@@ -407,9 +407,9 @@ func (s *Service) publishReceipts(tx Tx, c Conversation, messages []Message, sai
 	return nil
 }
 
-// unstartedIn returns messages that begin to burn by being read now: one more
-// than a transaction should hold tells that there may be more.
-func unstartedIn(r Reader, actor Actor, c Conversation, ranges seqs.Set) ([]Message, error) {
+// unstartedIn returns the messages that start to burn by being read, one more than a
+// transaction should start if there are so many.
+func unstartedIn(r ErasureReader, actor Actor, c Conversation, ranges seqs.Set) ([]Message, error) {
 	var out []Message
 	for _, rng := range ranges {
 		batch, err := r.Unstarted(c.ID, rng, actor.User, maxStarted+1-len(out))
@@ -423,8 +423,8 @@ func unstartedIn(r Reader, actor Actor, c Conversation, ranges seqs.Set) ([]Mess
 	return out, nil
 }
 
-// burning returns the messages in the ranges that burn.
-func burning(r Reader, actor Actor, c Conversation, ranges seqs.Set, now time.Time) ([]Message, error) {
+// burning returns the messages in the ranges that have started to burn.
+func burning(r ErasureReader, actor Actor, c Conversation, ranges seqs.Set, now time.Time) ([]Message, error) {
 	var out []Message
 	for _, rng := range ranges {
 		batch, err := r.Burning(c.ID, rng, actor.User, maxBurning-len(out))
@@ -443,7 +443,7 @@ func burning(r Reader, actor Actor, c Conversation, ranges seqs.Set, now time.Ti
 	return out, nil
 }
 
-// startBurn starts the clock of one message, or erases it if it has none.
+// startBurn starts the time of a burning message that was read, or erases it if it has none.
 func (s *Service) startBurn(tx Tx, actor Actor, m Message, now time.Time) error {
 	cause := Event{Actor: actor.User, ActorDevice: actor.Device}
 	current := m.AsOf(now)
@@ -470,15 +470,16 @@ func (s *Service) startBurn(tx Tx, actor Actor, m Message, now time.Time) error 
 	return err
 }
 
-// Delivery says that a user was told of messages on a stream.
+// Delivery says that messages were written to a stream of a user.
 type Delivery struct {
 	User         UserID
 	Conversation ID
 	Range        SeqRange
 }
 
-// Deliver records that messages were written to their recipients' streams,
-// many in a transaction. Who is not a member any more is passed over.
+// Deliver stores delivered receipts for messages that were written to streams, and publishes
+// what is new in them. It works in steps and skips users who are no members any more. The
+// error is that of the store.
 func (s *Service) Deliver(ctx context.Context, deliveries []Delivery) error {
 	ctx = asJob(ctx, "deliver")
 	for len(deliveries) > 0 {
@@ -522,8 +523,8 @@ func (s *Service) deliver(tx Tx, d Delivery, now time.Time) error {
 	if err := record(tx, Delivered, c, me, ranges, now); err != nil {
 		return err
 	}
-	// A stream delivers what it delivers, which need not be all that was before it:
-	// so the messages are named, and never up to which they are.
+	// The messages before these may not have been delivered, so the events name messages and
+	// never say up to which one.
 	for len(fresh) > 0 {
 		messages, through, err := s.owed(tx, c, me, fresh, maxTracked)
 		if err != nil {
@@ -540,17 +541,18 @@ func (s *Service) deliver(tx Tx, d Delivery, now time.Time) error {
 	return nil
 }
 
-// Receipts is who has a message and who has not.
+// Receipts are the users who have received and read a message, and those who have not read
+// it.
 type Receipts struct {
 	Read      []Receipt
 	Delivered []Receipt
-	// Unread are those who have not read it.
-	Unread []UserID
+	Unread    []UserID
 }
 
-// Receipts returns who has a message of the actor's, against those who were
-// members when it was sent. Of a tombstone it is who had the message before it was
-// erased.
+// Receipts returns the receipts of a message of the actor, of the users who were members
+// when it was sent. For a tombstone they are those given before the erasure. It refuses a
+// message that the actor cannot read or did not send, one in a room or channel, and one of a
+// group that was sent without receipt.
 func (s *Service) Receipts(ctx context.Context, actor Actor, id ID) (Receipts, error) {
 	return view(ctx, s, func(r Reader) (Receipts, error) {
 		c, _, m, err := s.readable(r, actor, id)
@@ -558,7 +560,7 @@ func (s *Service) Receipts(ctx context.Context, actor Actor, id ID) (Receipts, e
 			return Receipts{}, err
 		}
 		if m.Sender != actor.User {
-			return Receipts{}, Refuse(Forbidden, "not_sender", "only who sent a message is told who has it")
+			return Receipts{}, Refuse(Forbidden, "not_sender", "only the sender of a message can see its receipts")
 		}
 		if c.Kind == Room || c.Kind == Channel {
 			return Receipts{}, Refuse(Rule, "receipts_unsupported", "a %s has no receipts", c.Kind)
@@ -603,9 +605,8 @@ func (s *Service) Receipts(ctx context.Context, actor Actor, id ID) (Receipts, e
 	})
 }
 
-// after reports whether a message was still there to be got or read at a time: by
-// reading it may have been burned, but nothing is read at the time at which a timer
-// runs out.
+// after reports whether a message could be received or read at a time before the erasure, or
+// at its time if a user caused it: reading a message may burn it at the same time.
 func (e Erasure) after(at time.Time) bool { return at.Before(e.At) || e.By != "" && at.Equal(e.At) }
 
 func has(list []Receipt, user UserID) bool {

@@ -2,11 +2,12 @@ package im
 
 import "context"
 
-// What was removed, by retention or with its conversation, does not come back by a
-// retry or a repeated import: for a time it is remembered what it was known by.
+// The ids and client_ids of trimmed and purged messages are remembered for a time, so that
+// neither a retry nor a repeated import stores such a message again.
 
-// Forget forgets what was removed for longer than the policy remembers it, in
-// batches that let senders in between, and returns how much that was.
+// Forget forgets the keys of messages that were trimmed or purged longer ago than the
+// policy's ClientIDRetention, and returns how many. It works in steps with pauses, see
+// [PauseAfter], and forgets nothing while the clock is not trusted.
 func (s *Service) Forget(ctx context.Context) (int, error) {
 	before := s.time().Add(-s.policy.ClientIDRetention)
 	if s.holds() {
@@ -15,14 +16,14 @@ func (s *Service) Forget(ctx context.Context) (int, error) {
 	return pacedAll(ctx, s, jobRows, func(tx Tx, limit int) (int, error) { return tx.Forget(before, limit) })
 }
 
-// errGone is the answer to who would send or import a message anew that was there
-// and was removed. The field says what it is known by.
+// errGone refuses to send or import a message again that was trimmed or purged. field names
+// the key by which it was recognized.
 func errGone(field string) error {
-	return RefuseField(Gone, "message_gone", field, "is that of a message that was removed, which does not come back")
+	return RefuseField(Gone, "message_gone", field, "is that of a message that was deleted, which is not stored again")
 }
 
-// firstSent returns what was sent before under the client_id of a message. gone is set
-// if that was removed, or is about to be.
+// firstSent returns the message that was sent before under the client_id of an entry. gone
+// is set if it was trimmed or purged, or will be purged.
 func firstSent(tx Tx, e Entry) (first Message, again, gone bool, err error) {
 	if e.Sent == 0 {
 		return Message{}, false, e.Gone, nil
@@ -33,9 +34,9 @@ func firstSent(tx Tx, e Entry) (first Message, again, gone bool, err error) {
 	return first, again, gone, err
 }
 
-// inDeleted reports whether a message is one of a conversation that was deleted,
-// which will be purged.
-func inDeleted(r Reader, m Message) (bool, error) {
+// inDeleted reports whether the conversation of a message was deleted. Then the message will
+// be purged.
+func inDeleted(r ConversationReader, m Message) (bool, error) {
 	c, err := r.Conversation(m.Conversation)
 	return !c.DeletedAt.IsZero(), err
 }

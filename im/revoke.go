@@ -7,7 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// RevokeNote is what who revokes a message leaves in its place.
+// RevokeNote is what a user who revokes a message leaves in its place, and the push
+// notification about it.
 type RevokeNote struct {
 	Postscript string
 	// Extension is any JSON value but null.
@@ -15,15 +16,16 @@ type RevokeNote struct {
 	Push      Push
 }
 
-// The limits of a note: the text as long as NIM's, the JSON as long as a
-// message may be by default.
+// The limits of a note and of RevokeMany. The text is as long as NIM's, the JSON as long as
+// a message may be by default.
 const (
 	MaxPostscript    = 1024 // characters
 	MaxNoteJSON      = 4096 // bytes
 	MaxRevokedAtOnce = 100
 )
 
-// checked returns the note as it is to be kept, its JSON in canonical form.
+// checked returns the note with its JSON in canonical form. It refuses one that is too long
+// or whose JSON is invalid.
 func (n RevokeNote) checked() (RevokeNote, error) {
 	if utf8.RuneCountInString(n.Postscript) > MaxPostscript {
 		return n, RefuseField(Invalid, "invalid_request", "postscript", "at most %d characters", MaxPostscript)
@@ -47,11 +49,10 @@ func (n RevokeNote) checked() (RevokeNote, error) {
 	return n, nil
 }
 
-// revokeWindow returns how long a message of the conversation may be revoked
-// by its sender: as the conversation says, else what it hangs in, else its kind,
-// else the server; 0 is no limit.
-func (p Policy) revokeWindow(c Conversation, above []Conversation) time.Duration {
-	for _, c := range append([]Conversation{c}, above...) {
+// revokeWindow returns how long a sender may revoke a message of the conversation: by its
+// own setting, or else that of the nearest ancestor, its kind or the server; 0 is no limit.
+func (p Policy) revokeWindow(c Conversation, ancestors []Conversation) time.Duration {
+	for _, c := range append([]Conversation{c}, ancestors...) {
 		if c.RevokeWindow != nil {
 			return *c.RevokeWindow
 		}
@@ -62,9 +63,10 @@ func (p Policy) revokeWindow(c Conversation, above []Conversation) time.Duration
 	return p.RevokeWindow
 }
 
-// revokeOthersWindow is the same for who revokes what others sent.
-func (p Policy) revokeOthersWindow(c Conversation, above []Conversation) time.Duration {
-	for _, c := range append([]Conversation{c}, above...) {
+// revokeOthersWindow returns how long a user may revoke a message that another one sent: by
+// the setting of the conversation, or else that of the nearest ancestor or the server.
+func (p Policy) revokeOthersWindow(c Conversation, ancestors []Conversation) time.Duration {
+	for _, c := range append([]Conversation{c}, ancestors...) {
 		if c.RevokeOthersWindow != nil {
 			return *c.RevokeOthersWindow
 		}
@@ -72,12 +74,12 @@ func (p Policy) revokeOthersWindow(c Conversation, above []Conversation) time.Du
 	return p.RevokeOthersWindow
 }
 
-// within reports whether a window, 0 being none, is still open after a time.
+// within reports whether a window has not ended after a time; 0 is no limit.
 func within(window, age time.Duration) bool { return window == 0 || age <= window }
 
-// mayRevoke refuses a revoke. The message is as of now, and me is the standing
-// of an actor who is a member; that of an admin may be empty. A message that
-// is revoked already is no refusal.
+// mayRevoke returns why the actor may not revoke a message, nil if they may or it is revoked
+// already. m is the message as of now, me the actor's access, which may be empty for an
+// admin.
 func (p Policy) mayRevoke(actor Actor, c Conversation, me Access, m Message, now time.Time) error {
 	mine := m.Sender == actor.User
 	own := mine && me.Can(PermissionRevokeOwn)
@@ -99,8 +101,9 @@ func (p Policy) mayRevoke(actor Actor, c Conversation, me Access, m Message, now
 	}
 }
 
-// Revoke withdraws a message for everyone and returns its tombstone. Repeating
-// it returns the same and tells nobody.
+// Revoke withdraws a message for everyone and returns its tombstone. For a revoked message
+// it returns the tombstone and publishes nothing. It refuses a message that the actor cannot
+// read, may not revoke, or may not revoke any more, and an invalid note.
 func (s *Service) Revoke(ctx context.Context, actor Actor, id ID, note RevokeNote) (Message, error) {
 	note, err := note.checked()
 	if err != nil {
@@ -109,15 +112,16 @@ func (s *Service) Revoke(ctx context.Context, actor Actor, id ID, note RevokeNot
 	return write(ctx, s, func(tx Tx) (Message, error) { return s.revoke(tx, actor, id, note) })
 }
 
-// RevokeResult is what became of one of several revokes.
+// RevokeResult is the result of one of several revokes.
 type RevokeResult struct {
 	ID  string
 	Err error
 }
 
-// RevokeMany is Revoke for several messages, each on its own: ids of any form get a
-// result. It takes several transactions. If one fails, what was revoked before stays
-// so, and the others have the failure as their result.
+// RevokeMany is Revoke for several messages. Each id has a result of its own, an invalid one
+// too. It takes several transactions. If one is refused, for example because the server is
+// overloaded, messages revoked before stay revoked and the rest have the refusal as their
+// result.
 func (s *Service) RevokeMany(ctx context.Context, actor Actor, ids []string, note RevokeNote) ([]RevokeResult, error) {
 	note, err := note.checked()
 	if err != nil {
@@ -151,8 +155,7 @@ func (s *Service) RevokeMany(ctx context.Context, actor Actor, ids []string, not
 	return results, nil
 }
 
-// revokeSome revokes the first of several messages, at least one, until the step is
-// over.
+// revokeSome revokes messages in order, at least one, until the step is over.
 func (s *Service) revokeSome(tx Tx, actor Actor, ids []string, note RevokeNote) ([]RevokeResult, error) {
 	results := make([]RevokeResult, 0, len(ids))
 	for step := s.pace(); len(results) < len(ids) && (len(results) == 0 || !step.over()); {
@@ -181,7 +184,7 @@ func (s *Service) revoke(tx Tx, actor Actor, id ID, note RevokeNote) (Message, e
 		return m, nil
 	}
 	if !actor.Admin {
-		// To be blocked or muted does not stop a revoke, but what would be said by it.
+		// A blocked or muted user may revoke a message but not leave a note.
 		blocked, err := blockedByPeer(tx, actor, c)
 		if err != nil {
 			return Message{}, err
@@ -198,18 +201,20 @@ func (s *Service) revoke(tx Tx, actor Actor, id ID, note RevokeNote) (Message, e
 	return s.erase(tx, m, e, Event{Actor: actor.User, ActorDevice: actor.Device, Push: note.Push})
 }
 
-// maySay reports whether a revoke may leave a note. Who has left a thread, or never
-// joined it, may say there what they might if they joined.
+// maySay reports whether the user may leave a note with a revoke. A user who is no member of
+// a thread may if they could send after joining it.
 func (s *Service) maySay(r Reader, c Conversation, me Access) (bool, error) {
 	if c.Kind != Thread || me.IsMember() || len(me.ancestors) == 0 {
 		return me.Can(PermissionSend), nil
 	}
-	above, err := s.access(r, me.ancestors[0], me.user)
-	return above.Can(PermissionSend) && me.mutedUntil.IsZero(), err
+	parent, err := s.access(r, me.ancestors[0], me.user)
+	return parent.Can(PermissionSend) && me.mutedUntil.IsZero(), err
 }
 
-// DeleteMessage takes a message back for everyone, however old it is, and returns
-// its tombstone. Repeating it returns the same and tells nobody.
+// DeleteMessage revokes a message without a note, however old it is, and returns its
+// tombstone. For a revoked message it returns the tombstone and publishes nothing. It
+// refuses a message that the actor cannot read, an actor without [PermissionDeleteOthers]
+// who is no admin, and a message that is burned or expired.
 func (s *Service) DeleteMessage(ctx context.Context, actor Actor, id ID) (Message, error) {
 	return write(ctx, s, func(tx Tx) (Message, error) {
 		c, me, m, err := s.findToErase(tx, actor, id)
@@ -232,8 +237,8 @@ func (s *Service) DeleteMessage(ctx context.Context, actor Actor, id ID) (Messag
 	})
 }
 
-// findToErase loads a message that the actor may read, or, for an admin, any
-// one, with the actor's standing.
+// findToErase returns a message as of now, its conversation and the actor's access. It
+// refuses a message that the actor cannot read, unless they are an admin.
 func (s *Service) findToErase(r Reader, actor Actor, id ID) (Conversation, Access, Message, error) {
 	c, me, m, err := s.readable(r, actor, id)
 	if e, ok := AsError(err); !ok || e.Kind != NotFound || !actor.Admin {

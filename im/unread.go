@@ -272,7 +272,7 @@ func (s *Service) ClearAllUnread(ctx context.Context, actor Actor) error {
 // publishUnread publishes the unread count to the actor's other devices. event has the time
 // and says which messages were read, unless another event does: without that, a client that
 // counts by itself could not tell whether a message that is erased later was unread.
-func publishUnread(tx Tx, actor Actor, c Conversation, n UnreadCount, event Event) error {
+func publishUnread(tx LogWriter, actor Actor, c Conversation, n UnreadCount, event Event) error {
 	event.Type, event.Conversation, event.To = UnreadChanged, c.ID, actor.User
 	event.Actor, event.ActorDevice, event.Unread = actor.User, actor.Device, &n
 	_, err := tx.Append(event)
