@@ -6,7 +6,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// Load reads the document, for those who hold requests or answers against it.
+// Load returns the parsed OpenAPI document for validation.
 func Load() (*openapi3.T, error) {
 	loader := openapi3.NewLoader()
 	spec, err := loader.LoadFromData(Document)
@@ -22,9 +22,9 @@ func Load() (*openapi3.T, error) {
 	return spec, nil
 }
 
-// takeNull has the validator take null where any JSON value may be. By OpenAPI 3.0
-// null goes there because there is no type, and `nullable` may not stand without
-// one; the validator takes null by `nullable` alone. The document marks the places.
+// takeNull makes the validator accept null where any JSON value is allowed. In OpenAPI 3.0
+// a schema without a type allows null, and `nullable` needs a type; the validator accepts
+// null only with `nullable`. The document marks these schemas.
 func takeNull(s *openapi3.Schema) {
 	if s.Extensions["x-nullable"] == true {
 		s.Nullable = true

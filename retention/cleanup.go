@@ -9,9 +9,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Cleaner removes what is kept no longer; it is [im.Service].
+// Cleaner trims and purges; it is [im.Service].
 type Cleaner interface {
-	// Purge destroys what deleted conversations held.
+	// Purge removes what is left of deleted conversations.
 	Purge(ctx context.Context) error
 	// Trim removes messages that are past retention.
 	Trim(ctx context.Context, asOf time.Time, told func(im.RetentionOf) error) error
@@ -19,9 +19,9 @@ type Cleaner interface {
 
 var _ Cleaner = (*im.Service)(nil)
 
-// Cleanup has what is past retention and what was deleted removed, at every
-// interval and when it is woken. Readers do not wait for it: what is to go cannot be
-// read any more.
+// Cleanup trims messages past retention and purges deleted conversations, at every interval
+// and when it is woken. Readers do not depend on it, because what it removes is already
+// unreadable.
 type Cleanup struct {
 	cleaner Cleaner
 	log     *slog.Logger
@@ -31,8 +31,8 @@ type Cleanup struct {
 	wake    chan struct{}
 }
 
-// NewCleanup returns a job that does nothing until Run. removed is told how many
-// messages went; nil tells nobody.
+// NewCleanup returns a job that does nothing until Run. removed, which may be nil, gets the
+// number of trimmed messages.
 func NewCleanup(log *slog.Logger, c Cleaner, every time.Duration, removed func(int64)) *Cleanup {
 	if removed == nil {
 		removed = func(int64) {}
@@ -40,8 +40,8 @@ func NewCleanup(log *slog.Logger, c Cleaner, every time.Duration, removed func(i
 	return &Cleanup{cleaner: c, log: log, every: every, now: time.Now, removed: removed, wake: make(chan struct{}, 1)}
 }
 
-// Committed wakes the job if the commit deleted a conversation of any kind, or may
-// have made its retention shorter. It does not block.
+// Committed wakes the job if the commit deleted a conversation or space, or may have
+// shortened a retention. It does not block.
 func (j *Cleanup) Committed(c im.Commit) {
 	for _, e := range c.Events {
 		shared := (e.Type == im.ConversationUpdated || e.Type == im.ChannelUpdated) && e.To == ""
@@ -56,8 +56,8 @@ func (j *Cleanup) Committed(c im.Commit) {
 	}
 }
 
-// Run does at once what was left over, and then what there is to do, until ctx
-// ends. What fails is logged, and tried again at the next interval. Call it once.
+// Run cleans up at once and then at every interval and wake-up, until ctx ends. It logs
+// failures and tries again at the next interval. Call it once.
 func (j *Cleanup) Run(ctx context.Context) {
 	for {
 		j.once(ctx)
@@ -67,7 +67,7 @@ func (j *Cleanup) Run(ctx context.Context) {
 	}
 }
 
-// once does both, each whether or not the one before it failed.
+// once purges and trims, each whether or not the other fails.
 func (j *Cleanup) once(ctx context.Context) {
 	report := func(what string, err error) {
 		if err != nil && ctx.Err() == nil {
@@ -77,7 +77,7 @@ func (j *Cleanup) once(ctx context.Context) {
 	report("deleted conversations not destroyed", j.cleaner.Purge(ctx))
 	report("messages past retention not removed", j.cleaner.Trim(ctx, time.Time{}, func(of im.RetentionOf) error {
 		j.removed(of.Messages)
-		j.log.LogAttrs(ctx, slog.LevelDebug, "messages past retention removed", slog.Int64("messages", of.Messages))
+		j.log.LogAttrs(ctx, slog.LevelDebug, "messages past retention trimmed", slog.Int64("messages", of.Messages))
 		return nil
 	}))
 }

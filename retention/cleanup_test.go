@@ -14,7 +14,7 @@ import (
 	"github.com/imapi/imapi/retention"
 )
 
-// cleaner writes down what it is asked to do.
+// cleaner records its calls.
 type cleaner struct {
 	mu      sync.Mutex
 	did     []string
@@ -126,11 +126,11 @@ func TestCleanupTellsHowMuchWent(t *testing.T) {
 }
 
 // A clock that is set forward brings the next run forward, within 15 s; one that is set
-// back does not put it off.
+// back does not delay it.
 func TestCleanupFollowsTheWallClock(t *testing.T) {
 	for name, tt := range map[string]struct {
-		jump time.Duration // after 30 minutes and a bit
-		at   time.Duration // when it runs the second time
+		jump time.Duration // just after 30 minutes
+		at   time.Duration // the time of the second run
 	}{
 		"is right":        {0, time.Hour},
 		"is set forward":  {2 * time.Hour, 30*time.Minute + 15*time.Second},

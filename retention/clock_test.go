@@ -14,7 +14,7 @@ import (
 	"github.com/imapi/imapi/retention"
 )
 
-// watched is a clock that is not trusted from one time to another.
+// watched is a clock that is not trusted between two times.
 type watched struct{ from, to time.Time }
 
 func (w watched) WatchClock(context.Context) (im.ClockState, error) {
@@ -25,7 +25,7 @@ func (w watched) WatchClock(context.Context) (im.ClockState, error) {
 	return im.ClockState{Jump: 48 * time.Hour, Held: w.to.Sub(now)}, nil
 }
 
-// lockedBuffer is a buffer that is read while it is written.
+// lockedBuffer is a buffer for concurrent use.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -43,7 +43,7 @@ func (b *lockedBuffer) String() string {
 	return b.b.String()
 }
 
-// A jump is warned of within 15 s, once, and so is its end.
+// A jump and its end are each logged once, within 15 s.
 func TestWatchClock(t *testing.T) {
 	for name, from := range map[string]time.Duration{"at the start": 0, "while running": 10 * time.Minute} {
 		t.Run(name, func(t *testing.T) {

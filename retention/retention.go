@@ -1,7 +1,7 @@
-// Package retention runs the jobs that let go of what has been kept long
-// enough: [Regularly] for the event log and what is remembered, [Timers] of messages
-// whose time has come, [Cleanup] of what is past retention. What is to go is decided in
-// package im; here is only when to look.
+// Package retention runs the jobs that remove what has been kept long enough: [Regularly]
+// for the event log and for what is remembered of removed messages, [Timers] for burning
+// and expiring messages, [Cleanup] for retention. Package im decides what is removed; this
+// package decides when.
 package retention
 
 import (
@@ -12,20 +12,20 @@ import (
 	"github.com/imapi/imapi/faults"
 )
 
-// Interval is how often a [Job] is done: often enough that each time is a few
-// batches, for what they remove is kept for days.
+// Interval is the time between two runs of a [Job]. At this interval a run is a few
+// batches, because what it removes is kept for days.
 const Interval = time.Minute
 
 // Job removes what has been kept long enough.
 type Job struct {
-	// Do removes it and returns how much that was.
+	// Do removes it and returns how many.
 	Do func(ctx context.Context) (int, error)
-	// Done and Failed are what the log says.
+	// Done and Failed are log messages.
 	Done, Failed string
 }
 
-// Regularly does a job at once and then at every interval, until ctx ends. If it
-// fails, that is logged, and it is tried again at the next one.
+// Regularly runs a job at once and then at every interval, until ctx ends. It logs failures
+// and tries again at the next interval.
 func Regularly(ctx context.Context, log *slog.Logger, every time.Duration, j Job) {
 	for {
 		n, err := j.Do(ctx)

@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// maxSleep is the longest sleep without a look at the clock on the wall. A sleep is
-// measured by another clock, which does not see that the machine's clock was set, or
-// that the machine was asleep: without a look, what has come due since would wait for
-// as long as was left when the sleep began.
+// maxSleep is the longest sleep without a check of the wall clock. A sleep is measured by
+// the monotonic clock, which does not notice that the wall clock was set or that the
+// machine was suspended. Without the check, what has come due since would wait for the rest
+// of the sleep.
 const maxSleep = 15 * time.Second
 
-// pause waits until d has passed, by the clock on the wall or by that of the sleep,
-// whichever is first, or something is put into wake. It returns false when ctx ends.
+// pause waits until d has passed, by the wall clock or the monotonic clock, whichever is
+// first, or until wake receives a value. It returns false when ctx ends.
 func pause(ctx context.Context, now func() time.Time, d time.Duration, wake <-chan struct{}) bool {
 	began, wall := time.Now(), now().Round(0)
 	for {

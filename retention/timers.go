@@ -11,26 +11,25 @@ import (
 )
 
 const (
-	// minPause is the least between two runs, so that messages which come due
-	// one right after the other are erased together.
+	// minPause is the least time between two runs, so that messages which come due in quick
+	// succession are erased together.
 	minPause = 10 * time.Millisecond
-	// firstBackoff is how long it is waited after a failure, twice as long
-	// after each more, and no longer than maxBackoff.
+	// firstBackoff is the wait after a failure; it doubles with each further one, up to
+	// maxBackoff.
 	firstBackoff = time.Second
 	maxBackoff   = 30 * time.Second
 )
 
-// Eraser erases the messages that are due, and says when the next one is, zero
-// if none is; it is [im.Service].
+// Eraser erases the messages that are due, and returns when the next one is due, zero if
+// none is; it is [im.Service].
 type Eraser interface {
 	EraseDue(ctx context.Context) (n int, next time.Time, err error)
 }
 
 var _ Eraser = (*im.Service)(nil)
 
-// Timers has messages erased when their time has come: those that burn and
-// those that expire. It does not look into the store to find out when that is:
-// whoever erases says when the next one is due, and Due tells what is added.
+// Timers erases messages when they burn or expire. It does not poll the store: each run
+// returns when the next message is due, and Due reports new ones.
 type Timers struct {
 	eraser Eraser
 	log    *slog.Logger
@@ -49,9 +48,8 @@ func NewTimers(log *slog.Logger, e Eraser) *Timers {
 	return &Timers{eraser: e, log: log, now: time.Now, wake: make(chan struct{}, 1)}
 }
 
-// Due tells of a message that erases itself then; zero tells of none. Call it
-// after the message was committed. It does not block, and may be called before
-// Run.
+// Due reports that a message will be due at t; zero is ignored. Call it after the message
+// was committed. It does not block, and may be called before Run.
 func (t *Timers) Due(at time.Time) {
 	if t.know(at) {
 		select {
@@ -61,8 +59,7 @@ func (t *Timers) Due(at time.Time) {
 	}
 }
 
-// know makes a due time the next one if it is earlier, and reports whether it
-// is.
+// know makes t the next due time if it is earlier, and reports whether it is.
 func (t *Timers) know(at time.Time) bool {
 	if at.IsZero() {
 		return false
@@ -72,18 +69,17 @@ func (t *Timers) know(at time.Time) bool {
 	if !t.next.IsZero() && !at.Before(t.next) {
 		return false
 	}
-	t.next = at.Round(0) // by the clock on the wall, which may be set
+	t.next = at.Round(0) // by the wall clock, which may be set
 	return true
 }
 
-// Run erases what has come due while nobody looked, and then what comes due,
-// until ctx ends. What fails is logged and tried again, after a second at
-// first and every 30 s in the end. Call it once.
+// Run erases messages that came due earlier, and then messages as they come due, until ctx
+// ends. It logs failures and retries after a second, later every 30 s. Call it once.
 func (t *Timers) Run(ctx context.Context) {
 	var backoff time.Duration
 	for {
-		// What is known by now is committed, so the run sees it. What becomes
-		// known during the run it may have missed.
+		// Messages reported by now are committed, so the run sees them. Those reported
+		// during the run it may miss.
 		t.mu.Lock()
 		t.next = time.Time{}
 		t.mu.Unlock()
@@ -92,7 +88,7 @@ func (t *Timers) Run(ctx context.Context) {
 			return
 		}
 		if n > 0 {
-			t.log.LogAttrs(ctx, slog.LevelDebug, "messages erased that were due", slog.Int("messages", n))
+			t.log.LogAttrs(ctx, slog.LevelDebug, "due messages erased", slog.Int("messages", n))
 		}
 		between := minPause
 		if err != nil {
@@ -110,7 +106,7 @@ func (t *Timers) Run(ctx context.Context) {
 	}
 }
 
-// wait returns true when something is due, false when ctx ends.
+// wait returns true when a message is due, and false when ctx ends.
 func (t *Timers) wait(ctx context.Context) bool {
 	for {
 		t.mu.Lock()

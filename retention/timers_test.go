@@ -17,17 +17,17 @@ import (
 	"github.com/imapi/imapi/retention"
 )
 
-// due is a store of nothing but due times.
+// due is a store of due times only.
 type due struct {
 	mu    sync.Mutex
 	start time.Time
 	now   func() time.Time
 	times []time.Time
-	// late is the longest that anything waited once it was due.
+	// late is how long the longest-waiting message was overdue.
 	late   time.Duration
-	calls  []time.Duration // when, since the start
+	calls  []time.Duration // times of the calls, since the start
 	fails  int             // how many of the next calls fail
-	during func()          // is called after the next call looked and before it returns
+	during func()          // called within the next call, before it returns
 }
 
 func newDue() *due { return &due{start: time.Now(), now: time.Now} }
@@ -72,7 +72,7 @@ func (d *due) EraseDue(ctx context.Context) (n int, next time.Time, err error) {
 	return n, next, nil
 }
 
-// expect checks when it was looked, rounded to a second.
+// expect checks the times of the calls, rounded to a second.
 func (d *due) expect(t *testing.T, want ...time.Duration) {
 	t.Helper()
 	d.mu.Lock()
@@ -108,7 +108,7 @@ func run(t *testing.T, prepare ...func(*due, *retention.Timers)) (*due, *retenti
 	return d, timers
 }
 
-// later puts something into the store and then tells, as a commit does.
+// later adds a due time to the store and then reports it, as a commit does.
 func later(d *due, timers *retention.Timers, after time.Duration) {
 	at := time.Now().Add(after)
 	d.add(at)
@@ -118,7 +118,7 @@ func later(d *due, timers *retention.Timers, after time.Duration) {
 func TestTimers(t *testing.T) {
 	type step func(*due, *retention.Timers)
 	for name, tt := range map[string]struct {
-		before step // there when the server starts
+		before step // due before the start
 		then   step
 		want   []time.Duration
 	}{
@@ -148,7 +148,7 @@ func TestTimers(t *testing.T) {
 			then:   func(d *due, timers *retention.Timers) { later(d, timers, 30*time.Second) },
 			want:   []time.Duration{0, 10 * time.Second, 30 * time.Second},
 		},
-		// They come due one right after the other, and are erased in two goes.
+		// They come due in quick succession and are erased in two runs.
 		"many wakes": {
 			then: func(d *due, timers *retention.Timers) {
 				for i := range 1000 {
@@ -165,7 +165,8 @@ func TestTimers(t *testing.T) {
 			then: func(_ *due, timers *retention.Timers) { timers.Due(time.Time{}) },
 			want: []time.Duration{0},
 		},
-		// An erased message is due no more: its time was told in vain.
+		// An erased message is not due any more: the run at its reported time finds
+		// nothing.
 		"in vain": {
 			then: func(_ *due, timers *retention.Timers) { timers.Due(time.Now().Add(5 * time.Second)) },
 			want: []time.Duration{0, 5 * time.Second},
@@ -191,8 +192,8 @@ func TestTimers(t *testing.T) {
 	}
 }
 
-// What is committed after a run looked and before it returned is not lost,
-// whether there was something else to wait for or not.
+// What is committed after a run has read the store and before it returns is not lost,
+// whether or not there was another message to wait for.
 func TestTimersLoseNothingToARun(t *testing.T) {
 	for _, other := range []time.Duration{0, 10 * time.Second, time.Minute} {
 		t.Run(fmt.Sprint(other), func(t *testing.T) {
@@ -217,7 +218,7 @@ func TestTimersBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const s = time.Second
 		d, timers := run(t, func(d *due, _ *retention.Timers) { d.fails = 8 })
-		// It is of no use to hurry while nothing works.
+		// While every run fails, new due times do not cause more runs.
 		later(d, timers, s/10)
 		<-time.After(121 * s)
 		want := []time.Duration{0, 1 * s, 3 * s, 7 * s, 15 * s, 31 * s, 61 * s, 91 * s, 121 * s}
@@ -226,7 +227,7 @@ func TestTimersBackOff(t *testing.T) {
 		if len(d.times) > 0 {
 			t.Error("what was due is left")
 		}
-		// Once it works, a failure is the first one again.
+		// After a success, the backoff starts again at its first value.
 		d.mu.Lock()
 		d.fails = 1
 		d.mu.Unlock()
@@ -251,7 +252,7 @@ func TestTimersLogFailures(t *testing.T) {
 	})
 }
 
-// The end is no failure, wherever it comes.
+// The end of ctx is not logged as a failure.
 func TestTimersEndQuietly(t *testing.T) {
 	for name, prepare := range map[string]func(*due, context.CancelFunc){
 		"while erasing":    func(d *due, cancel context.CancelFunc) { d.during = cancel },
@@ -276,8 +277,8 @@ func TestTimersEndQuietly(t *testing.T) {
 	}
 }
 
-// A clock that is set while the timers sleep makes them late by 15 s at most, and
-// does not make them look for nothing.
+// A clock that is set during a sleep makes the timers late by at most 15 s, and causes no
+// run without a due message.
 func TestTimersFollowTheWallClock(t *testing.T) {
 	for name, tt := range map[string]struct {
 		jump time.Duration // after 50 s
@@ -309,8 +310,8 @@ func TestTimersFollowTheWallClock(t *testing.T) {
 	}
 }
 
-// A store whose clock is behind says again and again that something is due
-// which it does not erase yet: that must not become a busy loop.
+// A store whose clock is behind keeps returning a due time that has passed by the job's
+// clock: that must not become a busy loop.
 func TestTimersDoNotSpin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, _ := run(t, func(d *due, _ *retention.Timers) {
@@ -326,7 +327,7 @@ func TestTimersDoNotSpin(t *testing.T) {
 	})
 }
 
-// Many writers add at random: everything is erased once it is due, and soon.
+// Many writers add due times at random: every message is erased soon after it is due.
 func TestTimersUnderLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, timers := run(t)

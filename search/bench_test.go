@@ -2,8 +2,7 @@ package search
 
 import "testing"
 
-// BenchmarkDocument measures what an index is given for a message of a usual
-// length.
+// BenchmarkDocument measures the entries of a message of typical length.
 func BenchmarkDocument(b *testing.B) {
 	h := NewHasher(nil)
 	for name, text := range map[string]string{

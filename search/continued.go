@@ -5,11 +5,11 @@ import (
 	"unicode/utf8"
 )
 
-// continued returns a word that is one character short of the first of the
-// beginnings, and what it may go on with to be one: any character of the page of
-// 256 in Unicode that its last one is on, which is its alphabet, and those of
-// ASCII and Latin-1. So it takes no entries of their own to find words by two
-// letters, and a list to open for each of these.
+// continued returns the indexed words and prefixes that begin with a word one character
+// shorter than the first indexed prefix: the word itself, and the word with each likely
+// next character, those on the 256-character page of its last character, which is its
+// alphabet, and of ASCII and Latin-1. So words of two letters need no entries of their own;
+// a query opens a list for each of the results instead.
 func continued(word string) []string {
 	last, _ := utf8.DecodeLastRuneInString(word)
 	list := []string{word}

@@ -1,6 +1,6 @@
-// Package search says which words a text has, whether it has those that
-// somebody looks for, and where.
+// Package search splits texts into words, decides whether a text matches a query, and marks
+// where.
 //
-// A store keeps an index of [Hasher.Document] for each text and asks it for
-// [Hasher.Query]; what it answers are candidates, and [Terms.Match] decides.
+// A store keeps an index of [Hasher.Document] for each text and looks up [Hasher.Query].
+// The results are candidates; [Terms.Match] decides.
 package search

@@ -9,30 +9,30 @@ import (
 	"golang.org/x/text/unicode/rangetable"
 )
 
-// token is a word, or one character of a script that is written without spaces
-// between words.
+// token is a word, or one character of a script that is written without spaces between
+// words.
 type token struct {
 	text string // folded
-	// start and end are where it stands in the text, in bytes: whole
-	// characters, with the marks that follow them.
+	// start and end are its offsets in the text, in bytes. They enclose whole characters
+	// with the marks that follow them.
 	start, end int
 	single     bool
 }
 
-// singles are the scripts of which each character is a token of its own, so
-// that any part of a run of them can be found.
+// singles are the scripts whose characters are tokens of their own, so that any part of a
+// run of them can be found.
 var singles = rangetable.Merge(unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul, unicode.Bopomofo,
 	unicode.Yi, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar,
-	rangetable.New('ー')) // common to the two kana
+	rangetable.New('ー')) // used with both kana
 
-// ignored are characters that are neither part of a word nor end one.
+// ignored are characters that neither belong to a word nor end one.
 var ignored = rangetable.Merge(unicode.Cf, unicode.Variation_Selector,
 	rangetable.New('\u034f', '\u115f', '\u1160', '\u3164', '\ufe0e', '\ufe0f'))
 
-// zeroWidthSpace is of the category Cf and yet ends a word.
+// zeroWidthSpace has the category Cf, but ends a word.
 const zeroWidthSpace = '\u200b'
 
-// class is what a folded character is to the words of a text.
+// class is the role of a folded character in the words of a text.
 type class uint8
 
 const (
@@ -40,7 +40,7 @@ const (
 	skipped
 	single // a token of its own
 	letter // part of a word
-	mark   // part of what is before it
+	mark   // part of the token before it
 )
 
 func classOf(r rune) class {
@@ -69,15 +69,14 @@ func classOf(r rune) class {
 	return separator
 }
 
-// tokenizer splits one text. Its tokens must stay what they are for as long as
-// an index of them is kept: erasing a text means to find them again. The test
-// of all characters fails when a newer Unicode changes one; then the index has
-// to be made anew by a migration.
+// tokenizer splits one text. Its tokens must not change while an index of them exists,
+// because deleting a text looks them up again. A test over all characters fails when a
+// newer Unicode version changes one; the index then has to be rebuilt by a migration.
 type tokenizer struct {
 	fold   cases.Caser
 	tokens []token
-	word   []byte // the word in the making
-	start  int    // where it began
+	word   []byte // the word being built
+	start  int    // its start
 	end    int
 }
 
@@ -93,8 +92,8 @@ func tokens(text string) []token {
 	return t.tokens
 }
 
-// boundary returns the length of the first piece of a text that is folded by
-// itself, whatever follows it.
+// boundary returns the length of the first part of a text that folds independently of what
+// follows.
 func boundary(text string) int {
 	first, size := utf8.DecodeRuneInString(text)
 	if isPlain(first) {
@@ -105,11 +104,11 @@ func boundary(text string) int {
 	return norm.NFKC.NextBoundaryInString(text, true)
 }
 
-// isPlain reports whether a character is normal and stands by itself: ASCII, and
-// the most of Chinese. What is not is looked up in tables.
+// isPlain reports whether a character is normalized and never combines with others: ASCII
+// and most Chinese characters. Others are looked up in tables.
 func isPlain(r rune) bool { return r < utf8.RuneSelf || 0x4e00 <= r && r <= 0x9fff }
 
-// segment adds a piece of the text, from start to end in it.
+// segment adds a part of the text, from start to end.
 func (t *tokenizer) segment(piece string, start, end int) {
 	if r, size := utf8.DecodeRuneInString(piece); size == len(piece) && isPlain(r) {
 		if 'A' <= r && r <= 'Z' {
@@ -124,7 +123,7 @@ func (t *tokenizer) segment(piece string, start, end int) {
 	}
 }
 
-// add adds a folded character that stands for the text from start to end.
+// add adds a folded character for the text from start to end.
 func (t *tokenizer) add(r rune, start, end int) {
 	switch classOf(r) {
 	case separator:
@@ -148,7 +147,7 @@ func (t *tokenizer) add(r rune, start, end int) {
 	}
 }
 
-// flush ends the word in the making.
+// flush ends the word being built.
 func (t *tokenizer) flush() {
 	if len(t.word) > 0 {
 		t.tokens = append(t.tokens, token{text: string(t.word), start: t.start, end: t.end})

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// index is what is known of one text.
+// index is the index of one text.
 type index struct {
 	h       *Hasher
 	entries []Entry
@@ -47,8 +47,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzIndex: what matches is a candidate, and where the index can tell, nothing
-// else is.
+// FuzzIndex checks that every match is a candidate, and that every candidate is a match
+// where the index is exact.
 func FuzzIndex(f *testing.F) {
 	for _, seed := range [][2]string{
 		{"我家在上海东边", "上海"},
@@ -84,8 +84,8 @@ func FuzzIndex(f *testing.F) {
 	})
 }
 
-// continues reports whether a term ends with a word that the index knows only
-// the usual continuations of.
+// continues reports whether a term ends with a word of which the index has only the usual
+// continuations.
 func continues(terms Terms) bool {
 	for _, one := range terms {
 		if last := one[len(one)-1]; !last.single && utf8.RuneCountInString(last.text) == beginnings[0]-1 {
@@ -95,7 +95,7 @@ func continues(terms Terms) bool {
 	return false
 }
 
-// exact reports whether the index can tell the terms from all others.
+// exact reports whether the index can distinguish the terms from all others.
 func exact(terms Terms) bool {
 	for _, one := range terms {
 		if len(one) > 2 || len(one) == 2 && !(one[0].single && one[1].single) {

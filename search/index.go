@@ -10,40 +10,37 @@ import (
 // KeySize is the size of the key of a [Hasher], in bytes.
 const KeySize = 32
 
-// Hasher makes what the index is given of texts and terms: keyed hashes of
-// words. For an index cannot be relied on to forget: databases leave copies of
-// cells in the gaps of pages. Of a hash that was left nobody reads a word, nor
-// part of one; and who has the index without the key learns nothing from it.
+// Hasher makes the entries of an index: keyed hashes of words. Hashes are needed because
+// databases leave copies of deleted cells in free space of their pages. Without the key
+// they reveal no words, nor parts of words.
 type Hasher struct{ key [KeySize]byte }
 
-// NewHasher returns one with a key, of which it takes the first KeySize bytes.
+// NewHasher returns a Hasher that uses the first KeySize bytes of key.
 func NewHasher(key []byte) *Hasher {
 	h := &Hasher{}
 	copy(h.key[:], key)
 	return h
 }
 
-// The kinds of entries; one word is not found as another's beginning, nor a
-// conversation as a word.
+// The kinds of entries. They keep a word from being found as a prefix, or a conversation as
+// a word.
 const (
 	ofWord         = 'w'
 	ofConversation = 'c'
 	ofType         = 't'
 )
 
-// beginnings are the lengths, in characters, of the beginnings of words that
-// are in the index; shorter words are in it themselves. A word that is looked
-// for is found among those with the same beginning of the greatest of these
-// lengths. Each is an entry more to make and to delete, and where one is left
-// out, a rare word is among others that are not meant: with 3 but without 4,
-// "ford" is among all that begins with "for".
+// beginnings are the lengths, in characters, of the indexed prefixes of words. Shorter
+// words are indexed as a whole. A word in a query is looked up by its longest indexed
+// prefix. More lengths mean more entries to write and delete; fewer mean more false
+// candidates: without 4, "ford" would be looked up by "for".
 var beginnings = []int{3, 4, 6, 8, 10, 12, 16, 20, 28}
 
-// Entry is the hash of a word, a conversation or a kind: 40 bits. Where two have
-// the same, the text decides.
+// Entry is the 40-bit hash of a word, a conversation or a kind. After a collision, the text
+// decides.
 type Entry uint64
 
-// entryBits is how long an entry is.
+// entryBits is the length of an entry.
 const entryBits = 40
 
 // entry returns the hash of something.
@@ -59,11 +56,11 @@ func (h *Hasher) number(kind byte, n int64) Entry {
 	return h.entry(kind, string(binary.BigEndian.AppendUint64(nil, uint64(n))))
 }
 
-// Conversation returns the entry of a conversation, which all texts in it have.
+// Conversation returns the entry that all texts of a conversation have.
 func (h *Hasher) Conversation(id int64) Entry { return h.number(ofConversation, id) }
 
-// Document returns the entries of a text in a conversation, rising; none for one
-// without words. kind is told from others, unless it is 0.
+// Document returns the sorted entries of a text in a conversation, or none if it has no
+// words. kind is an entry too, unless it is 0.
 func (h *Hasher) Document(text string, conversation int64, kind uint8) []Entry {
 	d := document{h: h}
 	previous := token{}
@@ -89,7 +86,7 @@ func (h *Hasher) Document(text string, conversation int64, kind uint8) []Entry {
 	return slices.Compact(d.entries)
 }
 
-// document is a text's entries in the making.
+// document collects the entries of a text.
 type document struct {
 	h       *Hasher
 	entries []Entry
@@ -113,8 +110,7 @@ func (d *document) beginnings(word string) {
 	}
 }
 
-// firstRunes returns the first n characters of a text, and whether it has so
-// many.
+// firstRunes returns the first n characters of a text, and whether it has that many.
 func firstRunes(text string, n int) (string, bool) {
 	for i := range text {
 		if n == 0 {
@@ -125,7 +121,7 @@ func firstRunes(text string, n int) (string, bool) {
 	return text, n == 0
 }
 
-// indexed returns the longest beginning of a word that is in the index.
+// indexed returns the longest indexed prefix of a word.
 func indexed(word string) string {
 	longest := word
 	for _, n := range beginnings {
@@ -138,23 +134,23 @@ func indexed(word string) string {
 	return longest
 }
 
-// Scope is where texts are looked for: in one of the conversations, if there
-// are any, and of one kind, unless it is 0.
+// Scope restricts a query to some conversations, if there are any, and to one kind, unless
+// it is 0.
 type Scope struct {
 	Conversations []int64
 	Kind          uint8
 }
 
-// maxEntries is the most entries of words that all must be in a text. Those
-// left out only make more candidates.
+// maxEntries is the most words that a query looks up. Leaving out words only adds
+// candidates.
 const maxEntries = 24
 
-// Query is what candidates have: of each group of entries one at least. One
-// without groups asks for everything: so where nothing but single letters is
-// looked for, which may begin any word, in no conversation and no kind.
+// Query is a list of groups of entries. A candidate has at least one entry of each group. A
+// Query without groups matches everything, for example when all words are single letters,
+// which may begin any word, and there is no scope.
 type Query [][]Entry
 
-// Query returns one by which texts with the terms are found.
+// Query returns the query for texts with the terms.
 func (h *Hasher) Query(t Terms, in Scope) (q Query) {
 	for _, one := range t {
 		for _, alternatives := range one.entries() {
@@ -181,7 +177,7 @@ func (h *Hasher) Query(t Terms, in Scope) (q Query) {
 	return q
 }
 
-// In reports whether a text with these entries, which rise, is a candidate.
+// In reports whether a text with these sorted entries is a candidate.
 func (q Query) In(entries []Entry) bool {
 	for _, group := range q {
 		if !slices.ContainsFunc(group, func(e Entry) bool {
@@ -194,9 +190,8 @@ func (q Query) In(entries []Entry) bool {
 	return true
 }
 
-// entries returns what texts with the term have in the index: one at least of
-// each group. Two characters that stand side by side are one entry: each of
-// them alone is in too many texts.
+// entries returns the groups of entries of texts with the term. Two adjacent characters are
+// one entry, because each of them alone is in too many texts.
 func (t term) entries() (groups [][]string) {
 	for i, one := range t {
 		before := i > 0 && t[i-1].single

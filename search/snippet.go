@@ -13,18 +13,18 @@ type Part struct {
 }
 
 const (
-	// snippetBefore and snippetLength are how much of a text a snippet shows
-	// before its first match, and in all, in characters.
+	// snippetBefore and snippetLength are the most characters that a snippet has before its
+	// first match, and in all.
 	snippetBefore = 40
 	snippetLength = 120
-	// snippetSlack is how many characters less it may be for a cut to be between
-	// words, and how many more for it not to be within a character.
+	// snippetSlack is how many characters a snippet may be shorter to be cut between words,
+	// and longer not to be cut within a character.
 	snippetSlack = 12
 	ellipsis     = "…"
 )
 
-// Snippet returns the part of a text around the first match, in pieces, with
-// an ellipsis where it was cut; nothing if the text has not all the terms.
+// Snippet returns the part of a text around the first match, in pieces, with an ellipsis at
+// each cut. It returns nothing if the text does not match.
 func (t Terms) Snippet(text string) []Part {
 	split := tokens(text)
 	if !t.in(split) {
@@ -58,7 +58,7 @@ func (t Terms) Snippet(text string) []Part {
 	return join(parts)
 }
 
-// join puts pieces together that are alike.
+// join merges adjacent pieces of the same kind.
 func join(parts []Part) []Part {
 	out := parts[:0]
 	for _, p := range parts {
@@ -71,8 +71,8 @@ func join(parts []Part) []Part {
 	return out
 }
 
-// back returns the place n characters before another, and forward that after
-// it.
+// back returns the offset n characters before another one, and forward that n characters
+// after it.
 func back(text string, at, n int) int {
 	for ; n > 0 && at > 0; n-- {
 		_, size := utf8.DecodeLastRuneInString(text[:at])
@@ -89,8 +89,8 @@ func forward(text string, at, n int) int {
 	return at
 }
 
-// cutBefore moves a cut forward, at the most to limit: to after a space that
-// is near, else to where no character is cut.
+// cutBefore moves a cut forward, at most to limit: behind a space that is near, or else to
+// a boundary between characters.
 func cutBefore(text string, at, limit int) int {
 	if at == 0 {
 		return 0
@@ -106,9 +106,9 @@ func cutBefore(text string, at, limit int) int {
 	return at
 }
 
-// cutAfter moves a cut back to before a space that is near, else to where no
-// character is cut. A character that is longer than all of it stays whole up
-// to a bound: what is piled up of marks alone is cut all the same.
+// cutAfter moves a cut back, before a space that is near, or else to a boundary between
+// characters. A character that is longer than the snippet stays whole up to a bound: a long
+// pile of combining marks is cut all the same.
 func cutAfter(text string, at, start int) int {
 	if at == len(text) {
 		return at
@@ -128,12 +128,12 @@ func cutAfter(text string, at, start int) int {
 	return at
 }
 
-// zeroWidthJoiner makes one character, such as a family, of two.
+// zeroWidthJoiner joins two characters into one, such as a family.
 const zeroWidthJoiner = '\u200d'
 
-// divides reports whether one character, as readers see it, ends at a place and
-// another begins there: close to what Unicode says of grapheme clusters, and
-// never within one that people write.
+// divides reports whether there is a boundary between user-perceived characters at an
+// offset. It approximates Unicode's grapheme clusters, and is never within one that people
+// write.
 func divides(text string, at int) bool {
 	if at == 0 || at == len(text) {
 		return true
@@ -155,19 +155,19 @@ func divides(text string, at int) bool {
 	return true
 }
 
-// isModifier: the colours of skin, half-width sound marks, and the vowels of Thai
-// and Lao that are no marks and yet stand with what is before them.
+// isModifier reports skin colours, half-width sound marks, and those vowels of Thai and Lao
+// that are not marks but belong to the character before them.
 func isModifier(r rune) bool {
 	return 0x1f3fb <= r && r <= 0x1f3ff || r == 0xff9e || r == 0xff9f || r == 0x0e33 || r == 0x0eb3
 }
 
-// isLeading and isFollowing are the letters that make up a Hangul syllable: those
-// that it begins with, and those that come after another.
+// isLeading and isFollowing report the letters of a Hangul syllable: those that begin it,
+// and those that follow another letter.
 func isLeading(r rune) bool { return 0x1100 <= r && r <= 0x115f || 0xa960 <= r && r <= 0xa97f }
 
 func isFollowing(r rune) bool { return 0x1160 <= r && r <= 0x11ff || 0xd7b0 <= r && r <= 0xd7ff }
 
-// isRegional: two of them are a flag.
+// isRegional reports regional indicators, two of which are a flag.
 func isRegional(r rune) bool { return 0x1f1e6 <= r && r <= 0x1f1ff }
 
 func regionalsBefore(text string, at int) (n int) {

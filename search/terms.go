@@ -5,23 +5,22 @@ import (
 	"strings"
 )
 
-// The most of what somebody types that is looked for; the rest of it is left
-// out.
+// The most of a query that is looked up; the rest is ignored.
 const (
 	maxTerms  = 16
 	maxTokens = 64
 )
 
-// Terms are what a text is searched for: all of them must be in it.
+// Terms are the terms of a query; a text must have all of them.
 type Terms []term
 
-// term is a sequence of tokens that stand next to each other, characters with
-// nothing in between where there is nothing in the term. Where the last is a
-// word, one that begins with it will do.
+// term is a sequence of adjacent tokens. Where characters are adjacent in the term, they
+// must be adjacent in the text. If the last token is a word, it matches words that begin
+// with it.
 type term []token
 
-// Parse makes terms of what somebody typed. White space is between terms;
-// nothing in it is syntax. Without words there are no terms.
+// Parse splits a query into terms at white space. There is no query syntax. A query without
+// words has no terms.
 func Parse(words string) Terms {
 	var terms Terms
 	room := maxTokens
@@ -40,7 +39,7 @@ func Parse(words string) Terms {
 	return terms
 }
 
-// touches reports whether two characters stand side by side.
+// touches reports whether two tokens are adjacent characters.
 func (t token) touches(next token) bool { return t.single && next.single && next.start <= t.end }
 
 func sameToken(a, b token) bool { return a.text == b.text }
@@ -62,8 +61,8 @@ func (t Terms) in(text []token) bool {
 	return len(t) > 0
 }
 
-// next returns the place of the first occurrence of the term among tokens, not
-// before a place, -1 if there is none.
+// next returns the index of the first occurrence of the term in tokens at or after from, -1
+// if there is none.
 func (t term) next(text []token, from int) int {
 	for i := from; i+len(t) <= len(text); i++ {
 		if t.at(text[i:]) {
@@ -73,7 +72,7 @@ func (t term) next(text []token, from int) int {
 	return -1
 }
 
-// at reports whether tokens begin with the term.
+// at reports whether tokens start with the term.
 func (t term) at(text []token) bool {
 	last := len(t) - 1
 	for i, want := range t[:last] {
@@ -92,8 +91,7 @@ func (t term) at(text []token) bool {
 	return strings.HasPrefix(text[last].text, t[last].text)
 }
 
-// spans returns where the terms are in a text, rising and apart from each
-// other.
+// spans returns where the terms are in a text, sorted and without overlaps.
 func (t Terms) spans(text []token) []span {
 	var all []span
 	for _, one := range t {

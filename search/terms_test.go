@@ -90,16 +90,15 @@ func TestParseIsBounded(t *testing.T) {
 	}
 }
 
-// TestTokensStay: what a text is made of in the index must not change, for else
-// it is not found by the same words any more. If this fails because of a newer
-// Unicode, the index has to be made anew, by another format of it (searchindex),
-// and then this sum is to be changed.
+// TestTokensStay checks that tokens do not change, because indexed texts would not be found
+// any more. If a newer Unicode version makes it fail, raise the format of the index
+// (searchindex), which rebuilds it, and update this sum.
 func TestTokensStay(t *testing.T) {
 	const want = "a20442540f4761ff5d7636a520131e52de8b05ad28765e5200975456c08e39e6"
 	sum := sha256.New()
 	for r := rune(1); r <= unicode.MaxRune; r++ {
 		if r == 0x40000 {
-			r = 0xe0000 // nothing is in between, nor after the next 4096
+			r = 0xe0000 // no characters in between, or in the next 4096
 		} else if r == 0xe1000 {
 			break
 		}
@@ -138,7 +137,7 @@ func TestSnippet(t *testing.T) {
 	}
 }
 
-// TestSnippetCutsBetweenCharacters: as readers see them.
+// TestSnippetCutsBetweenCharacters uses user-perceived characters.
 func TestSnippetCutsBetweenCharacters(t *testing.T) {
 	for _, character := range []string{"e\u0301", "👩‍👩‍👧", "🇩🇪", "👍🏽", "각", "각", "กำ", "한", "❤️"} {
 		for n := range 10 {

@@ -1,5 +1,4 @@
-// Package web is the demo: one page that sends and listens, with nothing but
-// what a browser has.
+// Package web serves the demo: one page that sends and listens, without libraries.
 package web
 
 import (
@@ -10,8 +9,8 @@ import (
 //go:embed demo.html
 var page []byte
 
-// contentSecurity lets the page run what it brings along, and talk to the
-// server that it came from.
+// contentSecurity allows the page its own inline script and style, and requests to its own
+// server.
 const contentSecurity = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // Handler serves the demo.
@@ -22,6 +21,6 @@ func Handler() http.Handler {
 		h.Set("Content-Security-Policy", contentSecurity)
 		h.Set("Cache-Control", "no-cache")
 		h.Set("X-Content-Type-Options", "nosniff")
-		_, _ = w.Write(page) // the browser is gone if this fails
+		_, _ = w.Write(page) // fails only if the browser is gone
 	})
 }
