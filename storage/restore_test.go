@@ -597,7 +597,7 @@ func TestKeysThatAreRefused(t *testing.T) {
 	}
 	text := filepath.Join(t.TempDir(), "text")
 	writeFile(t, text, []byte(strings.Repeat("this is no database\n", 500)))
-	if _, err := Restore(t.Context(), "", s.options, Restoring{File: text}); err == nil || !strings.Contains(err.Error(), "no database of imapi") {
+	if _, err := Restore(t.Context(), "", s.options, Restoring{File: text}); err == nil || !strings.Contains(err.Error(), "not a database of imapi") {
 		t.Errorf("a text: %v", err)
 	}
 	damaged := filepath.Join(t.TempDir(), "imapi.db")

@@ -19,23 +19,23 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// applicationID marks the file as imapi's: "impi" in ASCII. unsealedID, "imap", marked
-// those of before there was a release, whose content is not sealed.
+// applicationID marks the file as imapi's: "impi" in ASCII. unsealedID, "imap", marked the
+// files of development versions that did not seal content.
 const (
 	applicationID = 0x696d7069
 	unsealedID    = 0x696d6170
 )
 
-// migration is one step of the schema. Steps go forward only; what was
-// released is never edited.
+// migration is one step of the schema. There are only forward steps, and a released step
+// never changes.
 type migration struct {
 	version int
 	name    string
 	script  string
 }
 
-// loadMigrations returns the steps in their order: files named by version and
-// purpose, as 0001_initial.sql, numbered from 1 without a gap.
+// loadMigrations returns the migrations in order. Their files are named by version and
+// purpose, such as 0001_initial.sql, and numbered from 1 without gaps.
 func loadMigrations(files fs.FS) ([]migration, error) {
 	names, err := fs.Glob(files, "migrations/*.sql")
 	if err != nil {
@@ -59,8 +59,8 @@ func loadMigrations(files fs.FS) ([]migration, error) {
 	return list, nil
 }
 
-// migrate brings the schema up to the newest version that this binary knows,
-// each step in a transaction of its own.
+// migrate brings the schema to the newest version that this program knows, each step in its
+// own transaction.
 func migrate(s *session, files fs.FS) error {
 	steps, err := loadMigrations(files)
 	if err != nil {
@@ -78,8 +78,8 @@ func migrate(s *session, files fs.FS) error {
 	return s.verify()
 }
 
-// schemaVersion returns which of the steps were made. It fails if the file is not one
-// that this program can bring up to the newest.
+// schemaVersion returns how many migrations were applied. It fails if this program cannot
+// bring the file to the newest version.
 func (s *session) schemaVersion(newest int) (version int, err error) {
 	var application, tables int
 	for query, dest := range map[string]*int{
@@ -93,13 +93,13 @@ func (s *session) schemaVersion(newest int) (version int, err error) {
 	}
 	switch {
 	case application == unsealedID:
-		return 0, errors.New("this database was made by an imapi of before the first release, which this one cannot read: " +
+		return 0, errors.New("this database was made by a version before the first release, which this version cannot read: " +
 			"export it with that version, and import the export into a new data directory")
 	case tables > 0 && application != applicationID:
-		return 0, errors.New("this is a database, but not one of imapi")
+		return 0, errors.New("this is not a database of imapi")
 	case version > newest:
-		return 0, fmt.Errorf("the schema is version %d, made by a newer imapi; this one knows up to %d: "+
-			"run the newer version, or restore a backup from before", version, newest)
+		return 0, fmt.Errorf("the schema has version %d, made by a newer imapi; this one supports up to version %d: "+
+			"run the newer version, or restore an earlier backup", version, newest)
 	}
 	return version, nil
 }
@@ -117,7 +117,7 @@ func (m migration) apply(s *session) error {
 	}
 	if err == nil {
 		err = s.query("PRAGMA foreign_key_check", nil, func(*sql.Rows) (bool, error) {
-			return false, errors.New("it leaves references to rows that are not there")
+			return false, errors.New("it leaves references to rows that do not exist")
 		})
 	}
 	if err == nil {
@@ -129,7 +129,7 @@ func (m migration) apply(s *session) error {
 	return err
 }
 
-// verify refuses a file whose settings are not those that the engine was tried with.
+// verify fails if the file's settings differ from those the engine was tested with.
 func (s *session) verify() error {
 	var mode string
 	var secure int
@@ -145,17 +145,17 @@ func (s *session) verify() error {
 	return nil
 }
 
-// createInstance gives new data what makes them different from others.
+// createInstance stores the random values that identify new data.
 func createInstance(s *session) error {
 	random := make([]byte, 36+len(im.StoreID{}))
-	_, _ = rand.Read(random) // never fails, says crypto/rand
+	_, _ = rand.Read(random) // crypto/rand never fails
 	_, err := s.exec("INSERT INTO meta (key, value) VALUES ('log_id', ?), ('ticket_key', ?), ('store_id', ?), ('log_cut', 0), ('slots', 0), ('key_epoch', 0)",
 		int64(binary.LittleEndian.Uint32(random)), random[4:36], random[36:])
 	return err
 }
 
-// selectLastID finds the greatest id of a message: those rise, whatever the clock
-// says. Not those of conversations, some of which are random.
+// selectLastID finds the greatest id of a message. Those ids rise, whatever the clock says.
+// Some ids of conversations are random and do not count.
 const selectLastID = "SELECT coalesce(max(id), 0) FROM messages"
 
 const selectMeta = "SELECT value FROM meta WHERE key = ?"
@@ -166,7 +166,7 @@ const (
 		ON CONFLICT DO UPDATE SET value = excluded.value`
 )
 
-// PutClockSeen stores what the clock shows.
+// PutClockSeen stores the time of the clock.
 func (t *tx) PutClockSeen(at time.Time) error {
 	_, err := t.session.exec(putClockSeen, at.UnixMilli())
 	return err

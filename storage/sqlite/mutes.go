@@ -16,7 +16,8 @@ const (
 	selectSpoke = "SELECT at FROM spoken WHERE conversation_id = ? AND user_id = ?"
 )
 
-// PutMute stores until when a user may not send to a place; zero ends it.
+// PutMute stores until when a user may not send to a conversation. A zero time deletes the
+// mute.
 func (t *tx) PutMute(conversation im.ID, user im.UserID, until time.Time) error {
 	if until.IsZero() {
 		key, err := t.userKey(user)
@@ -34,7 +35,7 @@ func (t *tx) PutMute(conversation im.ID, user im.UserID, until time.Time) error 
 	return err
 }
 
-// PutSpoke stores when a user did something that slow mode counts.
+// PutSpoke stores when a user last did something that slow mode limits.
 func (t *tx) PutSpoke(conversation im.ID, user im.UserID, at time.Time) error {
 	key, err := t.intern(user)
 	if err != nil {
@@ -44,7 +45,7 @@ func (t *tx) PutSpoke(conversation im.ID, user im.UserID, at time.Time) error {
 	return err
 }
 
-// Spoke returns when a user last did something that slow mode counts.
+// Spoke returns when a user last did something that slow mode limits.
 func (r *reader) Spoke(conversation im.ID, user im.UserID) (time.Time, bool, error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {

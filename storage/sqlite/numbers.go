@@ -9,12 +9,11 @@ import (
 )
 
 // numbers are the constants that statements and migrations name in braces: "state =
-// {active}". [expand] puts the number in its place. A parameter would not do: SQLite
-// uses a partial index only if it sees the number of the index's condition in the
-// statement.
+// {active}". [expand] replaces them by their values. A parameter would not do: SQLite uses
+// a partial index only if the statement contains the number in the index's condition.
 var numbers = map[string]any{
-	// open is the to_event of an interval that has not ended, and stands for the
-	// deleted_event of a conversation that was not deleted.
+	// open is the to_event of an interval that has not ended. It also stands for the
+	// deleted_event of a conversation that is not deleted.
 	"open": int64(im.Latest),
 
 	"direct":  uint8(im.Direct),
@@ -48,6 +47,6 @@ var numberReplacer = func() *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }()
 
-// expand returns SQL with its constants as numbers. A name that is none stays, and
-// SQLite refuses the statement.
+// expand replaces the names of constants in SQL. An unknown name stays, and SQLite rejects
+// the statement.
 func expand(sql string) string { return numberReplacer.Replace(sql) }

@@ -241,7 +241,7 @@ func spoil(t *testing.T, path, script string) {
 func TestOpenRefuses(t *testing.T) {
 	for name, test := range map[string]struct{ script, want string }{
 		"a newer schema":      {"PRAGMA user_version = 999", "newer"},
-		"another application": {"PRAGMA application_id = 1", "not one of imapi"},
+		"another application": {"PRAGMA application_id = 1", "not a database of imapi"},
 		"an older format":     {"PRAGMA application_id = 0x696d6170", "export it with that version, and import"},
 		"no log id":           {"DELETE FROM meta WHERE key = 'log_id'", "log_id is missing"},
 	} {
@@ -261,7 +261,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "imapi.db")
 	spoil(t, path, "CREATE TABLE of_somebody_else (x)")
-	if _, err := Open(t.Context(), path, withKeys(path, Options{})); err == nil || !strings.Contains(err.Error(), "not one of imapi") {
+	if _, err := Open(t.Context(), path, withKeys(path, Options{})); err == nil || !strings.Contains(err.Error(), "not a database of imapi") {
 		t.Errorf("a foreign database: %v", err)
 	}
 	if err := os.WriteFile(path, []byte(strings.Repeat("not a database ", 999)), 0o600); err != nil {

@@ -1,4 +1,5 @@
 package sqlite
 
-// Where this does not work the compiler stops there, with a sentence that says why.
+// On platforms that this package does not support, importing this fails to compile with a
+// message that says so.
 import _ "github.com/imapi/imapi/storage/sqlite/supported"

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// deleteConversations and what follows are for a conversation and all that
-	// hang in it, ?3.
+	// deleteConversations and the statements below apply to a conversation and its
+	// descendants, in ?3.
 	deleteConversations = `UPDATE conversations
 		SET deleted_at = ?1, deleted_event = ?2, name_slot = NULL, name = NULL,
 			announcement_slot = NULL, announcement = NULL, avatar_slot = NULL, avatar = NULL,
@@ -39,9 +39,10 @@ const (
 		(SELECT user_id FROM mutes WHERE conversation_id = ?1 LIMIT ?2)`
 )
 
-// DeleteConversation makes a conversation, and all that hang in it, ones that were
-// deleted: its peers may have another, nobody is a member, and its texts are erased. [tx.Purge] removes
-// what each held. What decided who may see it ends, and goes with the log.
+// DeleteConversation deletes a conversation and its descendants: it erases their texts,
+// ends all memberships, and frees the users of a direct conversation for a new one.
+// Versions of roles and access end, and are trimmed with the log. [tx.Purge] deletes the
+// rest.
 func (t *tx) DeleteConversation(id im.ID, at time.Time, by im.Position) error {
 	var one int
 	found, err := t.session.row(selectUndeleted, []any{int64(id)}, &one)
@@ -78,10 +79,10 @@ func (t *tx) DeleteConversation(id im.ID, at time.Time, by im.Position) error {
 	return nil
 }
 
-// Purge destroys and removes what is left of a deleted conversation: messages as
-// [tx.Trim] does, then receipts, marks, mentions and mutes, each up to a number. The
-// conversation itself stays, and who was a member when: by that its deletion is
-// told to those who come back.
+// Purge deletes what a deleted conversation has left: messages as [tx.Trim] does, then
+// receipts, marks, mentions and mutes, each up to a limit. It keeps the conversation and
+// the stays of its members, through which returning clients learn of the deletion. It
+// reports whether the conversation is purged.
 func (t *tx) Purge(id im.ID, limit int, at time.Time) (done bool, err error) {
 	conversation := int64(id)
 	var lastSeq int64
@@ -92,13 +93,13 @@ func (t *tx) Purge(id im.ID, limit int, at time.Time) (done bool, err error) {
 	if done {
 		return true, nil
 	}
-	rest, err := t.loadTrimProgress(conversation)
+	progress, err := t.loadTrimProgress(conversation)
 	if err != nil {
 		return false, err
 	}
-	through, err := rest.trimEvents(endOfTime, limit)
+	through, err := progress.trimEvents(endOfTime, limit)
 	if err == nil {
-		err = rest.save()
+		err = progress.save()
 	}
 	if err != nil || !through {
 		return false, err
@@ -107,7 +108,7 @@ func (t *tx) Purge(id im.ID, limit int, at time.Time) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if err := t.removeMessages(conversation, list, at); err != nil {
+	if err := t.deleteWithKeys(conversation, list, at); err != nil {
 		return false, err
 	}
 	if len(list) > 0 {

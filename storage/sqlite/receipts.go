@@ -14,25 +14,25 @@ import (
 const (
 	ofRanges = " FROM seq_ranges WHERE conversation_id = ?1 AND kind = ?2 AND user_id = ?3 "
 
-	// selectRanges finds the ranges from the one that begins at ?4 or last
-	// before it, up to those that begin at ?5.
+	// selectRanges finds the last range that begins at or before ?4, and those after it
+	// that begin at or before ?5.
 	selectRanges = "SELECT from_seq, to_seq, at" + ofRanges +
 		"AND from_seq >= coalesce((SELECT max(from_seq)" + ofRanges + `AND from_seq <= ?4), ?4)
 		AND from_seq <= ?5 ORDER BY from_seq`
-	// selectRangeAfter finds the range that begins first after ?4.
+	// selectRangeAfter finds the first range that begins after ?4.
 	selectRangeAfter = "SELECT from_seq, to_seq, at" + ofRanges + "AND from_seq > ?4 ORDER BY from_seq LIMIT 1"
-	// selectOldRanges finds ?5 ranges, newest first, from ?4 down.
+	// selectOldRanges finds ?5 ranges that begin at or before ?4, descending.
 	selectOldRanges = "SELECT from_seq, to_seq, at" + ofRanges + "AND from_seq <= ?4 ORDER BY from_seq DESC LIMIT ?5"
-	// countRanges counts no further than ?5 those that begin after ?4, and
-	// returns where the last of them begins.
+	// countRanges counts up to ?5 ranges that begin after ?4, from the newest, and returns
+	// where the oldest of them begins.
 	countRanges = "SELECT count(*), coalesce(min(from_seq), 0) FROM (SELECT from_seq" + ofRanges +
 		"AND from_seq > ?4 ORDER BY from_seq DESC LIMIT ?5)"
 	putRange = `INSERT INTO seq_ranges (conversation_id, kind, user_id, from_seq, to_seq, at) VALUES (?, ?, ?, ?, ?, ?)
 		ON CONFLICT DO UPDATE SET to_seq = excluded.to_seq, at = excluded.at`
 	deleteRange = "DELETE FROM seq_ranges WHERE conversation_id = ? AND kind = ? AND user_id = ? AND from_seq = ?"
 
-	// selectRangesOf goes from one user of the conversation to the next, and
-	// for each seeks the one range in which the message may be.
+	// selectRangesOf steps from one user of the conversation to the next, and seeks the one
+	// range of each that may contain the message.
 	selectRangesOf = `WITH RECURSIVE reader (id) AS (
 			SELECT min(user_id) FROM seq_ranges WHERE conversation_id = ?1 AND kind = ?2
 			UNION ALL
@@ -45,12 +45,12 @@ const (
 		CROSS JOIN users u ON u.id = reader.id
 		WHERE r.to_seq >= ?3`
 
-	// selectOthers finds a message of somebody else in a stretch.
+	// selectOthers finds a message of another user in a range of seqs.
 	selectOthers = `SELECT 1 FROM messages INDEXED BY messages_by_seq
 		WHERE conversation_id = ? AND seq BETWEEN ? AND ? AND sender_id <> ? LIMIT 1`
 )
 
-// rangesOf are the rows of one kind, of one user in one conversation.
+// rangesOf implements [record.Ranges] for a kind, a user and a conversation.
 type rangesOf struct {
 	*tx
 	conversation, kind, user int64
@@ -58,13 +58,13 @@ type rangesOf struct {
 
 var _ record.Ranges = (*rangesOf)(nil)
 
-// PutReceipt records that the user has given a receipt for the messages in the
-// range, and returns those parts of it for which they had not.
+// PutReceipt records that the user has given a receipt for the messages in a range, and
+// returns the parts that had no receipt before.
 func (t *tx) PutReceipt(kind im.ReceiptKind, conversation im.ID, user im.UserID, r im.SeqRange, at time.Time) (seqs.Set, error) {
 	return t.addRange(record.ReceiptRange(kind), conversation, user, r, at)
 }
 
-// addRange adds a range to those of a kind, and returns the parts of it that were in none.
+// addRange adds a range to those of a kind, and returns the parts that were in none.
 func (t *tx) addRange(kind record.RangeKind, conversation im.ID, user im.UserID, r im.SeqRange, at time.Time) (seqs.Set, error) {
 	key, err := t.intern(user)
 	if err != nil {
@@ -107,7 +107,7 @@ func (o *rangesOf) Delete(from int64) error {
 	return err
 }
 
-// ranges runs a query for ranges, with the user's key before its arguments.
+// ranges runs a query for ranges with the key columns before its arguments.
 func (o *rangesOf) ranges(query string, args ...any) ([]record.Range, error) {
 	var list []record.Range
 	err := o.session.query(query, append([]any{o.conversation, o.kind, o.user}, args...),
@@ -120,13 +120,13 @@ func (o *rangesOf) ranges(query string, args ...any) ([]record.Range, error) {
 	return list, err
 }
 
-// ReceiptsIn returns for which messages of a range the user has given a receipt of
-// this kind.
+// ReceiptsIn returns the messages in a range for which the user has given a receipt of a
+// kind.
 func (r *reader) ReceiptsIn(kind im.ReceiptKind, conversation im.ID, user im.UserID, of im.SeqRange) (seqs.Set, error) {
 	return r.rangesIn(record.ReceiptRange(kind), conversation, user, of)
 }
 
-// rangesIn returns which messages of a range are in those of a kind.
+// rangesIn returns the messages of a range that are in the user's ranges of a kind.
 func (r *reader) rangesIn(kind record.RangeKind, conversation im.ID, user im.UserID, of im.SeqRange) (seqs.Set, error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {
@@ -144,13 +144,13 @@ func (r *reader) rangesIn(kind record.RangeKind, conversation im.ID, user im.Use
 	return list.Within(of), err
 }
 
-// ReceiptsOf returns who has given a receipt of this kind for a message.
+// ReceiptsOf returns who has given a receipt of a kind for a message, and when.
 func (r *reader) ReceiptsOf(kind im.ReceiptKind, conversation im.ID, seq int64) ([]im.Receipt, error) {
 	return r.usersWith(record.ReceiptRange(kind), conversation, seq)
 }
 
-// usersWith returns the users of whom a range of a kind has a message, by user, and when
-// it was added.
+// usersWith returns the users with a range of a kind that contains a message, by user, and
+// when the range was added.
 func (r *reader) usersWith(kind record.RangeKind, conversation im.ID, seq int64) ([]im.Receipt, error) {
 	var list []im.Receipt
 	err := r.session.query(selectRangesOf, []any{int64(conversation), int64(kind), seq},

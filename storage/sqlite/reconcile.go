@@ -14,15 +14,15 @@ import (
 	"github.com/imapi/imapi/storage/record"
 )
 
-// What is to be done before anybody reads these data, kept in meta under 'reconcile' until
-// it is done: whatever ends a start before, the next one goes on with it.
+// The work to be done before the data may be read. It is stored in meta under 'reconcile'
+// until it is done, so that an interrupted start is continued by the next one.
 const (
-	// checkKeys is set as long as anything is.
+	// checkKeys is set while there is any work.
 	checkKeys int64 = 1 << iota
-	// renewLog is set in every backup: what was told after it is not known here, so
-	// another log begins.
+	// renewLog is set in every backup. The events after it are unknown here, so a new log
+	// must begin.
 	renewLog
-	// unnamed says that the keys are older than the data.
+	// keysOlder says that the keys are older than the data.
 	keysOlder
 )
 
@@ -35,11 +35,11 @@ const (
 	deleteLost      = "DELETE FROM meta WHERE key IN ('lost_from', 'lost_to')"
 	deleteReconcile = "DELETE FROM meta WHERE key IN ('reconcile', 'lost_from', 'lost_to')"
 
-	// selectSealed goes through all messages, in the order of the table.
+	// selectSealed reads all messages in the order of the table.
 	selectSealed = `SELECT m.id, m.conversation_id, m.state, m.slot, m.note_slot,
 			EXISTS (SELECT 1 FROM doomed d WHERE d.slot = m.slot), m.sealed, m.note
 		FROM messages m WHERE m.id > ? ORDER BY m.id LIMIT ?`
-	// selectSealedKeys is the same without what takes time to read.
+	// selectSealedKeys is the same without the columns that take long to read.
 	selectSealedKeys = `SELECT m.id, m.conversation_id, m.state, m.slot, m.note_slot, 0, NULL, NULL
 		FROM messages m WHERE m.id > ? ORDER BY m.id LIMIT ?`
 	selectSealedTexts = `SELECT id, name_slot, name, announcement_slot, announcement, avatar_slot, avatar
@@ -47,7 +47,7 @@ const (
 	selectSealedRoleNames = "SELECT role_id, space_id, slot, name FROM role_names WHERE role_id > ? ORDER BY role_id LIMIT ?"
 	countMessages         = "SELECT coalesce(sum(1), 0) FROM messages AS counted"
 	selectShell           = "SELECT " + messageColumns + withoutContent + " FROM messages m" + messageUsers + "WHERE m.id = ?"
-	// emptyText empties the one text of a conversation that has its key in a slot.
+	// emptyText deletes the text of a conversation whose key is in slot ?1.
 	emptyText = `UPDATE conversations SET
 			name = CASE WHEN name_slot = ?1 THEN NULL ELSE name END, name_slot = nullif(name_slot, ?1),
 			announcement = CASE WHEN announcement_slot = ?1 THEN NULL ELSE announcement END, announcement_slot = nullif(announcement_slot, ?1),
@@ -60,7 +60,7 @@ const (
 
 	selectPastLogs = "SELECT log, head FROM past_logs ORDER BY head"
 	putPastLog     = "INSERT INTO past_logs (log, head) VALUES (?, ?)"
-	// prunePastLogs forgets logs of which no cursor is good any more.
+	// prunePastLogs deletes logs none of whose cursors are valid any more.
 	prunePastLogs = "DELETE FROM past_logs WHERE head < (SELECT value FROM meta WHERE key = 'log_cut')"
 	putLogID      = "UPDATE meta SET value = ? WHERE key = 'log_id'"
 )
@@ -74,29 +74,29 @@ func (s *session) putReconcile(todo int64) error {
 	return err
 }
 
-// plan says what is to be done before anybody reads.
+// plan is the work to be done before the data may be read.
 type plan struct {
 	todo       int64
 	referenced *im.SlotSet
 }
 
-// planReconciliation finds out whether these data and their keys were always together. If
-// not it notes what is to be done about it. It changes nothing else: with keys that lack
-// some that the data need it is refused, unless those are given up for lost.
+// planReconciliation finds out whether the data and the keys have always been together. If
+// not, it stores what must be done, and changes nothing else. It fails if the keys lack
+// some that the data need, unless lost keys are accepted.
 func (s *Store) planReconciliation(ctx context.Context, session *session, keys im.Keys, epoch uint64) (plan, error) {
 	var p plan
 	if _, err := session.row(selectMeta, []any{"reconcile"}, &p.todo); err != nil {
 		return p, err
 	}
-	noted := p.todo != 0 // by a backup, or by a start that did not come so far
-	// A plain crash between shredding keys and noting that leaves the keys ahead, too, and
-	// the notes. Without notes it may have been a crash in a start or in a backup: that the
-	// log is renewed then, too, harms nobody.
+	noted := p.todo != 0 // by a backup, or by an interrupted start
+	// A crash between shredding keys and recording it also leaves the keys ahead, but then
+	// there are notes of doomed keys. Without notes, it may have been a crash during a
+	// start or a backup. Renewing the log in that case does no harm.
 	var older bool
 	switch is := keys.Epoch(); {
 	case is < epoch:
 		p.todo |= checkKeys | keysOlder
-		keys.Raise(epoch) // those of before must not count as newer once more
+		keys.Raise(epoch) // so that no earlier keys count as newer again
 	case is > epoch:
 		p.todo |= checkKeys
 		doomed, err := session.loadDoomed()
@@ -105,8 +105,8 @@ func (s *Store) planReconciliation(ctx context.Context, session *session, keys i
 		}
 		older = len(doomed) == 0
 	}
-	// A copy since which nothing was erased has the same epoch, and not the keys that were
-	// made since.
+	// A copy since which nothing was erased has the same epoch, but lacks the keys made
+	// since.
 	if uint64(keys.End()) < s.sealer.slotEnd.Load() {
 		p.todo |= checkKeys | keysOlder
 	}
@@ -119,7 +119,8 @@ func (s *Store) planReconciliation(ctx context.Context, session *session, keys i
 		return p, err
 	}
 	if keys.Epoch() < epoch {
-		// It was noted of other keys, with which a start was cut off. These may have them.
+		// These slots were recorded with other keys, in an interrupted start. The present
+		// keys may have them.
 		s.sealer.lost = slotRange{}
 	}
 	r := &reader{session: session, users: s.users, sealer: s.sealer}
@@ -149,13 +150,13 @@ func (s *Store) planReconciliation(ctx context.Context, session *session, keys i
 	})
 }
 
-// slotRange is slots from one on and below another.
+// slotRange holds the slots from one up to, and without, another.
 type slotRange struct{ from, to im.Slot }
 
 func (r slotRange) has(slot im.Slot) bool { return r.from <= slot && slot < r.to }
 
-// putLost stores which slots never had a key here. Those that are made from now on come
-// after them, and then they read as if their keys had been shredded.
+// putLost stores the slots that never had a key in the present file. Slots made from now on
+// come after them; keys in the lost slots then read as shredded.
 func (s *session) putLost(lost slotRange) error {
 	if lost == (slotRange{}) {
 		_, err := s.exec(deleteLost)
@@ -170,7 +171,7 @@ func (s *session) loadLost() (lost slotRange, err error) {
 	return lost, err
 }
 
-// reconcile does what was planned.
+// reconcile does the planned work.
 func (s *Store) reconcile(ctx context.Context, p plan) error {
 	if p.todo == 0 {
 		return nil
@@ -185,7 +186,7 @@ func (s *Store) reconcile(ctx context.Context, p plan) error {
 		Keys: s.sealer.keys, Unnamed: p.todo&keysOlder != 0, Named: p.referenced, Now: s.options.Now, Progress: s.options.Progress,
 	})
 	if err != nil {
-		return fmt.Errorf("bring the data in line with the keys: %w", err)
+		return fmt.Errorf("reconcile the data with the keys: %w", err)
 	}
 	err = s.Write(im.WithCaller(ctx, im.Caller{Job: "reconcile"}), func(w im.Tx) error {
 		_, err := w.(*tx).session.exec(deleteReconcile)
@@ -202,11 +203,11 @@ func (s *Store) reconcile(ctx context.Context, p plan) error {
 	return err
 }
 
-// renewLog begins another log, which goes on from where this one was when the data were
-// copied. It comes before all else, for reconciling appends to the log.
+// renewLog begins a new log that continues this one from the point of the copy. It comes
+// first, because reconciling appends events.
 func (s *Store) renewLog(ctx context.Context, todo int64) error {
 	var random [4]byte
-	_, _ = rand.Read(random[:]) // never fails, says crypto/rand
+	_, _ = rand.Read(random[:]) // crypto/rand never fails
 	id := binary.LittleEndian.Uint32(random[:])
 	err := s.Write(im.WithCaller(ctx, im.Caller{Job: "reconcile"}), func(w im.Tx) error {
 		t := w.(*tx)
@@ -246,13 +247,13 @@ func (s *session) loadPastLogs() (list []im.PastLog, err error) {
 	return list, err
 }
 
-// CountMessages returns how many messages there are, tombstones too.
+// CountMessages returns the number of messages, including tombstones.
 func (r *reader) CountMessages() (n int64, err error) {
 	_, err = r.session.row(countMessages, nil, &n)
 	return n, err
 }
 
-// The parts of all that was sealed, in their order.
+// The parts in which Sealed lists everything sealed, in order.
 const (
 	sealedMessages = iota
 	sealedTexts
@@ -260,14 +261,14 @@ const (
 	sealedEnd
 )
 
-// Sealed returns a stretch of all that was sealed: messages and their postscripts, then
-// texts of conversations, then names of roles; see [im.Reader].
-func (r *reader) Sealed(after im.SealedKey, limit int, look im.SealedLook) (page im.SealedPage, err error) {
-	l := sealedScan{reader: r, how: look, page: &page, last: after}
+// Sealed lists everything that is sealed, in pages: messages and their notes, texts of
+// conversations, and names of roles; see [im.Reader].
+func (r *reader) Sealed(after im.SealedKey, limit int, scope im.SealedLook) (page im.SealedPage, err error) {
+	l := sealedScan{reader: r, scope: scope, page: &page, last: after}
 	query, scan := selectSealed, l.message
 	switch after.Part {
 	case sealedMessages:
-		if look == im.SealedKeys {
+		if scope == im.SealedKeys {
 			query = selectSealedKeys
 		}
 	case sealedTexts:
@@ -289,19 +290,19 @@ func (r *reader) Sealed(after im.SealedKey, limit int, look im.SealedLook) (page
 	return page, err
 }
 
-// sealedLook looks at rows with what was sealed.
+// sealedScan builds a page of sealed values.
 type sealedScan struct {
 	*reader
-	how  im.SealedLook
-	page *im.SealedPage
-	last im.SealedKey // the row that was looked at last
+	scope im.SealedLook
+	page  *im.SealedPage
+	last  im.SealedKey // the last row read
 }
 
-// add takes in what was sealed under the key in a slot, if there is one.
+// add adds the value sealed with the key in a slot, if there is one.
 func (l *sealedScan) add(s im.Sealed, id im.ID, slot sql.NullInt64, sealed []byte) {
 	l.last.ID = id
 	if slot.Valid {
-		s.ID, s.Key, s.Slot, s.Err = id, l.last, im.Slot(slot.Int64), l.look(slot.Int64, sealed)
+		s.ID, s.Key, s.Slot, s.Err = id, l.last, im.Slot(slot.Int64), l.check(slot.Int64, sealed)
 		l.page.Items = append(l.page.Items, s)
 	}
 }
@@ -346,35 +347,35 @@ func (l *sealedScan) roleName(rows *sql.Rows) error {
 	return nil
 }
 
-// look says why something sealed cannot be read; nil if it can. Only the key is looked at
-// if nothing is left of it.
-func (l *sealedScan) look(slot int64, sealed []byte) error {
+// check returns why a sealed value cannot be read, nil if it can. If the value is erased,
+// or only keys are asked for, it checks the key alone.
+func (l *sealedScan) check(slot int64, sealed []byte) error {
 	if l.sealer.lost.has(im.Slot(slot)) {
 		return im.ErrNoKey
 	}
 	key, err := l.sealer.keys.Key(im.Slot(slot))
-	if err != nil || l.how == im.SealedKeys || sealed == nil {
+	if err != nil || l.scope == im.SealedKeys || sealed == nil {
 		return err
 	}
 	_, err = record.Unseal(nil, key, l.sealer.store, im.Slot(slot), sealed)
 	return err
 }
 
-// MessageShell returns a message without what it says, also if that cannot be read.
+// MessageShell returns a message without its content, even if that cannot be read.
 func (r *reader) MessageShell(id im.ID) (im.Message, error) {
 	return r.message(selectShell, int64(id))
 }
 
-// Doom has the key shredded of what was erased.
+// Doom schedules the key of an erased value for shredding.
 func (t *tx) Doom(s im.Sealed) error { return t.doom(int64(s.Slot), s.Erased.ShredCode(), s.ID) }
 
-// Empty removes what cannot be read, other than a message.
+// Empty deletes a value that cannot be read and is not a message.
 func (t *tx) Empty(s im.Sealed) error {
 	switch {
 	case s.Kind == im.SealedNote:
 		return t.must(emptyNote, int64(s.ID))
 	case s.Kind != im.SealedName:
-		return fmt.Errorf("a %v is not to be emptied", s.Kind)
+		return fmt.Errorf("cannot empty a %v", s.Kind)
 	case s.Key.Part == sealedRoleNames:
 		return t.must(deleteRoleName, int64(s.ID))
 	default:
@@ -382,7 +383,7 @@ func (t *tx) Empty(s im.Sealed) error {
 	}
 }
 
-// Remove removes messages of a conversation; see [im.Tx].
+// Remove deletes messages of a conversation; see [im.Tx].
 func (t *tx) Remove(conversation im.ID, ids []im.ID, at time.Time) (active int, err error) {
 	var lastSeq int64
 	var trim sql.NullInt64
@@ -400,7 +401,7 @@ func (t *tx) Remove(conversation im.ID, ids []im.ID, at time.Time) (active int, 
 			active++
 		}
 	}
-	if err := t.removeMessages(int64(conversation), list, at); err != nil {
+	if err := t.deleteWithKeys(int64(conversation), list, at); err != nil {
 		return 0, err
 	}
 	var first int64
@@ -408,8 +409,8 @@ func (t *tx) Remove(conversation im.ID, ids []im.ID, at time.Time) (active int, 
 	if err != nil {
 		return 0, err
 	}
-	// What was kept of them, receipts and events, goes with the trimming that this begins,
-	// and it tells the members.
+	// Receipts and events of the messages are deleted by the trim that this schedules,
+	// which also publishes an event to the members.
 	if !deleted && !trim.Valid {
 		trim = sql.NullInt64{Int64: newest + 1, Valid: true}
 		if oldest.Valid {
@@ -419,8 +420,8 @@ func (t *tx) Remove(conversation im.ID, ids []im.ID, at time.Time) (active int, 
 	return active, t.must(putTrim, first, oldest, trim, int64(conversation))
 }
 
-// removals loads messages that are to be removed, without what they say, and says when
-// the newest of them was created.
+// loadDeletions loads messages to be deleted, without their content, and returns the time
+// of the newest.
 func (t *tx) trimProgress(ids []im.ID) (list []deletion, newest int64, err error) {
 	numbers, err := json.Marshal(ids)
 	if err != nil {

@@ -9,12 +9,12 @@ import (
 )
 
 const (
-	// rememberGone writes down what messages are known by that are about to be
-	// removed, in the transaction that removes them.
+	// rememberMessages stores the ids and keys of messages in the transaction that deletes
+	// them.
 	rememberMessages = `INSERT OR REPLACE INTO remembered_messages (id, conversation_id, sender_id, client_id, created_at, remembered_at)
 		SELECT id, conversation_id, sender_id, client_id, created_at, ?1 FROM messages
 		WHERE id IN (SELECT j.value FROM json_each(?2) AS j)`
-	// rememberDirect writes down whose a conversation was, if it was direct.
+	// rememberDirect stores the users of a direct conversation.
 	rememberDirect = `INSERT OR REPLACE INTO remembered_directs (conversation_id, peer_low, peer_high)
 		SELECT id, peer_low, peer_high FROM conversations WHERE id = ? AND peer_low IS NOT NULL`
 	putDirectRemembered = "UPDATE remembered_directs SET remembered_at = ? WHERE conversation_id = ?"
@@ -35,21 +35,22 @@ const (
 			WHERE remembered_at IS NOT NULL AND remembered_at < ?1 ORDER BY remembered_at LIMIT ?2)`
 )
 
-// Gone returns which of the ids are those of messages that were removed.
+// Gone returns those of the ids that belong to messages that were trimmed or purged.
 func (r *reader) Gone(ids []im.ID) ([]im.ID, error) { return r.idsAmong(selectRemembered, ids) }
 
-// GoneAs returns which of these are those of messages that were removed.
+// GoneAs returns those of the keys that belong to messages that were trimmed or purged.
 func (r *reader) GoneAs(keys []im.ClientKey) ([]im.ClientKey, error) {
 	return r.keysAmong(selectRememberedAs, keys)
 }
 
-// GoneAt returns the messages that were removed and are known by one of these.
+// GoneAt returns the messages that were trimmed or purged and have one of these senders and
+// times.
 func (r *reader) GoneAt(keys []im.SentKey) (list []im.GoneMessage, err error) {
-	asked := make([][2]any, len(keys))
+	values := make([][2]any, len(keys))
 	for i, k := range keys {
-		asked[i] = [2]any{string(k.Sender), k.At.UnixMilli()}
+		values[i] = [2]any{string(k.Sender), k.At.UnixMilli()}
 	}
-	b, err := json.Marshal(asked)
+	b, err := json.Marshal(values)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +65,7 @@ func (r *reader) GoneAt(keys []im.SentKey) (list []im.GoneMessage, err error) {
 	return list, err
 }
 
-// GoneDirects returns the direct conversations of two users that were deleted.
+// GoneDirects returns the deleted direct conversations of two users.
 func (r *reader) GoneDirects(peers [2]im.UserID) ([]im.ID, error) {
 	var keys [2]int64
 	for i, peer := range peers {
@@ -76,7 +77,8 @@ func (r *reader) GoneDirects(peers [2]im.UserID) ([]im.ID, error) {
 	return r.ids(selectRememberedDirects, keys[0], keys[1])
 }
 
-// Forget forgets what was removed before a time, messages first.
+// Forget deletes what is remembered from before a time, messages first. It returns the
+// number of rows, up to limit.
 func (t *tx) Forget(before time.Time, limit int) (forgotten int, err error) {
 	for _, query := range []string{forgetMessages, forgetDirects} {
 		n, err := t.session.update(query, ceilMillis(before).UnixMilli(), limit-forgotten)

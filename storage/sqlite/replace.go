@@ -16,38 +16,38 @@ import (
 )
 
 const (
-	// restoreNew is what is put in place, while it is not whole.
+	// restoreNew is the name of the new database until it is complete.
 	restoreNew = ".imapi-restore-db"
-	// replacedInfix is in the name that the database gets which was there before.
+	// replacedInfix is part of the name that the replaced database gets.
 	replacedInfix = ".replaced-"
 )
 
-// Replacing says what [Replace] is to do.
+// Replacing are the arguments of [Replace].
 type Replacing struct {
-	// Backup is the file that is put in place.
+	// Backup is the file to put in place.
 	Backup string
-	// Keys puts the keys of the store in place, or looks whether they are; before that
-	// nothing has changed.
+	// Keys installs the keys of the store, or checks that they exist. Nothing has changed
+	// before it is called.
 	Keys func(store im.StoreID) error
-	// Shred shreds keys of what was erased in the database that was there and that it did
-	// not come to before it ended. Nobody else knows of it.
+	// Shred shreds keys of values that were erased in the replaced database but not
+	// shredded before it was closed. Without it, nothing would shred them.
 	Shred func(store im.StoreID, list []im.Shredding) error
-	// Derived are the files that are made from the database: they are removed.
+	// Derived are files derived from the database. They are deleted.
 	Derived []string
-	// Progress is told how much of the backup was copied; it may be nil.
+	// Progress is called with the number of bytes copied; it may be nil.
 	Progress func(im.Progress)
-	// Now is the clock; time.Now if nil.
+	// Now is the clock; the default is time.Now.
 	Now func() time.Time
 
-	// Step is told what comes next, for tests that look at the files then. It may be nil.
+	// Step is called before each step, in tests. It may be nil.
 	Step func(string)
 }
 
-// Replace puts a backup in place of the database at path, which nobody may have open, and
-// which stays beside it under the name that is returned, "" if there was none. The data
-// are not to be read before [Open] has brought them in line with the keys: that is noted
-// in the file itself. So a crash at any moment leaves either the database as it was or the
-// backup with that note.
+// Replace puts a backup in place of the database at path, which must not be open. The
+// replaced database is kept under the returned name, which is "" if there was none. The
+// backup is marked in its own file as to be reconciled with the keys by [Open] before it is
+// read. After a crash at any point, path holds either the old database or the marked
+// backup.
 func Replace(ctx context.Context, path string, how Replacing) (replaced string, err error) {
 	if path, err = Resolve(path); err != nil {
 		return "", fmt.Errorf("find the database: %w", err)
@@ -58,7 +58,7 @@ func Replace(ctx context.Context, path string, how Replacing) (replaced string, 
 	if how.Now == nil {
 		how.Now = time.Now
 	}
-	// Who has misspelt the backup is to find nothing made.
+	// Check the backup first: a mistyped name must not create anything.
 	if info, err := os.Stat(how.Backup); err != nil {
 		return "", err
 	} else if !info.Mode().IsRegular() {
@@ -66,19 +66,19 @@ func Replace(ctx context.Context, path string, how Replacing) (replaced string, 
 	}
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("make the data directory: %w", err)
+		return "", fmt.Errorf("create the data directory: %w", err)
 	}
 	lock, err := LockDir(dir)
 	if err != nil {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	there, err := ownIfThere(path)
+	existing, err := lockIfExists(path)
 	if err != nil {
 		return "", err
 	}
-	if there != nil {
-		defer func() { err = errors.Join(err, there.Close()) }()
+	if existing != nil {
+		defer func() { err = errors.Join(err, existing.Close()) }()
 	}
 	fresh := filepath.Join(dir, restoreNew)
 	for _, left := range []string{fresh, fresh + "-journal"} {
@@ -89,7 +89,7 @@ func Replace(ctx context.Context, path string, how Replacing) (replaced string, 
 	how.Step("copy")
 	defer func() {
 		if err != nil {
-			_ = os.Remove(fresh) // not there once it has its name
+			_ = os.Remove(fresh) // fails harmlessly after the rename
 		}
 	}()
 	store, err := how.copy(ctx, fresh)
@@ -101,7 +101,7 @@ func Replace(ctx context.Context, path string, how Replacing) (replaced string, 
 		return "", err
 	}
 	how.Step("settle")
-	if there != nil {
+	if existing != nil {
 		doomed, err := settleLog(path, store)
 		if err == nil && len(doomed) > 0 {
 			err = how.Shred(store, doomed)
@@ -117,10 +117,10 @@ func Replace(ctx context.Context, path string, how Replacing) (replaced string, 
 		}
 	}
 	how.Step("keep")
-	if there != nil {
+	if existing != nil {
 		replaced = path + replacedInfix + how.Now().UTC().Format("20060102T150405.000Z")
 		if err := os.Link(path, replaced); err != nil {
-			return "", fmt.Errorf("keep the database that was there: %w", err)
+			return "", fmt.Errorf("keep the replaced database: %w", err)
 		}
 	}
 	how.Step("rename")
@@ -135,8 +135,8 @@ func Replace(ctx context.Context, path string, how Replacing) (replaced string, 
 	return replaced, nil
 }
 
-// ownIfThere is lockDatabase for a file that need not be there.
-func ownIfThere(path string) (*os.File, error) {
+// lockIfExists is like lockDatabase, but returns nil if the file does not exist.
+func lockIfExists(path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -150,15 +150,15 @@ func ownIfThere(path string) (*os.File, error) {
 	return file, nil
 }
 
-// copy makes a copy of the backup, whole and on the disk, that says what is to be done
-// with it, and returns whose it is.
+// copy makes a complete and synced copy of the backup, marked for reconciliation, and
+// returns the id of its store.
 func (how Replacing) copy(ctx context.Context, to string) (store im.StoreID, err error) {
 	if _, err := os.Stat(how.Backup + "-wal"); err == nil {
-		return store, errors.New("there is a write-ahead log beside it: this is no file that imapi backup has made")
+		return store, errors.New("it has a write-ahead log: it was not made by imapi backup")
 	}
 	source, err := openBackup(how.Backup)
 	if err != nil {
-		return store, readable(err)
+		return store, damaged(err)
 	}
 	store, err = source.identify()
 	if err == nil {
@@ -172,13 +172,13 @@ func (how Replacing) copy(ctx context.Context, to string) (store im.StoreID, err
 		}
 	}
 	if err := errors.Join(err, source.close()); err != nil {
-		return store, readable(err)
+		return store, damaged(err)
 	}
 	if _, err := markBackup(to, Options{}); err != nil {
-		return store, readable(err)
+		return store, damaged(err)
 	}
 	if err := checkWhole(to); err != nil {
-		return store, readable(err)
+		return store, damaged(err)
 	}
 	f, err := os.Open(to)
 	if err != nil {
@@ -187,8 +187,8 @@ func (how Replacing) copy(ctx context.Context, to string) (store im.StoreID, err
 	return store, errors.Join(f.Sync(), f.Close())
 }
 
-// readable says in plain words that a file is damaged.
-func readable(err error) error {
+// damaged replaces SQLite's errors for a damaged file by errNoBackup.
+func damaged(err error) error {
 	var e sqlite3.Error
 	if errors.As(err, &e) && (e.Code == sqlite3.ErrNotADB || e.Code == sqlite3.ErrCorrupt) {
 		return errNoBackup
@@ -196,9 +196,9 @@ func readable(err error) error {
 	return err
 }
 
-var errNoBackup = errors.New("this is no database of imapi, or it is damaged")
+var errNoBackup = errors.New("not a database of imapi, or damaged")
 
-// openBackup opens a file that nobody writes to, also where nothing can be written.
+// openBackup opens a file that no process writes to. The file may be on read-only media.
 func openBackup(path string) (*session, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -207,7 +207,7 @@ func openBackup(path string) (*session, error) {
 	return openSource(dataFile(path)+"?mode=ro&immutable=1", Options{}, copying)
 }
 
-// identify returns the id of the store that a file is of, if this program can read it.
+// identify returns the id of the store in a file, if this program can read the file.
 func (s *session) identify() (store im.StoreID, err error) {
 	steps, err := loadMigrations(migrations)
 	if err != nil {
@@ -230,7 +230,7 @@ func (s *session) identify() (store im.StoreID, err error) {
 	return im.StoreID(id), nil
 }
 
-// checkWhole looks whether a file is damaged.
+// checkWhole checks that a file is not damaged.
 func checkWhole(path string) (err error) {
 	session, err := openSession(path, Options{}, copying)
 	if err != nil {
@@ -247,13 +247,13 @@ func checkWhole(path string) (err error) {
 	return nil
 }
 
-// selectUnpurgedSlots are the keys of what is left of conversations that were deleted.
+// selectUnpurgedSlots finds the keys of deleted conversations that are not purged.
 const selectUnpurgedSlots = `SELECT m.slot, m.note_slot FROM conversations c
 	CROSS JOIN messages m INDEXED BY messages_by_seq ON m.conversation_id = c.id
 	WHERE c.deleted_at IS NOT NULL AND c.purged = 0`
 
-// loadUnshredded returns the keys that a server would shred which starts on this database:
-// those that are noted, and those of conversations that were deleted and are not purged.
+// loadUnshredded returns the keys that a server starting on this database would shred:
+// doomed ones, and those of deleted conversations that are not purged.
 func (s *session) loadUnshredded() ([]im.Shredding, error) {
 	list, err := s.loadDoomed()
 	if err != nil {
@@ -273,10 +273,9 @@ func (s *session) loadUnshredded() ([]im.Shredding, error) {
 	return left, err
 }
 
-// settleLog moves what is in the write-ahead log of a database into it, so that it is
-// one file: a log that is left beside another database would be taken for that one's. Of
-// a database that is damaged the log is given up. It returns which keys are to be shredded
-// for what was erased there, if it is of this store.
+// settleLog moves the write-ahead log of a database into it, because a log left beside
+// another database would be taken for that one's. The log of a damaged database is deleted.
+// It returns the keys that remain to be shredded, if the database belongs to the store.
 func settleLog(path string, store im.StoreID) (left []im.Shredding, err error) {
 	err = func() error {
 		session, err := openSession(path, Options{}, copying)

@@ -7,43 +7,42 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Many are asked for at once: a statement a message takes longer than all the
-// rest that is done to import it.
+// These queries take many keys at once. An import would spend most of its time in one
+// statement per message.
 const (
 	selectTaken  = "SELECT m.id FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value"
 	selectSentAs = `SELECT j.key FROM json_each(?) j CROSS JOIN users u ON u.name = j.value ->> 0
 		CROSS JOIN messages m INDEXED BY messages_by_client_id ON m.sender_id = u.id AND m.client_id = j.value ->> 1`
 )
 
-// Taken returns which of the ids are those of messages.
+// Taken returns those of the ids that belong to messages.
 func (r *reader) Taken(ids []im.ID) ([]im.ID, error) { return r.idsAmong(selectTaken, ids) }
 
-// idsAmong runs a query for those of a list of ids that are somewhere.
+// idsAmong runs a query that returns some of a list of ids.
 func (r *reader) idsAmong(query string, ids []im.ID) ([]im.ID, error) {
-	asked := make([]int64, len(ids))
+	values := make([]int64, len(ids))
 	for i, id := range ids {
-		asked[i] = int64(id)
+		values[i] = int64(id)
 	}
-	b, err := json.Marshal(asked)
+	b, err := json.Marshal(values)
 	if err != nil {
 		return nil, err
 	}
 	return r.ids(query, string(b))
 }
 
-// SentAs returns which of these are those of messages.
+// SentAs returns those of the keys that belong to messages.
 func (r *reader) SentAs(keys []im.ClientKey) ([]im.ClientKey, error) {
 	return r.keysAmong(selectSentAs, keys)
 }
 
-// keysAmong runs a query for those of a list of keys that are somewhere, by their
-// places in it.
+// keysAmong runs a query that returns the indexes of some of a list of keys.
 func (r *reader) keysAmong(query string, keys []im.ClientKey) (list []im.ClientKey, err error) {
-	asked := make([][2]string, len(keys))
+	values := make([][2]string, len(keys))
 	for i, k := range keys {
-		asked[i] = [2]string{string(k.Sender), k.ClientID}
+		values[i] = [2]string{string(k.Sender), k.ClientID}
 	}
-	b, err := json.Marshal(asked)
+	b, err := json.Marshal(values)
 	if err != nil {
 		return nil, err
 	}
@@ -56,9 +55,9 @@ func (r *reader) keysAmong(query string, keys []im.ClientKey) (list []im.ClientK
 	return list, err
 }
 
-// RestoreMember stores a standing as it was. Positions of the log are positive:
-// stays that were over before the log knew of them get negative ones, in their
-// order, so that no event ever falls into them.
+// RestoreMember stores a membership with all of its stays. Positions of the log are
+// positive. Stays that ended before the log began get negative positions in their order, so
+// that no event falls into them.
 func (t *tx) RestoreMember(m im.Membership, from im.Position) error {
 	user, err := t.intern(m.User)
 	if err != nil {
@@ -92,9 +91,9 @@ func (t *tx) RestoreMember(m im.Membership, from im.Position) error {
 	return nil
 }
 
-// insertErasure notes how a message was taken back that came as a tombstone. It
-// was erased here at no time, for it was never here: nobody is to be told that it is
-// gone.
+// insertErasure stores the erasure of a message that was imported as a tombstone. The
+// message has no erase_stamp: it never existed here, so clients need not learn of its
+// erasure.
 func (t *tx) insertErasure(m im.Message) error {
 	by, err := t.internOptional(m.Erased.By)
 	if err != nil {

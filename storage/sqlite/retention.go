@@ -8,13 +8,13 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// agedRows are the conversations of which retention removes something one day.
+// agedRows are the conversations with messages, to which retention may apply.
 const agedRows = ` FROM conversations c INDEXED BY conversations_oldest `
 
 const (
 	isAged = "c.oldest_at IS NOT NULL AND c.deleted_at IS NULL"
 
-	// selectRetentions goes from one setting to the next greater one.
+	// selectRetentions steps from one setting to the next greater one.
 	selectRetentions = `WITH RECURSIVE setting (value) AS (
 			SELECT min(c.retention)` + agedRows + "WHERE " + isAged + ` AND c.retention IS NOT NULL
 			UNION ALL
@@ -34,8 +34,7 @@ const (
 		conversationUsers + "WHERE c.deleted_at IS NOT NULL AND c.purged = 0 ORDER BY c.deleted_at, c.id LIMIT ?"
 )
 
-// Retentions returns which settings there are among conversations that have
-// messages.
+// Retentions returns the different retention settings of conversations with messages.
 func (r *reader) Retentions() (list []*time.Duration, err error) {
 	err = r.session.query(selectRetentions, nil, func(rows *sql.Rows) (bool, error) {
 		var setting sql.NullInt64
@@ -46,7 +45,7 @@ func (r *reader) Retentions() (list []*time.Duration, err error) {
 	return list, err
 }
 
-// Oldest returns conversations of one setting by their oldest message.
+// Oldest returns conversations with a retention setting, by their oldest message.
 func (r *reader) Oldest(retention *time.Duration, before time.Time, past *im.OldestKey, limit int) ([]im.Conversation, error) {
 	at, id := int64(math.MinInt64), int64(math.MinInt64)
 	if past != nil {
@@ -55,12 +54,12 @@ func (r *reader) Oldest(retention *time.Duration, before time.Time, past *im.Old
 	return r.conversations(selectAged, durationMillis(retention), ceilMillis(before).UnixMilli(), at, id, limit)
 }
 
-// Trimming returns conversations of which a trimming is under way.
+// Trimming returns conversations whose trim is in progress.
 func (r *reader) Trimming(limit int) ([]im.Conversation, error) {
 	return r.conversations(selectTrimming, limit)
 }
 
-// Unpurged returns deleted conversations of which something is left.
+// Unpurged returns deleted conversations that are not purged.
 func (r *reader) Unpurged(limit int) ([]im.Conversation, error) {
 	return r.conversations(selectUnpurged, limit)
 }
@@ -74,8 +73,8 @@ func (r *reader) conversations(query string, args ...any) (list []im.Conversatio
 	return list, err
 }
 
-// OldestMessage returns the oldest CreatedAt of all messages but those of deleted
-// conversations. It asks for each setting of retention.
+// OldestMessage returns the oldest CreatedAt of all messages, except those of deleted
+// conversations. It runs a query for each retention setting.
 func (r *reader) OldestMessage() (oldest time.Time, found bool, err error) {
 	settings, err := r.Retentions()
 	if err != nil {

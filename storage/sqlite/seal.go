@@ -9,14 +9,14 @@ import (
 	"github.com/imapi/imapi/storage/record"
 )
 
-// sealer is what seals and unseals the content of one store.
+// sealer seals and unseals the content of a store.
 type sealer struct {
 	keys  im.Keys
 	store im.StoreID
-	// named is the slot below which all are that rows may name, as it is stored. It is
-	// written by the writer alone.
+	// slotEnd is the stored bound below which all slots are that rows refer to. Only the
+	// writer changes it.
 	slotEnd atomic.Uint64
-	// lost are slots that never had a key in a key file that is older than the data, until
+	// lost holds the slots that never had a key in a key file older than the data, until
 	// the store is open.
 	lost slotRange
 }
@@ -28,7 +28,7 @@ const (
 		SELECT j.value, ?1, 0 FROM json_each(?2) AS j WHERE true`
 )
 
-// seal seals content under a key of its own, and returns the number of its slot.
+// seal seals content with a new key and returns the number of its slot.
 func (t *tx) seal(content []byte) (slot int64, sealed []byte, err error) {
 	s, key, err := t.sealer.keys.Next()
 	if err != nil {
@@ -36,8 +36,8 @@ func (t *tx) seal(content []byte) (slot int64, sealed []byte, err error) {
 	}
 	t.used = append(t.used, s)
 	if slotEnd := max(t.slotEnd, t.sealer.slotEnd.Load()); uint64(s) >= slotEnd {
-		// All that were made, so that only the first of each extent writes it, and keys
-		// that end before it are known to lack some.
+		// Store the end of all slots made so far, so that only the first slot of each
+		// extent needs a write, and a key file that ends earlier is known to be incomplete.
 		t.slotEnd = uint64(t.sealer.keys.End())
 		if err := t.must(putSlots, int64(t.slotEnd)); err != nil {
 			return 0, nil, err
@@ -47,10 +47,10 @@ func (t *tx) seal(content []byte) (slot int64, sealed []byte, err error) {
 	return int64(s), record.Seal(sealed, key, t.sealer.store, s, content), nil
 }
 
-// unseal returns content that was sealed under the key of a slot. If the key was
-// shredded the error is an [im.ShreddedError], and the transaction is known to be
-// outdated: in a snapshot of later the content is not there any more. Other errors are
-// errContent, of content that was damaged, and those of reading the key.
+// unseal returns the content sealed with the key in a slot. If the key was shredded, the
+// error is an [im.ShreddedError] and the transaction is marked as outdated: in a newer
+// snapshot the content is erased. Otherwise the error is errContent for damaged content, or
+// that of reading the key.
 func (r *reader) unseal(slot int64, sealed []byte) ([]byte, error) {
 	key, err := r.sealer.keys.Key(im.Slot(slot))
 	switch {
@@ -70,8 +70,8 @@ func (r *reader) unseal(slot int64, sealed []byte) ([]byte, error) {
 	return content, nil
 }
 
-// doom notes that the key of a slot is to be shredded once this is committed; message is
-// the tombstone that stays, 0 for none.
+// doom schedules the key in a slot for shredding after the commit. message is the id of the
+// tombstone, 0 for none.
 func (t *tx) doom(slot int64, code im.ShredCode, message im.ID) error {
 	d := doomed{im.Shredding{Slot: im.Slot(slot), Code: code}, int64(message)}
 	_, err := t.session.exec(insertDoomed, slot, int64(code), d.message)
@@ -79,8 +79,7 @@ func (t *tx) doom(slot int64, code im.ShredCode, message im.ID) error {
 	return err
 }
 
-// doomAll is doom for many keys, each named once, of messages of which nothing stays. It
-// takes one statement, however many there are.
+// doomAll is doom for many different keys of messages without tombstones, in one statement.
 func (t *tx) doomAll(slots []int64, code im.ShredCode) error {
 	for _, s := range slots {
 		t.doomed = append(t.doomed, doomed{Shredding: im.Shredding{Slot: im.Slot(s), Code: code}})

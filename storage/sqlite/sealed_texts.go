@@ -18,7 +18,7 @@ const (
 		ON CONFLICT DO UPDATE SET slot = excluded.slot, name = excluded.name`
 	deleteRoleName = "DELETE FROM role_names WHERE role_id = ?"
 
-	// What a deletion erases, of the conversations ?1.
+	// The following find and delete the texts of the conversations ?1.
 	selectTextSlots = `SELECT name_slot FROM conversations WHERE name_slot IS NOT NULL AND id IN (SELECT j.value FROM json_each(?1) AS j)
 		UNION ALL SELECT announcement_slot FROM conversations
 			WHERE announcement_slot IS NOT NULL AND id IN (SELECT j.value FROM json_each(?1) AS j)
@@ -28,17 +28,17 @@ const (
 		(SELECT role_id FROM role_names INDEXED BY role_names_of_space WHERE space_id IN (SELECT j.value FROM json_each(?1) AS j))`
 )
 
-// sealedText is a text of a conversation, or the name of a role, as it is stored: NULLs if
-// it is empty. Each has a key of its own, so that changing one erases what it was before,
-// and what is restored from a backup lacks no other.
+// sealedText is a stored text of a conversation, or the name of a role; NULLs if it is
+// empty. Each text has its own key, so that changing it erases the old text, and a restored
+// backup with an old key file loses no other text.
 type sealedText struct {
 	slot   sql.NullInt64
 	sealed []byte
 }
 
-// text unseals a text. One that cannot be read is empty: its key was shredded, for it was
-// changed or deleted, which is in a later snapshot; or it was lost, and who has lost the
-// name of a group is not to lose the group.
+// text unseals a text. A text that cannot be read is empty: either its key was shredded
+// because the text was changed or deleted, which a newer snapshot shows, or the key was
+// lost, and a group without its name is better than no group.
 func (r *reader) text(s sealedText) (string, error) {
 	if !s.slot.Valid {
 		return "", nil
@@ -60,10 +60,10 @@ func (t *tx) sealText(text string) (s sealedText, err error) {
 	return s, err
 }
 
-// replaceText seals a text in place of another, whose key is shredded. One that says the
-// same stays.
+// replaceText seals a text in place of another, whose key it dooms. An unchanged text is
+// kept.
 func (t *tx) replaceText(before sealedText, text string) (sealedText, error) {
-	if is, err := t.text(before); err != nil || is == text && (text != "" || !before.slot.Valid) {
+	if old, err := t.text(before); err != nil || old == text && (text != "" || !before.slot.Valid) {
 		return before, err
 	}
 	after, err := t.sealText(text)
@@ -73,15 +73,15 @@ func (t *tx) replaceText(before sealedText, text string) (sealedText, error) {
 	return after, err
 }
 
-// texts are those of a conversation.
+// texts are the texts of a conversation.
 type texts struct{ name, announcement, avatar sealedText }
 
-// dest are where the columns of selectTexts go.
+// dest returns the destinations of the columns of selectTexts.
 func (s *texts) dest() []any {
 	return []any{&s.name.slot, &s.name.sealed, &s.announcement.slot, &s.announcement.sealed, &s.avatar.slot, &s.avatar.sealed}
 }
 
-// readTexts puts them into the conversation.
+// readTexts unseals the texts into the conversation.
 func (r *reader) readTexts(s texts, c *im.Conversation) (err error) {
 	if c.Name, err = r.text(s.name); err != nil {
 		return err
@@ -93,7 +93,7 @@ func (r *reader) readTexts(s texts, c *im.Conversation) (err error) {
 	return err
 }
 
-// replaceTexts seals those of a conversation that are to be others.
+// replaceTexts seals the texts of a conversation that have changed.
 func (t *tx) replaceTexts(before texts, c im.Conversation) (after texts, err error) {
 	if after.name, err = t.replaceText(before.name, c.Name); err != nil {
 		return after, err
@@ -105,9 +105,8 @@ func (t *tx) replaceTexts(before texts, c im.Conversation) (after texts, err err
 	return after, err
 }
 
-// eraseTexts has the keys shredded of all texts of conversations that are deleted, and of
-// the names of their roles, and removes these. The rows of the conversations are left to
-// the caller.
+// eraseTexts dooms the keys of all texts of deleted conversations and of the names of their
+// roles, and deletes the names. The caller updates the conversations.
 func (t *tx) eraseTexts(conversations []int64) error {
 	list, err := json.Marshal(conversations)
 	if err != nil {
@@ -129,7 +128,7 @@ func (t *tx) eraseTexts(conversations []int64) error {
 	return t.updateList(deleteRoleNames, conversations)
 }
 
-// RoleNames returns what the roles of a space are called now.
+// RoleNames returns the current names of a space's roles.
 func (r *reader) RoleNames(space im.ID) (map[im.ID]string, error) {
 	all := map[im.ID]string{}
 	err := r.session.query(selectRoleNames, []any{int64(space)}, func(rows *sql.Rows) (bool, error) {
@@ -144,7 +143,7 @@ func (r *reader) RoleNames(space im.ID) (map[im.ID]string, error) {
 	return all, err
 }
 
-// PutRoleName stores what a role of a space is called, in place of what it was.
+// PutRoleName stores the name of a role and erases the old one.
 func (t *tx) PutRoleName(space, role im.ID, name string) error {
 	var before sealedText
 	if _, err := t.session.row(selectRoleName, []any{int64(role)}, &before.slot, &before.sealed); err != nil {

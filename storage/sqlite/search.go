@@ -16,44 +16,43 @@ import (
 const (
 	selectCandidates = `SELECT m.id, m.conversation_id, m.type, m.sender_id, m.created_at, m.state
 		FROM json_each(?) AS j CROSS JOIN messages m ON m.id = j.value`
-	// selectEvery is for words that the index cannot tell, and for messages that it does
-	// not have yet.
+	// selectEvery is for words the index cannot find, and for messages it does not have
+	// yet.
 	selectEvery = `SELECT m.id, m.conversation_id, m.type, m.sender_id, m.created_at, m.state
 		FROM messages m WHERE m.id >= ? AND m.id < ? ORDER BY m.id DESC`
 )
 
-// What one page may cost. A candidate is a row of messages; one that the other
-// conditions let through is read and held against the words.
+// The cost of a page. A candidate is a row of messages. If it meets the other conditions,
+// its content is read and compared with the words.
 const (
 	searchBudget = 20_000 // candidates
-	readCost     = 20     // what reading one counts for
-	// conversationAsked is what asking counts for whether its conversation may be
-	// seen.
+	readCost     = 20     // the cost of reading one
+	// conversationCost is the cost of checking whether the user can see a conversation.
 	conversationCost = 100
-	// searchFirst is how many candidates are taken at first, beyond the limit;
-	// then it is four times as many each time.
+	// searchFirst is how many candidates the first step takes beyond the limit. Each
+	// further step takes searchFactor times as many.
 	searchFirst  = 8
 	searchMax    = 4096
 	searchFactor = 4
-	// enoughSearch is how long the index is asked for one page.
+	// searchTime is the time after which a page stops asking the index.
 	searchTime = 100 * time.Millisecond
 )
 
-// finder is one page of a search in the making.
+// finder builds a page of search results.
 type finder struct {
 	r      *reader
 	q      im.SearchQuery
 	terms  search.Terms
 	sender int64
-	wanted map[int64]bool // the conversations, nil for all
-	sees   map[int64]bool // which may be seen, of those that were asked for
+	wanted map[int64]bool // the conversations to search, nil for all
+	sees   map[int64]bool // whether the user can see a conversation, once checked
 
-	least, next int64 // the ids to look at: from least to below next
+	least, next int64 // the ids still to search: from least to below next
 	budget      int
 	page        im.SearchPage
 }
 
-// Search returns messages that have words in them.
+// Search returns a page of messages that contain words.
 func (r *reader) Search(q im.SearchQuery) (im.SearchPage, error) {
 	f := &finder{r: r, q: q, terms: search.Parse(q.Words), budget: searchBudget, next: math.MaxInt64}
 	if len(f.terms) == 0 || len(q.Conversations) == 0 && q.Sees == nil || q.Limit <= 0 {
@@ -76,7 +75,7 @@ func (r *reader) Search(q im.SearchQuery) (im.SearchPage, error) {
 		f.next = int64(q.Past)
 	}
 	if !q.From.IsZero() {
-		f.least = int64(im.FirstID(q.From)) // none is stored before it was created
+		f.least = int64(im.FirstID(q.From)) // no message is stored before it was created
 	}
 	err := f.find()
 	if err == nil && f.next > f.least {
@@ -85,8 +84,8 @@ func (r *reader) Search(q im.SearchQuery) (im.SearchPage, error) {
 	return f.page, err
 }
 
-// find looks at candidates until the page is full, or costs enough. next is where it
-// stopped.
+// find looks at candidates until the page is full or has cost enough. It leaves next where
+// it stopped.
 func (f *finder) find() error {
 	index := f.r.searcher
 	q := searchindex.Query{
@@ -102,8 +101,9 @@ func (f *finder) find() error {
 	return f.findByScan()
 }
 
-// findIndexed looks at what the index finds. It reports that the page ends. Otherwise the
-// index has nothing more: an error of its own is no reason to find less.
+// findIndexed looks at the candidates from the index. It reports whether the page is
+// complete. If not, the index has no more candidates, or failed, and the rest must be
+// scanned.
 func (f *finder) findIndexed(q searchindex.Query) (full bool, err error) {
 	until := time.Now().Add(searchTime)
 	c, failure := f.r.searcher.Search(q)
@@ -119,7 +119,7 @@ func (f *finder) findIndexed(q searchindex.Query) (full bool, err error) {
 			return false, err
 		}
 		for _, c := range list {
-			if full, err := f.look(c); err != nil || full {
+			if full, err := f.consider(c); err != nil || full {
 				return true, err
 			}
 		}
@@ -135,7 +135,7 @@ func (f *finder) findIndexed(q searchindex.Query) (full bool, err error) {
 	return false, nil
 }
 
-// findAmongAll looks at one message after the other.
+// findByScan looks at one message after the other.
 func (f *finder) findByScan() error {
 	for take := f.q.Limit + searchFirst; f.next > f.least; take = min(take*searchFactor, searchMax) {
 		list, err := f.scanAll(take)
@@ -143,7 +143,7 @@ func (f *finder) findByScan() error {
 			return err
 		}
 		for _, c := range list {
-			if full, err := f.look(c); err != nil || full {
+			if full, err := f.consider(c); err != nil || full {
 				return err
 			}
 		}
@@ -154,13 +154,13 @@ func (f *finder) findByScan() error {
 	return nil
 }
 
-// candidate is a message that may have the words.
+// candidate is a message that may contain the words.
 type candidate struct {
 	id, conversation, kind, sender, created int64
 	state                                   im.State
 }
 
-// candidates returns those of the messages that there are, in the same order.
+// candidates loads those of the messages that exist, in the same order.
 func (f *finder) candidates(ids []int64) (list []candidate, err error) {
 	if len(ids) == 0 {
 		return nil, nil
@@ -172,7 +172,7 @@ func (f *finder) candidates(ids []int64) (list []candidate, err error) {
 	return f.scan(len(ids), selectCandidates, string(numbers))
 }
 
-// every returns the next messages of all.
+// scanAll returns the next messages of the store.
 func (f *finder) scanAll(limit int) ([]candidate, error) {
 	return f.scan(limit, selectEvery, f.least, f.next)
 }
@@ -187,9 +187,9 @@ func (f *finder) scan(limit int, query string, args ...any) (list []candidate, e
 	return list, err
 }
 
-// look adds a candidate to the page if it is what was asked for. It reports
-// that the page is full, or has cost enough, before it has looked at it.
-func (f *finder) look(c candidate) (full bool, err error) {
+// consider adds a candidate to the page if it matches. It returns true, without considering
+// the candidate, if the page is full or has cost enough.
+func (f *finder) consider(c candidate) (full bool, err error) {
 	if f.budget <= 0 {
 		return true, nil
 	}
@@ -211,16 +211,16 @@ func (f *finder) look(c candidate) (full bool, err error) {
 	return false, err
 }
 
-// passes reports whether a candidate fulfils the conditions besides the words.
+// passes reports whether a candidate meets the conditions other than the words.
 func (f *finder) passes(c candidate) bool {
 	return !f.excluded(c.conversation) && (f.sender == 0 || c.sender == f.sender) &&
 		f.q.Admits(im.Message{State: c.state, Type: im.MessageType(c.kind), CreatedAt: fromMillis(c.created)})
 }
 
-// foreign reports whether a conversation is none of those to look in.
+// excluded reports whether a conversation is not among those to search.
 func (f *finder) excluded(conversation int64) bool { return f.wanted != nil && !f.wanted[conversation] }
 
-// seen reports whether a conversation may be seen.
+// maySee reports whether the user can see a conversation.
 func (f *finder) maySee(conversation int64) (bool, error) {
 	if f.q.Sees == nil {
 		return true, nil
@@ -235,13 +235,13 @@ func (f *finder) maySee(conversation int64) (bool, error) {
 	return sees, err
 }
 
-// read holds a candidate against the words. One that cannot be read is not in
-// the way of the others.
+// read compares a candidate's content with the words. Content that cannot be read is
+// skipped.
 func (f *finder) read(c candidate) error {
 	var m im.Message
 	err := f.r.session.query(selectMessage, []any{c.id}, func(rows *sql.Rows) (_ bool, err error) {
 		if m, err = f.r.scanMessage(rows); errors.Is(err, errContent) {
-			f.r.session.logger.Error("a message was found of which the content cannot be read", "message", m.ID)
+			f.r.session.logger.Error("content of a search candidate cannot be read", "message", m.ID)
 			err = nil
 		}
 		return false, err

@@ -15,7 +15,7 @@ import (
 	"github.com/imapi/imapi/storage/searchindex"
 )
 
-// searchFile is the search index, in the directory of the database.
+// searchFile is the name of the search index in the directory of the database.
 const searchFile = "search.db"
 
 const (
@@ -25,15 +25,15 @@ const (
 	selectSearchables = "SELECT " + messageColumns + withContent + ` FROM json_each(?) AS j CROSS JOIN messages m ON m.id = j.value` +
 		messageUsers + "WHERE m.state = ?"
 
-	// closedKey is what the database and the index were closed with: if both say the same
-	// they belong together, and none was opened, or put in place of the other, since.
+	// closedKey is the mark that the database and the index were closed with. If both have
+	// the same, they belong together, and neither was opened or replaced since.
 	closedKey    = "closed"
 	deleteClosed = "DELETE FROM meta WHERE key = 'closed'"
 	putClosed    = `INSERT INTO meta (key, value) VALUES ('closed', ?) ON CONFLICT DO UPDATE SET value = excluded.value`
 )
 
-// openIndex opens the search index, which belongs to these data and to the key that is
-// with the keys of their content: a copy of it alone says nothing.
+// openIndex opens the search index of these data. Its key is stored with the keys of
+// content, so a copy of the index alone reveals nothing.
 func (s *Store) openIndex(closed []byte) {
 	key := s.sealer.keys.SearchKey()
 	opened := make(chan struct{})
@@ -44,13 +44,13 @@ func (s *Store) openIndex(closed []byte) {
 	close(opened)
 }
 
-// closeIndex closes the index with a mark that it gives the database, too.
+// closeIndex closes the index with a mark that is also stored in the database.
 func (s *Store) closeIndex(session *session) error {
 	if session == nil {
 		return s.index.Close(nil)
 	}
 	mark := make([]byte, 16)
-	_, _ = rand.Read(mark) // never fails, says crypto/rand
+	_, _ = rand.Read(mark) // crypto/rand never fails
 	err := session.inOne(func() error {
 		_, err := session.exec(putClosed, mark)
 		return err
@@ -61,8 +61,8 @@ func (s *Store) closeIndex(session *session) error {
 	return errors.Join(err, s.index.Close(mark))
 }
 
-// takeClosed returns what the database was closed with, nil if it was not. From now on it
-// is open: copies of it from later have no mark.
+// takeClosed returns and deletes the mark that the database was closed with, nil if it was
+// not closed. Copies made of the open database therefore have no mark.
 func (s *session) takeClosed() (mark []byte, err error) {
 	found, err := s.row(selectMeta, []any{closedKey}, &mark)
 	if err == nil && found {
@@ -74,16 +74,16 @@ func (s *session) takeClosed() (mark []byte, err error) {
 	return mark, err
 }
 
-// Reindex makes the search index anew; see [im.Reindexer].
+// Reindex rebuilds the search index; see [im.Reindexer].
 func (s *Store) Reindex(ctx context.Context, progress func(done, total int64)) error {
 	return s.index.Reindex(ctx, progress)
 }
 
-// SearchState tells how the search index is.
+// SearchState returns the state of the search index.
 func (s *Store) SearchState() im.SearchState { return im.SearchState(s.index.State()) }
 
-// kindOf is how the index tells types of messages apart: most are texts, which
-// need no entry for it.
+// kindOf returns the kind of a message type in the index. Most messages are texts, which
+// need no entry for their kind.
 func kindOf(t im.MessageType) uint8 {
 	if t == im.Text {
 		return 0
@@ -91,27 +91,27 @@ func kindOf(t im.MessageType) uint8 {
 	return uint8(t)
 }
 
-// documentOf is what the index takes in of a message.
+// documentOf returns a message as the index takes it.
 func documentOf(m im.Message) searchindex.Document {
-	said := im.Message{Type: m.Type, Content: m.Content}
-	return searchindex.Document{ID: int64(m.ID), Conversation: int64(m.Conversation), Kind: kindOf(m.Type), Words: said.Words}
+	content := im.Message{Type: m.Type, Content: m.Content}
+	return searchindex.Document{ID: int64(m.ID), Conversation: int64(m.Conversation), Kind: kindOf(m.Type), Words: content.Words}
 }
 
-// index has a message found by its words, once this is committed.
+// index adds a message to the search index after the commit.
 func (t *tx) index(m im.Message) {
 	if m.State == im.Active && m.Type.HasWords() {
 		t.searchAdded = append(t.searchAdded, documentOf(m))
 	}
 }
 
-// unindex has a message of a type leave the index, once this is committed.
+// unindex deletes a message from the search index after the commit.
 func (t *tx) unindex(id im.ID, kind im.MessageType) {
 	if kind.HasWords() {
 		t.searchRemoved = append(t.searchRemoved, int64(id))
 	}
 }
 
-// wordTypes are the types of messages that have words, in JSON.
+// wordTypes is the JSON list of the message types that have words.
 var wordTypes = func() string {
 	var list []string
 	for t := range im.MessageType(math.MaxUint8) {
@@ -122,11 +122,11 @@ var wordTypes = func() string {
 	return "[" + strings.Join(list, ",") + "]"
 }()
 
-// indexSource has the index read the messages of a store.
+// indexSource implements [searchindex.Source].
 type indexSource struct {
 	store *Store
-	// opened is closed once the store has the index, which reads in a goroutine of its
-	// own from the start: before that, a read would race for it.
+	// opened is closed once the store has the index. The index reads in its own goroutine
+	// from the start; a read before that would race with setting the field.
 	opened <-chan struct{}
 }
 

@@ -6,10 +6,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// selectStoredSince halves the seqs of a conversation until it has found the
-// first message with an id of ?2 or above. The id is the rowid and so in the
-// index. Where messages were removed, the halving may end in a gap, which the
-// next one follows.
+// selectStoredSince finds the first message with an id of at least ?2 by binary search over
+// the seqs of a conversation. The id is the rowid, so the index contains it. Where messages
+// were deleted, the search may end in a gap; the next message follows.
 const (
 	selectStoredSince = `WITH RECURSIVE half (low, high) AS (
 			SELECT first_seq, last_seq + 1 FROM conversations WHERE id = ?1
@@ -23,10 +22,9 @@ const (
 		WHERE conversation_id = ?1 AND seq >= (low + high) / 2 ORDER BY seq LIMIT 1) < ?2, 0)`
 )
 
-// SeqSince returns the seq of the first message of the conversation that was
-// stored at this time or later, the next one if none was. Ids rise with seq, and
-// say when they were made: so it is found by halving, in as many seeks as the
-// history has binary digits.
+// SeqSince returns the seq of the first message of the conversation that was stored at or
+// after a time, or the next seq if there is none. Ids rise with seq and contain their time,
+// so it is a binary search.
 func (r *reader) SeqSince(conversation im.ID, at time.Time) (seq int64, err error) {
 	found, err := r.session.row(selectStoredSince, []any{int64(conversation), int64(im.FirstID(at))}, &seq)
 	if err == nil && !found {

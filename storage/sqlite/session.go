@@ -15,22 +15,22 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
-// role is what a connection is for.
+// role is the purpose of a connection.
 type role uint8
 
 const (
 	setup role = iota // migrations
 	writing
 	reading
-	moving  // moves the write-ahead log into the database
-	copying // a backup that is being made, in the journal mode that it has
+	moving  // checkpoints
+	copying // a backup in progress, with any journal mode
 )
 
-// busyTimeout is how long a connection waits for a lock that another one has.
+// busyTimeout is how long a connection waits for another one's lock.
 const busyTimeout = 5 * time.Second
 
-// pragmas returns what is set on a connection before anything else. Each is
-// per connection, or must come before the first table.
+// pragmas returns the settings of a connection. They are per connection, or must come
+// before the first table.
 func (o Options) pragmas(r role) []string {
 	list := []string{fmt.Sprint("busy_timeout = ", busyTimeout.Milliseconds())}
 	if r == copying {
@@ -40,8 +40,8 @@ func (o Options) pragmas(r role) []string {
 		"journal_mode = WAL",
 		"synchronous = "+o.Synchronous,
 		"foreign_keys = ON",
-		// Metadata that is deleted is overwritten, and nothing gets into temporary
-		// files or, before its commit, into the log. Content is sealed wherever it is.
+		// secure_delete overwrites deleted metadata. The other two keep uncommitted data
+		// out of temporary files and the log. Content is sealed everywhere.
 		"secure_delete = ON",
 		"temp_store = MEMORY",
 		"cache_spill = OFF",
@@ -50,16 +50,16 @@ func (o Options) pragmas(r role) []string {
 	case reading:
 		list = append(list, "query_only = ON")
 	case writing:
-		// The write-ahead log is moved by another connection, and once it begins anew
-		// its file does not stay larger than it should be.
+		// Another connection runs the checkpoints. When the log restarts, its file is
+		// truncated to the limit.
 		list = append(list, "wal_autocheckpoint = 0", fmt.Sprint("journal_size_limit = ", o.log.restart))
 	default:
 	}
 	return list
 }
 
-// connector opens connections of one kind. It is given to database/sql in
-// place of a driver registered by name, so that nothing is global.
+// connector opens connections of one kind. It is passed to database/sql instead of
+// registering a driver by name, which would be global.
 type connector struct {
 	driver *sqlite3.SQLiteDriver
 	dsn    string
@@ -68,37 +68,37 @@ type connector struct {
 func (c *connector) Connect(context.Context) (driver.Conn, error) { return c.driver.Open(c.dsn) }
 func (c *connector) Driver() driver.Driver                        { return c.driver }
 
-// session is one connection with its prepared statements. It is used by one
-// goroutine at a time.
+// session is a connection with its prepared statements. Only one goroutine may use it at a
+// time.
 type session struct {
 	role  role
 	db    *sql.DB
 	conn  *sql.Conn
 	raw   *sqlite3.SQLiteConn
 	stmts map[string]*sql.Stmt
-	// ctx ends the statements of a read. The writer's is never done: the
-	// driver would interrupt a statement, and SQLite may then roll back the
-	// transaction of the whole batch without anyone noticing.
+	// ctx bounds the statements of a read transaction. The writer's is never done, because
+	// an interrupted statement may make SQLite roll back the transaction of the whole batch
+	// unnoticed.
 	ctx context.Context
-	// fault is asked before each statement; tests inject errors by it.
+	// fault is called before each statement. Tests use it to inject errors.
 	fault func(s *session, query string) error
-	// logger gets what no caller is told.
+	// logger logs what no caller receives.
 	logger *slog.Logger
 
-	// wrote says that a statement that writes was begun, and failed is the
-	// error of the driver that was met, both since [session.reset].
+	// wrote says that a writing statement was started, failed is an error of the driver,
+	// both since the last [session.reset].
 	wrote  bool
 	failed error
-	// writes counts the statements that write.
+	// writes counts the writing statements.
 	writes uint64
 }
 
-// openSession opens a connection to the file at path, which must exist.
+// openSession opens a connection to the existing file at path.
 func openSession(path string, o Options, r role) (*session, error) {
 	return openSource(dataSource(path), o, r)
 }
 
-// openSource is openSession for the driver's name of a file.
+// openSource is openSession with the driver's name of a file.
 func openSource(source string, o Options, r role) (*session, error) {
 	s := &session{role: r, stmts: map[string]*sql.Stmt{}, ctx: context.Background(), logger: o.Logger}
 	c := &connector{dsn: source}
@@ -125,9 +125,9 @@ func openSource(source string, o Options, r role) (*session, error) {
 	return s, nil
 }
 
-// dataSource returns the driver's name for a file. It is a URI, so that every
-// character may be in the path; mode=rw keeps SQLite from making a file, which
-// would have the permissions of the umask.
+// dataSource returns the driver's name of a file. It is a URI, so that the path may contain
+// any character. mode=rw keeps SQLite from creating the file, which would get the
+// permissions of the umask.
 func dataSource(path string) string { return dataFile(path) + "?mode=rw" }
 
 func dataFile(path string) string {
@@ -135,10 +135,9 @@ func dataFile(path string) string {
 	return "file:" + u.EscapedPath()
 }
 
-// close ends the connection and with it a transaction that is under way. The
-// statements come first: database/sql leaves those of a single connection to
-// who prepared them, and with one that is open SQLite would keep the connection
-// and its locks behind the scenes.
+// close closes the connection and rolls back an open transaction. It closes the statements
+// first: database/sql does not, and SQLite keeps a connection with open statements, and its
+// locks.
 func (s *session) close() error {
 	errs := make([]error, 0, len(s.stmts)+2)
 	for _, stmt := range s.stmts {
@@ -147,11 +146,11 @@ func (s *session) close() error {
 	return errors.Join(append(errs, s.conn.Close(), s.db.Close())...)
 }
 
-// reset forgets what the closure before wrote and failed at.
+// reset clears wrote and failed before the next closure.
 func (s *session) reset() { s.wrote, s.failed = false, nil }
 
-// inTransaction reports whether one is open, as SQLite sees it: it ends one by
-// itself after some errors.
+// inTransaction reports whether a transaction is open. SQLite ends it by itself after some
+// errors.
 func (s *session) inTransaction() bool { return !s.raw.AutoCommit() }
 
 // control runs BEGIN, COMMIT or ROLLBACK.
@@ -173,10 +172,10 @@ func (s *session) control(query string) error {
 
 // prepare returns the prepared statement of a query, see [expand].
 //
-// Each parameter gets a plus, which does nothing but hide it: where SQLite sees
-// a bare parameter beside the columns of a join or an order, it plans for the
-// value, and compiles the statement again whenever another one is bound. That
-// takes several times as long as running it.
+// Each parameter gets a plus sign, which has no effect except to hide it from the planner.
+// SQLite plans for the value of a bare parameter in a join or an order, and compiles the
+// statement again whenever the value changes, which takes several times as long as running
+// it.
 func (s *session) prepare(query string) (*sql.Stmt, error) {
 	if stmt := s.stmts[query]; stmt != nil {
 		return stmt, nil
@@ -189,7 +188,7 @@ func (s *session) prepare(query string) (*sql.Stmt, error) {
 	return stmt, nil
 }
 
-// fail remembers and translates an error of the driver.
+// fail converts an error of the driver and stores it.
 func (s *session) fail(err error) error {
 	if cause := context.Cause(s.ctx); cause != nil {
 		err = cause
@@ -200,7 +199,7 @@ func (s *session) fail(err error) error {
 	return err
 }
 
-// exec runs a statement that writes and returns its result.
+// exec runs a statement that writes.
 func (s *session) exec(query string, args ...any) (sql.Result, error) {
 	s.wrote = true
 	s.writes++
@@ -215,7 +214,7 @@ func (s *session) exec(query string, args ...any) (sql.Result, error) {
 	return res, nil
 }
 
-// update is exec for a statement of which only the number of rows counts.
+// update runs a statement that writes and returns the number of rows it changed.
 func (s *session) update(query string, args ...any) (int64, error) {
 	res, err := s.exec(query, args...)
 	if err != nil {
@@ -224,8 +223,7 @@ func (s *session) update(query string, args ...any) (int64, error) {
 	return res.RowsAffected()
 }
 
-// query runs a statement and calls scan for each row, until scan reports false
-// or an error.
+// query runs a statement and calls scan for each row until scan returns false or an error.
 func (s *session) query(query string, args []any, scan func(*sql.Rows) (bool, error)) error {
 	stmt, err := s.ready(query)
 	if err != nil {
@@ -251,7 +249,7 @@ func (s *session) query(query string, args []any, scan func(*sql.Rows) (bool, er
 	return nil
 }
 
-// row reads the one row of a query into dest and reports whether there is one.
+// row reads the first row of a query into dest and reports whether there is one.
 func (s *session) row(query string, args []any, dest ...any) (bool, error) {
 	found := false
 	err := s.query(query, args, func(rows *sql.Rows) (bool, error) {
@@ -261,8 +259,7 @@ func (s *session) row(query string, args []any, dest ...any) (bool, error) {
 	return found, err
 }
 
-// writeRow is row for a statement that writes and returns what it wrote. It
-// lets the statement come to its end.
+// writeRow is row for a writing statement with RETURNING. It runs the statement to its end.
 func (s *session) writeRow(query string, args []any, dest ...any) (bool, error) {
 	s.wrote = true
 	s.writes++
@@ -274,9 +271,8 @@ func (s *session) writeRow(query string, args []any, dest ...any) (bool, error) 
 	return found, err
 }
 
-// ready prepares a statement. After an error of the driver none is: SQLite may
-// have rolled the transaction back, and what a function that went on wrote
-// then would be committed at once and by itself.
+// ready prepares a statement. It fails after an error of the driver: SQLite may have rolled
+// back the transaction, and further writes would then be committed on their own.
 func (s *session) ready(query string) (*sql.Stmt, error) {
 	if s.failed != nil {
 		return nil, s.failed

@@ -15,12 +15,11 @@ import (
 )
 
 const (
-	// shredDelay is how long a key that is doomed waits for others, with which it
-	// shares a sync of the key file.
+	// shredDelay is how long a doomed key waits for others to share a sync of the key file.
 	shredDelay = 100 * time.Millisecond
-	// shredRetry is how long it waits after a failure.
+	// shredRetry is the delay after a failure.
 	shredRetry = 500 * time.Millisecond
-	// forgetBatch is how many notes one transaction removes, for it to be short.
+	// forgetBatch is how many notes one transaction deletes, so that it is short.
 	forgetBatch = 500
 )
 
@@ -31,14 +30,13 @@ const (
 	putKeyEpoch  = "UPDATE meta SET value = ? WHERE key = 'key_epoch'"
 )
 
-// doomed is a key that is to be shredded, and the message of which a tombstone stays, 0
-// for none.
+// doomed is a key to be shredded, and the message of its tombstone, 0 for none.
 type doomed struct {
 	im.Shredding
 	message int64
 }
 
-// shreddings are what the keys are told of them.
+// shreddings returns the arguments of [im.Keys.Shred].
 func shreddings(list []doomed) []im.Shredding {
 	keys := make([]im.Shredding, len(list))
 	for i, d := range list {
@@ -47,38 +45,36 @@ func shreddings(list []doomed) []im.Shredding {
 	return keys
 }
 
-// ShredStats tell how one batch of shredding went.
+// ShredStats describes a batch of shredding.
 type ShredStats struct {
-	// Keys is how many keys were to be shredded.
+	// Keys is the number of keys in the batch.
 	Keys int
-	// Delay is from the commit of the erasure that waited longest to the end of the
-	// batch.
+	// Delay is the time from the commit of the oldest erasure to the end of the batch.
 	Delay time.Duration
-	// Err is why they are to be shredded again; nil if they are gone.
+	// Err is the error after which the batch is tried again, nil if the keys are shredded.
 	Err error
 }
 
-// shredder destroys the keys of what was erased, after the COMMIT: were it before, a
-// commit that failed would lose a message. What it has to do is noted in the table
-// doomed by the erasing transaction itself, so nothing is forgotten in a crash; and the
-// note goes in a later transaction.
+// shredder shreds the keys of erased content after the commit. If it did so before, a
+// failed commit would lose a message. The erasing transaction itself writes the keys to the
+// table doomed, so a crash forgets none; a later transaction deletes the rows.
 type shredder struct {
 	store *Store
-	wake  chan struct{} // holds one
-	// closing is closed when the store is about to be, ended when the goroutine has.
+	wake  chan struct{} // buffered
+	// closing is closed to end the goroutine, ended when it has ended.
 	closing, ended chan struct{}
 
 	mu      sync.Mutex
 	waiting []doomed
-	since   time.Time // when the first of waiting was committed
-	failed  bool      // the last try
+	since   time.Time // commit time of the first in waiting
+	failed  bool      // whether the last try failed
 }
 
 func newShredder(s *Store) *shredder {
 	return &shredder{store: s, wake: make(chan struct{}, 1), closing: make(chan struct{}), ended: make(chan struct{})}
 }
 
-// add has keys shredded soon. It does not wait.
+// add schedules keys for shredding. It does not block.
 func (s *shredder) add(list []doomed) {
 	if len(list) == 0 {
 		return
@@ -95,14 +91,14 @@ func (s *shredder) add(list []doomed) {
 	}
 }
 
-// waits returns how many keys are to be shredded, and since when.
+// waits returns how many keys wait, and since when.
 func (s *shredder) waits() (n int, since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.waiting), s.since
 }
 
-// stop ends the goroutine. What it has not come to is left to finish.
+// stop ends the goroutine. [shredder.finish] shreds the keys that still wait.
 func (s *shredder) stop() {
 	close(s.closing)
 	<-s.ended
@@ -138,7 +134,7 @@ func (s *shredder) loop() {
 	}
 }
 
-// wait lets a time pass; false says that the store is about to close.
+// wait waits. It returns false if the store is being closed.
 func (s *shredder) wait(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -150,8 +146,7 @@ func (s *shredder) wait(d time.Duration) bool {
 	}
 }
 
-// shred destroys what waits, and returns what that was. After an error all of it waits
-// still.
+// shred shreds the waiting keys and returns them. After an error they keep waiting.
 func (s *shredder) shred() ([]doomed, error) {
 	s.mu.Lock()
 	list, since := s.waiting, s.since
@@ -164,13 +159,13 @@ func (s *shredder) shred() ([]doomed, error) {
 	s.mu.Lock()
 	if err == nil {
 		s.waiting = s.waiting[len(list):]
-		s.since = now // of those that came meanwhile it is about then
+		s.since = now // approximately, for those added meanwhile
 	}
 	first := err != nil && !s.failed
 	s.failed = err != nil
 	s.mu.Unlock()
 	if first {
-		s.store.options.Logger.Error("the keys of what was erased could not be shredded, which is tried again", "keys", len(list), "error", faults.Text(err))
+		s.store.options.Logger.Error("cannot shred keys of erased content, retrying", "keys", len(list), "error", faults.Text(err))
 	}
 	if observe := s.store.options.ObserveShred; observe != nil {
 		observe(ShredStats{Keys: len(list), Delay: now.Sub(since), Err: err})
@@ -178,7 +173,7 @@ func (s *shredder) shred() ([]doomed, error) {
 	return list, err
 }
 
-// forget removes the notes of keys that were shredded, in short transactions.
+// deleteNotes deletes the rows of shredded keys, in short transactions.
 func (s *shredder) deleteNotes(list []doomed) error {
 	ctx := im.WithCaller(context.Background(), im.Caller{Job: "shredding"})
 	at, epoch := s.store.options.Now(), s.store.sealer.keys.Epoch()
@@ -188,26 +183,26 @@ func (s *shredder) deleteNotes(list []doomed) error {
 			return w.(*tx).session.deleteDoomed(list[:n], at, epoch)
 		})
 		if err != nil {
-			// They stay noted, and are shredded once more at the next start.
-			s.store.options.Logger.Error("shredded keys stay noted as to be shredded", "keys", len(list), "error", faults.Text(err))
+			// The rows stay, so the keys are shredded again at the next start.
+			s.store.options.Logger.Error("cannot delete notes of shredded keys", "keys", len(list), "error", faults.Text(err))
 			s.mu.Lock()
-			s.waiting = append(s.waiting, list...) // shredding them again changes nothing
+			s.waiting = append(s.waiting, list...) // shredding again does no harm
 			s.mu.Unlock()
 			return err
 		}
 		if list = list[n:]; len(list) > 0 {
-			_ = im.PauseAfter(ctx, time.Since(began)) // ctx has no end
+			_ = im.PauseAfter(ctx, time.Since(began)) // ctx is never done
 		}
 	}
 	return nil
 }
 
-// finish shreds what waits once the writer has ended, and removes the notes on its
-// connection, so that the next start has nothing to do.
+// finish shreds the waiting keys after the writer has ended, and deletes their rows on the
+// writer's connection, so that the next start has nothing to do.
 func (s *shredder) finish(session *session) error {
 	list, err := s.shred()
 	if err != nil {
-		return fmt.Errorf("shred the keys of what was erased: %w", err)
+		return fmt.Errorf("shred keys of erased content: %w", err)
 	}
 	if session == nil || len(list) == 0 {
 		return nil
@@ -217,7 +212,7 @@ func (s *shredder) finish(session *session) error {
 	})
 }
 
-// inOne runs a function in a transaction, on a session that nobody else uses.
+// inOne runs a function in a transaction of a session that nothing else uses.
 func (s *session) inOne(fn func() error) error {
 	s.reset()
 	if err := s.control("BEGIN IMMEDIATE"); err != nil {
@@ -233,7 +228,7 @@ func (s *session) inOne(fn func() error) error {
 	return err
 }
 
-// loadDoomed returns the keys that are noted as to be shredded.
+// loadDoomed returns the keys to be shredded.
 func (s *session) loadDoomed() (list []doomed, err error) {
 	err = s.query(selectDoomed, nil, func(rows *sql.Rows) (bool, error) {
 		var d doomed
@@ -244,8 +239,8 @@ func (s *session) loadDoomed() (list []doomed, err error) {
 	return list, err
 }
 
-// forgetDoomed notes of messages that their keys were shredded at a time, removes what
-// was noted of keys, and stores up to which epoch of the keys that is so.
+// deleteDoomed stores the time of shredding in the tombstones, deletes the rows of shredded
+// keys, and stores the epoch of the keys.
 func (s *session) deleteDoomed(list []doomed, at time.Time, epoch uint64) error {
 	var messages []int64
 	slots := map[im.ShredCode][]int64{}
@@ -277,21 +272,21 @@ func (s *session) deleteDoomed(list []doomed, at time.Time, epoch uint64) error 
 	return err
 }
 
-// shredDoomed does at the start what a crash has left undone, before anything is read.
+// shredDoomed shreds the keys that a crash has left, before anything is read.
 func (s *session) shredDoomed(keys im.Keys, at time.Time) error {
 	list, err := s.loadDoomed()
 	if err != nil {
 		return err
 	}
-	// Also of none: the epoch rises with each start, so that an older copy of either
-	// file is known for that.
+	// Shred is called even for an empty list. It raises the epoch with each start, by which
+	// an older copy of either file is recognised.
 	if err := keys.Shred(shreddings(list)); err != nil {
-		return fmt.Errorf("shred the keys of what was erased: %w", err)
+		return fmt.Errorf("shred keys of erased content: %w", err)
 	}
 	return s.inOne(func() error { return s.deleteDoomed(list, at, keys.Epoch()) })
 }
 
-// keyRefusal turns an error of the keys into what callers are answered.
+// keyRefusal converts an error of the keys to one for callers.
 func keyRefusal(err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return full(err)

@@ -8,8 +8,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// What of the standing of members of a space stands elsewhere, of a list of
-// users: of their keys, or of their names.
+// The mutes, roles and list entries of a list of users, given by their keys or their names.
 const (
 	selectMutesOf = `SELECT j.key, n.until FROM json_each(?1) j
 		CROSS JOIN mutes n ON n.conversation_id = ?2 AND n.user_id = j.value`
@@ -17,8 +16,7 @@ const (
 		CROSS JOIN role_stays s ON s.space_id = ?2 AND s.user_id = j.value`
 	selectListStays = `SELECT j.key, s.list, s.from_event, s.to_event FROM json_each(?1) j
 		CROSS JOIN list_stays s ON s.conversation_id = ?2 AND s.name = j.value`
-	// The same of those that last: for what is asked for as of now, the others are
-	// not even looked at.
+	// The same without what has ended, which is not needed for the present state.
 	selectOpenRoleStays = `SELECT j.key, s.role_id, s.from_event, s.to_event FROM json_each(?1) j
 		CROSS JOIN role_stays s INDEXED BY role_stays_open
 		ON s.to_event = {open} AND s.space_id = ?2 AND s.user_id = j.value`
@@ -32,12 +30,12 @@ const (
 	selectMutesIn = `SELECT j.key, n.until FROM json_each(?1) j
 		CROSS JOIN mutes n ON n.conversation_id = j.value AND n.user_id = ?2`
 
-	// A stay that was ended by the same event goes on.
+	// A role that the same event ended continues.
 	insertRoleStay = `INSERT INTO role_stays (space_id, user_id, role_id, from_event) VALUES (?, ?, ?, ?)
 		ON CONFLICT (space_id, user_id, role_id, from_event) DO UPDATE SET to_event = {open}
 		WHERE to_event < {open}`
-	// Of stays in one role that came and went, the newest hundred stay, as of stays
-	// in a conversation: more would make every look at the member slower.
+	// Only the newest [im.MaxIntervals] intervals of a user in a role are kept, so that
+	// loading a member stays fast.
 	trimStaysInRole = `DELETE FROM role_stays WHERE space_id = ?1 AND user_id = ?2 AND role_id = ?3 AND from_event <
 		(SELECT min(from_event) FROM (SELECT n.from_event FROM role_stays n
 		WHERE n.space_id = ?1 AND n.user_id = ?2 AND n.role_id = ?3 ORDER BY n.from_event DESC LIMIT {max_intervals}))`
@@ -52,9 +50,9 @@ const (
 		WHERE to_event < {open} AND to_event <= ?1 LIMIT ?2)`
 )
 
-// SpaceMembersAt returns which of the users were members of the space when the
-// event at this position happened, each once, by user, with their standing there
-// and in the channel.
+// SpaceMembersAt returns which of the users were members of a space at an event, by user
+// and without duplicates, with their roles there and their list entries and mutes in the
+// channel.
 func (r *reader) SpaceMembersAt(space, channel im.ID, at im.Position, users []im.UserID) ([]im.SpaceMember, error) {
 	keyOf := make(map[im.UserID]int64, len(users))
 	members, err := r.membersAt(space, at, users, keyOf)
@@ -76,8 +74,8 @@ func (r *reader) SpaceMembersAt(space, channel im.ID, at im.Position, users []im
 	return list, r.addAssignments(list, string(numbers), space, channel, at == im.Latest)
 }
 
-// SpaceMembers returns a page of who is a member of the space now, in the order
-// of [reader.Members], with their standing there and in the channel.
+// SpaceMembers returns a page of the present members of a space, in the order of
+// [reader.Members], with the same.
 func (r *reader) SpaceMembers(space, channel im.ID, page im.Page) ([]im.SpaceMember, error) {
 	members, keys, err := r.members(space, page)
 	if err != nil || len(members) == 0 {
@@ -94,8 +92,8 @@ func (r *reader) SpaceMembers(space, channel im.ID, page im.Page) ([]im.SpaceMem
 	return list, r.addAssignments(list, string(numbers), space, channel, true)
 }
 
-// addStanding adds to members of a space, of whom these are the keys, what they
-// are there, and in the channel if that is not 0; now leaves out what has ended.
+// addAssignments adds roles, and list entries and mutes in the channel unless that is 0, to
+// members of a space with these keys. now leaves out what has ended.
 func (r *reader) addAssignments(list []im.SpaceMember, keys string, space, channel im.ID, now bool) error {
 	roles, lists := selectRoleStays, selectListStays
 	if now {
@@ -124,16 +122,16 @@ func (r *reader) addAssignments(list []im.SpaceMember, keys string, space, chann
 	return r.mutesOf(selectMutesOf, keys, int64(channel), func(i int, until int64) { list[i].MutedHere = fromMillis(until) })
 }
 
-// InChannel returns what of a user's standing in a channel is its own: their stays on
-// its lists, and until when they are muted there.
+// InChannel returns a user's entries on the lists of a channel, and until when they are
+// muted there.
 func (r *reader) InChannel(channel im.ID, user im.UserID) ([]im.ListStay, time.Time, error) {
 	in := make([]im.ChannelOf, 1)
 	err := r.addChannelAssignments(in, []int64{int64(channel)}, user)
 	return in[0].Lists, in[0].MutedHere, err
 }
 
-// addStandingIn adds to channels, of which these are the ids, what of a user is theirs
-// alone.
+// addChannelAssignments adds a user's list entries and mutes to the channels with these
+// ids.
 func (r *reader) addChannelAssignments(list []im.ChannelOf, ids []int64, user im.UserID) error {
 	key, err := r.userKey(user)
 	if err != nil {
@@ -152,8 +150,7 @@ func (r *reader) addChannelAssignments(list []im.ChannelOf, ids []int64, user im
 	return r.mutesOf(selectMutesIn, string(numbers), key, func(i int, until int64) { list[i].MutedHere = fromMillis(until) })
 }
 
-// stays calls fn for each stay that a query finds, with its place in the list that was
-// asked for.
+// stays calls fn for each interval that a query finds, with its index in the list.
 func (r *reader) stays(query, list string, id any, fn func(i int, of int64, from, to im.Position)) error {
 	return r.session.query(query, []any{list, id}, func(rows *sql.Rows) (bool, error) {
 		var i int
@@ -183,7 +180,7 @@ func (r *reader) mutesOf(query, list string, id any, fn func(i int, until int64)
 	})
 }
 
-// GrantRole gives a member of a space a role from an event on.
+// GrantRole grants a role of a space to a member, from an event on.
 func (t *tx) GrantRole(space im.ID, user im.UserID, role im.ID, from im.Position) error {
 	key, err := t.intern(user)
 	if err != nil {
@@ -196,7 +193,7 @@ func (t *tx) GrantRole(space im.ID, user im.UserID, role im.ID, from im.Position
 	return err
 }
 
-// EndRole takes it from them.
+// EndRole ends it.
 func (t *tx) EndRole(space im.ID, user im.UserID, role im.ID, to im.Position) error {
 	key, err := t.userKey(user)
 	if err != nil {
@@ -205,8 +202,8 @@ func (t *tx) EndRole(space im.ID, user im.UserID, role im.ID, to im.Position) er
 	return t.must(endRoleStay, int64(to), int64(space), key, int64(role))
 }
 
-// EndStanding takes from a user all roles in a space, and their places on the
-// allow lists of its channels.
+// EndStanding ends all roles of a user in a space, and their entries on the allow lists of
+// its channels.
 func (t *tx) EndStanding(space im.ID, user im.UserID, to im.Position) error {
 	if _, err := t.session.exec(endAllowed, int64(to), int64(space), string(user)); err != nil {
 		return err

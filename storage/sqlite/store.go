@@ -1,9 +1,3 @@
-// Package sqlite keeps the state of imapi in one SQLite file.
-//
-// One goroutine writes, and what is queued while it commits shares the next
-// transaction and its fsync (see writer.go). Readers have connections of their
-// own and see what was committed. What a message says is sealed, and erased by
-// shredding its key (see shredder.go).
 package sqlite
 
 import (
@@ -24,71 +18,69 @@ import (
 	"github.com/imapi/imapi/storage/searchindex"
 )
 
-// defaultReadLimit is how long a read transaction may last. A longer one would keep
-// the write-ahead log from being moved into the database, and grow it.
+// defaultReadLimit is the maximum duration of a read transaction. A longer one would keep
+// the write-ahead log from restarting.
 const defaultReadLimit = 500 * time.Millisecond
 
-// Options say how a [Store] works. The zero value is what a server uses.
+// Options configures a [Store]. The zero value, apart from Keys, is what a server uses.
 type Options struct {
-	// Synchronous is "full" (the default: what was acknowledged survives a
-	// power cut) or "normal" (it survives a crash of the process alone).
+	// Synchronous is "full", the default, with which acknowledged writes survive a power
+	// cut, or "normal", with which they survive only a crash of the process.
 	Synchronous string
-	// Readers is the number of connections that read, 4 by default.
+	// Readers is the number of read connections, 4 by default.
 	Readers int
-	// Observe is told of every batch on the writer's own time: it must not
-	// block. It may be nil.
+	// Observe is called after every batch, by the writer. It must not block. It may be nil.
 	Observe func(BatchStats)
-	// Logger gets what no caller is told; slog's default if nil.
+	// Logger logs what no caller receives; the default is slog's.
 	Logger *slog.Logger
-	// Now is the clock that Observe's times are taken from; time.Now if nil.
+	// Now is the clock; the default is time.Now.
 	Now func() time.Time
-	// ReadLimit is how long a read may take, 500 ms by default.
+	// ReadLimit is the maximum duration of a read transaction, 500 ms by default.
 	ReadLimit time.Duration
 
-	// Keys opens the keys of a store, whose id it is given. fresh says that no content was
-	// ever sealed: then they may be made anew.
+	// Keys opens the keys of a store by its id. fresh says that nothing was ever sealed, so
+	// new keys may be created.
 	Keys func(store im.StoreID, fresh bool) (im.Keys, error)
-	// ObserveShred is told of every batch of keys that was shredded. It may be nil.
+	// ObserveShred is called after every batch of shredding. It may be nil.
 	ObserveShred func(ShredStats)
-	// AcceptLostKeys makes tombstones of messages whose keys are missing from a key file
-	// that is older than the data, instead of failing.
+	// AcceptLostKeys turns messages into tombstones if their keys are missing from a key
+	// file older than the data. Otherwise Open fails.
 	AcceptLostKeys bool
-	// Reconciled is told what Open has made of data and keys that were not always
-	// together. It may be nil.
+	// Reconciled is called with the changes Open made to data and keys that had not always
+	// been together. It may be nil.
 	Reconciled func(im.Reconciled)
-	// Progress is told how far Open is with what may take long: looking at all keys. It
-	// may be nil.
+	// Progress is called while Open checks all keys, which may take long. It may be nil.
 	Progress func(im.Progress)
 
-	// ObserveLog is told how many bytes of the write-ahead log are not in the database
-	// yet, whenever it was looked at. It may be nil.
+	// ObserveLog is called after each check of the write-ahead log with the number of bytes
+	// that are not in the database yet. It may be nil.
 	ObserveLog func(unmoved int64)
 
-	// unfiled is mostUnfiled, or less in tests.
+	// unindexed replaces maxUnindexed in tests.
 	unindexed im.Position
-	// log are the sizes at which the write-ahead log is moved, and logFault is asked before
-	// it is looked at or moved, in tests.
+	// log replaces the sizes at which the write-ahead log is checkpointed, and logFault is
+	// called before each checkpoint, in tests.
 	log      logLimits
 	logFault func(s *session, query string) error
-	// fault is asked before each statement of the writer and the readers.
+	// fault is called before each statement of the writer and the readers, in tests.
 	fault func(s *session, query string) error
-	// flushAt is that of the search index.
+	// flushAt is passed to the search index, in tests.
 	flushAt int
 }
 
-// BatchStats tell how one transaction of the writer went.
+// BatchStats describes a transaction of the writer.
 type BatchStats struct {
-	// Calls is the number of calls of Write that shared it.
+	// Calls is the number of Write calls in the transaction.
 	Calls int
-	// Events is the number of events that it appended.
+	// Events is the number of events it appended.
 	Events int
-	// Duration is from BEGIN to the end of COMMIT, Commit that of the COMMIT,
-	// with its fsync, alone.
+	// Duration is the time from BEGIN to the end of COMMIT, Commit that of COMMIT with its
+	// sync.
 	Duration time.Duration
 	Commit   time.Duration
-	// Queued is the number of calls that were waiting at its end.
+	// Queued is the number of calls waiting at the end.
 	Queued int
-	// Err is why it was not committed; nil if it was.
+	// Err is the error of the transaction, nil if it was committed.
 	Err error
 }
 
@@ -99,7 +91,7 @@ func (o Options) withDefaults() (Options, error) {
 	case "NORMAL":
 		o.Synchronous = "NORMAL"
 	default:
-		return o, fmt.Errorf("synchronous is full or normal, not %q", o.Synchronous)
+		return o, fmt.Errorf("synchronous must be full or normal, not %q", o.Synchronous)
 	}
 	if o.Readers <= 0 {
 		o.Readers = 4
@@ -122,7 +114,7 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// Store implements [im.Store] on one SQLite file.
+// Store implements [im.Store] with a SQLite file.
 type Store struct {
 	path     string
 	options  Options
@@ -134,15 +126,14 @@ type Store struct {
 	sealer   *sealer
 	shredder *shredder
 	writer   *writer
-	// committed is the position of the newest event.
+	// committed is the position of the newest committed event.
 	committed atomic.Int64
-	// closed is what the database was closed with before.
+	// closed is the mark that the database was last closed with.
 	closed []byte
 	// checkpointer moves the write-ahead log into the database.
 	checkpointer *checkpointer
 
-	// readers holds the sessions that nobody uses; a nil one was lost and is
-	// opened again by who takes it.
+	// readers holds idle sessions. A nil one was lost; whoever takes it opens a new one.
 	readers chan *session
 	closing chan struct{}
 	close   sync.Once
@@ -150,11 +141,11 @@ type Store struct {
 
 var _ im.Store = (*Store)(nil)
 
-// Open opens the file at path, or makes it and its directory, readable by this
-// user alone. The file, by whatever names it has, and the directory where it is are
-// locked until Close. It fails if another process holds one of the two, if the file was
-// written by a newer version, if it is not imapi's, or if its keys cannot be opened. When
-// it returns, the keys of all that was erased are shredded.
+// Open opens or creates the file at path and its directory, with permissions for this user
+// only. The file, under all of its names, and its directory are locked until Close. Open
+// fails if another process has locked either, if the file was written by a newer version or
+// is not imapi's, or if its keys cannot be opened. When it returns, the keys of all erased
+// content are shredded.
 func Open(ctx context.Context, path string, options Options) (_ *Store, err error) {
 	options, err = options.withDefaults()
 	if err != nil {
@@ -165,7 +156,7 @@ func Open(ctx context.Context, path string, options Options) (_ *Store, err erro
 	}
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data directory: %w", err)
+		return nil, fmt.Errorf("create the data directory: %w", err)
 	}
 	s := &Store{
 		path:    path,
@@ -229,8 +220,8 @@ func Open(ctx context.Context, path string, options Options) (_ *Store, err erro
 	return s, nil
 }
 
-// prepareFile does what comes before the first reader and writer: migrations,
-// and shredding what a crash has left.
+// prepareFile does what must come before the first reader and writer: it runs the
+// migrations and shreds keys that a crash has left.
 func (s *Store) prepareFile(ctx context.Context) (todo plan, err error) {
 	session, err := openSession(s.path, s.options, setup)
 	if err != nil {
@@ -249,9 +240,9 @@ func (s *Store) prepareFile(ctx context.Context) (todo plan, err error) {
 	return todo, errors.Join(err, session.close())
 }
 
-// openKeys opens the keys of these data, shreds what a crash has left, and has new ones
-// given out. It returns what is to be done about keys that were not always together with
-// these data.
+// openKeys opens the keys of these data, shreds keys that a crash has left, and begins to
+// give out new ones. It returns the work needed if the keys and the data have not always
+// been together.
 func (s *Store) openKeys(ctx context.Context, session *session) (todo plan, err error) {
 	var id []byte
 	var slots, epoch uint64
@@ -261,7 +252,7 @@ func (s *Store) openKeys(ctx context.Context, session *session) (todo plan, err 
 		}
 	}
 	if len(id) != len(im.StoreID{}) {
-		return todo, errors.New("store_id is no id of a store")
+		return todo, errors.New("store_id is malformed")
 	}
 	keys, err := s.options.Keys(im.StoreID(id), slots == 0)
 	if err != nil {
@@ -278,14 +269,14 @@ func (s *Store) openKeys(ctx context.Context, session *session) (todo plan, err 
 	return todo, keys.Begin(im.Slot(slots))
 }
 
-// Head returns the position of the newest event that was committed.
+// Head returns the position of the newest committed event.
 func (s *Store) Head() im.Position { return im.Position(s.committed.Load()) }
 
-// Instance tells what these data were given when they were made.
+// Instance returns what identifies these data.
 func (s *Store) Instance() im.Instance { return s.instance }
 
-// OnCommit registers what is told of every commit that appended events, cut
-// tokens off or set when a message erases itself.
+// OnCommit registers a listener that is called for every commit that appended events, cut
+// tokens off or set the time at which a message burns or expires.
 func (s *Store) OnCommit(fn func(im.Commit)) { s.writer.listen(fn) }
 
 // Write runs fn in a transaction; see [im.Store].
@@ -293,8 +284,8 @@ func (s *Store) Write(ctx context.Context, fn func(im.Tx) error) error {
 	return s.writer.write(ctx, fn)
 }
 
-// Ready reports an error while the store cannot take writes: it has the writer
-// begin and end a transaction.
+// Ready returns an error if the store cannot write. It lets the writer run an empty
+// transaction.
 func (s *Store) Ready(ctx context.Context) error {
 	ctx = im.WithCaller(ctx, im.Caller{Job: "ready"})
 	c, err := s.writer.queue.add(ctx, func(im.Tx) error { return nil })
@@ -309,22 +300,22 @@ func (s *Store) Ready(ctx context.Context) error {
 	}
 }
 
-// Readers returns how many Views run at once.
+// Readers returns how many calls of View can run concurrently.
 func (s *Store) Readers() int { return cap(s.readers) }
 
 // View runs fn on a consistent snapshot; see [im.Store].
 func (s *Store) View(ctx context.Context, fn func(im.Reader) error) error {
 	outdated, err := s.view(ctx, fn)
 	if outdated {
-		// What it read as active was erased since, and its key is shredded. Now that is
-		// in the snapshot, too.
+		// The snapshot has active content that was erased since, and whose key is shredded.
+		// A new snapshot has the tombstone.
 		_, err = s.view(ctx, fn)
 	}
 	return err
 }
 
-// view runs fn once, and reports whether it has met content that is in its snapshot and
-// was erased since.
+// view runs fn once. It reports whether fn met content that is in the snapshot but was
+// erased since.
 func (s *Store) view(ctx context.Context, fn func(im.Reader) error) (outdated bool, err error) {
 	session, err := s.takeReader(ctx)
 	if err != nil {
@@ -344,7 +335,7 @@ func (s *Store) view(ctx context.Context, fn func(im.Reader) error) (outdated bo
 	if err := session.control("BEGIN"); err != nil {
 		return false, err
 	}
-	// Also a snapshot that nobody reads from just now ends in time.
+	// A snapshot must end in time even if fn is not running a statement.
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ended)
@@ -363,14 +354,14 @@ func (s *Store) view(ctx context.Context, fn func(im.Reader) error) (outdated bo
 	if err := fn(r); err != nil {
 		return r.outdated, err
 	}
-	// What was read after the snapshot had ended may not belong together.
+	// Reads after the end of the snapshot may be inconsistent with those before.
 	return r.outdated, context.Cause(ctx)
 }
 
-// takeReader waits for a session that nobody uses.
+// takeReader waits for an idle session.
 func (s *Store) takeReader(ctx context.Context) (*session, error) {
 	select {
-	case <-s.closing: // also when a session is free
+	case <-s.closing: // even if a session is idle
 		return nil, unavailable(errClosed)
 	default:
 	}
@@ -395,12 +386,12 @@ func (s *Store) takeReader(ctx context.Context) (*session, error) {
 	}
 }
 
-// Unshredded returns how many keys of what was erased are yet to be shredded, and since
-// when they are; see [im.Store].
+// Unshredded returns how many keys of erased content remain to be shredded, and since when;
+// see [im.Store].
 func (s *Store) Unshredded() (n int, since time.Time) { return s.shredder.waits() }
 
-// Close ends the store after the writes that are queued and the reads that are
-// under way, shreds the keys of what was erased, and gives the directory up.
+// Close waits for queued writes and running reads, shreds the keys of erased content, and
+// releases the directory.
 func (s *Store) Close() error {
 	var err error
 	s.close.Do(func() {
@@ -422,7 +413,7 @@ func (s *Store) Close() error {
 	return err
 }
 
-// closeReaders closes the sessions that are free; for an Open that failed.
+// closeReaders closes the idle sessions after Open has failed.
 func (s *Store) closeReaders() {
 	for {
 		select {

@@ -20,16 +20,16 @@ const (
 	deleteMessages    = "DELETE FROM messages WHERE id IN (SELECT j.value FROM json_each(?1) AS j)"
 )
 
-// forEver is a time in milliseconds before which everything was created.
+// endOfTime is a time in milliseconds after every creation.
 const endOfTime = math.MaxInt64
 
-// Trim removes the oldest messages with all that was kept of them: first events
-// from before the cutoff, then messages, then receipts for messages that are
-// gone, each up to a number, so that a transaction takes a few milliseconds. It
-// is done when nothing of the three is left.
+// Trim deletes the oldest messages with everything that belongs to them: first events from
+// before the cutoff, then messages, then receipts for trimmed messages, each up to a limit,
+// so that a transaction takes a few milliseconds. It is done when none of the three is
+// left.
 //
-// Events from after the cutoff stay until a later trimming, or until the log is
-// cut: they are told to nobody, for their messages are gone.
+// Events after the cutoff stay until a later trim, or until the log is trimmed. They are
+// not delivered, because their messages no longer exist.
 func (t *tx) Trim(conversation im.ID, before time.Time, limit int, at time.Time) (im.Trimmed, error) {
 	var lastSeq int64
 	var step im.Trimmed
@@ -47,16 +47,16 @@ func (t *tx) Trim(conversation im.ID, before time.Time, limit int, at time.Time)
 		step.Done = true
 		return step, nil
 	}
-	rest, err := t.loadTrimProgress(int64(conversation))
+	progress, err := t.loadTrimProgress(int64(conversation))
 	if err != nil {
 		return step, err
 	}
-	through, err := rest.trimEvents(cutoff, limit)
+	through, err := progress.trimEvents(cutoff, limit)
 	if err != nil {
 		return step, err
 	}
 	if through {
-		if err := t.removeMessages(int64(conversation), list, at); err != nil {
+		if err := t.deleteWithKeys(int64(conversation), list, at); err != nil {
 			return step, err
 		}
 		step.Messages = len(list)
@@ -71,18 +71,18 @@ func (t *tx) Trim(conversation im.ID, before time.Time, limit int, at time.Time)
 		return step, err
 	}
 	if through && (!oldest.Valid || oldest.Int64 >= cutoff) {
-		if step.Done, err = rest.trimRanges(step.FirstSeq); err != nil {
+		if step.Done, err = progress.trimRanges(step.FirstSeq); err != nil {
 			return step, err
 		}
 	}
-	if err := rest.save(); err != nil {
+	if err := progress.save(); err != nil {
 		return step, err
 	}
 	trimBefore := sql.NullInt64{Int64: cutoff, Valid: !step.Done}
 	return step, t.must(putTrim, step.FirstSeq, oldest, trimBefore, int64(conversation))
 }
 
-// orNotFound is the error of a row that was looked for and is not there.
+// orNotFound returns im.ErrNotFound for a missing row, unless there is another error.
 func orNotFound(err error) error {
 	if err == nil {
 		err = im.ErrNotFound
@@ -90,7 +90,7 @@ func orNotFound(err error) error {
 	return err
 }
 
-// firstLeft finds the first seq and the oldest time that are left.
+// firstRemaining finds the first seq and the oldest time of the remaining messages.
 func (t *tx) firstRemaining(conversation, lastSeq int64, first *int64) (oldest sql.NullInt64, err error) {
 	found, err := t.session.row(selectFirstSeq, []any{conversation}, first)
 	if err != nil {
@@ -102,12 +102,12 @@ func (t *tx) firstRemaining(conversation, lastSeq int64, first *int64) (oldest s
 	return t.oldestAt(conversation)
 }
 
-// removal is a message that is to be removed, with the slots of its keys.
+// deletion is a message to be deleted, with the slots of its keys.
 type deletion struct {
 	id, seq, created int64
 	kind             im.MessageType
 	state            im.State
-	hidden           bool // visible to one user alone
+	hidden           bool // visible to one user only
 	slot, note       sql.NullInt64
 }
 
@@ -116,10 +116,9 @@ func scanDeletion(rows *sql.Rows) (m deletion, err error) {
 	return m, err
 }
 
-// removeMessages has the keys of messages and of what stands in their place shredded, and
-// removes their rows, of which it is remembered what they are known by. It takes a few
-// statements, however many they are.
-func (t *tx) removeMessages(conversation int64, list []deletion, at time.Time) error {
+// deleteWithKeys dooms the keys of messages and their notes, and deletes their rows. It
+// remembers their ids and keys. It takes a few statements, however many messages there are.
+func (t *tx) deleteWithKeys(conversation int64, list []deletion, at time.Time) error {
 	var ids, seqs, slots []int64
 	for _, m := range list {
 		t.unindex(im.ID(m.id), m.kind)
@@ -144,7 +143,7 @@ func (t *tx) removeMessages(conversation int64, list []deletion, at time.Time) e
 	return t.updateList(deleteMessages, ids)
 }
 
-// removeAll runs a statement whose last argument is a list of numbers.
+// updateList runs a statement whose last argument is a list of numbers.
 func (t *tx) updateList(query string, numbers []int64, args ...any) error {
 	if len(numbers) == 0 {
 		return nil

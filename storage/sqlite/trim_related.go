@@ -7,12 +7,12 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// eventsOfMessage are how many events one step looks at for each message that it may
-// remove, and leastEvents how many at least. rangeBatch is how many ranges of
-// receipts and hides it looks at.
+// eventsOfMessage is how many events one step reads for each message it may delete,
+// minEvents how many at least. rangeBatch is how many ranges of receipts and hides it
+// reads.
 const (
 	eventsOfMessage = 2
-	leastEvents     = 16
+	minEvents       = 16
 	rangeBatch      = 300
 )
 
@@ -33,8 +33,8 @@ const (
 	deleteRangesUpTo = "DELETE FROM seq_ranges WHERE conversation_id = ? AND kind = ? AND user_id = ? AND from_seq <= ?"
 )
 
-// removals is how far the removal of a conversation's messages has come with
-// what was kept of them.
+// trimProgress is the progress of deleting what belongs to a conversation's trimmed
+// messages.
 type trimProgress struct {
 	*tx
 	conversation     int64
@@ -44,7 +44,7 @@ type trimProgress struct {
 	wasKind, wasUser int64
 }
 
-// restOf loads it.
+// loadTrimProgress loads the progress.
 func (t *tx) loadTrimProgress(conversation int64) (*trimProgress, error) {
 	r := &trimProgress{tx: t, conversation: conversation}
 	_, err := t.session.row(selectTrimProgress, []any{conversation}, &r.pos, &r.kind, &r.user)
@@ -59,24 +59,24 @@ func (r *trimProgress) save() error {
 	return r.must(putTrimProgress, r.conversation, r.pos, r.kind, r.user)
 }
 
-// removeEvents removes events about messages that happened before a time: those
-// that tell members, and those that tell one user. It goes through the log once,
-// in steps for up to so many messages, and reports whether it has come to that time.
+// trimEvents deletes events about messages from before a time: those for members, and those
+// for one user. It goes through the log once, in steps for up to a number of messages, and
+// reports whether it has reached the time.
 //
-// The newest event of the log stays: the log must not end earlier than it did.
+// The newest event of the log is kept, so that the log does not end earlier than before.
 func (r *trimProgress) trimEvents(cutoff int64, messages int) (through bool, err error) {
 	var head sql.NullInt64
 	if _, err := r.session.row(selectHead, nil, &head); err != nil {
 		return false, err
 	}
-	// Those that are not filed are found by the index, too.
+	// Index all events, so that the statements below find them.
 	if err := r.indexThrough(r.last); err != nil {
 		return false, err
 	}
-	batch := max(eventsOfMessage*messages, leastEvents)
+	batch := max(eventsOfMessage*messages, minEvents)
 	through = true
 	end := head.Int64
-	var gone []int64
+	var expired []int64
 	for _, query := range []string{selectEventsFrom, selectAddressedFrom} {
 		n, reached := 0, int64(math.MaxInt64)
 		err := r.session.query(query, []any{r.conversation, r.pos, batch}, func(rows *sql.Rows) (bool, error) {
@@ -93,7 +93,7 @@ func (r *trimProgress) trimEvents(cutoff int64, messages int) (through bool, err
 				reached, through = pos, false
 			}
 			if kind.OfMessages() {
-				gone = append(gone, pos)
+				expired = append(expired, pos)
 			}
 			return true, nil
 		})
@@ -103,12 +103,12 @@ func (r *trimProgress) trimEvents(cutoff int64, messages int) (through bool, err
 		end = min(end, reached)
 	}
 	r.pos = max(r.pos, end)
-	return through, r.updateList(deleteEvents, gone)
+	return through, r.updateList(deleteEvents, expired)
 }
 
-// removeRanges removes those ranges of receipts and hides that lie below a seq whole. It
-// goes from user to user in bounded steps, and reports whether it has come to
-// the last; then it will begin anew.
+// trimRanges deletes ranges of receipts and hides that end below a seq. It goes from user
+// to user in bounded steps and reports whether it has reached the last; it then begins
+// again.
 func (r *trimProgress) trimRanges(below int64) (through bool, err error) {
 	type key struct{ kind, user int64 }
 	type part struct {
@@ -116,8 +116,8 @@ func (r *trimProgress) trimRanges(below int64) (through bool, err error) {
 		upTo int64
 	}
 	var parts []part
-	var at key   // the user whose ranges are looked at
-	past := true // the rest of theirs stays
+	var at key   // the user whose ranges are being read
+	past := true // the remaining ranges of this user are kept
 	n := 0
 	err = r.session.query(selectRangesPast, []any{r.conversation, r.kind, r.user, rangeBatch},
 		func(rows *sql.Rows) (bool, error) {

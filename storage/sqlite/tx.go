@@ -7,47 +7,46 @@ import (
 	"github.com/imapi/imapi/storage/searchindex"
 )
 
-// reader implements [im.Reader] on a session, within its transaction.
+// reader implements [im.Reader] on a session, within a transaction.
 type reader struct {
 	session *session
 	users   *userCache
-	// interned are the users that this transaction has found or made, which
-	// the cache must not know of before it is committed; nil in a read.
+	// interned holds the users that this transaction has found or created. The cache must
+	// not have them before the commit. It is nil in a read.
 	interned map[im.UserID]int64
-	// places are what never changes of conversations that this transaction has
-	// read; nil in a read.
+	// infos caches the fields of conversations that never change; nil in a read.
 	infos map[im.ID]convInfo
-	// counted are the counts of the conversation that was read last.
+	// counted caches the counts of the conversation that was read last.
 	counted  counted
 	searcher *searchindex.Index
 	sealer   *sealer
-	// outdated says that content was met whose key is shredded.
+	// outdated is set when content was met whose key is shredded.
 	outdated bool
 }
 
 var _ im.Reader = (*reader)(nil)
 
-// tx implements [im.Tx]. One is shared by the calls of a batch.
+// tx implements [im.Tx]. The calls of a batch share it.
 type tx struct {
 	reader
-	// last is the newest position of the log, all up to filed are filed, and mostUnfiled
-	// may not be.
+	// last is the newest position of the log. Positions up to indexed are in the index of
+	// events; maxUnindexed is how many may not be.
 	last, indexed, maxUnindexed im.Position
 	events                      []im.Event
 	cuts                        []im.TokenCut
-	// due is the earliest time at which a message erases itself that was set,
-	// zero if none was.
+	// due is the earliest time set at which a message burns or expires, zero if none was
+	// set.
 	due time.Time
-	// stamp is the latest time that Stamp has given, zero if it gave none.
+	// stamp is the last result of Stamp, zero if there is none.
 	stamp time.Time
-	// doomed are the keys that are to be shredded once this is committed.
+	// doomed are the keys to be shredded after the commit.
 	doomed []doomed
-	// used are the slots that content was sealed under, and named, if it is not 0, the one
-	// below which they all are, for [sealer].
+	// used are the slots that content was sealed with. slotEnd, unless 0, is a new bound
+	// for [sealer].
 	used    []im.Slot
 	slotEnd uint64
 
-	// indexed and unindexed are what the search index is told once this is committed.
+	// searchAdded and searchRemoved are passed to the search index after the commit.
 	searchAdded   []searchindex.Document
 	searchRemoved []int64
 }
@@ -61,8 +60,7 @@ func newTx(s *session, store *Store) *tx {
 	}}
 }
 
-// head returns the position of the newest event that was appended, 0 if none
-// was.
+// head returns the position of the newest event that was appended, 0 if there is none.
 func (t *tx) head() im.Position {
 	if n := len(t.events); n > 0 {
 		return t.events[n-1].Position
@@ -70,7 +68,7 @@ func (t *tx) head() im.Position {
 	return 0
 }
 
-// noteDue remembers that a message erases itself at a time.
+// noteDue records the time at which a message burns or expires.
 func (t *tx) noteDue(at time.Time) {
 	if t.due.IsZero() || at.Before(t.due) {
 		t.due = at

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// selectSettled finds what the user ?2 has read or hidden of the stretch ?3
-	// to ?4, of each the newest ?5 ranges.
+	// selectSettled finds what the user ?2 has read or hidden from ?3 to ?4, the newest ?5
+	// ranges of each.
 	selectSettled = "SELECT * FROM (" + settledOf + "AND kind = {read_range}" + settledIn + "AND kind = {read_range}" + settledEnd +
 		") UNION ALL SELECT * FROM (" + settledOf + "AND kind = {hidden_range}" + settledIn + "AND kind = {hidden_range}" + settledEnd + ")"
 
@@ -21,11 +21,11 @@ const (
 		WHERE conversation_id = ?1 AND user_id = ?2 AND from_seq <= ?3 `
 	settledEnd = "), ?3) ORDER BY from_seq DESC LIMIT ?5"
 
-	// countGaps counts in the gaps ?3 of what the user ?2 has settled, at the
-	// time ?4: the messages that were ever counted, by a subtraction of their
-	// ordinals; less their own, which are counted in the index; less those of others that
-	// were erased, or are due. Where what was before a gap has been removed, the first
-	// message that is left says how many that was.
+	// countGaps counts unread messages of the user ?2 in the gaps ?3 at the time ?4. The
+	// number of countable messages is a difference of ordinals. It subtracts the user's
+	// own, counted within the index, and those of others that are erased or due. If the
+	// messages before a gap were trimmed, the ordinal of the first remaining one gives
+	// their number.
 	countGaps = gapList + `SELECT coalesce(sum(
 			coalesce((SELECT ord FROM messages INDEXED BY messages_by_seq
 				WHERE conversation_id = ?1 AND seq <= high ORDER BY seq DESC LIMIT 1)
@@ -40,14 +40,14 @@ const (
 			- (SELECT count(*) FROM messages INDEXED BY messages_due_in
 				WHERE conversation_id = ?1 AND due_at IS NOT NULL AND due_at <= ?4
 				AND seq BETWEEN low AND high AND sender_id <> ?2 AND quiet = 0)), 0), ` + mentionsInGaps + " FROM gap"
-	// countMentions counts only what mentions the user.
+	// countMentions counts mentions of the user only.
 	countMentions = gapList + "SELECT " + mentionsInGaps + " FROM gap"
 
 	gapList = `WITH gap (low, high) AS MATERIALIZED (
 		SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?3) j) `
-	// mentionsInGaps goes no further than ?5 in each gap, with those messages that
-	// mention the user and with those of others that mention everyone. What does
-	// both is one of the former.
+	// mentionsInGaps counts up to ?5 mentions in each gap: messages that mention the user,
+	// and messages of others that mention everyone. A message that does both is counted
+	// once.
 	mentionsInGaps = `coalesce(sum((SELECT count(*) FROM (SELECT 1 FROM mentions_all a
 			WHERE a.conversation_id = ?1 AND a.seq BETWEEN low AND high AND a.sender_id <> ?2
 			AND NOT EXISTS (SELECT 1 FROM mentions n WHERE n.conversation_id = ?1 AND n.seq = a.seq AND n.user_id = ?2)
@@ -59,7 +59,7 @@ const (
 				WHERE m.conversation_id = ?1 AND m.seq = n.seq AND m.due_at <= ?4) LIMIT ?5))), 0)`
 )
 
-// unreadRows are the rows that a user's unread messages in a conversation are counted from.
+// unreadRows implements [record.UnreadRows] for a query.
 type unreadRows struct {
 	r    *reader
 	q    im.UnreadQuery
@@ -114,7 +114,7 @@ func (u *unreadRows) count(query string, gaps seqs.Set, dest ...any) error {
 	return err
 }
 
-// gapsJSON writes ranges as SQL reads them.
+// gapsJSON encodes ranges for SQL.
 func gapsJSON(list seqs.Set) string {
 	var b strings.Builder
 	for i, r := range list {

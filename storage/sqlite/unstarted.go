@@ -16,19 +16,19 @@ const (
 		AND +m.sender_id <> ? ORDER BY m.seq LIMIT ?`
 )
 
-// Unstarted returns active messages that were sent for burning and have not
-// begun to, by others than the user.
+// Unstarted returns active messages of others that burn after reading and have not been
+// read.
 func (r *reader) Unstarted(conversation im.ID, rng im.SeqRange, notBy im.UserID, limit int) ([]im.Message, error) {
 	return r.othersIn(selectUnstarted, conversation, rng, notBy, limit)
 }
 
-// Burning returns those that have, without their content.
+// Burning returns active messages of others whose burn has started, without their content.
 func (r *reader) Burning(conversation im.ID, rng im.SeqRange, notBy im.UserID, limit int) ([]im.Message, error) {
 	return r.othersIn(selectBurning, conversation, rng, notBy, limit)
 }
 
-// Tracked returns active messages that were sent with receipt, by others than
-// the user, without their content.
+// Tracked returns active messages of others that were sent with receipt, without their
+// content.
 func (r *reader) Tracked(conversation im.ID, rng im.SeqRange, notBy im.UserID, limit int) ([]im.Message, error) {
 	return r.othersIn(selectTracked, conversation, rng, notBy, limit)
 }

@@ -9,13 +9,12 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// userCacheSize is how many users a generation of the cache holds.
+// userCacheSize is the number of users in a generation of the cache.
 const userCacheSize = 16384
 
-// userCache knows the keys of users that were used lately. It holds committed
-// users alone, whose keys never change. Two generations bound it: when the
-// young one is full it becomes the old one, and what is found in the old one
-// becomes young again.
+// userCache caches the keys of recently used users. It holds only committed users, whose
+// keys never change. Two generations bound it: when young is full it becomes old, and users
+// found in old move to young.
 type userCache struct {
 	mu    sync.Mutex
 	size  int
@@ -40,7 +39,7 @@ func (c *userCache) get(name im.UserID) (int64, bool) {
 	return key, ok
 }
 
-// add takes users whose transaction was committed.
+// add adds users whose transaction was committed.
 func (c *userCache) add(users map[im.UserID]int64) {
 	if len(users) == 0 {
 		return
@@ -61,7 +60,7 @@ func (c *userCache) put(name im.UserID, key int64) {
 
 const selectUser = "SELECT id FROM users WHERE name = ?"
 
-// userKey returns the key of a user, 0 if nothing is known of them.
+// userKey returns the key of a user, 0 if the user is unknown.
 func (r *reader) userKey(name im.UserID) (int64, error) {
 	if key, ok := r.interned[name]; ok {
 		return key, nil
@@ -74,14 +73,14 @@ func (r *reader) userKey(name im.UserID) (int64, error) {
 	switch {
 	case err != nil || !found:
 	case r.interned == nil:
-		r.users.add(map[im.UserID]int64{name: key}) // a reader sees what was committed
+		r.users.add(map[im.UserID]int64{name: key}) // a reader only sees committed users
 	default:
 		r.interned[name] = key
 	}
 	return key, err
 }
 
-// intern returns the key of a user, making one if there is none.
+// intern returns the key of a user and creates it if necessary.
 func (t *tx) intern(name im.UserID) (int64, error) {
 	key, err := t.userKey(name)
 	if err != nil || key != 0 {
@@ -98,7 +97,7 @@ func (t *tx) intern(name im.UserID) (int64, error) {
 	return key, nil
 }
 
-// internOptional is intern for a user that may be "", which is NULL.
+// internOptional is intern for a user that may be ""; the result is then NULL.
 func (t *tx) internOptional(name im.UserID) (any, error) {
 	if name == "" {
 		return nil, nil
@@ -110,7 +109,7 @@ const (
 	selectTokenCuts = `SELECT name, tokens_cut_at FROM users INDEXED BY users_cut
 		WHERE tokens_cut_at IS NOT NULL AND (tokens_cut_at, name) > (?1, ?2) ORDER BY tokens_cut_at, name LIMIT ?3`
 	selectForgottenCut = "SELECT value FROM meta WHERE key = 'forgotten_cut'"
-	// oldestCuts are those that are forgotten next.
+	// oldestCuts are the cut-offs that are forgotten next.
 	oldestCuts = ` FROM users INDEXED BY users_cut
 		WHERE tokens_cut_at IS NOT NULL AND tokens_cut_at < ?1 ORDER BY tokens_cut_at, name LIMIT ?2`
 	selectNewestOfOldest = "SELECT max(at) FROM (SELECT tokens_cut_at AS at" + oldestCuts + ")"
@@ -119,7 +118,7 @@ const (
 	forgetCuts = "UPDATE users SET tokens_cut_at = NULL WHERE id IN (SELECT id" + oldestCuts + ")"
 )
 
-// TokenCuts returns a page of the cut-offs that are kept.
+// TokenCuts returns a page of the stored cut-offs.
 func (r *reader) TokenCuts(after *im.TokenCut, limit int) (list []im.TokenCut, err error) {
 	at, user := int64(math.MinInt64), ""
 	if after != nil {
@@ -136,15 +135,14 @@ func (r *reader) TokenCuts(after *im.TokenCut, limit int) (list []im.TokenCut, e
 	return list, err
 }
 
-// ForgottenCut returns when the newest forgotten cut-off was made.
+// ForgottenCut returns the time of the newest forgotten cut-off.
 func (r *reader) ForgottenCut() (time.Time, error) {
 	var at sql.NullInt64
 	_, err := r.session.row(selectForgottenCut, nil, &at)
 	return optionalTime(at), err
 }
 
-// ForgetCuts forgets the oldest cut-offs, and remembers when the newest of them was
-// made.
+// ForgetCuts forgets the oldest cut-offs and stores the time of the newest of them.
 func (t *tx) ForgetCuts(before time.Time, limit int) (int, error) {
 	millis := ceilMillis(before).UnixMilli()
 	var newest sql.NullInt64
@@ -158,13 +156,13 @@ func (t *tx) ForgetCuts(before time.Time, limit int) (int, error) {
 	return int(n), err
 }
 
-// CutTokens makes the user's tokens issued at or before the time bad.
+// CutTokens invalidates the user's tokens issued at or before a time.
 func (t *tx) CutTokens(cut im.TokenCut) error {
 	user, err := t.intern(cut.User)
 	if err != nil {
 		return err
 	}
-	// A clock that was set back must not make old tokens good again.
+	// max keeps old tokens invalid if the clock was set back.
 	_, err = t.session.exec("UPDATE users SET tokens_cut_at = max(coalesce(tokens_cut_at, 0), ?) WHERE id = ?", cut.At.UnixMilli(), user)
 	if err != nil {
 		return err

@@ -8,8 +8,8 @@ import (
 	"github.com/imapi/imapi/storage/record"
 )
 
-// Versions follow each other without a gap: so the newest that began at or
-// before an event is the one that held after it, unless that has ended.
+// Versions follow each other without a gap. The newest version that began at or before an
+// event was valid after it, unless it has ended.
 const (
 	selectRoles     = `SELECT roles, coalesce((SELECT u.name FROM users u WHERE u.id = owner_id), '')` + rolesAt
 	selectRolesSpan = "SELECT from_event, to_event" + rolesAt
@@ -29,20 +29,20 @@ const (
 	insertAccess = `INSERT INTO channel_access (conversation_id, from_event, access) VALUES (?, ?, ?)
 		ON CONFLICT DO UPDATE SET access = excluded.access`
 
-	// selectChannelAccess finds what decides about the channels of a space.
+	// selectChannelAccess finds the access rules of the channels of a space.
 	selectChannelAccess = `SELECT c.id, c.mute_all,
 			(SELECT a.access FROM channel_access a WHERE a.conversation_id = c.id ORDER BY a.from_event DESC LIMIT 1)
 		FROM conversations c INDEXED BY channels_of_space
 		WHERE c.space_id = ? AND c.kind = {channel} AND coalesce(c.deleted_event, {open}) = {open}
 		ORDER BY c.id`
 
-	// What a deletion ends, of the conversations ?2.
+	// A deletion ends the versions of the conversations ?2.
 	endRoleVersions = `UPDATE space_roles SET to_event = ?1
 		WHERE to_event = {open} AND space_id IN (SELECT j.value FROM json_each(?2) AS j)`
 	endAccessVersions = `UPDATE channel_access SET to_event = ?1
 		WHERE to_event = {open} AND conversation_id IN (SELECT j.value FROM json_each(?2) AS j)`
 
-	// What ended at ?1 or before decides about no event past it.
+	// Versions that ended at or before ?1 do not apply to any later event.
 	trimRoles = `DELETE FROM space_roles WHERE (space_id, from_event) IN
 		(SELECT space_id, from_event FROM space_roles INDEXED BY space_roles_closed
 		WHERE to_event < {open} AND to_event <= ?1 LIMIT ?2)`
@@ -51,7 +51,7 @@ const (
 		WHERE to_event < {open} AND to_event <= ?1 LIMIT ?2)`
 )
 
-// RolesAt returns the owner and the roles of a space as they were after an event.
+// RolesAt returns the owner and the roles of a space after an event.
 func (r *reader) RolesAt(space im.ID, at im.Position) (roles im.SpaceRoles, err error) {
 	var text []byte
 	found, err := r.session.row(selectRoles, []any{int64(space), int64(at)}, &text, &roles.Owner)
@@ -62,8 +62,8 @@ func (r *reader) RolesAt(space im.ID, at im.Position) (roles im.SpaceRoles, err 
 	return roles, err
 }
 
-// AccessAt returns what decided about a channel after an event; it is not found
-// before there was one.
+// AccessAt returns the access rules of a channel after an event. The error is
+// [im.ErrNotFound] if none were stored by then.
 func (r *reader) AccessAt(channel im.ID, at im.Position) (im.ChannelAccess, error) {
 	var text []byte
 	found, err := r.session.row(selectAccess, []any{int64(channel), int64(at)}, &text)
@@ -73,9 +73,9 @@ func (r *reader) AccessAt(channel im.ID, at im.Position) (im.ChannelAccess, erro
 	return record.ReadChannelAccess(text)
 }
 
-// Overridden returns the channels of a space in which one of these roles has an
-// override, with what of a user is theirs alone: in three queries, however many
-// there are.
+// Overridden returns the channels of a space in which one of the roles has an override,
+// with the user's list entries and mutes there. It takes three queries, however many
+// channels there are.
 func (r *reader) Overridden(space im.ID, roles []im.ID, user im.UserID) ([]im.ChannelOf, error) {
 	var list []im.ChannelOf
 	var ids []int64
@@ -103,12 +103,13 @@ func (r *reader) Overridden(space im.ID, roles []im.ID, user im.UserID) ([]im.Ch
 	return list, r.addChannelAssignments(list, ids, user)
 }
 
-// RolesSpan returns during which events the roles held that held after one.
+// RolesSpan returns the range of events in which the roles were the same as after one of
+// them.
 func (r *reader) RolesSpan(space im.ID, at im.Position) (im.Span, error) {
 	return r.span(selectRolesSpan, space, at)
 }
 
-// AccessSpan returns the same of what decided about a channel.
+// AccessSpan returns the same for the access rules of a channel.
 func (r *reader) AccessSpan(channel im.ID, at im.Position) (im.Span, error) {
 	return r.span(selectAccessSpan, channel, at)
 }
@@ -141,7 +142,7 @@ func (t *tx) PutRoles(space im.ID, roles im.SpaceRoles, from im.Position) error 
 	return err
 }
 
-// PutAccess stores the settings of access to a channel, from an event on.
+// PutAccess stores the access rules of a channel, from an event on.
 func (t *tx) PutAccess(channel im.ID, access im.ChannelAccess, from im.Position) error {
 	text, err := record.ChannelAccess(access)
 	if err != nil {

@@ -10,39 +10,38 @@ import (
 )
 
 const (
-	// maxBatch is the most calls that share a transaction.
+	// maxBatch is the maximum number of calls in a transaction.
 	maxBatch = 256
-	// maxBatchTime ends a batch early: those whose writes were quick are not to
-	// wait for the commit until the long ones behind them have run, too.
+	// maxBatchTime ends a batch early, so that quick writes need not wait for long ones
+	// behind them.
 	maxBatchTime = 50 * time.Millisecond
-	// longCall is how long a call takes that ends its batch. The next one of its
-	// caller is taken for a bulk call. A batch of bulk calls ends after that time.
+	// longCall is the duration of a call that ends its batch. The next call of the same
+	// caller is treated as a bulk call. A batch of bulk calls ends after that time.
 	longCall = 10 * time.Millisecond
 
-	// maxQueue is the most calls that wait, and maxOwn the most of one caller.
+	// maxQueue is the maximum number of waiting calls, maxOwn that of one caller.
 	maxQueue = 4096
 	maxOwn   = 256
-	// retryAfter is when to come again who was refused because of these.
+	// retryAfter is sent to callers refused for these limits.
 	retryAfter = time.Second
 
-	// maxAhead is how much more of the writer's time a caller may use than those who
-	// wait and still be in a transaction with them.
+	// maxAhead is how much more time than the waiting callers a caller may have used to
+	// still be in a transaction with them.
 	maxAhead = 10 * time.Millisecond
-	// mostAhead is the most that is held against a caller: nobody waits for ever who
-	// once used much, while others keep coming.
+	// maxDebt bounds the time held against a caller. Without it, a caller that once used
+	// much time might wait for ever while others keep coming.
 	maxDebt = 250 * time.Millisecond
 
-	// idleAccounts is how many accounts are kept before it is looked which of them
-	// are of no more use.
+	// idleAccounts is how many accounts are kept before unneeded ones are deleted.
 	idleAccounts = 1024
 )
 
-// call is one call of Write.
+// call is a call of Write.
 type call struct {
 	ctx  context.Context
 	fn   func(im.Tx) error
-	err  error      // what fn said, told once the transaction has ended well
-	done chan error // the answer; holds one, so that nobody waits to give it
+	err  error      // the result of fn, returned once the transaction is committed
+	done chan error // the result of Write; buffered, so that sending it does not block
 
 	bulk  bool
 	order uint64        // among all calls
@@ -51,23 +50,22 @@ type call struct {
 
 func (c *call) answer(err error) { c.done <- err }
 
-// account is a caller with their calls that wait, and with what they used of the
-// writer's time.
+// account is a caller with their waiting calls and the writer's time they have used.
 type account struct {
 	caller im.Caller
-	calls  []*call // in their order
-	// used is for each lane the turn that the caller has come to.
+	calls  []*call // in order
+	// used is the caller's virtual time in each lane.
 	used [lanes]time.Duration
-	long bool // the last call was one
-	// turn is that of the first call in its lane.
+	long bool // the last call took longCall or more
+	// turn is the virtual start time of the first call in its lane.
 	turn time.Duration
-	// at is the place in the lane, -1 if it is not there: because no call waits, or
-	// because a batch holds it.
+	// at is the index in the lane's heap, -1 if the account is not in it: it has no waiting
+	// call, or a batch holds it.
 	at   int
 	held bool
 }
 
-// turns are accounts by their turn; it is a heap.
+// turns is a heap of accounts by turn.
 type turns []*account
 
 func (t turns) Len() int { return len(t) }
@@ -84,7 +82,7 @@ func (t turns) Swap(i, j int) {
 	t[i].at, t[j].at = i, j
 }
 
-// Push and Pop are for package heap.
+// Push and Pop implement heap.Interface.
 func (t *turns) Push(a any) {
 	a.(*account).at = len(*t)
 	*t = append(*t, a.(*account))
@@ -106,37 +104,36 @@ const (
 	lanes
 )
 
-// lane is where callers wait by the turn of their first call. Its own turn is that
-// of the call that was taken last; a caller who comes stands there, or where their
-// own use of the writer has brought them.
+// lane holds waiting callers by the turn of their first call. Its own turn, the lane's
+// virtual time, is that of the last call taken. A new caller starts there, or at their own
+// virtual time if that is later.
 type lane struct {
 	turns
 	turn time.Duration
 }
 
-// queue holds the calls that wait for the writer, those of each caller in their
-// order. It is fair by start-time fair queueing: what a caller uses of the writer's
-// time is what they stand behind others who have come. So a caller with a thousand
-// calls, or with long ones, delays themselves and hardly anybody else. Once nobody
-// waits all is forgotten.
+// queue holds the calls that wait for the writer, in order for each caller. It is fair by
+// start-time fair queueing: the writer's time that a caller uses puts them behind other
+// waiting callers. So a caller with a thousand calls, or with long ones, mostly delays
+// themselves. When no call waits, all accounts are deleted.
 //
-// Bulk calls have a lane and transactions of their own, in turn with those of the
-// others: for there may be many callers with one each.
+// Bulk calls have their own lane and transactions, which alternate with those of the other
+// lane, because there may be many callers with one bulk call each.
 type queue struct {
 	now func() time.Time
-	// ready holds one while calls wait, and once the queue was closed.
+	// ready is buffered. It signals waiting calls, and the closing of the queue.
 	ready chan struct{}
 
 	mu      sync.Mutex
 	closed  bool
 	waiting int    // calls
-	order   uint64 // of the next call
-	// accounts are those that have calls, or have used more than others. The zero
-	// [im.Caller] is not charged.
+	order   uint64 // sequence number of the next call
+	// accounts holds callers with waiting calls, or with more used time than others. The
+	// zero [im.Caller] is not charged.
 	accounts map[im.Caller]*account
 	sweepAt  int
 	lanes    [lanes]lane
-	lastLane int // of the batch before
+	lastLane int // the lane of the last batch
 }
 
 func newQueue(now func() time.Time) *queue {
@@ -183,7 +180,7 @@ func (q *queue) signal() {
 	}
 }
 
-// close refuses what comes from now on.
+// close makes further calls fail.
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -191,14 +188,14 @@ func (q *queue) close() {
 	q.signal()
 }
 
-// len returns how many calls wait, and whether more can come.
+// len returns the number of waiting calls, and whether the queue is open.
 func (q *queue) len() (waiting int, open bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.waiting, !q.closed
 }
 
-// lane is the one in which an account waits.
+// lane returns the lane in which an account waits.
 func (a *account) lane() int {
 	if a.calls[0].bulk || a.long {
 		return bulk
@@ -206,14 +203,15 @@ func (a *account) lane() int {
 	return light
 }
 
-// place puts an account that has calls among those that wait.
+// enqueue adds an account with calls to its lane.
 func (q *queue) enqueue(a *account) {
 	l := &q.lanes[a.lane()]
 	a.turn = max(l.turn, a.used[a.lane()])
 	heap.Push(l, a)
 }
 
-// charge moves a caller on by what a call took, which is not among those that wait.
+// charge advances the virtual time of a caller by the duration of a call. The account must
+// not be in a lane.
 func (q *queue) charge(a *account, in int, took time.Duration) {
 	if a.caller == (im.Caller{}) {
 		return
@@ -222,7 +220,7 @@ func (q *queue) charge(a *account, in int, took time.Duration) {
 	a.long = took >= longCall
 }
 
-// release puts an account back that was held by a batch.
+// release returns an account that a batch has held.
 func (q *queue) release(a *account) {
 	a.held = false
 	if len(a.calls) > 0 {
@@ -244,28 +242,28 @@ func (q *queue) release(a *account) {
 	}
 }
 
-// forget removes an account without calls that is not ahead of anybody.
+// forget deletes an account without calls that is not ahead of the lanes.
 func (q *queue) forget(a *account) {
 	if len(a.calls) == 0 && !a.held && a.used[light] <= q.lanes[light].turn && a.used[bulk] <= q.lanes[bulk].turn {
 		delete(q.accounts, a.caller)
 	}
 }
 
-// batch is what one transaction takes from a lane: what was there when it began.
+// batch is what a transaction takes from a lane: the calls that waited when it began.
 type batch struct {
 	*queue
 	in    int // the lane
 	began time.Time
-	end   uint64 // the order of the first call that came later
+	end   uint64 // sequence number of the first later call
 	calls int
-	used  time.Duration // by them
+	used  time.Duration // by these calls
 
-	running *account // the account of the last call that was taken
-	last    *call    // that call
+	running *account // the account of the last call taken
+	last    *call    // the last call taken
 	aside   []*account
 }
 
-// batch begins one, of the lane whose turn it is.
+// batch begins a batch in the next lane.
 func (q *queue) batch() *batch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -281,8 +279,8 @@ func (q *queue) batch() *batch {
 	return &batch{queue: q, in: in, began: q.now(), end: q.order}
 }
 
-// next returns the call that is to run next, nil if the transaction is to end. The
-// one before has run.
+// next returns the next call to run, nil if the transaction should end. The previous call
+// must have run.
 func (b *batch) next() *call {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -336,14 +334,14 @@ func (b *batch) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.settle()
-	// If it could not take all whose turn it was, each of those who wait has lost an
-	// equal part of its time: so who comes next stands behind that, and those are
-	// reached who are ahead, however many others keep coming.
+	// If calls remain whose turn it was, each waiting caller has lost an equal share of the
+	// batch's time. The lane's turn advances by that share, so that new callers start
+	// behind the ones ahead, which are then reached even if new callers keep coming.
 	if l := &b.lanes[b.in]; len(l.turns) > 0 && l.turns[0].turn <= l.turn+maxAhead {
 		l.turn += b.used / time.Duration(len(l.turns)+len(b.aside))
 	}
 	if b.last != nil && b.last.took >= longCall {
-		b.lastLane = bulk // also if it was not known to be one
+		b.lastLane = bulk // even if it was in the other lane
 	}
 	for _, a := range b.aside {
 		b.release(a)

@@ -16,14 +16,13 @@ func answer(calls []*call, err error) {
 	}
 }
 
-// writer is the one goroutine that writes. It takes what queued during the
-// last commit and runs it in one transaction with one fsync; see [queue].
+// writer is the goroutine that writes. It runs the calls that queued during the last commit
+// in one transaction with one sync; see [queue].
 //
-// There is no savepoint around a call: rules come before writes, so a call
-// that refuses has nothing to undo. If one fails after its first write or
-// panics, the transaction is rolled back and the others run again without it.
-// No one is answered before the transaction has ended, refusals included: they
-// may rest on what another call of the batch wrote.
+// Calls have no savepoints. Rules come before writes, so a call that refuses has nothing to
+// undo. If a call fails after its first write, or panics, the transaction is rolled back
+// and the other calls run again without it. No call returns before the transaction has
+// ended, not even with a refusal, which may depend on what another call of the batch wrote.
 type writer struct {
 	store *Store
 	queue *queue
@@ -32,18 +31,17 @@ type writer struct {
 	mu        sync.RWMutex // guards listeners
 	listeners []func(im.Commit)
 
-	// Of the goroutine alone:
+	// The fields below belong to the goroutine.
 
-	// session is nil after a failure, until it could be opened again.
+	// session is nil after a failure, until a new one can be opened.
 	session *session
-	// head is the newest position that the listeners were told of.
+	// head is the newest position that was published to the listeners.
 	head im.Position
-	// filed is the position up to which all events are filed.
+	// indexed is the position up to which all events are indexed.
 	indexed im.Position
-	// cutsInDoubt says that a commit of cut-offs failed, which may be durable all the
-	// same.
+	// cutsInDoubt says that a commit with cut-offs failed but may be durable.
 	cutsInDoubt bool
-	// doomedInDoubt says that a commit of erasures failed, which may be durable, too.
+	// doomedInDoubt says the same of a commit with erasures.
 	doomedInDoubt bool
 }
 
@@ -68,8 +66,8 @@ func (w *writer) listen(fn func(im.Commit)) {
 	w.listeners = append(w.listeners, fn)
 }
 
-// write runs fn and returns once its transaction has ended. It does not return
-// earlier when ctx is done: then nobody would know whether fn was run.
+// write runs fn and returns once its transaction has ended. It does not return earlier when
+// ctx is done, because the caller could not know whether fn was committed.
 func (w *writer) write(ctx context.Context, fn func(im.Tx) error) error {
 	c, err := w.queue.add(ctx, fn)
 	if err != nil {
@@ -78,8 +76,7 @@ func (w *writer) write(ctx context.Context, fn func(im.Tx) error) error {
 	return <-c.done
 }
 
-// stop lets the queue run empty and ends the goroutine. The session is left to who closes
-// the store.
+// stop runs the waiting calls and ends the goroutine. Close closes the session.
 func (w *writer) stop() {
 	w.queue.close()
 	<-w.ended
@@ -100,7 +97,7 @@ func (w *writer) loop() {
 	}
 }
 
-// run answers all of the calls, in as few transactions as it takes.
+// run runs all calls in as few transactions as possible.
 func (w *writer) run(calls []*call) {
 	next := func() *call {
 		if len(calls) == 0 {
@@ -115,16 +112,16 @@ func (w *writer) run(calls []*call) {
 	}
 }
 
-// transact runs calls in one transaction until next gives none. If one of them
-// breaks it, those before run again without it, in one of their own, and those after
-// it are left to the next transaction: so every call runs at most twice for a failure
-// of another, however many fail.
+// transact runs calls in one transaction until next returns nil. If a call breaks the
+// transaction, the calls before it run again in a transaction without it, and those after
+// it wait for the next one. So every call runs at most twice because of others, however
+// many fail.
 func (w *writer) transact(next func() *call) {
 	now := w.store.options.Now
 	stats := BatchStats{}
 	start := now()
-	// Called before the callers are answered: who reads the metrics after their answer
-	// finds its commit counted.
+	// Called before the calls return, so that a caller who then reads the metrics finds the
+	// commit counted.
 	report := func(err error) {
 		if w.store.options.Observe == nil {
 			return
@@ -166,8 +163,7 @@ func (w *writer) transact(next func() *call) {
 	stats.Calls, stats.Events = len(ran), len(t.events)
 	committing := now()
 	if err := w.commit(); err != nil {
-		// Nobody knows what is on the disk now, nor what state the
-		// connection is in.
+		// It is unknown what is on the disk, and in which state the connection is.
 		if _, ok := im.AsError(err); !ok {
 			err = unavailable(err)
 		}
@@ -193,23 +189,23 @@ func (w *writer) transact(next func() *call) {
 	w.store.committed.Store(int64(published.Head))
 	w.indexed = t.indexed
 	report(nil)
-	// What takes something from somebody holds once it is answered: a token that is cut
-	// off, content that is gone. Else who waits for the answer comes before those who
-	// are told, of whom there may be a thousand.
-	takes := len(t.cuts) > 0 || len(t.doomed) > 0
-	if takes {
+	// A cut-off token or an erasure must be in effect when the call returns, so it is
+	// published first. Otherwise the callers come before the listeners, which may have a
+	// thousand streams to serve.
+	revokes := len(t.cuts) > 0 || len(t.doomed) > 0
+	if revokes {
 		w.publish(published)
 	}
 	for _, c := range ran {
 		c.answer(c.err)
 	}
-	if !takes {
+	if !revokes {
 		w.publish(published)
 	}
 }
 
-// call runs the function of one call. It reports whether the function may have
-// changed something that must not be committed.
+// call runs the function of a call. It reports whether the function may have written
+// something that must not be committed.
 func (w *writer) call(t *tx, c *call) (broken bool) {
 	t.session.reset()
 	defer func() {
@@ -221,14 +217,13 @@ func (w *writer) call(t *tx, c *call) (broken bool) {
 	}()
 	c.err = c.fn(t)
 	if c.err == nil {
-		// A function that went on after an error of the driver must not be
-		// taken at its word.
+		// A function that continued after an error of the driver must not succeed.
 		c.err = t.session.failed
 	}
 	return c.err != nil && t.session.wrote
 }
 
-// begin starts a transaction, on a new connection if the last one was lost.
+// begin begins a transaction, on a new connection if the last one was lost.
 func (w *writer) begin() error {
 	if err := w.ensureSession(); err != nil {
 		return err
@@ -244,13 +239,13 @@ func (w *writer) begin() error {
 	return err
 }
 
-// commit ends the transaction, whatever its outcome is.
+// commit commits the transaction.
 func (w *writer) commit() error {
 	defer w.store.checkpointer.end()
 	return w.session.control("COMMIT")
 }
 
-// rollback undoes the transaction, if SQLite has not done so itself.
+// rollback rolls the transaction back, unless SQLite has done so.
 func (w *writer) rollback() {
 	defer w.store.checkpointer.end()
 	if !w.session.inTransaction() {
@@ -262,10 +257,10 @@ func (w *writer) rollback() {
 	}
 }
 
-// drop closes the connection, which undoes what it has not committed.
+// drop closes the connection, which rolls back what is not committed.
 func (w *writer) drop() {
 	if err := w.session.close(); err != nil {
-		w.store.options.Logger.Error("closing the writer's connection failed", "error", faults.Text(err))
+		w.store.options.Logger.Error("cannot close the writer's connection", "error", faults.Text(err))
 	}
 	w.session = nil
 }
@@ -278,16 +273,15 @@ func (w *writer) open() (*session, error) {
 	return s, nil
 }
 
-// ensureSession opens the connection again if it was dropped. If a commit that
-// was said to have failed turns out to be durable, the listeners are told that
-// they have missed something.
+// ensureSession opens the connection again if it was dropped. If a commit that seemed to
+// fail is durable, it publishes a gap to the listeners.
 func (w *writer) ensureSession() error {
 	if w.session != nil {
 		return nil
 	}
 	s, err := w.open()
 	if err != nil {
-		w.store.options.Logger.Error("opening the writer's connection failed", "error", faults.Text(err))
+		w.store.options.Logger.Error("cannot open the writer's connection", "error", faults.Text(err))
 		return err
 	}
 	r := &reader{session: s, users: w.store.users}
@@ -322,11 +316,11 @@ func (w *writer) ensureSession() error {
 	return nil
 }
 
-// cutPage is how many cut-offs are read and published at once.
+// cutPage is how many cut-offs are read and published at a time.
 const cutPage = 1000
 
-// publishCuts publishes all cut-offs anew, for one may have been made of which nobody
-// was told.
+// publishCuts publishes all cut-offs, because one of them may be of a commit that seemed to
+// fail.
 func (w *writer) publishCuts(r *reader) error {
 	for after := (*im.TokenCut)(nil); ; {
 		page, err := r.TokenCuts(after, cutPage)
@@ -341,7 +335,7 @@ func (w *writer) publishCuts(r *reader) error {
 	}
 }
 
-// publish tells the listeners what a commit has made known.
+// publish calls the listeners with a commit.
 func (w *writer) publish(c im.Commit) {
 	w.head = c.Head
 	if len(c.Events) == 0 && len(c.Cuts) == 0 && c.Due.IsZero() && !c.Gap {
@@ -351,12 +345,12 @@ func (w *writer) publish(c im.Commit) {
 	listeners := w.listeners
 	w.mu.RUnlock()
 	for _, fn := range listeners {
-		w.tell(fn, c)
+		w.notify(fn, c)
 	}
 }
 
-// tell keeps a listener that panics from taking the store with it.
-func (w *writer) tell(fn func(im.Commit), c im.Commit) {
+// notify calls a listener and recovers from its panic.
+func (w *writer) notify(fn func(im.Commit), c im.Commit) {
 	defer func() {
 		if v := recover(); v != nil {
 			w.store.options.Logger.Error("panic in a commit listener", faults.Panic(v)...)
@@ -365,7 +359,7 @@ func (w *writer) tell(fn func(im.Commit), c im.Commit) {
 	fn(c)
 }
 
-// unused are keys that nothing is sealed under, for it was rolled back.
+// unused returns the keys of a rolled back transaction, with which nothing is sealed.
 func unused(slots []im.Slot) []doomed {
 	list := make([]doomed, len(slots))
 	for i, s := range slots {

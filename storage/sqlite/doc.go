@@ -1,0 +1,68 @@
+// Package sqlite implements im.Store with one SQLite file.
+//
+// One goroutine writes. The calls that queue while it commits share the next transaction and
+// its sync. Readers have their own connections and see committed snapshots. Content is
+// sealed, and erased by shredding its key.
+//
+// The store:
+//
+//	store.go           Store: Open, View, Close
+//	tx.go              reader and tx, which implement im.Reader and im.Tx
+//	writer.go          the goroutine that writes: group commit, failures, listeners
+//	write_queue.go     the fair queue of waiting calls
+//	session.go         connections and prepared statements
+//	numbers.go         Go constants in SQL
+//	migrate.go         the schema and its versions; migrations/
+//	checkpointer.go    moving the write-ahead log into the database
+//	lock.go            locks of the data directory and the database
+//	errors.go          errors of the driver as errors for callers
+//
+// Sealing and erasing:
+//
+//	seal.go            sealing content with a new key, unsealing it
+//	sealed_texts.go    names and other texts of conversations and roles
+//	erase.go           erasing a message, due messages, stamps
+//	erasure_note.go    the note of a tombstone
+//	erasures.go        lists of erasures for clients
+//	shredder.go        shredding keys after the commit
+//	reconcile.go       data and keys that have not always been together
+//
+// Messages:
+//
+//	messages.go          reading messages
+//	insert.go            storing messages
+//	history.go           pages of a conversation's history
+//	messages_by_time.go  messages that are not in the order of time by seq
+//	seq_since.go         the first seq since a time
+//	hidden.go            what a user has hidden, and what is gone for them
+//	receipts.go          ranges of received, read and hidden messages
+//	unread_count.go      unread counts
+//	unstarted.go         messages that burn after reading, or want receipts
+//	search.go            search; search_index.go feeds the index
+//
+// Conversations and users:
+//
+//	conversations.go      a conversation; children.go its threads and channels
+//	conversation_list.go  a user's list of conversations
+//	entry.go              what most use cases load, in one query
+//	members.go            present members; members_at.go those at an event
+//	space_members.go      members of a space with roles, lists and mutes
+//	versions.go           roles and access rules as of an event
+//	access_lists.go       allow and deny lists
+//	invitations.go, marks.go, mutes.go, blocks.go, users.go
+//
+// The event log and retention:
+//
+//	events.go        appending events, reading a user's events, trimming the log
+//	event_index.go   adding events to the index, many at a time
+//	retention.go     conversations with messages past retention
+//	trim.go          trimming messages; trim_related.go their events and receipts
+//	purge.go         deleting a conversation and purging the rest
+//	remembered.go    ids and keys of messages that no longer exist
+//
+// Backups and imports:
+//
+//	backup.go        online backups
+//	replace.go       putting a backup in place
+//	restore.go       storing imported memberships and tombstones
+package sqlite
