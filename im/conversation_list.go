@@ -8,58 +8,57 @@ import (
 	"time"
 )
 
-// ConversationKey is the place of a conversation in a user's list: by last
-// activity, then by id.
+// ConversationKey is the position of a conversation in a user's list: by last activity, then
+// by id.
 type ConversationKey struct {
 	ActiveAt time.Time
 	ID       ID
 }
 
-// ConversationQuery asks a [Reader] for conversations that a user is a member
-// of now, by last activity, newest first, then by id, highest first.
+// ConversationQuery asks for a page of the conversations that a user is a member of now, by
+// last activity, newest first, then by descending id.
 type ConversationQuery struct {
 	User UserID
-	// AsOf is the time at which the list is taken: what came to be later, or was
-	// joined later, is left out.
+	// AsOf is the time of the list. Conversations that were created or joined later are left
+	// out.
 	AsOf time.Time
-	// Through is the last message that counts as activity: what was active later
-	// stands where it stood then, so that pages hold together. 0 counts all.
+	// Through is the id of the last message that counts as activity, 0 for none. A
+	// conversation that was active later keeps its position, so that pages are consistent.
 	Through ID
-	// Now is when the page is asked for. What came to be after that did so while the
-	// clock was ahead, and is taken in; zero takes in none of it.
+	// Now is the current time. Conversations created after it, when the clock was ahead,
+	// are included; zero leaves them out.
 	Now time.Time
-	// Past continues after this one.
+	// Past continues after this position.
 	Past *ConversationKey
 	// Kind and Pinned filter; their zero values do not.
 	Kind   Kind
 	Pinned *bool
-	// ChangedSince leaves out those of which nothing changed for the user since,
-	// and takes in those that they have hidden; zero does neither.
+	// ChangedSince leaves out conversations in which nothing changed for the user since, and
+	// includes those that they have hidden; zero does neither.
 	ChangedSince time.Time
-	// Hidden takes in those that they have hidden.
+	// Hidden includes conversations that they have hidden.
 	Hidden bool
-	// Among takes in only those whose ids are in a range; nil takes in all.
+	// Among leaves out conversations whose ids are not in the range; nil leaves out none.
 	Among *IDRange
 	Limit int
 }
 
-// IDRange is the ids from one to another, both among them.
+// IDRange is a range of ids. Both ends are included.
 type IDRange struct{ From, To ID }
 
-// ListedConversation is a conversation and when it was last active as of the
+// ListedConversation is a conversation in a list, and when it was last active as of the
 // list.
 type ListedConversation struct {
 	Conversation
 	ActiveAt time.Time
 }
 
-// Key returns its place in the list.
+// Key returns its position in the list.
 func (l ListedConversation) Key() ConversationKey {
 	return ConversationKey{ActiveAt: l.ActiveAt, ID: l.ID}
 }
 
-// listedAt is when a conversation was last active for a member: to them it came to be
-// when they joined.
+// listedAt returns when a conversation was last active for a member: not before they joined.
 func listedAt(c Conversation, me Access) time.Time {
 	if me.joinedAt.After(c.ListedAt) {
 		return me.joinedAt
@@ -67,28 +66,29 @@ func listedAt(c Conversation, me Access) time.Time {
 	return c.ListedAt
 }
 
-// ConversationFilter is what a client asks of their conversations.
+// ConversationFilter is a client's request for a list of conversations.
 type ConversationFilter struct {
 	Kind         Kind
 	Pinned       *bool
 	ChangedSince time.Time
-	// AsOf, Through and Past continue a list: those of the page before.
+	// AsOf, Through and Past continue a list: they are AsOf, Through and Next of the
+	// previous page.
 	AsOf    time.Time
 	Through ID
 	Past    *ConversationKey
 	Limit   int
 }
 
-// ConversationPage is a stretch of a user's conversations.
+// ConversationPage is a page of a user's conversations.
 type ConversationPage struct {
 	Items []ConversationView
-	// AsOf, Through and Next are for the page that follows; Next is nil at the end.
+	// AsOf, Through and Next are for the next page; Next is nil at the end.
 	AsOf    time.Time
 	Through ID
 	Next    *ConversationKey
 }
 
-// Conversation returns one that the actor is a member of.
+// Conversation returns a conversation. It refuses one that the actor cannot see.
 func (s *Service) Conversation(ctx context.Context, actor Actor, ref ConversationRef) (ConversationView, error) {
 	return view(ctx, s, func(r Reader) (ConversationView, error) {
 		c, me, err := s.enter(r, actor, ref)
@@ -99,12 +99,13 @@ func (s *Service) Conversation(ctx context.Context, actor Actor, ref Conversatio
 	})
 }
 
-// listedAtOnce is how many conversations one read looks at to find a page of the list:
-// any of them may be at its top, and who was put into very many groups by others is
-// to have a list all the same, whatever the store lets a read take.
+// listedAtOnce is how many conversations one read examines for a page of the list. Any of
+// them may be the first, and a user whom others have added to very many groups must get a
+// list within the store's time limit for reads.
 const listedAtOnce = 5000
 
-// Conversations returns a page of those that the actor is a member of.
+// Conversations returns a page of the direct conversations, groups and rooms that the actor
+// is a member of, by last activity. The error is that of the store.
 func (s *Service) Conversations(ctx context.Context, actor Actor, f ConversationFilter) (ConversationPage, error) {
 	now := s.time()
 	page := ConversationPage{AsOf: f.AsOf, Through: f.Through}
@@ -153,7 +154,7 @@ func (s *Service) Conversations(ctx context.Context, actor Actor, f Conversation
 	}
 }
 
-// firstListed returns the first of a list that is not in order yet.
+// firstListed sorts a list and returns up to limit of it.
 func firstListed(list []ListedConversation, limit int) []ListedConversation {
 	slices.SortFunc(list, func(a, b ListedConversation) int {
 		return cmp.Or(b.ActiveAt.Compare(a.ActiveAt), cmp.Compare(b.ID, a.ID))
@@ -161,8 +162,9 @@ func firstListed(list []ListedConversation, limit int) []ListedConversation {
 	return list[:min(len(list), limit)]
 }
 
-// lookListed makes a page of a list that is longer than that if there is another one.
-// What is not fresh was found by an earlier read, and may have changed or be gone.
+// lookListed adds views of the conversations to a page. If the list is longer than limit,
+// there is another page. A list that is not fresh has conversations of an earlier read, which
+// may have changed or been deleted.
 func (s *Service) lookListed(r Reader, actor Actor, list []ListedConversation, fresh bool, limit int, page *ConversationPage) error {
 	size := 0
 	for i, l := range list {
@@ -201,7 +203,7 @@ func (s *Service) lookListed(r Reader, actor Actor, list []ListedConversation, f
 	return nil
 }
 
-// seen loads a conversation as the actor sees it after a change.
+// seen returns the actor's view of a conversation, after a change of it.
 func (s *Service) seen(r Reader, actor Actor, id ID) (ConversationView, error) {
 	c, me, err := s.enter(r, actor, ConversationRef{ID: id})
 	if err != nil {
@@ -210,7 +212,7 @@ func (s *Service) seen(r Reader, actor Actor, id ID) (ConversationView, error) {
 	return s.look(r, c, me)
 }
 
-// look completes a conversation to what its member m sees of it.
+// look returns a user's view of a conversation.
 func (s *Service) look(r Reader, c Conversation, me Access) (ConversationView, error) {
 	v := ConversationView{Conversation: c, Me: me, Hidden: me.mark.hides(c)}
 	if c.Kind == Channel && len(me.ancestors) > 0 {
@@ -233,20 +235,18 @@ func (s *Service) look(r Reader, c Conversation, me Access) (ConversationView, e
 	return v, err
 }
 
-// maxLooks is how many pages of history, each of a bounded number of messages, are
-// looked at for a preview: beyond it, for who has hidden thousands of messages one
-// by one or was left nothing but old imports, there is none.
+// maxLooks is how many pages of history are searched for the newest message that a user may
+// read. A user who has hidden thousands of messages one by one may get none.
 const maxLooks = 4
 
-// newest returns the newest message that a member may read, nil without one. Messages
-// are in the order in which they were stored, but that those that were imported or
-// inserted stand where their CreatedAt puts them.
+// newest returns the newest message that a user may read, nil without one. Messages are in
+// the order of their seqs; if some were imported or inserted, in the order of CreatedAt.
 func (s *Service) newest(r Reader, c Conversation, me Access) (*Message, error) {
 	q, err := s.visible(r, c, me)
 	if err != nil {
 		return nil, err
 	}
-	q.Limit, q.Timed = 1, c.Counted != c.LastSeq // else none was
+	q.Limit, q.Timed = 1, c.Counted != c.LastSeq // else none was imported or inserted
 	for range maxLooks {
 		if len(q.Ranges) == 0 {
 			return nil, nil

@@ -8,60 +8,60 @@ import (
 	"github.com/imapi/imapi/seqs"
 )
 
-// HistoryKey is the place of a message in its conversation's history: by seq,
-// or, where a time range was asked for, by time and then seq.
+// HistoryKey is the position of a message in the history of its conversation: by seq, or by
+// time and seq if a range of time was requested.
 type HistoryKey struct {
 	CreatedAt time.Time
 	Seq       int64
 }
 
-// HistoryQuery asks a [Reader] for a stretch of history.
+// HistoryQuery asks for a page of a conversation's history.
 type HistoryQuery struct {
 	Conversation ID
-	// Ranges are what may be read, rising and apart from each other.
+	// Ranges are the messages to choose from.
 	Ranges seqs.Set
-	// Since leaves out what was created before; zero does not.
+	// Since leaves out messages created before it; zero does not.
 	Since time.Time
-	// Reader leaves out what this user has hidden by ids, and what only others
-	// can see; "" does not.
+	// Reader leaves out messages that this user has hidden by their ids, and those that only
+	// another user can see; "" does not.
 	Reader UserID
-	// ActiveAt leaves out what was erased or is due by then; zero does not.
+	// ActiveAt leaves out messages that are erased or due by then; zero does not.
 	ActiveAt time.Time
-	// Ascending asks for the oldest first; else the newest come first.
+	// Ascending puts the oldest first, else the newest come first.
 	Ascending bool
-	// Past continues after this message in the order asked for.
+	// Past continues after this message, in the order of the query.
 	Past *HistoryKey
-	// Type, Sender, From (included) and To (excluded) filter; their zero
-	// values do not. With From or To the order is by CreatedAt, then Seq.
+	// Type, Sender, From (included) and To (excluded) filter; their zero values do not. With
+	// From or To the order is by CreatedAt, then by Seq.
 	Type   MessageType
 	Sender UserID
 	From   time.Time
 	To     time.Time
-	// Timed asks for that order without either.
+	// Timed orders by CreatedAt and Seq without From or To.
 	Timed bool
 	Limit int
 }
 
-// ByTime reports whether the order is by time.
+// ByTime reports whether the order is by CreatedAt.
 func (q HistoryQuery) ByTime() bool { return q.Timed || !q.From.IsZero() || !q.To.IsZero() }
 
-// HistoryPage is a stretch of history. The store looks at a bounded number of
-// messages for one, so that a filter that matches little costs no more than
-// one that matches all: a page may be short, even empty, and yet have a Next.
+// HistoryPage is a page of history. The store examines a bounded number of messages for it,
+// so that a filter that matches few costs no more than one that matches all: a page may be
+// short or empty and still have a Next.
 type HistoryPage struct {
 	Messages []Message
-	// Next is the Past of the page that follows, nil at the end.
+	// Next is the Past of the next page, nil at the end.
 	Next *HistoryKey
 }
 
-// HistoryFilter is what a client asks of a conversation's history.
+// HistoryFilter is a client's request for a page of history.
 type HistoryFilter struct {
 	// BeforeSeq and AfterSeq bound the seq, both excluded; 0 does not.
 	BeforeSeq, AfterSeq int64
-	// Ascending asks for the oldest first; else the newest come first.
+	// Ascending puts the oldest first, else the newest come first.
 	Ascending bool
-	// Around asks for a page with this message in its middle, as text; "" does
-	// not. It goes with none of the bounds above and no time range.
+	// Around is the id of the message in the middle of the page, "" for none. It excludes
+	// the bounds above and From and To.
 	Around string
 	// NoErased leaves out tombstones.
 	NoErased bool
@@ -72,8 +72,9 @@ type HistoryFilter struct {
 	Limit    int
 }
 
-// Messages returns a page of a conversation's history as the actor may read
-// it. A direct conversation that nobody has written to is empty.
+// Messages returns a page of a conversation's history as the actor may read it. It is empty
+// for a direct conversation that does not exist yet. It refuses a conversation that the
+// actor cannot see, and an Around that they cannot read.
 func (s *Service) Messages(ctx context.Context, actor Actor, ref ConversationRef, f HistoryFilter) (HistoryPage, error) {
 	return view(ctx, s, func(r Reader) (HistoryPage, error) {
 		c, m, err := s.enter(r, actor, ref)
@@ -104,24 +105,24 @@ func (s *Service) Messages(ctx context.Context, actor Actor, ref ConversationRef
 	})
 }
 
-// around returns a page with a message in its middle, newest first: half of it
-// are newer ones, as far as there are any.
+// around returns a page with a message in its middle, newest first. If there are fewer newer
+// messages than half a page, it has more older ones.
 func (s *Service) around(r Reader, q HistoryQuery, seq int64) (HistoryPage, error) {
 	newer, older := q, q
 	newer.Ranges, older.Ranges = q.Ranges.Between(seq, 0), q.Ranges.Between(0, seq+1)
 	newer.Ascending, newer.Limit = true, q.Limit/2
-	above, err := s.history(r, newer)
+	after, err := s.history(r, newer)
 	if err != nil {
 		return HistoryPage{}, err
 	}
-	older.Limit = q.Limit - len(above.Messages)
+	older.Limit = q.Limit - len(after.Messages)
 	page, err := s.history(r, older)
-	slices.Reverse(above.Messages)
-	page.Messages = append(above.Messages, page.Messages...)
+	slices.Reverse(after.Messages)
+	page.Messages = append(after.Messages, page.Messages...)
 	return page, err
 }
 
-// history is Reader.Messages with what is due as the tombstones that it is. A
+// history is [MessageReader.Messages] with tombstones in place of messages that are due. A
 // page of large messages ends early.
 func (s *Service) history(r Reader, q HistoryQuery) (HistoryPage, error) {
 	if len(q.Ranges) == 0 || q.Limit <= 0 {
@@ -140,7 +141,7 @@ func (s *Service) history(r Reader, q HistoryQuery) (HistoryPage, error) {
 	return page, err
 }
 
-// Message returns one message that the actor may read.
+// Message returns a message as of now. It refuses one that the actor cannot read.
 func (s *Service) Message(ctx context.Context, actor Actor, id ID) (Message, error) {
 	return view(ctx, s, func(r Reader) (Message, error) {
 		_, _, m, err := s.readable(r, actor, id)
@@ -148,8 +149,8 @@ func (s *Service) Message(ctx context.Context, actor Actor, id ID) (Message, err
 	})
 }
 
-// readable loads a message, as of now, and its conversation with the actor's
-// standing, if the actor may read it.
+// readable returns a message as of now, its conversation and the actor's access. It refuses
+// a message that the actor cannot read.
 func (s *Service) readable(r Reader, actor Actor, id ID) (Conversation, Access, Message, error) {
 	m, found, err := maybe(r.Message(id))
 	if err == nil && !found {

@@ -5,22 +5,21 @@ import (
 	"time"
 )
 
-// SearchQuery asks a [Reader] for messages that have words in them, newest
-// first, by id.
+// SearchQuery asks for a page of messages that contain words, by descending id.
 type SearchQuery struct {
 	Words string // as the user typed them
-	// Conversations are those to look in. None are all that Sees lets see.
+	// Conversations are the conversations to search, nil for all that Sees admits.
 	Conversations []ID
-	// Sees reports whether the user may see a conversation. It is asked once for each
-	// of those in which something may have been found, before that is read, of a
-	// bounded number in one page; nil lets see all of Conversations.
+	// Sees reports whether the user may see a conversation. It is called once for each
+	// conversation with a possible hit, before that is read, and for a bounded number in one
+	// page; nil admits all of Conversations.
 	Sees func(conversation ID) (bool, error)
 	// Type, Sender, From (included) and To (excluded) filter; their zero values
 	// do not.
 	Type     MessageType
 	Sender   UserID
 	From, To time.Time
-	// Past continues with ids below this one; 0 begins.
+	// Past continues with ids less than this; 0 begins.
 	Past  ID
 	Limit int
 }
@@ -32,7 +31,7 @@ func (q SearchQuery) Admits(m Message) bool {
 		!m.CreatedAt.Before(q.From) && (q.To.IsZero() || m.CreatedAt.Before(q.To))
 }
 
-// SearchHit is a message that was found.
+// SearchHit is a message that matches a search.
 type SearchHit struct {
 	Message Message
 	Snippet []SnippetPart
@@ -44,31 +43,31 @@ type SnippetPart struct {
 	Match bool
 }
 
-// SearchState is how the search index of a store is. It is made of the messages, and
-// nobody who sends waits for it.
+// SearchState is the state of the search index of a store. The index is filled after commits;
+// no sender waits for it.
 type SearchState struct {
-	// Waiting is how many messages are in memory, and not in its file yet.
+	// Waiting is how many messages are indexed in memory and not in the file yet.
 	Waiting int
-	// Removals is how many erased messages are to be taken out of its file.
+	// Removals is how many erased messages are still in the file.
 	Removals int
 	// Complete is false while the index is compared with the messages after a crash, or
-	// made anew: older messages are looked at one by one then.
+	// rebuilt. Searches then examine older messages one by one.
 	Complete bool
-	// Failing says that the file could not be written when it was last tried, which is
-	// done again and again; Failures counts that.
+	// Failing is set if the last write of the file failed; it is retried. Failures counts
+	// the failures.
 	Failing  bool
 	Failures int64
 }
 
-// SearchPage is a stretch of what was found. The store looks at a bounded
-// number of candidates: a page may be short, even empty, and yet have a Next.
+// SearchPage is a page of hits. The store examines a bounded number of candidates for it: a
+// page may be short or empty and still have a Next.
 type SearchPage struct {
 	Hits []SearchHit
-	Next ID // the Past of the page that follows, 0 at the end
+	Next ID // the Past of the next page, 0 at the end
 }
 
-// Words returns the text of the message that is searched: that of a text, the
-// address of a location, "" of any other and once it was erased.
+// Words returns the text of the message that searches cover: the text of a text message, the
+// address of a location, "" for others and for a tombstone.
 func (m Message) Words() string {
 	if m.Content == nil {
 		return ""

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// SearchFilter is what a client searches for.
+// SearchFilter is a client's search.
 type SearchFilter struct {
 	// In is the conversation to search in, nil for all of the actor's.
 	In       *ConversationRef
@@ -13,31 +13,30 @@ type SearchFilter struct {
 	Type     MessageType
 	Sender   UserID
 	From, To time.Time
-	// Past continues after this one.
+	// Past continues after this message.
 	Past  ID
 	Limit int
 }
 
 const (
-	// maxSearches is how many times one page asks the store, which looks at a
-	// bounded number of messages each time: where the actor may see little of what
-	// is found, the page is short.
+	// maxSearches is how many times one page queries the store, which examines a bounded
+	// number of messages each time. The page is short if the actor may read few of the hits.
 	maxSearches = 4
-	// searchedAtMost is how many conversations a search is told to look in. Where the
-	// actor may see more of them, all messages are looked at, and what they may see is
-	// found out where something was found: nobody who adds somebody to many spaces
-	// keeps them from searching.
+	// searchedAtMost is how many conversations a query names. For an actor with more, it
+	// covers all messages, and access is computed where there are hits. So a user whom
+	// others have added to very many spaces can still search.
 	searchedAtMost = 4096
-	// conversationsAsked is after how many of those a page ends.
+	// conversationsAsked is the number of conversations with computed access after which a
+	// page ends.
 	conversationsAsked = 400
 )
 
-// leastHits is how many hits the store is asked for at least, however few are wanted:
-// where a page of few ends early, it would tell of hits that the actor may not see.
+// leastHits is the least number of hits that the store is asked for. If it were the number
+// requested, a short page would reveal that there are hits that the actor may not see.
 const leastHits = 100
 
-// Search returns a page of the messages that the actor can read and that have
-// words in them, newest first.
+// Search returns a page of the messages that the actor can read and that contain words,
+// newest first. It refuses a conversation that the actor cannot see.
 func (s *Service) Search(ctx context.Context, actor Actor, f SearchFilter) (SearchPage, error) {
 	return view(ctx, s, func(r Reader) (SearchPage, error) {
 		q := SearchQuery{
@@ -82,8 +81,8 @@ func (s *Service) Search(ctx context.Context, actor Actor, f SearchFilter) (Sear
 	})
 }
 
-// searched says in a query where to search, and reports whether there is anything. A
-// direct conversation that nobody has written to is none.
+// searched sets the conversations of a query, and reports whether there are any. A direct
+// conversation that does not exist yet is none.
 func (s *Service) searched(r Reader, actor Actor, in *ConversationRef, q *SearchQuery) (some bool, err error) {
 	if in == nil {
 		q.Conversations, err = r.SearchedBy(actor.User, searchedAtMost+1)
@@ -101,14 +100,14 @@ func (s *Service) searched(r Reader, actor Actor, in *ConversationRef, q *Search
 	return err == nil, err
 }
 
-// seesConversation reports whether an actor may read a conversation. What is said in
-// others is not even counted: how many pages there are would tell of it.
+// seesConversation reports whether the user of the cache may read a conversation. Hits in
+// others must not even be counted: the number of pages would reveal them.
 func seesConversation(known accessCache, id ID) (bool, error) {
 	_, me, err := known.access(id)
 	return me.Can(PermissionView), err
 }
 
-// readsHit reports whether the actor may read what was found, now.
+// readsHit reports whether the user of the cache may read a hit now.
 func (s *Service) readsHit(known accessCache, hit SearchHit) (bool, error) {
 	if hit.Message.AsOf(s.time()).State != Active {
 		return false, nil
