@@ -53,7 +53,7 @@ func (s *Service) CreateChannel(ctx context.Context, actor Actor, space ID, d Ch
 				return ConversationView{}, err
 			}
 		}
-		return s.seen(tx, actor, c.ID)
+		return s.currentView(tx, actor, c.ID)
 	})
 }
 
@@ -114,7 +114,7 @@ func (s *Service) Channels(ctx context.Context, actor Actor, space, after ID, li
 				page.Next = &ConversationKey{ID: page.Items[n-1].ID}
 				break
 			}
-			v, err := s.look(r, c, me)
+			v, err := s.conversationView(r, c, me)
 			if err != nil {
 				return page, err
 			}

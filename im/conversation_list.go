@@ -95,7 +95,7 @@ func (s *Service) Conversation(ctx context.Context, actor Actor, ref Conversatio
 		if err != nil {
 			return ConversationView{}, err
 		}
-		return s.look(r, c, me)
+		return s.conversationView(r, c, me)
 	})
 }
 
@@ -145,7 +145,7 @@ func (s *Service) Conversations(ctx context.Context, actor Actor, f Conversation
 			if more {
 				return nil
 			}
-			return s.lookListed(r, actor, found, fresh, f.Limit, &page)
+			return s.listedViews(r, actor, found, fresh, f.Limit, &page)
 		})
 		if err != nil || !more {
 			return page, err
@@ -162,10 +162,10 @@ func firstListed(list []ListedConversation, limit int) []ListedConversation {
 	return list[:min(len(list), limit)]
 }
 
-// lookListed adds views of the conversations to a page. If the list is longer than limit,
+// listedViews adds views of the conversations to a page. If the list is longer than limit,
 // there is another page. A list that is not fresh has conversations of an earlier read, which
 // may have changed or been deleted.
-func (s *Service) lookListed(r Reader, actor Actor, list []ListedConversation, fresh bool, limit int, page *ConversationPage) error {
+func (s *Service) listedViews(r Reader, actor Actor, list []ListedConversation, fresh bool, limit int, page *ConversationPage) error {
 	size := 0
 	for i, l := range list {
 		if i == limit || size >= enoughContent {
@@ -191,7 +191,7 @@ func (s *Service) lookListed(r Reader, actor Actor, list []ListedConversation, f
 		if !me.Can(PermissionView) {
 			continue
 		}
-		v, err := s.look(r, c, me)
+		v, err := s.conversationView(r, c, me)
 		if err != nil {
 			return err
 		}
@@ -203,17 +203,17 @@ func (s *Service) lookListed(r Reader, actor Actor, list []ListedConversation, f
 	return nil
 }
 
-// seen returns the actor's view of a conversation, after a change of it.
-func (s *Service) seen(r Reader, actor Actor, id ID) (ConversationView, error) {
+// currentView returns the actor's view of a conversation, after a change of it.
+func (s *Service) currentView(r Reader, actor Actor, id ID) (ConversationView, error) {
 	c, me, err := s.enter(r, actor, ConversationRef{ID: id})
 	if err != nil {
 		return ConversationView{}, err
 	}
-	return s.look(r, c, me)
+	return s.conversationView(r, c, me)
 }
 
-// look returns a user's view of a conversation.
-func (s *Service) look(r Reader, c Conversation, me Access) (ConversationView, error) {
+// conversationView returns a user's view of a conversation.
+func (s *Service) conversationView(r Reader, c Conversation, me Access) (ConversationView, error) {
 	v := ConversationView{Conversation: c, Me: me, Hidden: me.mark.hides(c)}
 	if c.Kind == Channel && len(me.ancestors) > 0 {
 		v.MemberCount = me.ancestors[0].MemberCount

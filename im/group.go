@@ -52,7 +52,7 @@ func (s *Service) CreateGroup(ctx context.Context, actor Actor, d GroupDraft) (C
 		if err := s.create(tx, actor, c, members); err != nil {
 			return ConversationView{}, err
 		}
-		return s.seen(tx, actor, c.ID)
+		return s.currentView(tx, actor, c.ID)
 	})
 }
 

@@ -82,12 +82,12 @@ func (s *Service) CreateSpace(ctx context.Context, actor Actor, d SpaceDraft) (S
 		if err := tx.PutRoles(c.ID, SpaceRoles{Owner: actor.User, Roles: RoleSet{everyone}}, at); err != nil {
 			return SpaceView{}, err
 		}
-		return s.seenSpace(tx, actor, c.ID)
+		return s.currentSpaceView(tx, actor, c.ID)
 	})
 }
 
-// seenSpace returns the actor's view of a space.
-func (s *Service) seenSpace(r Reader, actor Actor, id ID) (SpaceView, error) {
+// currentSpaceView returns the actor's view of a space.
+func (s *Service) currentSpaceView(r Reader, actor Actor, id ID) (SpaceView, error) {
 	c, me, err := s.enterSpace(r, actor, id)
 	if err != nil {
 		return SpaceView{}, err
@@ -97,7 +97,7 @@ func (s *Service) seenSpace(r Reader, actor Actor, id ID) (SpaceView, error) {
 
 // SpaceOf returns a space of which the actor is a member.
 func (s *Service) SpaceOf(ctx context.Context, actor Actor, id ID) (SpaceView, error) {
-	return view(ctx, s, func(r Reader) (SpaceView, error) { return s.seenSpace(r, actor, id) })
+	return view(ctx, s, func(r Reader) (SpaceView, error) { return s.currentSpaceView(r, actor, id) })
 }
 
 // Spaces returns up to limit spaces of which the actor is a member, by id, those after one.
@@ -136,7 +136,7 @@ func (s *Service) UpdateSpace(ctx context.Context, actor Actor, id ID, p Convers
 		if _, _, err := s.patchShared(tx, actor, c, me, p, 0); err != nil {
 			return SpaceView{}, err
 		}
-		return s.seenSpace(tx, actor, id)
+		return s.currentSpaceView(tx, actor, id)
 	})
 }
 

@@ -86,7 +86,7 @@ func (s *Service) JoinSpace(ctx context.Context, actor Actor, id ID) (SpaceView,
 			return SpaceView{}, err
 		}
 		if found && m.Active() {
-			return s.seenSpace(tx, actor, id)
+			return s.currentSpaceView(tx, actor, id)
 		}
 		_, invited, err := maybe(tx.Invitation(id, actor.User))
 		if err != nil {
@@ -105,7 +105,7 @@ func (s *Service) JoinSpace(ctx context.Context, actor Actor, id ID) (SpaceView,
 		if err := s.join(tx, actor, c, s.mutedUntil(m.MutedUntil)); err != nil {
 			return SpaceView{}, err
 		}
-		return s.seenSpace(tx, actor, id)
+		return s.currentSpaceView(tx, actor, id)
 	})
 }
 
@@ -235,7 +235,7 @@ func (s *Service) removeFromSpace(tx Tx, actor Actor, c Conversation, target Mem
 	if err != nil {
 		return false, err
 	}
-	if err := tx.EndStanding(c.ID, target.User, at); err != nil {
+	if err := tx.EndSpaceAccess(c.ID, target.User, at); err != nil {
 		return false, err
 	}
 	if target.Role == Owner {

@@ -50,7 +50,7 @@ type SpaceWriter interface {
 	// EndRole takes a role from a member of a space, from an event on, or returns
 	// ErrNotFound if they do not have it.
 	EndRole(space ID, user UserID, role ID, to Position) error
-	// EndStanding takes from a user all roles in a space and takes them off the allow lists
+	// EndSpaceAccess takes from a user all roles in a space and takes them off the allow lists
 	// of its channels, from an event on.
-	EndStanding(space ID, user UserID, to Position) error
+	EndSpaceAccess(space ID, user UserID, to Position) error
 }

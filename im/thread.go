@@ -39,7 +39,7 @@ func (s *Service) CreateThread(ctx context.Context, actor Actor, message ID, nam
 		if err := tx.AddMember(Membership{Conversation: c.ID, User: actor.User, Role: Member, JoinedAt: now}, at); err != nil {
 			return ConversationView{}, err
 		}
-		return s.seen(tx, actor, c.ID)
+		return s.currentView(tx, actor, c.ID)
 	})
 }
 
@@ -76,7 +76,7 @@ func (s *Service) ThreadUnder(ctx context.Context, actor Actor, message ID) (Con
 		if err != nil {
 			return ConversationView{}, err
 		}
-		return s.seen(r, actor, c.ID)
+		return s.currentView(r, actor, c.ID)
 	})
 }
 
@@ -124,7 +124,7 @@ func (s *Service) viewVisible(r Reader, actor Actor, list []Conversation, limit 
 		if !me.Can(PermissionView) {
 			continue
 		}
-		v, err := s.look(r, c, me)
+		v, err := s.conversationView(r, c, me)
 		if err != nil {
 			return page, err
 		}

@@ -20,9 +20,9 @@ func rowsOf(t *testing.T, s *Store, table string) (n int) {
 	return n
 }
 
-// TestStandingGoesWithTheLog: what ended before the log begins is removed, in
+// TestTrimmingTheLogDeletesEndedIntervals: what ended before the log begins is removed, in
 // bounded steps, and what lasts stays until its place is deleted.
-func TestStandingGoesWithTheLog(t *testing.T) {
+func TestTrimmingTheLogDeletesEndedIntervals(t *testing.T) {
 	s := openNew(t, Options{Synchronous: "normal"})
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	const space, channel, changes = im.ID(1), im.ID(2), 20
@@ -63,7 +63,7 @@ func TestStandingGoesWithTheLog(t *testing.T) {
 			if pos, err = event(tx); err != nil || i == changes-1 {
 				return err
 			}
-			return tx.EndStanding(space, "alice", pos)
+			return tx.EndSpaceAccess(space, "alice", pos)
 		})
 	}
 	tables := []string{"space_roles", "channel_access", "role_stays", "list_stays"}

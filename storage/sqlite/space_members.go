@@ -202,9 +202,9 @@ func (t *tx) EndRole(space im.ID, user im.UserID, role im.ID, to im.Position) er
 	return t.must(endRoleStay, int64(to), int64(space), key, int64(role))
 }
 
-// EndStanding ends all roles of a user in a space, and their entries on the allow lists of
+// EndSpaceAccess ends all roles of a user in a space, and their entries on the allow lists of
 // its channels.
-func (t *tx) EndStanding(space im.ID, user im.UserID, to im.Position) error {
+func (t *tx) EndSpaceAccess(space im.ID, user im.UserID, to im.Position) error {
 	if _, err := t.session.exec(endAllowed, int64(to), int64(space), string(user)); err != nil {
 		return err
 	}

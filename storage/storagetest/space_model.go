@@ -110,7 +110,7 @@ func (m *spaceModel) step() {
 			if err := tx.RemoveMember(m.space, user, pos, false); err != nil {
 				return err
 			}
-			return tx.EndStanding(m.space, user, pos)
+			return tx.EndSpaceAccess(m.space, user, pos)
 		case kind <= 1 && !m.now.is[user]:
 			return tx.AddMember(im.Membership{Conversation: m.space, User: user, Role: im.Member, JoinedAt: at}, pos)
 		case kind <= 3 && m.now.roles[user][role]:
