@@ -13,7 +13,7 @@ func member(kind im.Kind, role im.Role, user im.UserID) im.Access {
 	return im.NewAccess(im.Membership{User: user, Role: role}, im.PermissionInput{Kind: kind, Member: true, Role: role}.Permissions())
 }
 
-// A refusal names the permission that is missing.
+// TestAllow checks that a refusal names the missing permission.
 func TestAllow(t *testing.T) {
 	err := im.Allow(im.Conversation{Kind: im.Group}, member(im.Group, im.Member, "bob"), im.PermissionKick)
 	if got, want := err.Error(), "permission_denied: you need the permission kick here"; got != want {
@@ -28,7 +28,7 @@ func TestAllow(t *testing.T) {
 	}
 }
 
-// Who removes must stand above who is removed.
+// TestAllowRemoval checks that a member removes only members with a lower role.
 func TestAllowRemoval(t *testing.T) {
 	const denied, direct = "403 permission_denied", "422 direct_conversation"
 	for _, test := range []struct {

@@ -7,8 +7,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestWhatABlockStops holds each row of the table in docs/permissions.md: alice has
-// blocked bob.
+// TestWhatABlockStops checks each row of the table in docs/permissions.md. alice has blocked
+// bob.
 func TestWhatABlockStops(t *testing.T) {
 	day := 24 * time.Hour
 	ref := direct("alice")

@@ -8,9 +8,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// channelWorld is a space in which everything changes that decides who sees its
-// channels, with what each user has to be told of them: by what they could see
-// when it happened, asked of the service at that moment.
+// channelWorld is a space in which everything changes that decides who can see its channels.
+// It notes which events each user must receive, by what they can see when the event happens.
 type channelWorld struct {
 	*world
 	r        *rand.Rand
@@ -30,15 +29,14 @@ func (w *channelWorld) sees(user im.UserID, id im.ID) bool {
 	return err == nil
 }
 
-// joined reports whether somebody is in a thread and can see it.
+// joined reports whether a user is a member of a thread and can see it.
 func (w *channelWorld) joined(user im.UserID, thread im.ID) bool {
 	v, err := w.Conversation(w.ctx, as(user), byID(thread))
 	return err == nil && v.Me.IsMember()
 }
 
-// do has something happen and notes who has to be told of it: of a channel who sees
-// it, of a thread who has joined it and sees it, before an event that changes that
-// or after it.
+// do makes a change and notes who must receive its events: those who can see the channel, or
+// have joined the thread and can see it, before or after the change.
 func (w *channelWorld) do(what func() error) {
 	w.Helper()
 	type key struct {
@@ -73,7 +71,7 @@ func (w *channelWorld) do(what func() error) {
 	}
 }
 
-// step has one thing happen of all that may.
+// step makes a random change.
 func (w *channelWorld) step() {
 	channel := w.channels[w.r.IntN(len(w.channels))]
 	role := w.roles[w.r.IntN(len(w.roles))]
@@ -155,9 +153,10 @@ func (w *channelWorld) step() {
 	}
 }
 
-// Whatever changes, everyone is told of the channels what happened while they could
-// see them, and nothing else: from the log, and as the hub asks who is told.
-func TestChannelsAreToldToWhoSawThem(t *testing.T) {
+// TestChannelEventsReachTheirViewers checks that every user receives exactly the events of
+// channels that they could see when the events happened, from the log and from the hub's
+// audience.
+func TestChannelEventsReachTheirViewers(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			w := &channelWorld{
@@ -195,7 +194,7 @@ func TestChannelsAreToldToWhoSawThem(t *testing.T) {
 					}
 					want := w.told[user][e.Position]
 					if got[e.Position] != want {
-						t.Errorf("%s, event %d %s of %v to %q: told %t, want %t", user, e.Position, e.Type, e.Conversation, e.To, !want, want)
+						t.Errorf("%s, event %d %s of %v to %q: received %t, want %t", user, e.Position, e.Type, e.Conversation, e.To, !want, want)
 					}
 					if e.To != "" {
 						continue
@@ -203,7 +202,7 @@ func TestChannelsAreToldToWhoSawThem(t *testing.T) {
 					a, err := w.MembersAt(w.ctx, e.Conversation, e.Position, []im.UserID{user})
 					w.must(err)
 					if hub := len(a.Members) == 1; hub != want {
-						t.Errorf("%s, event %d %s of %v: told live %t, want %t", user, e.Position, e.Type, e.Conversation, hub, want)
+						t.Errorf("%s, event %d %s of %v: received live %t, want %t", user, e.Position, e.Type, e.Conversation, hub, want)
 					}
 				}
 			}

@@ -8,11 +8,10 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// What somebody tries who wants to see, get or say more than they may in places of
-// several kinds.
+// Tests of users who try to see, to get or to send more than they may.
 
-// toldSince is what a user is told of the log after a position.
-func (w *world) toldSince(user im.UserID, after im.Position) (out []string) {
+// receivedSince returns the events after a position that a user receives from the log.
+func (w *world) receivedSince(user im.UserID, after im.Position) (out []string) {
 	w.Helper()
 	b, err := w.LogBounds(w.ctx)
 	w.must(err)
@@ -24,7 +23,7 @@ func (w *world) toldSince(user im.UserID, after im.Position) (out []string) {
 	return out
 }
 
-func TestNobodyMakesAChannelThatTheyWouldNotSee(t *testing.T) {
+func TestCreatorsMustSeeTheirChannel(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "mod")
 	_, _, err := w.UpdateRole(w.ctx, as("owner"), id, im.Everyone, im.RoleDraft{Deny: im.PermissionView})
@@ -47,8 +46,9 @@ func TestNobodyMakesAChannelThatTheyWouldNotSee(t *testing.T) {
 	w.equal("or makes one public", answer(err), "403 permission_denied")
 }
 
-// What a role says in a channel counts, too: who cannot see it gives nobody the role.
-func TestNobodyGrantsThemselvesAPrivateChannel(t *testing.T) {
+// An override counts, too: an actor who cannot see a channel cannot give away a role that
+// opens it.
+func TestRolesDoNotOpenHiddenChannels(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "mod", "boss", "friend")
 	w.role(id, "owner", im.PermissionManageRoles, 0, "mod")
@@ -69,13 +69,14 @@ func TestNobodyGrantsThemselvesAPrivateChannel(t *testing.T) {
 	w.equal("after", w.may("mod", ch), "404 conversation_not_found")
 }
 
-// Nor is the order of roles a way to what one lacks.
-func TestNobodyMovesRolesForMore(t *testing.T) {
+// TestMovingRolesGivesNoPermissions checks that an actor cannot get a permission by changing
+// the order of roles.
+func TestMovingRolesGivesNoPermissions(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "mod", "bob")
 	c := w.role(id, "owner", im.PermissionManageRoles, 0, "mod")
 	_ = c
-	w.role(id, "owner", 0, im.PermissionKick, "mod", "bob") // B, above C
+	w.role(id, "owner", 0, im.PermissionKick, "mod", "bob") // B, higher than C
 	kickers := w.role(id, "owner", im.PermissionKick, 0, "mod", "bob")
 	_, may, err := w.SpacePermissions(w.ctx, as("mod"), id)
 	w.must(err)
@@ -87,7 +88,7 @@ func TestNobodyMovesRolesForMore(t *testing.T) {
 	w.equal("after", may.Has(im.PermissionKick), false)
 }
 
-func TestNobodyTakesWhatTheyLack(t *testing.T) {
+func TestDenyingNeedsThePermission(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "mod", "bob")
 	w.role(id, "owner", im.PermissionManageRoles, 0, "mod")
@@ -96,8 +97,9 @@ func TestNobodyTakesWhatTheyLack(t *testing.T) {
 	w.equal("take", answer(err), "403 permission_denied")
 }
 
-// Who is muted may take back and leave, and say nothing by that.
-func TestMutedDoNotSpeakByOtherWays(t *testing.T) {
+// TestMutedUsersCannotSpeakInOtherWays checks that a muted user can revoke and leave, but
+// without a text that others see.
+func TestMutedUsersCannotSpeakInOtherWays(t *testing.T) {
 	w := newWorld(t)
 	g := w.group(im.HistoryAll, "owner", "bob")
 	m := w.say("bob", byID(g), "hi")
@@ -115,8 +117,9 @@ func TestMutedDoNotSpeakByOtherWays(t *testing.T) {
 	w.equal("postscript", tomb.Erased.Postscript, "")
 }
 
-// Nor do those who may revoke what others sent, and may not send.
-func TestNoNoteOnOthersMessagesOfWhoMayNotSend(t *testing.T) {
+// TestNoNoteByRevokersWhoCannotSend checks the same for a user who may revoke messages of
+// others and may not send.
+func TestNoNoteByRevokersWhoCannotSend(t *testing.T) {
 	w := newWorld(t)
 	g := w.group(im.HistoryAll, "owner", "admin", "bob")
 	w.must1(w.SetRole(w.ctx, as("owner"), byID(g), "admin", im.Admin))
@@ -138,18 +141,18 @@ func TestNoNoteOnOthersMessagesOfWhoMayNotSend(t *testing.T) {
 		w.equal(what, []bool{m.Erased.Postscript != "", m.Erased.Extension != nil, pushed}, []bool{want, want, want})
 	}
 	revoke("an admin", "bob", "admin", g, true)
-	revoke("who has a role", "bob", "admin", channel, true)
+	revoke("with a role", "bob", "admin", channel, true)
 	_, err := w.MuteMember(w.ctx, as("owner"), byID(g), "admin", 0)
 	w.must(err)
 	revoke("a muted admin", "bob", "admin", g, false)
-	// They may create threads still, as everyone.
+	// Members can still create threads.
 	w.override(channel, "owner", im.Everyone, 0, im.PermissionSend)
-	revoke("who has a role in a channel to read", "owner", "admin", channel, false)
+	revoke("with a role, in a read-only channel", "owner", "admin", channel, false)
 	revoke("the owner", "owner", "owner", channel, true)
 }
 
-// Not even by the number of pages.
-func TestSearchTellsNothingOfHiddenChannels(t *testing.T) {
+// TestSearchDoesNotRevealHiddenChannels checks that not even the number of pages does.
+func TestSearchDoesNotRevealHiddenChannels(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "bob")
 	ch := w.channel("owner", id, true)
@@ -200,7 +203,8 @@ func TestSlowModeHoldsInThreads(t *testing.T) {
 	w.equal("thread", answer(err), "429 slow_mode")
 }
 
-// The newest message that is left is found behind any number of tombstones.
+// TestActivityBehindManyTombstones checks that the newest message that is left is found
+// behind any number of tombstones.
 func TestActivityBehindManyTombstones(t *testing.T) {
 	w := newWorld(t)
 	g := w.group(im.HistoryAll, "owner", "bob")
@@ -226,8 +230,9 @@ func TestActivityBehindManyTombstones(t *testing.T) {
 	w.equal("active", v.ActiveAt, first.CreatedAt)
 }
 
-// What others do with one's messages is not told after one has lost the place.
-func TestNoReceiptsAfterLosingAPlace(t *testing.T) {
+// TestNoReceiptsAfterLosingAccess checks that a sender receives no receipts of their messages
+// after they have lost access.
+func TestNoReceiptsAfterLosingAccess(t *testing.T) {
 	w := newWorld(t)
 	g := w.group(im.HistoryAll, "owner", "bob")
 	d := text("hi")
@@ -238,7 +243,7 @@ func TestNoReceiptsAfterLosingAPlace(t *testing.T) {
 	b, _ := w.LogBounds(w.ctx)
 	_, err = w.PutReceipt(w.ctx, as("owner"), byID(g), im.ReceiptDraft{Kind: im.Read, MessageIDs: []string{s.Message.ID.String()}})
 	w.must(err)
-	w.equal("group: told after removal", w.toldSince("bob", b.Head), []string{})
+	w.equal("group: received after removal", w.receivedSince("bob", b.Head), []string{})
 
 	id := w.space("owner", "bob")
 	ch := w.channel("owner", id, false)
@@ -253,17 +258,17 @@ func TestNoReceiptsAfterLosingAPlace(t *testing.T) {
 	b, _ = w.LogBounds(w.ctx)
 	_, err = w.PutReceipt(w.ctx, as("owner"), byID(th.ID), im.ReceiptDraft{Kind: im.Read, MessageIDs: []string{s.Message.ID.String()}})
 	w.must(err)
-	w.equal("channel: told after denial", w.toldSince("bob", b.Head), []string{})
+	w.equal("channel: received after denial", w.receivedSince("bob", b.Head), []string{})
 }
 
-func TestMutingTellsNobodyOfAPrivateChannel(t *testing.T) {
+func TestMutingDoesNotRevealPrivateChannels(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "bob")
 	ch := w.channel("owner", id, true)
 	b, _ := w.LogBounds(w.ctx)
 	_, err := w.MuteMember(w.ctx, as("owner"), byID(ch), "bob", 0)
 	w.equal("mute", answer(err), "404 member_not_found")
-	w.equal("told", w.toldSince("bob", b.Head), []string{})
+	w.equal("received", w.receivedSince("bob", b.Head), []string{})
 }
 
 func TestPurgingASpaceLeavesNothing(t *testing.T) {
@@ -288,7 +293,8 @@ func TestPurgingASpaceLeavesNothing(t *testing.T) {
 	}))
 }
 
-// A thread shows no more of the past than the group that it hangs in.
+// TestThreadsShowHistoryAsTheirGroup checks that a member sees no older messages in a thread
+// than in its group.
 func TestThreadsShowHistoryAsTheirGroup(t *testing.T) {
 	for _, history := range []im.History{im.HistoryJoined, im.HistoryAll} {
 		w := newWorld(t)
@@ -314,14 +320,14 @@ func TestThreadsShowHistoryAsTheirGroup(t *testing.T) {
 		w.join("erin", th.ID)
 		w.equal("after joining it", w.said("erin", byID(th.ID)), want)
 
-		// What happens to the old message is told as it is read: live and on replay.
+		// Events of the old message follow the same rule, live and on replay.
 		b, err := w.LogBounds(w.ctx)
 		w.must(err)
 		w.revoke("bob", old.ID)
-		told := 0
+		received := 0
 		for _, e := range w.replay(as("erin"), b.Head, 3) {
 			if e.Conversation == th.ID {
-				told++
+				received++
 			}
 		}
 		a, err := w.MembersAt(w.ctx, th.ID, b.Head+1, []im.UserID{"erin"})
@@ -330,13 +336,13 @@ func TestThreadsShowHistoryAsTheirGroup(t *testing.T) {
 		if c := a.Conversation; c.History == im.HistoryAll || a.Members[0].Intervals.Messages(c.LastSeq).Has(old.Seq) {
 			live++
 		}
-		w.equal("told live and on replay", fmt.Sprint(live, " ", told), map[bool]string{true: "1 1", false: "0 0"}[history == im.HistoryAll])
+		w.equal("received live and on replay", fmt.Sprint(live, " ", received), map[bool]string{true: "1 1", false: "0 0"}[history == im.HistoryAll])
 	}
 }
 
-// Whoever comes and goes without end makes nothing slower by that: the newest stays
-// count, and one look finds whether somebody is a member.
-func TestComingAndGoingWithoutEnd(t *testing.T) {
+// TestManyStaysAreBounded checks that joining and leaving many times slows nothing down: the
+// newest stays count, and one lookup finds whether a user is a member.
+func TestManyStaysAreBounded(t *testing.T) {
 	w := newWorld(t)
 	id := w.room("owner")
 	for range 150 {
@@ -352,19 +358,20 @@ func TestComingAndGoingWithoutEnd(t *testing.T) {
 	w.equal("stays of bob", len(a.Members[0].Intervals), 100)
 	a, err = w.MembersAt(w.ctx, id, b.Head-1, []im.UserID{"bob", "owner"})
 	w.must(err)
-	w.equal("when he had left", len(a.Members), 2) // he is told of that himself
+	w.equal("after he left", len(a.Members), 2) // he receives the event of that
 	a, err = w.MembersAt(w.ctx, id, 1, []im.UserID{"bob", "owner"})
 	w.must(err)
 	w.equal("before", len(a.Members), 1)
 }
 
-// Who is a space's owner is told to all of its members.
-func TestHandingOverIsTold(t *testing.T) {
+// TestHandingOverReachesAllMembers checks that all members of a space receive the event of a
+// new owner.
+func TestHandingOverReachesAllMembers(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "alice", "bob")
 	b, err := w.LogBounds(w.ctx)
 	w.must(err)
 	_, err = w.HandOverSpace(w.ctx, as("owner"), id, "alice")
 	w.must(err)
-	w.equal("bob", w.toldSince("bob", b.Head), []string{"space.updated by owner in " + id.String()})
+	w.equal("bob", w.receivedSince("bob", b.Head), []string{"space.updated by owner in " + id.String()})
 }

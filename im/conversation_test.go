@@ -92,8 +92,8 @@ func TestPeers(t *testing.T) {
 	}
 }
 
-// The numbers are in the database and the names in the contract: neither may
-// change.
+// TestStoredNumbersAndNames pins the numbers in the database and the names in the contract,
+// which must not change.
 func TestStoredNumbersAndNames(t *testing.T) {
 	holdName(t, im.Direct, 1, "direct", im.ParseKind)
 	holdName(t, im.Group, 2, "group", im.ParseKind)

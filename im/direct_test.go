@@ -41,13 +41,13 @@ func TestTheFirstDirectMessageMakesTheConversation(t *testing.T) {
 	for _, e := range w.committed() {
 		told = append(told, string(e.Type))
 		if e.Conversation != m.Conversation || e.Actor != "bob" || e.ActorDevice != "phone" || e.To != "" {
-			t.Errorf("told %+v", e)
+			t.Errorf("published %+v", e)
 		}
 	}
-	w.equal("what was told", told, []string{"conversation.created", "message.created"})
+	w.equal("published", told, []string{"conversation.created", "message.created"})
 	last := w.committed()[1]
 	if last.MessageID != m.ID || last.Seq != 1 || last.Message == nil || last.Message.ID != m.ID {
-		t.Errorf("told %+v", last)
+		t.Errorf("published %+v", last)
 	}
 
 	for me, peer := range map[im.UserID]im.UserID{"alice": "bob", "bob": "alice"} {
@@ -102,9 +102,9 @@ func TestBlocks(t *testing.T) {
 	w.must(err)
 	w.equal("blocked by alice", len(blocks), 2)
 	if blocks, err := w.Blocks(w.ctx, as("bob"), im.Page{Limit: 10}); err != nil || len(blocks) != 0 {
-		t.Errorf("bob, who blocked nobody, reads %+v, %v", blocks, err)
+		t.Errorf("bob, without blocks, reads %+v, %v", blocks, err)
 	}
-	w.must(w.DeleteBlock(w.ctx, as("bob"), "alice")) // not bob's to end
+	w.must(w.DeleteBlock(w.ctx, as("bob"), "alice")) // not his block
 	w.equal("bob writes again", trySend("bob", direct("alice")), "403 blocked")
 	w.must(w.DeleteBlock(w.ctx, as("alice"), "bob"))
 	w.equal("bob writes after the block", trySend("bob", direct("alice")), "ok")

@@ -9,7 +9,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// since are the events told after the first n, in short.
+// since returns the events published after the first n, in short.
 func (w *world) since(n int) []string {
 	var out []string
 	for _, e := range w.committed()[n:] {
@@ -30,7 +30,7 @@ func TestCreateGroup(t *testing.T) {
 		v.Me.Role() != im.Owner || v.LastMessage != nil || v.LastSeq != 0 || !v.CreatedAt.Equal(epoch) {
 		t.Errorf("made %+v", v)
 	}
-	w.equal("told", w.since(0), []string{"conversation.created by alice"})
+	w.equal("published", w.since(0), []string{"conversation.created by alice"})
 	page, err := w.Members(w.ctx, as("carol"), byID(v.ID), im.Page{Limit: 10})
 	w.must(err)
 	is := map[im.UserID]string{}
@@ -56,7 +56,7 @@ func TestUpdateConversation(t *testing.T) {
 			t.Errorf("a change of nothing: %+v", v)
 		}
 	}
-	w.equal("told of nothing", w.since(before), []string(nil))
+	w.equal("nothing is published", w.since(before), []string(nil))
 	v := update(im.ConversationPatch{Name: &name, History: &all})
 	if v.Name != name || v.History != all || !v.UpdatedAt.Equal(epoch.Add(time.Second)) {
 		t.Errorf("changed to %+v", v)
@@ -64,7 +64,7 @@ func TestUpdateConversation(t *testing.T) {
 	if v = update(im.ConversationPatch{Name: &same}); v.Name != same || v.History != all {
 		t.Errorf("changed to %+v", v)
 	}
-	w.equal("told", w.since(before), []string{"conversation.updated by alice", "conversation.updated by alice"})
+	w.equal("published", w.since(before), []string{"conversation.updated by alice", "conversation.updated by alice"})
 }
 
 func TestHandOver(t *testing.T) {
@@ -76,7 +76,7 @@ func TestHandOver(t *testing.T) {
 	w.equal("bob", fmt.Sprint(m.User, " is ", m.Role), "bob is owner")
 	w.equal("the roles", []string{w.roleOf(id, "alice"), w.roleOf(id, "bob"), w.roleOf(id, "carol")},
 		[]string{"admin", "owner", "member"})
-	w.equal("told", w.since(before), []string{"member.updated by alice: bob, owner", "member.updated by alice: alice, admin"})
+	w.equal("published", w.since(before), []string{"member.updated by alice: bob, owner", "member.updated by alice: alice, admin"})
 
 	_, err = w.SetRole(w.ctx, as("alice"), byID(id), "alice", im.Owner)
 	w.equal("alice takes it back", answer(err), "403 permission_denied")
@@ -96,7 +96,7 @@ func TestTheLastMemberLeaves(t *testing.T) {
 	w.must(w.Leave(w.ctx, as("bob"), byID(id)))
 	before := len(w.committed())
 	w.must(w.Leave(w.ctx, as("alice"), byID(id)))
-	w.equal("told", w.since(before), []string{"member.removed by alice: alice, owner"})
+	w.equal("published", w.since(before), []string{"member.removed by alice: alice, owner"})
 	for _, user := range []im.UserID{"alice", "bob"} {
 		w.equal("leaving again", answer(w.Leave(w.ctx, as(user), byID(id))), "404 conversation_not_found")
 		_, err := w.Message(w.ctx, as(user), m.ID)
@@ -118,13 +118,13 @@ func TestTooManyMembers(t *testing.T) {
 		return answer(err)
 	}
 	w.equal("two more", add("c", "d"), "422 too_many_members")
-	w.equal("nobody of them is one", w.roleOf(id, "c"), "404 conversation_not_found")
-	w.equal("one more, said twice, and who is one", add("c", "c", "b"), "ok")
-	w.equal("who is one, in a full group", add("a", "b", "c"), "ok")
+	w.equal("none of them is a member", w.roleOf(id, "c"), "404 conversation_not_found")
+	w.equal("one more, named twice, and a member", add("c", "c", "b"), "ok")
+	w.equal("members, in a full group", add("a", "b", "c"), "ok")
 	w.equal("one more", add("d"), "422 too_many_members")
 	w.remove(id, "a", "b")
 	w.equal("one for another", add("d"), "ok")
-	w.equal("told", w.since(before), []string{
+	w.equal("published", w.since(before), []string{
 		"member.added by a: c, member", "member.removed by a: b, member", "member.added by a: d, member",
 	})
 }
@@ -141,14 +141,14 @@ func TestAddingTwice(t *testing.T) {
 	for _, m := range added {
 		got = append(got, fmt.Sprintf("%s, %s since %s", m.User, m.Role, m.JoinedAt.Sub(epoch)))
 	}
-	w.equal("standing", got, []string{"bob, admin since 0s", "carol, member since 1h0m0s", "alice, owner since 0s"})
-	w.equal("told", w.since(before), []string{"member.added by alice: carol, member"})
+	w.equal("members", got, []string{"bob, admin since 0s", "carol, member since 1h0m0s", "alice, owner since 0s"})
+	w.equal("published", w.since(before), []string{"member.added by alice: carol, member"})
 	c, err := w.Conversation(w.ctx, as("bob"), byID(id))
 	w.must(err)
 	w.equal("members", c.MemberCount, 3)
 }
 
-// What a member reads who left and came back.
+// TestComingBack checks what a member reads who left and returned.
 func TestComingBack(t *testing.T) {
 	for _, test := range []struct {
 		history im.History
@@ -199,7 +199,7 @@ func TestComingBack(t *testing.T) {
 	}
 }
 
-// A preview shows no more than may be read.
+// TestPreviewOfANewMember checks that a preview shows only messages that the member may read.
 func TestPreviewOfANewMember(t *testing.T) {
 	w := newWorld(t)
 	id := w.group(im.HistoryJoined, "alice")

@@ -8,7 +8,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// joinable is a place that users are added and invited to, whatever it is.
+// joinable is a conversation or space to which users are added and invited.
 type joinable struct {
 	kind   string
 	add    func(by im.UserID, users ...im.UserID) error
@@ -23,7 +23,7 @@ type joinable struct {
 	id       im.ID
 }
 
-// joinables are places of each kind, with the owner and "member".
+// joinables returns one of each kind, with an owner and "member".
 func (w *world) joinables() []joinable {
 	w.Helper()
 	var list []joinable
@@ -87,8 +87,8 @@ func (w *world) joinables() []joinable {
 	})
 }
 
-// Nobody is added or invited by whom they have blocked, and the request that names
-// them changes nothing.
+// TestBlockedCannotAdd checks that a user cannot add or invite someone who has blocked them,
+// and that such a request changes nothing.
 func TestBlockedCannotAdd(t *testing.T) {
 	w := newWorld(t)
 	w.must(w.PutBlock(w.ctx, as("victim"), "owner"))
@@ -98,10 +98,9 @@ func TestBlockedCannotAdd(t *testing.T) {
 		w.equal(p.kind+": invited", field(err), "403 blocked users/2")
 		list, err := p.invited("owner")
 		w.must(err)
-		w.equal(p.kind+": who is invited", len(list), 0)
+		w.equal(p.kind+": invitations", len(list), 0)
 		w.equal(p.kind+": the others", answer(p.add("owner", "alice")), "ok")
-		// Who is blocked may be added by them all the same, and whom others have
-		// blocked by the owner.
+		// A block works in one direction, and does not concern third users.
 		w.must(w.PutBlock(w.ctx, as("owner"), "carol"))
 		w.must(w.PutBlock(w.ctx, as("dave"), "carol"))
 		w.equal(p.kind+": blocks of others", answer(p.add("owner", "carol", "dave")), "ok")
@@ -120,9 +119,9 @@ func TestBlockedCannotAdd(t *testing.T) {
 	}
 }
 
-// Who left by themselves comes back by their own will alone; who was removed can be
-// added again.
-func TestWhoLeftIsNotAdded(t *testing.T) {
+// TestLeaversAreNotAdded checks that a user who left returns only at their own request, and
+// that a removed one can be added again.
+func TestLeaversAreNotAdded(t *testing.T) {
 	w := newWorld(t)
 	for _, p := range w.joinables() {
 		is := func(what string, err error, want string) {
@@ -133,7 +132,7 @@ func TestWhoLeftIsNotAdded(t *testing.T) {
 		is("added after removal", p.add("owner", "member"), "ok")
 		is("left", p.remove("member", "member"), "ok")
 		is("added again", p.add("owner", "alice", "member"), "409 has_left members/1")
-		is("nobody was added by it", p.remove("owner", "alice"), "404 member_not_found")
+		is("no user was added", p.remove("owner", "alice"), "404 member_not_found")
 		_, err := p.invite("owner", "member")
 		is("invited", err, "ok")
 		is("added, but did not accept", p.add("owner", "member"), "409 has_left members/0")
@@ -148,7 +147,7 @@ func TestWhoLeftIsNotAdded(t *testing.T) {
 		is("the invitation", err, "ok")
 		w.equal(p.kind+": has done its work", len(list), 0)
 		is("removed again", p.remove("owner", "member"), "ok")
-		is("who was removed last can be added", p.add("owner", "member"), "ok")
+		is("a removed user can be added", p.add("owner", "member"), "ok")
 		is("left again", p.remove("member", "member"), "ok")
 		p.open()
 		is("joined by themselves", p.join("member"), "ok")
@@ -159,7 +158,8 @@ func TestWhoLeftIsNotAdded(t *testing.T) {
 	}
 }
 
-// Invitations to groups and rooms are as those to spaces are.
+// TestInvitationsToGroups checks that invitations to groups and rooms work like those to
+// spaces.
 func TestInvitationsToGroups(t *testing.T) {
 	w := newWorld(t)
 	for _, p := range w.joinables() {
@@ -185,17 +185,17 @@ func TestInvitationsToGroups(t *testing.T) {
 			return i.Conversation == p.id && i.Kind.String() == p.kind && i.Name == "a "+p.kind
 		}), true)
 		prefix := map[bool]string{true: "space.", false: "conversation."}[p.kind == "space"]
-		w.equal(p.kind+": told once", told(), []string{prefix + "invited"})
+		w.equal(p.kind+": received once", told(), []string{prefix + "invited"})
 		unknown := map[bool]string{true: "404 space_not_found", false: "404 conversation_not_found"}[p.kind == "space"]
 		_, err = p.invited("carol")
-		w.equal(p.kind+": who is invited sees no others", answer(err), unknown)
+		w.equal(p.kind+": an invited user sees no others", answer(err), unknown)
 		w.equal(p.kind+": withdrawn by a member", answer(p.uninvite("member", "carol")), "403 permission_denied")
 		w.equal(p.kind+": withdrawn by a stranger", answer(p.uninvite("eve", "carol")), unknown)
 		w.equal(p.kind+": declining what is not there", answer(p.uninvite("eve", "eve")), unknown)
 		w.equal(p.kind+": declining as a member", answer(p.uninvite("member", "member")), "404 invitation_not_found")
 		w.must(p.uninvite("owner", "carol"))
 		w.equal(p.kind+": withdrawn again", answer(p.uninvite("owner", "carol")), "404 invitation_not_found")
-		w.equal(p.kind+": told of it", told(), []string{prefix + "invited", prefix + "uninvited"})
+		w.equal(p.kind+": received", told(), []string{prefix + "invited", prefix + "uninvited"})
 		_, err = p.invite("owner", "carol", "dave")
 		w.must(err)
 		w.must(p.deny("owner", "carol"))
@@ -203,17 +203,17 @@ func TestInvitationsToGroups(t *testing.T) {
 		w.equal(p.kind+": joining where one is denied", answer(p.join("carol")), unknown)
 		made, err = p.invite("owner", "carol")
 		w.must(err)
-		w.equal(p.kind+": inviting who is denied", len(made), 0)
+		w.equal(p.kind+": inviting a denied user", len(made), 0)
 		w.must(p.add("owner", "dave"))
 		list, err := p.invited("owner")
 		w.must(err)
-		w.equal(p.kind+": who was added is not invited any more", len(list), 0)
+		w.equal(p.kind+": adding ends the invitation", len(list), 0)
 	}
 	mine, err := w.MyInvitations(w.ctx, as("carol"), 0, 10)
 	w.must(err)
 	w.equal("after all", len(mine), 0)
 
-	// What was deleted invites nobody.
+	// A deleted group cannot be joined.
 	g := w.group(im.HistoryAll, "owner")
 	_, err = w.Invite(w.ctx, as("owner"), byID(g), []im.UserID{"carol"})
 	w.must(err)
@@ -223,7 +223,7 @@ func TestInvitationsToGroups(t *testing.T) {
 	w.equal("of what was deleted", len(mine), 0)
 	w.equal("declining it", answer(w.DeleteInvitation(w.ctx, as("carol"), byID(g), "carol")), "404 conversation_not_found")
 
-	// What has no members of its own has no invitations.
+	// Kinds without members of their own have no invitations.
 	sent, err := w.Send(w.ctx, as("owner"), direct("bob"), text("hi"))
 	w.must(err)
 	_, err = w.Invite(w.ctx, as("owner"), byID(sent.Message.Conversation), []im.UserID{"carol"})

@@ -7,7 +7,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// stay is an interval of messages; to -1 is a stay that lasts.
+// stay returns an interval of messages; to -1 is an open one.
 func stay(from, to int64) im.Interval {
 	i := im.Interval{FromEvent: 1, ToEvent: 2, FromSeq: from, ToSeq: to}
 	if to == -1 {
@@ -31,10 +31,10 @@ func TestVisible(t *testing.T) {
 		{"from the beginning", im.HistoryJoined, 9, []im.Interval{stay(1, lasts)}, ranges{{From: 1, To: 9}}},
 		{"came later", im.HistoryJoined, 9, []im.Interval{stay(4, lasts)}, ranges{{From: 4, To: 9}}},
 		{"came later, all", im.HistoryAll, 9, []im.Interval{stay(4, lasts)}, ranges{{From: 1, To: 9}}},
-		{"came last, nothing said since", im.HistoryJoined, 9, []im.Interval{stay(10, lasts)}, nil},
-		{"came last, one said since", im.HistoryJoined, 10, []im.Interval{stay(10, lasts)}, ranges{{From: 10, To: 10}}},
+		{"came last, nothing sent since", im.HistoryJoined, 9, []im.Interval{stay(10, lasts)}, nil},
+		{"came last, one sent since", im.HistoryJoined, 10, []im.Interval{stay(10, lasts)}, ranges{{From: 10, To: 10}}},
 		{"came last, all", im.HistoryAll, 9, []im.Interval{stay(10, lasts)}, ranges{{From: 1, To: 9}}},
-		{"nobody has said anything", im.HistoryJoined, 0, []im.Interval{stay(1, lasts)}, nil},
+		{"no messages", im.HistoryJoined, 0, []im.Interval{stay(1, lasts)}, nil},
 		{"left", im.HistoryJoined, 9, []im.Interval{stay(1, 5)}, nil},
 		{"left, all", im.HistoryAll, 9, []im.Interval{stay(1, 5)}, nil},
 		{"came back and left", im.HistoryJoined, 9, []im.Interval{stay(1, 2), stay(5, 6)}, nil},
@@ -75,8 +75,8 @@ func TestVisible(t *testing.T) {
 	}
 }
 
-// All of nothing is nothing, whatever it is written as.
-func TestNothingIsVisibleOfAnEmptyConversation(t *testing.T) {
+// TestNothingIsVisibleInAnEmptyConversation checks seqs around 0.
+func TestNothingIsVisibleInAnEmptyConversation(t *testing.T) {
 	c := im.Conversation{Kind: im.Group, History: im.HistoryAll}
 	access := im.NewAccess(im.Membership{Intervals: []im.Interval{stay(1, -1)}}, 0)
 	for seq := int64(-1); seq <= 2; seq++ {

@@ -8,10 +8,10 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// ownable is a place as one has it own it: what can be done to its members.
+// ownable is a conversation or space with what can be done to its members.
 type ownable struct {
 	joinable
-	// handOver makes a member the owner, promote something in between.
+	// handOver makes a member the owner; promote gives them a role below that.
 	handOver, promote func(by, user im.UserID) error
 	allow             func(by, user im.UserID) error
 }
@@ -45,7 +45,7 @@ func (w *world) ownables() []ownable {
 	return list
 }
 
-// owners are the members of a place, and who of them owns it.
+// owners returns the members, and those of them who are owners.
 func (w *world) owners(id im.ID) (members, owners []im.UserID) {
 	w.Helper()
 	w.must(w.store.View(w.ctx, func(r im.Reader) error {
@@ -61,9 +61,9 @@ func (w *world) owners(id im.ID) (members, owners []im.UserID) {
 	return members, owners
 }
 
-// Whatever members do, a place that has members has exactly one owner, who may all
-// that an owner may.
-func TestEveryPlaceHasOneOwner(t *testing.T) {
+// TestExactlyOneOwner checks that after any changes a conversation with members has exactly
+// one owner, with an owner's permissions.
+func TestExactlyOneOwner(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
@@ -108,7 +108,7 @@ func TestEveryPlaceHasOneOwner(t *testing.T) {
 					members, owners := w.owners(p.id)
 					if len(members) == 0 {
 						if emptied++; p.join("rescuer") != nil {
-							break // nobody comes here any more
+							break // all have left
 						}
 						members, owners = w.owners(p.id)
 					}
@@ -120,14 +120,13 @@ func TestEveryPlaceHasOneOwner(t *testing.T) {
 				}
 			}
 			if emptied == 0 {
-				t.Error("no place was ever left by all")
+				t.Error("no conversation was ever left by all")
 			}
 		})
 	}
 }
 
-// ownerMay holds that the owner of a place may delete it, and is shown as its owner,
-// and that no other member is.
+// ownerMay checks that the owner alone is shown as the owner and may delete the conversation.
 func (w *world) ownerMay(p ownable, owner im.UserID, at string) {
 	w.Helper()
 	members, _ := w.owners(p.id)
@@ -151,9 +150,9 @@ func (w *world) ownerMay(p ownable, owner im.UserID, at string) {
 	}
 }
 
-// Who comes first to what all have left owns it, muted or not, whether it is open or
-// they were invited before.
-func TestWhoComesFirstOwns(t *testing.T) {
+// TestFirstToJoinOwns checks that the first user to join what all have left becomes the
+// owner, muted or not, by an invitation or because it is open.
+func TestFirstToJoinOwns(t *testing.T) {
 	w := newWorld(t)
 	for _, p := range w.ownables() {
 		_, err := p.invite("owner", "invited")
@@ -170,18 +169,18 @@ func TestWhoComesFirstOwns(t *testing.T) {
 		w.must(p.remove("invited", "invited"))
 		w.must(p.join("member"))
 		_, owners = w.owners(p.id)
-		w.equal(p.kind+": who was muted", owners, []im.UserID{"member"})
+		w.equal(p.kind+": a muted user", owners, []im.UserID{"member"})
 		w.ownerMay(p, "member", p.kind)
 		w.equal(p.kind+": may speak", w.mayIn(p, "member").Has(im.PermissionSend|im.PermissionCreateThread) || p.kind == "room" && w.mayIn(p, "member").Has(im.PermissionSend), true)
 		_, err = p.invite("member", "next")
 		w.must(err)
 		w.must(p.join("next"))
 		_, owners = w.owners(p.id)
-		w.equal(p.kind+": who comes next", owners, []im.UserID{"member"})
+		w.equal(p.kind+": the next user", owners, []im.UserID{"member"})
 	}
 }
 
-// mute mutes somebody in a place for good.
+// mute mutes a user for good.
 func (w *world) mute(p ownable, by, user im.UserID) error {
 	if p.kind == "space" {
 		_, err := w.MuteSpaceMember(w.ctx, as(by), p.id, user, 0)
@@ -191,7 +190,7 @@ func (w *world) mute(p ownable, by, user im.UserID) error {
 	return err
 }
 
-// mayIn is what somebody may in a place.
+// mayIn returns the permissions of a user.
 func (w *world) mayIn(p ownable, user im.UserID) im.Permissions {
 	w.Helper()
 	var may im.Permissions

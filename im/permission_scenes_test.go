@@ -7,15 +7,15 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// scene is a conversation and a message in it, for one thing to be done there.
+// scene is a conversation with a message, in which a test does one thing.
 type scene struct {
 	*world
 	ref     im.ConversationRef
 	message im.ID // from before anyone left
 }
 
-// groupScene makes a group with an owner, two admins, two members, and one who
-// was a member when the message was sent.
+// groupScene makes a group with an owner, two admins, two members and a former member who was
+// there when the message was sent.
 func groupScene(w *world) scene {
 	w.Helper()
 	id := w.group(im.HistoryAll, "owner", "member", "member2", "former")
@@ -25,8 +25,9 @@ func groupScene(w *world) scene {
 	return scene{world: w, ref: byID(id), message: m.ID}
 }
 
-// Who may do what in a group. Each cell is a group of its own.
-func TestWhoMayDoWhatInAGroup(t *testing.T) {
+// TestActionsInAGroup checks what each actor may do in a group. Each cell is a group of its
+// own.
+func TestActionsInAGroup(t *testing.T) {
 	const (
 		ok         = "ok"
 		noConv     = "404 conversation_not_found"
@@ -69,17 +70,17 @@ func TestWhoMayDoWhatInAGroup(t *testing.T) {
 		{"send nonsense", send(im.Draft{}), [5]string{badRequest, badRequest, badRequest, badRequest, badRequest}},
 		{"read a message", readMessage, [5]string{noMessage, noMessage, ok, ok, ok}},
 		{"read history", readHistory, [5]string{noConv, noConv, ok, ok, ok}},
-		{"look at it", look, [5]string{noConv, noConv, ok, ok, ok}},
+		{"get it", look, [5]string{noConv, noConv, ok, ok, ok}},
 		{"list members", listMembers, [5]string{noConv, noConv, ok, ok, ok}},
 		{"rename it", update("other"), [5]string{noConv, noConv, denied, ok, ok}},
 		{"rename it to what it is", update("a group"), [5]string{noConv, noConv, denied, ok, ok}},
 		{"rename it to nothing", update(""), [5]string{badRequest, badRequest, badRequest, badRequest, badRequest}},
 		{"add a member", add(im.Member, "new"), [5]string{noConv, noConv, denied, ok, ok}},
 		{"add oneself", func(s scene, a im.Actor) error { return add(im.Member, a.User)(s, a) }, [5]string{noConv, noConv, denied, ok, ok}},
-		{"add a member who is one", add(im.Member, "member2"), [5]string{noConv, noConv, denied, ok, ok}},
+		{"add a member again", add(im.Member, "member2"), [5]string{noConv, noConv, denied, ok, ok}},
 		{"add an admin", add(im.Admin, "new"), [5]string{noConv, noConv, denied, denied, ok}},
 		{"add an owner", add(im.Owner, "new"), [5]string{noConv, noConv, denied, denied, oneOwner}},
-		{"add who cannot be", add(im.Member, "\x00"), [5]string{badRequest, badRequest, badRequest, badRequest, badRequest}},
+		{"add an invalid id", add(im.Member, "\x00"), [5]string{badRequest, badRequest, badRequest, badRequest, badRequest}},
 		{"make a member an admin", setRole("member2", im.Admin), [5]string{noConv, noConv, denied, denied, ok}},
 		{"make a member what they are", setRole("member2", im.Member), [5]string{noConv, noConv, denied, denied, ok}},
 		{"make an admin a member", setRole("admin2", im.Member), [5]string{noConv, noConv, denied, denied, ok}},
@@ -105,9 +106,9 @@ func TestWhoMayDoWhatInAGroup(t *testing.T) {
 	}
 }
 
-// Who may do what in a direct conversation of alice and bob, whom alice has
-// blocked.
-func TestWhoMayDoWhatInADirectConversation(t *testing.T) {
+// TestActionsInADirectConversation checks what alice, bob and others may do in their direct
+// conversation, in which alice has blocked bob.
+func TestActionsInADirectConversation(t *testing.T) {
 	const (
 		ok        = "ok"
 		noConv    = "404 conversation_not_found"
@@ -128,7 +129,7 @@ func TestWhoMayDoWhatInADirectConversation(t *testing.T) {
 		{"send", send(text("hi")), [3]string{ok, blocked, noConv}},
 		{"read a message", readMessage, [3]string{ok, ok, noMessage}},
 		{"read history", readHistory, [3]string{ok, ok, noConv}},
-		{"look at it", look, [3]string{ok, ok, noConv}},
+		{"get it", look, [3]string{ok, ok, noConv}},
 		{"list members", listMembers, [3]string{ok, ok, noConv}},
 		{"rename it", func(s scene, a im.Actor) error {
 			name := "us"
@@ -159,8 +160,8 @@ func TestWhoMayDoWhatInADirectConversation(t *testing.T) {
 	}
 }
 
-// What needs no conversation.
-func TestWhoMayDoWhatAtAll(t *testing.T) {
+// TestActionsWithoutAConversation checks requests that name no conversation.
+func TestActionsWithoutAConversation(t *testing.T) {
 	w := newWorld(t)
 	user, admin := as("alice"), im.Actor{User: "operator", Admin: true}
 	name := func(length int) string { return fmt.Sprintf("%0*d", length, 0) }
@@ -184,18 +185,18 @@ func TestWhoMayDoWhatAtAll(t *testing.T) {
 		{"make a group with a longer one", group(user, name(129)), "400 invalid_request"},
 		{"make a group with 128 characters of three bytes", group(user, string([]rune(fmt.Sprintf("%0128d", 0))[:127])+"王"), "ok"},
 		{"make a group without a name", group(user, ""), "400 invalid_request"},
-		{"make a group with nobody", group(user, "g", ""), "400 invalid_request"},
+		{"create a group with an empty id", group(user, "g", ""), "400 invalid_request"},
 		{"block", w.PutBlock(w.ctx, user, "bob"), "ok"},
 		{"block again", w.PutBlock(w.ctx, user, "bob"), "ok"},
 		{"block oneself", w.PutBlock(w.ctx, user, "alice"), "422 block_self"},
-		{"block nobody", w.PutBlock(w.ctx, user, ""), "400 invalid_request"},
+		{"block an empty id", w.PutBlock(w.ctx, user, ""), "400 invalid_request"},
 		{"unblock", w.DeleteBlock(w.ctx, user, "bob"), "ok"},
 		{"unblock again", w.DeleteBlock(w.ctx, user, "bob"), "ok"},
 		{"unblock oneself", w.DeleteBlock(w.ctx, user, "alice"), "422 block_self"},
 		{"cut tokens as a user", cut(user, "bob"), "403 admin_required"},
 		{"cut one's own tokens as a user", cut(user, "alice"), "403 admin_required"},
 		{"cut tokens as admin", cut(admin, "bob"), "ok"},
-		{"cut the tokens of nobody", cut(admin, ""), "400 invalid_request"},
+		{"cut the tokens of an empty id", cut(admin, ""), "400 invalid_request"},
 	} {
 		if got := answer(test.err); got != test.want {
 			t.Errorf("%s: %s, want %s", test.name, got, test.want)
@@ -203,8 +204,9 @@ func TestWhoMayDoWhatAtAll(t *testing.T) {
 	}
 }
 
-// An admin of the server has no rights in conversations by that.
-func TestServerAdminsStandOutside(t *testing.T) {
+// TestServerAdminsHaveNoPermissionsInConversations checks that an admin of the server is an
+// ordinary user in conversations.
+func TestServerAdminsHaveNoPermissionsInConversations(t *testing.T) {
 	w := newWorld(t)
 	s := groupScene(w)
 	admin := im.Actor{User: "operator", Admin: true}

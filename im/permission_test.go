@@ -11,7 +11,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// list writes a set of permissions as a table does.
+// list returns a set of permissions as the tables write it.
 func list(p im.Permissions) string {
 	var names []string
 	for one := range p.Each() {
@@ -20,14 +20,14 @@ func list(p im.Permissions) string {
 	return strings.Join(names, " ")
 }
 
-// What each role may in the kinds that have roles of their own.
+// TestPermissionsByRole checks the permissions of each role in the kinds with fixed roles.
 func TestPermissionsByRole(t *testing.T) {
 	const (
 		member = "view send revoke_own"
 		inRoom = "view send mention_all revoke_own revoke_others invite kick mute manage_members manage_conversation"
 		owns   = "view send mention_all revoke_own revoke_others delete_others invite kick mute manage_members manage_roles manage_conversation manage_retention delete"
 	)
-	// with is a list with those in it that groups have besides.
+	// with adds the permissions that groups have in addition to a list.
 	with := func(list, after, more string) string { return strings.Replace(list, after, after+" "+more, 1) }
 	admin := with(inRoom, "mention_all", "create_thread manage_threads")
 	for _, test := range []struct {
@@ -35,9 +35,9 @@ func TestPermissionsByRole(t *testing.T) {
 		s    im.PermissionInput
 		want string
 	}{
-		{"who is in no direct conversation", im.PermissionInput{Kind: im.Direct}, ""},
-		{"either side of a direct conversation", im.PermissionInput{Kind: im.Direct, Member: true, Role: im.Member}, "view send revoke_own delete"},
-		{"who is in no group", im.PermissionInput{Kind: im.Group, Role: im.Owner}, ""},
+		{"not in a direct conversation", im.PermissionInput{Kind: im.Direct}, ""},
+		{"a user of a direct conversation", im.PermissionInput{Kind: im.Direct, Member: true, Role: im.Member}, "view send revoke_own delete"},
+		{"not in a group", im.PermissionInput{Kind: im.Group, Role: im.Owner}, ""},
 		{"a member of a group", im.PermissionInput{Kind: im.Group, Member: true, Role: im.Member}, with(member, "send", "create_thread")},
 		{"a member of a group in which all may add others", im.PermissionInput{Kind: im.Group, Member: true, Role: im.Member, MembersInvite: true}, "view send create_thread revoke_own invite"},
 		{"a muted member of a group", im.PermissionInput{Kind: im.Group, Member: true, Role: im.Member, Muted: true}, "view revoke_own"},
@@ -50,7 +50,7 @@ func TestPermissionsByRole(t *testing.T) {
 			"view manage_threads revoke_own revoke_others invite kick mute manage_members manage_conversation",
 		},
 		{"the owner of a group", im.PermissionInput{Kind: im.Group, Member: true, Role: im.Owner}, with(owns, "mention_all", "create_thread manage_threads")},
-		{"who is in no room", im.PermissionInput{Kind: im.Room}, ""},
+		{"not in a room", im.PermissionInput{Kind: im.Room}, ""},
 		{"a member of a room", im.PermissionInput{Kind: im.Room, Member: true, Role: im.Member}, member},
 		{"an admin of a room", im.PermissionInput{Kind: im.Room, Member: true, Role: im.Admin}, inRoom},
 		{"the owner of a room", im.PermissionInput{Kind: im.Room, Member: true, Role: im.Owner}, owns},
@@ -61,7 +61,7 @@ func TestPermissionsByRole(t *testing.T) {
 	}
 }
 
-// What somebody may in a thread follows from what they may in its parent.
+// TestPermissionsInThread checks how permissions in a thread follow from those in its parent.
 func TestPermissionsInThread(t *testing.T) {
 	member := im.PermissionInput{Kind: im.Group, Member: true, Role: im.Member}
 	admin := im.PermissionInput{Kind: im.Group, Member: true, Role: im.Admin}
@@ -71,19 +71,19 @@ func TestPermissionsInThread(t *testing.T) {
 		s    im.PermissionInput
 		want string
 	}{
-		{"who has lost the parent", im.PermissionInput{Member: true, Creator: true}, ""},
-		{"who has not joined", im.PermissionInput{Parent: member.Permissions()}, "view revoke_own"},
-		{"who has joined", im.PermissionInput{Parent: member.Permissions(), Member: true}, "view send revoke_own"},
-		{"who created it", im.PermissionInput{Parent: member.Permissions(), Creator: true}, "view revoke_own manage_conversation"},
-		{"who created it and is muted", im.PermissionInput{Parent: muted.Permissions(), Creator: true}, "view revoke_own"},
-		{"who is muted in the parent", im.PermissionInput{Parent: muted.Permissions(), Member: true}, "view revoke_own"},
+		{"without access to the parent", im.PermissionInput{Member: true, Creator: true}, ""},
+		{"not joined", im.PermissionInput{Parent: member.Permissions()}, "view revoke_own"},
+		{"joined", im.PermissionInput{Parent: member.Permissions(), Member: true}, "view send revoke_own"},
+		{"creator", im.PermissionInput{Parent: member.Permissions(), Creator: true}, "view revoke_own manage_conversation"},
+		{"muted creator", im.PermissionInput{Parent: muted.Permissions(), Creator: true}, "view revoke_own"},
+		{"muted in the parent", im.PermissionInput{Parent: muted.Permissions(), Member: true}, "view revoke_own"},
 		{
 			"an admin of the parent",
 			im.PermissionInput{Parent: admin.Permissions()},
 			"view manage_threads revoke_own revoke_others kick manage_conversation delete",
 		},
 		{
-			"an admin who has joined",
+			"an admin, joined",
 			im.PermissionInput{Parent: admin.Permissions(), Member: true},
 			"view send mention_all manage_threads revoke_own revoke_others kick manage_conversation delete",
 		},
@@ -95,7 +95,7 @@ func TestPermissionsInThread(t *testing.T) {
 	}
 }
 
-// The precedence in spaces and channels, case by case.
+// TestPermissionsInSpace checks the precedence of roles, overrides and lists.
 func TestPermissionsInSpace(t *testing.T) {
 	const send, view, mute = im.PermissionSend, im.PermissionView, im.PermissionMute
 	role := func(id im.ID, allow, deny im.Permissions) im.SpaceRole {
@@ -121,7 +121,7 @@ func TestPermissionsInSpace(t *testing.T) {
 		{"a role takes", im.RoleSet{role(1, 0, send), everyone}, []im.ID{1}, nil, nil, "view"},
 		{"the higher role wins", im.RoleSet{role(2, send, 0), role(1, 0, send), everyone}, []im.ID{1, 2}, nil, nil, "view send"},
 		{"the higher role wins, in whichever order they are held", im.RoleSet{role(2, 0, send), role(1, send, 0), everyone}, []im.ID{2, 1}, nil, nil, "view"},
-		{"the order of roles that are gone does not matter", im.RoleSet{role(1, mute, 0), everyone}, []im.ID{7, 1, 9}, nil, nil, "view send mute"},
+		{"roles that were deleted do not matter", im.RoleSet{role(1, mute, 0), everyone}, []im.ID{7, 1, 9}, nil, nil, "view send mute"},
 		{"a space cannot be hidden from its members", im.RoleSet{role(1, 0, view), everyone}, []im.ID{1}, nil, nil, "view send"},
 
 		{"a channel as the space", im.RoleSet{role(1, mute, 0), everyone}, []im.ID{1}, public(), nil, "view send mute"},
@@ -129,11 +129,11 @@ func TestPermissionsInSpace(t *testing.T) {
 		{"in the channel, too, the role comes before everyone", im.RoleSet{role(1, 0, 0), everyone}, []im.ID{1}, public(override(im.Everyone, 0, send), override(1, send, 0)), nil, "view send"},
 		{"in the channel, too, the higher role wins", im.RoleSet{role(2, 0, 0), role(1, 0, 0), everyone}, []im.ID{1, 2}, public(override(1, send, 0), override(2, 0, send)), nil, "view"},
 		{"an override of a role that one does not have", im.RoleSet{role(1, 0, 0), everyone}, nil, public(override(1, 0, send)), nil, "view send"},
-		{"who cannot view may nothing", im.RoleSet{everyone}, nil, public(override(im.Everyone, send, view)), nil, ""},
-		{"who manages a channel may delete it", im.RoleSet{role(1, im.PermissionManageConversation, 0), everyone}, []im.ID{1}, public(), nil, "view send manage_conversation delete"},
+		{"no permission without view", im.RoleSet{everyone}, nil, public(override(im.Everyone, send, view)), nil, ""},
+		{"managing a channel includes deleting it", im.RoleSet{role(1, im.PermissionManageConversation, 0), everyone}, []im.ID{1}, public(), nil, "view send manage_conversation delete"},
 
 		{"denied", im.RoleSet{role(1, mute, 0), everyone}, []im.ID{1}, public(override(1, view, 0)), func(s *im.PermissionInput) { s.Denied = true }, ""},
-		{"allowed where nobody need be", im.RoleSet{everyone}, nil, public(override(im.Everyone, 0, view)), func(s *im.PermissionInput) { s.Allowed = true }, ""},
+		{"on the allow list of a public channel", im.RoleSet{everyone}, nil, public(override(im.Everyone, 0, view)), func(s *im.PermissionInput) { s.Allowed = true }, ""},
 		{"private", im.RoleSet{role(1, mute, 0), everyone}, []im.ID{1}, private(), nil, ""},
 		{"private and allowed", im.RoleSet{role(1, mute, 0), everyone}, []im.ID{1}, private(), func(s *im.PermissionInput) { s.Allowed = true }, "view send mute"},
 		{"private and denied", im.RoleSet{everyone}, nil, private(), func(s *im.PermissionInput) { s.Allowed, s.Denied = true, true }, "view send"},
@@ -142,7 +142,7 @@ func TestPermissionsInSpace(t *testing.T) {
 
 		{"muted", im.RoleSet{role(1, mute, 0), everyone}, []im.ID{1}, public(), func(s *im.PermissionInput) { s.Muted = true }, "view mute"},
 		{"all muted", im.RoleSet{everyone}, nil, public(), func(s *im.PermissionInput) { s.MuteAll = true }, "view"},
-		{"all muted but who may mute", im.RoleSet{role(1, mute, 0), everyone}, []im.ID{1}, public(), func(s *im.PermissionInput) { s.MuteAll = true }, "view send mute"},
+		{"all muted, with the permission to mute", im.RoleSet{role(1, mute, 0), everyone}, []im.ID{1}, public(), func(s *im.PermissionInput) { s.MuteAll = true }, "view send mute"},
 		{"no member", im.RoleSet{everyone}, nil, public(), func(s *im.PermissionInput) { s.Member, s.Role = false, 0 }, ""},
 	} {
 		s := im.PermissionInput{Kind: im.Space, Member: true, Role: im.Member, Roles: test.roles, Has: test.has, Channel: test.channel}
@@ -168,7 +168,7 @@ func TestPermissionsInSpace(t *testing.T) {
 	}
 }
 
-// naive decides one permission as the documentation tells it, word by word.
+// naive decides about one permission by following the documentation step by step.
 func naive(s im.PermissionInput, p im.Permissions) bool {
 	if !s.Member {
 		return false
@@ -189,8 +189,8 @@ func naive(s im.PermissionInput, p im.Permissions) bool {
 	if p == im.PermissionManageRetention || p == im.PermissionDelete && s.Kind == im.Space {
 		return false
 	}
-	// says is what a list of grants by role says of the permission: "allow",
-	// "deny" or nothing, by the highest role that says anything.
+	// says returns "allow", "deny" or "" for a permission, by the highest role whose grants
+	// mention it.
 	says := func(p im.Permissions, grants func(im.SpaceRole) (im.Grants, bool)) string {
 		for _, role := range s.Roles {
 			if role.ID != im.Everyone && !slices.Contains(s.Has, role.ID) {
@@ -241,8 +241,8 @@ func naive(s im.PermissionInput, p im.Permissions) bool {
 	}
 }
 
-// randomStanding makes a space with roles and overrides of all sorts.
-func randomStanding(r *rand.Rand) im.PermissionInput {
+// randomInput returns the input for a member of a channel with random roles and overrides.
+func randomInput(r *rand.Rand) im.PermissionInput {
 	grants := func() im.Grants {
 		allow := im.Permissions(r.Uint32()) & im.RolePermissions & im.Permissions(r.Uint32())
 		return im.Grants{Allow: allow, Deny: im.Permissions(r.Uint32()) & im.RolePermissions &^ allow & im.Permissions(r.Uint32())}
@@ -278,12 +278,13 @@ func randomStanding(r *rand.Rand) im.PermissionInput {
 	return s
 }
 
-// The resolution of permissions against a model that decides one at a time.
+// TestPermissionsAgainstModel compares the permissions with a model that decides one at a
+// time.
 func TestPermissionsAgainstModel(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	all := im.RolePermissions | im.PermissionManageRetention | im.PermissionDelete
 	for range 50_000 {
-		s := randomStanding(r)
+		s := randomInput(r)
 		got := s.Permissions()
 		for p := range all.Each() {
 			if want := naive(s, p); got.Has(p) != want {
@@ -310,9 +311,9 @@ func TestPermissionNames(t *testing.T) {
 	}
 }
 
-// BenchmarkPermissions is one check, of a member with several roles in a channel
-// with as many overrides as one may have. It allocates nothing, however many
-// members the space has: they are not part of it.
+// BenchmarkPermissions measures one check of a member with several roles in a channel with
+// the most overrides. It allocates nothing, and the number of members of the space does not
+// matter.
 func BenchmarkPermissions(b *testing.B) {
 	for _, roles := range []int{2, 20, 100} {
 		s := im.PermissionInput{Kind: im.Channel, Member: true, Role: im.Member, Channel: &im.ChannelAccess{}}
@@ -337,7 +338,7 @@ func BenchmarkPermissions(b *testing.B) {
 	}
 }
 
-// The table of the documentation is what the function decides.
+// TestPermissionsAreDocumented compares the table in docs/permissions.md with the code.
 func TestPermissionsAreDocumented(t *testing.T) {
 	text, err := os.ReadFile("../docs/permissions.md")
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// ranked is a space with "high" above "mod", both with every permission that a role
-// can give but what a test leaves out, and a public channel.
+// ranked is a space with a public channel and the role "high" above the role "mod". Both have
+// all permissions that a role can have, without those that a test leaves out.
 type ranked struct {
 	*world
 	space, channel    im.ID
@@ -37,7 +37,7 @@ func (r *ranked) sees(user im.UserID) bool {
 	return err == nil && may.Has(im.PermissionView)
 }
 
-// Nobody shuts out who stands above them, whatever they use for it.
+// TestRankHoldsForChannels checks that a member cannot shut a higher role out of a channel.
 func TestRankHoldsForChannels(t *testing.T) {
 	private := true
 	below := "permission_denied: you may only take view from roles below your highest"
@@ -78,7 +78,7 @@ func TestRankHoldsForChannels(t *testing.T) {
 			r.must(err)
 			return r.DeleteOverride(r.ctx, as("mod"), byID(r.channel), im.Everyone)
 		}, below},
-		"not by who has the higher role": {func(r *ranked) error {
+		"not by a higher role": {func(r *ranked) error {
 			_, err := r.UpdateConversation(r.ctx, as("high"), byID(r.channel), im.ConversationPatch{Private: &private})
 			return err
 		}, ""},
@@ -101,9 +101,9 @@ func TestRankHoldsForChannels(t *testing.T) {
 	}
 }
 
-// Whatever mod does to roles and a channel, who stands above goes on seeing it and has
-// what their role allows.
-func TestRankHoldsWhateverIsTried(t *testing.T) {
+// TestRankHoldsAgainstRandomChanges checks that a higher role keeps its view of a channel and
+// its permissions there, whatever mod changes.
+func TestRankHoldsAgainstRandomChanges(t *testing.T) {
 	for seed := range uint64(3) {
 		random := rand.New(rand.NewPCG(seed, 11))
 		own := im.PermissionManageRoles | im.PermissionMute
@@ -138,8 +138,8 @@ func TestRankHoldsWhateverIsTried(t *testing.T) {
 	}
 }
 
-// Who becomes the owner is not muted any more, in a space in none of its channels, and
-// is not muted again by handing over.
+// TestAnOwnerIsNotMuted checks that a new owner is unmuted, in a space also in its channels,
+// and stays so after handing over.
 func TestAnOwnerIsNotMuted(t *testing.T) {
 	w := newWorld(t)
 	for _, p := range w.ownables() {
@@ -165,18 +165,18 @@ func TestAnOwnerIsNotMuted(t *testing.T) {
 	}
 }
 
-// Slow mode is of a place with all of its threads: what one does there counts,
-// whatever it is.
+// TestSlowModeCountsThreads checks that slow mode counts what a user does in a conversation
+// and in its threads together.
 func TestSlowModeCountsThreads(t *testing.T) {
 	slow := 10 * time.Second
 	type scene struct {
 		*world
-		place        im.ID
+		conversation im.ID
 		roots        []im.ID
 		mine, theirs im.ID // threads
 	}
 	acts := map[string]func(s *scene, n int) error{
-		"a message":             func(s *scene, _ int) error { return s.send1(s.place) },
+		"a message":             func(s *scene, _ int) error { return s.send1(s.conversation) },
 		"a message in a thread": func(s *scene, _ int) error { return s.send1(s.theirs) },
 		"one in another":        func(s *scene, _ int) error { return s.send1(s.mine) },
 		"a thread": func(s *scene, n int) error {
@@ -197,21 +197,21 @@ func TestSlowModeCountsThreads(t *testing.T) {
 					w := newWorld(t)
 					s := &scene{world: w}
 					if kind == "group" {
-						s.place = w.group(im.HistoryAll, "owner", "bob")
+						s.conversation = w.group(im.HistoryAll, "owner", "bob")
 					} else {
-						s.place = w.channel("owner", w.space("owner", "bob"), false)
+						s.conversation = w.channel("owner", w.space("owner", "bob"), false)
 					}
 					for range 2 {
-						s.roots = append(s.roots, w.say("owner", byID(s.place), "root").ID)
+						s.roots = append(s.roots, w.say("owner", byID(s.conversation), "root").ID)
 					}
-					mine, err := w.CreateThread(w.ctx, as("bob"), w.say("owner", byID(s.place), "root").ID, "mine")
+					mine, err := w.CreateThread(w.ctx, as("bob"), w.say("owner", byID(s.conversation), "root").ID, "mine")
 					w.must(err)
-					theirs, err := w.CreateThread(w.ctx, as("owner"), w.say("owner", byID(s.place), "root").ID, "theirs")
+					theirs, err := w.CreateThread(w.ctx, as("owner"), w.say("owner", byID(s.conversation), "root").ID, "theirs")
 					w.must(err)
 					_, err = w.Join(w.ctx, as("bob"), byID(theirs.ID))
 					w.must(err)
 					s.mine, s.theirs = mine.ID, theirs.ID
-					_, err = w.UpdateConversation(w.ctx, as("owner"), byID(s.place), im.ConversationPatch{SlowMode: &slow})
+					_, err = w.UpdateConversation(w.ctx, as("owner"), byID(s.conversation), im.ConversationPatch{SlowMode: &slow})
 					w.must(err)
 					w.must(do(s, 0))
 					w.equal("at once", answer(again(s, 1)), "429 slow_mode")
@@ -219,21 +219,21 @@ func TestSlowModeCountsThreads(t *testing.T) {
 					w.equal("too soon", answer(again(s, 1)), "429 slow_mode")
 					w.pass(time.Millisecond)
 					w.equal("in time", answer(again(s, 1)), "ok")
-					w.equal("who is not held up", w.try("owner", s.theirs)+w.try("owner", s.theirs), "okok")
+					w.equal("exempt from slow mode", w.try("owner", s.theirs)+w.try("owner", s.theirs), "okok")
 				})
 			}
 		}
 	}
 }
 
-// send1 is a message of bob's.
+// send1 sends a message of bob.
 func (w *world) send1(id im.ID) error {
 	_, err := w.Send(w.ctx, as("bob"), byID(id), text("hi"))
 	return err
 }
 
-// A role can be given, taken and deleted by who may, whatever it says in a channel that
-// they do not see, but for what would open that: a refusal would tell of it.
+// TestHiddenChannelsDoNotShowInRoles checks that overrides in a channel that the actor cannot
+// see refuse only what would open the channel. Any other refusal would disclose it.
 func TestHiddenChannelsDoNotShowInRoles(t *testing.T) {
 	for name, act := range map[string]func(r *ranked, role im.ID) error{
 		"given":   func(r *ranked, role im.ID) error { return r.GrantRole(r.ctx, as("mod"), r.space, role, "low") },
@@ -269,8 +269,9 @@ func (r *ranked) channel1(by im.UserID, private bool) im.ID {
 	return r.world.channel(by, r.space, private)
 }
 
-// Whether somebody ever was a member is not told by muting them.
-func TestMutingTellsNothingOfFormerMembers(t *testing.T) {
+// TestMutingDoesNotRevealFormerMembers checks that muting a former member is answered like
+// muting a stranger.
+func TestMutingDoesNotRevealFormerMembers(t *testing.T) {
 	w := newWorld(t)
 	for _, p := range w.ownables() {
 		w.must(p.add("owner", "former"))

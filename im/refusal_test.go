@@ -7,11 +7,11 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// everywhere is each use case that takes a conversation.
+// everywhere holds the use cases that take a conversation.
 var everywhere = map[string]func(scene, im.Actor) error{
 	"send":         send(text("hi")),
 	"read history": readHistory,
-	"look":         look,
+	"get":          look,
 	"list members": listMembers,
 	"leave":        leave,
 	"update": func(s scene, a im.Actor) error {
@@ -29,8 +29,8 @@ var everywhere = map[string]func(scene, im.Actor) error{
 	"remove": func(s scene, a im.Actor) error { return s.RemoveMember(s.ctx, a, s.ref, "owner") },
 }
 
-// A conversation that is not there, one of others and one that was left get
-// the very same answer.
+// TestHiddenIsTheSameAsUnknown checks that an unknown conversation, one of other users and
+// one that the actor has left get the same answer.
 func TestHiddenIsTheSameAsUnknown(t *testing.T) {
 	w := newWorld(t)
 	s := groupScene(w)
@@ -75,7 +75,8 @@ func TestNobodyHasADirectConversationWithThemselves(t *testing.T) {
 	w.equal("what came of it", len(w.committed()), 0)
 }
 
-// Of several faults the answer names the first in the order 404, 403, 409, 422.
+// TestOrderOfRefusals checks that of several errors the answer is the first in the order 404,
+// 403, 409, 422.
 func TestOrderOfRefusals(t *testing.T) {
 	w := newWorldWith(t, im.Policy{MaxMessageBytes: 4096, MaxMembers: 7})
 	s := groupScene(w) // of five

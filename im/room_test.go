@@ -10,7 +10,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// room makes a room of an owner, which the others join.
+// room makes a room with an owner, which the others join.
 func (w *world) room(owner im.UserID, others ...im.UserID) im.ID {
 	w.Helper()
 	v, err := w.CreateGroup(w.ctx, as(owner), im.GroupDraft{Kind: im.Room, Name: "a room"})
@@ -27,7 +27,7 @@ func (w *world) join(user im.UserID, id im.ID) {
 	w.must(err)
 }
 
-// summary is what a user is told of one conversation, as types with users.
+// summary returns the events of one conversation that a user receives, as types with users.
 func (w *world) summary(actor im.Actor, id im.ID) []string {
 	w.Helper()
 	var out []string
@@ -46,13 +46,14 @@ func (w *world) set(user im.UserID, id im.ID, p im.ConversationPatch) {
 	w.must(err)
 }
 
-// try is what sending a text is answered.
+// try returns the answer to sending a text.
 func (w *world) try(user im.UserID, id im.ID) string {
 	_, err := w.Send(w.ctx, as(user), byID(id), text("hi"))
 	return answer(err)
 }
 
-// Whoever knows a room joins it and leaves it, and nobody else is told.
+// TestRoomsAreOpen checks that a user who knows a room can join and leave it, and that no
+// other member receives an event of that.
 func TestRoomsAreOpen(t *testing.T) {
 	w := newWorld(t)
 	id := w.room("owner")
@@ -66,12 +67,12 @@ func TestRoomsAreOpen(t *testing.T) {
 	w.equal("after leaving", w.try("bob", id), "404 conversation_not_found")
 
 	in := w.summary(as("owner"), id)
-	w.equal("the owner is told", in, []string{"conversation.created", "message.created", "message.revoked"})
-	w.equal("alice is told", w.summary(as("alice"), id), []string{"member.added alice", "message.created", "message.revoked"})
-	w.equal("bob is told", w.summary(as("bob"), id), []string{"member.added bob", "message.created", "member.removed bob"})
+	w.equal("the owner receives", in, []string{"conversation.created", "message.created", "message.revoked"})
+	w.equal("alice receives", w.summary(as("alice"), id), []string{"member.added alice", "message.created", "message.revoked"})
+	w.equal("bob receives", w.summary(as("bob"), id), []string{"member.added bob", "message.created", "member.removed bob"})
 }
 
-// Nothing is counted and nobody says that they have read something in a room.
+// TestRoomsHaveNoReceiptsAndNoUnread checks that a room has neither.
 func TestRoomsHaveNoReceiptsAndNoUnread(t *testing.T) {
 	w := newWorld(t)
 	id := w.room("owner", "alice")
@@ -105,7 +106,7 @@ func TestRoomsHaveNoReceiptsAndNoUnread(t *testing.T) {
 	}
 }
 
-// Slow mode makes those wait who may not mute others.
+// TestSlowMode checks that members who may not mute others must wait.
 func TestSlowMode(t *testing.T) {
 	w := newWorld(t)
 	id := w.room("owner", "alice", "bob")
@@ -118,7 +119,7 @@ func TestSlowMode(t *testing.T) {
 	if e, _ := im.AsError(err); e.RetryAfter != 6*time.Second {
 		t.Errorf("to be tried again after %v", e.RetryAfter)
 	}
-	w.equal("somebody else", w.try("bob", id), "ok")
+	w.equal("another user", w.try("bob", id), "ok")
 	for range 2 {
 		w.equal("the owner", w.try("owner", id), "ok")
 	}
@@ -129,7 +130,8 @@ func TestSlowMode(t *testing.T) {
 	w.equal("ended", w.try("alice", id), "ok")
 }
 
-// A clock that goes back by hours does not make anybody wait for them.
+// TestSlowModeIsNoLongerThanItself checks that a clock that goes back by hours makes nobody
+// wait for hours.
 func TestSlowModeIsNoLongerThanItself(t *testing.T) {
 	for name, place := range map[string]func(*world) im.ID{
 		"room":  func(w *world) im.ID { return w.room("owner", "alice") },
@@ -153,7 +155,8 @@ func TestSlowModeIsNoLongerThanItself(t *testing.T) {
 	}
 }
 
-// A repetition under the same client_id is the same message, slow mode or not.
+// TestSlowModeDoesNotHoldUpRepetitions checks that repeating a client_id returns the first
+// message in spite of slow mode.
 func TestSlowModeDoesNotHoldUpRepetitions(t *testing.T) {
 	w := newWorld(t)
 	id := w.room("owner", "alice")
@@ -189,7 +192,7 @@ func TestMute(t *testing.T) {
 	w.say("bob", byID(id), "hello")
 	w.equal("reading", w.said("alice", byID(id)), []string{"hello"})
 
-	// It outlives leaving.
+	// The mute outlasts the membership.
 	w.must(w.Leave(w.ctx, as("alice"), byID(id)))
 	w.join("alice", id)
 	w.equal("after coming back", w.try("alice", id), "403 permission_denied")
@@ -208,7 +211,7 @@ func TestMute(t *testing.T) {
 	w.equal("unmuted", w.try("alice", id), "ok")
 }
 
-// Who is muted can still take back what they said.
+// TestMutedCanRevoke checks that a muted user can revoke their messages.
 func TestMutedCanRevoke(t *testing.T) {
 	w := newWorld(t)
 	id := w.room("owner", "alice")
@@ -231,7 +234,8 @@ func TestMuteAll(t *testing.T) {
 	w.equal("unmuted", w.try("alice", id), "ok")
 }
 
-// Who is on the deny list of an open place is out and stays out.
+// TestDenyList checks that a user on the deny list of an open conversation loses it and
+// cannot join.
 func TestDenyList(t *testing.T) {
 	w := newWorld(t)
 	open := im.JoinOpen
@@ -252,7 +256,7 @@ func TestDenyList(t *testing.T) {
 		w.equal("joining", answer(err), "404 conversation_not_found")
 		_, err = w.AddMembers(w.ctx, as("owner"), byID(id), []im.UserID{"carol", "alice"}, im.Member)
 		w.equal("being added", answer(err), "409 on_deny_list")
-		w.equal("nobody was added", w.roleOf(id, "carol"), "404 conversation_not_found")
+		w.equal("no user was added", w.roleOf(id, "carol"), "404 conversation_not_found")
 		listed, err := w.Listed(w.ctx, as("owner"), byID(id), im.DenyList, im.Page{Limit: 10})
 		w.must(err)
 		w.equal("on the list", fmt.Sprint(len(listed), " ", listed[0].User), "1 alice")
@@ -262,7 +266,8 @@ func TestDenyList(t *testing.T) {
 	}
 }
 
-// A message to a room is one event row, however many are in it.
+// TestOneRowForAMessage checks that a message to a room is one row of the event log, however
+// many members it has.
 func TestOneRowForAMessage(t *testing.T) {
 	w := newWorld(t)
 	members := make([]im.UserID, 300)
@@ -276,7 +281,7 @@ func TestOneRowForAMessage(t *testing.T) {
 	w.equal("events", len(w.committed())-before, 1)
 	for _, user := range []im.UserID{"m0", "m299", "owner"} {
 		if told := w.told(as(user)); !slices.Contains(told, "message 1 hi") {
-			t.Errorf("%s is told %v", user, told)
+			t.Errorf("%s receives %v", user, told)
 		}
 	}
 }
@@ -301,7 +306,7 @@ func TestJoiningGroups(t *testing.T) {
 	w.equal("a direct conversation", answer(err), "422 direct_conversation")
 }
 
-// Each kind of place has its own settings, and refuses others.
+// TestSettingsByKind checks that each kind has its settings and refuses others.
 func TestSettingsByKind(t *testing.T) {
 	w := newWorld(t)
 	group, room := w.group(im.HistoryAll, "owner"), w.room("owner")
@@ -314,7 +319,7 @@ func TestSettingsByKind(t *testing.T) {
 	words, slow, window := "words", time.Second, new(time.Minute)
 	for name, test := range map[string]struct {
 		p    im.ConversationPatch
-		want string // of a group, a room, a thread, a channel, a space: + where it is taken
+		want string // of a group, a room, a thread, a channel, a space: + where it is accepted
 	}{
 		"name":          {im.ConversationPatch{Name: &words}, "+++++"},
 		"announcement":  {im.ConversationPatch{Announcement: &words}, "++-++"},
@@ -356,7 +361,7 @@ func TestMaxMembersByKind(t *testing.T) {
 	id := w.room("owner", "a", "b")
 	_, err := w.Join(w.ctx, as("c"), byID(id))
 	w.equal("one more in a room", answer(err), "422 too_many_members")
-	w.join("a", id) // who is in it already
+	w.join("a", id) // a member already
 	space := w.space("owner", "a")
 	_, err = w.AddSpaceMembers(w.ctx, as("owner"), space, []im.UserID{"b"})
 	w.equal("one more in a space", answer(err), "422 too_many_members")

@@ -10,7 +10,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// space makes a space of an owner with members.
+// space makes a space with an owner and members.
 func (w *world) space(owner im.UserID, members ...im.UserID) im.ID {
 	w.Helper()
 	v, err := w.CreateSpace(w.ctx, as(owner), im.SpaceDraft{Name: "a space"})
@@ -29,7 +29,7 @@ func (w *world) channel(user im.UserID, space im.ID, private bool) im.ID {
 	return v.ID
 }
 
-// role makes a role that its owner gives to users.
+// role makes a role of a space and gives it to users.
 func (w *world) role(space im.ID, owner im.UserID, allow, deny im.Permissions, users ...im.UserID) im.ID {
 	w.Helper()
 	name := "a role"
@@ -47,7 +47,7 @@ func (w *world) override(channel im.ID, by im.UserID, role im.ID, allow, deny im
 	w.must(err)
 }
 
-// may is what somebody is told that they may do somewhere.
+// may returns the permissions that a user gets shown.
 func (w *world) may(user im.UserID, id im.ID) string {
 	w.Helper()
 	_, may, err := w.PermissionsIn(w.ctx, as(user), byID(id))
@@ -111,7 +111,7 @@ func TestInvitations(t *testing.T) {
 	w.equal("by a member", err, "permission_denied: you need the permission invite here")
 	w.must(w.PutBlock(w.ctx, as("carol"), "owner"))
 	_, err = w.InviteToSpace(w.ctx, as("owner"), id, []im.UserID{"bob", "alice", "carol", "bob"})
-	w.equal("who has blocked one", field(err), "403 blocked users/2")
+	w.equal("invited by a blocked user", field(err), "403 blocked users/2")
 	made, err := w.InviteToSpace(w.ctx, as("owner"), id, []im.UserID{"bob", "alice", "bob"})
 	w.must(err)
 	w.equal("invited", fmt.Sprint(len(made), " ", made[0].User, " ", made[0].Name), "1 bob a space")
@@ -120,7 +120,7 @@ func TestInvitations(t *testing.T) {
 	mine, err := w.MyInvitations(w.ctx, as("bob"), 0, 10)
 	w.must(err)
 	w.equal("bob's", fmt.Sprint(len(mine), " ", mine[0].Conversation == id, " ", mine[0].By, " ", mine[0].Name), "1 true owner a space")
-	w.equal("bob is told", w.summary(as("bob"), id), []string{"space.invited bob"})
+	w.equal("bob receives", w.summary(as("bob"), id), []string{"space.invited bob"})
 	w.equal("others are not", slices.Contains(w.summary(as("alice"), id), "space.invited bob"), false)
 	_, err = w.SpaceOf(w.ctx, as("bob"), id)
 	w.equal("before joining", answer(err), "404 space_not_found")
@@ -143,8 +143,8 @@ func TestInvitations(t *testing.T) {
 	}
 }
 
-// Nobody gets by roles what who gives them does not have, nor changes who stands
-// as high as they do.
+// TestRolesDoNotEscalate checks that a member cannot give permissions that they lack, nor
+// change members with roles as high as theirs.
 func TestRolesDoNotEscalate(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "mod", "mod2", "alice")
@@ -166,10 +166,10 @@ func TestRolesDoNotEscalate(t *testing.T) {
 	for what, got := range map[string]string{
 		"a member makes a role":                create("alice", im.RoleDraft{Name: &name}),
 		"gives what they do not have":          create("mod", im.RoleDraft{Name: &name, Allow: im.PermissionInvite}),
-		"makes a role above their own":         create("mod", im.RoleDraft{Name: &name, Position: 1}),
+		"makes a role higher than theirs":      create("mod", im.RoleDraft{Name: &name, Position: 1}),
 		"changes their own role":               update("mod", mods, im.RoleDraft{Name: &name}),
 		"changes a higher role":                update("mod", high, im.RoleDraft{Name: &name}),
-		"moves a role above their own":         update("mod", low, im.RoleDraft{Position: 1}),
+		"moves a role higher than theirs":      update("mod", low, im.RoleDraft{Position: 1}),
 		"gives a role what they do not have":   update("mod", low, im.RoleDraft{Allow: im.PermissionInvite}),
 		"gives everyone what they do not have": update("mod", im.Everyone, im.RoleDraft{Allow: im.PermissionInvite}),
 		"takes a higher role":                  answer(w.GrantRole(w.ctx, as("mod"), id, high, "mod")),
@@ -195,7 +195,7 @@ func TestRolesDoNotEscalate(t *testing.T) {
 	w.equal("giving everyone's", answer(w.GrantRole(w.ctx, as("owner"), id, im.Everyone, "alice")), "422 everyone_role")
 	w.equal("deleting everyone's", answer(w.DeleteRole(w.ctx, as("owner"), id, im.Everyone)), "422 everyone_role")
 
-	// What they may.
+	// Permissions that the actor has.
 	w.equal("a role of what they have", create("mod", im.RoleDraft{Name: &name, Allow: im.PermissionKick}), "ok")
 	w.must(w.GrantRole(w.ctx, as("mod"), id, low, "alice"))
 	w.must(w.RemoveSpaceMember(w.ctx, as("mod"), id, "alice"))
@@ -204,7 +204,8 @@ func TestRolesDoNotEscalate(t *testing.T) {
 	w.equal("the order", fmt.Sprint(roles[0].ID == high, roles[1].ID == mods, roles[len(roles)-1].ID == im.Everyone), "true true true")
 }
 
-// Who leaves a space and comes back has none of the roles from before.
+// TestRolesEndWithTheStay checks that a user who leaves a space and returns has none of their
+// former roles.
 func TestRolesEndWithTheStay(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "alice")
@@ -223,7 +224,8 @@ func TestRolesEndWithTheStay(t *testing.T) {
 	w.equal("after", w.try("alice", private), "404 conversation_not_found")
 }
 
-// Who cannot see a channel gets 404 everywhere, and hears nothing of it.
+// TestPrivateChannels checks that a user who cannot see a channel gets 404 everywhere and
+// receives none of its events.
 func TestPrivateChannels(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "alice", "bob")
@@ -283,7 +285,7 @@ func TestPrivateChannels(t *testing.T) {
 	w.must(w.DeleteConversation(w.ctx, as("owner"), byID(private)))
 	for _, e := range w.replay(as("bob"), 0, 5) {
 		if e.Conversation != id {
-			t.Errorf("bob is told %v of %v", e.Type, e.Conversation)
+			t.Errorf("bob receives %v of %v", e.Type, e.Conversation)
 		}
 	}
 	erased, err := w.Erased(w.ctx, as("bob"), im.ErasureQuery{Limit: 10})
@@ -296,7 +298,8 @@ func TestPrivateChannels(t *testing.T) {
 	}
 }
 
-// A change of roles, lists or membership holds from the next request on.
+// TestAccessHoldsFromTheNextRequestOn checks that a change of roles, lists or membership
+// applies to the next request.
 func TestAccessHoldsFromTheNextRequestOn(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "alice")
@@ -322,14 +325,14 @@ func TestAccessHoldsFromTheNextRequestOn(t *testing.T) {
 	step("the role is deleted", w.DeleteRole(w.ctx, as("owner"), id, role), "ok", gone)
 	deny := im.RoleDraft{Deny: im.PermissionSend}
 	_, _, err := w.UpdateRole(w.ctx, as("owner"), id, im.Everyone, deny)
-	step("nobody may send", err, "403 permission_denied", gone)
+	step("sending is denied", err, "403 permission_denied", gone)
 	w.override(public, "owner", im.Everyone, im.PermissionSend, 0)
 	step("but here", nil, "ok", gone)
 	step("removed", w.RemoveSpaceMember(w.ctx, as("owner"), id, "alice"), gone, gone)
 	w.equal("may", w.may("alice", public), gone)
 }
 
-// Revoking in channels: by whom, within which window.
+// TestRevokingInChannels checks who may revoke in channels, and within which window.
 func TestRevokingInChannels(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "alice", "mod")
@@ -388,15 +391,15 @@ func TestMentionAll(t *testing.T) {
 		w.equal("by a member", err, "permission_denied: you need the permission mention_all here")
 		m := w.send("owner", byID(c), d)
 		w.equal("alice has not read", w.unread("alice", byID(c)), "1/1")
-		w.equal("who sent it", w.unread("owner", byID(c)), "0/0")
+		w.equal("sender", w.unread("owner", byID(c)), "0/0")
 		w.revoke("owner", m.ID)
-		w.equal("taken back", w.unread("alice", byID(c)), "0/0")
+		w.equal("revoked", w.unread("alice", byID(c)), "0/0")
 	}
 	_, err := w.Send(w.ctx, as("alice"), direct("bob"), d)
 	w.equal("in a direct conversation", answer(err), "422 direct_conversation")
 }
 
-// Unread in a channel counts from when one came into the space.
+// TestUnreadInChannels checks that only messages since joining the space are unread.
 func TestUnreadInChannels(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "alice")
@@ -418,9 +421,9 @@ func TestUnreadInChannels(t *testing.T) {
 	w.equal("not in the totals", total.Total, 0)
 }
 
-// Who is let into a channel by one of its lists has not missed what was said before, nor
-// has who comes back to a space.
-func TestBeingLetInLeavesNothingUnread(t *testing.T) {
+// TestNewViewersHaveNothingUnread checks that earlier messages are not unread for a user to
+// whom a list opens a channel, nor for one who returns to a space.
+func TestNewViewersHaveNothingUnread(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "alice")
 	private, public := w.channel("owner", id, true), w.channel("owner", id, false)
@@ -470,16 +473,16 @@ func TestChannelLimits(t *testing.T) {
 	}
 	w.equal("an override too many", put(b), "422 too_many_roles")
 	w.must(w.DeleteOverride(w.ctx, as("owner"), byID(c), a))
-	w.equal("in its place", put(b), "ok")
+	w.equal("replaced", put(b), "ok")
 	w.must(w.DeleteRole(w.ctx, as("owner"), id, b))
-	w.equal("in place of one of a role that is gone", put(a), "ok")
+	w.equal("after the role of another was deleted", put(a), "ok")
 	list, err := w.Overrides(w.ctx, as("owner"), byID(c))
 	w.must(err)
 	w.equal("overrides", fmt.Sprint(len(list), list[0].Role == a), "1 true")
 }
 
-// The members of a channel are those of its space who can see it, on every page
-// once.
+// TestChannelMembers checks that every member of the space who can see a channel is on its
+// pages of members once.
 func TestChannelMembers(t *testing.T) {
 	w := newWorld(t)
 	var users []im.UserID
@@ -510,7 +513,8 @@ func TestChannelMembers(t *testing.T) {
 	w.equal("members", strings.Join(got, " "), strings.Join(want, " "))
 }
 
-// A mute in a space holds in all of its channels, one in a channel there alone.
+// TestMuteInSpaces checks that a mute in a space applies to all of its channels, and one in a
+// channel to that alone.
 func TestMuteInSpaces(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "alice", "mod", "bob")
@@ -538,7 +542,8 @@ func TestMuteInSpaces(t *testing.T) {
 	w.equal("a minute later", states(), "ok ok ok")
 }
 
-// Who is on the deny list of a space is out and stays out, however open it is.
+// TestDenyInSpace checks that a user on the deny list of a space loses it and cannot join,
+// even if it is open.
 func TestDenyInSpace(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "alice", "bob", "mod")
@@ -566,7 +571,7 @@ func TestDenyInSpace(t *testing.T) {
 		w.must(err)
 		w.equal("being invited", len(made), 0)
 	}
-	w.equal("carol is told", w.summary(as("carol"), id), []string{"space.invited carol", "space.uninvited carol"})
+	w.equal("carol receives", w.summary(as("carol"), id), []string{"space.invited carol", "space.uninvited carol"})
 	listed, err := w.SpaceDenied(w.ctx, as("mod"), id, im.Page{Limit: 10})
 	w.must(err)
 	w.equal("on the list", fmt.Sprint(len(listed), " ", listed[0].User), "3 alice")
@@ -579,8 +584,8 @@ func TestDenyInSpace(t *testing.T) {
 	w.must(err)
 }
 
-// One thing at a time can be looked up.
-func TestLookUps(t *testing.T) {
+// TestSingleLookups checks requests for one member, role or channel.
+func TestSingleLookups(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "alice", "bob")
 	role := w.role(id, "owner", im.PermissionMute, 0, "alice")
@@ -590,9 +595,9 @@ func TestLookUps(t *testing.T) {
 	w.must(err)
 	w.equal("roles", m.Roles, []im.ID{role})
 	_, err = w.SpaceMember(w.ctx, as("bob"), id, "carol")
-	w.equal("nobody", answer(err), "404 member_not_found")
+	w.equal("an unknown user", answer(err), "404 member_not_found")
 	_, err = w.Member(w.ctx, as("alice"), byID(private), "bob")
-	w.equal("who does not see the channel", answer(err), "404 member_not_found")
+	w.equal("a member who cannot see the channel", answer(err), "404 member_not_found")
 	_, err = w.Member(w.ctx, as("alice"), byID(private), "owner")
 	w.must(err)
 	said := w.say("alice", byID(private), "hi")

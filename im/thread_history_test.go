@@ -8,9 +8,10 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Who joins a group that shows its history from joining on learns from its threads
-// nothing of before: no name, no count, no time of activity.
-func TestThreadsTellNothingFromBeforeJoining(t *testing.T) {
+// TestThreadsShowNothingFromBeforeJoining checks that a user who joins a group with history
+// from joining on learns nothing older of its threads: no name, no count, no time of
+// activity.
+func TestThreadsShowNothingFromBeforeJoining(t *testing.T) {
 	for _, history := range []im.History{im.HistoryJoined, im.HistoryAll} {
 		t.Run(history.String(), func(t *testing.T) {
 			w := newWorld(t)
@@ -46,14 +47,14 @@ func TestThreadsTellNothingFromBeforeJoining(t *testing.T) {
 				return fmt.Sprintf("%q %s %s", v.Name, count, active)
 			}
 			whole := `"secret plans" 1 1h0m1s`
-			w.equal("who was there", seen("early", old), whole)
+			w.equal("an early member", seen("early", old), whole)
 			if history == im.HistoryAll {
-				w.equal("who came later, of all history", seen("late", old), whole)
+				w.equal("a later member, with all history", seen("late", old), whole)
 				w.say("alice", byID(old), "said since")
-				w.equal("what events say it holds", w.activityTold("late"), []string{"2"})
+				w.equal("what events say it holds", w.receivedCounts("late"), []string{"2"})
 				return
 			}
-			w.equal("who came later", seen("late", old), `"" ? none`)
+			w.equal("a later member", seen("late", old), `"" ? none`)
 			w.equal("what they read", len(w.said("late", byID(old))), 0)
 			w.say("alice", byID(old), "said since")
 			w.equal("what was said since", seen("late", old), `"" ? 0s`)
@@ -62,8 +63,8 @@ func TestThreadsTellNothingFromBeforeJoining(t *testing.T) {
 			_, err = w.UpdateConversation(w.ctx, as("alice"), byID(old), im.ConversationPatch{Name: &name})
 			w.must(err)
 			w.equal("its new name", seen("late", old), `"named since" ? 0s`)
-			w.revoke("alice", w.say("alice", byID(old), "taken back").ID)
-			w.equal("what events say it holds", w.activityTold("late"), []string{"?", "?", "?", "?"})
+			w.revoke("alice", w.say("alice", byID(old), "revoked").ID)
+			w.equal("what events say it holds", w.receivedCounts("late"), []string{"?", "?", "?", "?"})
 			root = w.say("alice", byID(g), "another root")
 			v, err = w.CreateThread(w.ctx, as("alice"), root.ID, "a later thread")
 			w.must(err)
@@ -72,9 +73,9 @@ func TestThreadsTellNothingFromBeforeJoining(t *testing.T) {
 	}
 }
 
-// activityTold is how many messages the events of threads, those that a user is
-// published, say that these have; "?" of those that do not say it.
-func (w *world) activityTold(user im.UserID) (counts []string) {
+// receivedCounts returns the message counts in the thread events that a user receives, "?"
+// for events without one.
+func (w *world) receivedCounts(user im.UserID) (counts []string) {
 	w.Helper()
 	for _, e := range w.replay(as(user), 0, 100) {
 		switch {

@@ -9,7 +9,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// threadScene is a group with a thread that alice created and bob has joined.
+// threadScene is a group with a thread that alice created and bob joined.
 type threadScene struct {
 	*world
 	group  im.ID
@@ -30,8 +30,8 @@ func newThread(t *testing.T) threadScene {
 	return s
 }
 
-// Who has left a thread and takes back what they said there says why, unless they may
-// not speak in what it hangs in.
+// TestRevokingInAThreadOneHasLeft checks that a user who has left a thread may revoke there
+// with a note, unless they may not send in its parent.
 func TestRevokingInAThreadOneHasLeft(t *testing.T) {
 	s := newThread(t)
 	for who, muted := range map[im.UserID]bool{"alice": false, "bob": true} {
@@ -50,7 +50,8 @@ func TestRevokingInAThreadOneHasLeft(t *testing.T) {
 	}
 }
 
-// state is a thread's count and how long after the beginning it was last active.
+// state returns the message count of the thread and how long after the start it was last
+// active.
 func (s threadScene) state() string {
 	s.Helper()
 	v, err := s.Conversation(s.ctx, as("carol"), byID(s.thread))
@@ -58,7 +59,7 @@ func (s threadScene) state() string {
 	return fmt.Sprintf("%d after %v", v.Messages, v.ActiveAt.Sub(epoch))
 }
 
-// activities are what the members of the group are told of the thread.
+// activities returns the events about the thread that members of the group receive.
 func (s threadScene) activities() string {
 	s.Helper()
 	var out []string
@@ -88,18 +89,18 @@ func TestCreateThread(t *testing.T) {
 	s.equal("in a direct conversation", create("bob", d.ID, "x"), "422 thread_unsupported")
 	in := s.say("bob", byID(s.thread), "hi")
 	s.equal("in a thread", create("bob", in.ID, "x"), "422 thread_unsupported")
-	gone := s.say("bob", byID(s.group), "gone")
-	s.revoke("bob", gone.ID)
-	s.equal("under a tombstone", create("bob", gone.ID, "x"), "409 already_revoked")
+	revoked := s.say("bob", byID(s.group), "revoked")
+	s.revoke("bob", revoked.ID)
+	s.equal("under a tombstone", create("bob", revoked.ID, "x"), "409 already_revoked")
 
 	v, err := s.Conversation(s.ctx, as("bob"), byID(s.thread))
 	s.must(err)
 	s.equal("thread", fmt.Sprint(v.Kind, " ", v.Name, " ", v.Parent == s.group, " ", v.Root == s.root.ID, " ", v.Creator, " ", v.MemberCount), "thread answers true true alice 2")
 }
 
-// All members of the parent can read a thread and join it; who has joined is told
-// of what happens in it and may speak.
-func TestWhoReadsThreads(t *testing.T) {
+// TestThreadAccess checks that members of the parent can read and join a thread, and that
+// only members of the thread send there and receive its events.
+func TestThreadAccess(t *testing.T) {
 	s := newThread(t)
 	s.say("bob", byID(s.thread), "one")
 	s.equal("carol reads", s.said("carol", byID(s.thread)), []string{"one"})
@@ -108,21 +109,21 @@ func TestWhoReadsThreads(t *testing.T) {
 	_, err = s.PutReceipt(s.ctx, as("carol"), byID(s.thread), im.ReceiptDraft{Kind: im.Read, UpTo: s.root.ID.String()})
 	s.equal("carol has read", answer(err), "422 not_joined")
 	s.equal("mallory reads", s.try("mallory", s.thread), "404 conversation_not_found")
-	s.equal("carol is told of it", s.summary(as("carol"), s.thread), []string(nil))
-	s.equal("bob is told", s.summary(as("bob"), s.thread), []string{"member.added bob", "message.created"})
+	s.equal("carol receives", s.summary(as("carol"), s.thread), []string(nil))
+	s.equal("bob receives", s.summary(as("bob"), s.thread), []string{"member.added bob", "message.created"})
 	s.equal("unread of bob", s.unread("alice", byID(s.thread)), "1/0")
 	s.equal("unread of carol", s.unread("carol", byID(s.thread)), "0/0")
 
 	s.join("carol", s.thread)
 	s.equal("carol sends", s.try("carol", s.thread), "ok")
 	_, err = s.AddMembers(s.ctx, as("owner"), byID(s.thread), []im.UserID{"admin"}, im.Member)
-	s.equal("adding somebody", answer(err), "422 members_unsupported")
+	s.equal("adding a member", answer(err), "422 members_unsupported")
 	page, err := s.Members(s.ctx, as("owner"), byID(s.thread), im.Page{Limit: 10})
 	s.must(err)
 	s.equal("members", len(page.Items), 3)
 }
 
-// What a member of the parent may do to a thread.
+// TestThreadModeration checks what members of the parent may do to a thread.
 func TestThreadModeration(t *testing.T) {
 	rename := func(s threadScene, user im.UserID) error {
 		name := "other"
@@ -152,8 +153,8 @@ func TestThreadModeration(t *testing.T) {
 	}
 }
 
-// Count and last activity follow what is sent, revoked, expired and removed, and
-// the members of the parent are told, without a word of it.
+// TestThreadActivity checks that count and last activity follow sends, revokes, expiry and
+// trimming, and that members of the parent receive them without content.
 func TestThreadActivity(t *testing.T) {
 	s := newThread(t)
 	s.equal("empty", s.state(), "0 after 0s")
@@ -173,15 +174,15 @@ func TestThreadActivity(t *testing.T) {
 	s.revoke("alice", two.ID)
 	s.revoke("alice", two.ID) // again
 	s.equal("revoked", s.state(), "1 after 1s")
-	s.equal("told", s.activities(), "thread.created 0, thread.updated 1, thread.updated 2, thread.updated 3, thread.updated 2, thread.updated 1")
+	s.equal("received", s.activities(), "thread.created 0, thread.updated 1, thread.updated 2, thread.updated 3, thread.updated 2, thread.updated 1")
 	for _, e := range s.replay(as("carol"), 0, 5) {
 		if e.Message != nil && e.Conversation == s.thread || e.Thread != 0 && (e.MessageID != 0 || e.Message != nil) {
-			t.Errorf("told of content: %+v", e)
+			t.Errorf("received content: %+v", e)
 		}
 	}
 }
 
-// Retention takes a thread's messages as it does its parent's.
+// TestThreadRetention checks that the retention of the parent applies to the thread.
 func TestThreadRetention(t *testing.T) {
 	s := newThread(t)
 	days := new(24 * time.Hour)
@@ -193,7 +194,7 @@ func TestThreadRetention(t *testing.T) {
 	s.equal("readable", s.said("carol", byID(s.thread)), []string{"two"})
 	_, err := s.Message(s.ctx, as("bob"), one.ID)
 	s.equal("past retention", answer(err), "404 message_not_found")
-	// A longer retention does not bring it back.
+	// A longer retention does not bring messages back.
 	days = nil
 	s.set("owner", s.group, im.ConversationPatch{Retention: &days})
 	s.equal("still", s.said("carol", byID(s.thread)), []string{"two"})
@@ -201,8 +202,8 @@ func TestThreadRetention(t *testing.T) {
 	s.equal("trimmed", s.state(), "1 after 23h0m0s")
 }
 
-// Who leaves the parent has lost its threads, and does not get them back by coming
-// back.
+// TestLosingTheParentLosesTheThread checks that leaving the parent ends memberships of its
+// threads, and that returning does not restore them.
 func TestLosingTheParentLosesTheThread(t *testing.T) {
 	s := newThread(t)
 	m := s.say("bob", byID(s.thread), "one")
@@ -216,14 +217,14 @@ func TestLosingTheParentLosesTheThread(t *testing.T) {
 	s.must(err)
 	s.equal("bob's threads", len(mine.Items), 0)
 	s.say("alice", byID(s.thread), "two")
-	s.equal("bob is told", s.summary(as("bob"), s.thread), []string{"member.added bob", "message.created", "member.removed bob"})
+	s.equal("bob receives", s.summary(as("bob"), s.thread), []string{"member.added bob", "message.created", "member.removed bob"})
 	s.back(s.group, "owner", "bob")
 	s.equal("back, he reads", s.said("bob", byID(s.thread)), []string{"one", "two"})
 	s.equal("but is not in it", s.try("bob", s.thread), "403 permission_denied")
 }
 
-// Erasing the message that a thread hangs under leaves the thread, under a
-// tombstone; removing it, too.
+// TestThreadOutlivesItsRoot checks that a thread stays when the message that it is about is
+// erased or trimmed.
 func TestThreadOutlivesItsRoot(t *testing.T) {
 	s := newThread(t)
 	s.say("bob", byID(s.thread), "one")
@@ -238,8 +239,9 @@ func TestThreadOutlivesItsRoot(t *testing.T) {
 	s.equal("the root", root.State, im.Revoked)
 }
 
-// Dissolving the group dissolves its threads: nobody reads, finds or joins them.
-func TestDissolvingTheParent(t *testing.T) {
+// TestDeletingTheParent checks that threads are deleted with their group: nobody can read,
+// find or join them.
+func TestDeletingTheParent(t *testing.T) {
 	s := newThread(t)
 	m := s.say("bob", byID(s.thread), "needle")
 	s.must(s.DeleteConversation(s.ctx, as("owner"), byID(s.group)))
@@ -259,8 +261,9 @@ func TestDissolvingTheParent(t *testing.T) {
 	}
 }
 
-// A dissolved thread makes room for another one.
-func TestAnotherThreadAfterOneWasDissolved(t *testing.T) {
+// TestAnotherThreadAfterDeletion checks that a message whose thread was deleted can get
+// another one.
+func TestAnotherThreadAfterDeletion(t *testing.T) {
 	s := newThread(t)
 	s.must(s.DeleteConversation(s.ctx, as("owner"), byID(s.thread)))
 	v, err := s.CreateThread(s.ctx, as("carol"), s.root.ID, "again")
@@ -274,10 +277,10 @@ func TestAnotherThreadAfterOneWasDissolved(t *testing.T) {
 			told = append(told, fmt.Sprint(e.Type, " ", e.Thread == s.thread))
 		}
 	}
-	s.equal("told", told, []string{"thread.created true", "thread.deleted true", "thread.created false"})
+	s.equal("received", told, []string{"thread.created true", "thread.deleted true", "thread.created false"})
 }
 
-// Pages of threads hold together, and each is there once.
+// TestThreadPages checks that each thread is on exactly one page.
 func TestThreadPages(t *testing.T) {
 	s := newThread(t)
 	want := []im.ID{s.thread}
@@ -309,7 +312,7 @@ func TestThreadPages(t *testing.T) {
 	}
 }
 
-// Every rule of messages holds in a thread as in a group.
+// TestMessagesInThreads checks that the rules of messages apply in a thread.
 func TestMessagesInThreads(t *testing.T) {
 	s := newThread(t)
 	d := text("with receipt")
@@ -331,7 +334,7 @@ func TestMessagesInThreads(t *testing.T) {
 	_, err = s.Revoke(s.ctx, as("alice"), m.ID, im.RevokeNote{})
 	s.equal("past the window", answer(err), "403 revoke_window_expired")
 	_, err = s.Revoke(s.ctx, as("bob"), m.ID, im.RevokeNote{})
-	s.equal("somebody else's", err, "permission_denied: you need the permission revoke_others here")
+	s.equal("a message of another user", err, "permission_denied: you need the permission revoke_others here")
 	s.revoke("admin", m.ID)
 
 	wide := new(time.Hour)
@@ -342,7 +345,7 @@ func TestMessagesInThreads(t *testing.T) {
 
 	short := 10 * time.Second
 	s.set("owner", s.group, im.ConversationPatch{ExpireAfter: &short})
-	m = s.say("alice", byID(s.thread), "gone soon")
+	m = s.say("alice", byID(s.thread), "expiring")
 	s.equal("expires as in the group", m.ExpiresAt.Sub(m.CreatedAt), short)
 	erased, err := s.Erased(s.ctx, as("carol"), im.ErasureQuery{Limit: 10})
 	s.must(err)

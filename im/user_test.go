@@ -30,28 +30,28 @@ func TestUserAndDeviceIDs(t *testing.T) {
 		{"a\n", false, false},
 		{"\tb", false, false},
 		{"é", true, false},
-		{"e\u0301", false, false}, // the same, decomposed
+		{"e\u0301", false, false}, // decomposed
 		{"王", true, false},
 		{"\uf900", false, false}, // a compatibility ideograph, which normal form C writes as another
 		{"가", true, false},
-		{"\u1100\u1161", false, false}, // the same of its parts
+		{"\u1100\u1161", false, false}, // its parts
 		{"ن\u064e", true, false},       // a mark after its letter
-		{"\u0301e", false, false},      // a mark that would stand on what comes before
+		{"\u0301e", false, false},      // a mark without a letter
 		{"😀", true, false},
 		{strings.Repeat("王", 42), true, false},
 		{strings.Repeat("王", 43), false, false}, // 129 bytes
 		{"\xff", false, false},
 		{"\xed\xa0\x80", false, false}, // half a surrogate pair
 		{"\ufffd", false, false},
-		{"a\u200b", false, false}, // nobody sees it
+		{"a\u200b", false, false}, // invisible
 		{"a\u200e", false, false},
-		{"a\u202eb", false, false}, // it turns what follows around
+		{"a\u202eb", false, false}, // reverses what follows
 		{"a\u00a0b", false, false},
 		{"a\u3000b", false, false},
 		{"\ufeffa", false, false},
 		{"\u2028", false, false},
 		{"\u0085", false, false},
-		{"\ue000", false, false},     // of private use
+		{"\ue000", false, false},     // private use
 		{"\U000e0041", false, false}, // a tag
 		{"\u0378", false, false},     // not assigned
 	} {
@@ -64,7 +64,7 @@ func TestUserAndDeviceIDs(t *testing.T) {
 	}
 }
 
-// Every byte alone: printable ASCII but the dot and nothing else.
+// TestUserIDCharacters checks every single byte: printable ASCII without the dot is valid.
 func TestUserIDCharacters(t *testing.T) {
 	for b := range 256 {
 		want := b >= 0x20 && b <= 0x7e && b != '.'
@@ -89,7 +89,7 @@ func TestActedHere(t *testing.T) {
 		{im.Actor{User: "bob", Device: "phone"}, "alice", "phone", false},
 	} {
 		if got := test.me.ActedHere(test.actor, test.device); got != test.want {
-			t.Errorf("%+v told of %s on %q: acted here %t, want %t", test.me, test.actor, test.device, got, test.want)
+			t.Errorf("%+v acted by %s on %q: acted here %t, want %t", test.me, test.actor, test.device, got, test.want)
 		}
 	}
 }
