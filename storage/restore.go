@@ -13,29 +13,27 @@ import (
 	"github.com/imapi/imapi/storage/sqlite"
 )
 
-// Restoring says what [Restore] is to put in place.
+// Restoring are the arguments of [Restore].
 type Restoring struct {
 	// File is the backup.
 	File string
-	// KeysFrom is a copy of the keys that is put in place, too; "" keeps those that are
-	// there.
+	// KeysFrom is a copy of the keys to install as well; "" keeps the present ones.
 	KeysFrom string
-	// AcceptLostKeys goes on without any keys, if there are none.
+	// AcceptLostKeys allows restoring without any keys.
 	AcceptLostKeys bool
-	// Progress is told how much of the backup was copied. It may be nil.
+	// Progress is called with the number of bytes copied. It may be nil.
 	Progress func(im.Progress)
 
-	// step is told what comes next, in tests.
+	// step is called before each step, in tests.
 	step func(string)
 }
 
-// searchFiles are what the search index is in, beside the database. It is made anew.
+// searchFiles are the files of the search index, beside the database. The index is rebuilt.
 var searchFiles = []string{"search.db", "search.db-wal", "search.db-shm"}
 
-// Restore puts a backup in place of the database that Open would open, which must not be
-// in use. What was there stays beside it, under the name that is returned; "" if there was
-// nothing. The next Open brings what was restored in line with the keys, before anybody
-// can read it.
+// Restore puts a backup in place of the database that Open would open, which must not be in
+// use. The replaced database is kept under the returned name, which is "" if there was
+// none. The next Open reconciles the backup with the keys before it can be read.
 func Restore(ctx context.Context, rawURL string, options Options, how Restoring) (replaced string, err error) {
 	path, err := sqlitePath(rawURL, options.DataDir)
 	if err != nil {
@@ -51,20 +49,20 @@ func Restore(ctx context.Context, rawURL string, options Options, how Restoring)
 	}
 	return sqlite.Replace(ctx, path, sqlite.Replacing{
 		Backup: how.File, Derived: derived, Progress: how.Progress, Now: options.Now, Step: how.step,
-		Keys:  func(store im.StoreID) error { return how.putKeys(ctx, keys, store) },
+		Keys:  func(store im.StoreID) error { return how.installKeys(ctx, keys, store) },
 		Shred: func(store im.StoreID, list []im.Shredding) error { return shred(keys, store, list) },
 	})
 }
 
-// putKeys puts the keys in place, or looks whether those that are there are of the store.
-func (how Restoring) putKeys(ctx context.Context, path string, store im.StoreID) error {
+// installKeys installs the keys, or checks that the present ones belong to the store.
+func (how Restoring) installKeys(ctx context.Context, path string, store im.StoreID) error {
 	if how.KeysFrom != "" {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return err
 		}
 		err := keyring.Install(ctx, how.KeysFrom, path, store)
 		if errors.Is(err, keyring.ErrAhead) {
-			return fmt.Errorf("the keys in %s are not older than those given: leave out --keys-from, or what was erased since comes back", path)
+			return fmt.Errorf("the keys in %s are not older than those given: leave out --keys-from, or messages erased since would become readable", path)
 		}
 		return err
 	}
@@ -73,7 +71,7 @@ func (how Restoring) putKeys(ctx context.Context, path string, store im.StoreID)
 	case errors.Is(err, fs.ErrNotExist) && how.AcceptLostKeys:
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("there are no keys in %s: give those that are beside the backups by --keys-from", path)
+		return fmt.Errorf("there are no keys in %s: use --keys-from with the copy beside the backups", path)
 	case err == nil && header.Store != store:
 		err = keyring.ErrForeign
 	}
@@ -83,11 +81,11 @@ func (how Restoring) putKeys(ctx context.Context, path string, store im.StoreID)
 	return nil
 }
 
-// shred destroys keys in the file at path, if there is one.
+// shred shreds keys in the file at path, if it exists.
 func shred(path string, store im.StoreID, list []im.Shredding) error {
 	ring, err := keyring.Open(path, store)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // which was accepted
+		return nil // accepted before
 	}
 	if err != nil {
 		return err

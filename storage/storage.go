@@ -1,4 +1,4 @@
-// Package storage opens the engine that keeps the state.
+// Package storage opens the storage engine.
 package storage
 
 import (
@@ -18,63 +18,62 @@ import (
 	"github.com/imapi/imapi/storage/sqlite"
 )
 
-// BatchStats tell how one transaction of an engine went.
+// BatchStats describes a transaction of an engine.
 type BatchStats = sqlite.BatchStats
 
-// ShredStats tell how one batch of shredding went.
+// ShredStats describes a batch of shredding.
 type ShredStats = sqlite.ShredStats
 
-// Options say how an engine works. The zero value of each but DataDir is what
-// a server uses.
+// Options configures an engine. The zero value of each field except DataDir is what a
+// server uses.
 type Options struct {
 	// DataDir is the directory of the SQLite file if the URL names none.
 	DataDir string
-	// Synchronous is "full" (what was acknowledged survives a power cut) or
-	// "normal" (it survives a crash of the process alone).
+	// Synchronous is "full", with which acknowledged writes survive a power cut, or
+	// "normal", with which they survive only a crash of the process.
 	Synchronous string
-	// Readers is the number of connections that read.
+	// Readers is the number of read connections.
 	Readers int
-	// Observe is told of every batch of writes. It must not block.
+	// Observe is called after every batch of writes. It must not block.
 	Observe func(BatchStats)
-	// ObserveLog is told how many bytes of the write-ahead log are not in the database
-	// yet, whenever it was looked at. It must not block.
+	// ObserveLog is called after each check of the write-ahead log with the number of bytes
+	// that are not in the database yet. It must not block.
 	ObserveLog func(unmoved int64)
-	// Logger gets what no caller is told.
+	// Logger logs what no caller receives.
 	Logger *slog.Logger
-	// Now is the clock by which batches are timed.
+	// Now is the clock.
 	Now func() time.Time
-	// Keys is the file of the keys that content is sealed under; "keys" beside the
-	// SQLite file if it is "".
+	// Keys is the key file; the default is "keys" beside the SQLite file.
 	Keys string
-	// ObserveShred is told of every batch of keys that was shredded. It must not block.
+	// ObserveShred is called after every batch of shredding. It must not block.
 	ObserveShred func(ShredStats)
-	// AcceptLostKeys makes tombstones of messages whose keys are missing, for the key file
-	// is older than the data or is not there, instead of failing.
+	// AcceptLostKeys turns messages into tombstones if their keys are missing because the
+	// key file is older than the data, or does not exist. Otherwise Open fails.
 	AcceptLostKeys bool
-	// Reconciled is told what Open has made of data and keys that were not always
-	// together. It may be nil.
+	// Reconciled is called with the changes Open made to data and keys that had not always
+	// been together. It may be nil.
 	Reconciled func(im.Reconciled)
-	// Progress is told how far Open is with looking at all keys, if they were not always
-	// together with the data. It may be nil.
+	// Progress is called while Open checks all keys, if they have not always been together
+	// with the data. It may be nil.
 	Progress func(im.Progress)
-	// ReadLimit is how long a read may take before it is ended with an error.
+	// ReadLimit is the maximum duration of a read transaction.
 	ReadLimit time.Duration
 }
 
-// ErrInUse is in the chain of Open's error if another process has the data.
+// ErrInUse is in the chain of Open's error if another process has opened the data.
 var ErrInUse = sqlite.ErrInUse
 
-// fileName is the SQLite file in the data directory.
+// fileName is the name of the SQLite file in the data directory.
 const fileName = "imapi.db"
 
 // Open opens the engine that a URL names:
 //
 //	""                      SQLite in imapi.db in options.DataDir
-//	sqlite:///var/lib/x.db  SQLite in the file of an absolute path
-//	sqlite:data/x.db        SQLite in a file from the working directory on
+//	sqlite:///var/lib/x.db  SQLite in a file with an absolute path
+//	sqlite:data/x.db        SQLite in a file relative to the working directory
 //
-// The directory of an SQLite file is made if it is not there, and both are this
-// store's alone until Close.
+// The directory of a SQLite file is created if necessary. Directory and file are locked
+// until Close.
 func Open(ctx context.Context, rawURL string, options Options) (im.Store, error) {
 	path, err := sqlitePath(rawURL, options.DataDir)
 	if err != nil {
@@ -106,10 +105,10 @@ func Open(ctx context.Context, rawURL string, options Options) (im.Store, error)
 	return store, nil
 }
 
-// keysName is the file of the keys beside the SQLite file.
+// keysName is the name of the key file beside the SQLite file.
 const keysName = "keys"
 
-// keysPath returns the file of the keys of a database, which options may name. It may be a
+// keysPath returns the key file of a database, which options may name. It may be a symbolic
 // link to another device.
 func keysPath(named, database string) (string, error) {
 	path, err := sqlite.Resolve(cmp.Or(named, filepath.Join(filepath.Dir(database), keysName)))
@@ -119,13 +118,13 @@ func keysPath(named, database string) (string, error) {
 	return path, nil
 }
 
-// openKeys returns what opens the key file at path. It makes the file for a store without
-// content, and, if lost keys are accepted, for one whose file is gone.
+// openKeys returns a function that opens the key file at path. It creates the file for a
+// new store, and also if it is missing and lost keys are accepted.
 func openKeys(path string, acceptLost bool) func(im.StoreID, bool) (im.Keys, error) {
 	return func(store im.StoreID, fresh bool) (im.Keys, error) {
 		if fresh || acceptLost {
 			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-				return nil, fmt.Errorf("make the directory of the key file: %w", err)
+				return nil, fmt.Errorf("create the directory of the key file: %w", err)
 			}
 			if err := keyring.Create(path, store); err != nil && !errors.Is(err, fs.ErrExist) {
 				return nil, err
@@ -133,8 +132,8 @@ func openKeys(path string, acceptLost bool) func(im.StoreID, bool) (im.Keys, err
 		}
 		ring, err := keyring.Open(path, store)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%w: the key file is gone, and without it nothing that was said can be read. "+
-				"Put it in place, or the newest copy of it, or name it by --keys; with --accept-lost-keys all that was said is gone for good", err)
+			return nil, fmt.Errorf("%w: the key file is missing, and without it no message can be read. "+
+				"Put it or its newest copy in place, or name it with --keys. With --accept-lost-keys all messages are lost for good", err)
 		}
 		if err != nil {
 			return nil, err
@@ -143,8 +142,8 @@ func openKeys(path string, acceptLost bool) func(im.StoreID, bool) (im.Keys, err
 	}
 }
 
-// Exists reports whether Open would find a database, and not make one. Its errors are
-// those of the URL and of looking for the file.
+// Exists reports whether Open would find a database rather than create one. Its errors are
+// those of the URL and of finding the file.
 func Exists(rawURL, dataDir string) (bool, error) {
 	path, err := sqlitePath(rawURL, dataDir)
 	if err != nil {
@@ -159,8 +158,8 @@ func Exists(rawURL, dataDir string) (bool, error) {
 	return true, nil
 }
 
-// sqlitePath returns the file that a URL names. Errors do not quote the URL,
-// which may hold a password.
+// sqlitePath returns the file that a URL names. Errors do not quote the URL, which may
+// contain a password.
 func sqlitePath(rawURL, dataDir string) (string, error) {
 	if rawURL == "" {
 		if dataDir == "" {

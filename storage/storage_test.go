@@ -19,15 +19,15 @@ func TestOpen(t *testing.T) {
 		"sqlite://rel2/x.db":                 "rel2/x.db",
 	} {
 		data := filepath.Join(dir, "data")
-		if there, err := storage.Exists(url, data); err != nil || there {
-			t.Errorf("%q is there already: %v, %v", url, there, err)
+		if exists, err := storage.Exists(url, data); err != nil || exists {
+			t.Errorf("Exists(%q) before Open = %v, %v", url, exists, err)
 		}
 		s, err := storage.Open(t.Context(), url, storage.Options{DataDir: data})
 		if err != nil {
 			t.Fatalf("%q: %v", url, err)
 		}
-		if there, err := storage.Exists(url, data); err != nil || !there {
-			t.Errorf("%q is there: %v, %v", url, there, err)
+		if exists, err := storage.Exists(url, data); err != nil || !exists {
+			t.Errorf("Exists(%q) after Open = %v, %v", url, exists, err)
 		}
 		if err := s.Ready(t.Context()); err != nil {
 			t.Error(err)
@@ -55,7 +55,7 @@ func TestOpenRefuses(t *testing.T) {
 			t.Errorf("%q: %v", url, err)
 		}
 		if err != nil && strings.Contains(err.Error(), "secret") {
-			t.Errorf("the error tells the URL: %v", err)
+			t.Errorf("the error quotes the URL: %v", err)
 		}
 	}
 }

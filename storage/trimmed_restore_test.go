@@ -8,72 +8,71 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestGoneAfterRestore: what was removed after a backup was made, by retention, with its
-// conversation or by what is left of that being purged, does not come back once the
-// backup is restored: not by itself, nor by a retry, an insertion or an import that
-// repeats it. The keys tell.
-func TestGoneAfterRestore(t *testing.T) {
+// TestTrimmedAfterRestore checks that messages trimmed, deleted with their conversation or
+// purged after a backup do not come back when it is restored, nor by a retry, an insertion or
+// an import: their keys are shredded.
+func TestTrimmedAfterRestore(t *testing.T) {
 	s := newSite(t)
 	root := im.Actor{User: "root", Admin: true}
 	group, err := s.CreateGroup(t.Context(), alice, im.GroupDraft{Name: "a group", Members: []im.UserID{"bob"}})
 	s.must(err)
-	places := map[string]im.ConversationRef{
+	conversations := map[string]im.ConversationRef{
 		"trimmed": s.conversation, "deleted with a group": {ID: group.ID}, "deleted of two": {Peer: "bob"},
 	}
 	sent := map[string]im.Message{}
-	for how, in := range places {
+	for how, in := range conversations {
 		sent[how] = s.sendTo(in, how)
 	}
 	stays := s.sendTo(im.ConversationRef{Peer: "carol"}, "stays")
 	file := s.backup()
 
-	s.must(s.DeleteConversation(t.Context(), alice, places["deleted with a group"]))
-	s.must(s.DeleteConversation(t.Context(), alice, places["deleted of two"]))
+	s.must(s.DeleteConversation(t.Context(), alice, conversations["deleted with a group"]))
+	s.must(s.DeleteConversation(t.Context(), alice, conversations["deleted of two"]))
 	s.must(s.Purge(t.Context()))
-	s.pass(45 * time.Minute)
+	s.advance(45 * time.Minute)
 	young := s.send("young")
-	s.pass(20 * time.Minute)
+	s.advance(20 * time.Minute)
 	s.must(s.Trim(t.Context(), time.Time{}, nil))
-	s.shredded()
+	s.waitShredded()
 
-	gone := func(how string, err error) {
+	checkRefused := func(how string, err error) {
 		t.Helper()
-		// A group that was deleted is not there, unless its backup was restored.
+		// A deleted group is not found, unless a backup that has it was restored.
 		if e, ok := im.AsError(err); !ok || e.Code != "message_gone" && e.Code != "conversation_not_found" {
 			t.Errorf("%s: %v, want message_gone", how, err)
 		}
 	}
-	bringNothingBack := func() {
+	checkGone := func() {
 		t.Helper()
 		for how, m := range sent {
 			if got, err := s.Message(t.Context(), alice, m.ID); err == nil {
-				t.Errorf("%s: there is %+v", how, got)
+				t.Errorf("%s: found %+v", how, got)
 			}
 			body, err := json.Marshal(map[string]string{"text": how})
 			s.must(err)
-			_, err = s.Send(t.Context(), alice, places[how], im.Draft{ClientID: m.ClientID, Type: im.Text, Body: body})
-			gone(how+", sent again", err)
+			_, err = s.Send(t.Context(), alice, conversations[how], im.Draft{ClientID: m.ClientID, Type: im.Text, Body: body})
+			checkRefused(how+", sent again", err)
 			_, err = s.Send(t.Context(), alice, im.ConversationRef{Peer: "dave"}, im.Draft{ClientID: m.ClientID, Type: im.Text, Body: body})
-			gone(how+", sent to somebody else", err)
+			checkRefused(how+", sent to another user", err)
 			line := im.ImportMessage{
 				ID: m.ID.String(), Conversation: s.conversation.ID.String(), Sender: "alice", ClientID: m.ClientID,
 				Type: im.Text, Body: body, CreatedAt: m.CreatedAt,
 			}
 			_, _, err = s.Insert(t.Context(), root, line)
-			gone(how+", inserted", err)
+			checkRefused(how+", inserted", err)
 			results, err := s.Import(t.Context(), root, []im.Prepared{s.PrepareMessage(line)})
 			s.must(err)
-			gone(how+", imported", results[0].Err)
+			checkRefused(how+", imported", results[0].Err)
 		}
 	}
-	bringNothingBack()
+	checkGone()
 	s.restore(file, "")
-	bringNothingBack()
-	s.is(young, 0) // it is of after the backup
+	checkGone()
+	s.checkState(young, 0) // sent after the backup
 	if _, err := s.Message(t.Context(), alice, stays.ID); err == nil {
-		t.Error("what is past retention since is there")
+		t.Error("a message past retention can be read")
 	}
 	s.close()
 	s.open()
-	bringNothingBack()
+	checkGone()
 }
