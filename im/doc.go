@@ -1,9 +1,79 @@
-// Package im is the domain of imapi: what conversations, members, messages,
-// blocks and events are, and the rules that say who may do what to them.
+// Package im is the domain of imapi: conversations, members, messages, events, and the rules
+// about them.
 //
-// It imports the standard library and package seqs alone. Rules are pure functions of (state,
-// actor, policy, now); use cases are methods of [Service] that load state
-// through the [Store] and [Tx] interfaces, ask the rules, change state and
-// append events, all in one transaction. How the state is kept is the concern
-// of package storage, how it is asked for that of package handlers.
+// Rules are pure functions of state, actor, policy and time. Use cases are methods of
+// [Service]: each loads state through [Store] and [Tx], checks the rules, changes the state
+// and appends events, in one transaction. The package imports the standard library and the
+// package seqs alone. Storage engines implement its interfaces; HTTP is in the package
+// handlers.
+//
+// The frame:
+//
+//	service.go         Policy, Service, and how use cases read and write
+//	store.go           the interfaces Store, Reader and Tx
+//	store_*.go         the interfaces that Reader and Tx are composed of, by concept
+//	entry.go           what most use cases load first
+//	snapshot_cache.go  a Reader that caches what access is computed from
+//	errors.go          refusals
+//	id.go, user.go     ids and users
+//	caller.go          the caller of a read or write; read_turns.go how reads take turns
+//	long_work.go       long requests of one user; pacer.go steps and pauses of jobs
+//	clock.go           jumps of the wall clock
+//
+// Access:
+//
+//	membership.go         Membership: what is stored of a member
+//	access.go             Access: what follows from it now
+//	visibility.go         which messages a user may read
+//	audience.go           which users receive an event
+//	permission.go         permissions and how they are computed; allow.go refuses without them
+//	mute.go, block.go     mutes and blocks
+//	lists.go              allow and deny lists
+//
+// Conversations:
+//
+//	conversation.go        a conversation; settings.go its settings
+//	conversation_list.go   a user's list
+//	group.go, thread.go    creating groups, rooms and threads
+//	space.go, channels.go  spaces and their channels
+//	space_members.go, space_roles.go, channel_overrides.go
+//	members.go             joining, leaving, adding, removing, roles; invitations.go
+//	delete_conversation.go deleting and purging
+//
+// Messages:
+//
+//	message.go           Message, its states and its tombstone
+//	content.go           drafts and content; canonical.go canonical JSON
+//	send.go              sending
+//	counts.go            what a stored message changes in its conversation
+//	history.go           pages of history
+//	search.go, search_messages.go
+//	receipts.go          receipts; unread.go unread counts
+//	mark.go, hide.go     a user's own state, and hiding
+//
+// Erasing:
+//
+//	erasure.go           erasing a message, lists of erasures
+//	revoke.go, burn.go   the two that users cause
+//	keys.go, slot_set.go the keys that seal contents
+//	reconcile.go         data and keys of different age; verify.go checks them
+//	backup.go            backups
+//
+// The event log:
+//
+//	event.go             Event and its types
+//	event_log.go         what a user receives of the log
+//	token_cuts.go        cut-offs of tokens
+//
+// Retention:
+//
+//	retention_cutoff.go  the time before which messages are past retention
+//	retention.go         trimming
+//	remembered_keys.go   ids of trimmed and purged messages
+//
+// Imports and exports:
+//
+//	import.go            lines of an import; prepare.go checks one by itself
+//	import_batch.go      storing lines
+//	export.go            exporting
 package im

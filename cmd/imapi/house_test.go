@@ -1,11 +1,13 @@
 package main_test
 
 import (
+	"errors"
 	"go/parser"
 	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -231,4 +233,82 @@ func houseRoot(t *testing.T) string {
 		}
 		dir = parent
 	}
+}
+
+// mapLine finds the names of files in a map of a package: the lines of a doc comment that
+// are indented.
+var mapLine = regexp.MustCompile(`(?m)^//\t.*$`)
+
+var fileName = regexp.MustCompile(`[\w*]+\.go\b`)
+
+// TestMaps: the map in the doc.go of a package names each of its files, and no others.
+func TestMaps(t *testing.T) {
+	root := houseRoot(t)
+	mapped := map[string]bool{}
+	for pkg := range house {
+		dir := filepath.Join(root, pkg)
+		doc, err := os.ReadFile(filepath.Join(dir, "doc.go"))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := fileName.FindAllString(strings.Join(mapLine.FindAllString(string(doc), -1), "\n"), -1)
+		if len(named) == 0 {
+			continue
+		}
+		mapped[pkg] = true
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := map[string]bool{"doc.go": true}
+		var unnamed []string
+		for _, file := range files {
+			name := filepath.Base(file)
+			if strings.HasSuffix(name, "_test.go") || name == "doc.go" {
+				continue
+			}
+			is := func(pattern string) bool {
+				found[pattern] = found[pattern] || matches(pattern, name)
+				return matches(pattern, name)
+			}
+			matched := false
+			for _, pattern := range named {
+				matched = is(pattern) || matched
+			}
+			if !matched {
+				unnamed = append(unnamed, name)
+			}
+		}
+		for _, name := range unnamed {
+			t.Errorf("%s/doc.go does not name %s", pkg, name)
+		}
+		for _, name := range named {
+			if !found[name] {
+				t.Errorf("%s/doc.go names %s, which does not exist", pkg, name)
+			}
+		}
+	}
+	for _, pkg := range []string{"im", "storage/sqlite", "storage/storagetest"} {
+		if !mapped[pkg] {
+			t.Errorf("%s has no map in its doc.go", pkg)
+		}
+	}
+}
+
+// matches reports whether a file is the one that a map names: "store_*.go" names several,
+// and "file.go" also its variants for one system, such as file_linux.go.
+func matches(pattern, name string) bool {
+	if ok, err := filepath.Match(pattern, name); err == nil && ok {
+		return true
+	}
+	base := strings.TrimSuffix(pattern, ".go")
+	for _, system := range []string{"linux", "unix", "other", "windows"} {
+		if name == base+"_"+system+".go" {
+			return true
+		}
+	}
+	return false
 }

@@ -13,7 +13,7 @@
 //	cursor.go   Search: candidates from memory and file, newest first
 //	segment.go  up to 65,536 messages in the file, written together
 //	pairs.go    lists of which message has which entry, in blocks
-//	conn.go     connections to the file
+//	conn.go     connections to the file; platform.go the supported platforms
 //
 // # The file
 //

@@ -16,6 +16,7 @@
 //	checkpointer.go    moving the write-ahead log into the database
 //	lock.go            locks of the data directory and the database
 //	errors.go          errors of the driver as errors for callers
+//	platform.go        the platforms that the driver supports
 //
 // Sealing and erasing:
 //

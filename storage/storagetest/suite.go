@@ -1,5 +1,3 @@
-// Package storagetest is the test suite that every storage engine must pass, and the
-// benchmarks that every engine runs.
 package storagetest
 
 import (

@@ -1,0 +1,27 @@
+// Package storagetest is the test suite that every storage engine must pass, and the
+// benchmarks that every engine runs. Its files are named after the files of an engine that
+// they test.
+//
+//	suite.go                Run, and the world that tests act in
+//	bench.go                Bench, and the worlds of benchmarks
+//	write.go                transactions, fairness, commits; blocks and tokens
+//	entry.go                what most use cases load first
+//
+//	conversations.go        conversations; conversation_list.go a user's list
+//	conversation_kinds.go   what differs by kind; threads.go
+//	texts.go                sealed names and other texts
+//	members.go              memberships; marks.go
+//	spaces.go               channels and lists; space_model.go a model of a space
+//	space_members.go        members of a space; versions.go roles and access as of an event
+//
+//	messages.go             reading messages; messages_by_time.go
+//	insert_message.go       storing messages
+//	receipts.go, hidden.go  ranges of received, read and hidden messages
+//	unread.go               unread counts against a model
+//	erase.go                erasing; erasures.go lists of erasures
+//	sealed.go               what a restored store repairs; restore.go
+//	events.go               the event log
+//	retention.go, purge.go  trimming and purging; remembered.go
+//
+//	erase_bench.go, import_bench.go, spaces_bench.go, views_bench.go
+package storagetest
