@@ -8,27 +8,27 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// answer is a response of JSON that was encoded already, with messages spliced into it.
+// answer is a response of encoded JSON, into which stored JSON was spliced.
 type answer struct {
 	status int
 	body   *[]byte // of answerBuffers
 }
 
-// answerBuffers are buffers of answers, for reuse: a page of history takes tens of
-// kilobytes. Larger ones than maxAnswerBuffer are left to the garbage collector.
+// answerBuffers are buffers for reuse: a page of history takes tens of kilobytes. Buffers
+// over maxAnswerBuffer are not reused.
 var answerBuffers = sync.Pool{New: func() any { return new(make([]byte, 0, 1<<10)) }}
 
 const maxAnswerBuffer = 256 << 10
 
-// answerWith returns an answer of what appendBody appends to a buffer.
+// answerWith returns an answer with the body that appendBody appends.
 func answerWith(status int, appendBody func([]byte) []byte) answer {
 	body, _ := answerBuffers.Get().(*[]byte)
 	*body = append(appendBody((*body)[:0]), '\n')
 	return answer{status, body}
 }
 
-// answerPage returns an answer of a list and the token of the page that follows; nil on the
-// last page. add adds what the page has besides; it may be nil.
+// answerPage returns an answer with a page of a list. next is the token of the next page, nil
+// on the last one. add adds further members to the page; it may be nil.
 func answerPage[T any](items []T, appendItem func([]byte, T) []byte, next *string, add func(*jsonObject)) answer {
 	return answerWith(http.StatusOK, func(buf []byte) []byte {
 		o := openObject(buf)
@@ -53,7 +53,7 @@ func answerConversation(status int, v im.ConversationView) answer {
 	return answerWith(status, func(buf []byte) []byte { return appendConversation(buf, v) })
 }
 
-// write writes the answer. It must be called once: the buffer is reused.
+// write writes the answer. It must be called at most once: the buffer is reused.
 func (a answer) write(w http.ResponseWriter) error {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
@@ -66,7 +66,7 @@ func (a answer) write(w http.ResponseWriter) error {
 	return err
 }
 
-// The generated code asks for a method of each operation.
+// The generated code requires a method for each operation.
 
 // VisitSendMessageResponse writes the answer.
 func (a answer) VisitSendMessageResponse(w http.ResponseWriter) error { return a.write(w) }

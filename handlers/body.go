@@ -22,38 +22,38 @@ import (
 // ndjson is the media type of lines of JSON.
 const ndjson = "application/x-ndjson"
 
-// The extensions of an operation that say how many bytes its body may have.
+// Extensions of an operation that set the largest size of its body, in bytes.
 const (
 	bodyExtension   = "x-max-body-bytes"
 	bodyOfExtension = "x-max-body-bytes-per-message-byte"
 )
 
 const (
-	// defaultBody is how many bytes a body may have where the document does not say,
-	// and maxBody how many it may say.
+	// defaultBody is the size limit of a body, in bytes, where the OpenAPI document sets
+	// none, and maxBody the largest limit that it may set.
 	defaultBody = 64 << 10
 	maxBody     = 1 << 20
 	// mostValues is how many JSON values a body may hold, besides those of a message.
-	// What is more would be refused for its lists or for its bytes in the end.
+	// Nothing valid holds more: lists and sizes are limited, too.
 	mostValues = 5000
 )
 
-// bodyRule is what the document says of the body of an operation.
+// bodyRule is what the OpenAPI document says about the body of an operation.
 type bodyRule struct {
 	mediaType string
 	optional  bool
-	// lines says that the operation reads its body itself, a line at a time.
+	// lines is set if the operation reads its body itself, line by line.
 	lines bool
-	// most is how many bytes it may have, and values how many JSON values.
+	// most is the limit in bytes, and values the limit in JSON values.
 	most, values int
-	// message is how many bytes a message in it may have, 0 without one.
+	// message is the size limit of a message in the body, 0 if it has none.
 	message int
 	schema  *openapi3.Schema
 	fit     *fit
 	shape   *shape
 }
 
-// readBodyRule reads what the document says, nil of an operation without a body.
+// readBodyRule reads the rule of an operation. It returns nil if the operation has no body.
 func readBodyRule(o *openapi3.Operation, maxMessage int) (*bodyRule, error) {
 	if o.RequestBody == nil {
 		return nil, nil
@@ -85,19 +85,19 @@ func readBodyRule(o *openapi3.Operation, maxMessage int) (*bodyRule, error) {
 		}
 		rule.most = min(maxBody, rule.most+n*maxMessage)
 		rule.message = maxMessage
-		rule.values += maxMessage // body and ext have at most half as many as bytes, and push again
+		rule.values += maxMessage // a value takes two bytes or more, in body and ext together and in push again
 	}
 	return rule, nil
 }
 
-// wholeNumber reads a number of the document that is at least 1.
+// wholeNumber reads a number of the OpenAPI document that is an integer of at least 1.
 func wholeNumber(v any) (int, bool) {
 	n, ok := v.(float64)
 	return int(n), ok && n >= 1 && n <= math.MaxInt32 && n == math.Trunc(n)
 }
 
-// readBody reads a body. It is nil where the operation takes none, or may go without,
-// or reads it itself.
+// readBody reads a body. It returns nil if the operation has none, if the body is optional
+// and missing, or if the operation reads it itself.
 func (s *Server) readBody(w http.ResponseWriter, r *http.Request, rule *bodyRule) ([]byte, *api.Problem) {
 	if rule == nil || rule.optional && r.ContentLength == 0 {
 		return nil, nil
@@ -112,8 +112,8 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, rule *bodyRule
 		return nil, nil
 	}
 	refuse := func(p api.Problem) ([]byte, *api.Problem) {
-		// What the client still sends is not read, so the connection cannot serve
-		// another request.
+		// The rest of the body stays unread, so the connection cannot serve another
+		// request.
 		w.Header().Set("Connection", "close")
 		return nil, &p
 	}
@@ -138,8 +138,8 @@ func bodyTooLarge(format string, args ...any) api.Problem {
 	return problem(http.StatusRequestEntityTooLarge, "body_too_large", "the request body "+fmt.Sprintf(format, args...))
 }
 
-// scan refuses a body that is no JSON value, or one that holds more than the operation
-// can take, before anything is made of it.
+// scan refuses a body that is malformed or too large for the operation, before it is
+// decoded.
 func (rule *bodyRule) scan(body []byte) error {
 	switch found := jsonscan.Scan(body, rule.values); {
 	case found.Fault != "":
@@ -153,7 +153,7 @@ func (rule *bodyRule) scan(body []byte) error {
 	return im.CheckSize(jsonscan.Member(body, "body"), jsonscan.Member(body, "ext"), jsonscan.Member(body, "push"), rule.message)
 }
 
-// validate holds a body that was scanned against the OpenAPI document.
+// validate checks a scanned body against the OpenAPI document.
 func (rule *bodyRule) validate(body []byte) *api.Problem {
 	if rule.fit.accepts(bytes.Trim(body, " \t\r\n")) {
 		return nil
@@ -161,7 +161,8 @@ func (rule *bodyRule) validate(body []byte) *api.Problem {
 	return rule.refuse(body)
 }
 
-// refuse is validate by the validator, which says what does not fit.
+// refuse checks a body with the validator, which finds out what does not fit. It returns
+// nil if everything does.
 func (rule *bodyRule) refuse(body []byte) *api.Problem {
 	text, err := outline(body, rule.shape)
 	if long, ok := errors.AsType[*tooLong](err); ok {
@@ -185,12 +186,11 @@ func (rule *bodyRule) refuse(body []byte) *api.Problem {
 type bodyBudgets struct {
 	reading  share
 	decoding *budget
-	wait     time.Duration // for room to decode
+	wait     time.Duration // the longest wait for room to decode
 }
 
-// The bounds, in bytes. A body that is read takes its length beyond the first
-// few bytes, which its connection has anyway, and then up to ten times that while
-// something is made of it.
+// The bounds, in bytes. Reading takes the length of a body beyond readingFree, which is
+// about what a connection takes anyway. Decoding takes up to ten times the length.
 const (
 	readingBytes       = 64 << 20
 	readingBytesOfUser = readingBytes / 8
@@ -199,22 +199,21 @@ const (
 	decodingOfUser     = decodingBytes / 8
 )
 
-// read reads a body to its end, which says that it has so many bytes, or -1. Memory is
-// taken as they come: who announces many and sends few, slowly, holds little of what
-// all share.
+// read reads a body to its end. announced is its Content-Length, or -1. Memory is taken as
+// the bytes arrive, so a client that announces much and sends little blocks nobody.
 func (b *bodyBudgets) read(from io.Reader, user im.UserID, announced int) (body []byte, err error) {
 	held := 0
 	defer func() { b.reading.release(user, held) }()
 	size := readingFree
 	if announced >= 0 {
-		size = min(size, announced+1) // to see the end
+		size = min(size, announced+1) // one more, to see EOF
 	}
 	body = make([]byte, 0, max(size, bytes.MinRead))
 	for {
 		if len(body) == cap(body) {
 			size := 4 * cap(body)
 			if announced >= len(body) {
-				size = min(size, announced+bytes.MinRead) // with room to see the end
+				size = min(size, announced+bytes.MinRead) // more, to see EOF
 			}
 			if !b.reading.take(user, size-cap(body)) {
 				return nil, errOverloaded

@@ -9,14 +9,15 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// errOverloaded is the refusal of a request for which there is no memory now.
+// errOverloaded refuses a request while there is no memory for its body.
 var errOverloaded = im.Refuse(im.Unavailable, "overloaded", "too many request bodies are being read")
 
-// decodeWait is how long a request waits for others to be done with their bodies.
+// decodeWait is how long a request waits for memory to decode its body.
 const decodeWait = time.Second
 
-// budget is a number of bytes that requests share, of which those of one user may have
-// a part only. Who came first is served first, but for who has as much as they may.
+// budget is a number of bytes that requests share. The requests of one user can have only
+// a part of it. They are served in order of arrival; a request of a user who has reached
+// their limit is passed over.
 type budget struct {
 	mu      sync.Mutex
 	size    int
@@ -29,16 +30,16 @@ type budget struct {
 type waiter struct {
 	user  im.UserID
 	bytes int
-	turn  chan struct{} // closed once it has them
+	turn  chan struct{} // closed when it has the bytes
 }
 
 func newBudget(size, ofUser int) *budget {
 	return &budget{size: size, ofUser: ofUser, usedBy: make(map[im.UserID]int)}
 }
 
-// acquire takes bytes, at most all that the user may have, and waits for them no longer
-// than that. The error is [errOverloaded] or that of ctx; whoever gets none has to
-// release as many.
+// acquire takes bytes, at most the limit of a user. It waits for them up to longest and
+// then returns [errOverloaded], or the error of ctx. After nil the caller must release as
+// many bytes.
 func (b *budget) acquire(ctx context.Context, user im.UserID, bytes int, longest time.Duration) error {
 	w := &waiter{user, min(bytes, b.ofUser), make(chan struct{})}
 	b.mu.Lock()
@@ -67,13 +68,13 @@ func (b *budget) acquire(ctx context.Context, user im.UserID, bytes int, longest
 	if i := slices.Index(b.waiting, w); i >= 0 {
 		b.waiting = slices.Delete(b.waiting, i, i+1)
 	} else {
-		b.give(w.user, -w.bytes) // it had its turn meanwhile
+		b.give(w.user, -w.bytes) // it got them meanwhile
 	}
 	b.next()
 	return err
 }
 
-// release gives bytes back.
+// release returns bytes.
 func (b *budget) release(user im.UserID, bytes int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -81,7 +82,7 @@ func (b *budget) release(user im.UserID, bytes int) {
 	b.next()
 }
 
-// give counts bytes as those of a user. Called with mu held.
+// give counts bytes for a user. The caller holds mu.
 func (b *budget) give(user im.UserID, bytes int) {
 	b.used += bytes
 	if b.usedBy[user] += bytes; b.usedBy[user] == 0 {
@@ -89,7 +90,7 @@ func (b *budget) give(user im.UserID, bytes int) {
 	}
 }
 
-// next gives those who wait what there is. Called with mu held.
+// next serves waiting requests while there are bytes. The caller holds mu.
 func (b *budget) next() {
 	for i := 0; i < len(b.waiting); {
 		w := b.waiting[i]
@@ -106,7 +107,7 @@ func (b *budget) next() {
 	}
 }
 
-// share is a number of bytes of which one user may have a part only.
+// share is a number of bytes of which one user can have only a part.
 type share struct {
 	mu      sync.Mutex
 	free    int
@@ -114,8 +115,8 @@ type share struct {
 	takenBy map[im.UserID]int
 }
 
-// take takes bytes if they are there, without waiting: whoever has some already might
-// wait for another who does so, too.
+// take takes bytes, or reports false. It does not wait: two requests that each hold some
+// bytes and wait for more would wait for each other.
 func (s *share) take(user im.UserID, bytes int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,7 +128,7 @@ func (s *share) take(user im.UserID, bytes int) bool {
 	return true
 }
 
-// release gives bytes back.
+// release returns bytes.
 func (s *share) release(user im.UserID, bytes int) {
 	if bytes == 0 {
 		return

@@ -13,9 +13,10 @@ import (
 	"github.com/imapi/imapi/jsonscan"
 )
 
-// fit accepts JSON texts that fit a schema of the OpenAPI document, without decoding them.
-// It knows what the document uses in most request bodies. Whatever it does not accept, the
-// validator decides, which also says why: so a fit may be too strict, never too lax.
+// fit accepts JSON texts that fit a schema, without decoding them. It implements the
+// keywords that most request bodies in the OpenAPI document use. The validator decides about
+// texts that a fit does not accept, and says why it refuses one. So a fit may be too strict,
+// but never too lax.
 type fit struct {
 	kind     string // the type of the schema; "" for any value
 	nullable bool
@@ -36,11 +37,11 @@ type fit struct {
 
 	// Of an object.
 	members            map[string]fitMember
-	required           int // how many members are required
-	open               bool
-	minProps, maxProps int // maxProps is -1 for none
+	required           int  // how many members are required
+	open               bool // whether it may have other members
+	minProps, maxProps int  // maxProps is -1 for none
 
-	// Of an object that one of its members says the kind of.
+	// Of an object with alternatives, one of which a member selects.
 	discriminator string
 	kinds         map[string]*fit
 }
@@ -53,7 +54,8 @@ type fitMember struct {
 // noFit accepts nothing.
 var noFit = &fit{kind: "none"}
 
-// fitOf reads a schema. It returns noFit for one that it does not know all of.
+// fitOf returns the fit of a schema; noFit if the schema has keywords that fits do not
+// implement.
 func fitOf(s *openapi3.Schema) *fit {
 	if s.Not != nil || len(s.AnyOf) > 0 || len(s.AllOf) > 0 || s.MultipleOf != nil || s.Always != nil || s.Const != nil ||
 		s.ExclusiveMin.IsSet() || s.ExclusiveMax.IsSet() || s.AdditionalProperties.Schema != nil {
@@ -131,7 +133,7 @@ func (f *fit) readString(s *openapi3.Schema) *fit {
 	return f
 }
 
-// fitOfKinds reads a schema of alternatives, of which a member says which one it is.
+// fitOfKinds returns the fit of a schema with alternatives and a discriminator.
 func fitOfKinds(s *openapi3.Schema) *fit {
 	if s.Type != nil || s.Discriminator == nil || len(s.Properties) > 0 || len(s.Required) > 0 || s.Nullable || len(s.Enum) > 0 {
 		return noFit
@@ -147,7 +149,7 @@ func fitOfKinds(s *openapi3.Schema) *fit {
 	return f
 }
 
-// accepts reports whether a value fits for sure.
+// accepts reports whether a value is known to fit.
 func (f *fit) accepts(v []byte) bool {
 	switch c := v[0]; f.kind {
 	case "":

@@ -10,27 +10,27 @@ import (
 	"github.com/imapi/imapi/jsonscan"
 )
 
-// The validator, and whatever else decodes JSON into values of any type, makes some
-// hundred bytes of three: an empty object in a list. So what it gets of a body is an
-// outline, in which the parts are empty that the document says nothing of, and lists
-// that are too long were refused.
+// Decoding JSON into values of type any turns three bytes, an empty object in a list, into
+// some hundred. So the validator gets an outline of a body: parts that the OpenAPI document
+// does not describe are empty, and a list that is too long has been refused.
 
-// shape is what a schema says of a value that decides what of it is in an outline.
+// shape is the part of a schema that decides what an outline keeps of a value.
 type shape struct {
-	// members are those of an object, nil for what is none or may have any.
+	// members are the members of an object; nil if the value is no object, or one with
+	// members of any name.
 	members map[string]*shape
-	// items are those of a list, nil for what is none or may hold anything, and most
-	// how many it may have, 0 for any number.
+	// items is the shape of the items of a list; nil if the value is no list, or one of
+	// anything. most is how many items there may be, 0 for no limit.
 	items *shape
 	most  int
-	// plain says that of a text the document asks no more than that it is not empty.
+	// plain is set for a string of which the schema demands at most that it is not empty.
 	plain bool
-	// free says that the document leaves it to the application.
+	// free is set for any JSON of the application.
 	free bool
 }
 
-// shapeOf reads a schema. Of one that has alternatives it is all that one of them
-// may have: which one it is, and what that has, the validator finds out.
+// shapeOf returns the shape of a schema. For a schema with alternatives it is the union of
+// them: the validator finds out which one a value is.
 func shapeOf(s *openapi3.Schema) *shape {
 	out := &shape{}
 	switch closed := s.AdditionalProperties.Has != nil && !*s.AdditionalProperties.Has; {
@@ -61,7 +61,7 @@ func shapeOf(s *openapi3.Schema) *shape {
 	return out
 }
 
-// merge adds what another shape may have.
+// merge adds what another shape keeps.
 func (s *shape) merge(other *shape) {
 	for name, m := range other.members {
 		if s.members == nil {
@@ -70,7 +70,7 @@ func (s *shape) merge(other *shape) {
 		if mine := s.members[name]; mine != nil {
 			mine.merge(m)
 		} else {
-			s.members[name] = m // its own, for shapeOf made it
+			s.members[name] = m // not shared: shapeOf made it
 		}
 	}
 	switch {
@@ -86,7 +86,7 @@ func (s *shape) merge(other *shape) {
 	s.free = s.free || other.free
 }
 
-// tooLong says of a list that it is longer than the document lets it be.
+// tooLong is the error of a list that is longer than the schema allows.
 type tooLong struct {
 	field string
 	most  int
@@ -94,9 +94,9 @@ type tooLong struct {
 
 func (t *tooLong) Error() string { return fmt.Sprintf("maximum number of items is %d", t.most) }
 
-// outline returns a valid JSON text without what the document does not describe: there
-// an empty value of the same kind stands, and of the members that an object does not
-// have in the document no more than the first. The error is a [tooLong].
+// outline returns a valid JSON text with an empty value of the same kind for each value
+// that the schema does not describe. Of the unknown members of an object it keeps the first.
+// The error is a [tooLong].
 func outline(b []byte, s *shape) ([]byte, error) {
 	o := outliner{in: b, out: make([]byte, 0, 1<<10)}
 	o.space()
@@ -107,7 +107,7 @@ func outline(b []byte, s *shape) ([]byte, error) {
 type outliner struct {
 	in, out []byte
 	at      int
-	path    [][]byte // the names of the members that at is in
+	path    [][]byte // the names of the members around the position at
 }
 
 func (o *outliner) space() {
@@ -116,7 +116,7 @@ func (o *outliner) space() {
 	}
 }
 
-// value adds the value that begins here.
+// value copies the value at the current position.
 func (o *outliner) value(s *shape) error {
 	switch c := o.in[o.at]; {
 	case c == '{' && s.members != nil:
@@ -141,7 +141,7 @@ func (o *outliner) value(s *shape) error {
 	return nil
 }
 
-// instead adds another value for that which begins here.
+// instead writes another value for the one at the current position.
 func (o *outliner) instead(v string) {
 	o.at = jsonscan.EndOfValue(o.in, o.at)
 	o.out = append(o.out, v...)
@@ -149,7 +149,7 @@ func (o *outliner) instead(v string) {
 
 func (o *outliner) object(s *shape) error {
 	o.out = append(o.out, '{')
-	first, strange := true, false
+	first, unknown := true, false
 	for o.at++; ; {
 		o.space()
 		switch o.in[o.at] {
@@ -167,7 +167,7 @@ func (o *outliner) object(s *shape) error {
 		o.at++ // the colon
 		o.space()
 		member, known := s.member(name)
-		if !known && strange {
+		if !known && unknown {
 			o.at = jsonscan.EndOfValue(o.in, o.at)
 			continue
 		}
@@ -177,7 +177,7 @@ func (o *outliner) object(s *shape) error {
 		first = false
 		o.out = append(append(o.out, name...), ':')
 		if !known {
-			strange = true
+			unknown = true
 			o.instead("0")
 			continue
 		}
@@ -189,7 +189,7 @@ func (o *outliner) object(s *shape) error {
 	}
 }
 
-// member finds a member by its name as it is written.
+// member finds a member by its quoted name.
 func (s *shape) member(name []byte) (*shape, bool) {
 	if bytes.IndexByte(name, '\\') < 0 {
 		m, known := s.members[string(name[1:len(name)-1])]

@@ -67,8 +67,8 @@ func (s *Server) PutOverride(ctx context.Context, r api.PutOverrideRequestObject
 	if err != nil {
 		return nil, err
 	}
-	said, _ := grants(r.Body.Permissions) // it is put as a whole: what it does not say, it inherits
-	o, err := s.service.PutOverride(ctx, actor(ctx), ref, im.Override{Role: role, Grants: said})
+	set, _ := grants(r.Body.Permissions) // PUT replaces the override: permissions that the body leaves out are inherited
+	o, err := s.service.PutOverride(ctx, actor(ctx), ref, im.Override{Role: role, Grants: set})
 	if err != nil {
 		return nil, err
 	}

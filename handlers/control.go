@@ -10,24 +10,23 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// adminPrefix is of what the key of the control listener is good for, and jobPrefix of
-// what nothing else is good for.
+// adminPrefix begins the paths of the API that the control listener serves, and jobPrefix
+// those that only it serves.
 const (
 	adminPrefix = "/v1/admin/"
 	jobPrefix   = "/control/"
 )
 
-// Control returns routes for a listener of their own: who has the key is an
-// admin, whatever tokens the server takes, and nobody else is anything. It is for
-// commands on the same machine. jobs answers what is below /control/: what only they may
-// ask for, for it writes files, or takes long.
+// Control returns the routes of the control listener, which is for commands on the same
+// machine. A request with the key is an admin's; the listener takes no tokens. jobs serves
+// the paths below /control/, which write files or take long.
 func Control(key string, routes, jobs http.Handler) http.Handler {
-	want := sha256.Sum256([]byte(key)) // of one length, to be compared in constant time
+	want := sha256.Sum256([]byte(key)) // hashes have one length and are compared in constant time
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, err := auth.Bearer(r.Header.Get("Authorization"))
 		given := sha256.Sum256([]byte(token))
 		if err != nil || subtle.ConstantTimeCompare(given[:], want[:]) != 1 {
-			write(w, problem(http.StatusUnauthorized, auth.ErrTokenInvalid.Code, "this takes the key of this server's control file"))
+			write(w, problem(http.StatusUnauthorized, auth.ErrTokenInvalid.Code, "the key of this server's control file is required"))
 			return
 		}
 		if strings.HasPrefix(r.URL.Path, jobPrefix) {
@@ -35,7 +34,7 @@ func Control(key string, routes, jobs http.Handler) http.Handler {
 			return
 		}
 		if !strings.HasPrefix(r.URL.Path, adminPrefix) {
-			write(w, problem(http.StatusNotFound, "not_found", "there is nothing at this path"))
+			write(w, problem(http.StatusNotFound, "not_found", "no such path"))
 			return
 		}
 		p := auth.Principal{Actor: im.Actor{Admin: true}}

@@ -57,7 +57,7 @@ func appendConversation(buf []byte, v im.ConversationView) []byte {
 	return o.close()
 }
 
-// addSettings adds what the members of a conversation share besides its name.
+// addSettings adds the settings of a conversation.
 func addSettings(o *jsonObject, c im.Conversation) {
 	o.text("history", c.History.String())
 	o.integerOrNull("revoke_window_seconds", unitsOrNil(c.RevokeWindow, time.Second))

@@ -125,8 +125,8 @@ func (s *Server) HideMessages(ctx context.Context, r api.HideMessagesRequestObje
 	return api.HideMessages204Response{}, nil
 }
 
-// conversationRef reads what names a conversation in a path. What can name
-// none is answered as an unknown one is.
+// conversationRef reads the id or @user of a conversation in a path. The error of an invalid
+// one is that of an unknown conversation.
 func conversationRef(s string) (im.ConversationRef, error) {
 	ref, ok := im.ParseConversationRef(s)
 	if !ok {
@@ -135,7 +135,7 @@ func conversationRef(s string) (im.ConversationRef, error) {
 	return ref, nil
 }
 
-// value returns what a pointer points to, or what stands in for nil.
+// value returns what p points to, or otherwise if p is nil.
 func value[T any](p *T, otherwise T) T {
 	if p == nil {
 		return otherwise

@@ -32,7 +32,7 @@ func optional(s string) *string {
 	return &s
 }
 
-// roleOrNil returns nil for 0, which is no role.
+// roleOrNil returns nil for 0, the role of a user who is no member.
 func roleOrNil(r im.Role) *api.Role {
 	if r == 0 {
 		return nil
@@ -67,7 +67,7 @@ func domainUsers(users []api.UserID) []im.UserID {
 	return out
 }
 
-// each returns a list as clients see it, one by one.
+// each converts the items of a list.
 func each[T, U any](list []T, as func(T) U) []U {
 	out := make([]U, len(list))
 	for i, v := range list {

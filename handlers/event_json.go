@@ -6,8 +6,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// EncodeEvent returns an event as the OpenAPI document describes it, under its cursor. It
-// never fails; the error is for [events.Encode].
+// EncodeEvent returns the JSON of an event. cursor is its id. The error is always nil, as
+// [events.Encode] requires one.
 func EncodeEvent(e im.Event, cursor string) ([]byte, error) {
 	size := 512
 	if m := e.Message; m != nil && m.Content != nil {
@@ -21,7 +21,7 @@ func appendEvent(buf []byte, e im.Event, cursor string) []byte {
 	o.text("id", cursor)
 	o.text("type", string(e.Type))
 	o.time("at", e.At)
-	if e.Conversation != e.Space { // clients do not know a space as a conversation
+	if e.Conversation != e.Space { // to clients a space is no conversation
 		o.idIfSet("conversation_id", e.Conversation)
 	}
 	o.idIfSet("space_id", e.Space)
@@ -61,7 +61,7 @@ func appendEvent(buf []byte, e im.Event, cursor string) []byte {
 	return o.close()
 }
 
-// addEventMessages adds what an event says of messages.
+// addEventMessages adds the members of an event that are about messages.
 func addEventMessages(o *jsonObject, e *im.Event) {
 	if e.MessageID != 0 {
 		o.id("message_id", e.MessageID)

@@ -14,14 +14,14 @@ func (s *Server) GetHealth(context.Context, api.GetHealthRequestObject) (api.Get
 	return api.GetHealth200JSONResponse{Status: api.Ok}, nil
 }
 
-// longShredding is for how long a key of what was erased may wait to be destroyed before
-// an operator should know: the promise is 5 s.
+// longShredding is how long the key of an erased message may wait to be shredded before
+// /readyz shows it. The promise is 5 s.
 const longShredding = 2 * time.Second
 
 // GetReady implements GET /readyz.
 func (s *Server) GetReady(ctx context.Context, _ api.GetReadyRequestObject) (api.GetReadyResponseObject, error) {
 	if s.draining.Load() {
-		return nil, im.Refuse(im.Unavailable, "shutting_down", "the server is about to stop")
+		return nil, im.Refuse(im.Unavailable, "shutting_down", "the server is shutting down")
 	}
 	if err := s.verifier.Ready(); err != nil {
 		return nil, err
@@ -49,12 +49,12 @@ func (s *Server) GetReady(ctx context.Context, _ api.GetReadyRequestObject) (api
 // GetMetrics implements GET /metrics.
 func (s *Server) GetMetrics(context.Context, api.GetMetricsRequestObject) (api.GetMetricsResponseObject, error) {
 	if s.metrics == nil {
-		return nil, im.Refuse(im.NotFound, "not_found", "there is nothing at this path")
+		return nil, im.Refuse(im.NotFound, "not_found", "no such path")
 	}
 	return metricsResponse{s.metrics}, nil
 }
 
-// metricsResponse leaves the answer to the metrics library.
+// metricsResponse is the response that the metrics handler writes.
 type metricsResponse struct{ handler http.Handler }
 
 // VisitGetMetricsResponse writes the answer.
@@ -70,7 +70,7 @@ func (s *Server) GetDocument(context.Context, api.GetDocumentRequestObject) (api
 
 type documentResponse struct{}
 
-// VisitGetDocumentResponse writes the document.
+// VisitGetDocumentResponse writes the OpenAPI document.
 func (documentResponse) VisitGetDocumentResponse(w http.ResponseWriter) error {
 	w.Header().Set("Content-Type", "application/yaml")
 	_, err := w.Write(api.Document)

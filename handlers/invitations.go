@@ -59,7 +59,7 @@ func (s *Server) ListConversationInvitations(ctx context.Context, r api.ListConv
 	return api.ListConversationInvitations200JSONResponse(out), err
 }
 
-// invitationPage reads a page of invitations to one place.
+// invitationPage reads a page of the invitations to one conversation or space.
 func (s *Server) invitationPage(list uint32, token *string, limit *int32, read func(im.Page) ([]im.InvitationView, error)) (api.InvitationPage, error) {
 	page, n, err := s.userPage(list, token, limit)
 	if err != nil {

@@ -19,7 +19,7 @@ func (s *Server) ListMembers(ctx context.Context, r api.ListMembersRequestObject
 	if err != nil {
 		return nil, err
 	}
-	page.Limit = limit // it knows itself whether another one follows
+	page.Limit = limit // the result says whether there is a next page
 	found, err := s.service.Members(ctx, actor(ctx), ref, page)
 	if err != nil {
 		return nil, err
@@ -112,8 +112,8 @@ func (s *Server) LeaveConversation(ctx context.Context, r api.LeaveConversationR
 	return api.LeaveConversation204Response{}, nil
 }
 
-// userPage reads the parameters of a list of users. It asks for one item more than
-// the limit, which tells whether another page follows.
+// userPage reads the parameters of a list of users. The page has room for one item more than
+// the returned limit: if it is there, there is a next page.
 func (s *Server) userPage(list uint32, token *string, limit *int32) (im.Page, int, error) {
 	n := int(value(limit, 100))
 	t, err := s.readPageToken(list, token)

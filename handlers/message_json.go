@@ -55,7 +55,7 @@ func addMessage(o *jsonObject, m *im.Message) {
 	}
 }
 
-// appendHit appends a message that a search found, with the text around the match.
+// appendHit appends a message that a search has found, with the text around the match.
 func appendHit(buf []byte, hit im.SearchHit) []byte {
 	o := openObject(buf)
 	addMessage(&o, &hit.Message)

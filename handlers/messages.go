@@ -29,14 +29,14 @@ func (s *Server) SendMessage(ctx context.Context, r api.SendMessageRequestObject
 	return s.send(ctx, ref, d)
 }
 
-// direct serves the hot operations without the generated code, which would scan and copy a
-// body that was scanned already.
+// direct serves hot operations without the generated code, which would scan their bodies
+// again.
 type direct struct {
 	api.ServerInterface
 	server *Server
 }
 
-// SendMessage hands the text of the body over as it is.
+// SendMessage passes the scanned body on as it is.
 func (d direct) SendMessage(w http.ResponseWriter, r *http.Request, conversation api.ConversationID) {
 	request := api.SendMessageRequestObject{Conversation: conversation, Body: new(api.SendMessageJSONRequestBody)}
 	body, _ := r.Body.(*validBody) // the operation requires one
@@ -53,8 +53,8 @@ func (d direct) SendMessage(w http.ResponseWriter, r *http.Request, conversation
 	}
 }
 
-// readDraft reads a SendMessage of any type, which the document has been held against.
-// What is the application's own stays as it was sent, in the same memory.
+// readDraft reads a SendMessage, which has been validated. Body, ext and push of the draft
+// are parts of raw.
 func readDraft(raw []byte) (im.Draft, error) {
 	var d im.Draft
 	for quoted, v := range jsonscan.Object(raw) {
@@ -69,7 +69,7 @@ func readDraft(raw []byte) (im.Draft, error) {
 	return d, nil
 }
 
-// readDraftMember reads a member of a SendMessage, the type of which is as it must be.
+// readDraftMember reads a member of a validated SendMessage.
 func readDraftMember(d *im.Draft, name string, v []byte) (err error) {
 	switch name {
 	case "client_id":
@@ -77,7 +77,7 @@ func readDraftMember(d *im.Draft, name string, v []byte) (err error) {
 	case "type":
 		var text string
 		text, err = jsonscan.Unquote(v)
-		d.Type, _ = im.ParseMessageType(text) // the document has these alone
+		d.Type, _ = im.ParseMessageType(text) // the body has been validated
 	case "body":
 		d.Body = v
 	case "ext":
@@ -110,7 +110,7 @@ func readDraftMember(d *im.Draft, name string, v []byte) (err error) {
 	return err
 }
 
-// readSeconds reads an integer that fits the OpenAPI document.
+// readSeconds reads a duration. JSON Schema takes 1e3 and 1.0 for integers; they are refused.
 func readSeconds(field string, v []byte, into *time.Duration) error {
 	n, err := strconv.ParseInt(string(v), 10, 64)
 	if err != nil {
@@ -134,8 +134,8 @@ func (s *Server) send(ctx context.Context, ref im.ConversationRef, d im.Draft) (
 
 func duration(seconds int64) time.Duration { return time.Duration(seconds) * time.Second }
 
-// messageID reads what names a message in a path. What can name none is
-// answered as an unknown one is.
+// messageID reads the id of a message in a path. The error of an invalid one is that of an
+// unknown message.
 func messageID(s string) (im.ID, error) {
 	id, ok := im.ParseID(s)
 	if !ok {

@@ -18,10 +18,10 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// asSent has the router match, and the handlers decode, the path as it
-// was sent. net/http keeps that only where it differs from its own encoding,
-// and then a user id with a "%" or "/" in it would be decoded twice or not at
-// all. What is answered is what its type says, also to a browser.
+// asSent makes the router match, and the handlers decode, the path as the client sent it.
+// net/http keeps that path only if it differs from its own encoding: a user id with a "%" or
+// "/" in it would be decoded twice or not at all. It also forbids browsers to guess the type
+// of an answer.
 func asSent(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.URL.RawPath = r.URL.EscapedPath()
@@ -30,11 +30,10 @@ func asSent(next http.Handler) http.Handler {
 	})
 }
 
-// headKey is where answersHead says that only the headers are asked for.
+// headKey is set in the context of a HEAD request by answersHead.
 type headKey struct{}
 
-// answersHead answers HEAD wherever GET is answered, with the headers of GET and
-// no body: net/http, which still has the request as it was sent, drops that.
+// answersHead serves HEAD as GET. net/http, which has the original request, drops the body.
 func answersHead(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodHead {
@@ -45,14 +44,14 @@ func answersHead(next http.Handler) http.Handler {
 	})
 }
 
-// headersOnly reports whether a body would be made for nobody. What lasts, or
-// takes more than a page to make, ends with its headers then.
+// headersOnly reports whether the request is HEAD. Streams and exports then end after their
+// headers.
 func headersOnly(ctx context.Context) bool {
 	only, _ := ctx.Value(headKey{}).(bool)
 	return only
 }
 
-// recovered turns a panic into an answer and a line in the log.
+// recovered answers 500 after a panic and logs it.
 func (s *Server) recovered(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
@@ -61,17 +60,17 @@ func (s *Server) recovered(next http.Handler) http.Handler {
 				return
 			}
 			if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-				panic(v) // net/http's own way to drop a connection
+				panic(v) // the way of net/http to drop a connection
 			}
 			s.log.ErrorContext(r.Context(), "panic", faults.Panic(v)...)
-			write(w, problem(http.StatusInternalServerError, "internal", "a fault of the server; it has been logged"))
+			write(w, problem(http.StatusInternalServerError, "internal", "an error in the server, which has logged it"))
 		}()
 		next.ServeHTTP(w, r)
 	})
 }
 
-// observed counts a request and logs it by its route: never by its path and
-// query, in which there are ids and tickets.
+// observed counts a request and logs it by its route. It never logs path or query, which
+// have ids and tickets in them.
 func (s *Server) observed(doc *document) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -99,9 +98,9 @@ func (s *Server) observed(doc *document) func(http.Handler) http.Handler {
 	}
 }
 
-// crossOrigin lets browsers call from the origins that are allowed, with any
-// headers: libraries for event streams and tracing add their own, and without
-// cookies there is nothing that a header could turn against a user.
+// crossOrigin lets browsers call from the allowed origins. All headers are allowed:
+// libraries for event streams and tracing add their own, and without cookies no header can
+// be used against a user.
 func crossOrigin(origins []string) func(http.Handler) http.Handler {
 	if len(origins) == 0 {
 		return func(next http.Handler) http.Handler { return next }
@@ -122,8 +121,8 @@ const (
 	ticketParam = "ticket"
 )
 
-// authenticated finds out who asks, on every path of the API, before anything
-// else is said about the request, and takes what the request costs.
+// authenticated authenticates each request to the API, before anything else is answered,
+// and charges its cost to the rate limit.
 func (s *Server) authenticated(doc *document, routes chi.Routes) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -155,12 +154,13 @@ func (s *Server) authenticated(doc *document, routes chi.Routes) func(http.Handl
 	}
 }
 
-// tryLater answers an EventSource that is to come again.
+// tryLater answers an EventSource with the time after which it reconnects.
 func (s *Server) tryLater(w http.ResponseWriter) {
-	_ = retryLater{s.hub.RetryLater()}.VisitGetEventsResponse(w) // the client is gone if this fails
+	_ = retryLater{s.hub.RetryLater()}.VisitGetEventsResponse(w) // fails if the client has disconnected
 }
 
-// withDevice adds the device that a request names.
+// withDevice adds the device of the X-Device-Id header. It refuses a device that is not
+// that of the token.
 func withDevice(p auth.Principal, r *http.Request) (auth.Principal, error) {
 	if len(r.Header.Values("X-Device-Id")) > 1 {
 		return p, im.RefuseField(im.Invalid, "invalid_request", "X-Device-Id", "is there more than once")
@@ -177,13 +177,13 @@ func withDevice(p auth.Principal, r *http.Request) (auth.Principal, error) {
 	return p, nil
 }
 
-// byTicket reports whether a request shows a ticket, which only streams take.
+// byTicket reports whether a request authenticates with a ticket, which is for streams only.
 func byTicket(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.URL.Path == eventsPath && r.Header.Get("Authorization") == "" &&
 		r.URL.Query().Get(ticketParam) != ""
 }
 
-// verify verifies the token, or the ticket where one is taken.
+// verify verifies the token or ticket of a request.
 func (s *Server) verify(r *http.Request) (auth.Principal, error) {
 	if byTicket(r) {
 		return s.verifier.VerifyTicket(r.URL.Query().Get(ticketParam))
@@ -195,8 +195,8 @@ func (s *Server) verify(r *http.Request) (auth.Principal, error) {
 	return s.verifier.Verify(token)
 }
 
-// hasMediaType reports whether a header names the media type, in any of its
-// values and with any parameters.
+// hasMediaType reports whether one of the values of a header names the media type, with
+// any parameters.
 func hasMediaType(values []string, mediaType string) bool {
 	return slices.ContainsFunc(values, func(v string) bool {
 		for part := range strings.SplitSeq(v, ",") {

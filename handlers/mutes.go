@@ -58,7 +58,7 @@ func (s *Server) UnmuteSpaceMember(ctx context.Context, r api.UnmuteSpaceMemberR
 	return api.UnmuteSpaceMember204Response{}, nil
 }
 
-// muteFor returns how long somebody is to be muted, 0 for good.
+// muteFor returns the length of a mute; 0 if it has no end.
 func muteFor(m *api.MuteFor) time.Duration {
 	if m == nil {
 		return 0

@@ -12,39 +12,38 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// A page token is the place where a list goes on, and a check that it is
-// given back to the same list with the same parameters: a token of another one
-// would silently skip items. It grants nothing, for what may be seen is asked for
-// on every page; but the place may be that of something that its reader must not
-// know of, so tokens are sealed.
+// pageToken is the position at which a list continues. It names the list and its parameters,
+// because a token of another list would silently skip items. It grants nothing: access is
+// checked for every page. Tokens are sealed because the position may be that of an item that
+// the client must not know of.
 type pageToken struct {
-	List uint32 `json:"l"` // a hash of what list this is
+	List uint32 `json:"l"` // a hash that names the list
 	Key  string `json:"k,omitempty"`
 	At   int64  `json:"t,omitempty"`
 	Seq  int64  `json:"s,omitempty"`
-	AsOf int64  `json:"o,omitempty"` // when the list was taken
-	Last int64  `json:"i,omitempty"` // the last message that it knows of, or told of
-	In   int64  `json:"c,omitempty"` // the conversation in which it goes on
+	AsOf int64  `json:"o,omitempty"` // the time as of which the list is
+	Last int64  `json:"i,omitempty"` // the last message on the list so far
+	In   int64  `json:"c,omitempty"` // the conversation in which the list continues
 }
 
-// listOf names a list by its operation and the parameters that shape it.
+// listOf returns a hash of a list: of its operation and its parameters.
 func listOf(parts ...string) uint32 {
 	h := fnv.New32a()
 	for _, p := range parts {
-		_, _ = h.Write([]byte(p)) // never fails, says package hash
+		_, _ = h.Write([]byte(p)) // package hash documents that it never fails
 		_, _ = h.Write([]byte{0})
 	}
 	return h.Sum32()
 }
 
-// sealer seals page tokens: AES-GCM with a nonce made of what is sealed, so that
-// the same place has the same token.
+// sealer seals page tokens with AES-GCM. The nonce is a MAC of the token, so that the same
+// position has the same token.
 type sealer struct {
 	aead cipher.AEAD
 	key  []byte
 }
 
-// newSealer returns one that makes the same tokens for the same key.
+// newSealer returns a sealer. Sealers with the same key make the same tokens.
 func newSealer(key []byte) (sealer, error) {
 	derived := sha256.Sum256(append([]byte("page tokens\x00"), key...))
 	block, err := aes.NewCipher(derived[:])
@@ -58,12 +57,12 @@ func newSealer(key []byte) (sealer, error) {
 func (s *Server) seal(t pageToken) string {
 	b, _ := json.Marshal(t) // a struct of integers and strings cannot fail
 	mac := hmac.New(sha256.New, s.sealer.key)
-	_, _ = mac.Write(b) // never fails, says package hash
+	_, _ = mac.Write(b) // package hash documents that it never fails
 	nonce := mac.Sum(nil)[:s.sealer.aead.NonceSize()]
 	return base64.RawURLEncoding.EncodeToString(s.sealer.aead.Seal(nonce, nonce, b, nil))
 }
 
-// readPageToken reads the token that continues a list; nil begins it.
+// readPageToken reads the token of a page. For a nil token, the first page, it returns nil.
 func (s *Server) readPageToken(list uint32, token *string) (*pageToken, error) {
 	if token == nil {
 		return nil, nil
@@ -82,8 +81,8 @@ func (s *Server) readPageToken(list uint32, token *string) (*pageToken, error) {
 	return &t, nil
 }
 
-// cut ends a page that was asked for with one item more than limit, and says
-// whether there is another.
+// cut shortens a page that was read with one item more than limit, and reports whether there
+// is a next page.
 func cut[T any](items []T, limit int) ([]T, bool) {
 	if len(items) <= limit {
 		return items, false
@@ -91,8 +90,8 @@ func cut[T any](items []T, limit int) ([]T, bool) {
 	return items[:limit], true
 }
 
-// idPage reads the parameters of a list that goes on by id: from which one, 0 at
-// its beginning, and how many items a page holds.
+// idPage reads the parameters of a list in the order of ids: the id to continue from, 0 for
+// the first page, and the limit.
 func (s *Server) idPage(list uint32, token *string, limit *int32, otherwise int32) (im.ID, int, error) {
 	n := int(value(limit, otherwise))
 	t, err := s.readPageToken(list, token)
@@ -102,7 +101,7 @@ func (s *Server) idPage(list uint32, token *string, limit *int32, otherwise int3
 	return im.ID(t.Seq), n, nil
 }
 
-// idToken returns the token of the page that goes on from an id.
+// idToken returns the token of the page that continues from an id.
 func (s *Server) idToken(list uint32, id im.ID) *string {
 	return optional(s.seal(pageToken{List: list, Seq: int64(id)}))
 }

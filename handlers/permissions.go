@@ -41,7 +41,7 @@ func permissions(set im.Permissions) []api.Permission {
 	return out
 }
 
-// granted returns what a role says. Of what it says nothing there is nothing.
+// granted returns the permissions that a role allows or denies, not those that it inherits.
 func granted(g im.Grants) api.GrantedPermissions {
 	out := make(api.GrantedPermissions)
 	for p := range g.Allow.Each() {
@@ -53,19 +53,19 @@ func granted(g im.Grants) api.GrantedPermissions {
 	return out
 }
 
-// grants reads what a role is to say. Those of inherit are what it is to say
-// nothing of.
-func grants(g api.Grants) (said im.Grants, inherit im.Permissions) {
+// grants reads a change of permissions: those to allow or deny, and those to inherit from now
+// on.
+func grants(g api.Grants) (set im.Grants, inherit im.Permissions) {
 	for name, grant := range g {
-		p, _ := im.ParsePermission(string(name)) // the document knows the same ones
+		p, _ := im.ParsePermission(string(name)) // the body has been validated
 		switch grant {
 		case api.GrantAllow:
-			said.Allow |= p
+			set.Allow |= p
 		case api.GrantDeny:
-			said.Deny |= p
+			set.Deny |= p
 		default:
 			inherit |= p
 		}
 	}
-	return said, inherit
+	return set, inherit
 }

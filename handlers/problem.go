@@ -15,7 +15,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// statuses are the HTTP statuses of the domain's refusals.
+// statuses are the HTTP statuses of refusals by the domain.
 var statuses = map[im.ErrorKind]int{
 	im.Invalid:     http.StatusBadRequest,
 	im.NotFound:    http.StatusNotFound,
@@ -29,13 +29,12 @@ var statuses = map[im.ErrorKind]int{
 	im.Full:        http.StatusInsufficientStorage,
 }
 
-// retryAfter is what 429 and 503 ask clients to wait, in seconds, where it is not
-// known how long: long enough for a commit queue to drain, short enough that
-// nobody notices.
+// retryAfter is the Retry-After of 429 and 503, in seconds, where the wait is not known:
+// long enough for a commit queue to drain, and too short for a user to notice.
 const retryAfter = "1"
 
-// problemFor finds the answer to an error. What is not a refusal is a fault of
-// the server: it is logged, without what it quotes, and answered without anything.
+// problemFor returns the problem of an error. An error that is no refusal is a fault of the
+// server. It is logged without the values that it quotes, and the client gets no details.
 func (s *Server) problemFor(ctx context.Context, err error) api.Problem {
 	var (
 		refusal *im.Error
@@ -62,13 +61,13 @@ func (s *Server) problemFor(ctx context.Context, err error) api.Problem {
 	case errors.Is(err, events.ErrTokenExpired):
 		return problem(http.StatusUnauthorized, auth.ErrTokenExpired.Code, auth.ErrTokenExpired.Message)
 	case errors.Is(err, events.ErrClosed):
-		return problem(http.StatusServiceUnavailable, "shutting_down", "the server is about to stop")
+		return problem(http.StatusServiceUnavailable, "shutting_down", "the server is shutting down")
 	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded):
-		// The client went away, or a read was over its limit of time.
+		// The client has disconnected, or a read has reached its time limit.
 		return problem(http.StatusServiceUnavailable, "storage_unavailable", "the request took too long")
 	default:
 		s.log.ErrorContext(ctx, "request failed", "error", faults.Text(err))
-		return problem(http.StatusInternalServerError, "internal", "a fault of the server; it has been logged")
+		return problem(http.StatusInternalServerError, "internal", "an error in the server, which has logged it")
 	}
 }
 
@@ -85,17 +84,16 @@ func invalidField(field, detail string) api.Problem {
 	return p
 }
 
-// fail answers an error.
+// fail answers a request with the problem of an error.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if refusal, ok := im.AsError(err); ok && refusal.RetryAfter > 0 {
-		wait := (refusal.RetryAfter + time.Second - 1) / time.Second // whoever comes again then must not be early
+		wait := (refusal.RetryAfter + time.Second - 1) / time.Second // rounded up: a client that waits so long must not be too early
 		w.Header().Set("Retry-After", strconv.FormatInt(int64(wait), 10))
 	}
 	write(w, s.problemFor(r.Context(), err))
 }
 
-// write answers a problem. Every refusal of the server, from whatever layer,
-// goes through here.
+// write answers with a problem. All refusals of all layers go through here.
 func write(w http.ResponseWriter, p api.Problem) {
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
@@ -109,5 +107,5 @@ func write(w http.ResponseWriter, p api.Problem) {
 		}
 	}
 	w.WriteHeader(p.Status)
-	_ = json.NewEncoder(w).Encode(p) // the client is gone if this fails
+	_ = json.NewEncoder(w).Encode(p) // fails if the client has disconnected
 }

@@ -19,31 +19,30 @@ import (
 	"github.com/imapi/imapi/jsonscan"
 )
 
-// burstTime is how much of its rate a bucket holds, in seconds.
+// burstTime is the size of a bucket, in seconds of its rate.
 const burstTime = 2
 
-// mostBuckets bounds the buckets of one kind. With more in use at once, those
-// that have been idle for longest start anew.
+// mostBuckets bounds the buckets of one kind. Beyond it the buckets that have been idle for
+// longest are forgotten, and so full again.
 const mostBuckets = 1 << 17
 
-// buckets are token buckets by who takes from them. One that nobody took from
-// for as long as it takes to fill is as good as new, so it is forgotten: there are
-// as many as there were callers within the last two such times.
+// buckets are token buckets by key. A bucket that has not been used for the time that it
+// takes to fill is full, so it is forgotten. There are as many buckets as callers within
+// twice that time.
 type buckets[K comparable] struct {
 	limit  rate.Limit
 	burst  int
-	toFill time.Duration // an empty one
+	toFill time.Duration // the time that an empty bucket takes to fill
 	now    func() time.Time
 
 	mu sync.Mutex
-	// Those that were used since turned, and those that were used before it and
-	// not since.
+	// fresh are the buckets that were used after turned, stale those that were not.
 	fresh, stale map[K]*rate.Limiter
 	turned       time.Time
 }
 
-// newBuckets returns buckets that take so many a second, nil for 0: without a
-// limit.
+// newBuckets returns buckets that fill at a rate per second. For 0 it returns nil, which
+// sets no limit.
 func newBuckets[K comparable](perSecond float64, now func() time.Time) *buckets[K] {
 	if perSecond <= 0 {
 		return nil
@@ -55,8 +54,8 @@ func newBuckets[K comparable](perSecond float64, now func() time.Time) *buckets[
 	}
 }
 
-// take takes from a bucket, at most all that it can hold. If there is not so much
-// in it, it takes nothing and returns how long it will be until there is.
+// take takes tokens from a bucket, at most as many as it can hold. If there are too few, it
+// takes none and returns how long it takes until there are enough.
 func (b *buckets[K]) take(key K, cost int) (wait time.Duration, ok bool) {
 	if b == nil || cost <= 0 {
 		return 0, true
@@ -74,7 +73,7 @@ func (b *buckets[K]) of(key K, now time.Time) *rate.Limiter {
 	defer b.mu.Unlock()
 	if age := now.Sub(b.turned); age < 0 || age > b.toFill || len(b.fresh) >= mostBuckets {
 		if age > 2*b.toFill {
-			b.fresh = nil // used before turned+toFill, for else the maps had been turned then
+			b.fresh = nil // all were used before turned+toFill: any later use would have turned the maps
 		}
 		b.fresh, b.stale, b.turned = make(map[K]*rate.Limiter), b.fresh, now
 	}
@@ -104,8 +103,7 @@ func tooFast(wait time.Duration) error {
 	}
 }
 
-// spend takes the cost of a request from its user's bucket. Admins are not
-// limited.
+// spend takes the cost of a request from the bucket of its user. Admins have no limit.
 func (l *limits) spend(p auth.Principal, cost int) error {
 	if p.Admin {
 		return nil
@@ -118,8 +116,8 @@ func (l *limits) spend(p auth.Principal, cost int) error {
 	return tooFast(wait)
 }
 
-// spendMore takes what a list in a valid body costs beyond what was taken before it
-// was read; both together at most all that a bucket holds.
+// spendMore takes what a list in a valid body costs beyond the base cost, which is taken
+// before the body is read. Both together are at most what a bucket can hold.
 func (l *limits) spendMore(p auth.Principal, c cost, body []byte) error {
 	if l.users == nil || c.list == "" {
 		return nil
@@ -128,8 +126,8 @@ func (l *limits) spendMore(p auth.Principal, c cost, body []byte) error {
 	return l.spend(p, min(c.ofList(body), most)-min(c.base, most))
 }
 
-// failed takes one from the bucket of an address that has failed to say who it
-// is, and returns what to answer. That the keys cannot be fetched is not its fault.
+// failed takes a token from the bucket of an address after a failed authentication, and
+// returns the error to answer. It takes none if the server could not fetch its keys.
 func (l *limits) failed(r *http.Request, err error) error {
 	var denied *auth.Error
 	if !errors.As(err, &denied) || denied.Code == auth.CodeKeysUnavailable {
@@ -143,15 +141,15 @@ func (l *limits) failed(r *http.Request, err error) error {
 	return tooFast(wait)
 }
 
-// address returns where a request comes from: who is connected, or what trusted
-// proxies say of it. Of IPv6 it is the /64, which one client has as a whole.
+// address returns the address of the client: the peer of the connection, or what trusted
+// proxies say about it. For IPv6 it is the /64 network, which usually belongs to one client.
 func (l *limits) address(r *http.Request) netip.Addr {
 	from := parseAddress(r.RemoteAddr)
 	trusted := func(a netip.Addr) bool {
 		return slices.ContainsFunc(l.proxies, func(p netip.Prefix) bool { return p.Contains(a) })
 	}
-	// Each proxy adds at the end whom it got the request from, so what is left of the
-	// last one that is not trusted may be made up.
+	// Each proxy appends the address of its peer, so everything to the left of the last
+	// untrusted address may be forged.
 	for hops := strings.Join(r.Header.Values("X-Forwarded-For"), ","); hops != "" && trusted(from); {
 		cut := strings.LastIndexByte(hops, ',')
 		before := parseAddress(strings.TrimSpace(hops[cut+1:]))
@@ -161,14 +159,14 @@ func (l *limits) address(r *http.Request) netip.Addr {
 		from, hops = before, hops[:max(cut, 0)]
 	}
 	if from.Is6() {
-		prefix, _ := from.WithZone("").Prefix(64) // never fails with 64
+		prefix, _ := from.WithZone("").Prefix(64) // 64 is always valid
 		return prefix.Addr()
 	}
 	return from
 }
 
-// parseAddress reads an address with or without a port; it returns the zero one for
-// what is none.
+// parseAddress reads an address with or without a port. It returns the zero address if the
+// text is no address.
 func parseAddress(s string) netip.Addr {
 	if host, _, err := net.SplitHostPort(s); err == nil {
 		s = host
@@ -177,16 +175,16 @@ func parseAddress(s string) netip.Addr {
 	return a.Unmap()
 }
 
-// cost is what the document says that an operation takes from its user's bucket.
+// cost is what an operation takes from the bucket of its user.
 type cost struct {
 	base int
-	// list is the member of the body whose items count, one for every few of them
-	// that there are, if that is more; "" for none.
+	// list is the member of the body whose items count: one token for every few items, if
+	// that is more than base. It is "" if there is no such list.
 	list string
 	few  int
 }
 
-// The extensions of an operation in which the document says so.
+// The extensions of an operation that set its cost.
 const (
 	costExtension = "x-rate-cost"
 	listExtension = "x-rate-cost-list"
@@ -214,7 +212,7 @@ func readCost(operation *openapi3.Operation) (cost, error) {
 	return c, nil
 }
 
-// ofList is what the list in a valid body costs.
+// ofList returns the cost of the list in a valid body.
 func (c cost) ofList(body []byte) int {
 	n := 0
 	if jsonscan.IsObject(body) {

@@ -90,9 +90,9 @@ func (s *Server) RevokeRole(ctx context.Context, r api.RevokeRoleRequestObject) 
 }
 
 func roleDraft(name *string, permissions api.Grants, position *int32) im.RoleDraft {
-	said, inherit := grants(permissions)
+	set, inherit := grants(permissions)
 	return im.RoleDraft{
-		Name: name, Allow: said.Allow, Deny: said.Deny, Inherit: inherit, Position: int(value(position, 0)),
+		Name: name, Allow: set.Allow, Deny: set.Deny, Inherit: inherit, Position: int(value(position, 0)),
 	}
 }
 
@@ -100,11 +100,10 @@ func spaceRole(r im.NamedRole, position int) api.SpaceRole {
 	return api.SpaceRole{ID: roleName(r.ID), Name: r.Name, Position: position, Permissions: granted(r.Grants)}
 }
 
-// everyone is the id of the role that every member of a space has, as clients
-// know it.
+// everyone is the id, for clients, of the role that every member of a space has.
 const everyone = "everyone"
 
-// roleName returns the id of a role as clients know it.
+// roleName returns the id of a role for clients.
 func roleName(id im.ID) string {
 	if id == im.Everyone {
 		return everyone
@@ -112,8 +111,8 @@ func roleName(id im.ID) string {
 	return id.String()
 }
 
-// roleID reads what names a role in a path. What can name none is answered as an
-// unknown one is.
+// roleID reads the id of a role in a path. The error of an invalid one is that of an unknown
+// role.
 func roleID(s string) (im.ID, error) {
 	if s == everyone {
 		return im.Everyone, nil
@@ -127,7 +126,7 @@ func roleID(s string) (im.ID, error) {
 
 func errUnknownRole() *im.Error { return im.Refuse(im.NotFound, "role_not_found", "no such role") }
 
-// roleIDs is roleID for those of a body.
+// roleIDs reads the ids of roles in a body.
 func roleIDs(list []string) ([]im.ID, error) {
 	out := make([]im.ID, len(list))
 	for i, s := range list {
@@ -142,7 +141,7 @@ func roleIDs(list []string) ([]im.ID, error) {
 	return out, nil
 }
 
-// roleOfSpace reads what names a role of a space in a path.
+// roleOfSpace reads the ids of a space and of one of its roles in a path.
 func roleOfSpace(space, role string) (im.ID, im.ID, error) {
 	s, err := spaceID(space)
 	if err != nil {

@@ -1,7 +1,3 @@
-// Package handlers is the HTTP side of imapi: it implements the interface that
-// is generated from the contract, holds requests against the document, turns
-// domain values into those of the contract and every refusal into
-// problem+json. It decides nothing: the rules are in package im.
 package handlers
 
 import (
@@ -22,35 +18,33 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Options are what a [Server] is made of. Those without a default are needed.
+// Options configure a [Server]. Options without a default are required.
 type Options struct {
 	Service  *im.Service
 	Verifier *auth.Verifier
 	Hub      *events.Hub
-	// TokenKey seals page tokens; without one they are good until the server ends.
+	// TokenKey seals page tokens. Without one, tokens are valid until the server stops.
 	TokenKey []byte
-	// Metrics answers GET /metrics; nil serves none here.
+	// Metrics answers GET /metrics; 404 if nil.
 	Metrics http.Handler
-	// Demo answers GET /; nil serves none.
+	// Demo answers GET /; 404 if nil.
 	Demo http.Handler
-	// Observe is told of every request once it was answered; nil tells nobody.
+	// Observe is called after each answer. It may be nil.
 	Observe func(operation string, status int, took time.Duration)
-	// Origins are the web origins that browsers may call from: exact ones, or
-	// "*" for any. None by default.
+	// Origins are the web origins that browsers may call from, or "*" for any. None by
+	// default.
 	Origins []string
-	// Rate is how many requests a second a user may make, and an address that fails
-	// to say who it is; bursts may be twice that. 0 sets no limit.
+	// Rate limits the requests of a user, and the failed authentications of an address, in
+	// requests a second. Bursts may be twice that. 0 sets no limit.
 	Rate float64
-	// TrustedProxies are who is believed when they say by X-Forwarded-For whom they
-	// got a request from. Nobody by default.
+	// TrustedProxies are the proxies whose X-Forwarded-For is believed. None by default.
 	TrustedProxies []netip.Prefix
-	// Limited is told of every request that is refused for its rate, with whose
-	// limit it was, "user" or "address"; nil tells nobody.
+	// Limited is called for each request that a rate limit refuses, with "user" or
+	// "address". It may be nil.
 	Limited func(by string)
 	// Now is the clock of the rate limits; time.Now if nil.
 	Now func() time.Time
-	// WriteTimeout ends a stream whose client takes longer for a write; 10 s
-	// by default.
+	// WriteTimeout ends a stream if a write takes longer; 10 s by default.
 	WriteTimeout time.Duration
 	Logger       *slog.Logger
 }
@@ -106,7 +100,7 @@ func New(o Options) (*Server, http.Handler, error) {
 	}
 	if len(o.TokenKey) == 0 {
 		o.TokenKey = make([]byte, 32)
-		_, _ = rand.Read(o.TokenKey) // never fails, says crypto/rand
+		_, _ = rand.Read(o.TokenKey) // crypto/rand documents that it never fails
 	}
 	var err error
 	if s.sealer, err = newSealer(o.TokenKey); err != nil {
@@ -121,11 +115,11 @@ func New(o Options) (*Server, http.Handler, error) {
 	var r chi.Router = mux
 	r.Use(asSent, answersHead, s.observed(doc), s.recovered, crossOrigin(o.Origins), s.authenticated(doc, mux))
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
-		write(w, problem(http.StatusNotFound, "not_found", "there is nothing at this path"))
+		write(w, problem(http.StatusNotFound, "not_found", "no such path"))
 	})
 	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", strings.Join(allowed(mux, r.URL.RawPath), ", "))
-		write(w, problem(http.StatusMethodNotAllowed, "method_not_allowed", "the path does not take this method"))
+		write(w, problem(http.StatusMethodNotAllowed, "method_not_allowed", "the path does not have this method"))
 	})
 	if o.Demo != nil {
 		r.Method(http.MethodGet, "/", o.Demo)
@@ -143,7 +137,7 @@ func New(o Options) (*Server, http.Handler, error) {
 	return s, r, nil
 }
 
-// allowed returns the methods that a path takes.
+// allowed returns the methods of a path.
 func allowed(routes chi.Routes, path string) []string {
 	var methods []string
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
@@ -158,23 +152,25 @@ func allowed(routes chi.Routes, path string) []string {
 	return methods
 }
 
-// Drain makes the server say that it is not ready, so that no more clients are
-// sent to it while it stops, and ends imports after what is being stored.
+// Drain makes /readyz answer 503, so that load balancers send no more requests, and ends
+// imports after the batch that is being stored.
 func (s *Server) Drain() {
 	if !s.draining.Swap(true) {
 		close(s.drained)
 	}
 }
 
-// principalKey is where the middleware puts who asks.
+// principalKey is the key of the principal in the context of a request.
 type principalKey struct{}
 
-// withPrincipal returns the context of a request of p, for whom the store works.
+// withPrincipal returns the context of a request by p. The store shares itself fairly
+// between callers.
 func withPrincipal(ctx context.Context, p auth.Principal, c im.Caller) context.Context {
 	return im.WithCaller(context.WithValue(ctx, principalKey{}, p), c)
 }
 
-// principal returns who asks; authenticated has seen to it that there is one.
+// principal returns the authenticated principal of a request. Every request under /v1/ has
+// one.
 func principal(ctx context.Context) auth.Principal {
 	p, _ := ctx.Value(principalKey{}).(auth.Principal)
 	return p

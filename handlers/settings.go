@@ -10,7 +10,7 @@ import (
 
 const day = 24 * time.Hour
 
-// settings returns what the members of a conversation share besides its name.
+// settings returns the settings of a conversation.
 func settings(c im.Conversation) api.Settings {
 	return api.Settings{
 		History:                   api.History(c.History.String()),
@@ -27,7 +27,7 @@ func settings(c im.Conversation) api.Settings {
 	}
 }
 
-// spaceSettings is the same of a space.
+// spaceSettings returns the settings of a space.
 func spaceSettings(c im.Conversation) api.SpaceSettings {
 	s := settings(c)
 	return api.SpaceSettings{
@@ -36,7 +36,7 @@ func spaceSettings(c im.Conversation) api.SpaceSettings {
 	}
 }
 
-// unitsOrNil returns nil for nil.
+// unitsOrNil returns a duration in units; nil for nil.
 func unitsOrNil(d *time.Duration, unit time.Duration) *int64 {
 	if d == nil {
 		return nil
@@ -44,7 +44,7 @@ func unitsOrNil(d *time.Duration, unit time.Duration) *int64 {
 	return new(int64(*d / unit))
 }
 
-// secondsOrNil returns nil for 0.
+// secondsOrNil returns a duration in seconds; nil for 0.
 func secondsOrNil(d time.Duration) *int64 {
 	if d == 0 {
 		return nil
@@ -52,8 +52,7 @@ func secondsOrNil(d time.Duration) *int64 {
 	return unitsOrNil(&d, time.Second)
 }
 
-// settingsPatch reads settings in which null, which ends one, is not the same
-// as nothing, which leaves it.
+// settingsPatch reads a change of settings. Null resets a setting; one that is missing stays.
 func settingsPatch(p *api.SettingsPatch) (im.ConversationPatch, error) {
 	if p == nil {
 		return im.ConversationPatch{}, nil
@@ -75,7 +74,7 @@ func settingsPatch(p *api.SettingsPatch) (im.ConversationPatch, error) {
 	return out, r.err
 }
 
-// spacePatch is settingsPatch for those of a space.
+// spacePatch is settingsPatch for the settings of a space.
 func spacePatch(p *api.SpaceSettingsPatch) (im.ConversationPatch, error) {
 	if p == nil {
 		return im.ConversationPatch{}, nil
@@ -89,8 +88,8 @@ func spacePatch(p *api.SpaceSettingsPatch) (im.ConversationPatch, error) {
 // patchReader reads the members of a patch, and keeps the first error.
 type patchReader struct{ err error }
 
-// nullable reads a member that may be null: nil if it is missing, a pointer to
-// nil if it is null.
+// nullable reads a member that may be null. It returns nil if the member is missing, and a
+// pointer to nil if it is null.
 func nullable[T any](r *patchReader, raw json.RawMessage) **T {
 	if raw == nil {
 		return nil
@@ -114,7 +113,7 @@ func (r *patchReader) duration(raw json.RawMessage, unit time.Duration) **time.D
 	return &d
 }
 
-// orZero is for what null sets to its zero value.
+// orZero returns a pointer to the zero value for a member that is null.
 func orZero[T any](p **T) *T {
 	switch {
 	case p == nil:
@@ -126,7 +125,7 @@ func orZero[T any](p **T) *T {
 	}
 }
 
-// parsed reads an enumeration that the document has held against its values.
+// parsed reads an enumeration, which has been validated.
 func parsed[T any, S ~string](p *S, parse func(string) (T, bool)) *T {
 	if p == nil {
 		return nil

@@ -56,8 +56,8 @@ func (s *Server) AddSpaceMembers(ctx context.Context, r api.AddSpaceMembersReque
 	return api.AddSpaceMembers200JSONResponse{Items: each(added, spaceMember)}, nil
 }
 
-// UpdateSpaceMember implements PATCH /v1/spaces/{space}/members/{user}, with one
-// of its two members: the document sees to that.
+// UpdateSpaceMember implements PATCH /v1/spaces/{space}/members/{user}. A valid body has
+// either a role or roles.
 func (s *Server) UpdateSpaceMember(ctx context.Context, r api.UpdateSpaceMemberRequestObject) (api.UpdateSpaceMemberResponseObject, error) {
 	space, err := spaceID(r.Space)
 	if err != nil {

@@ -66,7 +66,7 @@ func (s *Server) ListMyThreads(ctx context.Context, r api.ListMyThreadsRequestOb
 	return s.conversationPage(list, page), nil
 }
 
-// conversationPage returns a page of a list that goes on by id.
+// conversationPage answers with a page of a list in the order of ids.
 func (s *Server) conversationPage(list uint32, page im.ConversationPage) answer {
 	var next *string
 	if page.Next != nil {

@@ -39,7 +39,7 @@ func (s *Server) ClearUnread(ctx context.Context, _ api.ClearUnreadRequestObject
 	if err := s.service.ClearAllUnread(ctx, actor(ctx)); err != nil {
 		return nil, err
 	}
-	return api.ClearUnread200JSONResponse(unread(im.Unread{})), nil // what came meanwhile is told
+	return api.ClearUnread200JSONResponse(unread(im.Unread{})), nil // events announce what has arrived since
 }
 
 // ClearConversationUnread implements POST /v1/conversations/{conversation}/unread/clear.
@@ -67,7 +67,7 @@ func unreadOf(u im.UnreadOf) api.UnreadOf {
 	}
 }
 
-// optionalRef is conversationRef for a parameter that may be left out.
+// optionalRef is conversationRef for an optional parameter.
 func optionalRef(s *string) (*im.ConversationRef, error) {
 	if s == nil {
 		return nil, nil

@@ -22,19 +22,19 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// document is the contract in the form that requests are held against.
+// document is the OpenAPI document in the form that requests are checked against.
 type document struct {
 	routes map[routeKey]*routers.Route
 	costs  map[routeKey]cost
 	bodies map[routeKey]*bodyRule
 }
 
-// routeKey is a method and a path template, as the document and the router
-// both write it.
+// routeKey is a method and a path template, which the OpenAPI document and the router
+// write alike.
 type routeKey struct{ method, pattern string }
 
-// userIDFormat is the format by which the document says that a text is a user id. What
-// one is cannot be said by a pattern that every generator reads.
+// userIDFormat is the format of user ids in the OpenAPI document. No pattern that all
+// generators can read describes them.
 const userIDFormat = "user-id"
 
 var errUserID = fmt.Errorf("is not a user id: %s", im.UserIDRule)
@@ -98,7 +98,7 @@ func (d *document) operation(method, pattern string) string {
 	return "none"
 }
 
-// costOf returns the cost of an operation; what is none costs one.
+// costOf returns the cost of an operation; 1 if there is no such operation.
 func (d *document) costOf(method, pattern string) cost {
 	if c, known := d.costs[routeKey{method, pattern}]; known {
 		return c
@@ -106,8 +106,8 @@ func (d *document) costOf(method, pattern string) cost {
 	return cost{base: 1}
 }
 
-// validated holds a request against its operation in the document. It comes
-// after the router, whose match it uses, so that there is one way to match.
+// validated checks a request against its operation in the OpenAPI document. It uses the
+// match of the router, so that two matches cannot disagree.
 func (s *Server) validated(d *document) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.validate(d, w, r, next) })
@@ -119,7 +119,7 @@ func (s *Server) validate(d *document, w http.ResponseWriter, r *http.Request, n
 	route := d.routes[routeKey{r.Method, rctx.RoutePattern()}]
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		// What cannot be read would otherwise be left out, filters with it.
+		// url.Values would leave out what cannot be read, and a filter with it.
 		write(w, invalidField("query", "cannot be read"))
 		return
 	}
@@ -134,7 +134,7 @@ func (s *Server) validate(d *document, w http.ResponseWriter, r *http.Request, n
 		return
 	}
 	if body != nil {
-		// Until the request is answered: what is made of a body lasts about as long.
+		// What is decoded from a body lasts about as long as the request.
 		user := principal(r.Context()).User
 		if err := s.bodies.decoding.acquire(r.Context(), user, len(body), s.bodies.wait); err != nil {
 			s.fail(w, r, err)
@@ -152,7 +152,7 @@ func (s *Server) validate(d *document, w http.ResponseWriter, r *http.Request, n
 	}
 	params := make(map[string]string, len(rctx.URLParams.Keys))
 	for i, key := range rctx.URLParams.Keys {
-		// The router refused what cannot be decoded.
+		// The router has refused paths that cannot be decoded.
 		params[key], _ = url.PathUnescape(rctx.URLParams.Values[i])
 	}
 	err = openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
@@ -173,7 +173,7 @@ func (s *Server) validate(d *document, w http.ResponseWriter, r *http.Request, n
 	next.ServeHTTP(w, r)
 }
 
-// validBody is a body that was scanned and fits the OpenAPI document.
+// validBody is a scanned body that fits the OpenAPI document.
 type validBody struct {
 	*bytes.Reader
 	text []byte
@@ -182,8 +182,8 @@ type validBody struct {
 // Close does nothing.
 func (*validBody) Close() error { return nil }
 
-// unknownParameter refuses query parameters that the operation does not have:
-// a misspelt filter must fail, not be ignored.
+// unknownParameter refuses query parameters that the operation does not have. If they were
+// ignored, a misspelt filter would return everything.
 func unknownParameter(route *routers.Route, query url.Values) (api.Problem, bool) {
 	for name, values := range query {
 		known := func(p *openapi3.ParameterRef) bool {
@@ -199,14 +199,14 @@ func unknownParameter(route *routers.Route, query url.Values) (api.Problem, bool
 	return api.Problem{}, true
 }
 
-// describe tells a client what of their request does not fit, naming the field
-// without repeating what they sent there.
+// describe returns the problem of an error of the validator. It names the field, but does
+// not repeat what the client sent in it.
 func describe(err error) api.Problem {
 	var request *openapi3filter.RequestError
 	if !errors.As(err, &request) {
-		return problem(http.StatusBadRequest, "invalid_request", "does not fit the API document")
+		return problem(http.StatusBadRequest, "invalid_request", "does not fit the OpenAPI document")
 	}
-	field, detail := "body", "does not fit the API document"
+	field, detail := "body", "does not fit the OpenAPI document"
 	if p := request.Parameter; p != nil {
 		field = p.Name
 	}
@@ -220,7 +220,7 @@ func describe(err error) api.Problem {
 		}
 		detail = reason
 	case errors.As(request.Err, &parse):
-		detail = "is not of the type that is asked for"
+		detail = "is of the wrong type"
 	case errors.Is(request.Err, openapi3filter.ErrInvalidRequired):
 		detail = "is missing"
 	case errors.Is(request.Err, openapi3filter.ErrInvalidEmptyValue):
@@ -229,11 +229,11 @@ func describe(err error) api.Problem {
 	return invalidField(field, detail)
 }
 
-// unknownMember finds the name in the validator's words, the only place where
-// it has it.
+// unknownMember finds the name of an unknown member, which the validator has in its message
+// only.
 var unknownMember = regexp.MustCompile(`^property "(.+)" is unsupported$`)
 
-// innermost follows a schema error through oneOf to the member at fault.
+// innermost follows a schema error through oneOf to the member that does not fit.
 func innermost(e *openapi3.SchemaError) (path, reason string) {
 	parts := e.JSONPointer()
 	for e.Origin != nil {
@@ -263,14 +263,14 @@ func innermost(e *openapi3.SchemaError) (path, reason string) {
 	case "discriminator", "oneOf":
 		return strings.TrimPrefix(path+"/type", "/"), "is not one of the values that are allowed"
 	case "type", "nullable":
-		return path, "is not of the type that is asked for"
+		return path, "is of the wrong type"
 	default:
 		return path, strings.TrimSpace(e.Reason)
 	}
 }
 
-// badRequest answers what the generated code refuses before or after
-// validation: a parameter that cannot be read.
+// badRequest answers a request that the generated code refuses: a parameter or a body that
+// it cannot decode.
 func (s *Server) badRequest(w http.ResponseWriter, r *http.Request, err error) {
 	var (
 		format   *api.InvalidParamFormatError
@@ -280,9 +280,9 @@ func (s *Server) badRequest(w http.ResponseWriter, r *http.Request, err error) {
 	)
 	switch {
 	case errors.As(err, &format):
-		detail := "is not of the type that is asked for"
+		detail := "is of the wrong type"
 		if lostPlus(r.URL.Query().Get(format.ParamName)) {
-			detail = "has a space where a + was: in a query, write + as %2B, or give the time in UTC, with Z"
+			detail = "has a space for a +: in a query, write + as %2B, or give the time in UTC, with Z"
 		}
 		write(w, invalidField(format.ParamName, detail))
 	case errors.As(err, &required):
@@ -296,21 +296,20 @@ func (s *Server) badRequest(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// undecoded tells a client what of their body fits the document and cannot be taken
-// all the same.
+// undecoded names the field of a body that fits the OpenAPI document but cannot be decoded.
 func undecoded(err error) (field, detail string) {
 	var wrong *json.UnmarshalTypeError
 	if errors.As(err, &wrong) && wrong.Field != "" {
 		return im.ClipField(strings.ReplaceAll(wrong.Field, ".", "/")), undecodedDetail
 	}
-	return "body", "does not fit the API document"
+	return "body", "does not fit the OpenAPI document"
 }
 
-// undecodedDetail is said of integers: to JSON Schema 1e3 and 1.0 are some.
+// undecodedDetail is about integers: for JSON Schema, 1e3 and 1.0 are integers, too.
 const undecodedDetail = "must be an integer, written in digits alone"
 
-// lostPlus reports whether a text would be a time if its space were a +, which a
-// query has for a space: whoever wrote it sees nothing wrong with the time.
+// lostPlus reports whether a text would be a time with a + for its space. In a query a +
+// stands for a space, so the time looks right to the client that sent it.
 func lostPlus(text string) bool {
 	before, after, found := strings.Cut(text, " ")
 	_, err := time.Parse(time.RFC3339, before+"+"+after)
