@@ -102,8 +102,8 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 	}{
 		"key set, refused connection":   {keySet(gone.URL), "connection refused"},
 		"key set, status":               {keySet(answers(http.StatusTeapot, "")), "answered with status 418"},
-		"key set, no key set":           {keySet(answers(http.StatusOK, "")), "what is not a key set"},
-		"key set, redirected away":      {keySet(answers(http.StatusFound, "http://keys.example/?"+secret)), "redirected to where"},
+		"key set, no key set":           {keySet(answers(http.StatusOK, "")), "something that is not a key set"},
+		"key set, redirected away":      {keySet(answers(http.StatusFound, "http://keys.example/?"+secret)), "redirected to an address that is not accepted"},
 		"key set, redirected nowhere":   {keySet(answers(http.StatusFound, "http://%zz/"+secret)), "key set not fetched"},
 		"key set, redirected and wrong": {keySet(answers(http.StatusFound, gone.URL+"/?"+secret)), "connection refused"},
 		"panic in a handler": {func(t *testing.T) {
