@@ -44,9 +44,9 @@ func appendCanonical(into []byte, field string, raw json.RawMessage) ([]byte, er
 	return c.out, nil
 }
 
-// canonical writes a JSON text as canonicalObject has it, and checks its syntax on the way,
-// as strictly as encoding/json. It decodes nothing into values: of what some bytes make,
-// such as empty objects in a list, those take a hundred times as many.
+// canonical writes the canonical form of a JSON text and checks its syntax, as strictly as
+// encoding/json, in one pass. It decodes nothing: a decoded list of empty objects takes a
+// hundred times the memory of its text.
 type canonical struct {
 	in  []byte
 	at  int
@@ -56,16 +56,16 @@ type canonical struct {
 	beyond bool
 
 	few     [16]span
-	members []span // of the objects that are open, those of the innermost last
-	names   []byte // theirs, without escapes
-	sorted  []byte // for putting the members of an object in order
+	members []span // the members of all open objects, the innermost last
+	names   []byte // their names, unquoted
+	sorted  []byte // scratch space to sort the members of an object
 }
 
 // span is a member: where its name is in names, and where it is in out, with name and
 // colon.
 type span struct{ name, nameEnd, from, to int32 }
 
-// maxNesting is how deep JSON may be nested: as encoding/json has it.
+// maxNesting is how deep JSON may be nested, as in encoding/json.
 const maxNesting = 10_000
 
 // next skips white space and returns what follows; 0 at the end.
@@ -80,7 +80,7 @@ func (c *canonical) next() byte {
 	return 0
 }
 
-// value writes the value that begins next. It reports false if there is none.
+// value writes the next value. It reports false if the syntax is wrong.
 func (c *canonical) value(depth int) bool {
 	if depth > maxNesting {
 		return false
@@ -94,7 +94,7 @@ func (c *canonical) value(depth int) bool {
 		from := len(c.out)
 		c.out = append(c.out, '"')
 		for c.at++; ; {
-			// Most strings need no care at all.
+			// Most strings are copied as they are.
 			plain := c.at
 			for c.at < len(c.in) && isPlain(c.in[c.at]) {
 				c.at++
@@ -124,7 +124,7 @@ func (c *canonical) value(depth int) bool {
 	}
 }
 
-// isPlain reports whether a byte of a string stands for itself in both forms.
+// isPlain reports whether a byte of a string is the same in the canonical form.
 func isPlain(b byte) bool { return b >= ' ' && b < utf8.RuneSelf && b != '"' && b != '\\' }
 
 func (c *canonical) literal(text string) bool {
@@ -262,7 +262,7 @@ func (c *canonical) compare(a, b span) int {
 	return bytes.Compare(c.names[a.name:a.nameEnd], c.names[b.name:b.nameEnd])
 }
 
-// text appends what the JSON string that begins here says. It reports false if it is none.
+// text appends the text of a JSON string. It reports false if the syntax is wrong.
 func (c *canonical) text(into []byte) ([]byte, bool) {
 	for c.at++; c.at < len(c.in); {
 		plain := c.at
@@ -282,8 +282,8 @@ func (c *canonical) text(into []byte) ([]byte, bool) {
 	return into, false
 }
 
-// char appends the next character of a string, as encoding/json reads it: for what is
-// none there is U+FFFD. It reports false where a string must not go on.
+// char appends the next character of a string, as encoding/json reads it: U+FFFD for bytes
+// that are not UTF-8. It reports false if the syntax is wrong.
 func (c *canonical) char(into []byte) ([]byte, bool) {
 	if c.at >= len(c.in) {
 		return into, false
@@ -303,7 +303,7 @@ func (c *canonical) char(into []byte) ([]byte, bool) {
 	}
 }
 
-// escape appends the character whose escape begins here.
+// escape appends the character of an escape.
 func (c *canonical) escape(into []byte) ([]byte, bool) {
 	if c.at+1 >= len(c.in) {
 		return into, false
@@ -335,7 +335,7 @@ func (c *canonical) escape(into []byte) ([]byte, bool) {
 	return utf8.AppendRune(into, r), true
 }
 
-// hex reads \u and four digits. It reports false, and stays, if there are none.
+// hex reads \u and four digits. If they are not there, it reads nothing and reports false.
 func (c *canonical) hex() (rune, bool) {
 	if len(c.in)-c.at < len(`\u0000`) || c.in[c.at] != '\\' || c.in[c.at+1] != 'u' {
 		return 0, false
@@ -356,8 +356,7 @@ func (c *canonical) hex() (rune, bool) {
 	return r, true
 }
 
-// AppendQuoted appends a text as a JSON string, as encoding/json writes it with HTML left
-// as it is.
+// AppendQuoted appends a text as a JSON string, without escapes for HTML.
 func AppendQuoted[T ~string | ~[]byte](into []byte, text T) []byte {
 	return append(quoteTo(append(into, '"'), text), '"')
 }
@@ -392,7 +391,7 @@ func quoteTo[T ~string | ~[]byte](into []byte, text T) []byte {
 	return into
 }
 
-// mostOpen returns how many members the objects of a text have together, if it is valid.
+// mostOpen returns an upper bound of the members that are open at once.
 func mostOpen(text []byte) (n int) {
 	for i := 0; i < len(text); i++ {
 		switch text[i] {
@@ -409,14 +408,14 @@ func mostOpen(text []byte) (n int) {
 	return n
 }
 
-// AppendText appends what a valid JSON string, with its quotes, says.
+// AppendText appends the text of a valid JSON string, which has its quotes.
 func AppendText(into, text []byte) []byte {
 	into, _ = (&canonical{in: text}).text(into)
 	return into
 }
 
-// CanonicalSize returns how many bytes a valid JSON text takes in its canonical form,
-// without making that; in which all members count, also those of one name.
+// CanonicalSize returns the length of the canonical form of a valid JSON text, without
+// making it. All members of one name count.
 func CanonicalSize(text []byte) (n int) {
 	c := canonical{in: text}
 	var one, quoted [6]byte

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Draft is a message as its sender asks for it, before it has a place.
+// Draft is a message as its sender wrote it, before it has an id and a seq.
 type Draft struct {
 	ClientID string
 	Type     MessageType
@@ -65,8 +65,8 @@ func (d Draft) checkTimers() error {
 	return nil
 }
 
-// Content checks a draft by itself, whoever sends it wherever, and returns
-// what of it is to be stored. maxBytes bounds body and ext together, as
+// Content checks a draft by itself, independent of sender and conversation, and returns
+// its stored form. maxBytes bounds body and ext together, as
 // canonical JSON, and on their own push and the mentions.
 func (d Draft) Content(maxBytes int) (*Content, error) {
 	if d.ClientID != "" && !printable(d.ClientID, MaxClientID) {
@@ -99,8 +99,8 @@ func (d Draft) Content(maxBytes int) (*Content, error) {
 	return d.stored()
 }
 
-// checkSize is CheckSize for what may be no JSON at all. A canonical text has at most twice
-// as many bytes as it was sent with, so small ones need not be measured.
+// checkSize is CheckSize for a draft that may be malformed. Canonical JSON is at most twice
+// as long as its source, so a short draft need not be measured.
 func (d Draft) checkSize(maxBytes int) error {
 	if 2*(len(d.Body)+max(len(d.Ext), len("{}"))) <= maxBytes && 2*len(d.Push) <= maxBytes {
 		return nil
@@ -111,9 +111,8 @@ func (d Draft) checkSize(maxBytes int) error {
 	return nil
 }
 
-// stored returns the form in which a draft is stored: canonical JSON of all that makes it
-// the message that it is, and nothing that imapi adds. Members are in the order of their
-// names.
+// stored returns the stored form of a draft: canonical JSON of everything that the sender
+// wrote, and nothing that imapi adds. Equal drafts have equal stored forms.
 func (d Draft) stored() (*Content, error) {
 	c := &Content{Ext: json.RawMessage("{}"), Mentions: d.Mentions, MentionAll: d.MentionAll}
 	out := make([]byte, 0, 128+len(d.Body)+len(d.Ext)+len(d.Push)+32*len(d.Mentions))
@@ -201,8 +200,8 @@ func CheckSize(body, ext, push []byte, maxBytes int) error {
 }
 
 // ParseContent reads the stored form of a message's content, which is canonical JSON. Body
-// and Ext are parts of b: nothing is decoded but the mentions. It returns an error if b is
-// no JSON object by its outline; what is within body and ext it does not check.
+// and Ext are parts of b: only the mentions are decoded. It returns an error if b is not an
+// object; it does not check the syntax within body and ext.
 func ParseContent(b []byte) (*Content, error) {
 	c := &Content{Sent: b, Ext: json.RawMessage("{}")}
 	err := eachStored(b, func(name, value []byte) (err error) {
@@ -260,8 +259,8 @@ func eachStored(b []byte, fn func(name, value []byte) error) error {
 	}
 }
 
-// storedLength returns the length of the value that a canonical JSON text begins with; 0 if
-// it does not end.
+// storedLength returns the length of the value at the beginning of a canonical JSON text; 0
+// if the value has no end.
 func storedLength(b []byte) int {
 	open := 0
 	for i := 0; i < len(b); i++ {
@@ -296,8 +295,8 @@ func storedLength(b []byte) int {
 	return 0
 }
 
-// checkBody holds a canonical body against the shape that its type asks for. The OpenAPI
-// document says the same; imports and tests come by here alone.
+// checkBody checks a canonical body against the shape of its type. The OpenAPI document has
+// the same shapes, but imports are not validated against it.
 func checkBody(t MessageType, body []byte) error {
 	var required, optional []string
 	switch t {
@@ -310,7 +309,7 @@ func checkBody(t MessageType, body []byte) error {
 	default:
 		return RefuseField(Invalid, "invalid_request", "type", "is not a type of message")
 	}
-	var values [2][]byte // of those that are required; nil for null
+	var values [2][]byte // of the required members; nil for null
 	err := eachStored(body, func(name, value []byte) error {
 		i := slices.Index(required, string(name))
 		fits := i >= 0 || slices.Contains(optional, string(name))
@@ -344,7 +343,7 @@ func checkBody(t MessageType, body []byte) error {
 	return nil
 }
 
-// isDegrees reports whether a JSON number is at most so far from 0; nil is none.
+// isDegrees reports whether a JSON number is from -most to most; false for nil.
 func isDegrees(number []byte, most float64) bool {
 	n, err := strconv.ParseFloat(string(number), 64)
 	return err == nil && math.Abs(n) <= most

@@ -25,8 +25,7 @@ func EndOfString(b []byte, i int) int {
 	return i
 }
 
-// Object yields the name, as it is written, quotes included, and the value of each member
-// of an object, in order.
+// Object yields the quoted name and the value of each member of an object, in order.
 func Object(b []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(name, value []byte) bool) {
 		for i := bytes.IndexByte(b, '{') + 1; i < len(b); i++ {

@@ -9,21 +9,20 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Result is what [Scan] found out about a text.
+// Result is the result of [Scan].
 type Result struct {
-	// Fault says what keeps the text from being one JSON value that every reader reads
-	// alike; "" if nothing does.
+	// Fault is what is wrong with the text, as the predicate of a sentence about it:
+	// "is not UTF-8". It is "" if nothing is.
 	Fault string
-	// Values is how many values the text holds, itself included, up to one more than was
-	// asked for.
+	// Values is how many values the text holds, itself included. Counting stops at one
+	// more than mostValues.
 	Values int
 }
 
-// Scan reads a text once, from its begin to its end, as strictly as encoding/json. What
-// encoding/json accepts and an API must not is a fault, too: bad UTF-8, which it would
-// replace, nesting without end, and two members of one name, of which one reader takes the
-// first and another the last. Once the text holds over mostValues, names are not compared
-// any more: it takes some bytes of memory for each.
+// Scan checks a text in one pass. It is as strict as encoding/json, and refuses three things
+// that encoding/json accepts: bad UTF-8, which it would replace, nesting deeper than 64, and
+// two members of one name in an object. It takes some bytes of memory for each name, so it
+// stops comparing names when the text holds more than mostValues values.
 func Scan(text []byte, mostValues int) Result {
 	s := scanner{text: text, most: mostValues}
 	if len(text) == 0 {
@@ -45,15 +44,15 @@ func Scan(text []byte, mostValues int) Result {
 	return Result{Fault: s.fault, Values: s.values}
 }
 
-// Fault returns what is wrong with a text of any number of values; "" if nothing is.
+// Fault returns the fault of a text, which may hold any number of values.
 func Fault(text []byte) string { return Scan(text, math.MaxInt).Fault }
 
 // maxDepth is how deep JSON may be nested. Messages are small: deeper nesting is
 // an attack on recursive parsers.
 const maxDepth = 64
 
-// nameSpan is where the name of a member is: in the text, or, if it was written with
-// escapes, among those that were unquoted; from is its complement then.
+// nameSpan is the position of a name in the text. If the name has escapes, it is the position
+// in scanner.unquote, and from is the complement.
 type nameSpan struct{ from, to int32 }
 
 type scanner struct {
@@ -62,11 +61,11 @@ type scanner struct {
 	values int
 	most   int
 	fault  string
-	twice  bool // whether there were two members of one name
+	twice  bool // whether two members of an object have one name
 
 	few     [16]nameSpan
-	names   []nameSpan // of all open objects, those of the innermost last
-	unquote []byte     // names that were written with escapes, without them
+	names   []nameSpan // the names in all open objects, the innermost last
+	unquote []byte     // names with escapes, unquoted
 }
 
 func (s *scanner) space() {
@@ -83,7 +82,8 @@ func (s *scanner) next() byte {
 	return 0
 }
 
-// value reads the value that begins next, within so many others.
+// value reads the next value, at a depth of nesting. Like the methods below, it reports
+// whether the syntax is right.
 func (s *scanner) value(depth int) bool {
 	if s.values <= s.most {
 		s.values++
@@ -186,8 +186,7 @@ func (s *scanner) name(span nameSpan) []byte {
 	return s.text[span.from:span.to]
 }
 
-// compare notes whether two of an object's names are the same. Few are compared each with
-// each, which sorts nothing.
+// compare notes whether two names of an object are equal. It sorts only long lists of names.
 func (s *scanner) compare(names []nameSpan) {
 	if len(names) > 8 {
 		slices.SortFunc(names, func(x, y nameSpan) int { return bytes.Compare(s.name(x), s.name(y)) })
@@ -203,7 +202,7 @@ func (s *scanner) compare(names []nameSpan) {
 	}
 }
 
-// string reads the string that begins here, and reports whether there are escapes in it.
+// string reads a string, and reports whether it has escapes.
 func (s *scanner) string() (escaped, ok bool) {
 	for s.at++; s.at < len(s.text); {
 		switch c := s.text[s.at]; {
@@ -277,7 +276,7 @@ func (s *scanner) number() bool {
 	return true
 }
 
-// skip reads one of two bytes, if one of them is here.
+// skip reads one of two bytes, and reports whether it was there.
 func (s *scanner) skip(this, that byte) bool {
 	if s.at == len(s.text) || s.text[s.at] != this && s.text[s.at] != that {
 		return false
@@ -286,7 +285,7 @@ func (s *scanner) skip(this, that byte) bool {
 	return true
 }
 
-// digits reads one digit or more.
+// digits reads digits, and reports whether there was one.
 func (s *scanner) digits() bool {
 	from := s.at
 	for s.at < len(s.text) && s.text[s.at] >= '0' && s.text[s.at] <= '9' {

@@ -42,38 +42,56 @@ const (
 // errContent reports content that cannot be read.
 var errContent = errors.New("the stored content cannot be read")
 
+// messageRow holds the columns of a message while it is read. A reader has one for all of
+// its rows: variables would be allocated anew for each.
+type messageRow struct {
+	columns                                                 []any // pointers to what follows
+	m                                                       im.Message
+	slot, noteSlot                                          sql.NullInt64
+	clientID, visibleTo, by                                 sql.NullString
+	replyTo, expires, burnAfter, burnUnread, burnAt, erased sql.NullInt64
+	created                                                 int64
+	note, sealed                                            []byte
+}
+
+func newMessageRow() *messageRow {
+	r := &messageRow{}
+	r.columns = []any{
+		&r.m.ID, &r.m.Conversation, &r.m.Seq, &r.m.Sender, &r.m.SenderDevice, &r.clientID,
+		&r.m.Type, &r.m.State, &r.replyTo, &r.m.Receipt, &r.created, &r.m.Quiet, &r.visibleTo, &r.expires,
+		&r.burnAfter, &r.burnUnread, &r.burnAt,
+		&r.erased, &r.by, &r.noteSlot, &r.note, &r.slot, &r.sealed,
+	}
+	return r
+}
+
 // scanMessage reads a message. The columns after it are scanned into also.
 func (r *reader) scanMessage(rows *sql.Rows, also ...any) (im.Message, error) {
-	var m im.Message
-	var slot, noteSlot sql.NullInt64
-	var clientID, visibleTo, by sql.NullString
-	var replyTo, expires, burnAfter, burnUnread, burnAt, erased sql.NullInt64
-	var created int64
-	var note, sealed []byte
-	err := rows.Scan(append([]any{
-		&m.ID, &m.Conversation, &m.Seq, &m.Sender, &m.SenderDevice, &clientID,
-		&m.Type, &m.State, &replyTo, &m.Receipt, &created, &m.Quiet, &visibleTo, &expires,
-		&burnAfter, &burnUnread, &burnAt,
-		&erased, &by, &noteSlot, &note, &slot, &sealed,
-	}, also...)...)
+	if r.row == nil {
+		r.row = newMessageRow()
+	}
+	row := r.row
+	*row = messageRow{columns: row.columns}
+	err := rows.Scan(append(row.columns[:len(row.columns):len(row.columns)], also...)...)
+	m := row.m
 	if err != nil {
 		return m, err
 	}
-	m.ClientID, m.ReplyTo, m.CreatedAt = clientID.String, im.ID(replyTo.Int64), fromMillis(created)
-	m.VisibleTo, m.ExpiresAt = im.UserID(visibleTo.String), optionalTime(expires)
-	if burnAfter.Valid {
-		m.Burn = &im.Burn{After: fromDuration(burnAfter), UnreadTTL: fromDuration(burnUnread), At: optionalTime(burnAt)}
+	m.ClientID, m.ReplyTo, m.CreatedAt = row.clientID.String, im.ID(row.replyTo.Int64), fromMillis(row.created)
+	m.VisibleTo, m.ExpiresAt = im.UserID(row.visibleTo.String), optionalTime(row.expires)
+	if row.burnAfter.Valid {
+		m.Burn = &im.Burn{After: fromDuration(row.burnAfter), UnreadTTL: fromDuration(row.burnUnread), At: optionalTime(row.burnAt)}
 	}
 	if m.State != im.Active {
-		m.Erased = &im.Erasure{State: m.State, At: optionalTime(erased), By: im.UserID(by.String)}
-		if err := r.readNote(noteSlot.Int64, note, m.Erased); err != nil {
+		m.Erased = &im.Erasure{State: m.State, At: optionalTime(row.erased), By: im.UserID(row.by.String)}
+		if err := r.readNote(row.noteSlot.Int64, row.note, m.Erased); err != nil {
 			return m, fmt.Errorf("message %v: %w", m.ID, err)
 		}
 	}
-	if sealed == nil {
+	if row.sealed == nil {
 		return m, nil
 	}
-	data, err := r.unseal(slot.Int64, sealed)
+	data, err := r.unseal(row.slot.Int64, row.sealed)
 	if shredded := (*im.ShreddedError)(nil); errors.As(err, &shredded) {
 		return m.Shredded(shredded.Code), nil
 	}

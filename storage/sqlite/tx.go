@@ -20,6 +20,8 @@ type reader struct {
 	counted  counted
 	searcher *searchindex.Index
 	sealer   *sealer
+	// row holds the columns of the message that is being read; nil before the first.
+	row *messageRow
 	// outdated is set when content was met whose key is shredded.
 	outdated bool
 }
