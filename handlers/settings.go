@@ -10,29 +10,12 @@ import (
 
 const day = 24 * time.Hour
 
-// settings returns the settings of a conversation.
-func settings(c im.Conversation) api.Settings {
-	return api.Settings{
-		History:                   api.History(c.History.String()),
-		RevokeWindowSeconds:       unitsOrNil(c.RevokeWindow, time.Second),
-		RevokeOthersWindowSeconds: unitsOrNil(c.RevokeOthersWindow, time.Second),
-		ExpireAfterSeconds:        secondsOrNil(c.ExpireAfter),
-		RetentionDays:             unitsOrNil(c.Retention, day),
-		Announcement:              optional(c.Announcement),
-		Avatar:                    optional(c.Avatar),
-		Join:                      api.JoinPolicy(c.Join.String()),
-		Invite:                    api.InvitePolicy(c.Invite.String()),
-		MuteAll:                   c.MuteAll,
-		SlowModeSeconds:           secondsOrNil(c.SlowMode),
-	}
-}
-
 // spaceSettings returns the settings of a space.
 func spaceSettings(c im.Conversation) api.SpaceSettings {
-	s := settings(c)
 	return api.SpaceSettings{
-		Announcement: s.Announcement, Avatar: s.Avatar, Join: s.Join,
-		RevokeWindowSeconds: s.RevokeWindowSeconds, RevokeOthersWindowSeconds: s.RevokeOthersWindowSeconds,
+		Announcement: optional(c.Announcement), Avatar: optional(c.Avatar), Join: api.JoinPolicy(c.Join.String()),
+		RevokeWindowSeconds:       unitsOrNil(c.RevokeWindow, time.Second),
+		RevokeOthersWindowSeconds: unitsOrNil(c.RevokeOthersWindow, time.Second),
 	}
 }
 
