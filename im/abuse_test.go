@@ -9,8 +9,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestOnlyTheNewestStaysCount holds that who comes and goes for ever costs no
-// more than who has done so a hundred times.
+// TestOnlyTheNewestStaysCount checks that a user who keeps joining and leaving costs no
+// more than one who has done so a hundred times.
 func TestOnlyTheNewestStaysCount(t *testing.T) {
 	w := newWorld(t)
 	id := w.group(im.HistoryJoined, "owner")
@@ -29,8 +29,8 @@ func TestOnlyTheNewestStaysCount(t *testing.T) {
 	w.equal("the newest", said[99], "stay 104")
 }
 
-// TestCutOffsDoNotGoBack holds that a clock that was set back does not make
-// tokens good again.
+// TestCutOffsDoNotGoBack checks that setting the clock back does not make tokens valid
+// again.
 func TestCutOffsDoNotGoBack(t *testing.T) {
 	w := newWorld(t)
 	root := im.Actor{User: "root", Admin: true}
@@ -40,9 +40,9 @@ func TestCutOffsDoNotGoBack(t *testing.T) {
 	w.equal("cuts", w.keptCuts(), []im.TokenCut{{User: "bob", At: epoch}})
 }
 
-// TestForgedPlacesInTheListOfMembers holds that a list of members goes on only
-// after somebody who is or was in it: else it would tell who is known at all.
-func TestForgedPlacesInTheListOfMembers(t *testing.T) {
+// TestForgedPositionsInTheListOfMembers checks that a list of members continues only after
+// a user who is or was a member; otherwise it would reveal which users exist.
+func TestForgedPositionsInTheListOfMembers(t *testing.T) {
 	w := newWorld(t)
 	w.say("carol", direct("dave"), "known elsewhere")
 	id := w.group(im.HistoryAll, "owner", "a", "b")
@@ -55,8 +55,8 @@ func TestForgedPlacesInTheListOfMembers(t *testing.T) {
 	}
 }
 
-// TestPagesOfLargeMessagesEndEarly holds that a page of history is bounded in
-// bytes, and loses nothing by it.
+// TestPagesOfLargeMessagesEndEarly checks that pages of history are bounded in bytes, and
+// that no message is lost by it.
 func TestPagesOfLargeMessagesEndEarly(t *testing.T) {
 	w := newWorld(t)
 	const n = 200

@@ -12,8 +12,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestEndedMutesAreNotShown mutes a member for a minute and looks, an hour later, at
-// every answer and event that has a muted_until.
+// TestEndedMutesAreNotShown mutes a member for a minute and checks, an hour later, every
+// answer and event with a muted_until.
 func TestEndedMutesAreNotShown(t *testing.T) {
 	w := newWorld(t)
 	group := w.group(im.HistoryAll, "owner", "bob", "former")
@@ -124,8 +124,8 @@ func TestEndedMutesAreNotShown(t *testing.T) {
 	}
 }
 
-// TestAccessIsMadeInOneFile finds an Access that another file puts together, which would
-// miss what the clock or the permissions say.
+// TestAccessIsMadeInOneFile finds Access values made in other files, which would ignore the
+// clock or the permissions.
 func TestAccessIsMadeInOneFile(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	if err != nil {

@@ -11,14 +11,15 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// What one user may do to make others, or themselves, wait is bounded: a read looks
-// at so much and no more, however much there is. That is counted here, not measured.
+// What one user can do to delay others, or themselves, is bounded: a read does a bounded
+// amount of work, however much data there is. These tests count the work, they do not
+// measure time.
 
-// counted is a store that counts what is asked of its readers.
+// counted is a store that counts the look-ups of its readers.
 type counted struct {
 	im.Store
 	reads int // reads begun
-	most  int // look-ups in the read that had the most
+	most  int // look-ups of the read with the most
 	of    map[string]int
 }
 
@@ -31,8 +32,8 @@ func (s *counted) View(ctx context.Context, fn func(im.Reader) error) error {
 	})
 }
 
-// countedReader counts the look-ups of which there may be one for each message, event,
-// conversation or member.
+// countedReader counts look-ups that may be made for each message, event, conversation or
+// member.
 type countedReader struct {
 	im.Reader
 	n  int
@@ -90,13 +91,13 @@ func (r *countedReader) Unread(q im.UnreadQuery) (im.UnreadCount, error) {
 	return r.Reader.Unread(q)
 }
 
-// count has the use cases on a store that counts.
+// count returns the use cases on a store that counts.
 func (w *world) count() (*im.Service, *counted) {
 	s := &counted{Store: w.store, of: map[string]int{}}
 	return im.NewService(s, im.DefaultPolicy(), w.clock), s
 }
 
-// builder makes a large world by the store alone, in few transactions.
+// builder makes a large world directly in the store, in few transactions.
 type builder struct {
 	*world
 	ids im.IDs
@@ -138,7 +139,7 @@ func (b *builder) say(tx im.Tx, id im.ID, words string) im.ID {
 	return m.ID
 }
 
-// roles are as many as a space may have. The first takes PermissionView.
+// roles are as many as a space may have. The first takes away PermissionView.
 func (b *builder) roles() im.RoleSet {
 	set := im.RoleSet{{ID: b.id(), Grants: im.Grants{Deny: im.PermissionView}}}
 	for len(set) < im.DefaultPolicy().MaxRoles-1 {
@@ -147,7 +148,7 @@ func (b *builder) roles() im.RoleSet {
 	return append(set, im.SpaceRole{ID: im.Everyone, Grants: im.Grants{Allow: im.EveryoneMay}})
 }
 
-// access is what a channel may say at most; of a private one nobody sees it.
+// access returns the most overrides of a channel; nobody sees a private one.
 func access(set im.RoleSet, private bool) im.ChannelAccess {
 	a := im.ChannelAccess{Private: private}
 	for _, r := range set[1 : im.DefaultPolicy().MaxChannelRoles+1] {
@@ -156,8 +157,8 @@ func access(set im.RoleSet, private bool) im.ChannelAccess {
 	return a
 }
 
-// spacesOf makes n spaces of which the users are members, with all channels that they
-// may have, every third of them private. It returns the channels by whether they are.
+// spacesOf makes n spaces with the users as members and the most channels, every third of
+// them private. It returns the channels by whether they are private.
 func (b *builder) spacesOf(n int, users ...im.UserID) (spaces, open, private []im.ID) {
 	for range n {
 		b.write(func(tx im.Tx) {
@@ -196,7 +197,7 @@ func searchAll(w *world, s *im.Service, user im.UserID, words string) (ids []im.
 	}
 }
 
-// Whoever is added to very many spaces goes on searching.
+// A user who is added to very many spaces can still search.
 func TestSearchInVeryManyChannels(t *testing.T) {
 	w := newWorld(t)
 	b := &builder{world: w}
@@ -223,7 +224,7 @@ func TestSearchInVeryManyChannels(t *testing.T) {
 	if counts.most > 3000 {
 		t.Errorf("a page took %d look-ups: %v", counts.most, counts.of)
 	}
-	// What is decided by the space is loaded once for all its channels.
+	// What the space decides is loaded once for all its channels.
 	if n := counts.of["RolesAt"]; n > 60*pages {
 		t.Errorf("the roles of 60 spaces were loaded %d times on %d pages", n, pages)
 	}
@@ -231,8 +232,8 @@ func TestSearchInVeryManyChannels(t *testing.T) {
 	w.equal("pages of nothing", pages, 1)
 }
 
-// A search in few conversations is bounded, too, where each has a hit.
-func TestSearchWithinWhatIsListed(t *testing.T) {
+// A search with a hit in each of few conversations is bounded, too.
+func TestSearchWithinListedConversations(t *testing.T) {
 	w := newWorld(t)
 	b := &builder{world: w}
 	_, open, private := b.spacesOf(10, "mallory", "victim")
@@ -249,7 +250,7 @@ func TestSearchWithinWhatIsListed(t *testing.T) {
 	}
 }
 
-// A replay of a channel loads what decides who could see it once for each version.
+// A replay of a channel loads its visibility once for each version.
 func TestReplayOfAChannelWithManyRoles(t *testing.T) {
 	w := newWorld(t)
 	b := &builder{world: w}
@@ -323,7 +324,7 @@ func TestReplayOfManyChannels(t *testing.T) {
 	}
 }
 
-// What was deleted is told of in reads of a bounded length.
+// Deleted conversations are listed by reads of bounded length.
 func TestVeryManyDeletedChannels(t *testing.T) {
 	w := newWorld(t)
 	b := &builder{world: w}
@@ -420,8 +421,8 @@ func TestExportOfVeryManyMembers(t *testing.T) {
 	}
 }
 
-// Who receives an event of a channel is found out in reads of a bounded length, however
-// many are online.
+// The recipients of an event of a channel are found by reads of bounded length, however
+// many users are online.
 func TestVeryManyWhoReceive(t *testing.T) {
 	w := newWorld(t)
 	b := &builder{world: w}

@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// decoded is the canonical form by way of encoding/json, which the one without
-// decoding has to be equal to.
+// decoded makes the canonical form with encoding/json, for comparison.
 func decoded(raw []byte) ([]byte, bool) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
@@ -65,7 +64,7 @@ func TestCanonicalIsWhatDecodingGives(t *testing.T) {
 	}
 }
 
-// FuzzCanonical holds that for any text.
+// FuzzCanonical compares both for any text.
 func FuzzCanonical(f *testing.F) {
 	for _, text := range canonicalTexts {
 		f.Add([]byte(text))

@@ -20,8 +20,7 @@ func sentAs(t *testing.T, d im.Draft) string {
 	return string(c.Sent)
 }
 
-// What a client that encodes its retry anew may change, and what makes it
-// another message.
+// What may differ when a client encodes its retry again, and what makes it another message.
 func TestCanonicalForm(t *testing.T) {
 	base := im.Draft{
 		Type: im.Custom, ClientID: "c1",
@@ -84,8 +83,7 @@ func TestCanonicalForm(t *testing.T) {
 	}
 }
 
-// The stored form is the contract between versions: a retry may come after an
-// upgrade.
+// The stored form must not change between versions: a retry may come after an upgrade.
 func TestStoredForm(t *testing.T) {
 	for _, test := range []struct {
 		draft im.Draft
@@ -135,8 +133,8 @@ func TestParseContent(t *testing.T) {
 	}
 }
 
-// Whatever comes in: no panic, a refusal that says what it is, and a stored
-// form that reads back and is its own canonical form.
+// For any input there is no panic, every refusal names its reason, and the stored form can
+// be read back and is its own canonical form.
 func FuzzContent(f *testing.F) {
 	f.Add(uint8(im.Text), []byte(`{"text":"hi"}`), []byte(`{"a":[1,{"b":"\ud800"}]}`), []byte(`{}`), "bob", "1")
 	f.Add(uint8(im.Location), []byte(`{"latitude":1e1,"longitude":-0}`), []byte(`{"":{"":""}}`), []byte(nil), "", "")

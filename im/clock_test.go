@@ -15,7 +15,7 @@ type clocks struct {
 	steady time.Duration
 }
 
-// withClocks is a world that keeps messages for three days, whose clock can jump.
+// withClocks is a world with three days of retention, whose clock can jump.
 func withClocks(t *testing.T) *clocks {
 	policy := im.DefaultPolicy()
 	policy.Retention, policy.CutRetention = 3*day, day
@@ -24,7 +24,7 @@ func withClocks(t *testing.T) *clocks {
 	return c
 }
 
-// lives lets time pass on both.
+// lives lets time pass on both clocks.
 func (c *clocks) lives(d time.Duration) {
 	c.pass(d)
 	c.steady += d
@@ -87,7 +87,7 @@ func TestClockJumps(t *testing.T) {
 	c.equal("removed", removed(), []any{false, false, false})
 	c.equal("events", len(c.replay(as("bob"), 0, 100)), before)
 
-	// It is not: what is past retention goes after the hour.
+	// The clock is left as it is: messages past retention are trimmed after the hour.
 	c.pass(jump)
 	c.equal("removed", removed(), []any{false, false, false})
 	c.lives(time.Hour - time.Nanosecond)
@@ -103,8 +103,8 @@ func TestClockJumps(t *testing.T) {
 	c.forget(1)
 }
 
-// What counts as a jump.
-func TestWhatIsAJump(t *testing.T) {
+// Which changes of the clock are jumps.
+func TestWhichClockChangesAreJumps(t *testing.T) {
 	for name, tt := range map[string]struct {
 		jumps []time.Duration // an hour apart
 		held  bool
@@ -131,7 +131,7 @@ func TestWhatIsAJump(t *testing.T) {
 	}
 }
 
-// Timers go by the clock at once: what is due was to go.
+// Timers follow the clock at once: due messages are erased.
 func TestTimersTrustTheClock(t *testing.T) {
 	c := withClocks(t)
 	d := text("short")
@@ -145,11 +145,11 @@ func TestTimersTrustTheClock(t *testing.T) {
 	c.equal("erased", n, 1)
 }
 
-// A jump is seen across a restart, and one while nothing is removed begins anew.
+// A jump is noticed across a restart, and a second jump starts the wait again.
 func TestClockJumpsAcrossARestart(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	now, steady := epoch, time.Duration(0)
-	// run is a run of the server, and says for how long it removes nothing.
+	// run is a run of the server; it returns for how long nothing is trimmed.
 	run := func(hold time.Duration, during func(*im.Service)) time.Duration {
 		t.Helper()
 		store, err := storage.Open(t.Context(), "", storage.Options{DataDir: dir, Synchronous: "normal"})

@@ -51,7 +51,7 @@ func TestOneClientIDAtOnce(t *testing.T) {
 	w.equal("bob reads", w.said("bob", direct("alice")), []string{"hi"})
 }
 
-// Of different messages under one client_id one is sent, the others refused.
+// Of different messages under one client_id, one is sent and the others are refused.
 func TestOneClientIDForManyMessagesAtOnce(t *testing.T) {
 	w := newWorld(t)
 	answers := make([]string, 20)
@@ -66,7 +66,7 @@ func TestOneClientIDForManyMessagesAtOnce(t *testing.T) {
 	w.equal("messages", len(w.said("bob", direct("alice"))), 1)
 }
 
-// Two who write to each other for the first time are in one conversation.
+// Two users who send to each other for the first time get one conversation.
 func TestOneDirectConversationAtOnce(t *testing.T) {
 	w := newWorld(t)
 	const pairs = 20
@@ -97,7 +97,7 @@ func TestOneDirectConversationAtOnce(t *testing.T) {
 	w.equal("events", len(w.committed()), 3*pairs)
 }
 
-// seq has no gap and no repeat, and is in the order of the log.
+// seq has no gap and no repeat, and follows the order of the log.
 func TestSeqIsDense(t *testing.T) {
 	w := newWorld(t)
 	const senders, each = 10, 20

@@ -88,7 +88,7 @@ func TestBodies(t *testing.T) {
 	}
 }
 
-// What goes with a body.
+// The other parts of a draft.
 func TestDrafts(t *testing.T) {
 	users := func(n int) (list []im.UserID) {
 		for i := range n {

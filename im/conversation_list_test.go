@@ -27,8 +27,8 @@ func TestRevokingTheLastMessageDoesNotReorder(t *testing.T) {
 	w.equal("preview", preview(list), "revoked")
 }
 
-// What came to be while the clock was ahead is on exactly one page, before all else,
-// and stays there until something happens in it, as anything else.
+// A conversation created while the clock was ahead is on exactly one page, before all
+// others, and stays there until something happens in it.
 func TestMadeInTheFuture(t *testing.T) {
 	for _, limit := range []int{1, 2, 10} {
 		w := newWorld(t)
@@ -73,8 +73,8 @@ func TestMadeInTheFuture(t *testing.T) {
 	}
 }
 
-// Each conversation is on exactly one page, whatever is done to it meanwhile but leaving
-// it: renamed, twice or once, imported to, said in.
+// Each conversation is on exactly one page, whatever happens to it meanwhile except leaving
+// it: renamed once or twice, imported to, sent to.
 func TestPagesHoldTogether(t *testing.T) {
 	root := im.Actor{User: "root", Admin: true}
 	for name, meanwhile := range map[string]func(*world, im.ID){
@@ -128,10 +128,10 @@ func (w *world) rename(user im.UserID, id im.ID) {
 	w.must1(w.UpdateConversation(w.ctx, as(user), byID(id), im.ConversationPatch{Name: &name}))
 }
 
-// must2 is must for calls that return two values besides.
+// must2 is must for calls that return two values and an error.
 func (w *world) must2(_, _ any, err error) { w.Helper(); w.must(err) }
 
-// Who is added to an old group finds it first, and so does who comes back.
+// A user who is added to an old group, or rejoins one, finds it at the top.
 func TestWhoJoinsFindsItFirst(t *testing.T) {
 	w := newWorld(t)
 	old := w.group(im.HistoryAll, "alice")
@@ -149,7 +149,7 @@ func TestWhoJoinsFindsItFirst(t *testing.T) {
 	}
 }
 
-// What is imported stands where its time puts it, and is the preview if that is last.
+// An imported message is sorted by its time, and is the preview if that is the latest.
 func TestPreviewOfImports(t *testing.T) {
 	w := newWorld(t)
 	id := w.group(im.HistoryAll, "alice", "bob")
@@ -230,8 +230,7 @@ func TestConversationsOfAKind(t *testing.T) {
 	}
 }
 
-// A client that returns is told of every conversation in which something changed
-// for it, whatever it was.
+// A client that returns finds every conversation that changed for it, whatever the change.
 func TestWhatChangedSince(t *testing.T) {
 	for name, act := range map[string]func(w *world, id im.ID, m im.Message){
 		"said":         func(w *world, id im.ID, _ im.Message) { w.say("alice", byID(id), "more") },
@@ -301,7 +300,7 @@ func TestPagingWhileMessagesArrive(t *testing.T) {
 		}
 		f.Past, f.AsOf, f.Through = got.Next, got.AsOf, got.Through
 		w.pass(time.Second)
-		for i, id := range all { // what was shown, what is shown next, and what comes last
+		for i, id := range all { // what was on the page before, on the next one, and at the end
 			if i%(page+2) == 0 {
 				w.say("alice", byID(id), "again")
 			}
@@ -375,8 +374,8 @@ func TestHistoryWithoutTombstones(t *testing.T) {
 	w.equal("left", got, []string{"stays", "stays too"})
 }
 
-// However many conversations somebody is in, one read looks at a bounded number of
-// them, and the pages are those that one read of all would make.
+// However many conversations a user has, one read checks a bounded number of them, and the
+// pages are those that one read of all would make.
 func TestListIsReadInParts(t *testing.T) {
 	w := newWorld(t)
 	var ids []im.ID
@@ -435,7 +434,7 @@ func (s betweenReads) View(ctx context.Context, fn func(im.Reader) error) error 
 	return err
 }
 
-// What is gone by the last read of several is not on the page.
+// A conversation that is deleted before the last of several reads is not on the page.
 func TestLeftWhileTheListIsRead(t *testing.T) {
 	w := newWorld(t)
 	ids := []im.ID{}

@@ -24,8 +24,8 @@ func TestCounts(t *testing.T) {
 			im.Message{ID: 101, CreatedAt: at(60)},
 			im.Counts{LastSeq: 11, FirstSeq: 4, Counted: 8, UpdatedAt: at(60), ListedAt: at(60), ListedID: 101, OldestAt: at(20)},
 		},
-		// A clock that went back: what was just said is the newest activity, but lists
-		// do not go back.
+		// After the clock was set back, a new message is the newest activity, but lists do
+		// not go back.
 		"sent earlier": {
 			before,
 			im.Message{ID: 99, CreatedAt: at(30)},

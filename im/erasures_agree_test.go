@@ -9,7 +9,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// erasedSince follows the list of what was erased to its end.
+// erasedSince reads all pages of the list of erasures.
 func (w *world) erasedSince(user im.UserID, since time.Time, limit int) (seqs []string, asOf time.Time) {
 	w.Helper()
 	q := im.ErasureQuery{Since: since, Limit: limit}
@@ -63,8 +63,8 @@ func TestErasedGoesOnFromAsOf(t *testing.T) {
 	w.equal("deleted since", len(lost.Gone), 1)
 }
 
-// Who comes back to a group is told of what was erased while they were away, whichever
-// time they ask from: of what they could see, there and in its threads.
+// A user who rejoins a group gets what was erased while they were away, whatever since they
+// pass: of what they could see, there and in its threads.
 func TestErasedWhileAway(t *testing.T) {
 	for _, limit := range []int{1, 2, 100} {
 		w := newWorld(t)

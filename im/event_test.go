@@ -6,8 +6,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestOfMessages says of every type of event whether retention removes it: a new one has
-// to be decided about here.
+// TestOfMessages lists for every type of event whether retention removes it; a new type has
+// to be added.
 func TestOfMessages(t *testing.T) {
 	goes := map[im.EventType]bool{
 		im.MessageCreated: true, im.MessageRevoked: true, im.MessageBurnStarted: true, im.MessageBurned: true,

@@ -7,8 +7,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// replay reads what a user is told of the log after a position, in windows of
-// limit, each held against what a window promises.
+// replay reads a user's events after a position, in windows of limit, and checks the
+// promises of each window.
 func (w *world) replay(actor im.Actor, after im.Position, limit int) []im.Event {
 	w.Helper()
 	bounds, err := w.LogBounds(w.ctx)
@@ -32,8 +32,7 @@ func (w *world) replay(actor im.Actor, after im.Position, limit int) []im.Event 
 	return all
 }
 
-// told is what a user is told of the whole log, in short. A message that is
-// absent is a dash.
+// told describes all events of a user briefly. A message that is absent is a dash.
 func (w *world) told(actor im.Actor) []string {
 	w.Helper()
 	var out []string
@@ -52,8 +51,8 @@ func (w *world) told(actor im.Actor) []string {
 	return out
 }
 
-// Who is told what of one group's life, after it.
-func TestWhoIsTold(t *testing.T) {
+// Who receives which events of one group, read afterwards.
+func TestRecipientsInAGroup(t *testing.T) {
 	for _, history := range []im.History{im.HistoryJoined, im.HistoryAll} {
 		t.Run(history.String(), func(t *testing.T) {
 			w := newWorld(t)
@@ -78,7 +77,8 @@ func TestWhoIsTold(t *testing.T) {
 					"conversation.created", "message 1 one", "member.added carol", "message 2 two", "member.removed bob",
 					"member.added bob", "message 5 five",
 				},
-				// Gone: what they were told stays, the messages do not.
+				// After the messages are gone, the events they received remain, without the
+				// messages.
 				"carol": {
 					"member.added carol", "message 2 -", "member.removed bob", "message 3 -", "member.removed carol",
 				},
@@ -91,7 +91,7 @@ func TestWhoIsTold(t *testing.T) {
 }
 
 // The device that acted knows; the user's other devices do not.
-func TestOwnDeviceIsNotTold(t *testing.T) {
+func TestActingDeviceReceivesNothing(t *testing.T) {
 	w := newWorld(t)
 	phone, laptop := on("alice", "phone"), on("alice", "laptop")
 	_, err := w.Send(w.ctx, phone, direct("bob"), text("from the phone"))
@@ -119,7 +119,7 @@ func TestOwnDeviceIsNotTold(t *testing.T) {
 	}
 }
 
-// A window that is all of one's own doing is empty and yet gets ahead.
+// A window with only the actor's own events is empty, and still advances.
 func TestWindowOfNothing(t *testing.T) {
 	w := newWorld(t)
 	phone := on("alice", "phone")

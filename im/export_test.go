@@ -5,10 +5,10 @@ import "time"
 // AllowRemoval is allowRemoval, for its table.
 var AllowRemoval = allowRemoval
 
-// SetStep sets how long a step of long work may take; 0 has each do one thing.
+// SetStep sets how long a step of long work may take; with 0 each step does one thing.
 func SetStep(s *Service, d time.Duration) { s.step = d }
 
-// SetListed sets how many conversations one read of a list looks at.
+// SetListed sets how many conversations one read of a list checks.
 func SetListed(s *Service, n int) { s.listed = n }
 
 // MostInLine is mostInLine.

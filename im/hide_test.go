@@ -8,7 +8,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// What is hidden is nowhere for who hid it, and everywhere for the others.
+// A hidden message is nowhere for the user who hid it, and everywhere for the others.
 func TestHiddenIsGoneForMeAlone(t *testing.T) {
 	for name, tt := range map[string]struct {
 		draft func(sent []im.Message) im.HideDraft
@@ -57,7 +57,7 @@ func TestHiddenIsGoneForMeAlone(t *testing.T) {
 	}
 }
 
-// preview is what the first conversation of a list is shown with.
+// preview is the preview of the first conversation of a list.
 func preview(list []im.ConversationView) string {
 	switch {
 	case len(list) == 0:
@@ -92,7 +92,7 @@ func TestHiddenStaysHiddenWhateverHappensLater(t *testing.T) {
 	}
 }
 
-func TestHidingWhatIsNotThere(t *testing.T) {
+func TestHidingUnknownMessages(t *testing.T) {
 	w := newWorld(t)
 	id := w.group(im.HistoryJoined, "alice", "bob")
 	m := w.say("alice", byID(id), "hi")
@@ -116,7 +116,7 @@ func TestHidingWhatIsNotThere(t *testing.T) {
 	w.equal("bob reads", w.said("bob", byID(id)), []string{"hi"})
 }
 
-func TestAHiddenConversationComesBackWithWhatIsNew(t *testing.T) {
+func TestAHiddenConversationComesBackWithANewMessage(t *testing.T) {
 	for name, tt := range map[string]struct {
 		keep bool
 		said []string
@@ -146,7 +146,7 @@ func TestAHiddenConversationComesBackWithWhatIsNew(t *testing.T) {
 				}
 			}
 			w.equal("times told", told, 1)
-			// What is taken back or done to it does not bring it back.
+			// Erasures and changes of settings do not bring it back.
 			w.revoke("alice", old.ID)
 			_, err = w.UpdateConversation(w.ctx, as("alice"), byID(id), im.ConversationPatch{Name: new("renamed")})
 			w.must(err)
@@ -168,8 +168,8 @@ func TestAHiddenConversationComesBackWithWhatIsNew(t *testing.T) {
 	}
 }
 
-// What one has hidden is replayed as having been created, without what it said, and
-// nothing else of it is. Others get all of it.
+// On replay the user who hid a message receives its message.created without the message,
+// and no other event about it. Others receive all of them.
 func TestReplayOfWhatWasHidden(t *testing.T) {
 	w := newWorld(t)
 	id := w.group(im.HistoryAll, "alice", "bob", "carol")

@@ -7,7 +7,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// One after the other: what a repetition of a client_id comes to.
+// What a repetition of a client_id returns, one request after the other.
 func TestSendingAgain(t *testing.T) {
 	w := newWorld(t)
 	group := w.group(im.HistoryAll, "owner", "bob", "carol")
@@ -73,7 +73,7 @@ func TestSendingAgain(t *testing.T) {
 	_, err = w.Conversation(w.ctx, as("bob"), direct("carol"))
 	w.equal("a direct conversation came of it", answer(err), "404 conversation_not_found")
 
-	// Another sender has client_ids of their own.
+	// Each sender has their own client_ids.
 	sent, err = w.Send(w.ctx, as("carol"), byID(group), draft)
 	w.must(err)
 	if sent.Again || sent.Message.ID == first.ID {

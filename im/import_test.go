@@ -48,9 +48,9 @@ func (w *world) stored(id im.ID) im.Message {
 	return m
 }
 
-// TestImportKeepsIDsThatRise holds which ids and seqs are kept: those that are
-// greater than the last of the conversation, not of a time before the message
-// nor of the future; and that whatever comes next is greater.
+// TestImportKeepsIDsThatRise checks which ids and seqs are kept: those greater than the
+// last of the conversation, with a time neither before the message's nor in the future.
+// Whatever comes next is greater.
 func TestImportKeepsIDsThatRise(t *testing.T) {
 	w := newWorld(t)
 	at := func(ago time.Duration) im.ID { return im.ID(w.clock().Add(-ago).UnixMilli()<<21 | 5) }
@@ -107,10 +107,9 @@ func (w *world) lastID() im.ID {
 	return page.Messages[0].ID
 }
 
-// TestImportKnowsWhatIsThere holds by what a message is known again, within a
-// batch and after it, and that repeating an import does not bring back what was
-// taken back since.
-func TestImportKnowsWhatIsThere(t *testing.T) {
+// TestImportRecognisesMessages checks how messages are recognised, within a batch and after
+// it, and that repeating an import does not restore what was erased since.
+func TestImportRecognisesMessages(t *testing.T) {
 	w := newWorld(t)
 	plain := w.old(time.Hour)
 	other := w.old(time.Hour, func(m *im.ImportMessage) { m.Body = []byte(`{"text":"other"}`) })
@@ -131,7 +130,7 @@ func TestImportKnowsWhatIsThere(t *testing.T) {
 			t.Errorf("repeated line %d: %+v, was %+v", i, r, first[i])
 		}
 	}
-	// Two that say the same in one millisecond are two if they have ids.
+	// Two messages with the same content in one millisecond are two if they have ids.
 	for i := range 2 {
 		id := im.ID(w.clock().UnixMilli()<<21 + int64(100*i+7))
 		twin := w.old(time.Minute, func(m *im.ImportMessage) { m.ID, m.Conversation = id.String(), "@carol" })
@@ -141,9 +140,9 @@ func TestImportKnowsWhatIsThere(t *testing.T) {
 	}
 }
 
-// TestImportIsToldToNobody holds that nobody is told of what is imported, not even of
-// what is due already, which is stored as a tombstone.
-func TestImportIsToldToNobody(t *testing.T) {
+// TestImportPublishesNothing checks that an import publishes nothing, not even of messages
+// that are due already, which are stored as tombstones.
+func TestImportPublishesNothing(t *testing.T) {
 	w := newWorld(t)
 	due := []im.ImportMessage{
 		w.old(time.Hour, func(m *im.ImportMessage) { m.ExpiresAt = m.CreatedAt.Add(time.Minute) }),
@@ -183,7 +182,8 @@ func TestImportIsToldToNobody(t *testing.T) {
 	}
 }
 
-// TestInsertForOne holds that a message that one alone can see is for a member.
+// TestInsertForOne checks that a message for one user is only inserted if they are a
+// member.
 func TestInsertForOne(t *testing.T) {
 	w := newWorld(t)
 	g, err := w.CreateGroup(w.ctx, as("alice"), im.GroupDraft{Name: "g", Members: []im.UserID{"bob", "carol"}})

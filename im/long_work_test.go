@@ -12,12 +12,12 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// counting is a store that counts transactions and says of each what it was.
+// counting is a store that counts transactions and records what each did.
 type counting struct {
 	im.Store
 	writes atomic.Int64
 	bulk   atomic.Int64
-	// before is called before each write; an error of it is the write's.
+	// before is called before each write; the write returns its error.
 	before func(n int64) error
 }
 
@@ -34,8 +34,7 @@ func (s *counting) Write(ctx context.Context, fn func(im.Tx) error) error {
 	return s.Store.Write(ctx, fn)
 }
 
-// stepping has the world's use cases do one thing in each step of long work, and
-// counts them.
+// stepping makes each step of long work do one thing, and counts the steps.
 func (w *world) stepping(before func(n int64) error) *counting {
 	store := &counting{Store: w.store}
 	w.Service = im.NewService(store, im.DefaultPolicy(), w.clock)
@@ -51,8 +50,8 @@ func (w *world) sayMany(user im.UserID, ref im.ConversationRef, n int) (ids []st
 	return ids
 }
 
-// TestABatchOfRevokesTakesTurns: it is no more in the way of others than as many
-// revokes are, and one that cannot go on says what became of each.
+// TestABatchOfRevokesTakesTurns checks that a batch delays others no more than as many
+// single revokes do, and that one that cannot finish returns a status for each message.
 func TestABatchOfRevokesTakesTurns(t *testing.T) {
 	w := newWorld(t)
 	ids := append(w.sayMany("alice", direct("bob"), 9), "nonsense")
@@ -90,7 +89,7 @@ func TestABatchOfRevokesTakesTurns(t *testing.T) {
 	w.equal("nothing done", answer(err), "507 storage_full")
 }
 
-// TestABatchThatBeganIsDone: also if who asked for it goes away meanwhile.
+// TestABatchThatBeganIsDone checks this also if the caller goes away.
 func TestABatchThatBeganIsDone(t *testing.T) {
 	w := newWorld(t)
 	ids := w.sayMany("alice", direct("bob"), 5)
@@ -150,8 +149,8 @@ func TestBatchesOfOneUserAreDoneOneAfterAnother(t *testing.T) {
 	w.equal("refused", overloaded.Load(), int64(4))
 }
 
-// TestJobsDoABoundedPartAtATime: what is due, delivered or cleared is done in steps,
-// all of it.
+// TestJobsDoABoundedPartAtATime checks that due messages, deliveries and cleared counts are
+// all handled, in steps.
 func TestJobsDoABoundedPartAtATime(t *testing.T) {
 	w := newWorld(t)
 	for range 5 {
@@ -179,8 +178,8 @@ func TestJobsDoABoundedPartAtATime(t *testing.T) {
 	w.equal("in bulk", store.bulk.Load(), int64(4+3+5))
 }
 
-// TestLeavingTakesBoundedSteps: who has joined many threads leaves them a few at a
-// time, and the place that they hang in with the last of them.
+// TestLeavingTakesBoundedSteps checks that a user with many joined threads leaves them in
+// steps, and their parent in the last one.
 func TestLeavingTakesBoundedSteps(t *testing.T) {
 	const threads = 5
 	for name, leave := range map[string]func(w *world, group, space im.ID) error{
@@ -269,8 +268,8 @@ func TestRetentionOfThreadsInSteps(t *testing.T) {
 	w.equal("the same again", store.writes.Load(), int64(2))
 }
 
-// TestManyMembersAreAddedAFewAtATime: once all of them were looked at, so that who is
-// not to be added keeps all others from it.
+// TestManyMembersAreAddedAFewAtATime checks that all of them are checked first, so that one
+// who cannot be added prevents all others from being added.
 func TestManyMembersAreAddedAFewAtATime(t *testing.T) {
 	const many = 250
 	var users []im.UserID

@@ -13,8 +13,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// model is what there should be, kept in the simplest way and computed anew for
-// every question.
+// model is the expected state, stored in the simplest way and computed again for every
+// question.
 type model struct {
 	now       time.Time
 	retention time.Duration
@@ -44,13 +44,13 @@ type said struct {
 	erased   im.State
 	receipt  bool
 	quiet    bool
-	reading  time.Duration // after which it burns once it was read, -1 for never
+	reading  time.Duration // after which it burns once read, -1 for never
 	readers  map[im.UserID]bool
-	// told are the readers of whom the sender knows by events alone.
+	// told are the readers of which the sender knows from events.
 	told map[im.UserID]bool
 }
 
-// view is what one user makes of a place.
+// view is one user's view of a conversation.
 type view struct {
 	member  bool
 	stays   [][2]int64 // the last one ends at -1 while it lasts
@@ -107,7 +107,7 @@ func (m *model) unread(p *place, user im.UserID) (n, mentions int) {
 	return n, mentions
 }
 
-// text is what a user is shown of a message.
+// text is what a user sees of a message.
 func (m *model) text(s *said) string {
 	if state := m.state(s); state != 0 {
 		return fmt.Sprintf("%d %s", s.seq, state)
@@ -133,7 +133,7 @@ type player struct {
 
 func pick[T any](r *rand.Rand, list []T) T { return list[r.IntN(len(list))] }
 
-// step does one thing, and says which.
+// step performs a random act and returns a description.
 func (p *player) step() string {
 	place, user := pick(p.random, p.places), pick(p.random, p.users)
 	v := place.users[user]
@@ -230,7 +230,7 @@ func (p *player) join(place *place, user im.UserID) string {
 	v.stays = append(v.stays, [2]int64{place.lastSeq + 1, -1})
 	p.hear()
 	for _, s := range place.messages {
-		if s.sender == user { // who comes back reads anew what they know of
+		if s.sender == user { // a client that rejoins reads receipts again
 			s.told = maps.Clone(s.readers)
 		}
 	}
@@ -239,7 +239,7 @@ func (p *player) join(place *place, user im.UserID) string {
 
 func newView() *view { return &view{read: map[int64]bool{}, hidden: map[int64]bool{}} }
 
-// vocabulary is what is said, so that searching finds something.
+// vocabulary are the words of messages, so that searches find something.
 var vocabulary = []string{"apple", "application", "banana", "上海", "我家在上海东边", "ＡＰＰＬＥ", "海上"}
 
 func (p *player) speak(place *place, user im.UserID, ref im.ConversationRef) string {
@@ -357,7 +357,7 @@ func (p *player) hear() {
 				if s.sender == e.User || e.To != "" && e.To != s.sender {
 					continue
 				}
-				// What burns at once was there until it was read.
+				// A message that burns at once existed until it was read.
 				gone := p.state(s) != 0 && !(s.reading == 0 && s.due.Equal(e.At))
 				if named := slices.Contains(e.MessageIDs, s.id); named || s.seq <= upTo && !gone {
 					if named && (s.told[e.User] || gone) {
@@ -374,8 +374,8 @@ func (p *player) hear() {
 	p.heard = len(all)
 }
 
-// checkReceipts holds who has read what, as senders are answered and as they were
-// told, against the model.
+// checkReceipts compares receipts, as lists and events report them to senders, with the
+// model.
 func (p *player) checkReceipts() {
 	p.Helper()
 	for _, place := range p.places {
@@ -395,7 +395,7 @@ func (p *player) checkReceipts() {
 	}
 }
 
-// check holds what every user is shown against the model.
+// check compares what every user sees with the model.
 func (p *player) check() {
 	p.Helper()
 	p.checkReceipts()
@@ -495,7 +495,7 @@ func (p *player) checkList(user im.UserID, want []*place) {
 	p.equal(fmt.Sprintf("the list of %s", user), got, ids)
 }
 
-// checkSearch looks for words that are also parts of others.
+// checkSearch searches for words that are parts of others, too.
 func (p *player) checkSearch(user im.UserID) {
 	p.Helper()
 	for query, matches := range map[string]func(string) bool{
@@ -532,8 +532,8 @@ func (p *player) checkSearch(user im.UserID) {
 	}
 }
 
-// Whatever happens in whatever order, what everyone is shown is what the naive
-// model says, after every step.
+// Whatever happens in whatever order, after every step every user sees what the naive model
+// says.
 func TestRandomHistoriesAgainstAModel(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

@@ -8,9 +8,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Members come and go while others send. Whoever was a member at an event is
-// told of it, nobody else, and the message is theirs to read when their stay
-// covers it. What should be is worked out from the events alone, in order.
+// Members join and leave while others send. Exactly those who were members at an event
+// receive it, and they can read the message if their stay covers it. The expectation is
+// computed from the events alone, in order.
 func TestMembersComeAndGoWhileOthersSend(t *testing.T) {
 	for _, history := range []im.History{im.HistoryJoined, im.HistoryAll} {
 		t.Run(history.String(), func(t *testing.T) { comeAndGo(t, history) })
@@ -80,8 +80,8 @@ func comeAndGo(t *testing.T, history im.History) {
 	}
 }
 
-// told is what a user is told of a log: the positions, and whether with a
-// message that they may read at its end; and whether they are a member then.
+// told is what a user receives of a log: the positions, whether with a message that they
+// may read at its end, and whether they are a member then.
 func told(log []im.Event, user im.UserID, member bool) (_ map[im.Position]bool, stays bool) {
 	out := map[im.Position]bool{}
 	for _, e := range log {
@@ -95,7 +95,7 @@ func told(log []im.Event, user im.UserID, member bool) (_ map[im.Position]bool, 
 	}
 	if !member {
 		for p := range out {
-			out[p] = false // who is gone reads nothing
+			out[p] = false // a former member reads nothing
 		}
 	}
 	return out, member

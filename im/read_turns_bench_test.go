@@ -10,9 +10,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// BenchmarkReadsBesideSearches measures how long a page of history takes while another
-// user searches 16 times in parallel without pause, and while nobody does. all/… has
-// one user have all readers.
+// BenchmarkReadsBesideSearches measures a page of history while another user runs 16
+// parallel searches without pause, and alone. In all/… one user has all readers.
 func BenchmarkReadsBesideSearches(b *testing.B) {
 	w := newWorld(b)
 	big := &builder{world: w}

@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// queue is who reads and who waits, in a bubble of its own time.
+// queue records who reads and who waits, in a synctest bubble.
 type queue struct {
 	t     *testing.T
 	turns *turns
-	// reading are the reads under way, by the names of who asked, in the order in
-	// which they began; ended are those that were refused, with why.
+	// reading are the running reads, by the names of their callers, in order of their
+	// start; ended are those that were refused, with their errors.
 	reading []string
 	done    map[string][]func()
 	ended   []string
@@ -37,7 +37,7 @@ func inQueue(t *testing.T, readers int, fn func(*queue)) {
 	})
 }
 
-// ask begins a read, named "kind user".
+// ask starts a read, named "kind user".
 func (q *queue) ask(ctx context.Context, name string) {
 	kind, user, _ := strings.Cut(name, " ")
 	switch kind {
@@ -96,8 +96,8 @@ func TestOneUserHasHalfOfTheReaders(t *testing.T) {
 	})
 }
 
-// Whoever has the fewest readers comes first, then who has waited the longest, not who
-// wants the most.
+// The user with the fewest readers comes first, then the one who has waited longest,
+// whatever their number of reads.
 func TestTurnsGoRound(t *testing.T) {
 	inQueue(t, 2, func(q *queue) {
 		for _, name := range []string{"a", "a", "a", "a", "b", "b", "c"} {
@@ -164,8 +164,8 @@ func TestWaitingReadsAreBounded(t *testing.T) {
 	})
 }
 
-// Streams that come back together leave half of the readers to requests, and what all
-// streams wait for comes before both.
+// Streams that come back together leave half of the readers to requests, and reads that all
+// streams wait for come before both.
 func TestKindsShareReaders(t *testing.T) {
 	inQueue(t, 4, func(q *queue) {
 		for n := range 9 {

@@ -10,8 +10,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// receiptsTold are the receipts that were published since, each as who gave it, how,
-// to whom, and for which seqs; up_to is written as "<=".
+// receiptsTold returns the published receipts since, each as user, kind, recipient and
+// seqs; up_to is written as "<=".
 func (w *world) receiptsTold(since int, seqs map[im.ID]int64) []string {
 	w.Helper()
 	out := []string{}
@@ -39,10 +39,10 @@ func (w *world) receiptsTold(since int, seqs map[im.ID]int64) []string {
 	return out
 }
 
-// A receipt is published for what somebody else sent, is there, and was read: and no
-// more. Each case is alice and bob, who sends what "b" says and alice what "a" says,
-// an act of bob's or alice's, and what is published of it.
-func TestWhatAReceiptIsPublishedFor(t *testing.T) {
+// A receipt is published for messages of others that exist and were read, and for no more.
+// In each case bob sends "b" and alice sends "a"; then follow an act of alice or bob, and
+// the receipts published.
+func TestPublishedReceipts(t *testing.T) {
 	type scene struct {
 		*world
 		messages []im.Message
@@ -101,7 +101,7 @@ func TestWhatAReceiptIsPublishedFor(t *testing.T) {
 		senders string
 		acts    []func(*scene)
 		want    []string
-		read    string // the seqs of bob's messages that GET …/receipts says alice has read
+		read    string // the seqs of bob's messages that alice has read, by GET …/receipts
 	}{
 		"up to the peer's":              {"bb", []func(*scene){put(im.Read, 2)}, []string{"alice read <=2"}, "1 2"},
 		"up to one's own":               {"bba", []func(*scene){put(im.Read, 3)}, []string{"alice read <=2"}, "1 2"},
@@ -164,11 +164,11 @@ func TestWhatAReceiptIsPublishedFor(t *testing.T) {
 	}
 }
 
-// must1m is must for calls that return a message besides.
+// must1m is must for calls that also return a message.
 func (w *world) must1m(_ im.Message, err error) { w.Helper(); w.must(err) }
 
-// What a reader has hidden unread does not begin to burn by a receipt up to a later
-// message.
+// A message that a reader has hidden unread does not start to burn by a receipt up to a
+// later message.
 func TestHidingIsNotReading(t *testing.T) {
 	w := newWorld(t)
 	d := text("burns")
@@ -190,8 +190,8 @@ func TestHidingIsNotReading(t *testing.T) {
 	}
 }
 
-// Who joined after a message reads it, and neither its sender is told of that nor is
-// it listed: receipts are against the members at the time of sending.
+// A user who joined after a message can read it, but the receipt is neither published to
+// its sender nor listed: receipts count among the members at the time of sending.
 func TestReadersWhoJoinedLaterGiveNoReceipt(t *testing.T) {
 	w := newWorld(t)
 	id := w.group(im.HistoryAll, "owner", "bob")

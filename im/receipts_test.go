@@ -10,7 +10,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestReceiptsAreAgainstTheMembersAtSending holds who counts in a group.
+// TestReceiptsAreAgainstTheMembersAtSending checks who counts in a group.
 func TestReceiptsAreAgainstTheMembersAtSending(t *testing.T) {
 	w := newWorld(t)
 	id := w.group(im.HistoryAll, "owner", "bob", "carol", "dave")
@@ -48,7 +48,7 @@ func TestReceiptsAreAgainstTheMembersAtSending(t *testing.T) {
 	w.equal("in the end", list(r.Read)+list(r.Delivered)+fmt.Sprint(r.Unread), "[bob][bob carol][carol dave]")
 	for _, e := range w.committed()[before:] {
 		if e.Type == im.UnreadChanged && e.To == "bob" {
-			continue // what bob read is his own business
+			continue // what bob read is private to him
 		}
 		if e.To != "owner" || !slices.Equal(e.MessageIDs, []im.ID{sent.Message.ID}) {
 			t.Errorf("told %+v", e)
@@ -92,8 +92,8 @@ func TestReceiptsAreRefused(t *testing.T) {
 	w.equal("with receipt to three of at most two", answer(err), "422 too_many_for_receipts")
 }
 
-// TestOneWinner has a message revoked, burnt, read and expired at the same
-// instant, many times.
+// TestOneWinner revokes, burns, reads and expires a message at the same instant, many
+// times.
 func TestOneWinner(t *testing.T) {
 	w := newWorld(t)
 	for round := range 40 {
@@ -103,7 +103,7 @@ func TestOneWinner(t *testing.T) {
 		sent, err := w.Send(w.ctx, as("alice"), direct("bob"), d)
 		w.must(err)
 		if round%2 == 0 {
-			w.pass(time.Second) // for half of the rounds the timer is in the race, and has won it
+			w.pass(time.Second) // in half of the rounds the timer takes part, and wins
 		}
 		before := len(w.committed())
 		var (
@@ -149,8 +149,8 @@ func TestOneWinner(t *testing.T) {
 	}
 }
 
-// TestOfflineForSendAndRevoke is the resumed stream of somebody who was away
-// when a message was sent and taken back: it shows what happened, no content.
+// TestOfflineForSendAndRevoke resumes the stream of a user who was away when a message was
+// sent and revoked: it delivers what happened, without content.
 func TestOfflineForSendAndRevoke(t *testing.T) {
 	w := newWorld(t)
 	w.say("alice", direct("bob"), "hello")
@@ -192,9 +192,9 @@ func TestOfflineForSendAndRevoke(t *testing.T) {
 	}
 }
 
-// TestErasuresAreToldToWhoCouldSee holds that who joined later is not told of
-// what they could never read.
-func TestErasuresAreToldToWhoCouldSee(t *testing.T) {
+// TestErasuresGoToWhoCouldSee checks that a user who joined later does not receive erasures
+// of messages that they could never read.
+func TestErasuresGoToWhoCouldSee(t *testing.T) {
 	w := newWorld(t)
 	id := w.group(im.HistoryJoined, "owner", "early", "former")
 	m := w.say("owner", byID(id), "before")
@@ -212,8 +212,8 @@ func TestErasuresAreToldToWhoCouldSee(t *testing.T) {
 	}
 }
 
-// TestRepeatedSendOfWhatIsErased holds that any repetition gives the tombstone.
-func TestRepeatedSendOfWhatIsErased(t *testing.T) {
+// TestRepeatedSendOfErasedMessage checks that any repetition returns the tombstone.
+func TestRepeatedSendOfErasedMessage(t *testing.T) {
 	w := newWorld(t)
 	d := text("first")
 	d.ClientID = "c"

@@ -22,16 +22,16 @@ var ways = map[string]func(*world, im.ID){
 	},
 }
 
-// forgetful is a world that keeps messages for three days and remembers for seven what
-// those were known by that it removed.
+// forgetful is a world with three days of retention that remembers trimmed messages for
+// seven.
 func forgetful(t *testing.T) *world {
 	policy := im.DefaultPolicy()
 	policy.Retention = 3 * day
 	return newWorldWith(t, policy)
 }
 
-// A retry brings nothing back that was removed, wherever it goes, until its client_id
-// is forgotten.
+// Until its client_id is forgotten, a retry of a removed message restores nothing, whatever
+// conversation it names.
 func TestRetryOfWhatWasRemoved(t *testing.T) {
 	for how, remove := range ways {
 		t.Run(how, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestRetryOfWhatWasRemoved(t *testing.T) {
 }
 
 // A message that is there, erased or not, is given back as ever.
-func TestRetryOfWhatIsThere(t *testing.T) {
+func TestRetryOfExistingMessage(t *testing.T) {
 	w := forgetful(t)
 	d := text("secret")
 	d.ClientID = "x"
@@ -93,7 +93,7 @@ func TestRetryOfWhatIsThere(t *testing.T) {
 	w.equal("in another conversation", w.trySend("alice", direct("carol"), d), "409 client_id_reused")
 }
 
-// Permissions come first: who may not send learns nothing about a client_id.
+// Permissions come first: a user who may not send learns nothing about a client_id.
 func TestRetryOfWhatWasRemovedByWhoIsBlocked(t *testing.T) {
 	w := forgetful(t)
 	d := text("secret")
@@ -142,14 +142,14 @@ func TestRepeatedImportOfWhatWasRemoved(t *testing.T) {
 				remove(w, conversation)
 				want := "410 message_gone"
 				if group && how != "trimmed" {
-					want = "404 conversation_not_found" // a group that was deleted is no place any more
+					want = "404 conversation_not_found" // a deleted group does not exist any more
 				}
 				for range 2 {
 					for i, m := range lines {
 						w.equal(string(m.Body), w.tryImport(m), want)
 						if group {
 							m.Conversation = "@bob"
-							if i != 2 && i != 3 { // what has no name of its own is another one there
+							if i != 2 && i != 3 { // without ids, it is another message there
 								w.equal(string(m.Body)+" elsewhere", w.tryImport(m), "410 message_gone")
 							}
 						}
@@ -168,7 +168,7 @@ func TestRepeatedImportOfWhatWasRemoved(t *testing.T) {
 				w.must(err)
 				w.equal("forgotten", n >= len(lines), true)
 				for _, m := range lines {
-					m.CreatedAt = w.clock() // else it is past retention
+					m.CreatedAt = w.clock() // otherwise it is past retention
 					m.Conversation = "@bob"
 					w.equal(string(m.Body)+" in the end", w.tryImport(m), "ok")
 				}
@@ -192,7 +192,7 @@ func TestRepeatedInsertOfWhatWasRemoved(t *testing.T) {
 	}
 }
 
-// A trimming that is cut off in the middle remembers what it has removed, and no more.
+// An interrupted trim remembers exactly the messages that it has trimmed.
 func TestHalfATrimming(t *testing.T) {
 	const messages = 250
 	w := forgetful(t)
@@ -215,13 +215,13 @@ func TestHalfATrimming(t *testing.T) {
 	for i, d := range drafts {
 		want := "410 message_gone"
 		if int64(i+1) >= left {
-			want = "ok" // it is there yet: the answer is that
+			want = "ok" // it still exists, so it is the answer
 		}
 		w.equal(d.ClientID, w.trySend("alice", direct("bob"), d), want)
 	}
 }
 
-// Forgetting goes in bounded steps.
+// Forgetting takes bounded steps.
 func TestForgetInBatches(t *testing.T) {
 	const messages = 1100
 	w := forgetful(t)

@@ -107,7 +107,7 @@ func TestRetentionOfAConversation(t *testing.T) {
 		policy im.Policy
 		own    *time.Duration
 		want   string // to set it
-		after  string // days after which it is gone, none for never
+		after  string // days after which it is unreadable, none for never
 	}{
 		"the server keeps for ever":          {kept(0, 0), nil, "ok", "none"},
 		"the server's":                       {kept(7*day, 0), nil, "ok", "7d"},
@@ -168,7 +168,7 @@ func TestWhoMaySetRetention(t *testing.T) {
 	}
 }
 
-// A run is as of a time: what is said is what goes, and no more.
+// A run as of a time trims exactly what its dry run lists.
 func TestADryRunSaysExactlyWhatGoes(t *testing.T) {
 	root := im.Actor{User: "root", Admin: true}
 	w := newWorldWith(t, kept(7*day, 0))
@@ -217,8 +217,8 @@ func TestADryRunSaysExactlyWhatGoes(t *testing.T) {
 	w.equal("trimming as a user", answer(w.TrimAs(w.ctx, as("alice"), time.Time{}, nil)), "403 admin_required")
 }
 
-// What was past retention stays so, however long it is made afterwards, and a dry
-// run says that it goes.
+// Messages that were past retention stay so when the retention becomes longer, and a dry
+// run lists them.
 func TestLongerRetentionBringsNothingBack(t *testing.T) {
 	root := im.Actor{User: "root", Admin: true}
 	w := newWorld(t)

@@ -10,8 +10,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestNotesAreKeptCanonical holds that white space, which is not measured, is
-// not kept either.
+// TestNotesAreKeptCanonical checks that white space, which the limit does not count, is not
+// stored either.
 func TestNotesAreKeptCanonical(t *testing.T) {
 	w := newWorld(t)
 	m := w.say("alice", direct("bob"), "x")
@@ -24,8 +24,8 @@ func TestNotesAreKeptCanonical(t *testing.T) {
 	w.equal("kept", string(kept.Erased.Extension), `{"a":[2],"b":1}`)
 }
 
-// TestBlockedUsersSayNothingByRevoking holds that a block lets a revoke pass,
-// and nothing that would be said by it.
+// TestBlockedUsersSayNothingByRevoking checks that a blocked user may revoke, but without a
+// postscript or other text.
 func TestBlockedUsersSayNothingByRevoking(t *testing.T) {
 	w := newWorld(t)
 	m := w.say("alice", direct("bob"), "x")
@@ -50,8 +50,8 @@ func TestBlockedUsersSayNothingByRevoking(t *testing.T) {
 	w.equal("settings by who blocks", answer(err), "ok")
 }
 
-// TestReadingManyThatBurnAtOnce holds that a receipt for more messages than a
-// transaction should hold burns every one, and is told once.
+// TestReadingManyThatBurnAtOnce checks that a receipt for more messages than fit into a
+// transaction burns every one, and is published once.
 func TestReadingManyThatBurnAtOnce(t *testing.T) {
 	w := newWorld(t)
 	const n = 1203
@@ -78,8 +78,8 @@ func TestReadingManyThatBurnAtOnce(t *testing.T) {
 	w.equal("told", counts, map[im.EventType]int{im.ReceiptRead: 1, im.MessageBurned: n - n/3, im.MessageBurnStarted: n / 3, im.UnreadChanged: 1})
 }
 
-// TestDeliveriesSayNoMoreThanWasDelivered holds that a stream which told the
-// third message does not tell that the first two were delivered.
+// TestDeliveriesSayNoMoreThanWasDelivered checks that delivering the third message to a
+// stream does not count the first two as delivered.
 func TestDeliveriesSayNoMoreThanWasDelivered(t *testing.T) {
 	w := newWorld(t)
 	var ms []im.Message
@@ -132,8 +132,8 @@ func TestManyDeliveriesAreNamed(t *testing.T) {
 	}
 }
 
-// TestOnesOwnMessagesTakeNoReceipt holds that naming one's own message is told
-// to nobody.
+// TestOnesOwnMessagesTakeNoReceipt checks that a receipt for one's own message is not
+// published.
 func TestOnesOwnMessagesTakeNoReceipt(t *testing.T) {
 	w := newWorld(t)
 	m := w.say("alice", direct("bob"), "mine")

@@ -16,8 +16,8 @@ func windows() im.Policy {
 	return p
 }
 
-// become are the ways in which a message of the sender's becomes what a table
-// asks for. The message is a second old then.
+// become are the ways in which a message of the sender gets the state of a table. It is a
+// second old then.
 var become = map[string]func(w *world, m im.Message){
 	"active": func(*world, im.Message) {},
 	"revoked": func(w *world, m im.Message) {
@@ -57,7 +57,7 @@ func draftFor(state string, kind im.Kind) im.Draft {
 	return d
 }
 
-// ages are how old a message is when somebody wants it back.
+// ages are how old a message is when it is revoked.
 var ages = []struct {
 	name string
 	age  time.Duration
@@ -77,8 +77,8 @@ func TestWhoMayRevoke(t *testing.T) {
 	)
 	type row struct {
 		actor im.Actor
-		// what an active message gives at each of the ages, and one that was
-		// revoked or erased in another way at any.
+		// The result for an active message at each age, and for one that was revoked or
+		// otherwise erased at any age.
 		active  [4]string
 		revoked string
 		other   string // "" is 409 already_…
@@ -171,8 +171,8 @@ func TestWhoMayRevoke(t *testing.T) {
 	}
 }
 
-// TestRevokeWindowResolves holds that the conversation's window wins over the
-// kind's, and that over the server's; 0 is no limit.
+// TestRevokeWindowResolves checks that the conversation's window overrides that of its
+// kind, and that overrides the server's; 0 is no limit.
 func TestRevokeWindowResolves(t *testing.T) {
 	minute, hour, none := time.Minute, time.Hour, time.Duration(0)
 	for _, test := range []struct {
@@ -264,8 +264,7 @@ func TestWhoMayBurn(t *testing.T) {
 	}
 }
 
-// TestReadingStartsTheClock holds what a read receipt does to messages that
-// burn.
+// TestReadingStartsTheClock checks the effect of a read receipt on burning messages.
 func TestReadingStartsTheClock(t *testing.T) {
 	burn := func(after time.Duration) im.Draft {
 		d := text("secret")
@@ -392,8 +391,8 @@ func TestEarlierOfBurnAndExpiryCounts(t *testing.T) {
 	}
 }
 
-// TestConversationSetsExpiry holds the default of a conversation, and that a
-// message may say otherwise.
+// TestConversationSetsExpiry checks the default of a conversation, and that a message may
+// override it.
 func TestConversationSetsExpiry(t *testing.T) {
 	w := newWorld(t)
 	w.say("alice", direct("bob"), "before")

@@ -26,7 +26,7 @@ func TestTokenCuts(t *testing.T) {
 	w.equal("kept", w.keptCuts(), []im.TokenCut{later})
 }
 
-// keptCuts are all cut-offs that are kept.
+// keptCuts are all stored cut-offs.
 func (w *world) keptCuts() (cuts []im.TokenCut) {
 	w.Helper()
 	_, err := w.TokenCuts(w.ctx, func(cut im.TokenCut) { cuts = append(cuts, cut) })
@@ -34,8 +34,8 @@ func (w *world) keptCuts() (cuts []im.TokenCut) {
 	return cuts
 }
 
-// Cut-offs are read in pages of a bounded number, and forgotten in bounded steps, once
-// every token has ended that they could meet.
+// Cut-offs are read in pages of bounded size, and forgotten in bounded steps, once every
+// token that they could affect has ended.
 func TestManyTokenCuts(t *testing.T) {
 	const cuts = 2500
 	policy := im.DefaultPolicy()
@@ -62,7 +62,7 @@ func TestManyTokenCuts(t *testing.T) {
 	forgotten, err := s.TokenCuts(w.ctx, func(c im.TokenCut) { got[c.User] = true })
 	w.must(err)
 	w.equal("read", []any{len(got), forgotten.IsZero()}, []any{cuts + 1, true})
-	w.equal("snapshots", counted.views, 4) // what was forgotten, and three pages
+	w.equal("snapshots", counted.views, 4) // the forgotten ones, and three pages
 	w.equal("cut-offs of the longest", counted.most, 1000)
 
 	forget := func() (int, time.Time) {

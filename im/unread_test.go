@@ -53,8 +53,7 @@ func (w *world) revoke(user im.UserID, id im.ID) {
 	w.must(err)
 }
 
-// Each step is something that changes what bob has not read of a group in which
-// alice speaks.
+// Each step changes what bob has not read in a group to which alice sends.
 func TestUnreadAfterEachKindOfAct(t *testing.T) {
 	type place struct {
 		*world
@@ -124,8 +123,8 @@ func TestUnreadAfterEachKindOfAct(t *testing.T) {
 	}
 }
 
-// What has come due is not unread, before the job has come to it.
-func TestUnreadOfWhatIsDue(t *testing.T) {
+// A message that is due is not unread, even before the job erases it.
+func TestUnreadOfDueMessages(t *testing.T) {
 	w := newWorld(t)
 	id := w.group(im.HistoryAll, "alice", "bob")
 	w.say("alice", byID(id), "stays")
@@ -140,7 +139,7 @@ func TestUnreadOfWhatIsDue(t *testing.T) {
 	w.equal("erased", w.unread("bob", byID(id)), "1/0")
 }
 
-// Who comes into a group with all of its history has not missed it.
+// For a user who joins a group with its whole history, nothing of it is unread.
 func TestNothingIsUnreadFromBeforeOneCame(t *testing.T) {
 	w := newWorld(t)
 	id := w.group(im.HistoryAll, "alice")
@@ -173,9 +172,9 @@ func TestUnreadIsExactUpToItsLimit(t *testing.T) {
 	w.equal("in all", fmt.Sprint(all.Total, all.More, all.Mentions), "1000 false 1000")
 }
 
-// Whatever an actor does to their own counts is told to their other devices, as
-// the number that it is then, once.
-func TestUnreadChangedIsToldToTheActor(t *testing.T) {
+// Whatever an actor does to their own counts is published to their other devices once, with
+// the new count.
+func TestUnreadChangedGoesToTheActor(t *testing.T) {
 	for name, tt := range map[string]struct {
 		act  func(*world, im.ID, im.Message) error
 		told string

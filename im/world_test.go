@@ -16,7 +16,7 @@ import (
 // epoch is when every world begins.
 var epoch = time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)
 
-// world is the use cases on a store of their own, and what tests say often.
+// world is the use cases on a store of their own, with helpers.
 type world struct {
 	testing.TB
 	*im.Service
@@ -25,7 +25,7 @@ type world struct {
 
 	mu     sync.Mutex
 	now    time.Time
-	events []im.Event // all that were committed, as they were told
+	events []im.Event // all committed events, as the store published them
 	cuts   []im.TokenCut
 }
 
@@ -69,9 +69,9 @@ func (w *world) pass(d time.Duration) {
 	w.now = w.now.Add(d)
 }
 
-// committed returns all events that were told of commits until now.
+// committed returns all events published so far.
 func (w *world) committed() []im.Event {
-	// Commits are told in order: a write that was told is after all of them.
+	// Commits are published in order: this write comes after all of them.
 	w.must(w.PutBlock(w.ctx, as("barrier"), "nobody"))
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -101,7 +101,7 @@ func on(user im.UserID, device string) im.Actor { return im.Actor{User: user, De
 func byID(id im.ID) im.ConversationRef         { return im.ConversationRef{ID: id} }
 func direct(peer im.UserID) im.ConversationRef { return im.ConversationRef{Peer: peer} }
 
-// text is a message that says something.
+// text is a text message.
 func text(format string, args ...any) im.Draft {
 	return im.Draft{Type: im.Text, Body: fmt.Appendf(nil, `{"text":%q}`, fmt.Sprintf(format, args...))}
 }
@@ -143,7 +143,7 @@ func (w *world) group(history im.History, owner im.UserID, members ...im.UserID)
 	return v.ID
 }
 
-// say sends a text that nothing is special about.
+// say sends an ordinary text.
 func (w *world) say(user im.UserID, ref im.ConversationRef, words string) im.Message {
 	w.Helper()
 	sent, err := w.Send(w.ctx, as(user), ref, text("%s", words))
@@ -161,7 +161,7 @@ func (w *world) add(id im.ID, by im.UserID, role im.Role, users ...im.UserID) {
 	w.must(err)
 }
 
-// back has who left come back: they were invited and accept.
+// back makes a user who left rejoin by an invitation.
 func (w *world) back(id im.ID, by, user im.UserID) {
 	w.Helper()
 	_, err := w.Invite(w.ctx, as(by), byID(id), []im.UserID{user})
@@ -175,7 +175,7 @@ func (w *world) remove(id im.ID, by, user im.UserID) {
 	w.must(w.RemoveMember(w.ctx, as(by), byID(id), user))
 }
 
-// said is what a user may read of a conversation, oldest first.
+// said returns what a user may read of a conversation, oldest first.
 func (w *world) said(user im.UserID, ref im.ConversationRef) []string {
 	w.Helper()
 	page, err := w.Messages(w.ctx, as(user), ref, im.HistoryFilter{Ascending: true, Limit: 1000})
@@ -201,7 +201,7 @@ func (w *world) list(user im.UserID) []im.ConversationView {
 	return page.Items
 }
 
-// unread is what a user has not read of a conversation, as messages/mentions.
+// unread returns a user's unread counts of a conversation, as messages/mentions.
 func (w *world) unread(user im.UserID, ref im.ConversationRef) string {
 	w.Helper()
 	v, err := w.Conversation(w.ctx, as(user), ref)
@@ -213,13 +213,13 @@ func (w *world) unread(user im.UserID, ref im.ConversationRef) string {
 	return fmt.Sprintf("%d%s/%d", v.Unread.Messages, more, v.Unread.Mentions)
 }
 
-// words are what a text says.
+// words returns the text of a message.
 func words(m im.Message) string {
 	body := string(m.Content.Body)
 	return body[len(`{"text":"`) : len(body)-len(`"}`)]
 }
 
-// roleOf is what a user is in a conversation, as they are told.
+// roleOf returns a user's role in a conversation, as shown to them.
 func (w *world) roleOf(id im.ID, user im.UserID) string {
 	w.Helper()
 	v, err := w.Conversation(w.ctx, as(user), byID(id))
