@@ -10,69 +10,68 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// conversationIdle is how long a conversation is remembered after its last
-// event. By then about as many users have arrived as would have to be looked
-// up anew.
+// conversationIdle is how long the members of a conversation are remembered after its
+// last event. After that, about as many users have come online as would have to be looked
+// up again.
 const conversationIdle = time.Hour
 
-// audience knows who is online, which of them are members of the conversations
-// that have news, and what they may see there. Its methods do not lock; the
-// hub does.
+// audience knows which users are online, which of them are members of the conversations
+// that have events, and which messages they see there. The hub locks it.
 //
-// Opening a stream costs the same however many conversations its user has:
-// nothing is looked up. Instead a conversation remembers who had arrived when
-// it last had an event, and at its next one those who have arrived since are
-// looked up together, as of that event. From there on the events themselves
-// say who goes, and who comes: those are looked up with the event that says
-// so, for it does not say from which message on they see.
+// Opening a stream looks nothing up, so its cost does not depend on the number of
+// conversations of its user. Instead, the first event of a conversation looks up which of
+// the online users are members, and later ones look up only the users who came online
+// since the last one, all in one call. In between, events about members keep the set up
+// to date. A user who joins is looked up, because the event does not say from which
+// message on they see the conversation.
 type audience struct {
 	users map[im.UserID]*user
 
-	// arrivals are the users who came online, in that order, the newest last;
-	// those who left again, too, until there are too many of them. The slices
-	// are only appended to or replaced, so that the dispatcher may read a part
-	// of one without a lock. numbers rise, with holes.
+	// arrivals are the users who came online, the newest last, and numbers their
+	// arrival numbers, which rise. Users who went offline stay in until compact. Both
+	// slices are only appended to or replaced: the dispatcher reads parts of them without
+	// a lock.
 	arrivals []im.UserID
 	numbers  []uint64
-	last     uint64
+	last     uint64 // the number of the newest arrival
 
 	conversations map[im.ID]*conversation
-	// within are those of them that hang in something, by the space, or else by the
-	// group: who is told of them may change without an event of their own.
-	within map[im.ID]map[*conversation]struct{}
-	recent *list.List // of *conversation, the one with the newest event first
-	limit  int
+	// children are the channels and threads among the conversations, by their space or
+	// parent: an event there may change who sees them.
+	children map[im.ID]map[*conversation]struct{}
+	recent   *list.List // of *conversation, the one with the newest event first
+	limit    int
 }
 
-// user is somebody with at least one stream.
+// user is a user with at least one stream.
 type user struct {
 	id            im.UserID
 	streams       []*Subscription
-	conversations []*conversation // those that hold the user as a member
+	conversations []*conversation // in whose members the user is
 	arrival       uint64
 }
 
-// conversation is one that had an event while somebody was online.
+// conversation is a conversation that had an event while a user was online.
 type conversation struct {
 	id      im.ID
-	in      im.ID           // within this, 0 if it hangs in nothing
-	members map[*user]sight // the online ones who had arrived by checked
+	parent  im.ID                  // its space or parent, 0 for none
+	members map[*user]visibleRange // the online members among arrivals up to checked
 	checked uint64
 	used    time.Time
-	place   *list.Element
+	entry   *list.Element
 }
 
 func newAudience(limit int) *audience {
 	return &audience{
 		users:         make(map[im.UserID]*user),
 		conversations: make(map[im.ID]*conversation),
-		within:        make(map[im.ID]map[*conversation]struct{}),
+		children:      make(map[im.ID]map[*conversation]struct{}),
 		recent:        list.New(),
 		limit:         limit,
 	}
 }
 
-// add puts a stream to its user, who comes online with the first one.
+// add adds a stream. Its user comes online with the first one.
 func (a *audience) add(s *Subscription) {
 	u := a.users[s.actor.User]
 	if u == nil {
@@ -85,7 +84,7 @@ func (a *audience) add(s *Subscription) {
 	u.streams = append(u.streams, s)
 }
 
-// remove takes a stream from its user, who is gone with the last one.
+// remove removes a stream. Its user goes offline with the last one.
 func (a *audience) remove(s *Subscription) {
 	u := a.users[s.actor.User]
 	if u == nil {
@@ -112,15 +111,15 @@ func (a *audience) remove(s *Subscription) {
 	a.compactIfMany()
 }
 
-// compactIfMany compacts the arrivals once most of them are of no use.
+// compactIfMany compacts the arrivals once most of them are outdated.
 func (a *audience) compactIfMany() {
 	if len(a.arrivals) > 64 && len(a.arrivals) > 2*len(a.users) {
 		a.compact()
 	}
 }
 
-// recheck has every conversation look the user up at its next event, as if they had
-// just come online. Where they are known to be told they go on being.
+// recheck has every conversation look the user up at its next event, as if the user had
+// just come online. Where they are a member already they stay one until then.
 func (a *audience) recheck(u *user) {
 	a.last++
 	u.arrival = a.last
@@ -129,7 +128,7 @@ func (a *audience) recheck(u *user) {
 	a.compactIfMany()
 }
 
-// compact drops the arrivals of those who have left.
+// compact drops the arrivals of users who went offline or arrived again.
 func (a *audience) compact() {
 	arrivals := make([]im.UserID, 0, len(a.users)*3/2)
 	numbers := make([]uint64, 0, cap(arrivals))
@@ -142,23 +141,23 @@ func (a *audience) compact() {
 	a.arrivals, a.numbers = arrivals, numbers
 }
 
-// forget drops what is known of all conversations.
+// forget drops all conversations.
 func (a *audience) forget() {
 	for _, u := range a.users {
 		u.conversations = nil
 	}
 	clear(a.conversations)
-	clear(a.within)
+	clear(a.children)
 	a.recent.Init()
 }
 
-// unchecked returns the users of whom it is not known whether they are members
-// of the event's conversation and what they see there, and the number of the
-// last to arrive, for [audience.told]. Some may have left, some are named twice.
+// unchecked returns the users who have to be looked up to find the recipients of an
+// event, and the number of the newest arrival, for [audience.recipients]. Users may be
+// offline by now, or be named twice.
 func (a *audience) unchecked(e *im.Event) (users []im.UserID, last uint64) {
 	var checked uint64
-	// It is told to those who could see the channel before, and to those who can
-	// after it, of whom nothing is known.
+	// An updated channel may have become visible to users who were not members: all have
+	// to be looked up.
 	if c := a.conversations[e.Conversation]; c != nil && e.Type != im.ChannelUpdated {
 		checked = c.checked
 	}
@@ -170,12 +169,12 @@ func (a *audience) unchecked(e *im.Event) (users []im.UserID, last uint64) {
 	return users, a.last
 }
 
-// told appends the streams that an event is for to dst, and follows what the
-// event says of members. Of those whom unchecked returned with last, found were
-// members at the event's position.
-func (a *audience) told(dst []*Subscription, e *im.Event, found im.Audience, last uint64, now time.Time) []*Subscription {
+// recipients appends the streams that get an event to dst, and updates the members by what
+// the event says. found are the members, at the position of the event, among the users
+// that unchecked returned together with last.
+func (a *audience) recipients(dst []*Subscription, e *im.Event, found im.Audience, last uint64, now time.Time) []*Subscription {
 	if e.To != "" {
-		// Whose business it is does not change what it says of the members.
+		// An event for one user may still be about members.
 		a.follow(a.conversations[e.Conversation], e)
 		if slices.Contains(e.HiddenBy, e.To) {
 			return dst
@@ -184,49 +183,49 @@ func (a *audience) told(dst []*Subscription, e *im.Event, found im.Audience, las
 	}
 	c := a.use(e.Conversation, now)
 	c.checked = max(c.checked, last)
-	a.hang(c, cmp.Or(found.Conversation.Space, found.Conversation.Parent))
+	a.setParent(c, cmp.Or(found.Conversation.Space, found.Conversation.Parent))
 	for i := range found.Members {
 		m := &found.Members[i]
-		a.join(c, a.users[m.User], sightOf(&found.Conversation, m))
+		a.join(c, a.users[m.User], visibleRangeOf(&found.Conversation, m))
 	}
 	hidden := a.online(e.HiddenBy)
-	for u, s := range c.members {
-		if !hidden[u] && (e.MessageID == 0 || s.sees(e.Seq)) {
+	for u, r := range c.members {
+		if !hidden[u] && (e.MessageID == 0 || r.includes(e.Seq)) {
 			dst = appendStreams(dst, u, e)
 		}
 	}
-	// Not before, for who is removed was a member up to and including this.
+	// After collecting them: a removed member gets the event of the removal.
 	a.follow(c, e)
 	return dst
 }
 
-// latecomers moves the streams of those to the end of a list of [audience.told] who are
-// published the event without its activity, and returns how many others there are.
-func (a *audience) latecomers(e *im.Event, told []*Subscription) int {
+// partition moves the streams of users who joined after the activity of an updated thread
+// began to the end of streams, and returns the number of the others. Those users get the
+// event without the activity.
+func (a *audience) partition(e *im.Event, streams []*Subscription) int {
 	c := a.conversations[e.Conversation]
 	if e.Type != im.ThreadUpdated || e.Activity == nil || c == nil {
-		return len(told)
+		return len(streams)
 	}
 	n := 0
-	for i, s := range told {
+	for i, s := range streams {
 		if !e.Activity.Since.Before(c.members[a.users[s.actor.User]].joined) {
-			told[n], told[i] = told[i], told[n]
+			streams[n], streams[i] = streams[i], streams[n]
 			n++
 		}
 	}
 	return n
 }
 
-// follow changes what is known of conversations as an event of c says, which may
-// not be known itself.
+// follow updates the conversations by what an event of c says. c may be nil.
 func (a *audience) follow(c *conversation, e *im.Event) {
 	a.followSpace(e)
 	if e.Type == im.ConversationUpdated && e.Own == nil {
-		a.dropWithin(e.Conversation)
+		a.dropChildren(e.Conversation)
 	}
 	for _, id := range e.Gone {
-		if gone := a.conversations[id]; gone != nil {
-			a.drop(gone) // nobody is a member any more
+		if deleted := a.conversations[id]; deleted != nil {
+			a.drop(deleted) // it has no members any more
 		}
 	}
 	if c == nil || a.conversations[c.id] != c {
@@ -236,34 +235,34 @@ func (a *audience) follow(c *conversation, e *im.Event) {
 	case e.Type == im.MemberRemoved:
 		a.leave(c, a.users[e.User])
 	case e.Type == im.ConversationUpdated && e.Own == nil:
-		// It may be another history that they see now, also of its threads: the next
-		// event finds out.
+		// The history setting may have changed, which decides what members see. The
+		// next event looks them up.
 		a.drop(c)
 	case e.Type == im.MemberAdded && e.To != "":
-		// Somebody who was not looked up with this.
+		// An event for one user looks nobody up.
 		if u := a.users[e.User]; u != nil {
 			a.recheck(u)
 		}
 	}
 }
 
-// followSpace does the same to the channels of a space, and what hangs in those, as
-// an event says that is none of theirs.
+// followSpace updates the channels and threads of a space by what an event of the space
+// says.
 func (a *audience) followSpace(e *im.Event) {
-	in := a.within[e.Space]
-	if e.Space == 0 || len(in) == 0 {
+	children := a.children[e.Space]
+	if e.Space == 0 || len(children) == 0 {
 		return
 	}
 	switch e.Type {
 	case im.RoleCreated, im.RoleUpdated, im.RoleDeleted, im.ChannelUpdated:
-		// It may be others who see them now: the next event finds out.
-		a.dropWithin(e.Space)
+		// Other members may see them now. The next event looks them up.
+		a.dropChildren(e.Space)
 	case im.MemberAdded, im.MemberRemoved, im.MemberUpdated, im.ChannelOpened, im.ChannelClosed:
 		u := a.users[e.User]
-		if u == nil || e.To == "" { // of a thread, which says it itself
+		if u == nil || e.To == "" { // in a thread, which follow updates
 			return
 		}
-		for c := range in {
+		for c := range children {
 			a.leave(c, u)
 		}
 		a.recheck(u)
@@ -271,28 +270,28 @@ func (a *audience) followSpace(e *im.Event) {
 	}
 }
 
-// hang notes what a conversation hangs in; 0 is nothing.
-func (a *audience) hang(c *conversation, in im.ID) {
-	if in == 0 || c.in != 0 {
+// setParent records the space or parent of a conversation; 0 is none.
+func (a *audience) setParent(c *conversation, parent im.ID) {
+	if parent == 0 || c.parent != 0 {
 		return
 	}
-	c.in = in
-	all := a.within[in]
-	if all == nil {
-		all = make(map[*conversation]struct{})
-		a.within[in] = all
+	c.parent = parent
+	siblings := a.children[parent]
+	if siblings == nil {
+		siblings = make(map[*conversation]struct{})
+		a.children[parent] = siblings
 	}
-	all[c] = struct{}{}
+	siblings[c] = struct{}{}
 }
 
-// dropWithin forgets what is known of the conversations that hang in something.
-func (a *audience) dropWithin(id im.ID) {
-	for c := range a.within[id] {
+// dropChildren drops the channels and threads of a space or parent.
+func (a *audience) dropChildren(id im.ID) {
+	for c := range a.children[id] {
 		a.drop(c)
 	}
 }
 
-// online returns those of the users who are online, nil for none.
+// online returns the users who are online.
 func (a *audience) online(users []im.UserID) map[*user]bool {
 	if len(users) == 0 {
 		return nil
@@ -306,14 +305,14 @@ func (a *audience) online(users []im.UserID) map[*user]bool {
 	return online
 }
 
-func (a *audience) join(c *conversation, u *user, s sight) {
+func (a *audience) join(c *conversation, u *user, r visibleRange) {
 	if u == nil {
 		return
 	}
 	if _, ok := c.members[u]; !ok {
 		u.conversations = append(u.conversations, c)
 	}
-	c.members[u] = s
+	c.members[u] = r
 }
 
 func (a *audience) leave(c *conversation, u *user) {
@@ -331,19 +330,19 @@ func (a *audience) leave(c *conversation, u *user) {
 	u.conversations = u.conversations[:n]
 }
 
-// use returns the conversation, which becomes the most recent one, and drops
-// the least recent if it is one too many or idle.
+// use returns a conversation and makes it the most recent one. It drops the least recent
+// ones if there are too many or they are idle.
 func (a *audience) use(id im.ID, now time.Time) *conversation {
 	c := a.conversations[id]
 	if c == nil {
-		c = &conversation{id: id, members: make(map[*user]sight)}
-		c.place = a.recent.PushFront(c)
+		c = &conversation{id: id, members: make(map[*user]visibleRange)}
+		c.entry = a.recent.PushFront(c)
 		a.conversations[id] = c
 	} else {
-		a.recent.MoveToFront(c.place)
+		a.recent.MoveToFront(c.entry)
 	}
 	c.used = now
-	// Two at a time, so that idle ones go faster than new ones come.
+	// Up to two, so that idle ones are dropped faster than new ones are added.
 	for range 2 {
 		oldest := a.recent.Back().Value.(*conversation)
 		if len(a.conversations) <= a.limit && now.Sub(oldest.used) <= conversationIdle {
@@ -360,17 +359,17 @@ func (a *audience) drop(c *conversation) {
 	for u := range c.members {
 		a.leave(c, u)
 	}
-	a.recent.Remove(c.place)
+	a.recent.Remove(c.entry)
 	delete(a.conversations, c.id)
-	if all := a.within[c.in]; all != nil {
-		if delete(all, c); len(all) == 0 {
-			delete(a.within, c.in)
+	if siblings := a.children[c.parent]; siblings != nil {
+		if delete(siblings, c); len(siblings) == 0 {
+			delete(a.children, c.parent)
 		}
 	}
 }
 
-// appendStreams appends a user's streams to dst but for those on the device
-// that caused the event.
+// appendStreams appends the streams of a user to dst, except those of the device that
+// caused the event.
 func appendStreams(dst []*Subscription, u *user, e *im.Event) []*Subscription {
 	if u == nil {
 		return dst

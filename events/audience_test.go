@@ -92,7 +92,7 @@ func (m *audienceModel) tell(e im.Event, between func()) {
 	}
 	between()
 	told := make(map[*Subscription]bool)
-	for _, s := range m.a.told(nil, &e, found, last, m.now) {
+	for _, s := range m.a.recipients(nil, &e, found, last, m.now) {
 		if told[s] {
 			m.t.Errorf("%v told twice of %v", s.actor.User, e)
 		}
@@ -211,7 +211,7 @@ func (m *audienceModel) check() {
 		m.t.Fatalf("%d conversations, %d recent", len(a.conversations), a.recent.Len())
 	}
 	placed := 0
-	for _, in := range a.within {
+	for _, in := range a.children {
 		placed += len(in)
 		for c := range in {
 			if a.conversations[c.id] != c {
@@ -366,7 +366,7 @@ func TestArrivalsAreLookedUpTogether(t *testing.T) {
 	event := func() []im.UserID {
 		e := &im.Event{Conversation: 1}
 		users, last := a.unchecked(e)
-		a.told(nil, e, im.Audience{}, last, time.Now())
+		a.recipients(nil, e, im.Audience{}, last, time.Now())
 		return users
 	}
 	come("a")
@@ -403,11 +403,11 @@ func TestIdleConversationsAreDropped(t *testing.T) {
 	a.add(&Subscription{actor: im.Actor{User: "a"}})
 	now := time.Unix(1, 0)
 	for c := range im.ID(100) {
-		a.told(nil, &im.Event{Conversation: c}, im.Audience{Members: []im.AudienceMember{{User: "a"}}[:c%2]}, 1, now)
+		a.recipients(nil, &im.Event{Conversation: c}, im.Audience{Members: []im.AudienceMember{{User: "a"}}[:c%2]}, 1, now)
 	}
 	now = now.Add(conversationIdle + 1)
 	for range 50 {
-		a.told(nil, &im.Event{Conversation: 1000}, im.Audience{}, 1, now)
+		a.recipients(nil, &im.Event{Conversation: 1000}, im.Audience{}, 1, now)
 	}
 	if n := len(a.conversations); n != 1 {
 		t.Errorf("%d conversations are kept, want the one in use", n)

@@ -94,7 +94,7 @@ func BenchmarkFanOut(b *testing.B) {
 		}
 		for b.Loop() {
 			for _, c := range conns {
-				if _, err := c.Write(f.now().bytes); err != nil {
+				if _, err := c.Write(f.current().bytes); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -239,14 +239,14 @@ func BenchmarkErase(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		h.waiting.add(f)
+		h.unwritten.add(f)
 		s.offer(f)
 	}
 	b.ReportAllocs()
 	id := im.ID(0)
 	for b.Loop() {
 		id++
-		h.remove(removal{tombstone: &im.Message{ID: id}})
+		h.retract(retraction{tombstone: &im.Message{ID: id}})
 	}
 }
 
@@ -270,6 +270,6 @@ func BenchmarkDispatch(b *testing.B) {
 	for b.Loop() {
 		position++
 		e := benchEvent(position)
-		h.tell(&e)
+		h.enqueue(&e)
 	}
 }

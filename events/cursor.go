@@ -9,19 +9,18 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Cursor is a client's place in an event log: everything up to and including
-// Position was told.
+// Cursor is the position of a client in an event log: the client has received all events
+// up to and including Position.
 type Cursor struct {
-	// Log names the log, for a position means nothing in another one.
-	Log      uint32
+	Log      uint32 // the log, because a position means nothing in another one
 	Position im.Position
 }
 
-// ErrBadCursor is what [ParseCursor] answers for what is no cursor.
+// ErrBadCursor is the error of [ParseCursor] for a text that is not a cursor.
 var ErrBadCursor = errors.New("not a cursor")
 
-// The text of a cursor is base64url of 15 bytes, which fill its 20 characters
-// without a bit to spare, so that there is one text for each cursor:
+// The text of a cursor is the base64url encoding of 15 bytes. They fill its 20 characters
+// without spare bits, so that there is exactly one text for each cursor:
 // version (1), log (4), position (8), checksum of those (2), big endian.
 const (
 	cursorVersion = 1
@@ -30,7 +29,7 @@ const (
 	cursorLength  = cursorBytes / 3 * 4
 )
 
-// String returns the 20 URL-safe characters by which clients know the cursor.
+// String returns the 20 URL-safe characters that clients get.
 func (c Cursor) String() string {
 	var text [cursorLength]byte
 	c.appendTo(text[:0])
@@ -46,11 +45,10 @@ func (c Cursor) appendTo(dst []byte) []byte {
 	return base64.RawURLEncoding.AppendEncode(dst, b[:])
 }
 
-// ParseCursor reads what [Cursor.String] wrote. Anything else is
-// [ErrBadCursor]; the checksum is there to find mistakes, not forgeries, for a
-// cursor gives no rights.
+// ParseCursor parses the text of [Cursor.String]. For any other text the error is
+// [ErrBadCursor]. The checksum detects mistakes, not forgeries: a cursor gives no rights.
 func ParseCursor(s string) (Cursor, error) {
-	// The decoder skips line breaks, so the length alone does not settle it.
+	// The decoder skips line breaks, so n is checked, too.
 	if len(s) != cursorLength {
 		return Cursor{}, ErrBadCursor
 	}
@@ -76,11 +74,11 @@ func cursorSum(b []byte) uint16 {
 	return uint16(crc32.ChecksumIEEE(b))
 }
 
-// Resolve says where a reader who comes with a cursor reads on: after from. If
-// reset is true the log cannot tell what the reader missed, because the cursor
-// is older than the log, of another log, or ahead of it; from is then the head
-// and the reader must be told so. A log that this one goes on from counts as this one
-// up to its head.
+// Resolve returns the position after which a client continues to read. If reset is true,
+// events between the cursor and from are unknown: the cursor is older than the log, of
+// another log, or ahead of it. from is then the head of the log, and the client must get
+// [Reset]. A log that this one continues, after a restore, counts as this one up to its
+// head.
 func Resolve(c Cursor, bounds im.LogBounds, logID uint32) (from im.Position, reset bool) {
 	head, known := bounds.Head, c.Log == logID
 	for _, past := range bounds.Past {

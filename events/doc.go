@@ -1,15 +1,26 @@
-// Package events tells clients what happened: it takes commits from the store,
-// finds the streams that they concern, and serves each stream as Server-Sent
-// Events, from the memory of the commit while the stream keeps up and from the
-// event log when it does not.
+// Package events delivers events to clients. It takes commits from the store, finds the
+// streams that get their events, and serves each stream as server-sent events: from memory
+// while the stream keeps up, and from the event log when it does not.
 //
-// The parts, one a file: [Cursor] is the resume point of a client, [Frame] an
-// event as it goes over the wire, inbox what the writer hands over, audience
-// who is online and in which conversation, sight what they see there, [Hub] the
-// dispatcher between them, [Subscription] one stream, [Page] the log for clients
-// that poll, and receipts what was told to whom, on its way back to the store.
+// The files, from the log to the client:
 //
-// Locks are taken in the order Hub.mu, Subscription.mu, waiting.mu; those of
-// receipts and removals are taken alone. None is held while the log is read, an
-// event encoded, a client written to or a receipt stored.
+//	cursor.go         the position of a client in the log, as clients know it
+//	options.go        what a hub needs and measures, and the errors of streams
+//	hub.go            [Hub]: takes commits and dispatches their events
+//	inbox.go          the queue between commits and the dispatcher
+//	audience.go       which users are online, and in which conversations
+//	visible_range.go  which messages of a conversation a member sees
+//	frame.go          [Frame]: an event as streams write it
+//	frame_index.go    unwritten frames by message and conversation
+//	frame_erasure.go  replacing messages in frames, also when their time has come
+//	retraction.go     what an event takes from frames that are not written yet
+//	subscription.go   [Subscription]: the queue of one stream
+//	serve.go          writing one stream, and reading the log for it
+//	sink.go           [Sink]: the HTTP response of a stream
+//	page.go           [Page]: the log for clients that poll
+//	receipts.go       which messages were delivered, on the way back to the store
+//
+// Locks are taken in the order Hub.mu, Subscription.mu, frameIndex.mu. Those of receipts and
+// retractions are taken alone. No lock is held while the log is read, an event encoded, a
+// client written to or a receipt stored.
 package events

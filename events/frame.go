@@ -10,57 +10,52 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// The events of the stream itself. They are in no log.
+// Events of the stream itself, which are not in the log.
 const (
-	// Ready opens every stream, and comes again when there was no event for long.
+	// Ready opens every stream, and comes again after a long time without events.
 	Ready im.EventType = "ready"
-	// Reset says that events were missed which the log no longer has: the
-	// client must read the state anew.
+	// Reset says that the client has missed events which the log no longer has. The
+	// client must read the state again.
 	Reset im.EventType = "reset"
 )
 
-// Encode makes the JSON of an event. The cursor is the event's id in the
-// envelope, "" for one that has none. Events of type [Ready] and [Reset] have
-// nothing but Position, Type and At.
+// Encode returns the JSON of an event. cursor is the id of the event. Events of type
+// [Ready] and [Reset] have nothing but Position, Type and At.
 type Encode func(e im.Event, cursor string) ([]byte, error)
 
-// Frame is an event as it goes over the wire. It is made once and shared by all
-// streams that are told it.
+// Frame is an event as streams write it. It is encoded once and shared by all streams that
+// get it. Its encoding is replaced when its message is erased while streams still have to
+// write it.
 type Frame struct {
-	// event has no Message: what is told of it is in wire alone, so that there
-	// is one place to replace it.
-	event im.Event
-	// about is the message that wire was made with, 0 for none, and sender who
-	// sent it.
-	about  im.ID
-	sender im.UserID
+	// event has no Message: wire alone holds content, so that replacing wire is enough.
+	event  im.Event
+	about  im.ID     // the message that was encoded, 0 for none
+	sender im.UserID // its sender
 	wire   atomic.Pointer[wire]
-	// lapse is when the message erases itself, nil if it does not.
-	lapse atomic.Pointer[lapse]
+	// selfErasure says when the message burns or expires, nil if it does not.
+	selfErasure atomic.Pointer[selfErasure]
 
-	// holds is how many there are to whom the frame is still to be written, or
-	// who are about to hand it to such; see [waiting], which the others are of.
+	// holds counts the streams that still have to write the frame, and those who are
+	// about to hand it to streams. At 0 the frame leaves the [frameIndex], of which the
+	// links are.
 	holds                     atomic.Int32
 	ofMessage, ofConversation links
 }
 
-// wire is what is written of a frame.
+// wire is the encoding of a frame.
 type wire struct {
-	bytes []byte
-	// tracked is set if who is written this has got a message whose sender is
-	// to be told so.
-	tracked bool
-	// content is set if this tells what a message says.
-	content bool
+	bytes   []byte
+	tracked bool // writing it to the recipient of a message counts as delivery
+	content bool // it has the content of a message
 }
 
-// lapse is what becomes of a message without anybody doing anything.
-type lapse struct {
+// selfErasure is the erasure of a message by its burn or expiry timer.
+type selfErasure struct {
 	at        time.Time
 	tombstone im.Message
 }
 
-// newFrame encodes an event of the log.
+// newFrame returns the frame of an event of the log.
 func (h *Hub) newFrame(e im.Event) (*Frame, error) {
 	m := e.Message
 	f := &Frame{event: e}
@@ -68,7 +63,7 @@ func (h *Hub) newFrame(e im.Event) (*Frame, error) {
 	if m != nil {
 		f.about, f.sender = m.ID, cmp.Or(m.Sender, e.Actor)
 		if at, _, ok := m.Due(); ok {
-			f.lapse.Store(&lapse{at: at, tombstone: m.AsOf(at)})
+			f.selfErasure.Store(&selfErasure{at: at, tombstone: m.AsOf(at)})
 		}
 	}
 	if err := h.encodeFrame(f, m); err != nil {
@@ -110,11 +105,11 @@ func (h *Hub) replaceByHeartbeat(f *Frame) {
 	f.wire.Store(&wire{bytes: appendHeartbeat(nil, h.cursorAt(f.event.Position))})
 }
 
-// now returns the frame as it was made last. It is shared: the caller must not
-// change it. What is written is what [Hub.wireAt] returns.
-func (f *Frame) now() *wire { return f.wire.Load() }
+// current returns the latest encoding, which the caller must not change. Streams write
+// what [Hub.wireAt] returns.
+func (f *Frame) current() *wire { return f.wire.Load() }
 
-// delivery says that a user was written the frame.
+// delivery returns the delivery of the frame to a user.
 func (f *Frame) delivery(user im.UserID) im.Delivery {
 	return im.Delivery{
 		User: user, Conversation: f.event.Conversation,
@@ -122,9 +117,9 @@ func (f *Frame) delivery(user im.UserID) im.Delivery {
 	}
 }
 
-// appendFrame appends an event in the format of the WHATWG's event stream. An
-// empty id leaves the client's cursor where it is. The id and the type must
-// have no line breaks, as those of this package have not.
+// appendFrame appends an event in the format of server-sent events (WHATWG HTML, "Server-
+// sent events"). With an empty id the client keeps its cursor. The id and the type must
+// not have line breaks.
 func appendFrame(dst []byte, id string, typ im.EventType, data []byte) []byte {
 	if dst == nil {
 		dst = make([]byte, 0, len("id: \nevent: \ndata: \n\n")+len(id)+len(typ)+len(data))
@@ -133,8 +128,8 @@ func appendFrame(dst []byte, id string, typ im.EventType, data []byte) []byte {
 		dst = appendField(dst, "id: ", id)
 	}
 	dst = appendField(dst, "event: ", string(typ))
-	// JSON has no raw line breaks, but a stray one must not end the frame: the
-	// format has CR, LF and CRLF end a line, and joins data lines with LF.
+	// JSON on one line has no line breaks, but a stray one must not end the frame. CR,
+	// LF and CRLF end a line, and clients join lines of data with LF.
 	for {
 		i := bytes.IndexAny(data, "\r\n")
 		if i < 0 {
@@ -153,21 +148,22 @@ func appendFrame(dst []byte, id string, typ im.EventType, data []byte) []byte {
 	return append(dst, "\n\n"...)
 }
 
-// Many libraries hand over whatever an empty line ends, also where the standard has
-// nothing dispatched for want of data. So every empty line of a stream ends an event
-// that has some, and what follows stands before the next event, in its block.
+// An empty line ends a block. By the standard, a block without data dispatches no event,
+// but many libraries call their handlers all the same. So every empty line of a stream
+// ends an event with data, and the lines below are written without one: they become part
+// of the block of the next event.
 
-// appendHeartbeat appends a comment and the cursor up to which there is nothing to
-// tell. Clients that go by lines take the cursor at once; others, as the standard
-// has it, with the event that ends the block, which has one of its own.
+// appendHeartbeat appends a comment and a cursor, up to which there are no events for the
+// client. A client that reads line by line stores the cursor at once. By the standard it
+// takes effect with the event that ends the block, which has an id of its own.
 func appendHeartbeat(dst []byte, c Cursor) []byte {
 	dst = append(dst, ":\nid: "...)
 	dst = c.appendTo(dst)
 	return append(dst, '\n')
 }
 
-// appendRetry appends a line that says how long a client is to wait before it
-// connects again. It counts at once, without an empty line.
+// appendRetry appends how long a client has to wait before it connects again. It takes
+// effect without an empty line.
 func appendRetry(dst []byte, d time.Duration) []byte {
 	dst = append(dst, "retry: "...)
 	dst = strconv.AppendInt(dst, d.Milliseconds(), 10)

@@ -6,38 +6,38 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// erased reports whether an event tells that its message is gone: it then
-// carries the tombstone.
-func erased(e *im.Event) bool {
+// carriesTombstone reports whether an event carries the tombstone of an erased message.
+func carriesTombstone(e *im.Event) bool {
 	return e.Message != nil && e.Message.Content == nil
 }
 
+// eraseFrame replaces the message of a frame by its tombstone.
 func (h *Hub) eraseFrame(f *Frame, tombstone *im.Message) {
 	if err := h.encodeFrame(f, tombstone); err != nil {
-		h.unencodable(&f.event, err)
+		h.logUnencodable(&f.event, err)
 		h.replaceByHeartbeat(f)
 	}
 }
 
-// wireAt returns what is to be written of a frame at a time: a message that has
-// erased itself by then is told as its tombstone, whether or not the event that
-// tells so has come.
+// wireAt returns the encoding of a frame to be written at a time. A message whose burn or
+// expiry time has passed is encoded as its tombstone, even before the event of the erasure
+// is published.
 func (h *Hub) wireAt(f *Frame, now time.Time) *wire {
-	w := f.now()
-	l := f.lapse.Load()
-	if l == nil || !w.content || now.Before(l.at) {
+	w := f.current()
+	due := f.selfErasure.Load()
+	if due == nil || !w.content || now.Before(due.at) {
 		return w
 	}
-	h.eraseFrame(f, &l.tombstone)
-	return f.now()
+	h.eraseFrame(f, &due.tombstone)
+	return f.current()
 }
 
-// hasten has what waits of a message lapse when it burns, for it was read.
-func (h *Hub) hasten(id im.ID, at time.Time) {
-	for _, f := range h.waiting.about(id) {
-		if l := f.lapse.Load(); l != nil && at.Before(l.at) {
-			burned := l.tombstone.Tombstone(im.Erasure{State: im.Burned, At: at})
-			f.lapse.Store(&lapse{at: at, tombstone: burned})
+// burnAt sets the burn time of a message, which was read, in its unwritten frames.
+func (h *Hub) burnAt(id im.ID, at time.Time) {
+	for _, f := range h.unwritten.about(id) {
+		if due := f.selfErasure.Load(); due != nil && at.Before(due.at) {
+			burned := due.tombstone.Tombstone(im.Erasure{State: im.Burned, At: at})
+			f.selfErasure.Store(&selfErasure{at: at, tombstone: burned})
 		}
 	}
 }

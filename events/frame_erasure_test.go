@@ -76,7 +76,7 @@ func TestErasureReachesReplayedFrames(t *testing.T) {
 			if during {
 				// It is dispatched after the log was read and before the
 				// frames are there to be found.
-				m.onEvents = func() { h.remove(removal{tombstone: erasureOf(1, 11).Message}) }
+				m.onEvents = func() { h.retract(retraction{tombstone: erasureOf(1, 11).Message}) }
 			}
 			p := newPipe()
 			if !during {
@@ -105,7 +105,7 @@ func TestErasureInTheInbox(t *testing.T) {
 	events := []im.Event{
 		withText(1, 10, "gone"), withText(1, 11, "kept"), erasureOf(1, 10), withText(1, 12, "kept"),
 	}
-	events, _ = removeEarlier(events)
+	events, _ = applyRetractions(events)
 	var got []bool
 	for _, e := range events {
 		got = append(got, e.Message.Content == nil)
@@ -116,10 +116,10 @@ func TestErasureInTheInbox(t *testing.T) {
 }
 
 func TestRemovalsRemembered(t *testing.T) {
-	var r removals
+	var r retractions
 	add := func(n int) {
 		for range n {
-			r.add(removal{tombstone: &im.Message{ID: im.ID(r.count() + 1)}})
+			r.add(retraction{tombstone: &im.Message{ID: im.ID(r.count() + 1)}})
 		}
 	}
 	for _, tt := range []struct {
@@ -150,9 +150,9 @@ func TestRemovalsRemembered(t *testing.T) {
 // frames is still looked for.
 func expectNothingWaits(t testing.TB, h *Hub) {
 	t.Helper()
-	h.waiting.mu.Lock()
-	defer h.waiting.mu.Unlock()
-	if n, c := len(h.waiting.messages.newest), len(h.waiting.conversations.newest); n+c != 0 {
+	h.unwritten.mu.Lock()
+	defer h.unwritten.mu.Unlock()
+	if n, c := len(h.unwritten.messages.newest), len(h.unwritten.conversations.newest); n+c != 0 {
 		t.Errorf("frames of %d messages in %d conversations are left", n, c)
 	}
 }
@@ -258,7 +258,7 @@ func TestErasureInAGap(t *testing.T) {
 			m.onEvents = nil
 			// As the dispatcher does, before the frames are there.
 			lost := m.append(sent(1), erasureOf(1, 11), sent(1))
-			h.removeUnknown()
+			h.retractUnknown()
 			h.fallBack(lost.Head)
 		}
 		c.connect(newPipe())

@@ -6,81 +6,79 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// waiting finds the frames that may still be written, by the message that they
-// tell of and by its conversation, so that taking something back costs nothing
-// but what it changes: there may be many streams, and many erasures, but hardly
-// ever something that waits.
-type waiting struct {
+// frameIndex finds the frames that streams still have to write, by message and by
+// conversation. With it, an erasure costs by the frames that it changes, of which there
+// are hardly ever any, and not by the number of streams.
+type frameIndex struct {
 	mu            sync.Mutex
-	messages      chains // frames made with a message, by it
-	conversations chains // those of all events about messages, by conversation
+	messages      chains // the frames of a message
+	conversations chains // the frames of events about messages of a conversation
 }
 
-func newWaiting() waiting {
-	return waiting{
+func newFrameIndex() frameIndex {
+	return frameIndex{
 		messages:      chains{newest: make(map[im.ID]*Frame), links: func(f *Frame) *links { return &f.ofMessage }},
 		conversations: chains{newest: make(map[im.ID]*Frame), links: func(f *Frame) *links { return &f.ofConversation }},
 	}
 }
 
-// place returns the conversation under which a frame is found, 0 if its event
-// is not about a message.
-func (f *Frame) place() im.ID {
+// conversation returns the conversation by which the index has a frame, 0 if its event is
+// not about a message.
+func (f *Frame) conversation() im.ID {
 	if f.event.MessageID == 0 && f.about == 0 {
 		return 0
 	}
 	return f.event.Conversation
 }
 
-// add takes frames that nobody holds yet. The caller holds them then, once.
-func (w *waiting) add(frames ...*Frame) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+// add adds new frames, and holds each of them once for the caller.
+func (x *frameIndex) add(frames ...*Frame) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	for _, f := range frames {
 		f.holds.Store(1)
-		w.messages.add(f.about, f)
-		w.conversations.add(f.place(), f)
+		x.messages.add(f.about, f)
+		x.conversations.add(f.conversation(), f)
 	}
 }
 
-// release ends one hold of each of the frames.
-func (w *waiting) release(frames ...*Frame) {
+// release ends one hold of each frame, and removes frames without holds.
+func (x *frameIndex) release(frames ...*Frame) {
 	for _, f := range frames {
-		if f.holds.Add(-1) == 0 && f.place() != 0 {
-			w.remove(f)
+		if f.holds.Add(-1) == 0 && f.conversation() != 0 {
+			x.remove(f)
 		}
 	}
 }
 
-func (w *waiting) remove(f *Frame) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.messages.remove(f.about, f)
-	w.conversations.remove(f.place(), f)
+func (x *frameIndex) remove(f *Frame) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.messages.remove(f.about, f)
+	x.conversations.remove(f.conversation(), f)
 }
 
-// about returns the frames that were made with a message.
-func (w *waiting) about(id im.ID) []*Frame {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.messages.of(id)
+// about returns the frames that were encoded with a message.
+func (x *frameIndex) about(id im.ID) []*Frame {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.messages.of(id)
 }
 
 // in returns the frames of events about messages of a conversation.
-func (w *waiting) in(conversation im.ID) []*Frame {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.conversations.of(conversation)
+func (x *frameIndex) in(conversation im.ID) []*Frame {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.conversations.of(conversation)
 }
 
-// chains are frames by an id; those of one id are a list. Frames of the id 0
-// are not among them.
+// chains are linked lists of frames by an id. They ignore frames of id 0.
 type chains struct {
 	newest map[im.ID]*Frame
 	links  func(*Frame) *links
 }
 
-// links are a frame's neighbours in a list.
+// links are the neighbours of a frame in a list.
 type links struct{ newer, earlier *Frame }
 
 func (c *chains) add(id im.ID, f *Frame) {
@@ -112,7 +110,7 @@ func (c *chains) remove(id im.ID, f *Frame) {
 	*l = links{}
 }
 
-// of returns the frames of an id, the newest first.
+// of returns the frames of an id, newest first.
 func (c *chains) of(id im.ID) []*Frame {
 	var frames []*Frame
 	for f := c.newest[id]; f != nil; f = c.links(f).earlier {

@@ -10,7 +10,7 @@ import (
 // The frames of a message, and those of a conversation, are found until the last
 // who holds them lets go.
 func TestWaiting(t *testing.T) {
-	w := newWaiting()
+	w := newFrameIndex()
 	frame := func(conversation, message im.ID, with bool) *Frame {
 		f := &Frame{event: im.Event{Conversation: conversation, MessageID: message}}
 		if with {

@@ -145,7 +145,7 @@ func TestHeartbeatDoesNotPassEvents(t *testing.T) {
 func TestSettled(t *testing.T) {
 	m := newModel()
 	h := newTestHub(t, m, Options{})
-	h.delivered.Store(5)
+	h.queued.Store(5)
 	s, err := h.Subscribe(Subscriber{Actor: im.Actor{User: "a"}})
 	if err != nil {
 		t.Fatal(err)

@@ -11,11 +11,12 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// membersTimeout bounds the look-up of a conversation's members, which all that
-// follows waits for.
+// membersTimeout bounds the look-up of the members of a conversation, for which all later
+// events wait.
 const membersTimeout = 5 * time.Second
 
-// Hub is between the store and the streams. It is safe for concurrent use.
+// Hub takes commits from the store and dispatches their events to streams. It is safe for
+// concurrent use.
 type Hub struct {
 	opts  Options
 	inbox *inbox
@@ -24,35 +25,33 @@ type Hub struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the dispatcher has stopped
 
-	// delivered is the position up to which all events are in the queues of
-	// the streams that they are for.
-	delivered atomic.Int64
+	// queued is the position up to which all events are in the queues of their streams.
+	queued atomic.Int64
 
-	removals removals
-	waiting  waiting
-	receipts *receipts // nil if nobody wants any
+	retractions retractions
+	unwritten   frameIndex
+	receipts    *receipts // nil without Options.Deliver
 
-	// recipients is the dispatcher's own, to be used again.
+	// recipients belongs to the dispatcher, which reuses it.
 	recipients []*Subscription
 
 	mu       sync.Mutex
 	closed   bool
 	streams  int
 	audience *audience
-	// processed is the position up to which events were dispatched or are just
-	// being: a stream that joins now gets what follows, and must read from the
-	// log what came before.
+	// processed is the position up to which events were dispatched or are being
+	// dispatched. A stream that joins now gets later events by its queue, and must read
+	// earlier ones from the log.
 	processed im.Position
-	// cuts are those of late, and cutsBefore those before them: a stream may be
-	// opened with a token that was good when its request came and is not any more.
-	// Each cut is kept for longer than a request may take to come so far.
+	// cuts are the recent cut-offs, since cutsSince, and cutsBefore older ones: a token may
+	// be cut off between the verification of a request and the opening of its stream. Each
+	// is kept for cutsKept at least.
 	cuts, cutsBefore map[im.UserID]time.Time
 	cutsSince        time.Time
 }
 
-// NewHub makes a hub that follows the log from its head on. Everything that is
-// committed after this must be told to [Hub.Publish]. It fails if the log
-// cannot be read.
+// NewHub returns a hub that follows the log from its head on. All later commits must be
+// given to [Hub.Publish]. The error is that of reading the log.
 func NewHub(ctx context.Context, opts Options) (*Hub, error) {
 	opts = opts.withDefaults()
 	bounds, err := opts.Log.LogBounds(im.AtStart(ctx))
@@ -67,9 +66,9 @@ func NewHub(ctx context.Context, opts Options) (*Hub, error) {
 		processed: bounds.Head,
 		cuts:      make(map[im.UserID]time.Time),
 		cutsSince: time.Now(),
-		waiting:   newWaiting(),
+		unwritten: newFrameIndex(),
 	}
-	h.delivered.Store(int64(bounds.Head))
+	h.queued.Store(int64(bounds.Head))
 	h.ctx, h.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if opts.Deliver != nil {
 		h.receipts = newReceipts(opts.Deliver, opts.Logger)
@@ -79,8 +78,8 @@ func NewHub(ctx context.Context, opts Options) (*Hub, error) {
 	return h, nil
 }
 
-// Publish tells the hub of a commit, in the order of commits. It does not
-// block. What does not fit into memory reaches the streams from the log.
+// Publish gives a commit to the hub. It must be called in the order of commits. It does
+// not block: streams read events that do not fit into memory from the log.
 func (h *Hub) Publish(c im.Commit) { h.inbox.put(c) }
 
 // Streams returns how many streams are open.
@@ -94,17 +93,16 @@ func (h *Hub) Streams() int {
 // [Reset].
 func (h *Hub) Lost() Cursor { return Cursor{Log: h.opts.LogID + 1} }
 
-// RetryLater returns a line to answer a stream request with that was refused
-// with [ErrOverloaded] or [ErrClosed]: it has the client come again after five
-// to ten times as long as usual.
+// RetryLater returns the body of a response to a stream request that was refused with
+// [ErrOverloaded] or [ErrClosed]. It makes the client wait five to ten times as long as
+// usual before it tries again.
 func (h *Hub) RetryLater() []byte {
 	least := 5 * h.opts.Retry
 	return appendRetry(nil, least+rand.N(least+1)) //nolint:gosec // spreads clients, hides nothing
 }
 
-// Close ends all streams and returns when nothing is dispatched any more and
-// what was told by now has been handed to Options.Deliver. Clients resume by
-// their cursors, elsewhere or later.
+// Close ends all streams. It returns when the dispatcher has stopped and Options.Deliver
+// has got all deliveries. Clients resume by their cursors, later or at another server.
 func (h *Hub) Close() {
 	h.mu.Lock()
 	h.closed = true
@@ -125,7 +123,7 @@ func (h *Hub) Close() {
 // run is the dispatcher.
 func (h *Hub) run() {
 	defer close(h.done)
-	var d delivery
+	var d backlog
 	for {
 		select {
 		case <-h.ctx.Done():
@@ -137,18 +135,18 @@ func (h *Hub) run() {
 	}
 }
 
-func (h *Hub) dispatch(d delivery) {
+func (h *Hub) dispatch(d backlog) {
 	h.cut(d.cuts)
-	// First, for the rest may take its time.
-	for _, r := range d.removals {
-		h.remove(r)
+	// First, because dispatching may take long.
+	for _, r := range d.retractions {
+		h.retract(r)
 	}
-	events, removals := removeEarlier(d.events)
-	for _, r := range removals {
-		h.remove(r)
+	events, retractions := applyRetractions(d.events)
+	for _, r := range retractions {
+		h.retract(r)
 	}
 	if d.lost {
-		h.removeUnknown()
+		h.retractUnknown()
 	}
 	if d.gap {
 		h.fallBack(d.gapHead)
@@ -157,27 +155,27 @@ func (h *Hub) dispatch(d delivery) {
 		if h.ctx.Err() != nil {
 			return
 		}
-		h.tell(&events[i])
+		h.enqueue(&events[i])
 	}
 	h.mu.Lock()
 	h.processed = max(h.processed, d.head)
 	processed := h.processed
 	h.mu.Unlock()
-	h.delivered.Store(int64(processed))
+	h.queued.Store(int64(processed))
 }
 
-// tell puts an event into the queues of the streams that it is for.
-func (h *Hub) tell(e *im.Event) {
+// enqueue puts an event into the queues of the streams that get it.
+func (h *Hub) enqueue(e *im.Event) {
 	if e.Type == im.MessageBurnStarted {
-		h.hasten(e.MessageID, e.BurnAt)
+		h.burnAt(e.MessageID, e.BurnAt)
 	}
 	h.mu.Lock()
 	if e.Position <= h.processed {
 		h.mu.Unlock()
 		return
 	}
-	// Whoever joins from here on reads this event from the log, so the lock
-	// may go while the members are looked up.
+	// A stream that joins from here on reads this event from the log, so the lock is not
+	// needed while members are looked up.
 	h.processed = e.Position
 	var unchecked []im.UserID
 	var last uint64
@@ -190,13 +188,13 @@ func (h *Hub) tell(e *im.Event) {
 	if online {
 		found, err := h.membersAt(e, unchecked)
 		if err != nil {
-			h.opts.Logger.Error("look up who is told an event", "error", faults.Text(err), "type", e.Type)
+			h.opts.Logger.Error("look up the recipients of an event", "error", faults.Text(err), "type", e.Type)
 			h.fallBack(e.Position)
 			return
 		}
 		h.offer(e, found, last)
 	}
-	h.delivered.Store(int64(e.Position))
+	h.queued.Store(int64(e.Position))
 }
 
 func (h *Hub) membersAt(e *im.Event, users []im.UserID) (im.Audience, error) {
@@ -212,12 +210,12 @@ func (h *Hub) membersAt(e *im.Event, users []im.UserID) (im.Audience, error) {
 func (h *Hub) offer(e *im.Event, found im.Audience, last uint64) {
 	now := time.Now()
 	h.mu.Lock()
-	h.recipients = h.audience.told(h.recipients[:0], e, found, last, now)
-	whole := h.audience.latecomers(e, h.recipients)
+	h.recipients = h.audience.recipients(h.recipients[:0], e, found, last, now)
+	whole := h.audience.partition(e, h.recipients)
 	h.mu.Unlock()
 	if e.Type == im.MessageCreated {
-		// Whoever has hidden it since gets it without its message, which is what the
-		// log has for them.
+		// Users who have hidden the message since read the event from the log, where it
+		// has no message for them.
 		for _, user := range e.HiddenBy {
 			for _, s := range h.streamsOf(user) {
 				s.fallBehind()
@@ -233,31 +231,31 @@ func (h *Hub) offer(e *im.Event, found im.Audience, last uint64) {
 	}
 }
 
-// offerTo encodes an event once for all of these streams.
+// offerTo encodes an event and offers it to streams.
 func (h *Hub) offerTo(streams []*Subscription, e *im.Event) {
 	if len(streams) == 0 {
 		return
 	}
 	f, err := h.newFrame(*e)
 	if err != nil {
-		h.unencodable(e, err)
+		h.logUnencodable(e, err)
 		return
 	}
-	h.waiting.add(f)
+	h.unwritten.add(f)
 	for _, s := range streams {
 		s.offer(f)
 	}
-	h.waiting.release(f)
+	h.unwritten.release(f)
 }
 
-// unencodable gives up on an event: a stream that ended because of it would
-// come back to it for ever.
-func (h *Hub) unencodable(e *im.Event, err error) {
+// logUnencodable logs an event that is skipped because it cannot be encoded. If it ended
+// streams, they would resume at it for ever.
+func (h *Hub) logUnencodable(e *im.Event, err error) {
 	h.opts.Logger.Error("encode an event", "error", faults.Text(err), "type", e.Type)
 }
 
-// fallBack has every stream read the log up to head, and forgets what is known
-// of conversations, for somebody may have come or gone in what was missed.
+// fallBack has all streams read the log up to head, because events up to it were missed.
+// It drops the members of all conversations, which those events may have changed.
 func (h *Hub) fallBack(head im.Position) {
 	h.mu.Lock()
 	h.processed = max(h.processed, head)
@@ -269,7 +267,7 @@ func (h *Hub) fallBack(head im.Position) {
 	for _, s := range streams {
 		s.fallBehind()
 	}
-	h.delivered.Store(int64(processed))
+	h.queued.Store(int64(processed))
 	h.opts.Observer.StreamsLagged(len(streams))
 }
 
@@ -301,19 +299,18 @@ func (h *Hub) cut(cuts map[im.UserID]time.Time) {
 	}
 }
 
-// cutsKept is how long a cut is kept at least: longer than the whole of a request may
-// take to come.
+// cutsKept is how long a cut-off is kept at least: longer than a request takes from its
+// verification to the opening of its stream.
 const cutsKept = time.Minute
 
-// isCut reports whether a token issued then, or without saying when, is no good
-// after a cut at this time. It may have been made before the cut, by a clock that was
-// ahead.
+// isCut reports whether a cut-off invalidates a token. A token without an issue time is
+// always cut off, and one issued within the leeway after it, too: its issuer's clock may
+// be ahead.
 func (h *Hub) isCut(issued, cut time.Time) bool {
 	return issued.IsZero() || !issued.After(cut.Add(h.opts.Leeway))
 }
 
-// cutBefore reports whether a token issued then was cut off of late. The caller holds
-// h.mu.
+// cutBefore reports whether a recent cut-off invalidates a token. The caller holds h.mu.
 func (h *Hub) cutBefore(user im.UserID, issued time.Time) bool {
 	for _, cuts := range []map[im.UserID]time.Time{h.cuts, h.cutsBefore} {
 		if at, ok := cuts[user]; ok && h.isCut(issued, at) {
@@ -331,7 +328,7 @@ func (h *Hub) all(dst []*Subscription) []*Subscription {
 	return dst
 }
 
-// position returns how far the log was dispatched.
+// position returns the position up to which the log was dispatched.
 func (h *Hub) position() im.Position {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -7,34 +7,29 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// inbox is what the writer has handed over and the hub not yet looked at. It is
-// bounded: what does not fit is left to the log, and all that is kept of it is
-// how far the log must be read, and what it takes from readers, for that may
-// wait in memory.
+// inbox queues published commits for the dispatcher. It is bounded: of commits that do not
+// fit, it keeps only up to where the log must be read, and their retractions, because
+// frames of those messages may be in memory.
 type inbox struct {
-	size int
-	// wake holds a token while there is something to take.
-	wake chan struct{}
+	size int           // the most events
+	wake chan struct{} // holds a token while there is something to take
 
 	mu     sync.Mutex
 	closed bool
-	next   delivery
+	next   backlog
 }
 
-// delivery is a stretch of the log as the hub takes it: first what must be read
-// from the log, then events that follow it.
-type delivery struct {
-	// gap says that events up to gapHead are not in events.
-	gap     bool
+// backlog is what was published since the dispatcher last looked: a gap, the events of
+// which must be read from the log, and then the events after it.
+type backlog struct {
+	gap     bool // events up to gapHead are missing
 	gapHead im.Position
 	events  []im.Event
-	// removals came in the gap, and lost says that there may be more which are
-	// not known.
-	removals []removal
-	lost     bool
-	// head is the newest position, that of the last event at least.
-	head im.Position
-	// cuts are by user, the latest of each. None is ever dropped.
+	// The retractions of the gap. lost says that there may be others.
+	retractions []retraction
+	lost        bool
+	head        im.Position // the newest position
+	// cuts are the latest one of each user. They are never dropped.
 	cuts map[im.UserID]time.Time
 }
 
@@ -42,7 +37,7 @@ func newInbox(size int) *inbox {
 	return &inbox{size: size, wake: make(chan struct{}, 1)}
 }
 
-// put adds a commit. It never blocks for longer than a copy takes.
+// put adds a commit. It does not wait for the dispatcher.
 func (b *inbox) put(c im.Commit) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -57,8 +52,8 @@ func (b *inbox) put(c im.Commit) {
 	if c.Gap || len(d.events)+len(c.Events) > b.size {
 		d.gap, d.gapHead = true, d.head
 		d.lost = d.lost || c.Gap
-		d.keepRemovals(d.events, b.size)
-		d.keepRemovals(c.Events, b.size)
+		d.keepRetractions(d.events, b.size)
+		d.keepRetractions(c.Events, b.size)
 		clear(d.events)
 		d.events = d.events[:0]
 	} else {
@@ -78,35 +73,35 @@ func (b *inbox) put(c im.Commit) {
 	}
 }
 
-// keepRemovals keeps what events that are dropped take from readers, unless
-// that is too much.
-func (d *delivery) keepRemovals(events []im.Event, limit int) {
+// keepRetractions keeps the retractions of events that are dropped, unless there are more
+// than limit.
+func (d *backlog) keepRetractions(events []im.Event, limit int) {
 	for i := range events {
-		if removals := removalsOf(&events[i]); !d.lost {
-			d.removals = append(d.removals, removals...)
-			d.lost = len(d.removals) > limit
+		if retractions := retractionsOf(&events[i]); !d.lost {
+			d.retractions = append(d.retractions, retractions...)
+			d.lost = len(d.retractions) > limit
 		}
 	}
 	if d.lost {
-		d.removals = nil
+		d.retractions = nil
 	}
 }
 
-// take returns what waits and makes room. The slice of the delivery before is
-// used again.
-func (b *inbox) take(before delivery) delivery {
+// take returns the backlog and begins a new one, for which it reuses the memory of the one
+// before.
+func (b *inbox) take(before backlog) backlog {
 	clear(before.events)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	d := b.next
-	b.next = delivery{events: before.events[:0]}
+	b.next = backlog{events: before.events[:0]}
 	return d
 }
 
-// close makes put forget what comes.
+// close makes put ignore all further commits.
 func (b *inbox) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
-	b.next = delivery{}
+	b.next = backlog{}
 }

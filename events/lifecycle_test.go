@@ -70,7 +70,7 @@ func TestOpening(t *testing.T) {
 			h.mu.Lock()
 			h.processed = 10
 			h.mu.Unlock()
-			h.delivered.Store(10)
+			h.queued.Store(10)
 		}
 	})
 }

@@ -68,11 +68,11 @@ func (m *model) append(events ...im.Event) im.Commit {
 			e.Seq = m.seqs[e.Conversation]
 			e.MessageID = cmp.Or(e.MessageID, im.ID(e.Position))
 		}
-		if erased(e) {
+		if carriesTombstone(e) {
 			m.erased[e.Message.ID] = e.Message
 		}
 		m.events = append(m.events, *e)
-		for _, r := range removalsOf(e) {
+		for _, r := range retractionsOf(e) {
 			switch {
 			case r.hiddenBy != "":
 				m.hidden[e.To] = append(m.hidden[e.To], *e)

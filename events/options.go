@@ -9,27 +9,27 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Log is what the hub reads when memory does not do. The contexts say for whom, by
-// [im.WithCaller] and [im.WithStream].
+// Log is the event log, which the hub reads for streams that resume or fall behind.
+// The contexts say for whom, by [im.WithCaller] and [im.WithStream].
 type Log interface {
-	// Events returns up to limit events with after < position <= upTo that the
-	// actor is to be told, and how far it looked, which is past after.
+	// Events returns up to limit events for the actor with after < position <= upTo, and
+	// the position up to which it has looked, which is greater than after.
 	Events(ctx context.Context, actor im.Actor, after, upTo im.Position, limit int) (im.EventWindow, error)
-	// LogBounds returns the ends of the log.
+	// LogBounds returns the oldest and the newest position of the log.
 	LogBounds(ctx context.Context) (im.LogBounds, error)
-	// MembersAt returns which of the users were members when the event at this
-	// position happened, with their stays: those whom it made members and those
-	// whose stay it ended among them. Users may be named more than once.
+	// MembersAt returns which of the users were members when the event at a position
+	// happened, with their stays. It includes users who joined or left by that event.
+	// users may have duplicates.
 	MembersAt(ctx context.Context, conversation im.ID, at im.Position, users []im.UserID) (im.Audience, error)
 }
 
-// Observer receives what the hub does, for metrics. Its methods are called from
-// many goroutines and must not block.
+// Observer receives measurements. Its methods are called from many goroutines and must
+// not block.
 type Observer interface {
 	// StreamsOpen is called with the number of open streams when it changes.
 	StreamsOpen(n int)
-	// EventDelivered is called when an event was written to a stream as it was published,
-	// lag after it happened.
+	// EventDelivered is called when a published event was written to a stream, lag after
+	// it happened.
 	EventDelivered(lag time.Duration)
 	// EventsReplayed is called when n events from the log were written to a stream.
 	EventsReplayed(n int)
@@ -37,48 +37,47 @@ type Observer interface {
 	StreamsLagged(n int)
 }
 
-// Options says how a hub works. Log, Head and Encode are needed; zero values of the
-// others mean what their comments say.
+// Options are the options of a hub. Log, Head and Encode are required. The zero value of
+// the others is the default that their comments name.
 type Options struct {
 	Log Log
-	// Head returns the position of the newest event that was committed: a stream that
-	// begins now gets what comes after it, though the hub may not have come so far. It
-	// must not block.
+	// Head returns the position of the newest committed event, which the hub may not have
+	// dispatched yet. A new stream gets the events after it. It must not block.
 	Head func() im.Position
 	// LogID names the log in cursors.
 	LogID  uint32
 	Encode Encode
-	// Logger is where failures go; nowhere.
+	// Logger is for failures. Default: none.
 	Logger *slog.Logger
-	// Observer is told what happens; nobody.
+	// Observer receives measurements. Default: none.
 	Observer Observer
-	// Deliver is handed what messages were written to the streams of their
-	// recipients, together, at most every 500 ms and one call at a time; nobody
-	// is. What fails is handed over again with what comes next. It must be done
-	// when its context is.
+	// Deliver stores which messages were written to streams of their recipients. It is
+	// called at most every 500 ms, by one goroutine. After an error it gets the same
+	// deliveries again, together with newer ones. It must return when its context ends.
+	// Default: deliveries are not recorded.
 	Deliver func(ctx context.Context, deliveries []im.Delivery) error
 
-	// MaxStreamsPerUser is how many streams a user may have; 32.
+	// MaxStreamsPerUser is the most streams of a user. Default: 32.
 	MaxStreamsPerUser int
-	// MaxStreams is how many streams there may be in all; no limit.
+	// MaxStreams is the most streams in all. Default: no limit.
 	MaxStreams int
-	// MaxConversations is how many conversations the online members are
-	// remembered of; 65,536.
+	// MaxConversations is the most conversations whose online members are kept in
+	// memory. Default: 65,536.
 	MaxConversations int
-	// QueueSize is how many events may wait for one stream in memory; 256.
+	// QueueSize is the most events queued for one stream. Default: 256.
 	QueueSize int
-	// InboxSize is how many events may wait for the hub; 8,192.
+	// InboxSize is the most events queued for the hub. Default: 8,192.
 	InboxSize int
-	// Leeway is how far the clock of who makes tokens may be ahead: a cut-off ends the
-	// streams of tokens issued up to that long after it.
+	// Leeway is how far the clock of a token's issuer may be ahead. A cut-off ends streams
+	// of tokens issued up to that long after it.
 	Leeway time.Duration
-	// Heartbeat is the longest silence on a stream; 15 s.
+	// Heartbeat is the longest time without a write to a stream. Default: 15 s.
 	Heartbeat time.Duration
-	// Refresh is the longest that a stream goes without an event, so that clients
-	// which take their cursor from events alone have a fresh one; 1 h.
+	// Refresh is the longest time without an event on a stream. Clients that take their
+	// cursor from events alone get a fresh one by it. Default: 1 h.
 	Refresh time.Duration
-	// Retry is the least that a client waits before it connects again; 2 s.
-	// Clients are told up to half as much more, each another time.
+	// Retry is the least time that a client waits before it connects again. Each client
+	// gets a random time up to 1.5 times as long. Default: 2 s.
 	Retry time.Duration
 }
 
@@ -112,12 +111,12 @@ func (unobserved) EventDelivered(time.Duration) {}
 func (unobserved) EventsReplayed(int)           {}
 func (unobserved) StreamsLagged(int)            {}
 
-// Why a stream is not opened, or has ended.
+// The reasons for which a stream is refused or ends.
 var (
-	// ErrTooManyStreams refuses a stream to a user who has as many as may be.
-	ErrTooManyStreams = im.Refuse(im.TooMany, "too_many_streams", "this user has as many event streams open as are allowed")
-	// ErrOverloaded refuses a stream because there are as many as the server
-	// is to carry. The client should come again, see [Hub.RetryLater].
+	// ErrTooManyStreams refuses a stream to a user who has MaxStreamsPerUser.
+	ErrTooManyStreams = im.Refuse(im.TooMany, "too_many_streams", "this user has the maximum number of event streams open")
+	// ErrOverloaded refuses a stream because there are MaxStreams. The client should try
+	// again later, see [Hub.RetryLater].
 	ErrOverloaded = errors.New("too many event streams in all")
 	// ErrClosed refuses a stream because the hub was closed.
 	ErrClosed = errors.New("event hub closed")

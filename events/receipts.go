@@ -13,35 +13,33 @@ import (
 )
 
 const (
-	// receiptInterval is how long receipts are gathered before they are handed
-	// over, so that a burst costs one transaction.
+	// receiptInterval is how long receipts are collected before they are stored, so that a
+	// burst costs one transaction.
 	receiptInterval = 500 * time.Millisecond
-	// receiptTimeout bounds one handing over, which closing the hub waits for.
+	// receiptTimeout bounds one attempt to store them, for which closing the hub waits.
 	receiptTimeout = 10 * time.Second
-	// maxReceipts is how many ranges of messages are gathered; what is more is
-	// lost. It bounds the memory, and the transaction that stores them.
+	// maxReceipts is the most ranges of messages that are collected. Further ones are
+	// dropped. It bounds the memory and the transaction that stores them.
 	maxReceipts = 8192
-	// receiptTries is how many times in a row handing over may fail before what
-	// was gathered is given up, lest something that cannot be stored holds up
-	// all that comes after it.
+	// receiptTries is how many failed attempts in a row drop what was collected: receipts
+	// that cannot be stored must not hold up all later ones.
 	receiptTries = 60
 )
 
-// receipts gathers which messages were written to the streams of whom, and
-// hands that over. Who puts something in does not wait for it.
+// receipts collects which messages were written to streams of which users, and has them
+// stored in the background.
 type receipts struct {
 	deliver func(context.Context, []im.Delivery) error
 	log     *slog.Logger
-	// wake holds a token once there is something after there was nothing.
-	wake chan struct{}
-	stop chan struct{} // closed by close
-	done chan struct{} // closed when everything was handed over
+	wake    chan struct{} // holds a token once pending is not empty
+	stop    chan struct{} // closed by close
+	done    chan struct{} // closed when all were stored
 
 	mu      sync.Mutex
 	closed  bool
-	pending map[recipient][]im.Delivery // rising, no two of a list touch
+	pending map[recipient][]im.Delivery // in order; ranges of a list do not touch
 	ranges  int                         // in all lists
-	lost    int                         // not gathered because there was no room
+	lost    int                         // dropped because there were maxReceipts
 }
 
 // recipient is a user in a conversation.
@@ -61,20 +59,19 @@ func newReceipts(deliver func(context.Context, []im.Delivery) error, log *slog.L
 	}
 }
 
-// put adds what somebody was told, unless close was called. It keeps nothing of
-// the slice.
-func (r *receipts) put(got []im.Delivery) {
+// put adds deliveries, unless close was called. It does not keep the slice.
+func (r *receipts) put(deliveries []im.Delivery) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.closed {
-		r.gather(got)
+		r.collect(deliveries)
 	}
 }
 
-// gather is put for who holds the lock.
-func (r *receipts) gather(got []im.Delivery) {
+// collect adds deliveries. The caller holds the lock.
+func (r *receipts) collect(deliveries []im.Delivery) {
 	before := r.ranges
-	for _, d := range got {
+	for _, d := range deliveries {
 		r.add(d)
 	}
 	if before == 0 && r.ranges > 0 {
@@ -85,7 +82,7 @@ func (r *receipts) gather(got []im.Delivery) {
 	}
 }
 
-// add makes one range of d and those that it touches.
+// add adds a range, merged with those that it touches.
 func (r *receipts) add(d im.Delivery) {
 	to := recipient{d.User, d.Conversation}
 	list := r.pending[to]
@@ -103,7 +100,7 @@ func (r *receipts) add(d im.Delivery) {
 	r.pending[to] = slices.Replace(list, first, past, d)
 }
 
-// take returns what was gathered and makes room.
+// take removes and returns all that were collected.
 func (r *receipts) take() []im.Delivery {
 	r.mu.Lock()
 	all := make([]im.Delivery, 0, r.ranges)
@@ -120,8 +117,8 @@ func (r *receipts) take() []im.Delivery {
 	return all
 }
 
-// run hands over what was gathered, an interval after the first of it, and
-// sleeps while there is nothing. It ends with close, after the last.
+// run stores receipts, receiptInterval after the first of them. It ends with close, after
+// storing the last ones.
 func (r *receipts) run(ctx context.Context) {
 	defer close(r.done)
 	failures := 0
@@ -139,7 +136,7 @@ func (r *receipts) run(ctx context.Context) {
 			return
 		}
 		all := r.take()
-		if err := r.handOver(ctx, all); err != nil {
+		if err := r.store(ctx, all); err != nil {
 			failures = r.failed(err, all, failures+1)
 		} else {
 			failures = 0
@@ -147,17 +144,17 @@ func (r *receipts) run(ctx context.Context) {
 	}
 }
 
-func (r *receipts) handOver(ctx context.Context, all []im.Delivery) error {
+func (r *receipts) store(ctx context.Context, all []im.Delivery) error {
 	ctx, cancel := context.WithTimeout(ctx, receiptTimeout)
 	defer cancel()
 	return r.deliver(ctx, all)
 }
 
-// failed puts back what could not be handed over, unless that was the last of
-// its tries, and returns how many there were.
+// failed puts back receipts that could not be stored, or drops them after the last try. It
+// returns the number of failed tries so far.
 func (r *receipts) failed(err error, all []im.Delivery, tries int) int {
 	if tries == receiptTries {
-		r.log.Error("delivered receipts given up", "error", faults.Text(err), "ranges", len(all))
+		r.log.Error("delivered receipts dropped, storing them failed", "error", faults.Text(err), "ranges", len(all))
 		return 0
 	}
 	if tries == 1 {
@@ -165,23 +162,23 @@ func (r *receipts) failed(err error, all []im.Delivery, tries int) int {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.gather(all)
+	r.collect(all)
 	return tries
 }
 
-// last hands over what is left, once.
+// last stores what is left, in one attempt.
 func (r *receipts) last(ctx context.Context) {
 	all := r.take()
 	if len(all) == 0 {
 		return
 	}
-	if err := r.handOver(ctx, all); err != nil {
+	if err := r.store(ctx, all); err != nil {
 		r.log.ErrorContext(ctx, "delivered receipts not stored", "error", faults.Text(err), "ranges", len(all))
 	}
 }
 
-// close hands over what is there and returns when that is done. What comes
-// later is forgotten.
+// close stores what was collected and returns when that is done. Later receipts are
+// ignored.
 func (r *receipts) close() {
 	r.mu.Lock()
 	if !r.closed {

@@ -84,7 +84,7 @@ func (c *client) expectRemoved(m *model) {
 	expectNothingWaits(c.t, c.hub)
 }
 
-// The same for what waits of the log: read before the removal, or while it
+// The same for what waits of the log: read before the retraction, or while it
 // happened.
 func TestRemovalReachesReplayedFrames(t *testing.T) {
 	cases := map[string]im.Event{"deleted": deleted(1), "trimmed": trimmed(1, 3)}
@@ -109,8 +109,8 @@ func TestRemovalReachesReplayedFrames(t *testing.T) {
 							// Dispatched after the log was read and before the
 							// frames are there to be found.
 							lost := m.append(e)
-							_, removals := removeEarlier(lost.Events)
-							h.remove(removals[0])
+							_, retractions := applyRetractions(lost.Events)
+							h.retract(retractions[0])
 							h.Publish(lost)
 						}
 					} else {
@@ -131,7 +131,7 @@ func TestRemovalReachesReplayedFrames(t *testing.T) {
 	}
 }
 
-// A removal that does not fit into the inbox, or is not known at all, removes
+// A retraction that does not fit into the inbox, or is not known at all, removes
 // what waits all the same.
 func TestRemovalInAnOverflowAndInAGap(t *testing.T) {
 	for name, e := range map[string]im.Event{
@@ -187,13 +187,13 @@ func TestHiddenMessagesAreNotTold(t *testing.T) {
 	})
 }
 
-// A message and its removal may reach the hub together.
+// A message and its retraction may reach the hub together.
 func TestRemovalInTheInbox(t *testing.T) {
 	at := func(p im.Position, seq int64, e im.Event) im.Event {
 		e.Position, e.Seq = p, seq
 		return e
 	}
-	events, removals := removeEarlier([]im.Event{
+	events, retractions := applyRetractions([]im.Event{
 		at(1, 1, withText(1, 10, "trimmed")), at(2, 2, withText(1, 11, "hidden")), at(3, 1, withText(2, 20, "deleted")),
 		at(4, 1, withText(3, 30, "kept")), at(5, 0, hid("a", 1, im.Event{MessageIDs: []im.ID{11}})),
 		at(6, 0, hid("b", 1, im.Event{UpToSeq: 2})), at(7, 0, trimmed(1, 2)), at(8, 0, added(2, "a")), at(9, 0, deleted(2)),
@@ -215,14 +215,14 @@ func TestRemovalInTheInbox(t *testing.T) {
 	if len(events[0].HiddenBy) != 2 {
 		t.Errorf("hidden by %v", events[0].HiddenBy)
 	}
-	want := []removal{
+	want := []retraction{
 		{conversation: 1, hiddenBy: "a"},
 		{conversation: 1, hiddenBy: "b"},
 		{conversation: 1, below: 2},
 		{conversation: 2, below: math.MaxInt64},
 	}
-	if !slices.Equal(removals, want) {
-		t.Errorf("removes %+v, want %+v", removals, want)
+	if !slices.Equal(retractions, want) {
+		t.Errorf("removes %+v, want %+v", retractions, want)
 	}
 }
 

@@ -11,17 +11,17 @@ import (
 )
 
 const (
-	// chunkSize is how many bytes of frames are put together for one write.
+	// chunkSize is the most bytes of small frames that are joined for one write.
 	chunkSize = 64 << 10
-	// window is how many events are read from the log at a time. They are held
-	// until the client has taken them, so it bounds what a slow one costs.
+	// window is the most events that are read from the log at once. They stay in memory
+	// until the client has read them, so this bounds the cost of a slow client.
 	window = 64
 )
 
-// Serve writes the stream until it ends, and takes it from the hub. It returns
-// nil if the hub was closed, [ErrTokenExpired] or [ErrTokenCut] if the stream
-// ended for that, the cause if the context did, else what went wrong. Whatever
-// it is, the client may resume by its cursor. Call it once.
+// Serve writes the stream until it ends, and removes it from the hub. It returns nil if
+// the hub was closed, [ErrTokenExpired] or [ErrTokenCut] if the token ended, the cause if
+// ctx ended, or the error of the sink or the log. In all cases the client may resume by
+// its cursor. Serve must be called once.
 func (s *Subscription) Serve(ctx context.Context, sink Sink) error {
 	defer s.hold(nil)
 	defer s.Close()
@@ -34,22 +34,21 @@ func (s *Subscription) Serve(ctx context.Context, sink Sink) error {
 	default:
 		return err
 	}
-	// The response body is yet to be ended, which needs a fresh deadline; if
-	// the client has gone, that is all the same now.
+	// Flush sets a new write deadline, with which the server ends the response body. If
+	// the client has disconnected it does not matter.
 	_ = sink.Flush()
 	return err
 }
 
-// service is a stream being served.
+// service is a stream that is being served.
 type service struct {
 	*Subscription
-	ctx     context.Context
-	sink    Sink
-	written time.Time // the last write's
-	event   time.Time // that of the last event
-	// got are the messages of what is being written that count as delivered
-	// once it was.
-	got []im.Delivery
+	ctx       context.Context
+	sink      Sink
+	written   time.Time // the time of the last write
+	lastEvent time.Time // the time of the last write of an event
+	// deliveries are the messages in the current write. They count once it succeeded.
+	deliveries []im.Delivery
 }
 
 func (v *service) run() error {
@@ -69,8 +68,8 @@ func (v *service) run() error {
 			}
 			continue
 		case len(batch) > 0:
-			// If it is outdated it is behind, too.
-			if err := v.write(batch, true); err != nil && !errors.Is(err, errOutdated) {
+			// An invalidated stream is behind, too.
+			if err := v.write(batch, true); err != nil && !errors.Is(err, errInvalidated) {
 				return err
 			}
 			continue
@@ -88,8 +87,8 @@ func (v *service) run() error {
 	}
 }
 
-// due returns how long nothing has to be done unless something happens. The
-// timer is not set again for every write; it finds out when it fires.
+// due returns the time until the next heartbeat or the end of the token. The timer is not
+// reset by writes: tick finds out whether a heartbeat is due.
 func (v *service) due() time.Duration {
 	d := time.Until(v.written.Add(v.hub.opts.Heartbeat))
 	if !v.expiresAt.IsZero() {
@@ -98,7 +97,7 @@ func (v *service) due() time.Duration {
 	return max(d, 0)
 }
 
-// tick does what is due.
+// tick ends the stream with its token, or writes a heartbeat if one is due.
 func (v *service) tick() error {
 	now := time.Now()
 	if err := v.endedBy(now); err != nil {
@@ -110,7 +109,7 @@ func (v *service) tick() error {
 	if position, ok := v.settled(); ok {
 		v.position = max(v.position, position)
 	}
-	if now.Sub(v.event) >= v.hub.opts.Refresh {
+	if now.Sub(v.lastEvent) >= v.hub.opts.Refresh {
 		return v.sendOwn(nil, Ready, v.at())
 	}
 	return v.heartbeat()
@@ -120,12 +119,12 @@ func (v *service) heartbeat() error {
 	return v.send(appendHeartbeat(nil, v.at()))
 }
 
-// at returns the cursor up to which the client was told everything.
+// at returns the cursor up to which all events were written.
 func (v *service) at() Cursor {
 	return v.hub.cursorAt(v.position)
 }
 
-// open begins the stream, and says so before the log is looked at.
+// open writes the first event, before it reads the log.
 func (v *service) open() error {
 	cursor := v.at()
 	if v.cursor != nil {
@@ -140,10 +139,11 @@ func (v *service) open() error {
 	return v.resume(cursor)
 }
 
-// resume goes back to the client's cursor. The log is read later, for the
-// stream is behind.
+// resume continues at the cursor of the client. The stream is behind, so run reads the log
+// from there.
 func (v *service) resume(c Cursor) error {
-	// Who missed nothing costs no read: after a broken connection that is most.
+	// Most clients resume after a broken connection and have missed nothing. That needs
+	// no read.
 	if c.Log != v.hub.opts.LogID || c.Position != v.hub.position() {
 		var bounds im.LogBounds
 		err := v.read(func(ctx context.Context) (err error) {
@@ -161,13 +161,13 @@ func (v *service) resume(c Cursor) error {
 	return nil
 }
 
-// reset tells the client that it has missed something, and goes on from now.
+// reset writes [Reset] and continues after the newest event.
 func (v *service) reset() error {
 	v.position = v.join(0)
 	return v.sendOwn(nil, Reset, v.at())
 }
 
-// sendOwn sends an event of the stream itself, after what is in before.
+// sendOwn writes an event of the stream itself under a cursor, after the bytes of before.
 func (v *service) sendOwn(before []byte, typ im.EventType, c Cursor) error {
 	id := c.String()
 	data, err := v.hub.opts.Encode(im.Event{Position: c.Position, Type: typ, At: time.Now()}, id)
@@ -177,13 +177,13 @@ func (v *service) sendOwn(before []byte, typ im.EventType, c Cursor) error {
 	if err := v.send(appendFrame(before, id, typ, data)); err != nil {
 		return err
 	}
-	v.event = v.written
+	v.lastEvent = v.written
 	return nil
 }
 
-// catchUp reads the log until the stream can join the dispatcher again. Most is
-// read before joining, so that the queue is not filled meanwhile; if it is all
-// the same, the stream is behind again, but further on.
+// catchUp reads the log until the stream can join the dispatcher again. It reads most of
+// it before joining: the queue fills only during the rest. If it overflows nonetheless, the
+// stream is behind again, at a later position.
 func (v *service) catchUp() error {
 	if err := v.replay(v.hub.position()); err != nil {
 		return err
@@ -191,7 +191,7 @@ func (v *service) catchUp() error {
 	return v.replay(v.join(v.position))
 }
 
-// replay tells what the log has up to a position.
+// replay writes the events of the log up to a position.
 func (v *service) replay(upTo im.Position) error {
 	for v.position < upTo {
 		if err := v.alive(); err != nil {
@@ -208,7 +208,7 @@ func (v *service) replay(upTo im.Position) error {
 			return err
 		}
 		err = v.write(frames, false)
-		if errors.Is(err, errOutdated) {
+		if errors.Is(err, errInvalidated) {
 			continue
 		}
 		if err != nil {
@@ -225,17 +225,17 @@ func (v *service) replay(upTo im.Position) error {
 	return nil
 }
 
-// errCut says that the log was cut past the stream's position.
-var errCut = errors.New("log cut")
+// errCut means that the log was trimmed past the position of the stream.
+var errCut = errors.New("log trimmed")
 
-// errOutdated says that frames must be read from the log again, after the
-// stream's position.
-var errOutdated = errors.New("frames outdated")
+// errInvalidated means that frames must be read from the log again, from the position of
+// the stream on.
+var errInvalidated = errors.New("frames invalidated")
 
-// readWindow reads the next stretch of the log and holds its frames.
+// readWindow reads the next events of the log and holds their frames.
 func (v *service) readWindow(upTo im.Position) (through im.Position, frames []*Frame, err error) {
 	for {
-		removals := v.hub.removals.count()
+		retractions := v.hub.retractions.count()
 		var win im.EventWindow
 		err = v.read(func(ctx context.Context) (err error) {
 			win, err = v.hub.opts.Log.Events(ctx, v.actor, v.position, upTo, window)
@@ -248,29 +248,28 @@ func (v *service) readWindow(upTo im.Position) (through im.Position, frames []*F
 			return 0, nil, errCut
 		}
 		if win.Through <= v.position {
-			return 0, nil, fmt.Errorf("event log stands still at %d on the way to %d", v.position, upTo)
+			return 0, nil, fmt.Errorf("event log does not advance from %d to %d", v.position, upTo)
 		}
 		frames = make([]*Frame, 0, len(win.Events))
 		for i := range win.Events {
 			f, err := v.hub.newFrame(win.Events[i])
 			if err != nil {
-				v.hub.unencodable(&win.Events[i], err)
+				v.hub.logUnencodable(&win.Events[i], err)
 				continue
 			}
 			frames = append(frames, f)
 		}
-		v.hub.waiting.add(frames...)
+		v.hub.unwritten.add(frames...)
 		v.hold(frames)
-		// What was removed while this was read has looked for waiting frames
-		// before these were there.
-		if v.hub.removeSince(removals, v.actor.User, frames) {
+		// Retractions during the read did not find these frames.
+		if v.hub.retractSince(retractions, v.actor.User, frames) {
 			return win.Through, frames, nil
 		}
 	}
 }
 
-// read runs fn, which reads the log with the context that it is given. That ends with
-// the stream and with the hub: it may wait for its turn for long.
+// read calls fn with a context for reading the log, which may wait for long. The context
+// ends with the stream and with the hub.
 func (v *service) read(fn func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(im.WithStream(im.WithCaller(v.ctx, im.Caller{User: v.actor.User})))
 	defer cancel(nil)
@@ -283,14 +282,14 @@ func (v *service) read(fn func(context.Context) error) error {
 	return err
 }
 
-// chunks are for putting frames together; most of the time a stream has none.
+// chunks are buffers for joining frames. An idle stream has none.
 var chunks = sync.Pool{New: func() any {
 	b := make([]byte, 0, chunkSize)
 	return &b
 }}
 
-// write tells frames: a few large writes for many small frames, each flushed.
-// It stops with errOutdated if the rest must be read from the log again.
+// write writes frames and flushes. It joins small frames into few writes. The error is
+// errInvalidated if the rest must be read from the log again.
 func (v *service) write(frames []*Frame, live bool) error {
 	var chunk *[]byte
 	if len(frames) > 1 {
@@ -301,13 +300,13 @@ func (v *service) write(frames []*Frame, live bool) error {
 		if err := v.alive(); err != nil {
 			return err
 		}
-		if v.isOutdated() {
-			return errOutdated
+		if v.isInvalid() {
+			return errInvalidated
 		}
 		now := time.Now()
 		w := v.hub.wireAt(frames[0], now)
-		v.got = v.got[:0]
-		v.note(frames[0], w)
+		v.deliveries = v.deliveries[:0]
+		v.noteDelivery(frames[0], w)
 		n, p := 1, w.bytes
 		if len(frames) > 1 && len(p) < chunkSize {
 			p = append((*chunk)[:0], p...)
@@ -317,33 +316,34 @@ func (v *service) write(frames []*Frame, live bool) error {
 					break
 				}
 				p = append(p, w.bytes...)
-				v.note(frames[n], w)
+				v.noteDelivery(frames[n], w)
 			}
 		}
 		if err := v.send(p); err != nil {
 			return err
 		}
-		v.told(frames[:n], live)
+		v.wrote(frames[:n], live)
 		frames = frames[n:]
 	}
 	return nil
 }
 
-// note takes down that the user gets a message by what is being written of a
-// frame, if its sender is to be told so.
-func (v *service) note(f *Frame, w *wire) {
+// noteDelivery notes that the current write delivers the message of a frame, if its sender
+// gets receipts.
+func (v *service) noteDelivery(f *Frame, w *wire) {
 	if w.tracked && v.hub.receipts != nil && f.sender != v.actor.User {
-		v.got = append(v.got, f.delivery(v.actor.User))
+		v.deliveries = append(v.deliveries, f.delivery(v.actor.User))
 	}
 }
 
-func (v *service) told(frames []*Frame, live bool) {
+// wrote records that frames were written; live means from the queue and not from the log.
+func (v *service) wrote(frames []*Frame, live bool) {
 	v.position = frames[len(frames)-1].event.Position
-	v.event = v.written
-	if len(v.got) > 0 {
-		v.hub.receipts.put(v.got)
-		if cap(v.got) > 8 {
-			v.got = nil // see take
+	v.lastEvent = v.written
+	if len(v.deliveries) > 0 {
+		v.hub.receipts.put(v.deliveries)
+		if cap(v.deliveries) > 8 {
+			v.deliveries = nil // most streams are idle most of the time
 		}
 	}
 	if !live {
@@ -355,7 +355,7 @@ func (v *service) told(frames []*Frame, live bool) {
 	}
 }
 
-// alive returns why nothing more may be written.
+// alive returns the reason why the stream has ended, nil if it has not.
 func (v *service) alive() error {
 	if v.ctx.Err() != nil {
 		return context.Cause(v.ctx)

@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// Sink is where a stream is written to. Both methods end with an error if they
-// block for too long; after an error the sink is not used again.
+// Sink is the destination of a stream. Both methods return an error if they block for too
+// long. After an error the sink is not used again.
 type Sink interface {
-	// Write takes p, which it neither keeps nor changes.
+	// Write writes p. It must not keep or change p.
 	Write(p []byte) error
-	// Flush sends what was written on its way.
+	// Flush sends buffered data to the client.
 	Flush() error
 }
 
-// NewResponseSink makes a sink of an HTTP response, whose header must have been
-// written. A write or flush that blocks longer than the timeout is an error.
-// The response must know flushing and deadlines, itself or by an Unwrap method
-// (see [http.ResponseController]).
+// NewResponseSink returns a sink that writes to an HTTP response, the header of which must
+// be written. A write or flush that blocks for longer than timeout fails. The response must
+// support flushing and deadlines, itself or by an Unwrap method (see
+// [http.ResponseController]).
 func NewResponseSink(w http.ResponseWriter, timeout time.Duration) Sink {
 	return &responseSink{w: w, control: http.NewResponseController(w), timeout: timeout}
 }
@@ -44,8 +44,7 @@ func (s *responseSink) Flush() error {
 	if err := s.control.Flush(); err != nil {
 		return err
 	}
-	// Silence is no fault: HTTP/2 resets a stream whose deadline passes, even
-	// when nothing is being written.
+	// HTTP/2 resets a stream whose deadline passes even while nothing is written.
 	return s.deadline(time.Time{})
 }
 

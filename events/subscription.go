@@ -8,13 +8,12 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Subscriber is who opens a stream.
+// Subscriber is a client that opens a stream.
 type Subscriber struct {
-	Actor im.Actor
-	// Cursor is where the client left off; nil begins now.
-	Cursor *Cursor
-	// IssuedAt and ExpiresAt are of the token. The zero IssuedAt is cut off by
-	// every cut, the zero ExpiresAt never expires.
+	Actor  im.Actor
+	Cursor *Cursor // where the stream begins; nil is now
+	// IssuedAt and ExpiresAt are those of the token. Every cut-off ends a token with a
+	// zero IssuedAt. A token with a zero ExpiresAt does not expire.
 	IssuedAt  time.Time
 	ExpiresAt time.Time
 }
@@ -22,10 +21,9 @@ type Subscriber struct {
 // Subscription is one stream. It is registered with the hub from
 // [Hub.Subscribe] until [Subscription.Serve] or [Subscription.Close].
 //
-// It is either joined, when the dispatcher puts frames into its queue, or
-// behind, when it reads the log by itself and has no queue. It is moved behind
-// by the dispatcher, when its queue is full or the dispatcher itself has missed
-// something, and joins again when it has caught up.
+// A stream has joined the dispatcher, which then puts frames into its queue, or it is
+// behind: then its queue is empty, and Serve reads the log. It falls behind when its queue
+// is full or the dispatcher has missed events, and joins again after catching up.
 type Subscription struct {
 	hub       *Hub
 	actor     im.Actor
@@ -33,34 +31,32 @@ type Subscription struct {
 	issuedAt  time.Time
 	expiresAt time.Time
 
-	// position is up to where this stream was told everything. It belongs to
-	// Serve.
+	// position is up to where all events were written. It belongs to Serve.
 	position im.Position
 
-	// wake holds a token when there is something for Serve to look at.
+	// wake holds a token when Serve has something to do.
 	wake chan struct{}
 
 	closed bool // guarded by hub.mu
 
 	mu     sync.Mutex
-	ended  error // why it has; nil while it lasts
+	ended  error // the reason; nil while the stream lasts
 	behind bool
-	// joined is the position that the dispatcher had reached when this stream
-	// joined: what follows comes by the queue, the rest is read from the log.
+	// joined is the position of the dispatcher when this stream joined. Later events come
+	// by the queue, earlier ones from the log.
 	joined im.Position
-	queue  []*Frame
-	// batch is what Serve is writing. This and the queue hold their frames,
-	// for what was not yet written may still have to be replaced.
+	// queue are frames for Serve, and batch those that it is writing. Both hold their
+	// frames, so that retractions find them.
+	queue []*Frame
 	batch []*Frame
-	// outdated says that the rest of batch must not be written, but read from
-	// the log again.
-	outdated bool
+	// invalid says that the rest of batch must not be written, but read from the log
+	// again.
+	invalid bool
 }
 
-// Subscribe registers a stream, which must be ended by [Subscription.Serve] or
-// [Subscription.Close]. From here on no event for it is missed. It does not
-// read the log. The error is [ErrTooManyStreams], [ErrOverloaded],
-// [ErrTokenCut] or [ErrClosed].
+// Subscribe registers a stream, which gets all events committed from now on. The caller
+// must call [Subscription.Serve] or [Subscription.Close]. Subscribe does not read the log.
+// The error is [ErrTooManyStreams], [ErrOverloaded], [ErrTokenCut] or [ErrClosed].
 func (h *Hub) Subscribe(sub Subscriber) (*Subscription, error) {
 	s := &Subscription{
 		hub:       h,
@@ -86,8 +82,8 @@ func (h *Hub) Subscribe(sub Subscriber) (*Subscription, error) {
 	if h.opts.MaxStreams > 0 && h.streams >= h.opts.MaxStreams {
 		return nil, ErrOverloaded
 	}
-	// What was committed before is not for this stream, though the hub may not have come
-	// so far: a client would get what it was answered before it opened the stream.
+	// Events committed before are not for this stream, even if the hub has not dispatched
+	// them yet. A client would get events of its own requests that were answered before.
 	s.joined = max(h.processed, head)
 	s.position = s.joined
 	h.audience.add(s)
@@ -96,7 +92,7 @@ func (h *Hub) Subscribe(sub Subscriber) (*Subscription, error) {
 	return s, nil
 }
 
-// Close takes the stream from the hub. It may be called more than once.
+// Close removes the stream from the hub. It may be called more than once.
 func (s *Subscription) Close() {
 	s.end(ErrClosed)
 	h := s.hub
@@ -111,8 +107,8 @@ func (s *Subscription) Close() {
 	h.opts.Observer.StreamsOpen(h.streams)
 }
 
-// offer puts a frame into the queue, if the stream takes frames and this one
-// is not among what it reads from the log.
+// offer puts a frame into the queue, unless the stream is behind or reads the event from
+// the log. If the queue is full the stream falls behind.
 func (s *Subscription) offer(f *Frame) {
 	s.mu.Lock()
 	if s.ended != nil || s.behind || f.event.Position <= s.joined {
@@ -134,7 +130,7 @@ func (s *Subscription) offer(f *Frame) {
 	}
 }
 
-// fallBehind has the stream read from the log what it was not yet told.
+// fallBehind has the stream read all events that it has not written from the log.
 func (s *Subscription) fallBehind() {
 	s.mu.Lock()
 	s.behind = true
@@ -143,42 +139,42 @@ func (s *Subscription) fallBehind() {
 	s.signal()
 }
 
-// outdate has the stream fall behind and not even write what it has begun to.
-// If it is just reading from the log it finds that out by itself, see
-// [Hub.removeSince].
-func (s *Subscription) outdate() {
+// invalidate has the stream fall behind and not write the rest of its batch. A stream that
+// is reading the log finds retractions by itself, see [Hub.retractSince].
+func (s *Subscription) invalidate() {
 	s.mu.Lock()
-	s.behind, s.outdated = true, true
+	s.behind, s.invalid = true, true
 	s.dropQueue()
 	s.mu.Unlock()
 	s.signal()
 }
 
-// outdateIn does so if something about a message of the conversation waits.
-func (s *Subscription) outdateIn(conversation im.ID) {
-	waits := func(f *Frame) bool { return f.place() == conversation }
+// invalidateIn invalidates the stream if it has unwritten frames about messages of a
+// conversation.
+func (s *Subscription) invalidateIn(conversation im.ID) {
+	isIn := func(f *Frame) bool { return f.conversation() == conversation }
 	s.mu.Lock()
-	some := slices.ContainsFunc(s.queue, waits) || slices.ContainsFunc(s.batch, waits)
+	some := slices.ContainsFunc(s.queue, isIn) || slices.ContainsFunc(s.batch, isIn)
 	s.mu.Unlock()
 	if some {
-		s.outdate()
+		s.invalidate()
 	}
 }
 
-// isOutdated reports whether the rest of the batch must not be written.
-func (s *Subscription) isOutdated() bool {
+// isInvalid reports whether the rest of the batch must not be written.
+func (s *Subscription) isInvalid() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.outdated
+	return s.invalid
 }
 
 // dropQueue empties the queue. The caller holds s.mu.
 func (s *Subscription) dropQueue() {
-	s.hub.waiting.release(s.queue...)
+	s.hub.unwritten.release(s.queue...)
 	s.queue = nil
 }
 
-// end has Serve return, and with what.
+// end has Serve return with a reason, unless it has one already.
 func (s *Subscription) end(reason error) {
 	s.mu.Lock()
 	if s.ended == nil {
@@ -196,33 +192,32 @@ func (s *Subscription) signal() {
 	}
 }
 
-// join has the dispatcher put frames into the queue again. Serve must read the
-// log up to the position that it returns, which is that of the dispatcher, or
-// told if the stream has come further than that.
-func (s *Subscription) join(told im.Position) im.Position {
+// join has the dispatcher put frames into the queue again. Serve must read the log up to
+// the position that join returns: that of the dispatcher, or written, if that is greater.
+func (s *Subscription) join(written im.Position) im.Position {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.behind = false
 	s.dropQueue()
-	s.joined = max(s.hub.processed, told)
+	s.joined = max(s.hub.processed, written)
 	return s.joined
 }
 
-// take returns the frames to be written next, or whether the stream is behind,
-// or why it has ended.
+// take returns the frames to be written next, or whether the stream is behind, or the
+// reason why it has ended.
 func (s *Subscription) take() (batch []*Frame, behind bool, ended error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.outdated = false
-	s.hub.waiting.release(s.batch...)
+	s.invalid = false
+	s.hub.unwritten.release(s.batch...)
 	if s.ended != nil || s.behind {
 		s.batch = nil
 		return nil, s.behind, s.ended
 	}
-	// The two slices take turns, unless one has grown: then it goes, for most
-	// streams are idle most of the time.
+	// The two slices alternate. A large one is dropped, because most streams are idle
+	// most of the time.
 	spare := s.batch[:0]
 	clear(s.batch)
 	if cap(spare) > 8 {
@@ -232,15 +227,15 @@ func (s *Subscription) take() (batch []*Frame, behind bool, ended error) {
 	return s.batch, false, nil
 }
 
-// hold makes frames that were read from the log, and are held, the batch.
+// hold replaces the batch by frames that were read from the log and are held.
 func (s *Subscription) hold(batch []*Frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.hub.waiting.release(s.batch...)
-	s.batch, s.outdated = batch, false
+	s.hub.unwritten.release(s.batch...)
+	s.batch, s.invalid = batch, false
 }
 
-// endedBy returns why the stream has ended by now, nil if it has not.
+// endedBy returns the reason why the stream has ended by now, nil if it has not.
 func (s *Subscription) endedBy(now time.Time) error {
 	if !s.expiresAt.IsZero() && !now.Before(s.expiresAt) {
 		return ErrTokenExpired
@@ -250,12 +245,12 @@ func (s *Subscription) endedBy(now time.Time) error {
 	return s.ended
 }
 
-// settled returns the position up to which there is nothing left to tell, if
-// nothing waits.
+// settled returns a position up to which there are no events for this stream that it has
+// not written. It returns false if there may be some.
 func (s *Subscription) settled() (im.Position, bool) {
-	// In this order: what is delivered by now is in the queue by then.
-	delivered := im.Position(s.hub.delivered.Load())
+	// In this order: events up to queued are in the queue when that is looked at.
+	queued := im.Position(s.hub.queued.Load())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return delivered, s.ended == nil && !s.behind && len(s.queue) == 0
+	return queued, s.ended == nil && !s.behind && len(s.queue) == 0
 }

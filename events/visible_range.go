@@ -8,42 +8,41 @@ import (
 	"github.com/imapi/imapi/seqs"
 )
 
-// sight is which messages of a conversation a member sees: nearly always those
-// from one seq on, so that this takes no memory of its own. The zero value sees
-// all.
-type sight struct {
-	from    int64
-	earlier seqs.Set  // of former stays
-	joined  time.Time // of threads from before they learn nothing
+// visibleRange is the set of messages of a conversation that a member sees. Nearly always
+// these are the messages from one seq on, which takes no memory of its own. The zero value
+// includes all messages.
+type visibleRange struct {
+	from    int64     // messages from this seq on
+	earlier seqs.Set  // and those of former stays
+	joined  time.Time // the member gets no activity of threads from before this
 }
 
-// afterAll is later than whatever happens.
-var afterAll = time.Unix(1<<40, 0)
+// distantFuture is after every event.
+var distantFuture = time.Unix(1<<40, 0)
 
-// sightOf returns what somebody sees who was a member when an event happened.
-// What is known of them may be newer than the event; by then they may have
-// left, or come back, of which later events will tell. That does not matter
-// here: the stay during which it happened holds the messages up to then, and a
-// later one holds only later messages.
-func sightOf(c *im.Conversation, m *im.AudienceMember) sight {
+// visibleRangeOf returns which messages a user sees who was a member when an event
+// happened. c and m may be newer than the event: the user may have left since, or come
+// back. That makes no difference for a message of that event, because the stay during
+// which it happened includes it, and a later stay begins after it.
+func visibleRangeOf(c *im.Conversation, m *im.AudienceMember) visibleRange {
 	if c.History == im.HistoryAll {
-		return sight{}
+		return visibleRange{}
 	}
-	s := sight{from: math.MaxInt64, joined: m.JoinedAt}
+	r := visibleRange{from: math.MaxInt64, joined: m.JoinedAt}
 	if !m.Intervals.Active() {
-		s.joined = afterAll // they have left since: when they had joined is not known any more
+		r.joined = distantFuture // when they had joined is not stored any more
 	}
 	for _, i := range m.Intervals {
 		if i.Open() {
-			s.from = i.FromSeq
+			r.from = i.FromSeq
 		} else if i.FromSeq <= i.ToSeq {
-			s.earlier = append(s.earlier, im.SeqRange{From: i.FromSeq, To: i.ToSeq})
+			r.earlier = append(r.earlier, im.SeqRange{From: i.FromSeq, To: i.ToSeq})
 		}
 	}
-	return s
+	return r
 }
 
-// sees reports whether the message with this seq can be seen.
-func (s sight) sees(seq int64) bool {
-	return seq >= s.from || s.earlier.Has(seq)
+// includes reports whether the member sees the message with this seq.
+func (r visibleRange) includes(seq int64) bool {
+	return seq >= r.from || r.earlier.Has(seq)
 }

@@ -28,10 +28,10 @@ func TestSight(t *testing.T) {
 		{im.HistoryJoined, []im.Interval{first}, []int64{3, 4, 5, 6}}, // left since
 		{im.HistoryAll, []im.Interval{open}, []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}},
 	} {
-		s := sightOf(&im.Conversation{History: tt.history}, &im.AudienceMember{Intervals: tt.stays})
+		s := visibleRangeOf(&im.Conversation{History: tt.history}, &im.AudienceMember{Intervals: tt.stays})
 		var got []int64
 		for seq := int64(1); seq <= 12; seq++ {
-			if s.sees(seq) {
+			if s.includes(seq) {
 				got = append(got, seq)
 			}
 		}
@@ -170,12 +170,12 @@ func TestLatecomersAreNotToldWhatThreadsHold(t *testing.T) {
 		}
 		for range 2 { // once looked up, and once known
 			_, last := a.unchecked(&e)
-			streams := a.told(nil, &e, found, last, created)
+			streams := a.recipients(nil, &e, found, last, created)
 			found.Members = nil
 			if len(streams) != 5 {
 				t.Fatalf("%v: published to %d streams, want 5", history, len(streams))
 			}
-			n := a.latecomers(&e, streams)
+			n := a.partition(&e, streams)
 			var got []string
 			for _, s := range streams[:n] {
 				got = append(got, string(s.actor.User))
@@ -190,7 +190,7 @@ func TestLatecomersAreNotToldWhatThreadsHold(t *testing.T) {
 			}
 			plain := e
 			plain.Activity = nil
-			if n := a.latecomers(&plain, streams); n != 5 {
+			if n := a.partition(&plain, streams); n != 5 {
 				t.Errorf("%v: of an event that says nothing %d streams get all, want 5", history, n)
 			}
 		}
