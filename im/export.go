@@ -8,24 +8,24 @@ import (
 	"github.com/imapi/imapi/seqs"
 )
 
-// ExportLine is one line of an export: a conversation with everyone who is or
-// was a member, or a message.
+// ExportLine is one line of an export: a conversation with its current and former members,
+// or a message.
 type ExportLine struct {
 	// Conversation is nil in the line of a message.
 	Conversation *Conversation
-	// Members are by user. Of those who left, JoinedAt is zero.
+	// Members are by user. JoinedAt is zero for former members.
 	Members []Membership
 	Message *Message
 }
 
-// exportPage is how many messages or conversations one read of an export looks
-// at, for it to be short.
+// exportPage is how many messages or conversations one read of an export returns.
 const exportPage = 500
 
-// Export calls write with each conversation, or the one with this id, by id, and
-// after it with its messages, by seq. What is past retention is left out, what
-// is due is a tombstone. Each call of write gets what one read found; nothing is
-// read meanwhile. It is for admins.
+// Export calls write with each conversation by id, or with the one that only names, and then
+// with its messages by seq. Messages past retention are left out, and those that are due are
+// tombstones. Each call of write gets the result of one read, and no read is open meanwhile.
+// It refuses an actor who is no admin and an unknown conversation, and returns an error of
+// write unchanged.
 func (s *Service) Export(ctx context.Context, actor Actor, only ID, write func([]ExportLine) error) error {
 	if !actor.Admin {
 		return errNotAdmin()
@@ -52,8 +52,8 @@ func (s *Service) Export(ctx context.Context, actor Actor, only ID, write func([
 	}
 }
 
-// exportConversation writes one conversation. It reports false if there is none
-// with this id, or not any more.
+// exportConversation exports one conversation. It reports false if there is none with this
+// id or it was deleted.
 func (s *Service) exportConversation(ctx context.Context, id ID, write func([]ExportLine) error) (bool, error) {
 	head, err := s.exportHead(ctx, id)
 	if err != nil || head.Conversation == nil {
@@ -62,7 +62,7 @@ func (s *Service) exportConversation(ctx context.Context, id ID, write func([]Ex
 	if err := write([]ExportLine{head}); err != nil {
 		return true, err
 	}
-	// What was sent since is not in the stays of the members that were written.
+	// The members' intervals are as of the head: later messages are not exported.
 	for after, last := int64(0), head.Conversation.LastSeq; after < last; {
 		var lines []ExportLine
 		if lines, after, err = s.exportMessages(ctx, id, after, last); err != nil {
@@ -77,10 +77,9 @@ func (s *Service) exportConversation(ctx context.Context, id ID, write func([]Ex
 	return true, nil
 }
 
-// exportHead reads a conversation and its members, of whom there may be very many, in
-// several reads, each of which is short. Where messages are missing at its end, or came
-// since, stays end or begin with the last one that is exported: an import continues from
-// there.
+// exportHead returns a conversation and its members, in several short reads, for there may
+// be very many. The ends of their intervals are limited to the last exported message, from
+// which an import continues.
 func (s *Service) exportHead(ctx context.Context, id ID) (head ExportLine, err error) {
 	err = s.read(ctx, func(r Reader) error {
 		c, found, err := maybe(r.Conversation(id))
@@ -119,11 +118,10 @@ func (s *Service) exportHead(ctx context.Context, id ID) (head ExportLine, err e
 	return head, nil
 }
 
-// exported reports whether conversations of a kind are exported: what hangs in
-// something else is not.
+// exported reports whether conversations of a kind are exported: those without a parent.
 func exported(k Kind) bool { return k == Direct || k == Group || k == Room }
 
-// lastKept returns the seq of the last message that is exported, 0 without any.
+// lastKept returns the seq of the last message that is not past retention, 0 without any.
 func (s *Service) lastKept(r Reader, c Conversation) (int64, error) {
 	if c.LastSeq == 0 {
 		return 0, nil
@@ -144,14 +142,14 @@ func (s *Service) lastKept(r Reader, c Conversation) (int64, error) {
 	}
 }
 
-// exportMessages reads messages with after < seq <= last, and returns through
-// which one it has read.
+// exportMessages returns messages with after < seq <= last, and the seq up to which it has
+// read.
 func (s *Service) exportMessages(ctx context.Context, id ID, after, last int64) (lines []ExportLine, through int64, err error) {
 	err = s.read(ctx, func(r Reader) error {
 		lines, through = nil, last
 		c, found, err := maybe(r.Conversation(id))
 		if err != nil || !found || !c.DeletedAt.IsZero() {
-			return err // deleted meanwhile: this is the end of it
+			return err // deleted meanwhile, so there are no more
 		}
 		page, err := s.history(r, HistoryQuery{
 			Conversation: id, Ranges: seqs.Set{{From: after + 1, To: last}}, Since: s.cutoff(c), Ascending: true, Limit: exportPage,
@@ -173,8 +171,8 @@ func (s *Service) exportMessages(ctx context.Context, id ID, after, last int64) 
 	return lines, through, err
 }
 
-// exportedQuote returns the id of what a message answers if that is exported,
-// too: an import takes no other.
+// exportedQuote returns the id of the message that is replied to if it is exported, too, else
+// 0: an import refuses others.
 func (s *Service) exportedQuote(r Reader, c Conversation, id ID) (ID, error) {
 	if id == 0 {
 		return 0, nil

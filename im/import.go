@@ -6,14 +6,13 @@ import (
 	"time"
 )
 
-// ImportMessage is a message as it was. What it names by an id is text, for it
-// comes from elsewhere.
+// ImportMessage is a message to be imported. Its ids are texts of another system.
 type ImportMessage struct {
 	ID string
-	// Conversation is an id, or "@user": the direct conversation of Sender with
-	// that user.
+	// Conversation is an id, or "@user" for the direct conversation of Sender with that
+	// user.
 	Conversation string
-	// Seq is 0 if the message may have any.
+	// Seq is the seq that it should have, 0 for the next one.
 	Seq          int64
 	Sender       UserID
 	SenderDevice string
@@ -24,76 +23,74 @@ type ImportMessage struct {
 	MentionAll   bool
 	ReplyTo      string
 	Receipt      bool
-	// CreatedAt is zero if it was not given.
+	// CreatedAt is zero if the line has none.
 	CreatedAt time.Time
 	ExpiresAt time.Time
 	Burn      *Burn
-	// Erased is set for a message that was taken back, which has no content.
+	// Erased is set for an erased message, which has no content.
 	Erased    *Erasure
 	VisibleTo UserID
 }
 
-// ImportConversation is a conversation as it was.
+// ImportConversation is a conversation to be imported.
 type ImportConversation struct {
 	ID   string
 	Kind Kind
 	Name string
-	// Settings are those that members share; what they leave out is the default.
+	// Settings are the shared settings; missing ones get their defaults.
 	Settings ConversationPatch
 	Members  []ImportMember
-	// CreatedAt is zero if it was not given.
+	// CreatedAt is zero if the line has none.
 	CreatedAt time.Time
 }
 
-// ImportMember is the standing of a member as it was.
+// ImportMember is a current or former member of a conversation to be imported.
 type ImportMember struct {
 	User UserID
-	// Role is 0 for who was a member.
+	// Role is 0 for a former member.
 	Role Role
-	// JoinedAt is zero if it was not given: then it is when the conversation was
-	// created.
+	// JoinedAt is zero if the line has none: then it is when the conversation was created.
 	JoinedAt time.Time
-	// Left is set for who was a member and left by themselves.
+	// Left is set for a former member who left by themselves.
 	Left bool
-	// Stays are the ranges of the messages of their stays, oldest first. The To
-	// of one that lasts is [Lasts]. Without any, a member was there from the
-	// first message on.
+	// Stays are the ranges of messages of their stays, oldest first. A stay that has not
+	// ended has [Lasts] as its To. A member without any has one from the first message on.
 	Stays []SeqRange
 }
 
-// Lasts is the end of a stay that has none.
+// Lasts is the To of a stay that has not ended.
 const Lasts = int64(^uint64(0) >> 1)
 
-// Prepared is a line of an import that was looked at by itself: all that can be
-// said of it without knowing what is stored.
+// Prepared is a line of an import after the checks that need no stored state.
 type Prepared struct {
-	// err refuses it, whatever is stored.
+	// err is why it is refused, nil if it is not.
 	err          error
-	message      *Message // its conversation is still to be found
+	message      *Message // without its conversation
 	place        ConversationRef
 	conversation *Conversation
 	members      []Membership
 }
 
-// Refused is a line that could not even be read.
+// Refused returns a line that is refused because it could not be parsed.
 func Refused(err error) Prepared { return Prepared{err: err} }
 
-// Weight is about how many rows the line takes to store.
+// Weight estimates how many rows the line takes.
 func (p Prepared) Weight() int { return 1 + len(p.members) }
 
-// ImportResult says what became of a line.
+// ImportResult is the result of a line.
 type ImportResult struct {
-	// ID is of the message or conversation, 0 if it was refused.
+	// ID is that of the message or conversation, 0 if the line was refused.
 	ID ID
-	// Again is set if it was there already.
+	// Again is set if it was stored before.
 	Again bool
-	// Err is why it was refused.
+	// Err is why the line was refused, nil if it was not.
 	Err *Error
 }
 
-// Import stores lines in one transaction, in their order, each seeing those
-// before it, and tells nobody of them. What is refused is told in the results
-// and does not keep the rest from being stored. It is for admins.
+// Import stores lines in one transaction, in their order, each after those before it. It
+// publishes no events. A refused line has its reason in the results and does not affect the
+// others. Import itself refuses an actor who is no admin; other errors are those of the
+// store, after which no line is stored.
 func (s *Service) Import(ctx context.Context, actor Actor, batch []Prepared) ([]ImportResult, error) {
 	if !actor.Admin {
 		return nil, errNotAdmin()
@@ -121,8 +118,9 @@ func (s *Service) Import(ctx context.Context, actor Actor, batch []Prepared) ([]
 	})
 }
 
-// Insert stores one message silently and returns it, and whether it was there
-// already. It is for admins.
+// Insert stores one message without publishing an event. It returns the message and whether
+// it was stored before. It refuses an actor who is no admin, and a message that [Import]
+// would refuse.
 func (s *Service) Insert(ctx context.Context, actor Actor, m ImportMessage) (stored Message, again bool, err error) {
 	if !actor.Admin {
 		return Message{}, false, errNotAdmin()

@@ -8,55 +8,54 @@ import (
 	"github.com/imapi/imapi/seqs"
 )
 
-// importing is a transaction that stores lines of an import. It remembers what
-// it has looked up, for the lines of a batch are mostly of a few conversations
-// and nobody else writes meanwhile.
+// importing is a transaction that stores lines of an import. It caches what it has read: most
+// lines of a batch are of a few conversations, and nothing else writes meanwhile.
 type importing struct {
 	s   *Service
 	tx  Tx
 	now time.Time
-	// single is set for a message that is inserted by itself: who alone is to
-	// see it has to be a member now.
+	// single is set for a message that is inserted by itself: then a user who alone can see
+	// it must be a current member.
 	single bool
 
-	places  map[ID]*place
+	targets map[ID]*target
 	directs map[[2]UserID]ID
-	// taken and sentAs are what of the ids and client_ids of the lines is that of
-	// a message, here or in a line before: all others are not.
+	// taken and sentAs are those of the lines' ids and client_ids that a message has, of the
+	// store or of an earlier line.
 	taken  map[ID]bool
 	sentAs map[ClientKey]bool
-	// gone, goneAs and goneAt are what of the ids, client_ids, and senders with times
-	// is that of a message that was removed. The times are in milliseconds.
+	// gone, goneAs and goneAt are those of the lines' ids, client_ids and times that trimmed
+	// and purged messages had.
 	gone   map[ID]bool
 	goneAs map[ClientKey]bool
 	goneAt map[goneKey]bool
-	// former are the direct conversations of two users that were deleted.
+	// former are the deleted direct conversations of two users.
 	former map[[2]UserID][]ID
-	// fresh are ids for the lines, by their place in the batch.
+	// fresh are new ids for the lines, by their index in the batch.
 	fresh []ID
 }
 
-// goneKey is what a message that was removed is known by to a line without other
-// names for it.
+// goneKey identifies a trimmed or purged message to a line without an id or client_id. The
+// time is in milliseconds.
 type goneKey struct {
 	conversation ID
 	sender       UserID
 	at           int64
 }
 
-// place is a conversation into which is imported.
-type place struct {
+// target is a conversation that lines are imported into.
+type target struct {
 	Conversation
 	// lastID is the id of its newest message, 0 without any.
 	lastID ID
-	// cutoff is the time before which nothing is kept.
+	// cutoff is the time before which messages are past retention.
 	cutoff time.Time
 }
 
-// newImporting looks up at once what is asked of all lines.
+// newImporting looks up the keys of all lines at once.
 func newImporting(s *Service, tx Tx, batch []Prepared) (*importing, error) {
 	b := &importing{
-		s: s, tx: tx, now: s.time(), places: map[ID]*place{}, directs: map[[2]UserID]ID{},
+		s: s, tx: tx, now: s.time(), targets: map[ID]*target{}, directs: map[[2]UserID]ID{},
 		taken: map[ID]bool{}, sentAs: map[ClientKey]bool{}, fresh: make([]ID, len(batch)),
 		gone: map[ID]bool{}, goneAs: map[ClientKey]bool{}, goneAt: map[goneKey]bool{}, former: map[[2]UserID][]ID{},
 	}
@@ -96,7 +95,7 @@ func newImporting(s *Service, tx Tx, batch []Prepared) (*importing, error) {
 	return b, b.lookUpGone(ids, keys, times)
 }
 
-// lookUpGone looks up what was removed of what lines are known by.
+// lookUpGone looks up the keys that trimmed and purged messages had.
 func (b *importing) lookUpGone(ids []ID, keys []ClientKey, times []SentKey) error {
 	gone, err := b.tx.Gone(ids)
 	if err != nil {
@@ -119,7 +118,7 @@ func (b *importing) lookUpGone(ids []ID, keys []ClientKey, times []SentKey) erro
 	return err
 }
 
-// store stores one line. A refusal comes before anything is changed.
+// store stores one line. It refuses a line before it changes anything.
 func (b *importing) store(i int, p Prepared) (ImportResult, error) {
 	switch {
 	case p.err != nil:
@@ -131,7 +130,7 @@ func (b *importing) store(i int, p Prepared) (ImportResult, error) {
 	}
 }
 
-// message stores a message, or finds it.
+// message stores a message, or finds the one that was stored before.
 func (b *importing) message(p Prepared, fresh ID) (ImportResult, error) {
 	m := *p.message
 	c, err := b.find(m.Sender, p.place)
@@ -157,8 +156,8 @@ func (b *importing) message(p Prepared, fresh ID) (ImportResult, error) {
 	if m.Seq <= c.LastSeq {
 		m.Seq = 0
 	}
-	// What is due already is stored as the tombstone that it is: nobody has
-	// seen it here, so nobody is to be told that it is gone.
+	// A message that is due is stored as a tombstone: nobody has received it, so no erasure
+	// has to be published.
 	m = m.AsOf(b.now)
 	seq, err := b.tx.InsertMessage(m)
 	if err != nil {
@@ -174,8 +173,8 @@ func (b *importing) message(p Prepared, fresh ID) (ImportResult, error) {
 	return ImportResult{ID: m.ID}, nil
 }
 
-// count counts a message in its thread, of which it tells nobody either.
-func (b *importing) count(c *place, m Message) error {
+// count counts a message in its thread, without an event.
+func (b *importing) count(c *target, m Message) error {
 	if c.Kind != Thread || m.State != Active || m.VisibleTo != "" {
 		return nil
 	}
@@ -186,18 +185,17 @@ func (b *importing) count(c *place, m Message) error {
 	return b.tx.PutActivity(c.ID, c.Messages, c.ActiveAt)
 }
 
-// find finds the conversation of a line. A direct one that does not exist yet
-// comes back without an ID.
-func (b *importing) find(sender UserID, ref ConversationRef) (*place, error) {
+// find returns the conversation of a line. A direct one that does not exist yet has no ID.
+func (b *importing) find(sender UserID, ref ConversationRef) (*target, error) {
 	if ref.Peer == "" {
-		return b.place(ref.ID)
+		return b.target(ref.ID)
 	}
 	if ref.Peer == sender {
 		return nil, errSelf()
 	}
 	peers := PeersOf(sender, ref.Peer)
 	if id := b.directs[peers]; id != 0 {
-		return b.place(id)
+		return b.target(id)
 	}
 	c, found, err := maybe(b.tx.DirectConversation(peers))
 	if err != nil {
@@ -205,15 +203,15 @@ func (b *importing) find(sender UserID, ref ConversationRef) (*place, error) {
 	}
 	if !found || !c.DeletedAt.IsZero() {
 		c = Conversation{Kind: Direct, Peers: peers, History: HistoryAll, Join: JoinClosed, Invite: InviteByAdmins, FirstSeq: 1}
-		return &place{Conversation: c, cutoff: b.s.policy.cutoff(c, b.now)}, nil
+		return &target{Conversation: c, cutoff: b.s.policy.cutoff(c, b.now)}, nil
 	}
 	b.directs[peers] = c.ID
-	return b.place(c.ID)
+	return b.target(c.ID)
 }
 
-// place returns a conversation that is there.
-func (b *importing) place(id ID) (*place, error) {
-	if p := b.places[id]; p != nil {
+// target returns an existing conversation.
+func (b *importing) target(id ID) (*target, error) {
+	if p := b.targets[id]; p != nil {
 		return p, nil
 	}
 	c, found, err := maybe(b.tx.Conversation(id))
@@ -223,7 +221,7 @@ func (b *importing) place(id ID) (*place, error) {
 	if !found || !c.DeletedAt.IsZero() || c.Kind == Space {
 		return nil, errUnknownConversation()
 	}
-	p := &place{Conversation: c, cutoff: b.s.policy.cutoff(c, b.now)}
+	p := &target{Conversation: c, cutoff: b.s.policy.cutoff(c, b.now)}
 	if c.LastSeq > 0 {
 		newest, err := b.tx.Messages(HistoryQuery{Conversation: id, Ranges: seqs.Set{{From: 1, To: c.LastSeq}}, Limit: 1})
 		if err != nil {
@@ -233,14 +231,14 @@ func (b *importing) place(id ID) (*place, error) {
 			p.lastID = newest.Messages[0].ID
 		}
 	}
-	b.places[id] = p
+	b.targets[id] = p
 	return p, nil
 }
 
-// again looks for a message that is there already: by its id, else by its
-// client_id, else by when it was created and what it says. One that was there and
-// was removed is refused: repeating an import must not bring it back.
-func (b *importing) again(c *place, m Message) (ID, bool, error) {
+// again looks for the message among those stored before: by its id, else by its client_id,
+// else by its time and content. It refuses one that was trimmed or purged: repeating an
+// import must not store it again.
+func (b *importing) again(c *target, m Message) (ID, bool, error) {
 	if b.taken[m.ID] {
 		there, err := b.there("id")(b.tx.Message(m.ID))
 		if err == nil && (there.Conversation != c.ID || there.Sender != m.Sender || !there.saysAs(m)) {
@@ -252,8 +250,8 @@ func (b *importing) again(c *place, m Message) (ID, bool, error) {
 		return 0, false, errGone("id")
 	}
 	if m.ClientID != "" {
-		// Whatever is there keeps its client_id, erased or not: a message that
-		// is not found by it is not there.
+		// Stored messages keep their client_ids, also as tombstones: if none is found by
+		// it, it was not stored.
 		key := ClientKey{m.Sender, m.ClientID}
 		if b.goneAs[key] {
 			return 0, false, errGone("client_id")
@@ -267,7 +265,7 @@ func (b *importing) again(c *place, m Message) (ID, bool, error) {
 		}
 		return there.ID, true, err
 	}
-	if c.LastSeq > 0 && !b.keeps(c, m) { // else its id would have been kept the first time, too
+	if c.LastSeq > 0 && !b.keeps(c, m) { // else it would have got its own id the first time
 		if id, found, err := b.saidAt(c, m); err != nil || found {
 			return id, found, err
 		}
@@ -275,8 +273,8 @@ func (b *importing) again(c *place, m Message) (ID, bool, error) {
 	return 0, false, b.checkGone(c, m)
 }
 
-// there refuses a message that is found by a field if its conversation was deleted:
-// it is about to be removed.
+// there refuses a message that was found by a field if its conversation was deleted: it will
+// be purged.
 func (b *importing) there(field string) func(Message, error) (Message, error) {
 	return func(m Message, err error) (Message, error) {
 		if err != nil {
@@ -290,11 +288,11 @@ func (b *importing) there(field string) func(Message, error) (Message, error) {
 	}
 }
 
-// checkGone refuses a message whose sender had one in the conversation, at the same
-// time, that was removed. Nothing is left by which to tell whether it said the same,
-// so any is taken for it. To the two of a direct conversation those that they had
-// before, and were deleted, are the same.
-func (b *importing) checkGone(c *place, m Message) error {
+// checkGone refuses a message if a trimmed or purged message of the same sender and
+// conversation has the same time. Its content is not known any more, so it may be the same
+// message. A direct conversation counts as the same as earlier ones of its users that were
+// deleted.
+func (b *importing) checkGone(c *target, m Message) error {
 	at := m.CreatedAt.UnixMilli()
 	if b.goneAt[goneKey{c.ID, m.Sender, at}] {
 		return errGone("created_at")
@@ -328,10 +326,10 @@ func (b *importing) checkGone(c *place, m Message) error {
 	return nil
 }
 
-// saidAt looks for a message by its sender, its time and what it says. Of one
-// that was taken back nothing is left to compare, so any is taken for it:
-// repeating an import must not bring back what was taken back since.
-func (b *importing) saidAt(c *place, m Message) (ID, bool, error) {
+// saidAt looks for a message by its sender, time and content. A tombstone with the same
+// sender and time counts as the same message, because its content is not known any more:
+// repeating an import must not store an erased message again.
+func (b *importing) saidAt(c *target, m Message) (ID, bool, error) {
 	if m.Content != nil {
 		there, found, err := maybe(b.tx.MessageAt(c.ID, m.Sender, m.CreatedAt, m.Content.Sent))
 		if err != nil || found {
@@ -350,8 +348,8 @@ func (b *importing) saidAt(c *place, m Message) (ID, bool, error) {
 	return 0, false, err
 }
 
-// saysAs reports whether a message that is stored says the same as one that is
-// imported. Where one of them was taken back, nothing is left to compare.
+// saysAs reports whether two messages have the same content. A tombstone has the same as any
+// of its type.
 func (m Message) saysAs(as Message) bool {
 	if m.Type != as.Type || m.VisibleTo != as.VisibleTo {
 		return false
@@ -361,8 +359,8 @@ func (m Message) saysAs(as Message) bool {
 		bytes.Equal(a.Body, b.Body) && bytes.Equal(a.Ext, b.Ext) && slices.Equal(a.Mentions, b.Mentions) && a.MentionAll == b.MentionAll
 }
 
-// allow asks the rules for a message that is not there yet.
-func (b *importing) allow(c *place, m Message) error {
+// allow checks the rules for a message that was not stored before.
+func (b *importing) allow(c *target, m Message) error {
 	if m.Burn != nil && c.Kind != Direct {
 		return RefuseField(Rule, "burn_unsupported", "burn", "only direct messages burn")
 	}
@@ -384,9 +382,9 @@ func (b *importing) allow(c *place, m Message) error {
 	return err
 }
 
-// allowReader refuses who alone is to see a message if they cannot, or, of a
-// message as it was, never could.
-func (b *importing) allowReader(c *place, user UserID) error {
+// allowReader refuses a user who alone is to see a message if they cannot see the
+// conversation, or, of an imported message, never could.
+func (b *importing) allowReader(c *target, user UserID) error {
 	if c.ID == 0 {
 		if !slices.Contains(c.Peers[:], user) {
 			return errUnknownMember()
@@ -407,8 +405,8 @@ func (b *importing) allowReader(c *place, user UserID) error {
 	return err
 }
 
-// createDirect makes the direct conversation of a message and tells nobody.
-func (b *importing) createDirect(c Conversation, at time.Time) (*place, error) {
+// createDirect creates the direct conversation of a message, without an event.
+func (b *importing) createDirect(c Conversation, at time.Time) (*target, error) {
 	c.ID = b.s.ids.Next(b.now)
 	c.CreatedAt, c.UpdatedAt, c.EditedAt = at, at, at
 	members := make([]Membership, 2)
@@ -421,11 +419,11 @@ func (b *importing) createDirect(c Conversation, at time.Time) (*place, error) {
 		return nil, err
 	}
 	b.directs[c.Peers] = c.ID
-	return b.place(c.ID)
+	return b.target(c.ID)
 }
 
-// create stores a conversation with its members and tells nobody. They are
-// members from the newest event on.
+// create stores a conversation with its members, without an event. They are members from the
+// newest event on.
 func (b *importing) create(c Conversation, members []Membership) error {
 	bounds, err := b.tx.LogBounds()
 	if err != nil {
@@ -442,7 +440,7 @@ func (b *importing) create(c Conversation, members []Membership) error {
 	return nil
 }
 
-// conversation stores a conversation, or finds it.
+// conversation stores a conversation, or finds the one that was stored before.
 func (b *importing) conversation(c Conversation, members []Membership) (ImportResult, error) {
 	there, found, err := maybe(b.tx.Conversation(c.ID))
 	if err != nil {
@@ -472,17 +470,17 @@ func (b *importing) conversation(c Conversation, members []Membership) (ImportRe
 	return ImportResult{ID: c.ID}, b.create(c, members)
 }
 
-// keeps reports whether a message may have the id that it brings along. Ids rise
-// within a conversation, those to come are greater than all that are, and none
-// is of a time before its message was created.
-func (b *importing) keeps(c *place, m Message) bool {
+// keeps reports whether a message may have the id of its line. Ids rise within a
+// conversation, new ids are greater than existing ones, and no id is of a time before its
+// message was created.
+func (b *importing) keeps(c *target, m Message) bool {
 	at := int64(m.ID) >> idRandomBits
 	return m.ID > c.lastID && at >= m.CreatedAt.UnixMilli() && at <= b.now.UnixMilli()
 }
 
-// id returns the id of a message: its own if it may have it, else one of the
-// time at which it was created, else one of now.
-func (b *importing) id(c *place, m Message, fresh ID) (ID, error) {
+// id returns the id of a message: that of its line if it may have it, else one of the time
+// when it was created, else one of now.
+func (b *importing) id(c *target, m Message, fresh ID) (ID, error) {
 	if m.ID != 0 && b.keeps(c, m) {
 		_, found, err := maybe(b.tx.Conversation(m.ID))
 		if err == nil && found {
@@ -498,9 +496,8 @@ func (b *importing) id(c *place, m Message, fresh ID) (ID, error) {
 	return b.s.ids.Next(b.now), nil
 }
 
-// idAfter returns an id of a time, greater than the one before if that is of the
-// same millisecond: messages of one are often of one conversation, and the store
-// takes those best whose ids rise.
+// idAfter returns an id of a time, greater than before if that is of the same millisecond:
+// messages of one millisecond are often of one conversation, where ids must rise.
 func idAfter(before ID, at time.Time) ID {
 	random := randomBits()
 	id, next := idOf(at.UnixMilli(), random), before.following(random)
@@ -510,8 +507,7 @@ func idAfter(before ID, at time.Time) ID {
 	return id
 }
 
-// pass sees to it that ids to come are greater than one that came from
-// elsewhere.
+// pass makes the next ids greater than an id of another system.
 func (g *IDs) pass(id ID) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -519,5 +515,5 @@ func (g *IDs) pass(id ID) {
 }
 
 func errIDTaken(field string) error {
-	return RefuseField(Conflict, "id_taken", field, "is that of something else")
+	return RefuseField(Conflict, "id_taken", field, "is the id of another message or conversation")
 }
