@@ -124,6 +124,21 @@ func TestEndedMutesAreNotShown(t *testing.T) {
 	}
 }
 
+// TestAPageOfConversationsLoadsEachMembershipOnce checks that access to the conversations
+// of a page costs no lookup besides their memberships.
+func TestAPageOfConversationsLoadsEachMembershipOnce(t *testing.T) {
+	w := newWorld(t)
+	const groups = 20
+	for range groups {
+		w.group(im.HistoryJoined, "owner", "bob")
+	}
+	s, counts := w.count()
+	page, err := s.Conversations(w.ctx, as("bob"), im.ConversationFilter{Limit: groups})
+	w.must(err)
+	w.equal("conversations", len(page.Items), groups)
+	w.equal("lookups", counts.of, map[string]int{"Membership": groups})
+}
+
 // TestAccessIsMadeInOneFile finds Access values made in other files, which would ignore the
 // clock or the permissions.
 func TestAccessIsMadeInOneFile(t *testing.T) {
