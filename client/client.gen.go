@@ -291,10 +291,10 @@ const (
 	SendTextTypeText SendTextType = "text"
 )
 
-// Defines values for SpaceStanding.
+// Defines values for SpaceMemberRole.
 const (
-	SpaceStandingMember SpaceStanding = "member"
-	SpaceStandingOwner  SpaceStanding = "owner"
+	SpaceMemberRoleMember SpaceMemberRole = "member"
+	SpaceMemberRoleOwner  SpaceMemberRole = "owner"
 )
 
 // Defines values for UpdateSpaceMemberRole.
@@ -2203,7 +2203,7 @@ type Space struct {
 	Owner UserID `json:"owner"`
 
 	// Role A space has one owner; the permissions of its other members come from their roles.
-	Role SpaceStanding `json:"role"`
+	Role SpaceMemberRole `json:"role"`
 
 	// Settings The settings of a space.
 	Settings SpaceSettings `json:"settings"`
@@ -2223,7 +2223,7 @@ type SpaceMember struct {
 	MutedUntil *Time `json:"muted_until"`
 
 	// Role A space has one owner; the permissions of its other members come from their roles.
-	Role SpaceStanding `json:"role"`
+	Role SpaceMemberRole `json:"role"`
 
 	// Roles The ids of the member's roles, without `everyone`.
 	Roles []string `json:"roles"`
@@ -2245,6 +2245,9 @@ type SpaceMemberPage struct {
 	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
+
+// SpaceMemberRole A space has one owner; the permissions of its other members come from their roles.
+type SpaceMemberRole string
 
 // SpaceMembers Members of a space.
 type SpaceMembers struct {
@@ -2319,9 +2322,6 @@ type SpaceSettingsPatch struct {
 	// themselves; 0 for no limit, null to use the server's.
 	RevokeWindowSeconds json.RawMessage `json:"revoke_window_seconds,omitempty"`
 }
-
-// SpaceStanding A space has one owner; the permissions of its other members come from their roles.
-type SpaceStanding string
 
 // TextBody The body of a `text`.
 type TextBody struct {

@@ -426,7 +426,7 @@ func TestEnumerationsAreThoseOfTheDomain(t *testing.T) {
 		"ListedKind":    func(s string) bool { _, ok := im.ParseKind(s); return ok },
 		"ListName":      func(s string) bool { _, ok := im.ParseList(s); return ok },
 		"Permission":    func(s string) bool { _, ok := im.ParsePermission(s); return ok },
-		"SpaceStanding": func(s string) bool { _, ok := im.ParseRole(s); return ok },
+		"SpaceMemberRole": func(s string) bool { _, ok := im.ParseRole(s); return ok },
 		"ReceiptKind":   func(s string) bool { _, ok := im.ParseReceiptKind(s); return ok },
 		"MessageState": func(s string) bool {
 			return slices.Contains([]im.State{im.Active, im.Revoked, im.Burned, im.Expired}, stateNamed(s))

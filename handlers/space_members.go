@@ -93,7 +93,7 @@ func (s *Server) RemoveSpaceMember(ctx context.Context, r api.RemoveSpaceMemberR
 
 func spaceMember(m im.SpaceMemberView) api.SpaceMember {
 	out := api.SpaceMember{
-		User: api.UserID(m.User), Role: api.SpaceStanding(m.Role.String()), Roles: make([]string, len(m.Roles)),
+		User: api.UserID(m.User), Role: api.SpaceMemberRole(m.Role.String()), Roles: make([]string, len(m.Roles)),
 		JoinedAt: api.Time(m.JoinedAt), MutedUntil: timeOrNil(m.MutedUntil),
 	}
 	for i, id := range m.Roles {

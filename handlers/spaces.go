@@ -111,7 +111,7 @@ func (s *Server) LeaveSpace(ctx context.Context, r api.LeaveSpaceRequestObject) 
 func space(v im.SpaceView) api.Space {
 	return api.Space{
 		ID: v.ID.String(), Name: v.Name, Owner: api.UserID(v.Owner), MemberCount: v.MemberCount,
-		Role: api.SpaceStanding(v.Me.Role().String()), MutedUntil: timeOrNil(v.Me.MutedUntil()),
+		Role: api.SpaceMemberRole(v.Me.Role().String()), MutedUntil: timeOrNil(v.Me.MutedUntil()),
 		Settings: spaceSettings(v.Conversation), CreatedAt: api.Time(v.CreatedAt), UpdatedAt: api.Time(v.UpdatedAt),
 	}
 }

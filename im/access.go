@@ -37,9 +37,6 @@ func (a Access) User() UserID { return a.user }
 // Role returns the user's role, 0 if they are not a member now.
 func (a Access) Role() Role { return a.role }
 
-// JoinedAt returns when the user joined, the zero time if they are not a member now.
-func (a Access) JoinedAt() time.Time { return a.joinedAt }
-
 // Mark returns the user's own settings of the conversation.
 func (a Access) Mark() Mark { return a.mark }
 

@@ -50,7 +50,7 @@ func (s *Service) PutOverride(ctx context.Context, actor Actor, ref Conversation
 			return err
 		}
 		before := access.override(o.Role)
-		if err := allowGrants(roles.me.can, before, o.Grants, ChannelPermissions); err != nil {
+		if err := allowGrants(roles.me.Permissions(), before, o.Grants, ChannelPermissions); err != nil {
 			return err
 		}
 		if before == o.Grants {

@@ -341,7 +341,7 @@ func (s *Service) Join(ctx context.Context, actor Actor, ref ConversationRef) (C
 			return 0, Allow(c, Access{}, PermissionInvite)
 		case me.IsMember():
 			return c.ID, nil
-		case me.canPreview:
+		case me.CanPreview():
 		case c.Kind != Room && c.Kind != Group:
 			return 0, errUnknownConversation()
 		default:

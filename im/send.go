@@ -125,7 +125,7 @@ func allowSpeaking(c Conversation, me Access, p Permissions) error {
 		why = ": you are muted"
 	case c.MuteAll:
 		why = ": all are muted"
-	case me.canPreview && !me.IsMember():
+	case me.CanPreview() && !me.IsMember():
 		why = ": join the thread first"
 	}
 	return Refuse(Forbidden, "permission_denied", "you need the permission %s here%s", p, why)

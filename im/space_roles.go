@@ -152,7 +152,7 @@ type touch struct {
 func (s *Service) allowTouching(r Reader, actor Actor, c roleChange, touched ...touch) error {
 	ids := make([]ID, len(touched))
 	for i, t := range touched {
-		if err := allowGrants(c.me.can, c.roles[t.rank].Grants, Grants{}, RolePermissions); err != nil {
+		if err := allowGrants(c.me.Permissions(), c.roles[t.rank].Grants, Grants{}, RolePermissions); err != nil {
 			return err
 		}
 		ids[i] = c.roles[t.rank].ID
@@ -243,7 +243,7 @@ func (s *Service) CreateRole(ctx context.Context, actor Actor, id ID, d RoleDraf
 			return NamedRole{}, 0, Refuse(Rule, "too_many_roles", "a space has at most %d roles", s.policy.MaxRoles)
 		}
 		role := SpaceRole{ID: s.ids.Next(s.time()), Grants: d.grants(Grants{})}
-		if err := allowGrants(c.me.can, Grants{}, role.Grants, RolePermissions); err != nil {
+		if err := allowGrants(c.me.Permissions(), Grants{}, role.Grants, RolePermissions); err != nil {
 			return NamedRole{}, 0, err
 		}
 		c.roles = slices.Insert(slices.Clone(c.roles), at, role)
@@ -283,7 +283,7 @@ func (s *Service) UpdateRole(ctx context.Context, actor Actor, id, role ID, d Ro
 		after := before
 		set(&after.Name, d.Name)
 		after.Grants = d.grants(before.Grants)
-		if err := allowGrants(c.me.can, before.Grants, after.Grants, RolePermissions); err != nil {
+		if err := allowGrants(c.me.Permissions(), before.Grants, after.Grants, RolePermissions); err != nil {
 			return NamedRole{}, 0, err
 		}
 		if d.Position != 0 {
