@@ -7,7 +7,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 ADDR    ?= 127.0.0.1:8080
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test bench fuzz lint verify generate contract browser streams crashes
+.PHONY: help run build test test-all bench fuzz lint verify generate contract browser streams crashes
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +18,10 @@ build: ## Build bin/imapi
 run: build ## Build and run the server, with its data in ./data
 	bin/imapi serve --listen $(ADDR)
 
-test: ## Run all tests with the race detector
+test: ## Run all tests with the race detector, models and loops of kills with fewer steps
+	$(GO) test -race -short -timeout 20m ./...
+
+test-all: ## Run all tests with the race detector at full length, and crashes
 	$(GO) test -race -timeout 60m ./...
 
 bench: ## Run the benchmarks; both sides of a ratio in one run

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/testsize"
 )
 
 // channelWorld is a space in which everything changes that decides who can see its channels.
@@ -174,7 +175,7 @@ func TestChannelEventsReachTheirViewers(t *testing.T) {
 			}
 			bounds, err := w.LogBounds(w.ctx)
 			w.must(err)
-			for range 120 {
+			for range testsize.Pick(120, 40) {
 				w.step()
 			}
 			ours := map[im.ID]bool{}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/testsize"
 )
 
 // model is the expected state, stored in the simplest way and computed again for every
@@ -551,7 +552,7 @@ func TestRandomHistoriesAgainstAModel(t *testing.T) {
 				p.places = append(p.places, p.placeOf(id, false, history, p.users))
 			}
 			p.places = append(p.places, p.directPlace())
-			for i := range 150 {
+			for i := range testsize.Pick(150, 50) {
 				did := p.step()
 				p.hear()
 				p.check()

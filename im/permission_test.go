@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/testsize"
 )
 
 // list returns a set of permissions as the tables write it.
@@ -283,7 +284,7 @@ func randomInput(r *rand.Rand) im.PermissionInput {
 func TestPermissionsAgainstModel(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	all := im.RolePermissions | im.PermissionManageRetention | im.PermissionDelete
-	for range 50_000 {
+	for range testsize.Pick(50_000, 5000) {
 		s := randomInput(r)
 		got := s.Permissions()
 		for p := range all.Each() {

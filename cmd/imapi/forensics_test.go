@@ -21,6 +21,7 @@ import (
 
 	"github.com/imapi/imapi/auth"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/testsize"
 )
 
 var kills = flag.Int("kills", 8, "how often a server is killed in TestForensicsKilled")
@@ -95,7 +96,7 @@ func (s *spy) takeCopies() {
 		select {
 		case <-s.stop:
 			return
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(testsize.Pick(20*time.Millisecond, 100*time.Millisecond)):
 		}
 		dir := filepath.Join(s.dir, fmt.Sprint(n))
 		s.takeCopy(dir)
@@ -312,8 +313,8 @@ func (s *spy) keysElsewhere() {
 		}
 	}
 	err := copyFiles(s.data, filepath.Join(s.dir, "last"), nil, func(name string, b []byte) {
-		for ; len(b) >= 8; b = b[1:] {
-			if way, ok := gone[[8]byte(b)]; ok {
+		for key, way := range gone {
+			if bytes.Contains(b, key[:]) {
 				s.t.Errorf("%s: its key is in %s", way, name)
 			}
 		}
@@ -689,7 +690,7 @@ func TestForensics(t *testing.T) {
 			all[name] = way
 		}
 	}
-	for range 3 {
+	for range testsize.Pick(3, 1) {
 		st := newStage(spy, s)
 		workers.Go(func() { st.work(all, 1, func() bool { return true }) })
 	}
@@ -740,14 +741,15 @@ func TestForensicsKilled(t *testing.T) {
 		st := newStage(spy, s)
 		load.Go(func() { st.keep(ended) })
 	}
+	kills := testsize.Pick(*kills, 3)
 	var killed atomic.Int64
 	for range 3 {
 		st := newStage(spy, s)
 		workers.Go(func() {
-			st.work(erasings, 1, func() bool { return killed.Load() >= int64(*kills) })
+			st.work(erasings, 1, func() bool { return killed.Load() >= int64(kills) })
 		})
 	}
-	for range *kills {
+	for range kills {
 		until := len(spy.erasures()) + 1 + rand.IntN(5)
 		waitFor(t, func() bool { return len(spy.erasures()) >= until || t.Failed() })
 		s.kill()

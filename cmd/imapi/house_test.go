@@ -39,7 +39,7 @@ var house = map[string][]string{
 	"storage/record":      {"im", "seqs", "search"},
 	"storage/searchindex": {"faults", "search", "storage/sqlite/supported"},
 	"storage/postgres":    {"im", "seqs", "faults", "search", "storage/record", "storage/searchindex"},
-	"storage/storagetest": {"im"},
+	"storage/storagetest": {"im", "internal/testsize"},
 	"api":                 {},
 	"jsonscan":            {"im"},
 	"transfer":            {"im", "jsonscan"},
@@ -51,6 +51,7 @@ var house = map[string][]string{
 
 	"storage/sqlite/supported": {},
 	"storage/sqlite/disktest":  {}, // for tests alone
+	"internal/testsize":        {}, // for tests alone
 }
 
 // soleImporters are outside packages that only some of ours may import.

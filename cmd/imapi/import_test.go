@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/imapi/imapi/internal/testsize"
 )
 
 // command runs a subcommand on the server's data directory and returns its exit status and
@@ -210,7 +212,7 @@ func TestControlTakesItsKeyAlone(t *testing.T) {
 func TestImportAfterAKill(t *testing.T) {
 	for _, victim := range []string{"server", "command", "interrupted"} {
 		t.Run(victim, func(t *testing.T) {
-			const n = 20000
+			n := testsize.Pick(20000, 5000)
 			s := startServer(t)
 			file := filepath.Join(t.TempDir(), "in.ndjson")
 			if err := os.WriteFile(file, []byte(importLines(n, "")), 0o600); err != nil {

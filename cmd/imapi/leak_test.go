@@ -26,6 +26,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/imapi/imapi/api"
+	"github.com/imapi/imapi/internal/testsize"
 )
 
 // marker is a random text and the encodings in which it could be kept.
@@ -55,13 +56,28 @@ func newMarker() marker {
 
 // in returns the form in which a text holds the marker, "" if it does not.
 func (m marker) in(b []byte) string {
-	b = bytes.ToLower(b) // full-text indexes fold case
+	b = lower(b) // full-text indexes fold case
 	for name, form := range m.forms {
-		if bytes.Contains(b, bytes.ToLower(form)) {
+		if bytes.Contains(b, lower(form)) {
 			return name
 		}
 	}
 	return ""
+}
+
+// lower returns a copy of b with the letters of ASCII in lower case. It reads whole databases
+// again and again, which under the race detector would take most of the time of these tests.
+//
+//go:norace
+func lower(b []byte) []byte {
+	out := make([]byte, len(b))
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		out[i] = c
+	}
+	return out
 }
 
 // document is the OpenAPI document that a crawler reads.
@@ -312,8 +328,9 @@ func newScene(t *testing.T) *scene {
 		ids:     map[string][]string{"user": {"alice", "bob"}, "list": {"allow", "deny"}},
 		queries: map[string][]string{"q": {"stays"}},
 	}
+	secret := readSecret(t, s.data)
 	for _, user := range []string{"alice", "bob", "carol", "stranger"} {
-		c.tokens[user] = s.token(user)
+		c.tokens[user] = mintFor(t, secret, user)
 	}
 	c.tokens["root"] = s.token("root", "--admin")
 	sc := &scene{crawler: c}
@@ -591,9 +608,10 @@ func TestNothingLeaks(t *testing.T) {
 
 // TestNothingLeaksAfterACrash kills the server right after the answer.
 func TestNothingLeaksAfterACrash(t *testing.T) {
-	for _, way := range []string{
-		"revoked", "burned by hand", "burned by reading", "revoked and deleted in every conversation", "deleted with their parent",
-	} {
+	all := []string{
+		"revoked", "deleted with their parent", "burned by hand", "burned by reading", "revoked and deleted in every conversation",
+	}
+	for _, way := range all[:testsize.Pick(len(all), 2)] {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
 			sc := newScene(t)

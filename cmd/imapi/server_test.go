@@ -25,12 +25,16 @@ import (
 // patience is a deadline for what happens soon, on a busy machine.
 const patience = 5 * time.Minute
 
+// built is the directory of the binary, once there is one.
+var built string
+
 // binary builds imapi once, as the test itself was built.
 var binary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "imapi-e2e-")
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	path := filepath.Join(dir, "imapi")
 	build := exec.Command("go", "build", raceFlag, "-o", path, ".")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -41,8 +45,8 @@ var binary = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	status := m.Run()
-	if path, err := binary(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+	if built != "" {
+		_ = os.RemoveAll(built)
 	}
 	os.Exit(status)
 }

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/imapi/imapi/internal/testsize"
 	"github.com/imapi/imapi/search"
 )
 
@@ -20,11 +21,11 @@ import (
 // index is closed, crashed and rebuilt in between. Searches must find what a scan of all
 // messages finds, and in the end the file must match the database.
 func TestModel(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range testsize.Pick[uint64](6, 3) {
 		random := generator{rand.New(rand.NewPCG(seed, 71))}
 		l := newFixture(t, Options{FlushAt: 1 + random.IntN(300), maxItems: 200 + random.IntN(1000)})
 		next := int64(1)
-		for range 150 {
+		for range testsize.Pick(150, 60) {
 			switch random.IntN(12) {
 			case 0, 1, 2, 3, 4:
 				list := map[int64]message{}
@@ -121,7 +122,7 @@ func TestFailures(t *testing.T) {
 		}})
 		random := generator{rand.New(rand.NewPCG(5, 72))}
 		next := int64(1)
-		for round := range int64(60) {
+		for round := range testsize.Pick[int64](60, 20) {
 			list := map[int64]message{}
 			for range 40 {
 				next += 1 + random.Int64N(1000)
@@ -153,8 +154,9 @@ func TestErasedEntriesAreDeleted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := newFixture(t, Options{FlushAt: 500})
 			random := generator{rand.New(rand.NewPCG(6, 73))}
+			n := testsize.Pick[int64](4000, 1000)
 			list := map[int64]message{}
-			for id := range int64(4000) {
+			for id := range n {
 				m := random.message()
 				m.words += " " + uniqueWord(id)
 				list[id+1] = m
@@ -166,7 +168,7 @@ func TestErasedEntriesAreDeleted(t *testing.T) {
 			}
 			var erased []int64
 			kept := map[int64]bool{}
-			for id := range int64(4000) {
+			for id := range n {
 				if goes := id%int64(part) == 0; goes == (name != "nearly all") {
 					erased = append(erased, id+1)
 				} else {

@@ -17,6 +17,7 @@ import (
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/testsize"
 )
 
 // smallLog are limits that tests reach soon.
@@ -124,9 +125,9 @@ func TestLogBounded(t *testing.T) {
 					}
 				})
 			}
-			// Twenty times as much as the log is to hold.
+			// Twenty times as much as the log is to hold, five times in a short run.
 			most := int64(0)
-			for range 80 {
+			for range testsize.Pick(80, 20) {
 				fill(t, s, smallLog.max/4)
 				most = max(most, logSize(t, s))
 			}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/testsize"
 )
 
 // busy has readers read all the while and a sender send, with ids from first
@@ -90,7 +91,7 @@ func busy(tb testing.TB, s *Store, list []*secret, first im.ID) (stop func() []*
 // erased, oldest first, newest first and at random. No file ever holds what any message
 // says, and soon the keys of what was erased are gone and all others are there.
 func TestErasedIsGone(t *testing.T) {
-	const each = 700
+	each := testsize.Pick(700, 150)
 	random := rand.New(rand.NewPCG(21, 22))
 	dir := t.TempDir()
 	s := openAt(t, filepath.Join(dir, "data", "imapi.db"), Options{Synchronous: "normal", ReadLimit: time.Minute})

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/testsize"
 )
 
 func (t *talk) finds(words string, want ...im.ID) {
@@ -173,7 +174,8 @@ func TestIndexCannotBeWritten(t *testing.T) {
 // how far it is.
 func TestReindex(t *testing.T) {
 	s := newTalk(t, 1, Options{Synchronous: "normal", flushAt: 100})
-	list, found := numbered(1, 10_000)
+	n := testsize.Pick[im.ID](10_000, 2500)
+	list, found := numbered(1, n)
 	for part := range slices.Chunk(list, 1000) {
 		s.say(part...)
 	}
@@ -182,16 +184,16 @@ func TestReindex(t *testing.T) {
 	done := make(chan error)
 	go func() {
 		done <- s.Reindex(t.Context(), func(done, total int64) {
-			if all = total; total < 9980 || total > 10_020 {
+			if all = total; total < int64(n)-20 || total > int64(n)+20 {
 				t.Errorf("%d in all", total)
 			}
 			steps = append(steps, done)
 		})
 	}()
 	for i := range im.ID(20) {
-		s.say(text(1, 10_001+i, "word"))
+		s.say(text(1, n+1+i, "word"))
 		s.erase(list[i*100])
-		found = slices.DeleteFunc(slices.Insert(found, 0, 10_001+i), func(id im.ID) bool { return id == i*100+1 })
+		found = slices.DeleteFunc(slices.Insert(found, 0, n+1+i), func(id im.ID) bool { return id == i*100+1 })
 		s.finds("word", found...)
 	}
 	if err := <-done; err != nil {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/testsize"
 	"github.com/imapi/imapi/search"
 )
 
@@ -81,7 +82,7 @@ func TestSearch(t *testing.T) {
 // TestSearchFindsAll: whatever is asked for in however many conversations, the
 // pages together are what a look at each message gives.
 func TestSearchFindsAll(t *testing.T) {
-	for name, flushAt := range map[string]int{"in memory": 0, "in the file": 1, "in both": 3000} {
+	for name, flushAt := range map[string]int{"in memory": 0, "in the file": 1, "in both": testsize.Pick(3000, 700)} {
 		t.Run(name, func(t *testing.T) { searchFindsAll(t, flushAt) })
 	}
 }
@@ -93,19 +94,19 @@ func searchFindsAll(t *testing.T, flushAt int) {
 	talk := newSpeech(43)
 	var list []im.Message
 	id := im.ID(1)
-	for range 6000 {
+	for range testsize.Pick(6000, 1500) {
 		id += 1 + im.ID(random.IntN(1_000_000))
 		list = append(list, text(im.ID(1+random.IntN(conversations)), id, talk.text()))
 	}
 	for part := range slices.Chunk(list, 300) {
 		s.say(part...)
 	}
-	for range 300 {
+	for range testsize.Pick(300, 75) {
 		i := random.IntN(len(list))
 		s.erase(list[i])
 		list = slices.Delete(list, i, i+1)
 	}
-	for n := range 120 {
+	for n := range testsize.Pick(120, 60) {
 		q := im.SearchQuery{Words: talk.words[int(talk.zipf.Uint64())], Limit: 1 + random.IntN(50)}
 		switch n % 4 {
 		case 1:

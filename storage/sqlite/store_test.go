@@ -43,7 +43,11 @@ func openNew(tb testing.TB, options Options) *Store {
 	return openAt(tb, filepath.Join(tb.TempDir(), "imapi.db"), options)
 }
 
+// TestStore runs the suite on a store as a server opens it.
 func TestStore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("TestPlans runs the suite")
+	}
 	storagetest.Run(t, func(t *testing.T) im.Store { return openNew(t, Options{}) })
 }
 

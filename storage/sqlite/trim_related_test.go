@@ -30,12 +30,22 @@ func breakRemoving(t *testing.T, driverError sqlite3.Error, gone bool) {
 	const each = 60
 	faults := &injector{}
 	dir := t.TempDir()
-	s := openAt(t, filepath.Join(dir, "imapi.db"), Options{Synchronous: "normal", fault: faults.hook})
+	s, keys := withFickleKeys(t, filepath.Join(dir, "imapi.db"), Options{Synchronous: "normal", fault: faults.hook})
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	failure := error(driverError)
 	w := newTown(t, s, 3)
 	w.found()
 	for at := 0; ; at += 17 {
 		id := w.found()
 		w.say(each)
+		// While keys cannot be shredded the shredder writes nothing: the fault must meet
+		// a call of the test.
+		keys.shredFails.Store(&failure)
+		tries := keys.tries.Load()
 		for _, m := range w.pick(func(m *spoken) bool { return m.in == id }) {
 			m.note = newMarker(w.random)
 			w.erase([]*spoken{m})
@@ -44,6 +54,7 @@ func breakRemoving(t *testing.T, driverError sqlite3.Error, gone bool) {
 			}
 		}
 		w.say(each) // so that what goes is not at the end
+		until(t, "the shredder has not stopped", func() bool { return keys.tries.Load() > tries })
 		faults.arm(at, "", func(s *session, _ string) error {
 			if gone {
 				return rolledBack(s, driverError)
@@ -60,6 +71,7 @@ func breakRemoving(t *testing.T, driverError sqlite3.Error, gone bool) {
 		}
 		w.fits()
 		faults.arm(0, "", nil)
+		keys.shredFails.Store(nil)
 		w.trim(w.conversations[0], before)
 		if w.is(id, "deleted_at IS NULL") {
 			w.must(w.tryDelete(id))

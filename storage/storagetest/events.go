@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/testsize"
 )
 
 // events reads a user's events of a part of the log in windows and checks the invariants of
@@ -192,7 +193,7 @@ func (w *world) checkDelivered(log []loggedEvent, users []im.UserID, random *ran
 	head := w.bounds().Head
 	w.equal("head of the log", head, im.Position(len(log)))
 	for _, user := range users {
-		for range 8 {
+		for range testsize.Pick(8, 2) {
 			for _, limit := range []int{1, 2, 7, 40, 1000} {
 				after := im.Position(random.IntN(len(log)))
 				upTo := after + im.Position(random.IntN(len(log)-int(after)+1))

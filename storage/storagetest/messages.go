@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/testsize"
 )
 
 func testMessages(w *world) {
@@ -278,7 +279,7 @@ func filtered(all []im.Message, q im.HistoryQuery) []im.Message {
 // testHistoryBounded checks that each page looks at a bounded number of messages, even if a
 // filter matches almost none.
 func testHistoryBounded(w *world) {
-	const n = 6000
+	n := testsize.Pick[int64](6000, 3000)
 	id := w.group(im.HistoryAll, "alice", "bob")
 	w.write(func(tx im.Tx) error {
 		for i := range n {
@@ -338,7 +339,7 @@ func testHistoryBounded(w *world) {
 			want = []int64{n - 20, n - 19, n - 18, n - 17, n - 16, n - 15, n - 14, n - 13, n - 12, n - 11, n - 10, n - 9, n - 8, n - 7, n - 6, n - 5}
 		}
 		w.equal("found", seqs(got), want)
-		if most := n/500 + 5; pages > most {
+		if most := int(n)/500 + 5; pages > most {
 			w.Fatalf("%d pages, want at most %d", pages, most)
 		}
 	}

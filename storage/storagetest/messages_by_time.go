@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/testsize"
 )
 
 // testTimes compares every query by time with a scan, in a conversation whose clock goes
@@ -75,7 +76,7 @@ func testTimes(w *world) {
 		return nil
 	}
 	check := func() {
-		for range 60 {
+		for range testsize.Pick(60, 20) {
 			q := im.HistoryQuery{
 				Conversation: id, Ranges: []im.SeqRange{{From: 1, To: 10_000}}, Timed: true,
 				Ascending: r.IntN(2) == 0, Limit: 1 + r.IntN(9), Reader: "alice",

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/testsize"
 )
 
 // spaceState is everything that decides about access in a space and one of its channels,
@@ -62,7 +63,7 @@ func testSpaceModel(w *world) {
 		m.now.roles[user], m.now.lists[user] = map[im.ID]bool{}, map[im.List]bool{}
 	}
 	for round := range 5 {
-		for range 80 {
+		for range testsize.Pick(80, 25) {
 			m.step()
 		}
 		m.compare()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/testsize"
 )
 
 // unreadModel is a conversation whose unread counts are computed by scanning all messages.
@@ -35,7 +36,7 @@ func testUnreadModel(w *world) {
 		for _, user := range m.users {
 			m.readOrHidden[user] = map[int64]bool{}
 		}
-		for range 120 {
+		for range testsize.Pick(120, 40) {
 			m.step(longest)
 			for _, user := range m.users {
 				m.compare(user)
