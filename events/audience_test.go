@@ -10,8 +10,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// audienceModel holds the audience against the plain truth: who is a member
-// since when, what they see, and who has streams.
+// audienceModel compares the audience with the true state: who is a member since when, what
+// they see, and who has streams.
 type audienceModel struct {
 	t       *testing.T
 	a       *audience
@@ -45,8 +45,7 @@ func (m *audienceModel) offline(u im.UserID) {
 	}
 }
 
-// tell has an event happen; between is what happens while the members are
-// being looked up.
+// tell makes an event happen; between runs while the members are being looked up.
 func (m *audienceModel) tell(e im.Event, between func()) {
 	m.t.Helper()
 	c := e.Conversation
@@ -68,7 +67,7 @@ func (m *audienceModel) tell(e im.Event, between func()) {
 		}
 	default: // changes no one's view
 	}
-	before := make(map[*Subscription]bool) // who is to be told
+	before := make(map[*Subscription]bool) // the recipients
 	for u, streams := range m.streams {
 		if m.isFor(e, u) {
 			for _, s := range streams {
@@ -91,23 +90,23 @@ func (m *audienceModel) tell(e im.Event, between func()) {
 		}
 	}
 	between()
-	told := make(map[*Subscription]bool)
+	received := make(map[*Subscription]bool)
 	for _, s := range m.a.recipients(nil, &e, found, last, m.now) {
-		if told[s] {
-			m.t.Errorf("%v told twice of %v", s.actor.User, e)
+		if received[s] {
+			m.t.Errorf("%v received %v twice", s.actor.User, e)
 		}
-		told[s] = true
+		received[s] = true
 	}
 	for s := range before {
-		if slices.Contains(m.streams[s.actor.User], s) && !told[s] {
-			m.t.Errorf("%v not told of %v", s.actor.User, e)
+		if slices.Contains(m.streams[s.actor.User], s) && !received[s] {
+			m.t.Errorf("%v did not receive %v", s.actor.User, e)
 		}
 	}
-	for s := range told {
-		// Who has come meanwhile may be there: the stream has joined after
-		// the event, and does not take it.
+	for s := range received {
+		// A user who has connected meanwhile may be among them: their stream joined after
+		// the event and ignores it.
 		if u := s.actor.User; !before[s] && !m.cameMeanwhile(s, e) {
-			m.t.Errorf("%v told of %v", u, e)
+			m.t.Errorf("%v received %v", u, e)
 		}
 	}
 	for u := range m.members[c] {
@@ -119,8 +118,7 @@ func (m *audienceModel) tell(e im.Event, between func()) {
 	}
 }
 
-// isFor reports whether a user is to be told, if they were there when it
-// happened.
+// isFor reports whether a user receives the event, if they were a member when it happened.
 func (m *audienceModel) isFor(e im.Event, u im.UserID) bool {
 	return !slices.Contains(e.HiddenBy, u) && (e.To == u || e.To == "" && m.members[e.Conversation][u] && m.sees(e, u))
 }
@@ -130,8 +128,8 @@ func (m *audienceModel) cameMeanwhile(s *Subscription, e im.Event) bool {
 	return slices.Contains(m.streams[u], s) && m.isFor(e, u)
 }
 
-// theSpace is one in which the conversations 3 and 4 are channels: who sees those
-// changes with events of the space, of all of them or of one member.
+// theSpace has the conversations 3 and 4 as channels. Events of the space change who sees
+// them, for all of its members or for one.
 const theSpace im.ID = 9
 
 func inSpace(c im.ID) bool { return c == 3 || c == 4 }
@@ -152,7 +150,7 @@ func (m *audienceModel) flip(c im.ID, users ...im.UserID) {
 	}
 }
 
-// changeSight has something happen by which others see the channels from then on.
+// changeSight makes an event happen by which others see the channels from then on.
 func (m *audienceModel) changeSight(user func() im.UserID, churn func()) {
 	c, u := 3+im.ID(rand.N(2)), user()
 	switch rand.N(4) {
@@ -168,7 +166,7 @@ func (m *audienceModel) changeSight(user func() im.UserID, churn func()) {
 		m.tell(im.Event{Type: im.ChannelClosed, Conversation: c, Space: theSpace, User: u, To: u}, churn)
 		m.flip(c, u)
 	case 3:
-		// Who sees it by this is told, and who does not any more.
+		// Users who see it after the event or before it receive it.
 		gain := make(map[im.UserID]bool)
 		lose := make(map[im.UserID]bool)
 		for _, u := range []im.UserID{user(), user(), user()} {
@@ -249,7 +247,7 @@ func (m *audienceModel) check() {
 	}
 }
 
-// happen has something happen to who is in a group, or to the group.
+// happen makes an event happen that changes the members of a group, or the group.
 func (m *audienceModel) happen(what int, e im.Event, user func() im.UserID, churn func()) {
 	c := e.Conversation
 	switch what {
@@ -313,7 +311,7 @@ func TestAudienceAgainstModel(t *testing.T) {
 			switch what := rand.N(18); what {
 			case 16, 17:
 				m.changeSight(user, churn)
-			case 6, 7, 10, 14: // of channels nobody says this
+			case 6, 7, 10, 14: // channels have no such event
 				if inSpace(c) {
 					c -= 2
 					e.Conversation = c
@@ -358,8 +356,8 @@ func TestAudienceAgainstModel(t *testing.T) {
 	}
 }
 
-// Users who come online are looked up once in each conversation that has news,
-// in one go with the others who came.
+// Users who come online are looked up once in each conversation with events, together with
+// the others who have come.
 func TestArrivalsAreLookedUpTogether(t *testing.T) {
 	a := newAudience(10)
 	come := func(u im.UserID) { a.add(&Subscription{actor: im.Actor{User: u}}) }

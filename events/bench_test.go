@@ -14,17 +14,17 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// told counts what streams were told, and says when it is so many.
-type told struct {
+// counter counts the frames delivered to streams, and signals when a number is reached.
+type counter struct {
 	unobserved
 	n    atomic.Int64
 	goal atomic.Int64
 	met  chan struct{}
 }
 
-func newTold() *told { return &told{met: make(chan struct{}, 1)} }
+func newCounter() *counter { return &counter{met: make(chan struct{}, 1)} }
 
-func (o *told) EventDelivered(time.Duration) {
+func (o *counter) EventDelivered(time.Duration) {
 	if o.n.Add(1) == o.goal.Load() {
 		o.met <- struct{}{}
 	}
@@ -76,10 +76,9 @@ func (s connSink) Write(p []byte) error {
 
 func (s connSink) Flush() error { return nil }
 
-// BenchmarkFanOut tells one event after the other to 1,000 streams over
-// loopback sockets, and each must have been written to all before the next: no
-// two are put together. "bare" does no more than write the same bytes to the
-// same sockets in a loop, which is what there is to be gained.
+// BenchmarkFanOut delivers one event after the other to 1,000 streams over loopback
+// sockets. Each must be written to all before the next, so that none share a write. "bare"
+// only writes the same bytes to the same sockets in a loop, which is the upper bound.
 func BenchmarkFanOut(b *testing.B) {
 	const streams = 1000
 	report := func(b *testing.B) {
@@ -102,7 +101,7 @@ func BenchmarkFanOut(b *testing.B) {
 		report(b)
 	})
 	b.Run("hub", func(b *testing.B) {
-		o := newTold()
+		o := newCounter()
 		h, m, wait := benchHub(b, streams, o, func() []Sink {
 			var sinks []Sink
 			for _, c := range sockets(b, streams) {
@@ -121,11 +120,11 @@ func BenchmarkFanOut(b *testing.B) {
 	})
 }
 
-// BenchmarkFanOutBusy has events come as fast as streams are told them, so that
-// what waits together is written together.
+// BenchmarkFanOutBusy publishes events as fast as streams receive them, so that waiting
+// events share writes.
 func BenchmarkFanOutBusy(b *testing.B) {
 	const streams, ahead = 1000, 64
-	o := newTold()
+	o := newCounter()
 	var sinks []Sink
 	for _, c := range sockets(b, streams) {
 		sinks = append(sinks, connSink{c})
@@ -149,8 +148,8 @@ func benchEvent(position im.Position) im.Event {
 	return e
 }
 
-// benchHub returns a hub with a stream for each sink, of as many members of one
-// conversation, and what waits for their end.
+// benchHub returns a hub with a stream for each sink, for members of one conversation, and
+// a function that waits for their end.
 func benchHub(b *testing.B, n int, o Observer, sinks []Sink) (*Hub, *model, func()) {
 	b.Helper()
 	m := newModel()
@@ -187,8 +186,8 @@ func (d discard) Flush() error {
 	return nil
 }
 
-// BenchmarkIdleStreams measures what 10,000 idle streams of as many users hold,
-// the stacks that serve them included, without what HTTP adds.
+// BenchmarkIdleStreams measures the memory of 10,000 idle streams of 10,000 users, with the
+// stacks that serve them, without HTTP.
 func BenchmarkIdleStreams(b *testing.B) {
 	const streams = 10_000
 	memory := func() uint64 {
@@ -221,8 +220,8 @@ func BenchmarkIdleStreams(b *testing.B) {
 	}
 }
 
-// BenchmarkErase is the dispatcher's own work for an erasure while 20,000 are
-// online, for most of whom nothing waits.
+// BenchmarkErase measures the dispatcher's work for an erasure while 20,000 users are
+// online, most without waiting frames.
 func BenchmarkErase(b *testing.B) {
 	h := newTestHub(b, newModel(), Options{})
 	for i := range 20_000 {
@@ -250,8 +249,8 @@ func BenchmarkErase(b *testing.B) {
 	}
 }
 
-// BenchmarkDispatch is the dispatcher's own work for an event that concerns two
-// of 10,000 who are online, in a conversation that it knows.
+// BenchmarkDispatch measures the dispatcher's work for an event for two of 10,000 online
+// users, in a known conversation.
 func BenchmarkDispatch(b *testing.B) {
 	m := newModel()
 	h := newTestHub(b, m, Options{})

@@ -16,8 +16,8 @@ import (
 
 var errBroken = errors.New("connection broken")
 
-// pipe is a sink that a client reads from. It can be made to block, and to
-// break in the middle of what is written.
+// pipe is a sink that a client reads from. It can be made to block, and to fail in the
+// middle of a write.
 type pipe struct {
 	mu      sync.Mutex
 	open    *sync.Cond
@@ -93,7 +93,7 @@ type client struct {
 
 	cursor *Cursor
 	from   im.Position   // where its first stream began
-	got    []im.Position // of the events that it was told, ever
+	got    []im.Position // of all events ever received
 	texts  []string
 	resets int
 
@@ -123,7 +123,7 @@ func (c *client) connect(p *pipe) {
 	go func() { c.served <- sub.Serve(ctx, p) }()
 }
 
-// disconnect ends the stream and reads what has come by it.
+// disconnect ends the stream and reads what it has delivered.
 func (c *client) disconnect() {
 	c.t.Helper()
 	c.cancel(io.EOF)
@@ -133,7 +133,7 @@ func (c *client) disconnect() {
 	c.read()
 }
 
-// read takes note of what has come, as a client would.
+// read records what was delivered, as a client would.
 func (c *client) read() []sseEvent {
 	c.t.Helper()
 	c.pipe.mu.Lock()
@@ -173,8 +173,7 @@ func (c *client) read() []sseEvent {
 	return got
 }
 
-// expect checks that the client was told all that it was to be told, in order
-// and once.
+// expect checks that the client has received all of its events, in order and once.
 func (c *client) expect(m *model) {
 	c.t.Helper()
 	want := m.wanted(c.actor, c.from)
@@ -185,6 +184,6 @@ func (c *client) expect(m *model) {
 	for i < len(want) && i < len(c.got) && want[i] == c.got[i] {
 		i++
 	}
-	c.t.Errorf("%v from %d: told %d events, want %d; they differ at the %d-th: got %v, want %v",
+	c.t.Errorf("%v from %d: received %d events, want %d; they differ at the %d-th: got %v, want %v",
 		c.actor, c.from, len(c.got), len(want), i, c.got[i:min(i+8, len(c.got))], want[i:min(i+8, len(want))])
 }

@@ -23,8 +23,8 @@ func erasureOf(c, id im.ID) im.Event {
 	return im.Event{Type: "message.revoked", Conversation: c, MessageID: id, Message: &im.Message{ID: id, Conversation: c}}
 }
 
-// What waits in memory when a message is erased is told as its tombstone, also
-// to who has left since and is not told of the erasure.
+// A message that is erased while its frame waits in memory is delivered as its tombstone,
+// also to a user who has left since and does not receive the erasure.
 func TestErasureReachesWaitingFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
@@ -50,16 +50,16 @@ func TestErasureReachesWaitingFrames(t *testing.T) {
 		a.read()
 		b.read()
 		if want := []string{"already being written", "erased", "kept", "", "erased"}; !slices.Equal(a.texts, want) {
-			t.Errorf("a was told %q, want %q", a.texts, want)
+			t.Errorf("a received %q, want %q", a.texts, want)
 		}
 		if want := []string{"already being written", "erased", "kept", ""}; !slices.Equal(b.texts, want) {
-			t.Errorf("b was told %q, want %q", b.texts, want)
+			t.Errorf("b received %q, want %q", b.texts, want)
 		}
 	})
 }
 
-// The same for what was read from the log and waits for the client, read before
-// the erasure or while it happened.
+// The same for frames read from the log that wait for the client, read before the erasure
+// or while it happened.
 func TestErasureReachesReplayedFrames(t *testing.T) {
 	for _, during := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -94,7 +94,7 @@ func TestErasureReachesReplayedFrames(t *testing.T) {
 			synctest.Wait()
 			c.read()
 			if len(c.texts) != 2 || c.texts[1] != "erased" {
-				t.Errorf("during = %t: told %.20q", during, c.texts)
+				t.Errorf("during = %t: received %.20q", during, c.texts)
 			}
 		})
 	}
@@ -146,8 +146,8 @@ func TestRemovalsRemembered(t *testing.T) {
 	}
 }
 
-// expectNothingWaits checks, when all streams have ended, that none of their
-// frames is still looked for.
+// expectNothingWaits checks, when all streams have ended, that none of their frames is
+// still indexed.
 func expectNothingWaits(t testing.TB, h *Hub) {
 	t.Helper()
 	h.unwritten.mu.Lock()
@@ -157,8 +157,8 @@ func expectNothingWaits(t testing.TB, h *Hub) {
 	}
 }
 
-// blockedBefore brings a client to where the first of two messages blocks on
-// its way, and the second, which is a secret, is to be written after that.
+// blockedBefore brings a client to the point where delivery of the first of two messages
+// blocks, and the second, a secret, is next.
 func blockedBefore(t *testing.T, m *model, h *Hub) *client {
 	t.Helper()
 	m.create(1, "a")
@@ -172,19 +172,19 @@ func blockedBefore(t *testing.T, m *model, h *Hub) *client {
 	return c
 }
 
-// expectErased checks that the client was not told the secret, and all else.
+// expectErased checks that the client has not received the secret, but everything else.
 func (c *client) expectErased(m *model) {
 	c.t.Helper()
 	c.disconnect()
 	c.expect(m)
 	if len(c.texts) < 2 || c.texts[1] != "erased" {
-		c.t.Errorf("told %.20q", c.texts)
+		c.t.Errorf("received %.20q", c.texts)
 	}
 	expectNothingWaits(c.t, c.hub)
 }
 
-// An erasure that does not fit into the inbox erases what waits all the same,
-// also if there are more of them than are kept.
+// Erasures that do not fit into the inbox erase waiting frames all the same, also if there
+// are more of them than are kept.
 func TestErasureInAnOverflow(t *testing.T) {
 	for _, more := range []int{0, 5} {
 		synctest.Test(t, func(t *testing.T) {
@@ -204,8 +204,8 @@ func TestErasureInAnOverflow(t *testing.T) {
 	}
 }
 
-// The erasures of a commit of unknown outcome are not known: what waits is read
-// again, be it on its way live or from the log.
+// The erasures of a commit of unknown outcome are not known: waiting frames are read again,
+// whether they are live or from the log.
 func TestErasureInAGap(t *testing.T) {
 	gap := func(m *model, h *Hub) {
 		lost := m.append(sent(1), erasureOf(1, 11), sent(1))
@@ -265,8 +265,8 @@ func TestErasureInAGap(t *testing.T) {
 	})
 }
 
-// A message that has erased itself while it waited is told as its tombstone,
-// even if its timer is late, and what waits learns that it burns earlier.
+// A message that came due while its frame waited is delivered as its tombstone, even if its
+// timer is late, and a waiting frame learns of an earlier burn time.
 func TestDueWhileWaiting(t *testing.T) {
 	message := func(change func(*im.Message)) im.Event {
 		e := withText(1, 11, "secret")
@@ -313,7 +313,7 @@ func TestDueWhileWaiting(t *testing.T) {
 				c.disconnect()
 				c.expect(m)
 				if len(c.texts) < 2 || c.texts[1] != tt.want {
-					t.Errorf("told %.20q, want %q", c.texts, tt.want)
+					t.Errorf("received %.20q, want %q", c.texts, tt.want)
 				}
 				h.Close()
 				if got := len(delivered) > 0; got != (tt.want == "secret") {

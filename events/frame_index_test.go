@@ -7,8 +7,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// The frames of a message, and those of a conversation, are found until the last
-// who holds them lets go.
+// The frames of a message, and those of a conversation, are found until their last holder
+// releases them.
 func TestWaiting(t *testing.T) {
 	w := newFrameIndex()
 	frame := func(conversation, message im.ID, with bool) *Frame {

@@ -8,8 +8,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// heartbeats returns how many have come since it was asked last, and the cursor that
-// stands for the event to come.
+// heartbeats returns how many have arrived since the last call, and the current cursor.
 func (c *client) heartbeats() (n int, at im.Position) {
 	c.t.Helper()
 	c.pipe.mu.Lock()
@@ -49,7 +48,7 @@ func TestHeartbeatHasTheCursorAndNoEvent(t *testing.T) {
 			t.Errorf("after 15 s: %d heartbeats at %d, want one at 15", n, at)
 		}
 		if got := idle.read(); len(got) != 0 {
-			t.Errorf("told %v", got)
+			t.Errorf("received %v", got)
 		}
 		if n, _ := busy.heartbeats(); len(busy.read()) != 14 || n != 0 {
 			t.Errorf("%d heartbeats between 14 events", n)
@@ -63,8 +62,8 @@ func TestHeartbeatHasTheCursorAndNoEvent(t *testing.T) {
 		if n != 0 {
 			t.Errorf("14 s after the last heartbeat: %d", n)
 		}
-		// Who goes by lines has the cursor: what it has passed is not told again,
-		// what follows is.
+		// A client that reads lines has the cursor: events before it are not delivered
+		// again, later ones are.
 		idle.cursor = &Cursor{Log: testLog, Position: at}
 		idle.disconnect()
 		m.commit(im.Event{Type: im.MessageCreated, To: "idle"})
@@ -75,7 +74,8 @@ func TestHeartbeatHasTheCursorAndNoEvent(t *testing.T) {
 	})
 }
 
-// Who goes by events alone gets one in time, before their cursor is older than the log.
+// A client that reads events gets a cursor in time, before its last one is older than the
+// log.
 func TestReadyRefreshesTheCursor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
@@ -91,7 +91,7 @@ func TestReadyRefreshesTheCursor(t *testing.T) {
 			<-time.After(29 * time.Minute)
 			synctest.Wait()
 			if got := idle.read(); len(got) != 0 {
-				t.Errorf("hour %d: told %v", hour, got)
+				t.Errorf("hour %d: received %v", hour, got)
 			}
 			<-time.After(time.Minute)
 			synctest.Wait()
@@ -105,14 +105,14 @@ func TestReadyRefreshesTheCursor(t *testing.T) {
 		<-time.After(59 * time.Minute)
 		synctest.Wait()
 		if got := idle.read(); len(got) != 1 || got[0].event != string(im.MessageCreated) {
-			t.Errorf("told %v, want the message alone", got)
+			t.Errorf("received %v, want the message alone", got)
 		}
 		idle.expect(m)
 	})
 }
 
-// A heartbeat that is due just when an event happens must not carry the cursor
-// past the event before it was told.
+// A heartbeat that is due just when an event happens must not carry the cursor past an
+// event that was not delivered.
 func TestHeartbeatDoesNotPassEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
@@ -141,7 +141,8 @@ func TestHeartbeatDoesNotPassEvents(t *testing.T) {
 	})
 }
 
-// A heartbeat says nothing of what waits, or is yet to be read from the log.
+// A heartbeat does not carry the cursor past events that wait, or that have not been read
+// from the log.
 func TestSettled(t *testing.T) {
 	m := newModel()
 	h := newTestHub(t, m, Options{})

@@ -26,7 +26,7 @@ func TestOpening(t *testing.T) {
 		for _, tt := range []struct {
 			name   string
 			cursor *Cursor
-			ready  Cursor // what ready carries
+			ready  Cursor // the cursor in ready
 			then   []string
 		}{
 			{"now", nil, Cursor{testLog, 10}, nil},
@@ -53,7 +53,7 @@ func TestOpening(t *testing.T) {
 				then = append(then, e.event)
 			}
 			if fmt.Sprint(then) != fmt.Sprint(tt.then) {
-				t.Errorf("%s: told %v, want %v", tt.name, then, tt.then)
+				t.Errorf("%s: received %v, want %v", tt.name, then, tt.then)
 			}
 			if *c.cursor != (Cursor{testLog, 10}) {
 				t.Errorf("%s: cursor %v, want the head", tt.name, *c.cursor)
@@ -75,7 +75,8 @@ func TestOpening(t *testing.T) {
 	})
 }
 
-// The log is cut while a client does not read: it is told so, and goes on.
+// When the log is trimmed while a client does not read, the client gets reset and
+// continues.
 func TestLogCutWhileLagging(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
@@ -150,7 +151,7 @@ func TestTokenExpiryEndsTheStream(t *testing.T) {
 		if n := h.Streams(); n != 0 {
 			t.Errorf("%d streams left", n)
 		}
-		// Nothing is told after it, though it waits.
+		// Nothing is delivered after it, although frames wait.
 		c.ends = time.Now().Add(time.Second)
 		c.connect(newPipe())
 		synctest.Wait()
@@ -165,7 +166,7 @@ func TestTokenExpiryEndsTheStream(t *testing.T) {
 		}
 		c.read()
 		if len(c.got) != 1 {
-			t.Errorf("told %v, want what was being written and no more", c.got)
+			t.Errorf("received %v, want what was being written and no more", c.got)
 		}
 	})
 }
@@ -191,7 +192,7 @@ func TestTokenCut(t *testing.T) {
 		if n := h.Streams(); n != 2 {
 			t.Errorf("%d streams left, want those of the newer token and of the other user", n)
 		}
-		// A request that was let in just before the cut comes too late.
+		// A request that was authenticated just before the cut-off comes too late.
 		if _, err := h.Subscribe(older.subscriber()); !errors.Is(err, ErrTokenCut) {
 			t.Errorf("Subscribe = %v, want the cut to hold", err)
 		}
@@ -241,7 +242,7 @@ func TestServeEndsWithItsContext(t *testing.T) {
 		if err := <-c.served; !errors.Is(err, io.EOF) {
 			t.Errorf("Serve = %v", err)
 		}
-		// One that never begins to be served ends with Close.
+		// A subscription that is never served ends with Close.
 		sub, err := h.Subscribe(c.subscriber())
 		if err != nil {
 			t.Fatal(err)
@@ -297,7 +298,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-func TestActorsDeviceIsNotTold(t *testing.T) {
+func TestActingDeviceReceivesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
 		h := newTestHub(t, m, Options{})
@@ -318,7 +319,7 @@ func TestActorsDeviceIsNotTold(t *testing.T) {
 			c.read()
 			c.expect(m)
 			if len(c.got) != want {
-				t.Errorf("%v: told %d, want %d", c.actor, len(c.got), want)
+				t.Errorf("%v: received %d, want %d", c.actor, len(c.got), want)
 			}
 		}
 	})
@@ -344,13 +345,13 @@ func TestCursorAheadOfTheDispatcher(t *testing.T) {
 		c.read()
 		c.expect(m)
 		if c.from != 3 || c.resets != 0 || len(c.got) != 2 {
-			t.Errorf("from %d, %d resets, told %v", c.from, c.resets, c.got)
+			t.Errorf("from %d, %d resets, received %v", c.from, c.resets, c.got)
 		}
 	})
 }
 
-// A stream that begins now is not for what was committed before it was opened, though
-// the dispatcher may come to that later.
+// A new stream does not receive what was committed before it was opened, even if the
+// dispatcher handles that later.
 func TestNewStreamAheadOfTheDispatcher(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
@@ -369,7 +370,7 @@ func TestNewStreamAheadOfTheDispatcher(t *testing.T) {
 		c.read()
 		c.expect(m)
 		if c.from != late.Head || !slices.Equal(c.got, []im.Position{next}) {
-			t.Errorf("from %d, told %v", c.from, c.got)
+			t.Errorf("from %d, received %v", c.from, c.got)
 		}
 	})
 }

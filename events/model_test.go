@@ -15,8 +15,8 @@ import (
 
 const testLog = 7
 
-// model is a store as the hub sees one: it commits events, keeps who was a
-// member when, and publishes after the commit.
+// model is a store as the hub sees it: it commits events, records who was a member when,
+// and publishes after the commit.
 type model struct {
 	mu      sync.Mutex
 	events  []im.Event // position i+1 at i
@@ -24,12 +24,12 @@ type model struct {
 	seqs    map[im.ID]int64
 	joined  map[im.ID]bool // conversations with history from the joining on
 	erased  map[im.ID]*im.Message
-	below   map[im.ID]int64 // seqs of a conversation below this are gone
+	below   map[im.ID]int64 // messages below this seq of a conversation were trimmed
 	hidden  map[im.UserID][]im.Event
 	cut     im.Position
 	publish func(im.Commit)
 
-	stride    im.Position // how far a read of the log looks, 0 for all the way
+	stride    im.Position // how many positions a read of the log covers, 0 for all
 	onMembers func() error
 	onEvents  func()
 
@@ -48,7 +48,7 @@ func newModel() *model {
 	}
 }
 
-// commit appends events, changes members as they say, and publishes them.
+// commit appends events, changes members accordingly, and publishes the events.
 func (m *model) commit(events ...im.Event) im.Position {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -143,8 +143,8 @@ func (m *model) isFor(e im.Event, a im.Actor) bool {
 	}
 }
 
-// hides reports whether a user has hidden the message of an event: delivered when it
-// happened, but no more, except that there was one.
+// hides reports whether a user has hidden the message of an event: it was delivered when it
+// happened, but a replay only says that there was one.
 func (m *model) hides(e im.Event, u im.UserID) bool {
 	return slices.ContainsFunc(m.hidden[u], func(h im.Event) bool {
 		return h.Conversation == e.Conversation && hides(&h, &e)
@@ -168,7 +168,7 @@ func (m *model) erasureOfSome(c im.ID) im.Event {
 	return im.Event{Type: im.MessageRevoked, Conversation: c, MessageID: 1, Seq: seq}
 }
 
-// wanted returns the positions that the actor must be told after from.
+// wanted returns the positions after from that the actor must receive.
 func (m *model) wanted(a im.Actor, from im.Position) []im.Position {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// readPages reads the log as a client that polls, until a page says that there is no
-// more, and returns the envelopes of all events.
+// readPages reads the log as a polling client, until a page says that there are no more,
+// and returns the envelopes of all events.
 func readPages(t *testing.T, h *Hub, user im.UserID, cursor *Cursor, limit int) (got []testEnvelope) {
 	t.Helper()
 	for range 1000 {
@@ -41,7 +41,7 @@ func readPages(t *testing.T, h *Hub, user im.UserID, cursor *Cursor, limit int) 
 
 func at(position im.Position) *Cursor { return &Cursor{Log: testLog, Position: position} }
 
-func TestPagesHoldWhatAStreamDelivers(t *testing.T) {
+func TestPagesEqualTheStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
 		h := newTestHub(t, m, Options{})

@@ -16,7 +16,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// postbox takes what the hub delivers.
+// postbox records the deliveries that the hub reports.
 type postbox struct {
 	mu    sync.Mutex
 	calls []delivered
@@ -74,14 +74,14 @@ func (p *postbox) expect(t *testing.T, want ...string) {
 	}
 }
 
-// tracked is a message whose sender wants to know who has it.
+// tracked is a message whose sender receives receipts.
 func tracked(c, id im.ID, sender im.UserID) im.Event {
 	e := withText(c, id, "text")
 	e.Message.Sender, e.Actor, e.Tracked = sender, sender, true
 	return e
 }
 
-func TestWhatIsWrittenCountsAsDelivered(t *testing.T) {
+func TestWritingCountsAsDelivery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, box := newModel(), newPostbox()
 		h := newTestHub(t, m, box.options())
@@ -107,7 +107,7 @@ func TestWhatIsWrittenCountsAsDelivered(t *testing.T) {
 		<-time.After(2 * time.Millisecond)
 		first := "500ms: a 1 4-4 b 1 1-2 b 2 1-1 c 1 1-2 c 1 4-4"
 		box.expect(t, first)
-		// Nothing is told, nothing is delivered.
+		// Without delivery there is no receipt.
 		<-time.After(time.Hour)
 		box.expect(t, first)
 		m.commit(tracked(2, 22, "b"))
@@ -116,8 +116,8 @@ func TestWhatIsWrittenCountsAsDelivered(t *testing.T) {
 	})
 }
 
-// A message that is told from the log counts as well, unless it is gone.
-func TestWhatIsReplayedCountsAsDelivered(t *testing.T) {
+// A message delivered from the log counts as well, unless it is erased.
+func TestReplayCountsAsDelivery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, box := newModel(), newPostbox()
 		h := newTestHub(t, m, box.options())
@@ -147,7 +147,7 @@ func (s *unflushed) Flush() error {
 	return s.pipe.Flush()
 }
 
-func TestWhatIsNotWrittenIsNotDelivered(t *testing.T) {
+func TestNothingWrittenIsNotDelivery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, box := newModel(), newPostbox()
 		h := newTestHub(t, m, box.options())
@@ -174,7 +174,8 @@ func TestWhatIsNotWrittenIsNotDelivered(t *testing.T) {
 		}
 		<-time.After(time.Second)
 		box.expect(t)
-		// What is erased while it waits was never got; what is being written is.
+		// A message that is erased while its frame waits was not delivered; one whose frame
+		// is being written was.
 		m.commit(erasureOf(1, 12))
 		synctest.Wait()
 		slow.pipe.block(false)
@@ -202,7 +203,7 @@ func TestDeliverIsSlowAndFails(t *testing.T) {
 			synctest.Wait()
 			c.read()
 			if len(c.got) != 2+int(id) {
-				t.Errorf("told %d events, want %d", len(c.got), 2+int(id))
+				t.Errorf("received %d events, want %d", len(c.got), 2+int(id))
 			}
 		}
 		close(box.stall)
@@ -211,7 +212,7 @@ func TestDeliverIsSlowAndFails(t *testing.T) {
 	})
 }
 
-// What cannot be stored does not hold up for ever what can.
+// Deliveries that cannot be stored do not hold up others for ever.
 func TestDeliverGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, box := newModel(), newPostbox()
@@ -238,7 +239,7 @@ func TestDeliverGivesUp(t *testing.T) {
 	})
 }
 
-func TestCloseHandsOverWhatWasDelivered(t *testing.T) {
+func TestCloseReportsDeliveries(t *testing.T) {
 	for _, under := range []bool{false, true} { // while another is under way
 		t.Run(fmt.Sprintf("under=%t", under), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -298,7 +299,7 @@ func TestNobodyToDeliverTo(t *testing.T) {
 	})
 }
 
-// Ranges are what they would be if each message were noted on its own.
+// Ranges equal those of recording each message on its own.
 func TestReceiptRanges(t *testing.T) {
 	for range 300 {
 		r := newReceipts(nil, slog.New(slog.DiscardHandler))

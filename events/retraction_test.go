@@ -20,7 +20,7 @@ func trimmed(c im.ID, first int64) im.Event {
 	return im.Event{Type: im.ConversationTrimmed, Conversation: c, FirstSeq: first}
 }
 
-// hid says that a user has hidden messages on a device that is not online.
+// hid is the event of a user who has hidden messages on a device that is not online.
 func hid(u im.UserID, c im.ID, e im.Event) im.Event {
 	e.Type, e.Conversation, e.To, e.Actor, e.ActorDevice = im.MessageHidden, c, u, u, "elsewhere"
 	return e
@@ -38,9 +38,9 @@ func hiding(u im.UserID) map[string]im.Event {
 	}
 }
 
-// What waits in memory of a conversation that is deleted or trimmed, or of
-// messages that were hidden, is told no more: live as on replay, all else is.
-func TestRemovalReachesWhatWaits(t *testing.T) {
+// Waiting frames of a conversation that is deleted or trimmed, or of messages that were
+// hidden, are not delivered any more; live as on replay, everything else is.
+func TestRetractionReachesWaitingFrames(t *testing.T) {
 	cases := map[string]im.Event{"deleted": deleted(1), "trimmed": trimmed(1, 3)}
 	for name, e := range hiding("a") {
 		cases["hidden "+name] = e
@@ -51,7 +51,7 @@ func TestRemovalReachesWhatWaits(t *testing.T) {
 				m := newModel()
 				h := newTestHub(t, m, Options{})
 				m.create(2, "a", "b")
-				c := blockedBefore(t, m, h) // in conversation 1, which is told of
+				c := blockedBefore(t, m, h) // in conversation 1
 				m.commit(withText(2, 20, "elsewhere"), added(1, "b"))
 				m.commit(e)
 				m.commit(withText(2, 21, "later"))
@@ -64,28 +64,26 @@ func TestRemovalReachesWhatWaits(t *testing.T) {
 	}
 }
 
-// expectRemoved checks that the client, to which one message was on its way
-// when the next one was removed, was told everything but that one.
+// expectRemoved checks that a client that was being sent one message while the next one was
+// retracted has received everything but the latter.
 func (c *client) expectRemoved(m *model) {
 	c.t.Helper()
 	c.disconnect()
 	if strings.Contains(strings.Join(c.texts, " "), "secret") {
-		c.t.Errorf("told %.20q", c.texts)
+		c.t.Errorf("received %.20q", c.texts)
 	}
-	// What was on its way was told; that it was removed, too, is not what this
-	// is about.
+	// A frame that was being written was delivered, even if it was retracted too.
 	want := m.wanted(c.actor, c.from)
 	if len(c.texts) > 0 && strings.HasPrefix(c.texts[0], "xxx") && !slices.Contains(want, c.got[0]) {
 		want = slices.Insert(want, 0, c.got[0])
 	}
 	if !slices.Equal(c.got, want) {
-		c.t.Errorf("told %v, want %v", c.got, want)
+		c.t.Errorf("received %v, want %v", c.got, want)
 	}
 	expectNothingWaits(c.t, c.hub)
 }
 
-// The same for what waits of the log: read before the retraction, or while it
-// happened.
+// The same for frames from the log: read before the retraction, or while it happened.
 func TestRemovalReachesReplayedFrames(t *testing.T) {
 	cases := map[string]im.Event{"deleted": deleted(1), "trimmed": trimmed(1, 3)}
 	for name, e := range hiding("a") {
@@ -131,8 +129,8 @@ func TestRemovalReachesReplayedFrames(t *testing.T) {
 	}
 }
 
-// A retraction that does not fit into the inbox, or is not known at all, removes
-// what waits all the same.
+// A retraction that does not fit into the inbox, or is not known at all, retracts waiting
+// frames all the same.
 func TestRemovalInAnOverflowAndInAGap(t *testing.T) {
 	for name, e := range map[string]im.Event{
 		"deleted": deleted(1), "trimmed": trimmed(1, 3), "hidden": hid("a", 1, im.Event{UpToSeq: 2}),
@@ -159,9 +157,9 @@ func TestRemovalInAnOverflowAndInAGap(t *testing.T) {
 	}
 }
 
-// Who has hidden a message is not told what happens to it, on none of their
-// devices; all others are. The memory of the commit says so.
-func TestHiddenMessagesAreNotTold(t *testing.T) {
+// A user who has hidden a message receives no further events about it, on any device; all
+// others do. The commit names the users who have hidden it.
+func TestHiddenMessagesAreNotDelivered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
 		h := newTestHub(t, m, Options{})
@@ -181,7 +179,7 @@ func TestHiddenMessagesAreNotTold(t *testing.T) {
 		for i, want := range [][]im.Position{{at - 1, at}, {at - 1, at}, {at - 1, at + 1}} {
 			clients[i].read()
 			if !slices.Equal(clients[i].got, want) {
-				t.Errorf("%v: told %v, want %v", clients[i].actor, clients[i].got, want)
+				t.Errorf("%v: received %v, want %v", clients[i].actor, clients[i].got, want)
 			}
 		}
 	})
@@ -226,8 +224,8 @@ func TestRemovalInTheInbox(t *testing.T) {
 	}
 }
 
-// Once a conversation was deleted its members are told of it, and nothing that
-// may yet come.
+// Members receive the deletion of a conversation, and nothing of it that is published
+// later.
 func TestNobodyIsInADeletedConversation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
@@ -245,7 +243,7 @@ func TestNobodyIsInADeletedConversation(t *testing.T) {
 		a.read()
 		b.read()
 		if want := []im.Position{at - 1, at}; !slices.Equal(a.got, want) || len(b.got) != 0 {
-			t.Errorf("a was told %v, want %v, and b %v", a.got, want, b.got)
+			t.Errorf("a received %v, want %v, and b %v", a.got, want, b.got)
 		}
 		if c := h.audience.conversations[1]; c != nil && len(c.members) > 0 {
 			t.Errorf("the audience keeps %d members", len(c.members))
@@ -253,7 +251,7 @@ func TestNobodyIsInADeletedConversation(t *testing.T) {
 	})
 }
 
-// That a user pinned a conversation changes nothing of who is told of it.
+// Pinning a conversation does not change its recipients.
 func TestOwnSettingsCostNoRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()

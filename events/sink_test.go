@@ -15,7 +15,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// serveHub serves streams of the user "a" over HTTP, and says how each ended.
+// serveHub serves streams of the user "a" over HTTP, and returns how each ended.
 func serveHub(t *testing.T, h *Hub, timeout time.Duration) (*httptest.Server, chan error) {
 	t.Helper()
 	served := make(chan error, 10)

@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// sseEvent is what an EventSource would dispatch, or, with block set, that a
-// block without data has ended.
+// sseEvent is what an EventSource would dispatch; with block set, it is the end of a block
+// without data.
 type sseEvent struct {
 	id, event, data string
 	block           bool
 }
 
-// sseParser is the event stream interpretation of the WHATWG HTML standard
-// (§9.2.6), written from its text and nothing else.
+// sseParser interprets event streams by the WHATWG HTML standard (§9.2.6), written from its
+// text alone.
 type sseParser struct {
 	begun  bool
-	cr     bool // the line before ended with CR: a LF that follows is part of it
+	cr     bool // the line before ended with CR: an LF that follows belongs to it
 	line   []byte
 	idBuf  string
 	lastID string

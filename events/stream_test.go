@@ -13,10 +13,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Four writers send to three conversations and revoke there while members come
-// and go, commits are lost to the hub now and then, and clients disconnect in
-// the middle of frames and resume: whatever happens, each is told everything
-// that they may see once, in order.
+// Four writers send to three conversations and revoke there while members join and leave,
+// commits are sometimes lost to the hub, and clients disconnect in the middle of frames and
+// resume: each receives everything that they may see once, in order.
 func TestEverythingOnceInOrder(t *testing.T) {
 	for name, opts := range map[string]Options{
 		"roomy":       {},
@@ -124,7 +123,7 @@ func everythingOnce(t *testing.T, opts Options, faults bool) {
 	close(writing)
 	reading.Wait()
 
-	// One more stream each brings what is left.
+	// One more stream for each delivers the rest.
 	for _, c := range clients {
 		c.connect(newPipe())
 	}
@@ -142,8 +141,8 @@ func everythingOnce(t *testing.T, opts Options, faults bool) {
 	expectNothingWaits(t, h)
 }
 
-// A client that does not read costs a bounded queue, slows nobody, and gets
-// everything once it reads again.
+// A client that does not read costs a bounded queue, slows nobody, and receives everything
+// once it reads again.
 func TestSlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
@@ -163,7 +162,7 @@ func TestSlowReader(t *testing.T) {
 		fast.expect(m)
 		slow.read()
 		if len(slow.got) > 0 {
-			t.Fatalf("a blocked client was told %d events", len(slow.got))
+			t.Fatalf("a blocked client received %d events", len(slow.got))
 		}
 		slow.sub.mu.Lock()
 		if n := cap(slow.sub.queue) + cap(slow.sub.batch); n > 64 || !slow.sub.behind {
@@ -175,7 +174,7 @@ func TestSlowReader(t *testing.T) {
 		slow.read()
 		slow.expect(m)
 
-		// It has joined again: what follows comes from memory.
+		// It has joined again: later events come from memory.
 		_, before := m.reads()
 		m.commit(sent(1))
 		synctest.Wait()
@@ -187,8 +186,8 @@ func TestSlowReader(t *testing.T) {
 	})
 }
 
-// A stream that keeps up reads nothing: not to open, not to be told. One that
-// comes back without having missed anything does not either.
+// A stream that keeps up causes no read, neither to open nor to receive events. Nor does
+// one that resumes without having missed anything.
 func TestNoReadsWhileKeepingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
@@ -297,8 +296,7 @@ func TestInboxOverflow(t *testing.T) {
 	})
 }
 
-// A commit of unknown outcome may have changed members: nothing that was known
-// of them is believed.
+// A commit of unknown outcome may have changed members: cached members are dropped.
 func TestGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
@@ -322,7 +320,7 @@ func TestGap(t *testing.T) {
 			c.expect(m)
 		}
 		if n := len(b.got); n != 3 {
-			t.Errorf("b was told %d events, want 3", n)
+			t.Errorf("b received %d events, want 3", n)
 		}
 	})
 }
@@ -375,7 +373,7 @@ func TestUnencodableEvent(t *testing.T) {
 		for _, c := range []*client{live, late} {
 			c.read()
 			if !slices.Equal(c.got, []im.Position{1, 2, 4}) {
-				t.Errorf("%v: told %v", c.actor, c.got)
+				t.Errorf("%v: received %v", c.actor, c.got)
 			}
 		}
 	})

@@ -41,8 +41,8 @@ func TestSight(t *testing.T) {
 	}
 }
 
-// Who joins later is told of what happens to older messages only where they
-// may read them; everything that is not about a message they are told anyway.
+// A user who joins later receives events about older messages only where they may read
+// them, and all other events.
 func TestOlderMessagesAreNotForWhoJoinsLater(t *testing.T) {
 	for _, joined := range []bool{true, false} {
 		t.Run(fmt.Sprintf("joined=%t", joined), func(t *testing.T) {
@@ -72,14 +72,14 @@ func TestOlderMessagesAreNotForWhoJoinsLater(t *testing.T) {
 					want[i] += at
 				}
 				if !slices.Equal(late.got, want) {
-					t.Errorf("told %v, want %v", late.got, want)
+					t.Errorf("received %v, want %v", late.got, want)
 				}
 			})
 		})
 	}
 }
 
-// Changing what members may read changes what they are told from then on.
+// Changing what members may read changes what they receive from then on.
 func TestHistorySettingChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
@@ -91,7 +91,7 @@ func TestHistorySettingChanges(t *testing.T) {
 		c := newClient(t, h, "late", "")
 		c.connect(newPipe())
 		synctest.Wait()
-		var told []int
+		var received []int
 		for _, joined := range []bool{true, false, true} {
 			m.mu.Lock()
 			m.joined[1] = joined
@@ -100,16 +100,15 @@ func TestHistorySettingChanges(t *testing.T) {
 			m.commit(revoked(1, 1))
 			synctest.Wait()
 			c.read()
-			told = append(told, len(c.got))
+			received = append(received, len(c.got))
 		}
-		if want := []int{1, 3, 4}; !slices.Equal(told, want) {
-			t.Errorf("told %v events in all, want %v", told, want)
+		if want := []int{1, 3, 4}; !slices.Equal(received, want) {
+			t.Errorf("received %v events in all, want %v", received, want)
 		}
 	})
 }
 
-// Once it is known what members see, no event costs a read, and one that says
-// who comes costs one.
+// Once it is known what members see, no event causes a read, except one about a new member.
 func TestNoReadsOnceSightIsKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
@@ -145,9 +144,9 @@ func TestNoReadsOnceSightIsKnown(t *testing.T) {
 	})
 }
 
-// What a thread holds is published to those alone who joined before it was created, where
-// a group shows its history from joining on.
-func TestLatecomersAreNotToldWhatThreadsHold(t *testing.T) {
+// If a group shows history from joining on, the activity of a thread is published only to
+// those who joined before it was created.
+func TestLatecomersDoNotReceiveActivity(t *testing.T) {
 	created := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, history := range []im.History{im.HistoryJoined, im.HistoryAll} {
 		a := newAudience(10)
