@@ -85,7 +85,8 @@ func readBodyRule(o *openapi3.Operation, maxMessage int) (*bodyRule, error) {
 		}
 		rule.most = min(maxBody, rule.most+n*maxMessage)
 		rule.message = maxMessage
-		rule.values += maxMessage // a value takes two bytes or more, in body and ext together and in push again
+		// Each value takes two bytes or more, of body and ext together, or of push.
+		rule.values += maxMessage
 	}
 	return rule, nil
 }
@@ -192,11 +193,11 @@ type bodyBudgets struct {
 // The bounds, in bytes. Reading takes the length of a body beyond readingFree, which is
 // about what a connection takes anyway. Decoding takes up to ten times the length.
 const (
-	readingBytes       = 64 << 20
-	readingBytesOfUser = readingBytes / 8
-	readingFree        = 16 << 10
-	decodingBytes      = 16 << 20
-	decodingOfUser     = decodingBytes / 8
+	readingBytes         = 64 << 20
+	readingBytesPerUser  = readingBytes / 8
+	readingFree          = 16 << 10
+	decodingBytes        = 16 << 20
+	decodingBytesPerUser = decodingBytes / 8
 )
 
 // read reads a body to its end. announced is its Content-Length, or -1. Memory is taken as

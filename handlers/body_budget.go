@@ -21,7 +21,7 @@ const decodeWait = time.Second
 type budget struct {
 	mu      sync.Mutex
 	size    int
-	ofUser  int
+	perUser int
 	used    int
 	usedBy  map[im.UserID]int
 	waiting []*waiter
@@ -33,15 +33,15 @@ type waiter struct {
 	turn  chan struct{} // closed when it has the bytes
 }
 
-func newBudget(size, ofUser int) *budget {
-	return &budget{size: size, ofUser: ofUser, usedBy: make(map[im.UserID]int)}
+func newBudget(size, perUser int) *budget {
+	return &budget{size: size, perUser: perUser, usedBy: make(map[im.UserID]int)}
 }
 
 // acquire takes bytes, at most the limit of a user. It waits for them up to longest and
 // then returns [errOverloaded], or the error of ctx. After nil the caller must release as
 // many bytes.
 func (b *budget) acquire(ctx context.Context, user im.UserID, bytes int, longest time.Duration) error {
-	w := &waiter{user, min(bytes, b.ofUser), make(chan struct{})}
+	w := &waiter{user, min(bytes, b.perUser), make(chan struct{})}
 	b.mu.Lock()
 	b.waiting = append(b.waiting, w)
 	b.next()
@@ -78,7 +78,7 @@ func (b *budget) acquire(ctx context.Context, user im.UserID, bytes int, longest
 func (b *budget) release(user im.UserID, bytes int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.give(user, -min(bytes, b.ofUser))
+	b.give(user, -min(bytes, b.perUser))
 	b.next()
 }
 
@@ -95,7 +95,7 @@ func (b *budget) next() {
 	for i := 0; i < len(b.waiting); {
 		w := b.waiting[i]
 		switch {
-		case b.usedBy[w.user]+w.bytes > b.ofUser:
+		case b.usedBy[w.user]+w.bytes > b.perUser:
 			i++
 		case b.used+w.bytes > b.size:
 			return
@@ -111,7 +111,7 @@ func (b *budget) next() {
 type share struct {
 	mu      sync.Mutex
 	free    int
-	ofUser  int
+	perUser int
 	takenBy map[im.UserID]int
 }
 
@@ -120,7 +120,7 @@ type share struct {
 func (s *share) take(user im.UserID, bytes int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if bytes > s.free || s.takenBy[user]+bytes > s.ofUser {
+	if bytes > s.free || s.takenBy[user]+bytes > s.perUser {
 		return false
 	}
 	s.free -= bytes

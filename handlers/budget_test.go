@@ -124,7 +124,7 @@ func (s *slowBody) Read(b []byte) (int, error) {
 // slow bodies of one user leave room for others, and that all memory is released.
 func TestSlowBodiesHoldOnlyTheirShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &bodyBudgets{reading: share{free: readingBytes, ofUser: readingBytesOfUser, takenBy: map[im.UserID]int{}}}
+		b := &bodyBudgets{reading: share{free: readingBytes, perUser: readingBytesPerUser, takenBy: map[im.UserID]int{}}}
 		wait := make(chan struct{})
 		const announced = maxBody
 		refused := make(chan error, 1000)
@@ -145,7 +145,7 @@ func TestSlowBodiesHoldOnlyTheirShare(t *testing.T) {
 			slow("alice", 100_000)
 		}
 		synctest.Wait()
-		if n := readingBytes - b.reading.free; n > readingBytesOfUser || n < readingBytesOfUser/2 || len(refused) == 0 {
+		if n := readingBytes - b.reading.free; n > readingBytesPerUser || n < readingBytesPerUser/2 || len(refused) == 0 {
 			t.Errorf("%d bytes are held for one user, %d were refused", n, len(refused))
 		}
 		for range len(refused) {
@@ -155,7 +155,7 @@ func TestSlowBodiesHoldOnlyTheirShare(t *testing.T) {
 		}
 		// Many users who send a little of large bodies do not prevent others from sending,
 		// either.
-		for n := range 2 * readingBytes / readingBytesOfUser {
+		for n := range 2 * readingBytes / readingBytesPerUser {
 			for range 10 {
 				slow(im.UserID(fmt.Sprint("user", n)), readingFree+1)
 			}

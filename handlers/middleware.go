@@ -18,11 +18,11 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// asSent makes the router match, and the handlers decode, the path as the client sent it.
+// originalPath makes the router match, and the handlers decode, the path as the client sent it.
 // net/http keeps that path only if it differs from its own encoding: a user id with a "%" or
 // "/" in it would be decoded twice or not at all. It also forbids browsers to guess the type
 // of an answer.
-func asSent(next http.Handler) http.Handler {
+func originalPath(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.URL.RawPath = r.URL.EscapedPath()
 		w.Header().Set("X-Content-Type-Options", "nosniff")

@@ -178,10 +178,10 @@ func parseAddress(s string) netip.Addr {
 // cost is what an operation takes from the bucket of its user.
 type cost struct {
 	base int
-	// list is the member of the body whose items count: one token for every few items, if
+	// list is the member of the body whose items count: one token for every per items, if
 	// that is more than base. It is "" if there is no such list.
 	list string
-	few  int
+	per  int
 }
 
 // The extensions of an operation that set its cost.
@@ -205,8 +205,8 @@ func readCost(operation *openapi3.Operation) (cost, error) {
 	}
 	list, _ := v.(map[string]any)
 	c.list, _ = list["member"].(string)
-	few, ok := wholeNumber(list["items"])
-	if c.few = few; c.list == "" || !ok {
+	per, ok := wholeNumber(list["items"])
+	if c.per = per; c.list == "" || !ok {
 		return c, fmt.Errorf("%s: %s names no list", operation.OperationID, listExtension)
 	}
 	return c, nil
@@ -220,5 +220,5 @@ func (c cost) ofList(body []byte) int {
 			_ = jsonscan.Items(v, func(int, []byte) error { n++; return nil })
 		}
 	}
-	return (n + c.few - 1) / c.few
+	return (n + c.per - 1) / c.per
 }

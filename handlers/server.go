@@ -92,8 +92,8 @@ func New(o Options) (*Server, http.Handler, error) {
 		proxies: o.TrustedProxies, observe: o.Limited,
 	}
 	s.bodies = bodyBudgets{
-		reading:  share{free: readingBytes, ofUser: readingBytesOfUser, takenBy: make(map[im.UserID]int)},
-		decoding: newBudget(decodingBytes, decodingOfUser), wait: decodeWait,
+		reading:  share{free: readingBytes, perUser: readingBytesPerUser, takenBy: make(map[im.UserID]int)},
+		decoding: newBudget(decodingBytes, decodingBytesPerUser), wait: decodeWait,
 	}
 	if s.writeTimeout == 0 {
 		s.writeTimeout = 10 * time.Second
@@ -113,7 +113,7 @@ func New(o Options) (*Server, http.Handler, error) {
 
 	mux := chi.NewRouter()
 	var r chi.Router = mux
-	r.Use(asSent, answersHead, s.observed(doc), s.recovered, crossOrigin(o.Origins), s.authenticated(doc, mux))
+	r.Use(originalPath, answersHead, s.observed(doc), s.recovered, crossOrigin(o.Origins), s.authenticated(doc, mux))
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
 		write(w, problem(http.StatusNotFound, "not_found", "no such path"))
 	})
@@ -128,11 +128,11 @@ func New(o Options) (*Server, http.Handler, error) {
 		RequestErrorHandlerFunc:  s.badRequest,
 		ResponseErrorHandlerFunc: s.fail,
 	})
-	held := []api.MiddlewareFunc{s.validated(doc)}
+	validation := []api.MiddlewareFunc{s.validated(doc)}
 	api.HandlerWithOptions(direct{strict, s}, api.ChiServerOptions{
-		BaseRouter: r, Middlewares: held, ErrorHandlerFunc: s.badRequest,
+		BaseRouter: r, Middlewares: validation, ErrorHandlerFunc: s.badRequest,
 	})
-	byOldName := api.ServerInterfaceWrapper{Handler: strict, HandlerMiddlewares: held, ErrorHandlerFunc: s.badRequest}
+	byOldName := api.ServerInterfaceWrapper{Handler: strict, HandlerMiddlewares: validation, ErrorHandlerFunc: s.badRequest}
 	r.Post("/v1/admin/insert", byOldName.InsertMessage)
 	return s, r, nil
 }
