@@ -52,5 +52,6 @@ func gcm(key im.Key) cipher.AEAD {
 
 // associatedData returns the associated data: the store and the slot.
 func associatedData(store im.StoreID, slot im.Slot) []byte {
-	return binary.BigEndian.AppendUint64(store[:len(store):len(store)], uint64(slot))
+	data := append(make([]byte, 0, len(store)+8), store[:]...)
+	return binary.BigEndian.AppendUint64(data, uint64(slot))
 }
